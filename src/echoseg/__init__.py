@@ -1,0 +1,57 @@
+"""Left ventricle masks, volumes and ejection fraction from echocardiogram clips.
+
+Research software, not a medical device.
+
+```python
+import echoseg
+
+clip = echoseg.open_clip("clip.dcm")
+result = echoseg.analyze(clip)
+print(result.measurement.ef_percent)
+```
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from echoseg.analysis import Analysis, analyze
+    from echoseg.anatomy import Label, View
+    from echoseg.clip import Clip
+    from echoseg.errors import EchosegError
+    from echoseg.formats import open_clip
+
+__version__ = version("echoseg")
+
+__all__ = [
+    "Analysis",
+    "Clip",
+    "EchosegError",
+    "Label",
+    "View",
+    "__version__",
+    "analyze",
+    "open_clip",
+]
+
+# imported on first use: torch alone takes over a second
+_HOMES = {
+    "Analysis": "echoseg.analysis",
+    "Clip": "echoseg.clip",
+    "EchosegError": "echoseg.errors",
+    "Label": "echoseg.anatomy",
+    "View": "echoseg.anatomy",
+    "analyze": "echoseg.analysis",
+    "open_clip": "echoseg.formats",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'echoseg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

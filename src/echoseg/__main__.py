@@ -1,0 +1,6 @@
+"""`python -m echoseg`."""
+
+from echoseg.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""The main job: a clip in, masks and measurements out.
+
+Frames are cropped to the ultrasound sector, what lies outside it is blanked, and the crop is
+letterboxed (never squeezed) into the network's square; logits are brought back to the clip's own
+grid before the argmax.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import Clip, ClipWarning
+from echoseg.errors import EchosegError, MeasurementError
+from echoseg.measure.measure import measure_masks
+from echoseg.measure.measurement import Measurement
+from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
+from echoseg.sector import Sector, find_sector
+
+Progress = Callable[[int, int], None]
+"""Called with (frames done, frames in all)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """Which network made the masks.
+
+    Attributes:
+        name: Name under which `echoseg models` lists it, or the file's stem.
+        sha256: Hash of the weights file, hex.
+        licence: SPDX name of the weights' licence.
+        notice: One line to be printed at every run; empty when none is needed.
+    """
+
+    name: str
+    sha256: str
+    licence: str
+    notice: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Analysis:
+    """Masks and measurements of one clip.
+
+    Attributes:
+        clip: What was analysed.
+        masks: Label map on the clip's own grid, `T H W` uint8, values of `anatomy.Label`.
+        measurement: Numbers read off the masks.
+        model: Which network made the masks.
+        timing_s: Seconds spent by stage.
+    """
+
+    clip: Clip
+    masks: np.ndarray
+    measurement: Measurement
+    model: ModelCard
+    timing_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[ClipWarning, ...]:
+        """Everything a reader of the numbers must know, the clip's own warnings first."""
+        return self.clip.warnings + self.measurement.notes
+
+
+def choose_device(device: str = "auto") -> str:
+    """Return the torch device for `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        EchosegError: If the device is unknown or not on this machine.
+    """
+    import torch
+
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return next(name for name, is_there in present.items() if is_there)
+    if device not in present:
+        raise EchosegError(f"device must be auto, cpu, cuda or mps, got {device!r}")
+    if not present[device]:
+        raise EchosegError(
+            f"device {device} is not available to torch on this machine; use --device auto"
+        )
+    return device
+
+
+class Analyzer:
+    """A loaded model that analyses one clip after another.
+
+    Args:
+        model: Name of a shipped checkpoint or path of one.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        ModelError: If the checkpoint cannot be loaded.
+        EchosegError: If the device is not there.
+    """
+
+    def __init__(self, model: str = DEFAULT_MODEL, device: str = "auto") -> None:
+        start = time.perf_counter()
+        self.device = choose_device(device)
+        self.network: Any
+        self.network, self.checkpoint = load_checkpoint(model, device=self.device)
+        self.load_time_s = time.perf_counter() - start
+
+    @property
+    def model_card(self) -> ModelCard:
+        """Which network this is."""
+        return model_card(self.checkpoint)
+
+    def analyze(self, clip: Clip, *, progress: Progress | None = None) -> Analysis:
+        """Return masks and measurements of a clip.
+
+        Raises:
+            MeasurementError: If nothing in the picture moves, so that there is no ultrasound
+                sector to look at.
+        """
+        times = {"load_model": self.load_time_s}
+        start = time.perf_counter()
+        sector = find_sector(clip)
+        if sector is None:
+            raise MeasurementError(
+                f"no ultrasound sector found in {clip.source or 'the clip'}: no region of the "
+                f"picture changes over its {clip.num_frames} frames; give a moving echo clip"
+            )
+        times["find_sector"] = time.perf_counter() - start
+        start = time.perf_counter()
+        masks = self.segment(clip, sector, progress=progress)
+        times["segment"] = time.perf_counter() - start
+        start = time.perf_counter()
+        measurement = measure_masks(
+            masks,
+            spacing_mm=clip.spacing_mm,
+            times_s=clip.times_s,
+            r_wave_times_s=clip.r_wave_times_s,
+        )
+        times["measure"] = time.perf_counter() - start
+        return Analysis(
+            clip=clip,
+            masks=masks,
+            measurement=measurement,
+            model=self.model_card,
+            timing_s=times,
+        )
+
+    def segment(
+        self, clip: Clip, sector: Sector, *, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Return the label map `T H W` uint8 on the clip's own grid, frame after frame."""
+        import torch
+
+        from echoseg.transforms import from_square, letterbox_for, to_square
+
+        letterbox = letterbox_for(sector.box, self.checkpoint.card.image_size)
+        gain = _gain(clip, sector)
+        masks = np.zeros(clip.frames.shape, np.uint8)
+        with torch.inference_mode():
+            state = self.network.init_state(1)
+            for index, frame in enumerate(clip.frames):
+                grey = np.where(sector.mask, frame, 0).astype(np.float32) / 255
+                square = to_square(torch.from_numpy(grey)[None] * gain, letterbox).clamp(0, 1)
+                logits, state = self.network.step(square[:, None].to(self.device), state)
+                masks[index] = from_square(logits.float().cpu(), letterbox, clip.size)[0].numpy()
+                if progress is not None:
+                    progress(index + 1, clip.num_frames)
+        return masks
+
+
+def _gain(clip: Clip, sector: Sector) -> float:
+    """Return the factor that brings a dark clip's bright tissue to the level of training clips.
+
+    The 98th percentile inside the sector is raised to 0.7; brighter clips are left as they are.
+    """
+    chosen = np.unique(np.linspace(0, clip.num_frames - 1, 8).round().astype(int))
+    bright = float(np.percentile(clip.frames[chosen][:, sector.mask], 98)) / 255
+    return min(3.0, max(1.0, 0.7 / max(bright, 0.05)))
+
+
+def model_card(checkpoint: Checkpoint) -> ModelCard:
+    """Return what a report says of a checkpoint."""
+    return ModelCard(
+        name=checkpoint.name,
+        sha256=checkpoint.sha256,
+        licence=checkpoint.card.licence,
+        notice=checkpoint.card.notice,
+    )
+
+
+def analyze(
+    clip: Clip,
+    *,
+    model: str = DEFAULT_MODEL,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Analysis:
+    """Segment a clip and measure it.
+
+    To analyse many clips, make one `Analyzer` and keep it.
+
+    Args:
+        clip: What was filmed, as `open_clip` returns it.
+        model: Name of a shipped checkpoint (`camus`, `phantom`) or path of a .safetensors file.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        progress: Called with (frames done, frames in all).
+
+    Returns:
+        Masks on the clip's own grid and what is read off them. Where no EF can be given,
+        `measurement.refusal` says why.
+
+    Raises:
+        ModelError: If the checkpoint cannot be loaded.
+        MeasurementError: If the clip shows no moving ultrasound sector.
+    """
+    return Analyzer(model, device).analyze(clip, progress=progress)

@@ -1,0 +1,1 @@
+"""COLLECTIONS. One public data set a module: where its files lie, labels, split."""

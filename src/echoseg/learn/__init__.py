@@ -1,0 +1,1 @@
+"""LEARNING. Clips, few of them labelled, in; a Segmenter out."""

@@ -1,0 +1,8 @@
+"""SEGMENTERS. Frames in, masks out; `MODELS` is the whole list."""
+
+from echoseg.models.memory_unet import MemoryUNet
+from echoseg.models.segmenter import Segmenter
+
+MODELS: dict[str, type[Segmenter]] = {"memory_unet": MemoryUNet}
+
+__all__ = ["MODELS", "MemoryUNet", "Segmenter"]

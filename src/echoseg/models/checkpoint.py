@@ -1,0 +1,154 @@
+"""Weights, config and card in one safetensors file; loading needs nothing else."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from echoseg.errors import ModelError
+
+FORMAT_VERSION = "1"
+SHIPPED = ("camus", "phantom")
+DEFAULT_MODEL = "camus"
+
+
+class Card(BaseModel):
+    """What a reader must know of a checkpoint before using it.
+
+    Each `*_dice` is measured, on the data its name says, by `echoseg.learn.evaluate`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
+    """Key in `models.MODELS`."""
+    image_size: int
+    """Side of the square the clip is letterboxed into, in pixels."""
+    licence: str
+    """SPDX name of the weights' licence."""
+    notice: str = ""
+    """One line printed at every run; empty when none is needed."""
+    trained_on: str
+    """Data, in words."""
+    recipe: str
+    """Command, seed, commit and machine that made it."""
+    camus_validation: dict[str, float] = {}
+    """Mean Dice on the CAMUS validation patients (A4C, ED and ES) by structure."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A checkpoint's card without its weights."""
+
+    name: str
+    path: Path
+    sha256: str
+    card: Card
+    config: dict[str, Any]
+
+
+def save_checkpoint(path: Path, model: Any, card: Card) -> None:
+    """Write `model` (a Segmenter with a pydantic `config`) and its card beside each other.
+
+    The file is written under another name and renamed, so that a cut leaves no half file.
+    """
+    from safetensors.torch import save_file
+
+    metadata = {
+        "echoseg_format": FORMAT_VERSION,
+        "card": card.model_dump_json(),
+        "config": model.config.model_dump_json(),
+    }
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        save_file(tensors, partial, metadata=metadata)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def find_checkpoint(name_or_path: str = DEFAULT_MODEL) -> Path:
+    """Return the file of a shipped checkpoint, or the path given.
+
+    Raises:
+        ModelError: If neither a shipped name nor a file.
+    """
+    if name_or_path in SHIPPED:
+        return Path(str(files("echoseg") / "weights" / f"{name_or_path}.safetensors"))
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise ModelError(
+            f"model must be one of {', '.join(SHIPPED)} or a .safetensors file, "
+            f"got {name_or_path!r}"
+        )
+    return path
+
+
+def read_card(path: Path) -> Checkpoint:
+    """Read a checkpoint's card without its weights, and without torch.
+
+    Raises:
+        ModelError: If the file is no checkpoint of echoseg.
+    """
+    try:
+        data = path.read_bytes()
+        header_length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + header_length])["__metadata__"]
+        if metadata["echoseg_format"] != FORMAT_VERSION:
+            raise ModelError(
+                f"model {path} has format {metadata['echoseg_format']}, this version of echoseg "
+                f"reads {FORMAT_VERSION}; update echoseg"
+            )
+        card = Card.model_validate_json(metadata["card"])
+        config = json.loads(metadata["config"])
+    except (OSError, KeyError, TypeError, ValueError, ValidationError) as error:
+        raise ModelError(
+            f"model {path} is not a checkpoint written by echoseg; give one of "
+            f"{', '.join(SHIPPED)} or a file that echoseg trained"
+        ) from error
+    return Checkpoint(
+        name=path.stem,
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        card=card,
+        config=config,
+    )
+
+
+def load_checkpoint(
+    name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu"
+) -> tuple[Any, Checkpoint]:
+    """Return the Segmenter in evaluation mode, on `device`, and what its card says.
+
+    Raises:
+        ModelError: If there is no such checkpoint, it is broken, or its weights do not fit.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from echoseg.models import MODELS
+
+    checkpoint = read_card(find_checkpoint(name_or_path))
+    if checkpoint.card.architecture not in MODELS:
+        raise ModelError(
+            f"model {checkpoint.path} has architecture {checkpoint.card.architecture!r}, "
+            f"known are {', '.join(MODELS)}; update echoseg"
+        )
+    architecture: Any = MODELS[checkpoint.card.architecture]
+    try:
+        model = architecture(architecture.config_class.model_validate(checkpoint.config))
+        model.load_state_dict(load_file(checkpoint.path))
+    except (SafetensorError, RuntimeError, ValidationError, OSError) as error:
+        raise ModelError(
+            f"model {checkpoint.path} is damaged: its weights do not fit its config; "
+            "fetch the file again"
+        ) from error
+    return model.to(device).eval(), checkpoint

@@ -1,0 +1,32 @@
+"""What every Segmenter is: a recurrence over frames whose state goes in and comes out."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+
+class Segmenter(nn.Module, ABC):
+    """Frames in, logits out, one frame after another.
+
+    Frames are grey in [0, 1]; both sides of a frame are multiples of `stride`. The state is a
+    `NamedTuple` of tensors and is never kept in the module.
+    """
+
+    stride: int
+    config_class: type[BaseModel]
+    config: BaseModel
+    num_labels: int
+
+    @abstractmethod
+    def init_state(self, batch_size: int) -> Any:
+        """Return the state before the first frame, on the module's device and type."""
+
+    @abstractmethod
+    def step(self, frame: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Take in one frame: `B 1 H W` and the state -> logits `B K H W` and the new state."""
+
+    @abstractmethod
+    def forward(self, frames: Tensor) -> Tensor:
+        """Take in a clip: `B T 1 H W` -> logits `B T K H W`; equals stepping through it."""

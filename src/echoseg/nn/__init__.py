@@ -1,0 +1,1 @@
+"""TENSORS. Layers that know nothing of hearts."""

@@ -1,0 +1,52 @@
+"""Convolution blocks of the encoder and the decoder."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm, and a shortcut: y = relu(f(x) + s(x)).
+
+    Reference:
+        He, Zhang, Ren and Sun, CVPR 2016, figure 2.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        same = stride == 1 and in_channels == out_channels
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`B C H W` -> `B C' H/stride W/stride`."""
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+class UpBlock(nn.Module):
+    """Upsample, join the encoder's skip of that size, and mix with a residual block."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(in_channels, out_channels, 1)
+        self.skip = nn.Conv2d(skip_channels, out_channels, 1)
+        self.mix = ResidualBlock(out_channels, out_channels)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """`B C h w` and skip `B S H W` -> `B C' H W`."""
+        x = functional.interpolate(
+            self.reduce(x), size=skip.shape[-2:], mode="bilinear", align_corners=False
+        )
+        return self.mix(x + self.skip(skip))

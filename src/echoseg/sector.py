@@ -1,0 +1,71 @@
+"""Where in the picture the ultrasound sector is: a screen also holds text, scales and menus.
+
+Speckle and the heart move; text does not. So the sector is the largest connected region whose
+grey level changes over time; text that stands still falls away.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
+
+from echoseg.clip import Clip
+
+_LEAST_CHANGE = 1.5
+"""Standard deviation over time, in grey levels, from which a pixel counts as moving.
+
+Still text in a JPEG clip stays under 1; the darkest speckle of the clips looked at is over 2."""
+_LEAST_SHARE = 0.02
+"""Share of the picture below which the moving region is no sector."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sector:
+    """The part of the picture that holds ultrasound.
+
+    Attributes:
+        mask: `H W` bool, convex.
+        box: (top, left, bottom, right), half open.
+    """
+
+    mask: np.ndarray
+    box: tuple[int, int, int, int]
+
+
+def _change(frames: np.ndarray) -> np.ndarray:
+    """Return the standard deviation over time of up to 40 frames spread over the clip."""
+    chosen = np.unique(np.linspace(0, len(frames) - 1, 40).round().astype(int))
+    return frames[chosen].astype(np.float32).std(0)
+
+
+def find_sector(clip: Clip) -> Sector | None:
+    """Return the sector, or None when nothing in the picture moves.
+
+    A box given by the file (`clip.sector_box`) bounds the search.
+    """
+    rows, columns = clip.size
+    moving = _change(clip.frames) > _LEAST_CHANGE
+    if clip.sector_box is not None:
+        inside = np.zeros_like(moving)
+        top, left, bottom, right = clip.sector_box
+        inside[top:bottom, left:right] = True
+        moving &= inside
+    reach = max(1, round(0.008 * max(rows, columns)))
+    # opening cuts thin bridges to a moving ECG trace or ruler, closing fills dark cavities
+    solid = ndimage.binary_opening(
+        ndimage.binary_closing(np.pad(moving, 4 * reach), iterations=2 * reach),
+        iterations=2 * reach,
+    )[4 * reach : -4 * reach, 4 * reach : -4 * reach]
+    labels, count = ndimage.label(solid)
+    if count == 0:
+        return None
+    sizes = np.bincount(labels.ravel())[1:]
+    if sizes.max() < _LEAST_SHARE * rows * columns:
+        return None
+    # a sector is convex, and its dark corners hardly move
+    mask = convex_hull_image(labels == 1 + int(sizes.argmax()))
+    row_range, column_range = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return Sector(
+        mask=mask, box=(row_range.start, column_range.start, row_range.stop, column_range.stop)
+    )

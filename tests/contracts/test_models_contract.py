@@ -1,0 +1,109 @@
+"""What every entry of MODELS must keep, whatever is inside it."""
+
+import pytest
+import torch
+
+from echoseg.models import MODELS
+from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
+
+STREAMING_TOLERANCE = 1e-4  # fp32 convolutions over one frame and over many round differently
+
+
+@pytest.fixture(params=sorted(MODELS))
+def model(request):
+    torch.manual_seed(0)
+    model = MODELS[request.param]()
+    for module in model.modules():  # an untrained norm is the identity: give it something to do
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+def stream(model, frames):
+    state, outputs = model.init_state(frames.shape[0]), []
+    for frame in frames.unbind(1):
+        logits, state = model.step(frame, state)
+        outputs.append(logits)
+    return torch.stack(outputs, 1)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "rows", "columns"), [(1, 64, 64), (2, 32, 80), (7, 112, 96)]
+)
+def test_streaming_gives_what_the_whole_clip_gives(model, num_frames, rows, columns):
+    frames = torch.rand(2, num_frames, 1, rows, columns)
+    with torch.inference_mode():
+        whole = model(frames)
+        assert whole.shape == (2, num_frames, model.num_labels, rows, columns)
+        assert (stream(model, frames) - whole).abs().max() <= STREAMING_TOLERANCE
+
+
+def test_the_future_does_not_change_the_past(model):
+    frames = torch.rand(1, 5, 1, 64, 64)
+    changed = frames.clone()
+    changed[:, 3:] = 1
+    with torch.inference_mode():
+        before, after = model(frames), model(changed)
+    assert torch.allclose(before[:, :3], after[:, :3], atol=STREAMING_TOLERANCE)
+    assert not torch.allclose(before[:, 3:], after[:, 3:], atol=STREAMING_TOLERANCE)
+
+
+def test_a_batch_gives_what_its_clips_give_alone(model):
+    frames = torch.rand(3, 4, 1, 48, 64)
+    with torch.inference_mode():
+        alone = torch.cat([model(clip[None]) for clip in frames])
+        assert (model(frames) - alone).abs().max() <= STREAMING_TOLERANCE
+
+
+def test_the_past_is_used(model):
+    frames = torch.rand(1, 2, 1, 64, 64)
+    with torch.inference_mode():
+        after_light = model(frames.index_fill(1, torch.tensor([0]), 1.0))[:, 1]
+        after_dark = model(frames.index_fill(1, torch.tensor([0]), 0.0))[:, 1]
+    assert (after_light - after_dark).abs().max() > 5 * STREAMING_TOLERANCE
+
+
+def test_every_parameter_gets_a_finite_gradient(model):
+    model.train()
+    model(torch.rand(2, 3, 1, 64, 64)).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name} is not used"
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_the_state_has_constant_size(model):
+    state = model.init_state(1)
+    sizes = []
+    with torch.inference_mode():
+        for _ in range(4):
+            _, state = model.step(torch.rand(1, 1, 64, 64), state)
+            sizes.append(sum(part.numel() for part in state))
+    assert len(set(sizes)) == 1
+
+
+def test_save_and_load_give_the_same_output(model, tmp_path):
+    names = {type_: name for name, type_ in MODELS.items()}
+    card = Card(
+        architecture=names[type(model)],
+        image_size=64,
+        licence="Apache-2.0",
+        trained_on="nothing",
+        recipe="none",
+    )
+    save_checkpoint(tmp_path / "m.safetensors", model, card)
+    loaded, checkpoint = load_checkpoint(str(tmp_path / "m.safetensors"))
+    frames = torch.rand(1, 2, 1, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(model(frames), loaded(frames))
+    assert checkpoint.card == card
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_bfloat16_is_close(model):
+    frames = torch.rand(1, 3, 1, 64, 64)
+    with torch.inference_mode():
+        full = model(frames)
+        half = model.to(torch.bfloat16)(frames.to(torch.bfloat16)).float()
+    assert (full - half).abs().max() <= 0.05 * full.abs().max()

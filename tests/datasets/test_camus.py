@@ -1,0 +1,44 @@
+import nibabel
+import numpy as np
+import pytest
+
+from echoseg.anatomy import Phase
+from echoseg.datasets import camus
+from echoseg.errors import DatasetError
+
+
+def make_copy(root, patients=("patient0001", "patient0002")):
+    """Write CAMUS's layout with two made-up stills a patient; axes are (x, y) as in the release."""
+    (root / "database_split").mkdir(parents=True)
+    (root / "database_split" / "subgroup_training.txt").write_text("\n".join(patients) + "\n")
+    rng = np.random.default_rng(0)
+    for patient in patients[:-1] if len(patients) > 2 else patients:
+        folder = root / "database_nifti" / patient
+        folder.mkdir(parents=True)
+        for phase in ("ED", "ES"):
+            for suffix, top in (("", 256), ("_gt", 4)):
+                data = rng.integers(0, top, (30, 20), dtype=np.uint8)
+                image = nibabel.Nifti1Image(data, np.diag([0.3, 0.15, 1, 1]))
+                nibabel.save(image, folder / f"{patient}_4CH_{phase}{suffix}.nii.gz")
+
+
+def test_stills_come_as_row_and_column_with_their_own_spacing(tmp_path):
+    make_copy(tmp_path)
+    found = list(camus.stills(tmp_path, "training"))
+    assert [(s.patient, s.phase) for s in found] == [
+        (p, phase) for p in ("patient0001", "patient0002") for phase in (Phase.ED, Phase.ES)
+    ]
+    path = tmp_path / "database_nifti" / "patient0002" / "patient0002_4CH_ED.nii.gz"
+    assert found[2].picture.shape == found[2].mask.shape == (20, 30)
+    assert np.array_equal(found[2].picture, np.asarray(nibabel.load(path).dataobj).T)
+    assert found[2].spacing_mm == pytest.approx((0.15, 0.3))
+
+
+def test_patients_that_are_listed_and_absent_are_left_out(tmp_path):
+    make_copy(tmp_path, ("patient0001", "patient0002", "patient0039"))
+    assert camus.patients(tmp_path, "training") == ["patient0001", "patient0002"]
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="is no CAMUS copy"):
+        camus.patients(tmp_path, "training")

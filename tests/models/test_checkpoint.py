@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from echoseg.errors import ModelError
+from echoseg.models import MemoryUNet
+from echoseg.models.checkpoint import SHIPPED, find_checkpoint, load_checkpoint, read_card
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_checkpoint_loads_is_small_and_says_its_licence(name):
+    model, checkpoint = load_checkpoint(name)
+    assert find_checkpoint(name).stat().st_size < 10e6
+    assert not model.training
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    card = checkpoint.card
+    assert card.licence == {"camus": "CC-BY-NC-SA-4.0", "phantom": "Apache-2.0"}[name]
+    assert bool(card.notice) == (name == "camus")
+    assert {"lv_endo", "lv_epi", "la"} <= set(card.camus_validation)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ModelError, match=r"model must be one of camus, phantom.*'nonsense'"):
+        find_checkpoint("nonsense")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(200), b"\x10" + bytes(7) + b"{not json"])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="not a checkpoint written by echoseg"):
+        read_card(path)
+
+
+def test_a_cut_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(find_checkpoint("phantom").read_bytes()[:-1000])
+    with pytest.raises(ModelError, match="damaged"):
+        load_checkpoint(str(path))
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    from echoseg.models.checkpoint import Card, save_checkpoint
+
+    model = MemoryUNet()
+    model.extra = torch.nn.Linear(2, 2)
+    card = Card(architecture="memory_unet", image_size=64, licence="x", trained_on="-", recipe="-")
+    save_checkpoint(tmp_path / "odd.safetensors", model, card)
+    with pytest.raises(ModelError, match="do not fit"):
+        load_checkpoint(str(tmp_path / "odd.safetensors"))
