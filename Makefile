@@ -34,6 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	  echo "echoseg needs Python 3.11 or newer, '$(PYTHON)' is not that; give one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV) from constraints.txt; the first time this takes a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e ".[dev]"
 	@touch $@

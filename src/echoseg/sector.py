@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from skimage.measure import label
 from skimage.morphology import convex_hull_image
 
 from echoseg.clip import Clip
@@ -57,15 +58,13 @@ def find_sector(clip: Clip) -> Sector | None:
         ndimage.binary_closing(np.pad(moving, 4 * reach), iterations=2 * reach),
         iterations=2 * reach,
     )[4 * reach : -4 * reach, 4 * reach : -4 * reach]
-    labels, count = ndimage.label(solid)
-    if count == 0:
-        return None
+    labels = np.asarray(label(solid, connectivity=1))
     sizes = np.bincount(labels.ravel())[1:]
-    if sizes.max() < _LEAST_SHARE * rows * columns:
+    if sizes.max(initial=0) < _LEAST_SHARE * rows * columns:
         return None
     # a sector is convex, and its dark corners hardly move
     mask = convex_hull_image(labels == 1 + int(sizes.argmax()))
-    row_range, column_range = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return Sector(
-        mask=mask, box=(row_range.start, column_range.start, row_range.stop, column_range.stop)
-    )
+    inside_rows, inside_columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    box = (inside_rows[0], inside_columns[0], inside_rows[-1] + 1, inside_columns[-1] + 1)
+    top, left, bottom, right = (int(edge) for edge in box)
+    return Sector(mask=mask, box=(top, left, bottom, right))

@@ -46,18 +46,18 @@ def patients(root: Path, split: str) -> list[str]:
 
 def stills(root: Path, split: str) -> Iterator[CamusStill]:
     """Yield the ED and the ES frame of each patient's A4C view, in the split list's order."""
-    import nibabel
+    from nibabel.nifti1 import Nifti1Image
 
     for patient in patients(root, split):
         for phase in (Phase.ED, Phase.ES):
             stem = root / "database_nifti" / patient / f"{patient}_4CH_{phase}"
-            image = nibabel.load(f"{stem}.nii.gz")  # type: ignore[attr-defined]
-            truth = nibabel.load(f"{stem}_gt.nii.gz")  # type: ignore[attr-defined]
-            column_mm, row_mm = image.header.get_zooms()[:2]
+            image = Nifti1Image.from_filename(f"{stem}.nii.gz")
+            truth = Nifti1Image.from_filename(f"{stem}_gt.nii.gz")
+            _, column_mm, row_mm, *_ = (float(step) for step in image.header["pixdim"])
             yield CamusStill(
                 patient=patient,
                 phase=phase,
                 picture=np.ascontiguousarray(np.asarray(image.dataobj, np.uint8).T),
                 mask=np.ascontiguousarray(np.asarray(truth.dataobj, np.uint8).T),
-                spacing_mm=(float(row_mm), float(column_mm)),
+                spacing_mm=(row_mm, column_mm),
             )

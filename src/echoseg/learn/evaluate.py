@@ -1,5 +1,7 @@
 """How near a Segmenter comes to the experts on CAMUS stills, scored on the pictures' own grid."""
 
+import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 
 from echoseg.anatomy import Label
 from echoseg.datasets import camus
+from echoseg.models.checkpoint import load_checkpoint
 from echoseg.transforms import from_square, letterbox_for, to_square
 
 STRUCTURES: dict[str, tuple[Label, ...]] = {
@@ -51,3 +54,17 @@ def camus_dice(
     result["lv_endo_failure_share"] = float(np.mean(np.array(scores["lv_endo"]) < FAILED_DICE))
     result["num_frames"] = float(len(scores["lv_endo"]))
     return result
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the Dice of a checkpoint on a CAMUS copy: MODEL CAMUS_DIR."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="name of a shipped checkpoint or a .safetensors file")
+    parser.add_argument("camus", type=Path)
+    args = parser.parse_args(argv)
+    model, checkpoint = load_checkpoint(args.model)
+    print(json.dumps(camus_dice(model, args.camus, checkpoint.card.image_size), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     torch.manual_seed(config.seed)
     model = load_checkpoint(args.start)[0].train() if args.start else MemoryUNet()
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     stores = [phantom_clips(args.phantom)] + ([camus_pairs(args.camus)] if args.camus else [])
     averaged = train(model, Batches(stores, config), config).eval()
     scores = {}

@@ -16,7 +16,7 @@ class Segmenter(nn.Module, ABC):
 
     stride: int
     config_class: type[BaseModel]
-    config: BaseModel
+    config: Any
     num_labels: int
 
     @abstractmethod

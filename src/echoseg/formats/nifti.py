@@ -1,0 +1,73 @@
+"""NIfTI: clips as (x, y, t) in, label maps out."""
+
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.clip import Clip
+from echoseg.errors import FormatError
+from echoseg.formats.frames import OpenOptions, rescale_grey, stack
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Tell NIfTI-1 and -2 by the header's size, inside gzip too."""
+    if head[:2] == b"\x1f\x8b":
+        import gzip
+
+        try:
+            with gzip.open(path) as file:
+                head = file.read(8)
+        except (OSError, EOFError):
+            return False
+    return head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read a clip; spacing and frame time count only where the header names their units."""
+    import gzip
+
+    from nibabel.nifti1 import Nifti1Image
+    from nibabel.nifti2 import Nifti2Image
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
+        image = kind.from_bytes(raw)
+        data = np.squeeze(np.asarray(image.dataobj))
+    except (OSError, EOFError, ValueError, HeaderDataError) as error:
+        raise FormatError(f"{path}: the NIfTI file is cut or broken ({error})") from error
+    if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
+        raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.shape}")
+    space, step = image.header.get_xyzt_units()
+    pixdim = [float(value) for value in image.header["pixdim"]]
+    to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(space)
+    to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(step)
+    frame_s = pixdim[4] if image.ndim > 3 else pixdim[3]
+    grey = stack(path, list(rescale_grey(data.transpose(2, 1, 0))))
+    return Clip(
+        frames=grey,
+        spacing_mm=None if to_mm is None else (pixdim[2] * to_mm, pixdim[1] * to_mm),
+        times_s=np.arange(len(grey)) * frame_s * to_s if to_s and frame_s > 0 else None,
+    )
+
+
+def write_masks(
+    path: Path,
+    masks: np.ndarray,
+    spacing_mm: tuple[float, float] | None,
+    frame_interval_s: float | None,
+) -> None:
+    """Write label maps `T H W` uint8 as (x, y, t); unknown spacing or time is written as unknown."""
+    from nibabel.nifti1 import Nifti1Image
+
+    row_mm, column_mm = spacing_mm or (1.0, 1.0)
+    image = Nifti1Image(
+        np.ascontiguousarray(masks.transpose(2, 1, 0)), np.diag([column_mm, row_mm, 1.0, 1.0])
+    )
+    image.header["pixdim"][1:4] = column_mm, row_mm, frame_interval_s or 1.0
+    image.header.set_xyzt_units(
+        "mm" if spacing_mm else "unknown", "sec" if frame_interval_s else "unknown"
+    )
+    image.to_filename(path)

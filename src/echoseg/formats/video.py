@@ -1,0 +1,122 @@
+"""AVI (MJPEG and others), MP4, MOV and GIF, read and written by PyAV."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.clip import Clip, ClipWarning
+from echoseg.errors import FormatError
+from echoseg.formats.frames import OpenOptions, colour_warnings, damage, stack
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Tell RIFF AVI, ISO media (ftyp), Matroska and GIF by their first bytes."""
+    return (
+        (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        or head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+        or head[:4] == b"\x1aE\xdf\xa3"
+        or head[:6] in (b"GIF87a", b"GIF89a")
+    )
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read a video file; times come from its time stamps."""
+    frames, times, damaged, total = _decode(path)
+    if not frames:
+        raise FormatError(f"{path}: no frame of the video can be decoded")
+    warnings = damage(path, damaged, total, options)
+    grey = stack(path, frames)
+    times_s = _increasing(times, grey.shape[0])
+    if times_s is None:
+        warnings += (
+            ClipWarning(
+                code="no_times",
+                message="the video's time stamps are missing or out of order; they were not used",
+            ),
+        )
+    return Clip(
+        frames=grey,
+        times_s=times_s,
+        damaged_frames=tuple(damaged),
+        warnings=warnings + colour_warnings(frames),
+    )
+
+
+def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int], int]:
+    """Return frames, their times, indices of damaged ones, and the number there should be."""
+    import av
+    from av.error import FFmpegError
+
+    av.logging.set_level(av.logging.PANIC)
+    frames: list[np.ndarray] = []
+    times: list[float | None] = []
+    damaged: list[int] = []
+    position = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise FormatError(f"{path}: the file holds no video stream")
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"  # a broken frame then fails where it is
+            # explode: a damaged picture is an error, not a guess
+            stream.codec_context.options = {"err_detect": "explode"}
+            promised = stream.frames
+            for packet in container.demux(stream):
+                try:
+                    decoded = packet.decode()
+                except FFmpegError:
+                    damaged.append(position)
+                    position += 1
+                    continue
+                for frame in decoded:
+                    if frame.is_corrupt:
+                        damaged.append(position)
+                    else:
+                        frames.append(_pixels(frame))
+                        times.append(frame.time)
+                    position += 1
+    except FFmpegError as error:
+        if not frames:
+            raise FormatError(f"{path}: not a readable video ({error.strerror})") from error
+    total = max(position, promised)
+    return frames, times, damaged + list(range(position, total)), total
+
+
+def _pixels(frame: object) -> np.ndarray:
+    """Return grey for a grey picture, else RGB."""
+    name = frame.format.name  # type: ignore[attr-defined]
+    return frame.to_ndarray(format="gray" if name.startswith("gray") else "rgb24")  # type: ignore[attr-defined]
+
+
+def _increasing(times: list[float | None], num_frames: int) -> np.ndarray | None:
+    known = [time for time in times if time is not None]
+    if len(known) != num_frames:
+        return None
+    times_s = np.asarray(known) - known[0]
+    return times_s if (np.diff(times_s) > 0).all() else None
+
+
+def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: float) -> None:
+    """Write RGB frames `H W 3` uint8 as H.264 that plays in a browser.
+
+    Odd sides are padded by a pixel, since 4:2:0 colour needs even ones.
+    """
+    import av
+
+    rate = Fraction(frame_rate_hz).limit_denominator(1001)
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = None
+        for frame_rgb in frames_rgb:
+            rows, columns = frame_rgb.shape[:2]
+            padded = np.pad(frame_rgb, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
+            if stream is None:
+                stream = container.add_stream("libx264", rate=rate)
+                stream.height, stream.width = padded.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.options = {"crf": "20", "preset": "veryfast"}
+            picture = av.VideoFrame.from_ndarray(padded, format="rgb24")
+            container.mux(stream.encode(picture))
+        if stream is not None:
+            container.mux(stream.encode())

@@ -1,0 +1,1 @@
+"""NUMBERS. Masks in, clinical values out; no network."""

@@ -1,0 +1,85 @@
+"""End of diastole and end of systole from the volume curve alone.
+
+ED is the frame of the largest volume of a beat, ES that of the smallest. A light smoother (median
+of 3, then Savitzky-Golay of order 2) picks the frames; volumes are read from the curve itself.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.ndimage import median_filter
+from scipy.signal import find_peaks, savgol_filter
+
+SLOWEST_BPM, FASTEST_BPM = 35.0, 200.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beat:
+    """ED, the ES that follows or precedes it, and EF between them as a ratio."""
+
+    ed_frame: int
+    es_frame: int
+    ejection_ratio: float
+
+
+def smooth(volumes: np.ndarray) -> np.ndarray:
+    """Return the curve used to pick frames; ends are mirrored."""
+    if len(volumes) < 5:
+        return volumes
+    window = max(5, min(2 * (len(volumes) // 20) + 1, 11))
+    return savgol_filter(median_filter(volumes, 3, mode="nearest"), window, 2, mode="interp")
+
+
+def end_diastoles(curve: np.ndarray, times_s: np.ndarray | None) -> list[int]:
+    """Return the frames of the maxima that stand out by 35 % of the curve's span."""
+    span = float(np.ptp(curve))
+    if span <= 0:
+        return []
+    frame_s = float(np.median(np.diff(times_s))) if times_s is not None else 1 / 30
+    distance = max(1, round(60 / FASTEST_BPM / frame_s))
+    # a beat may begin at the clip's first frame or end at its last
+    padded = np.concatenate([[curve.min()], curve, [curve.min()]])
+    peaks, _ = find_peaks(padded, prominence=0.35 * span, distance=distance)
+    return [int(peak) - 1 for peak in peaks]
+
+
+def find_beats(
+    volumes: np.ndarray, times_s: np.ndarray | None, r_wave_frames: tuple[int, ...] = ()
+) -> list[Beat]:
+    """Return the beats of a volume curve, or one part of a beat when none is whole.
+
+    With R waves a beat runs from one to the next; without, from one maximum to the next.
+    """
+    curve = smooth(volumes)
+    borders = list(r_wave_frames) if len(r_wave_frames) > 1 else end_diastoles(curve, times_s)
+    beats = []
+    for begin, end in pairwise(borders):
+        if end - begin >= 4:
+            beats.append(_beat(volumes, curve, begin, end + 1))
+    return beats or [_beat(volumes, curve, 0, len(curve))]
+
+
+def _beat(volumes: np.ndarray, curve: np.ndarray, begin: int, end: int) -> Beat:
+    ed = begin + int(curve[begin:end].argmax())
+    es = begin + int(curve[begin:end].argmin())
+    largest, smallest = float(volumes[ed]), float(volumes[es])
+    ratio = max(0.0, 1 - smallest / largest) if largest > 0 else 0.0
+    return Beat(ed_frame=ed, es_frame=es, ejection_ratio=ratio)
+
+
+def heart_rate_bpm(
+    volumes: np.ndarray, times_s: np.ndarray | None, r_wave_times_s: tuple[float, ...] = ()
+) -> float | None:
+    """Return the rate from R waves, else from the time between maxima; None when not to be told."""
+    if len(r_wave_times_s) > 1:
+        interval_s = float(np.median(np.diff(r_wave_times_s)))
+    elif times_s is not None:
+        peaks = end_diastoles(smooth(volumes), times_s)
+        if len(peaks) < 2:
+            return None
+        interval_s = float(np.median(np.diff(times_s[peaks])))
+    else:
+        return None
+    rate = 60 / interval_s if interval_s > 0 else 0.0
+    return rate if SLOWEST_BPM <= rate <= FASTEST_BPM else None
