@@ -149,7 +149,7 @@ def _scale(
     region, (left, top, right, bottom) = regions[largest], boxes[largest]
     if right > columns or bottom > rows or left < 0 or top < 0 or right <= left or bottom <= top:
         message = (
-            f"the file's ultrasound region ({left},{top})-({right},{bottom}) does not fit its "
+            f"the file's ultrasound region ({left},{top})-({right - 1},{bottom - 1}) does not fit its "
             f"picture of {columns} x {rows} pixels: the pixels were rescaled and the file's scale "
             "is stale, so it is not used. Pass --spacing-mm ROW COL if you know the true one"
         )

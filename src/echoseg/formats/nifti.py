@@ -59,7 +59,7 @@ def write_masks(
     spacing_mm: tuple[float, float] | None,
     frame_interval_s: float | None,
 ) -> None:
-    """Write label maps `T H W` uint8 as (x, y, t); unknown spacing or time is written as unknown."""
+    """Write label maps `T H W` uint8 as (x, y, t); what is unknown is written so."""
     from nibabel.nifti1 import Nifti1Image
 
     row_mm, column_mm = spacing_mm or (1.0, 1.0)

@@ -1,0 +1,127 @@
+"""The result folder of one clip, written whole or not at all."""
+
+import csv
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from echoseg import __version__
+from echoseg.analysis import Analysis
+from echoseg.errors import OutputError
+from echoseg.formats.nifti import write_masks
+from echoseg.formats.video import write_h264
+from echoseg.report import build_report
+from echoseg.show.curve import curve_png
+from echoseg.show.overlay import overlay_frames
+from echoseg.show.page import page_html
+
+MARK = "report.json"
+"""The file by which a folder is known as one of ours."""
+
+
+def result_folder_names(sources: Sequence[Path]) -> list[str]:
+    """Return one folder name a clip, from the file's stem; equal ones get -2, -3, ..."""
+    names: list[str] = []
+    for source in sources:
+        base = source.name if source.is_dir() else re.sub(r"\.gz$", "", source.name)
+        stem = Path(base).stem if not source.is_dir() else base
+        stem = re.sub(r"[^\w.+-]+", "_", stem).strip("._") or "clip"
+        name, number = stem, 2
+        while name.casefold() in {taken.casefold() for taken in names}:
+            name, number = f"{stem}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def check_output(folder: Path, force: bool = False) -> None:
+    """Refuse, before the long work, a folder that must not or cannot be written.
+
+    Raises:
+        OutputError: If it exists without `force`; if it exists and is none of ours; if the
+            folder above it cannot be made or written.
+    """
+    if folder.exists():
+        if not force:
+            raise OutputError(f"{folder} exists; pass --force to replace it, or another -o")
+        if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).is_file()):
+            raise OutputError(
+                f"{folder} exists and holds no {MARK}, so it is no result of echoseg and is not "
+                "replaced; choose another -o"
+            )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        probe = folder.parent / f".echoseg-probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"{folder.parent} cannot be written ({error.strerror}); choose another -o"
+        ) from error
+
+
+def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> Path:
+    """Write masks, overlay, curve, table, report and page of a clip into `folder`.
+
+    All is written beside it and renamed in one step: a cut leaves the old folder or none.
+
+    Raises:
+        OutputError: As `check_output`, or if the disk fails.
+    """
+    check_output(folder, force)
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        _write_all(analysis, partial)
+        _swap(partial, folder)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _swap(partial: Path, folder: Path) -> None:
+    """Put the finished folder in its place; the old one comes back if that fails."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    folder.rename(old)
+    try:
+        partial.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_all(analysis: Analysis, folder: Path) -> None:
+    clip = analysis.clip
+    rate_hz = clip.frame_rate_hz
+    interval_s = 1 / rate_hz if rate_hz else None
+    write_masks(folder / "masks.nii.gz", analysis.masks, clip.spacing_mm, interval_s)
+    write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
+    curve = curve_png(analysis)
+    (folder / "curve.png").write_bytes(curve)
+    _write_frames(analysis, folder / "frames.csv")
+    report = build_report(analysis, __version__)
+    (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    page = page_html(analysis, report, (folder / "overlay.mp4").read_bytes(), curve)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _write_frames(analysis: Analysis, path: Path) -> None:
+    """Write one row a frame; an empty cell is a value that could not be had."""
+    found = analysis.measurement
+    phases = {found.ed_frame: "ED", found.es_frame: "ES"}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        columns = [*asdict(found.frames[0]), "phase"]
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for frame in found.frames:
+            row = {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(frame).items()}
+            writer.writerow({**row, "phase": phases.get(frame.frame_index, "")})

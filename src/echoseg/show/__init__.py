@@ -1,0 +1,1 @@
+"""PICTURES. Masks drawn on frames, the volume curve, the page."""

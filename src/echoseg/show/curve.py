@@ -1,0 +1,47 @@
+"""The volume curve of a clip as a picture."""
+
+from io import BytesIO
+
+import numpy as np
+
+from echoseg.analysis import Analysis
+from echoseg.report import DISCLAIMER
+
+
+def curve_png(analysis: Analysis) -> bytes:
+    """Return the curve with ED and ES marked, as the bytes of a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = analysis.measurement
+    scaled = any(frame.volume_ml is not None for frame in found.frames)
+    volumes = [f.volume_ml if scaled else f.relative_volume for f in found.frames]
+    values = np.array([np.nan if volume is None else volume for volume in volumes], float)
+    times = analysis.clip.times_s
+    x = np.arange(len(values)) if times is None else np.asarray(times)
+    figure = Figure(figsize=(7.2, 3.4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(x, values, color="#d9601a", linewidth=2, marker=".", markersize=5)
+    for name, frame, colour in (
+        ("ED", found.ed_frame, "#a87900"),
+        ("ES", found.es_frame, "#7b4fc4"),
+    ):
+        if frame is not None:
+            axes.plot(x[frame], values[frame], "o", color=colour, markersize=9)
+            axes.annotate(
+                f"{name}, frame {frame}", (x[frame], values[frame]), xytext=(8, 6),
+                textcoords="offset points", color=colour, fontweight="bold",
+            )  # fmt: skip
+    top = np.nanmax(values) if np.isfinite(values).any() else 1.0
+    axes.set_ylim(0, 1.18 * top)
+    axes.set_xlabel("frame" if times is None else "time (s)")
+    axes.set_ylabel("LV volume (ml)" if scaled else "relative LV volume")
+    ef = "no EF" if found.ef_percent is None else f"EF {found.ef_percent:.0f} %"
+    axes.set_title(f"{ef}   (single plane, disks)", loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    figure.text(0.995, 0.005, DISCLAIMER, ha="right", va="bottom", fontsize=7, color="#666")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
