@@ -78,10 +78,11 @@ def _points_near(
     """Return the contour points within two pixels of a region."""
     if not region.any():
         return contour[:0]
-    near = ndimage.binary_dilation(region, iterations=2)
+    near = np.asarray(ndimage.binary_dilation(region, iterations=2))
     index = np.rint(contour[:, ::-1] / np.asarray(spacing_mm)).astype(int)
-    index = np.clip(index, 0, np.array(region.shape) - 1)
-    return contour[near[index[:, 0], index[:, 1]]]
+    rows = index[:, 0].clip(0, region.shape[0] - 1)
+    columns = index[:, 1].clip(0, region.shape[1] - 1)
+    return contour[near[rows, columns].astype(bool)]
 
 
 def _lower_end(contour: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ All take tensors `N T H W` or `T H W`; a draw is the same for every frame of a c
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -104,6 +104,10 @@ class AugmentConfig:
     """Share of clips that are blurred."""
     hidden_share: float = 0.35
     """Share of clips with a box of grey laid over them."""
+
+    def scaled(self, strength: float) -> "AugmentConfig":
+        """Return the same with every range and share times `strength`."""
+        return AugmentConfig(**{name: strength * value for name, value in asdict(self).items()})
 
 
 def _uniform(num: int, half_range: float, generator: torch.Generator) -> Tensor:

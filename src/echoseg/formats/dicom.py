@@ -75,7 +75,7 @@ def _rescaled(invert: bool) -> ClipWarning:
 
 def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
     """Return decoded frames (grey or RGB), indices of those that failed, and how many there are."""
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
     if syntax.startswith(_VIDEO_PREFIX) and len(syntax) == len(_VIDEO_CODECS[0]):
@@ -100,7 +100,7 @@ def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]
 def _colours(dataset: Any, frame: np.ndarray) -> np.ndarray:
     """Turn palette indices into RGB; other pixels come decoded."""
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-        from pydicom.pixels import apply_color_lut
+        from pydicom.pixels.processing import apply_color_lut
 
         rgb = apply_color_lut(frame, dataset)
         return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
@@ -117,7 +117,7 @@ def _decode_video(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int]
     fragments = list(generate_fragments(buffer))
     stream = b"".join(fragments[1:]) if len(fragments) > 1 else b"".join(fragments)
     try:
-        with av.open(io.BytesIO(stream)) as container:
+        with av.open(io.BytesIO(stream), "r") as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     except FFmpegError as error:
         raise FormatError(f"{path}: the video inside cannot be decoded ({error})") from error
@@ -149,8 +149,8 @@ def _scale(
     region, (left, top, right, bottom) = regions[largest], boxes[largest]
     if right > columns or bottom > rows or left < 0 or top < 0 or right <= left or bottom <= top:
         message = (
-            f"the file's ultrasound region ({left},{top})-({right - 1},{bottom - 1}) does not fit its "
-            f"picture of {columns} x {rows} pixels: the pixels were rescaled and the file's scale "
+            f"the file's ultrasound region ({left},{top})-({right - 1},{bottom - 1}) does not fit "
+            f"its picture of {columns} x {rows} pixels: the pixels were rescaled, the file's scale "
             "is stale, so it is not used. Pass --spacing-mm ROW COL if you know the true one"
         )
         return None, None, (ClipWarning(code="stale_scale", message=message),)

@@ -42,8 +42,8 @@ def read(path: Path, options: OpenOptions) -> Clip:
         raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.shape}")
     space, step = image.header.get_xyzt_units()
     pixdim = [float(value) for value in image.header["pixdim"]]
-    to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(space)
-    to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(step)
+    to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(str(space))
+    to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(str(step))
     frame_s = pixdim[4] if image.ndim > 3 else pixdim[3]
     grey = stack(path, list(rescale_grey(data.transpose(2, 1, 0))))
     return Clip(

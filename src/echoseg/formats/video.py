@@ -47,9 +47,10 @@ def read(path: Path, options: OpenOptions) -> Clip:
 def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int], int]:
     """Return frames, their times, indices of damaged ones, and the number there should be."""
     import av
+    from av import logging
     from av.error import FFmpegError
 
-    av.logging.set_level(av.logging.PANIC)
+    logging.set_level(logging.PANIC)
     frames: list[np.ndarray] = []
     times: list[float | None] = []
     damaged: list[int] = []

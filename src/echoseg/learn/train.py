@@ -42,6 +42,8 @@ class TrainConfig:
     weight_decay: float = 1e-2
     averaging: float = 0.995
     """Decay of the averaged weights that are kept."""
+    augment_strength: float = 1.0
+    """Factor on every range of `AugmentConfig`."""
     seed: int = 0
 
 
@@ -93,7 +95,8 @@ class Batches:
         if torch.rand((), generator=self.generator) < 0.5:
             index = index.flip(1)
         batch = frames[chosen[:, None], index].float() / 255, masks[chosen[:, None], index]
-        return augment(*batch, self.config.image_size, AugmentConfig(), self.generator)
+        how = AugmentConfig().scaled(self.config.augment_strength)
+        return augment(*batch, self.config.image_size, how, self.generator)
 
     def next(self) -> tuple[Tensor, Tensor]:
         """Return frames `N T 1 S S` and masks `N T S S`."""
@@ -149,6 +152,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--num-clips", type=int, default=10)
     parser.add_argument("--num-frames", type=int, default=2)
+    parser.add_argument("--augment-strength", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     config = TrainConfig(
@@ -157,6 +161,7 @@ def main(argv: list[str] | None = None) -> None:
         learning_rate=args.learning_rate,
         num_clips=args.num_clips,
         num_frames=args.num_frames,
+        augment_strength=args.augment_strength,
         seed=args.seed,
     )
     torch.manual_seed(config.seed)

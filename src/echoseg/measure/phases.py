@@ -28,26 +28,28 @@ def smooth(volumes: np.ndarray) -> np.ndarray:
     if len(volumes) < 5:
         return volumes
     window = max(5, min(2 * (len(volumes) // 20) + 1, 11))
-    return savgol_filter(median_filter(volumes, 3, mode="nearest"), window, 2, mode="interp")
+    calm = median_filter(volumes, 3, mode="nearest")
+    return np.asarray(savgol_filter(calm, window, 2, mode="interp"))
 
 
 def end_diastoles(curve: np.ndarray, times_s: np.ndarray | None) -> list[int]:
-    """Return the frames of the maxima that stand out by 35 % of the curve's span."""
+    """Return the frames of the maxima that stand out by 35 % of the curve's span.
+
+    The clip's first and last frame are none: the true maximum may lie outside.
+    """
     span = float(np.ptp(curve))
     if span <= 0:
         return []
     frame_s = float(np.median(np.diff(times_s))) if times_s is not None else 1 / 30
     distance = max(1, round(60 / FASTEST_BPM / frame_s))
-    # a beat may begin at the clip's first frame or end at its last
-    padded = np.concatenate([[curve.min()], curve, [curve.min()]])
-    peaks, _ = find_peaks(padded, prominence=0.35 * span, distance=distance)
-    return [int(peak) - 1 for peak in peaks]
+    peaks, _ = find_peaks(curve, prominence=0.35 * span, distance=distance)
+    return [int(peak) for peak in peaks]
 
 
 def find_beats(
     volumes: np.ndarray, times_s: np.ndarray | None, r_wave_frames: tuple[int, ...] = ()
 ) -> list[Beat]:
-    """Return the beats of a volume curve, or one part of a beat when none is whole.
+    """Return the beats of a volume curve; where none is whole, the clip is taken for one.
 
     With R waves a beat runs from one to the next; without, from one maximum to the next.
     """
@@ -71,14 +73,16 @@ def _beat(volumes: np.ndarray, curve: np.ndarray, begin: int, end: int) -> Beat:
 def heart_rate_bpm(
     volumes: np.ndarray, times_s: np.ndarray | None, r_wave_times_s: tuple[float, ...] = ()
 ) -> float | None:
-    """Return the rate from R waves, else from the time between maxima; None when not to be told."""
+    """Return the rate from R waves, else from maxima or minima; None when it cannot be told."""
     if len(r_wave_times_s) > 1:
         interval_s = float(np.median(np.diff(r_wave_times_s)))
     elif times_s is not None:
-        peaks = end_diastoles(smooth(volumes), times_s)
-        if len(peaks) < 2:
+        curve = smooth(volumes)
+        maxima, minima = end_diastoles(curve, times_s), end_diastoles(-curve, times_s)
+        turns = maxima if len(maxima) >= len(minima) else minima
+        if len(turns) < 2:
             return None
-        interval_s = float(np.median(np.diff(times_s[peaks])))
+        interval_s = float(np.median(np.diff(times_s[turns])))
     else:
         return None
     rate = 60 / interval_s if interval_s > 0 else 0.0
