@@ -65,8 +65,11 @@ def long_axis(mask: np.ndarray, spacing_mm: tuple[float, float]) -> LongAxis:
         base = _lower_end(contour)
     centred = base - base.mean(0)
     along = np.linalg.svd(centred, full_matrices=False)[2][0]
+    across = np.array([-along[1], along[0]])
     place = centred @ along
-    hinges = np.stack([base[place.argmin()], base[place.argmax()]])
+    # the points nearest the atrium reach a pixel or two up the walls: the median height does not
+    height = across * np.median(centred @ across)
+    hinges = base.mean(0) + height + np.outer([place.min(), place.max()], along)
     middle = hinges.mean(0)
     apex = contour[np.linalg.norm(contour - middle, axis=1).argmax()]
     return LongAxis(hinges_mm=hinges, annulus_mid_mm=middle, apex_mm=apex)

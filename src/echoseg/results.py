@@ -6,9 +6,9 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
-from echoseg import __version__
 from echoseg.analysis import Analysis
 from echoseg.errors import OutputError
 from echoseg.formats.nifti import write_masks
@@ -108,7 +108,7 @@ def _write_all(analysis: Analysis, folder: Path) -> None:
     curve = curve_png(analysis)
     (folder / "curve.png").write_bytes(curve)
     _write_frames(analysis, folder / "frames.csv")
-    report = build_report(analysis, __version__)
+    report = build_report(analysis, version("echoseg"))
     (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     page = page_html(analysis, report, (folder / "overlay.mp4").read_bytes(), curve)
     (folder / "report.html").write_text(page, encoding="utf-8")

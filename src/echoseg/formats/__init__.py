@@ -68,8 +68,9 @@ def open_clip(
         raise
     except PermissionError as error:
         raise FormatError(f"{path}: reading it is not permitted") from error
-    except (OSError, MemoryError) as error:
-        raise FormatError(f"{path}: cannot be read ({error})") from error
+    except Exception as error:  # the decoders of six formats raise kinds of their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FormatError(f"{path}: the content is broken ({reason})") from error
     clip = replace(clip, source=str(path), source_sha256=digest, format_name=name)
     return _told(clip, options)
 

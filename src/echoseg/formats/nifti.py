@@ -28,7 +28,6 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
     from nibabel.nifti1 import Nifti1Image
     from nibabel.nifti2 import Nifti2Image
-    from nibabel.spatialimages import HeaderDataError
 
     try:
         raw = path.read_bytes()
@@ -36,7 +35,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
         kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
         image = kind.from_bytes(raw)
         data = np.squeeze(np.asarray(image.dataobj))
-    except (OSError, EOFError, ValueError, HeaderDataError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise FormatError(f"{path}: the NIfTI file is cut or broken ({error})") from error
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
         raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.shape}")

@@ -60,7 +60,8 @@ def measure_masks(
             esv_ml=None, heart_rate_bpm=None, refusal=refusal, notes=tuple(notes),
         )  # fmt: skip
     filled = _fill_gaps(volumes)
-    beats = find_beats(filled, times_s, _r_wave_frames(r_wave_times_s, times_s))
+    r_wave_frames = _r_wave_frames(r_wave_times_s, times_s)
+    beats = find_beats(filled, times_s, r_wave_frames, np.isfinite(volumes))
     beat = sorted(beats, key=lambda b: b.ejection_ratio)[len(beats) // 2]
     scaled = spacing_mm is not None
     return Measurement(

@@ -47,24 +47,29 @@ def end_diastoles(curve: np.ndarray, times_s: np.ndarray | None) -> list[int]:
 
 
 def find_beats(
-    volumes: np.ndarray, times_s: np.ndarray | None, r_wave_frames: tuple[int, ...] = ()
+    volumes: np.ndarray,
+    times_s: np.ndarray | None,
+    r_wave_frames: tuple[int, ...] = (),
+    known: np.ndarray | None = None,
 ) -> list[Beat]:
     """Return the beats of a volume curve; where none is whole, the clip is taken for one.
 
     With R waves a beat runs from one to the next; without, from one maximum to the next.
+    Frames where `known` is false hold no measured volume and are neither ED nor ES.
     """
     curve = smooth(volumes)
+    usable = np.ones(len(volumes), bool) if known is None else known
     borders = list(r_wave_frames) if len(r_wave_frames) > 1 else end_diastoles(curve, times_s)
     beats = []
     for begin, end in pairwise(borders):
-        if end - begin >= 4:
-            beats.append(_beat(volumes, curve, begin, end + 1))
-    return beats or [_beat(volumes, curve, 0, len(curve))]
+        if end - begin >= 4 and usable[begin : end + 1].any():
+            beats.append(_beat(volumes, curve, usable, slice(begin, end + 1)))
+    return beats or [_beat(volumes, curve, usable, slice(0, len(curve)))]
 
 
-def _beat(volumes: np.ndarray, curve: np.ndarray, begin: int, end: int) -> Beat:
-    ed = begin + int(curve[begin:end].argmax())
-    es = begin + int(curve[begin:end].argmin())
+def _beat(volumes: np.ndarray, curve: np.ndarray, usable: np.ndarray, part: slice) -> Beat:
+    ed = part.start + int(np.where(usable, curve, -np.inf)[part].argmax())
+    es = part.start + int(np.where(usable, curve, np.inf)[part].argmin())
     largest, smallest = float(volumes[ed]), float(volumes[es])
     ratio = max(0.0, 1 - smallest / largest) if largest > 0 else 0.0
     return Beat(ed_frame=ed, es_frame=es, ejection_ratio=ratio)

@@ -1,0 +1,178 @@
+"""What every format must keep: found by content, frames, times and scale come back."""
+
+import av
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
+
+from echoseg import open_clip
+from echoseg.clip import Clip
+from echoseg.errors import FormatError
+from echoseg.formats import FORMATS, metaimage
+from echoseg.formats.nifti import write_masks
+from echoseg.formats.video import write_h264
+
+RATE_HZ = 25.0
+
+
+def moving_frames(num_frames=6, rows=48, columns=64):
+    y, x = np.mgrid[:rows, :columns]
+    return np.stack(
+        [(120 + 90 * np.sin(x / 7 + t) * np.cos(y / 9)).astype(np.uint8) for t in range(num_frames)]
+    )
+
+
+def ultrasound(frames, **elements):
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+    dataset.SOPClassUID = UltrasoundMultiFrameImageStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.Modality = "US"
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = frames.shape[:3]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    bits = frames.dtype.itemsize * 8
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit, dataset.PixelRepresentation = bits - 1, 0
+    dataset.PixelData = frames.tobytes()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def region(**changes):
+    part = Dataset()
+    part.RegionSpatialFormat, part.RegionDataType = 1, 1
+    part.PhysicalUnitsXDirection = part.PhysicalUnitsYDirection = 3
+    part.RegionLocationMinX0, part.RegionLocationMinY0 = 0, 0
+    part.RegionLocationMaxX1, part.RegionLocationMaxY1 = 63, 47
+    part.PhysicalDeltaX, part.PhysicalDeltaY = 0.04, -0.05
+    for name, value in changes.items():
+        setattr(part, name, value)
+    return part
+
+
+def write_dicom(path, frames):
+    dataset = ultrasound(frames, FrameTime=1000 / RATE_HZ, SequenceOfUltrasoundRegions=[region()])
+    dataset.save_as(path, enforce_file_format=True)
+    return (0.5, 0.4)
+
+
+def write_video(path, frames):
+    with av.open(str(path), "w", format="avi") as container:
+        stream = container.add_stream("mjpeg", rate=int(RATE_HZ))
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:], "yuvj420p"
+        stream.options = {"qmin": "1", "qmax": "1"}
+        for frame in frames:
+            rgb = np.stack([frame] * 3, -1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def write_nifti(path, frames):
+    write_masks(path.with_suffix(".nii.gz"), frames, (0.5, 0.4), 1 / RATE_HZ)
+    path.with_suffix(".nii.gz").rename(path)
+    return (0.5, 0.4)
+
+
+def write_metaimage(path, frames):
+    metaimage.write(path, Clip(frames=frames, spacing_mm=(0.5, 0.4)))
+    return (0.5, 0.4)
+
+
+def write_image_folder(path, frames):
+    path.mkdir()
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(path / f"frame{index + 7}.png")  # 10 comes after 9
+
+
+WRITERS = {
+    "dicom": write_dicom,
+    "video": write_video,
+    "nifti": write_nifti,
+    "metaimage": write_metaimage,
+    "image_folder": write_image_folder,
+}
+HAS_TIMES = ("dicom", "video", "nifti")
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_clip_comes_back_whatever_its_name(name, tmp_path):
+    frames = moving_frames()
+    path = tmp_path / "clip.txt"
+    spacing_mm = WRITERS[name](path, frames)
+    clip = open_clip(path)
+    assert clip.format_name == name
+    assert clip.frames.shape == frames.shape
+    difference = np.abs(clip.frames.astype(int) - frames)
+    assert difference.max() <= (12 if name == "video" else 0)
+    assert clip.spacing_mm == (pytest.approx(spacing_mm) if spacing_mm else None)
+    assert len(clip.source_sha256) == 64
+    codes = {warning.code for warning in clip.warnings}
+    assert ("assumed_frame_rate" in codes) == (name not in HAS_TIMES)
+    if name in HAS_TIMES:
+        assert clip.frame_rate_hz == pytest.approx(RATE_HZ, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_what_the_user_says_replaces_what_the_file_says(name, tmp_path):
+    path = tmp_path / "clip"
+    WRITERS[name](path, moving_frames())
+    clip = open_clip(path, spacing_mm=(0.3, 0.2), frame_rate_hz=80)
+    assert clip.spacing_mm == (0.3, 0.2)
+    assert clip.frame_rate_hz == pytest.approx(80)
+    assert not {"assumed_frame_rate", "stale_scale"} & {w.code for w in clip.warnings}
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_one_frame_is_no_clip(name, tmp_path):
+    WRITERS[name](tmp_path / "clip", moving_frames(1))
+    with pytest.raises(FormatError, match=r"at least 2 frames|grey"):
+        open_clip(tmp_path / "clip")
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov", "gif"])
+def test_other_video_containers_are_read(container, tmp_path):
+    frames = moving_frames(8)
+    path = tmp_path / f"clip.{container}"
+    if container == "mp4":
+        write_h264(path, (np.stack([f] * 3, -1) for f in frames), RATE_HZ)
+    elif container == "mov":
+        with av.open(str(path), "w") as file:
+            stream = file.add_stream("mpeg4", rate=25)
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+            for frame in frames:
+                rgb = np.stack([frame] * 3, -1)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            file.mux(stream.encode())
+    else:
+        pictures = [Image.fromarray(frame) for frame in frames]
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40)
+    clip = open_clip(path)
+    assert clip.frames.shape == frames.shape
+    assert clip.frame_rate_hz == pytest.approx(25, rel=0.01)
+    assert np.abs(clip.frames.astype(int) - frames).mean() < 6
+
+
+@pytest.mark.parametrize(("rate_hz", "rows", "columns"), [(30.0003, 47, 63), (22.58, 48, 64)])
+def test_h264_keeps_rate_and_frames_and_pads_odd_sides(tmp_path, rate_hz, rows, columns):
+    frames = moving_frames(9, rows, columns)
+    write_h264(tmp_path / "v.mp4", (np.stack([f] * 3, -1) for f in frames), rate_hz)
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert float(stream.average_rate) == pytest.approx(rate_hz, rel=1e-3)
+        assert (stream.height, stream.width) == (48, 64)
+        assert len(list(container.decode(video=0))) == 9
+
+
+def test_nifti_masks_come_back_exactly(tmp_path):
+    masks = np.random.default_rng(0).integers(0, 4, (5, 20, 30), dtype=np.uint8)
+    write_masks(tmp_path / "m.nii.gz", masks, None, None)
+    image = nibabel.load(tmp_path / "m.nii.gz")
+    assert np.array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), masks)
+    assert image.header.get_xyzt_units() == ("unknown", "unknown")
