@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -79,6 +79,11 @@ class Report(_Part):
     warnings: tuple[Caution, ...]
 
 
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema that every `report.json` of this `SCHEMA_VERSION` obeys."""
+    return Report.model_json_schema(mode="serialization")
+
+
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
@@ -90,7 +95,8 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
         software=Software(version=software_version),
         model=Model(name=model.name, sha256=model.sha256, licence=model.licence),
         input=Input(
-            file_name=Path(clip.source).name,
+            # names that are no UTF-8 reach Python as lone surrogates, which JSON cannot hold
+            file_name=Path(clip.source).name.encode("utf-8", "replace").decode("utf-8"),
             sha256=clip.source_sha256,
             format=clip.format_name,
             num_frames=clip.num_frames,

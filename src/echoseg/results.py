@@ -71,11 +71,13 @@ def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> P
         OutputError: As `check_output`, or if the disk fails.
     """
     check_output(folder, force)
+    folder = Path(os.path.abspath(folder))  # "." and ".." have no name to put a partial beside
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
         _write_all(analysis, partial)
+        check_output(folder, force)  # another run may have put one there meanwhile
         _swap(partial, folder)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error})") from error
@@ -90,13 +92,17 @@ def _swap(partial: Path, folder: Path) -> None:
         partial.rename(folder)
         return
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    folder.rename(old)
     try:
+        folder.rename(old)
         partial.rename(folder)
-    except OSError:
-        old.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if old.is_symlink():
+        old.unlink()  # the link was replaced; what it points to is not ours to delete
+    else:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_all(analysis: Analysis, folder: Path) -> None:

@@ -128,10 +128,12 @@ def test_frames_without_a_cavity_are_neither_ed_nor_es():
     assert "lv_missing_frames" in {note.code for note in found.notes}
 
 
-def test_a_scale_that_makes_a_giant_is_flagged():
+def test_a_scale_that_makes_a_giant_is_flagged_and_gives_no_millilitres():
     masks, times, _ = beating()
-    notes = measure_masks(masks, spacing_mm=(3.0, 3.0), times_s=times).notes
-    assert "implausible_size" in {note.code for note in notes}
+    found = measure_masks(masks, spacing_mm=(3.0, 3.0), times_s=times)
+    assert "implausible_size" in {note.code for note in found.notes}
+    assert found.edv_ml is None
+    assert found.ef_percent == measure_masks(masks, spacing_mm=None, times_s=times).ef_percent
 
 
 def test_no_heart_is_no_ef_with_its_reason():

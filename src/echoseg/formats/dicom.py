@@ -6,6 +6,7 @@ identifiers are neither read nor kept.
 """
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a multi-frame ultrasound object."""
+    with warnings.catch_warnings():
+        # pydicom warns of misspelt character sets and padding; what matters here is refused
+        warnings.simplefilter("ignore")
+        return _read(path, options)
+
+
+def _read(path: Path, options: OpenOptions) -> Clip:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
@@ -44,14 +52,13 @@ def read(path: Path, options: OpenOptions) -> Clip:
     if "PixelData" not in dataset:
         raise FormatError(f"{path}: the DICOM object holds no pixels (no Pixel Data element)")
     frames, damaged, total = _decode(path, dataset)
-    warnings = damage(path, damaged, total, options)
-    warnings += colour_warnings(frames)
+    found = damage(path, damaged, total, options) + colour_warnings(frames)
     if frames and frames[0].ndim == 2:
         invert = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
         if invert or frames[0].dtype != np.uint8:
             stack(path, frames)
             frames = list(rescale_grey(np.stack(frames), invert=invert))
-            warnings += (_rescaled(invert),)
+            found += (_rescaled(invert),)
     grey = stack(path, frames)
     spacing_mm, box, scale_warnings = _scale(dataset)
     return Clip(
@@ -61,7 +68,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
         times_s=_times(dataset, total, damaged),
         r_wave_times_s=_r_waves(dataset),
         damaged_frames=tuple(damaged),
-        warnings=warnings + scale_warnings,
+        warnings=found + scale_warnings,
     )
 
 

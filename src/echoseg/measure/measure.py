@@ -18,6 +18,8 @@ MOST_JUMP = 0.2
 """Median change of volume from frame to frame, as a share of the largest, that no heart makes."""
 LEAST_RING_SHARE = 0.5
 """Share of the cavity's border that must touch myocardium or atrium, in the median frame."""
+SHORTEST_LV_MM, LONGEST_LV_MM = 40, 150
+"""Long axes outside these are no adult's left ventricle: the scale is wrong."""
 FEW_BEATS = 3
 
 
@@ -51,9 +53,11 @@ def measure_masks(
         raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {masks.max()}")
     cleaned = clean_masks(masks)
     volumes, lengths = _volumes(cleaned, spacing_mm or (1.0, 1.0))
+    notes = _scale_notes(lengths, spacing_mm)
+    if notes:  # a scale that is missing or cannot be right gives no millilitres
+        spacing_mm = None
     frames = _frame_rows(cleaned, volumes, lengths, spacing_mm, times_s)
     refusal = _refusal(cleaned, volumes)
-    notes = _scale_notes(lengths, spacing_mm)
     if refusal:
         return Measurement(
             frames=frames, ed_frame=None, es_frame=None, ef_percent=None, edv_ml=None,
@@ -187,10 +191,11 @@ def _scale_notes(lengths: np.ndarray, spacing_mm: tuple[float, float] | None) ->
         )
         return [ClipWarning(code="no_scale_no_millilitres", message=message)]
     longest = np.nanmax(lengths) if np.isfinite(lengths).any() else np.nan
-    if np.isfinite(longest) and not 45 <= longest <= 140:
+    if np.isfinite(longest) and not SHORTEST_LV_MM <= longest <= LONGEST_LV_MM:
         message = (
-            f"the left ventricle is {longest:.0f} mm long, outside 45 to 140 mm: the clip's "
-            "scale may be wrong, and volumes with it"
+            f"the left ventricle would be {longest:.0f} mm long, outside {SHORTEST_LV_MM} to "
+            f"{LONGEST_LV_MM} mm: the clip's scale cannot be right and volumes in ml are refused. "
+            "Pass --spacing-mm ROW COL if you know it"
         )
         return [ClipWarning(code="implausible_size", message=message)]
     return []

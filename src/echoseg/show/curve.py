@@ -1,5 +1,6 @@
 """The volume curve of a clip as a picture."""
 
+import textwrap
 from io import BytesIO
 
 import numpy as np
@@ -14,7 +15,7 @@ def curve_png(analysis: Analysis) -> bytes:
     from matplotlib.figure import Figure
 
     found = analysis.measurement
-    scaled = any(frame.volume_ml is not None for frame in found.frames)
+    scaled = analysis.clip.spacing_mm is not None
     volumes = [f.volume_ml if scaled else f.relative_volume for f in found.frames]
     values = np.array([np.nan if volume is None else volume for volume in volumes], float)
     times = analysis.clip.times_s
@@ -23,15 +24,16 @@ def curve_png(analysis: Analysis) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(x, values, color="#d9601a", linewidth=2, marker=".", markersize=5)
-    for name, frame, colour in (
-        ("ED", found.ed_frame, "#a87900"),
-        ("ES", found.es_frame, "#7b4fc4"),
+    for name, frame, colour, offset, place in (
+        ("ED", found.ed_frame, "#a87900", 9, "bottom"),
+        ("ES", found.es_frame, "#7b4fc4", -9, "top"),
     ):
         if frame is not None:
             axes.plot(x[frame], values[frame], "o", color=colour, markersize=9)
             axes.annotate(
-                f"{name}, frame {frame}", (x[frame], values[frame]), xytext=(8, 6),
-                textcoords="offset points", color=colour, fontweight="bold",
+                f"{name}, frame {frame}", (x[frame], values[frame]), xytext=(0, offset),
+                textcoords="offset points", color=colour, fontweight="bold", va=place,
+                ha="left" if x[frame] <= x.mean() / 2 else "center",
             )  # fmt: skip
     top = np.nanmax(values) if np.isfinite(values).any() else 1.0
     axes.set_ylim(0, 1.18 * top)
@@ -39,6 +41,20 @@ def curve_png(analysis: Analysis) -> bytes:
     axes.set_ylabel("LV volume (ml)" if scaled else "relative LV volume")
     ef = "no EF" if found.ef_percent is None else f"EF {found.ef_percent:.0f} %"
     axes.set_title(f"{ef}   (single plane, disks)", loc="left", fontsize=11)
+    count = len(analysis.warnings)
+    axes.set_title(
+        f"{count} warning{'s' * (count != 1)}, see the report", loc="right", fontsize=9,
+        color="#8a4b00" if count else "#666",
+    )  # fmt: skip
+    if len(x) > 1:
+        axes.set_xlim(x[0] - 0.03 * (x[-1] - x[0]), x[-1] + 0.03 * (x[-1] - x[0]))
+    if not np.isfinite(values).any():
+        axes.set_yticks([])
+    if found.refusal:
+        text = "\n".join(textwrap.wrap(f"no EF: {found.refusal}", 70))
+        paper = {"facecolor": "white", "edgecolor": "#8a4b00", "boxstyle": "round,pad=0.5"}
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center",
+                  color="#8a4b00", bbox=paper, parse_math=False)  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     figure.text(0.995, 0.005, DISCLAIMER, ha="right", va="bottom", fontsize=7, color="#666")

@@ -4,6 +4,7 @@ Drawn with Pillow: static parts once, then one copy a frame, so that a clip of 3
 about a second.
 """
 
+import textwrap
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +18,8 @@ from echoseg.show.colours import CONTOURS, ED_COLOUR, ES_COLOUR
 _LEAST_HEIGHT_PX, _MOST_HEIGHT_PX = 480, 960
 _CURVE_HEIGHT_PX = 190
 _LEAST_WIDTH_PX = 560
+_SUPERSAMPLING = 3
+_LINE_PX = 1.7
 _BACKGROUND, _TEXT, _DIM = (14, 17, 22), (235, 238, 242), (140, 148, 160)
 
 
@@ -31,21 +34,31 @@ def _zoom(analysis: Analysis) -> float:
 
 
 def draw_contours(picture: Image.Image, mask: np.ndarray, zoom: float) -> None:
-    """Draw the borders of one label map `H W` on its picture, enlarged by `zoom`."""
-    draw = ImageDraw.Draw(picture)
+    """Draw the borders of one label map `H W` on its picture, enlarged by `zoom`.
+
+    Lines are drawn three times too large and reduced, since Pillow's own have hard stairs.
+    """
     for labels, colour in CONTOURS.values():
         region = np.isin(mask, labels)
         rows, columns = np.nonzero(region)
         if not rows.size:
             continue
-        top, left = rows.min() - 1, columns.min() - 1
+        corner = np.array([rows.min(), columns.min()]) - 0.5  # undoes the pad, to pixel edges
         crop = np.pad(region[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1)
         for contour in find_contours(crop.astype(float), 0.5):
-            points = [
-                ((x + left + 0.5) * zoom, (y + top + 0.5) * zoom) for y, x in _smoothed(contour)
-            ]
-            if len(points) > 3:
-                draw.line([*points, points[0]], fill=colour, width=2, joint="curve")
+            if len(contour) > 4:
+                _draw_line(picture, (_smoothed(contour) + corner) * zoom, colour)
+
+
+def _draw_line(picture: Image.Image, points: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Draw a closed line through (y, x) points in picture pixels, anti-aliased."""
+    (top, left), (bottom, right) = np.floor(points.min(0)) - 3, np.ceil(points.max(0)) + 3
+    size = (int(right - left) * _SUPERSAMPLING, int(bottom - top) * _SUPERSAMPLING)
+    layer = Image.new("L", size)
+    line = [tuple((point - (top, left))[::-1] * _SUPERSAMPLING) for point in points]
+    width = round(_LINE_PX * _SUPERSAMPLING)
+    ImageDraw.Draw(layer).line([*line, *line[:2]], fill=255, width=width, joint="curve")
+    picture.paste(colour, (int(left), int(top)), layer.reduce(_SUPERSAMPLING))
 
 
 def _smoothed(contour: np.ndarray) -> np.ndarray:
@@ -72,9 +85,10 @@ class _Curve:
 
     def __init__(self, analysis: Analysis, width: int) -> None:
         frames = analysis.measurement.frames
-        self.scaled = any(frame.volume_ml is not None for frame in frames)
+        self.scaled = analysis.clip.spacing_mm is not None
         self.values = [f.volume_ml if self.scaled else f.relative_volume for f in frames]
         known = [value for value in self.values if value is not None]
+        self.is_empty = not known
         self.top = max(known, default=1.0) * 1.1 or 1.0
         times = analysis.clip.times_s
         self.times = np.arange(len(frames)) if times is None else times
@@ -90,6 +104,16 @@ class _Curve:
         x = self.left + (self.right - self.left) * float(self.times[index] - self.times[0]) / span
         return x, self.low - (self.low - self.high) * value / self.top
 
+    def pieces(self, stop: int) -> list[list[tuple[float, float]]]:
+        """Return the line up to frame `stop`, broken where frames have no volume."""
+        pieces: list[list[tuple[float, float]]] = [[]]
+        for point in map(self.point, range(stop)):
+            if point is not None:
+                pieces[-1].append(point)
+            elif pieces[-1]:
+                pieces.append([])
+        return [piece for piece in pieces if len(piece) > 1]
+
 
 def _panel(analysis: Analysis, curve: _Curve, width: int) -> Image.Image:
     """Return the static part of the panel: axes, faint whole curve, numbers, disclaimer."""
@@ -104,14 +128,28 @@ def _panel(analysis: Analysis, curve: _Curve, width: int) -> Image.Image:
         value = share * curve.top / 1.1
         y = curve.low - (curve.low - curve.high) * share / 1.1
         draw.line([(curve.left, y), (curve.right, y)], fill=(38, 44, 54))
-        text = f"{value:.0f}" if curve.scaled else f"{value:.1f}"
+        text = "" if curve.is_empty else f"{value:.0f}" if curve.scaled else f"{value:.1f}"
         draw.text((curve.left - 8, y), text, fill=_DIM, font=_font(12), anchor="rm")
-    whole = [p for p in map(curve.point, range(len(curve.values))) if p is not None]
-    if len(whole) > 1:
-        draw.line(whole, fill=(62, 70, 84), width=1)
-    draw.text((10, _CURVE_HEIGHT_PX - 24), DISCLAIMER, fill=_TEXT, font=_font(14))
-    draw.text((width - 12, _CURVE_HEIGHT_PX - 24), "time", fill=_DIM, font=_font(13), anchor="ra")
+    for piece in curve.pieces(len(curve.values)):
+        draw.line(piece, fill=(62, 70, 84), width=1)
+    unit = "frame {:.0f}" if analysis.clip.times_s is None else "{:.2f} s"
+    for x, time, anchor in ((curve.left, 0, "la"), (curve.right, -1, "ra")):
+        text = unit.format(curve.times[time])
+        draw.text((x, curve.low + 6), text, fill=_DIM, font=_font(12), anchor=anchor)
+    draw.text((10, _CURVE_HEIGHT_PX - 22), DISCLAIMER, fill=_TEXT, font=_font(14))
+    if found.refusal:
+        _draw_refusal(draw, found.refusal, width)
     return panel
+
+
+def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, width: int) -> None:
+    """Write why there is no EF over the axes, in as many lines as it needs."""
+    lines = textwrap.wrap(f"no EF: {refusal}", max(20, (width - 100) // 8))
+    if len(lines) > 5:
+        lines = [*lines[:4], f"{lines[4]} ..."]
+    place = (width / 2, (_CURVE_HEIGHT_PX - 12) / 2)
+    draw.multiline_text(place, "\n".join(lines), fill=ED_COLOUR, font=_font(15), anchor="mm",
+                        align="center", stroke_width=3, stroke_fill=_BACKGROUND)  # fmt: skip
 
 
 def _marks(analysis: Analysis) -> list[tuple[int, str, tuple[int, int, int]]]:
@@ -123,17 +161,17 @@ def _marks(analysis: Analysis) -> list[tuple[int, str, tuple[int, int, int]]]:
 def _draw_now(panel: Image.Image, analysis: Analysis, curve: _Curve, now: int) -> None:
     """Draw what has been seen so far: the curve up to this frame, ED and ES when passed."""
     draw = ImageDraw.Draw(panel)
-    seen = [p for p in map(curve.point, range(now + 1)) if p is not None]
-    if len(seen) > 1:
-        draw.line(seen, fill=CONTOURS["LV"][1], width=3, joint="curve")
+    for piece in curve.pieces(now + 1):
+        draw.line(piece, fill=CONTOURS["LV"][1], width=3, joint="curve")
     for frame, name, colour in _marks(analysis):
         point = curve.point(frame)
         if point is not None and frame <= now:
             x, y = point
             draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=colour)
             draw.text((x, y + 8), name, fill=colour, font=_font(13), anchor="ma")
-    if seen and curve.values[now] is not None:
-        x, y = seen[-1]
+    here = curve.point(now)
+    if here is not None:
+        x, y = here
         draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=_TEXT)
 
 
@@ -160,12 +198,13 @@ def _draw_labels(picture: Image.Image, analysis: Analysis, now: int) -> None:
 def overlay_frames(analysis: Analysis) -> Iterator[np.ndarray]:
     """Yield the overlay's frames, `H W 3` uint8 RGB, one a frame of the clip."""
     first = frame_picture(analysis, 0, contours=False)
-    width = first.width
+    width = max(first.width, _LEAST_WIDTH_PX)  # a narrow clip must not cut the disclaimer
     curve = _Curve(analysis, width)
     still = _panel(analysis, curve, width)
     for now in range(analysis.clip.num_frames):
         canvas = Image.new("RGB", (width, first.height + _CURVE_HEIGHT_PX), _BACKGROUND)
-        picture = frame_picture(analysis, now)
+        picture = Image.new("RGB", (width, first.height))
+        picture.paste(frame_picture(analysis, now), ((width - first.width) // 2, 0))
         _draw_labels(picture, analysis, now)
         panel = still.copy()
         _draw_now(panel, analysis, curve, now)

@@ -16,7 +16,8 @@ _STYLE = """
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 1080px; padding: 24px; background: var(--paper);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
-h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere }
+h1 { font-size: 1.4rem; margin: 0 0 16px; overflow-wrap: anywhere }
+.use { color: var(--dim); margin: 0 }
 h2 { font-size: 1.05rem; margin: 0 0 8px }
 .note { color: var(--dim); font-size: .9rem; margin: 2px 0 16px }
 .alert { background: var(--alert-paper); color: var(--alert); border-left: 4px solid currentColor;
@@ -32,6 +33,10 @@ table { border-collapse: collapse; width: 100% } th { text-align: left; font-wei
   overflow-wrap: anywhere } th, td { padding: 5px 0; border-bottom: 1px solid var(--line) }
 .big td { font-size: 1.7rem; font-weight: 650 } figcaption { color: var(--dim); font-size: .9rem }
 figure { margin: 0 } code { font-size: .8rem }
+@media print { :root { color-scheme: light; --ink: #000; --dim: #444; --paper: #fff; --card: #fff;
+  --line: #bbb; --alert: #8a4b00; --alert-paper: #fff } body { padding: 0; max-width: none }
+  video { display: none } .cols { grid-template-columns: 1fr }
+  .card, .alert { break-inside: avoid; border: 1px solid var(--line) } }
 """
 
 
@@ -104,7 +109,7 @@ def page_html(analysis: Analysis, report: Report, overlay_mp4: bytes, curve: byt
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name} - echoseg</title><style>{_STYLE}</style></head><body>
-<h1>{name}</h1><p class="note"><strong>{escape(report.disclaimer)}</strong></p>
+<p class="use"><strong>{escape(report.disclaimer)}</strong></p><h1>{name}</h1>
 {_alert(report)}
 <div class="cols"><div><video src="{video}" autoplay loop muted controls playsinline></video></div>
 <div class="card"><table>{_numbers(report)}</table></div></div>
