@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -26,14 +27,28 @@ def result_folder_names(sources: Sequence[Path]) -> list[str]:
     """Return one folder name a clip, from the file's stem; equal ones get -2, -3, ..."""
     names: list[str] = []
     for source in sources:
-        base = source.name if source.is_dir() else re.sub(r"\.gz$", "", source.name)
-        stem = Path(base).stem if not source.is_dir() else base
-        stem = re.sub(r"[^\w.+-]+", "_", stem).strip("._") or "clip"
+        stem = _safe_name(source.name if source.is_dir() else _stem(source.name))
         name, number = stem, 2
         while name.casefold() in {taken.casefold() for taken in names}:
             name, number = f"{stem}-{number}", number + 1
         names.append(name)
     return names
+
+
+def _stem(file_name: str) -> str:
+    """Return the name without its suffix; a DICOM UID such as 1.2.840.5 has none."""
+    if re.fullmatch(r"[\d.]+", file_name):
+        return file_name
+    return Path(re.sub(r"\.gz$", "", file_name)).stem
+
+
+def _safe_name(text: str) -> str:
+    """Return text with letters, accents and digits of any script kept and the rest as `_`."""
+    text = unicodedata.normalize("NFC", text)
+    kept = [c if c in "_.+-" or unicodedata.category(c)[0] in "LMN" else "_" for c in text]
+    name = re.sub(r"_+", "_", "".join(kept)).strip("._")
+    # file systems allow 255 bytes, and the hidden folder beside it has a longer name
+    return name.encode()[:180].decode(errors="ignore") or "clip"
 
 
 def check_output(folder: Path, force: bool = False) -> None:
