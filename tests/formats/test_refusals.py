@@ -1,6 +1,5 @@
 """Bad input, one clear sentence each."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +8,9 @@ from PIL import Image
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEGBaseline8Bit
 
+from clip_makers import moving_frames, region, ultrasound, write_image_folder, write_video
 from echoseg import open_clip
 from echoseg.errors import DamagedError, EchosegError, FormatError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "contracts"))
-from test_formats_contract import (
-    moving_frames,
-    region,
-    ultrasound,
-    write_image_folder,
-    write_video,
-)
 
 
 @pytest.mark.parametrize(

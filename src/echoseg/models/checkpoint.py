@@ -70,6 +70,7 @@ def save_checkpoint(path: Path, model: Any, card: Card) -> None:
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         save_file(tensors, partial, metadata=metadata)
+        partial.chmod(0o644)  # safetensors keeps it to its owner
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
