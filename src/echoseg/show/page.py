@@ -23,7 +23,8 @@ h2 { font-size: 1.05rem; margin: 0 0 8px }
 .alert { background: var(--alert-paper); color: var(--alert); border-left: 4px solid currentColor;
   border-radius: 6px; padding: 12px 16px; margin: 0 0 20px }
 .alert ul { margin: 0; padding-left: 20px } .refusal { font-weight: 600 }
-.cols { display: grid; grid-template-columns: 3fr 2fr; gap: 20px; align-items: start }
+.cols { display: grid; grid-template-columns: 3fr 2fr; gap: 20px; align-items: start;
+  margin-bottom: 20px }
 @media (max-width: 760px) { .cols { grid-template-columns: 1fr } }
 video, img { width: 100%; border-radius: 8px; display: block; background: #000 }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px }
