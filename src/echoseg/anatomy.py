@@ -8,6 +8,7 @@ class View(StrEnum):
 
     A4C = "A4C"
     A2C = "A2C"
+    ALAX = "ALAX"
     PLAX = "PLAX"
     UNKNOWN = "unknown"
 

@@ -2,6 +2,7 @@
 
 ```
 EchosegError            anything echoseg refuses, in one clear sentence
+├── ConfigError         a setting is out of its range
 ├── FormatError         a file cannot be read as a clip
 │   └── DamagedError    a part of the file can be read, the rest cannot
 ├── DatasetError        a data set's layout is not as documented
@@ -14,6 +15,10 @@ EchosegError            anything echoseg refuses, in one clear sentence
 
 class EchosegError(Exception):
     """Anything echoseg refuses; its text names the field, the rule, the value and the way out."""
+
+
+class ConfigError(EchosegError):
+    """A setting is out of its range."""
 
 
 class FormatError(EchosegError):

@@ -1,0 +1,244 @@
+"""The left heart: ventricle with its wall and atrium, in three dimensions, of known volume.
+
+The shape comes from the statistics of real hearts (`prior`); how far it contracts is solved so that
+the ejection fraction asked for is reached. The wall keeps its volume: on a ring of radius r that
+has been stretched along the ventricle by lambda, ((r + h)^2 - r^2) lambda stays what it was.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from echoseg.anatomy import View
+from echoseg.errors import ConfigError
+from echoseg.phantom.body import RINGS, Cut, Plane, RingBody
+from echoseg.phantom.config import Phenotype
+from echoseg.phantom.prior import BORDER_POINTS, Landmarks, draw_landmarks
+from echoseg.phantom.rhythm import Beats
+
+AZIMUTH_RAD = {View.A4C: 0.0, View.A2C: math.radians(60), View.ALAX: math.radians(120)}
+"""Apical planes are turned by 60 degrees about the long axis (Lang et al., JASE 28, 2015)."""
+
+_LEAST_RADIUS_MM = 6.0
+_BINS = 36
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """How a phenotype differs from the mean heart."""
+
+    share: float
+    width: tuple[float, float] = (1.0, 1.0)
+    wall: tuple[float, float] = (1.0, 1.0)
+    ef_percent: tuple[float, float] | None = None
+
+
+_KINDS = {
+    Phenotype.CAMUS: _Kind(share=0.62),
+    Phenotype.NORMAL: _Kind(share=0.08, ef_percent=(54, 70)),
+    Phenotype.DILATED: _Kind(share=0.08, width=(1.1, 1.35), wall=(0.8, 1.0), ef_percent=(10, 42)),
+    Phenotype.HYPERTROPHIC: _Kind(
+        share=0.05, width=(0.85, 1.0), wall=(1.15, 1.5), ef_percent=(52, 74)
+    ),
+    Phenotype.SMALL: _Kind(share=0.05, width=(0.78, 0.92), wall=(0.85, 1.0), ef_percent=(52, 70)),
+    Phenotype.ISCHAEMIC: _Kind(share=0.08),
+    Phenotype.DYSSYNCHRONOUS: _Kind(share=0.04, width=(1.0, 1.25), ef_percent=(18, 45)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionalMotion:
+    """A part of the wall that moves less: centre and size on the wall, and what motion is left."""
+
+    ring: float
+    angle_rad: float
+    ring_extent: float
+    angle_extent_rad: float
+    rest: float
+
+
+class Heart:
+    """One left heart; everything is a function of contraction, nothing of the probe.
+
+    Args:
+        rng: The random numbers of its anatomy.
+        beats: When it contracts.
+        phenotype: None draws one.
+        ef_percent: Ejection fraction of a full beat; None keeps the heart's own.
+
+    Raises:
+        ConfigError: If this heart cannot reach the ejection fraction.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        beats: Beats,
+        phenotype: Phenotype | None = None,
+        ef_percent: float | None = None,
+    ) -> None:
+        self.beats = beats
+        drawn = str(rng.choice(list(_KINDS), p=[kind.share for kind in _KINDS.values()]))
+        self.phenotype = phenotype or Phenotype(drawn)
+        kind = _KINDS[self.phenotype]
+        self.landmarks = _shaped(draw_landmarks(rng, 1.1), kind, rng)
+        half = (BORDER_POINTS + 1) // 2
+        place = np.linspace(0, 1, half)
+        roundness = rng.normal(1.0, 0.06) + rng.normal(0, 0.05) * (place - 0.5)
+        bend = rng.normal(0, 0.07) + rng.normal(0, 0.06) * np.sin(math.pi * place)
+        self.ventricle = RingBody(self.landmarks.endo_mm, roundness, bend)
+        self.atrium = RingBody(
+            self.landmarks.atrium_mm, np.full(half, rng.normal(1.05, 0.08)), np.zeros(half)
+        )
+        self.regional = self._regional(rng)
+        self.delay_s = (
+            float(rng.uniform(0.06, 0.14)) if self.phenotype is Phenotype.DYSSYNCHRONOUS else 0.0
+        )
+        asymmetry = 1 + np.array([0.0, rng.normal(0, 0.06)])  # anterior and inferior walls
+        self._wall_mm = self._rings_of_wall(asymmetry)
+        own = float(rng.uniform(*kind.ef_percent)) if kind.ef_percent else None
+        self.amplitude = 1.0
+        self._reach(ef_percent if ef_percent is not None else own, given=ef_percent is not None)
+
+    def _regional(self, rng: np.random.Generator) -> RegionalMotion | None:
+        drawn = RegionalMotion(
+            ring=float(rng.uniform(0.25, 0.95)),
+            angle_rad=float(rng.uniform(0, 2 * math.pi)),
+            ring_extent=float(rng.uniform(0.25, 0.45)),
+            angle_extent_rad=float(rng.uniform(0.7, 1.3)),
+            rest=float(rng.uniform(-0.2, 0.35)),
+        )
+        often = {Phenotype.ISCHAEMIC: 1.0, Phenotype.DILATED: 0.3}.get(self.phenotype, 0.0)
+        return drawn if rng.uniform() < often else None
+
+    def _rings_of_wall(self, asymmetry: np.ndarray) -> np.ndarray:
+        """Return ED thickness as mean and cos, sin parts of phi, `S 3`."""
+        half = (BORDER_POINTS + 1) // 2
+        wall = self.landmarks.wall_mm[0]
+        knots = np.linspace(0, 1, half)
+        septal = np.interp(self.ventricle.rings, knots, wall[:half])
+        lateral = np.interp(self.ventricle.rings, knots, wall[::-1][:half])
+        mean = 0.5 * (septal + lateral)
+        return np.stack([mean, 0.5 * (lateral - septal), mean * (asymmetry[1] - 1)], 1)
+
+    def _motion(self, times_s: np.ndarray):
+        """Return the contraction field of the times, a function (ring, phi) -> `T S`."""
+        bins = 2 * math.pi * np.arange(_BINS) / _BINS
+        late = self.delay_s * 0.5 * (1 + np.cos(bins))
+        if self.delay_s:
+            table = np.stack([self.beats.contraction(times_s - delay) for delay in late], 1)
+        else:
+            table = np.repeat(self.beats.contraction(times_s)[:, None], _BINS, 1)
+        table = np.concatenate([table, table[:, :1]], 1) * self.amplitude
+
+        def field(ring: np.ndarray, angle_rad: np.ndarray) -> np.ndarray:
+            place = np.mod(angle_rad, 2 * math.pi) / (2 * math.pi) * _BINS
+            low = np.minimum(place.astype(int), _BINS - 1)
+            part = place - low
+            frame = np.arange(len(table))[:, None]
+            share = table[frame, low] * (1 - part) + table[frame, low + 1] * part
+            return share * self._mobility(ring, angle_rad)
+
+        return field
+
+    def _mobility(self, ring: np.ndarray, angle_rad: np.ndarray) -> np.ndarray | float:
+        if (part := self.regional) is None:
+            return 1.0
+        away = np.angle(np.exp(1j * (angle_rad - part.angle_rad))) / part.angle_extent_rad
+        near = np.exp(-0.5 * (((ring - part.ring) / part.ring_extent) ** 2 + away**2))
+        return 1 - (1 - part.rest) * near
+
+    def volume_ml(self, times_s: np.ndarray) -> np.ndarray:
+        """Return the ventricle's volume at times from the clip's first frame."""
+        return self.ventricle.volume_ml(self._motion(times_s))
+
+    def _full_beat_s(self) -> np.ndarray:
+        """Return times that cover a beat of full strength."""
+        beat = int(self.beats.strength.argmax())
+        start, end = self.beats.r_peaks_s[beat], self.beats.r_peaks_s[beat + 1]
+        return start + np.linspace(0.0, min(0.62, end - start - 0.01), 18)
+
+    def _reach(self, ef_percent: float | None, *, given: bool) -> None:
+        """Solve the amplitude: each volume is a cubic in it, so four of them tell all."""
+        if ef_percent is None:
+            return
+        times_s = self._full_beat_s()
+        nodes = np.array([0.0, 0.7, 1.4, 2.1])
+        volumes = []
+        for self.amplitude in nodes:
+            volumes.append(self.volume_ml(times_s))
+        strength = self.beats.strength.max()
+        cubic = np.polynomial.polynomial.polyfit(nodes, np.stack(volumes), 3)
+        tries = np.linspace(0.0, 2.1 / strength, 600)
+        curves = np.polynomial.polynomial.polyval(tries, cubic)  # T tries
+        reached = 100 * (1 - curves.min(0) / curves.max(0))
+        top = int(reached.argmax())
+        enough = reached[: top + 1] >= ef_percent
+        if given and not enough.any():
+            raise ConfigError(
+                f"ef_percent must be at most {reached[top]:.0f} for this heart, got "
+                f"{ef_percent:g}; take another seed or phenotype"
+            )
+        self.amplitude = float(tries[enough.argmax() if enough.any() else top])
+
+    def border(self, plane: Plane, times_s: np.ndarray, num_points: int) -> Cut:
+        """Return the endocardium that the plane shows."""
+        return self.ventricle.cut(plane, self._motion(times_s), num_points)
+
+    def atrium_border(self, plane: Plane, times_s: np.ndarray, num_points: int) -> Cut:
+        """Return the left atrium's border that the plane shows."""
+        share = self.beats.contraction(times_s) * min(self.amplitude, 1.3)
+        return self.atrium.cut(plane, lambda ring, angle: share[:, None] + 0 * angle, num_points)
+
+    def wall_mm(self, cut: Cut, times_s: np.ndarray) -> np.ndarray:
+        """Return the wall's thickness at each point of a cut, `T P`, its volume being kept."""
+        body, motion = self.ventricle, self._motion(times_s)
+        waves = np.stack([np.ones_like(cut.angle_rad), np.cos(cut.angle_rad), np.sin(cut.angle_rad)])
+        parts = np.stack([np.interp(cut.ring, body.rings, part) for part in self._wall_mm.T])
+        rest_mm = np.maximum((waves * parts).sum(0), 0.3)
+        angle = self._ring_angles(cut)
+        moved, still = (self._measure(angle, share) for share in (motion(body.rings, angle), 0 * angle))
+        radius, stretch = (
+            np.stack([np.interp(ring, body.rings, row) for ring, row in zip(cut.ring, rows, strict=True)])
+            for rows in (moved[0], moved[1] / still[1])
+        )
+        radius_0 = np.stack(
+            [np.interp(ring, body.rings, row) for ring, row in zip(cut.ring, still[0], strict=True)]
+        )
+        shell = ((radius_0 + rest_mm) ** 2 - radius_0**2) / stretch
+        return np.clip(np.sqrt(radius**2 + shell) - radius, 0.3, 2.4 * rest_mm)
+
+    def _ring_angles(self, cut: Cut) -> np.ndarray:
+        """Return phi at every ring, `T S`, from the cut's right half."""
+        half = cut.ring.shape[1] // 2
+        return np.stack(
+            [
+                np.interp(self.ventricle.rings, ring[half:][::-1], angle[half:][::-1])
+                for ring, angle in zip(cut.ring, cut.angle_rad, strict=True)
+            ]
+        )
+
+    def _measure(self, angle: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return radius and length along the ventricle of each ring, `T S` each, in mm."""
+        body = self.ventricle
+        points = body.points(angle, share)
+        middle = body.centre[0] + share[..., None] * (body.centre[1] - body.centre[0])
+        radius = np.maximum(np.linalg.norm(points - middle, axis=-1), _LEAST_RADIUS_MM)
+        along = np.linalg.norm(np.gradient(points, np.arange(RINGS), axis=1), axis=-1)
+        return radius, np.maximum(along, 0.2)
+
+
+def _shaped(marks: Landmarks, kind: _Kind, rng: np.random.Generator) -> Landmarks:
+    """Return the landmarks with the phenotype's width and wall."""
+    width, wall = rng.uniform(*kind.width), rng.uniform(*kind.wall)
+    endo_mm = marks.endo_mm * np.array([1.0, width])
+    return Landmarks(
+        length_mm=marks.length_mm,
+        apex_mm=marks.apex_mm,
+        tilt_deg=marks.tilt_deg,
+        depth_mm=marks.depth_mm,
+        endo_mm=endo_mm,
+        atrium_mm=marks.atrium_mm * np.array([1.0, 0.5 + 0.5 * width]),
+        wall_mm=np.maximum(marks.wall_mm * wall, 0.3),
+    )

@@ -1,0 +1,154 @@
+"""One clip of the phantom: a heart, a view of it, its film and the truth about it."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from echoseg.anatomy import Label
+from echoseg.phantom.chambers import Standpoint, show
+from echoseg.phantom.config import PhantomConfig
+from echoseg.phantom.film import Film
+from echoseg.phantom.heart import Heart
+from echoseg.phantom.kernels import fill
+from echoseg.phantom.rhythm import Beats
+
+FRAME_RATES_HZ = (30.0, 40.0, 50.0, 50.0, 60.0, 75.0)
+_CONTEXT_S = 1.0
+"""Beats are drawn for at least so long, so that short and long clips share them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """What is true of a clip, frame by frame.
+
+    Attributes:
+        masks: `T H W` uint8, labels as in `Label`; what lies outside the sector is background.
+        volume_ml: Volume of the ventricle in three dimensions, `T`.
+        contraction: 0 at rest, about 1 at the end of a full systole, `T`.
+        beat_index: Beat of each frame, `T`.
+        r_peaks_s: R waves, from the first frame; the first lies before it.
+        premature: Whether each beat came too early.
+        times_s: Time of each frame, `T`.
+        ed_frame: Frame of largest volume.
+        es_frame: Frame of smallest volume.
+        ef_percent: Of the filmed frames, by the true volumes.
+        strain_percent: 100 (l / l_ED - 1) of the visible endocardium's length l, `T`.
+        endo_mm: Endocardium from the probe's face, `T P 2`, left hinge over apex to right hinge.
+        epi_mm: Epicardium, point by point.
+        hinges_px: Left and right end of the annulus, `T 2 2` (x, y).
+        apex_px: Point of the endocardium farthest from the annulus's middle, `T 2` (x, y).
+        foreshortening_deg: Angle of the plane to the long axis.
+        spacing_mm: (row, column).
+    """
+
+    masks: np.ndarray
+    volume_ml: np.ndarray
+    contraction: np.ndarray
+    beat_index: np.ndarray
+    r_peaks_s: np.ndarray
+    premature: np.ndarray
+    times_s: np.ndarray
+    ed_frame: int
+    es_frame: int
+    ef_percent: float
+    strain_percent: np.ndarray
+    endo_mm: np.ndarray
+    epi_mm: np.ndarray
+    hinges_px: np.ndarray
+    apex_px: np.ndarray
+    foreshortening_deg: float
+    spacing_mm: tuple[float, float]
+
+
+class Phantom:
+    """A clip to be: the heart of a seed, seen in a view.
+
+    Example:
+        >>> phantom = Phantom(PhantomConfig(seed=3, num_frames=16))
+        >>> phantom.frames().shape
+        (16, 160, 160)
+
+    Raises:
+        ConfigError: If the heart cannot reach the ejection fraction asked for.
+    """
+
+    def __init__(self, config: PhantomConfig) -> None:
+        self.config = config
+        rng = config.generator("rhythm")
+        drawn_hz = float(rng.choice(FRAME_RATES_HZ))
+        self.frame_rate_hz = config.frame_rate_hz or drawn_hz
+        self.times_s = np.arange(config.num_frames) / self.frame_rate_hz
+        duration_s = max(config.num_frames / self.frame_rate_hz, _CONTEXT_S)
+        self.beats = Beats.draw(rng, config.rhythm, duration_s)
+        self.heart = Heart(
+            config.generator("anatomy"), self.beats, config.phenotype, config.ef_percent
+        )
+        strength = config.tier.strength
+        self.standpoint = Standpoint.draw(
+            config.generator("stand"), self.heart, config.view, strength
+        )
+        self.seen = show(
+            self.heart, self.standpoint, self.times_s, config.generator("chamber")
+        )
+        self.contraction = self.beats.contraction(self.times_s)
+
+    @cached_property
+    def film(self) -> Film:
+        """The film of it, levels set."""
+        amplitude, rate_hz, phase = self.standpoint.breath
+        breath = amplitude * np.sin(2 * math.pi * rate_hz * self.times_s + phase)
+        marks = self.heart.landmarks
+        deepest = float(self.seen.endo_mm[..., 1].max())
+        depth_mm = float(np.clip(marks.depth_mm, max(95.0, deepest + 15), 240))
+        return Film(self.config, self.seen, self.times_s, self.contraction, breath, depth_mm)
+
+    def frames(self) -> np.ndarray:
+        """Return the pictures, `T H W` uint8."""
+        return self.film.frames()
+
+    def masks(self) -> np.ndarray:
+        """Return the labels, `T H W` uint8."""
+        sector, size = self.film.sector, self.config.size_px
+        masks = np.zeros((self.config.num_frames, size, size), np.uint8)
+        seen = self.seen
+        for index, mask in enumerate(masks):
+            ring = np.concatenate([seen.endo_mm[index], seen.epi_mm[index, ::-1]])
+            for line, label in (
+                (seen.atrium_mm[index], Label.LA_CAVITY),
+                (ring, Label.LV_MYOCARDIUM),
+                (seen.endo_mm[index], Label.LV_CAVITY),
+            ):
+                x, y = sector.to_px(line).T
+                fill(np.ascontiguousarray(y), np.ascontiguousarray(x), int(label), mask)
+            mask[~sector.mask] = Label.BACKGROUND
+        return masks
+
+    def truth(self) -> Truth:
+        """Return all that is true of the clip."""
+        endo, sector = self.seen.endo_mm, self.film.sector
+        volume_ml = self.heart.volume_ml(self.times_s)
+        ed_frame, es_frame = int(volume_ml.argmax()), int(volume_ml.argmin())
+        middle = 0.5 * (endo[:, 0] + endo[:, -1])
+        far = np.linalg.norm(endo - middle[:, None], axis=-1).argmax(1)
+        length = np.linalg.norm(np.diff(endo, axis=1), axis=-1).sum(1)
+        return Truth(
+            masks=self.masks(),
+            volume_ml=volume_ml,
+            contraction=self.contraction,
+            beat_index=self.beats.index(self.times_s),
+            r_peaks_s=self.beats.r_peaks_s,
+            premature=self.beats.premature,
+            times_s=self.times_s,
+            ed_frame=ed_frame,
+            es_frame=es_frame,
+            ef_percent=float(100 * (1 - volume_ml[es_frame] / volume_ml[ed_frame])),
+            strain_percent=100 * (length / length[ed_frame] - 1),
+            endo_mm=endo,
+            epi_mm=self.seen.epi_mm,
+            hinges_px=sector.to_px(endo[:, [0, -1]]),
+            apex_px=sector.to_px(endo[np.arange(len(endo)), far]),
+            foreshortening_deg=math.degrees(self.standpoint.foreshortening_rad),
+            spacing_mm=(sector.spacing_mm, sector.spacing_mm),
+        )
