@@ -14,7 +14,7 @@ import numpy as np
 from echoseg.anatomy import View
 from echoseg.phantom import Phantom, PhantomConfig, Tier
 
-TIERS = (Tier.EASY, Tier.MEDIUM, Tier.MEDIUM, Tier.MEDIUM, Tier.HARD, Tier.HARD, Tier.EXTREME)
+TIERS = (*[Tier.EASY] * 3, *[Tier.MEDIUM] * 4, *[Tier.HARD] * 2, Tier.EXTREME)
 
 
 def config_of(seed: int, size: int, num_frames: int) -> PhantomConfig:

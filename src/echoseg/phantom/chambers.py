@@ -38,7 +38,6 @@ class View2D:
         atrium_mm: Left atrium, `T P 2`.
         wall_mm: Thickness, `T P`.
         meshes: All that scatters, by name.
-        cavities_mm: Closed lines that hold blood.
         solids_mm: Closed lines that hold heart, blood included.
     """
 
@@ -47,7 +46,6 @@ class View2D:
     atrium_mm: np.ndarray
     wall_mm: np.ndarray
     meshes: dict[str, np.ndarray]
-    cavities_mm: list[np.ndarray]
     solids_mm: list[np.ndarray]
 
 
@@ -60,6 +58,7 @@ class Standpoint:
         foreshortening_rad: Tilt of the plane off the true apex.
         offset_mm: Distance of the plane from the axis.
         swing_mm: How far the heart moves through the plane in a contraction.
+        rock_mm: How far it rocks through the plane, out and back, in each beat.
         apex_mm: Visible apex from the probe's face at ED.
         tilt_rad: Long axis against the vertical.
         breath: (amplitude mm, rate Hz, phase).
@@ -70,6 +69,7 @@ class Standpoint:
     foreshortening_rad: float
     offset_mm: float
     swing_mm: float
+    rock_mm: float
     apex_mm: tuple[float, float]
     tilt_rad: float
     breath: tuple[float, float, float]
@@ -90,7 +90,8 @@ class Standpoint:
             view=view,
             foreshortening_rad=math.radians(min(abs(unit[0]) * 5 * strength, 28)),
             offset_mm=float(np.clip(unit[1] * 1.6 * strength, -7, 7)),
-            swing_mm=float(unit[2] * 2.2),
+            swing_mm=float(np.clip(unit[2] * 2.5, -6, 6)),
+            rock_mm=float(np.clip(unit[7] * 3.5, -8, 8)),
             apex_mm=(float(x_mm), float(np.clip(y_mm, 14, 60))),
             tilt_rad=math.radians(tilt_deg),
             breath=(abs(float(unit[3])) * 1.5 * strength, rng.uniform(0.15, 0.35), rng.uniform(0, 6.28)),
@@ -101,7 +102,9 @@ class Standpoint:
         """Return the plane that the probe sees in each frame."""
         amplitude, rate_hz, phase = self.breath
         breath = 0.4 * amplitude * np.sin(2 * math.pi * rate_hz * times_s + phase)
+        part = heart.beats.beat_share(times_s)
         moved = self.swing_mm * heart.beats.contraction(times_s)
+        moved += self.rock_mm * np.sin(2 * math.pi * part)
         return Plane(
             azimuth_rad=AZIMUTH_RAD[self.view],
             tilt_rad=self.foreshortening_rad,
@@ -155,7 +158,6 @@ def show(
         atrium_mm=placed(atrium),
         wall_mm=wall_mm,
         meshes={name: placed(mesh) for name, mesh in parts.meshes.items()},
-        cavities_mm=[placed(line) for line in parts.cavities],
         solids_mm=[placed(line) for line in parts.solids],
     )
 
@@ -198,7 +200,6 @@ class _Structures:
         self.epi = self.endo + normal * wall_mm[..., None]
         self.left, self.right = self.endo[:, 0], self.endo[:, -1]
         self.meshes: dict[str, np.ndarray] = {}
-        self.cavities: list[np.ndarray] = []
         self.solids: list[np.ndarray] = []
 
     def add_wall(self) -> None:
@@ -209,7 +210,6 @@ class _Structures:
         outer = np.maximum(self.wall_mm.mean(0), 6.0)[None, :, None] * np.maximum(places - 1, 0)
         reach = thick + outer
         self.meshes["wall"] = self.endo[:, :, None] + self.normal[:, :, None] * reach[..., None]
-        self.cavities.append(self.endo)
         self.solids.append(self.meshes["wall"][:, :, -2])
 
     def add_tube(self, name: str, line: np.ndarray, thick_mm: float) -> None:
@@ -217,7 +217,6 @@ class _Structures:
         normal = outward(line)
         layers = np.array([0.0, 0.5, 1.0]) * thick_mm
         self.meshes[name] = line[:, :, None] + normal[:, :, None] * layers[:, None]
-        self.cavities.append(line)
         self.solids.append(self.meshes[name][:, :, -1])
 
     def _leaflet(self, hinge: np.ndarray, across: np.ndarray, length: np.ndarray, angle: np.ndarray, thick_mm: float) -> np.ndarray:
@@ -290,8 +289,10 @@ class _Structures:
         layers = np.array([0.0, 0.5, 1.0])[:, None] * thick_mm[:, None, None, None]
         self.meshes["right_ventricle"] = line[:, :, None] + normal[:, :, None] * layers
         septum = self.epi[:, base : top + 1]
-        self.cavities.append(np.concatenate([line, septum], 1))
-        self.solids.append(np.concatenate([self.meshes["right_ventricle"][:, :, -1], septum], 1))
+        # often the right heart is not seen: then what lies about it fills it
+        self.right_is_seen = bool(rng.uniform() < 0.6)
+        if self.right_is_seen:
+            self.solids.append(np.concatenate([self.meshes["right_ventricle"][:, :, -1], septum], 1))
         across = hinge - far
         length = np.linalg.norm(across, axis=1)
         across = across / length[:, None]
@@ -311,19 +312,21 @@ class _Structures:
             -1,
         )
         self.add_tube("right_atrium", arc, 2.6)
+        if not self.right_is_seen:
+            self.solids.pop()
 
     def beside_the_root(self, atrium: np.ndarray) -> np.ndarray:
         """Return the atrium narrowed to the left, to leave room for the aortic root."""
         left = atrium[:, :1, :1]
         narrow = atrium.copy()
-        narrow[..., :1] = left + 0.72 * (atrium[..., :1] - left)
+        narrow[..., :1] = left + 0.55 * (atrium[..., :1] - left)
         return narrow
 
     def add_aortic_root(self, opening: np.ndarray) -> None:
         """Aortic root right of the atrium in ALAX, with its two cusps that show."""
         rng = self.rng
         across = self.right - self.left
-        start = self.left + 0.52 * across
+        start = self.left + 0.56 * across
         away = np.array([0.3, 0.95]) * rng.uniform(26, 36)
         steps = np.linspace(0, 1, 11)[:, None]
         sinus = (np.sin(math.pi * np.minimum(1, steps * 1.6)) * 2.5)[None] * np.array([1.0, 0.0])
@@ -332,7 +335,7 @@ class _Structures:
         for name, line, side in (("root_inner", inner, -1.0), ("root_outer", outer, 1.0)):
             shift = np.array([side * 2.0, 0.0])
             self.meshes[name] = np.stack([line, line + 0.5 * shift, line + shift], 2)
-        self.cavities.append(np.concatenate([inner, outer[:, ::-1]], 1))
+        self.solids.append(np.concatenate([inner, outer[:, ::-1]], 1))
         centre = 0.5 * (inner[:, 1] + outer[:, 1])
         share = opening[:, None]
         for name, line in (("cusp_inner", inner), ("cusp_outer", outer)):

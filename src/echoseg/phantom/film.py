@@ -1,7 +1,7 @@
 """The film: tissue, blood and clutter of each frame become a picture.
 
 tissue echoes -> point spread -> + later copy -> shadows -> + blood noise + near clutter
--> log compression -> persistence -> scan conversion.
+-> log compression -> persistence -> speckle reduction -> scan conversion.
 """
 
 import math
@@ -13,7 +13,8 @@ from echoseg.phantom.artefacts import loss_db, mirror
 from echoseg.phantom.chambers import View2D
 from echoseg.phantom.config import PhantomConfig
 from echoseg.phantom.greymap import GreyMap
-from echoseg.phantom.kernels import compose, fill, mix
+from echoseg.phantom.kernels import blur, compose, fill, mix
+from echoseg.phantom.look import Look
 from echoseg.phantom.prior import draw_shades
 from echoseg.phantom.probe import PolarGrid, Probe
 from echoseg.phantom.scatterers import Scatterers, Tissue
@@ -63,6 +64,8 @@ class Film:
         self.greys = GreyMap.draw(config.generator("greymap"), config.style)
         self.grid = PolarGrid(probe, config.size_px)
         self.sector = Sector(self.grid, config.size_px)
+        self._look = Look.draw(config.generator("look"), config.style)
+        self._smooth = self._look.kernels(self.grid, self.sector.spacing_mm)
         self._set_levels(times_s, breath_mm, strength)
 
     def _set_levels(self, times_s: np.ndarray, breath_mm: np.ndarray, strength: float) -> None:
@@ -70,7 +73,7 @@ class Film:
         rng = config.generator("shades")
         shades = views_share(draw_shades(rng, 1.1), config.view, rng)
         # a tier moves the blood against the wall; medium is the mean of real pictures
-        blood_db = blood_level_db(shades, seen, grid, greys) + 5 * math.log2(strength / 0.9)
+        blood_db = blood_level_db(shades, seen, grid, greys, rng) + 5 * math.log2(strength / 0.9)
         rng = config.generator("tissue")
         floor_db = float(blood_db[:: 8, ::8].mean())
         wall, wall_db = wall_tissue(shades, seen, floor_db, greys, rng, strength)
@@ -114,7 +117,7 @@ class Film:
         shape = (2, grid.num_beams, grid.num_ranges)
         raw, tissue, state = (np.zeros(shape, np.float32) for _ in range(3))
         label = np.zeros(shape[1:], np.uint8)
-        last, polar = (np.zeros(shape[1:], np.float32) for _ in range(2))
+        last, polar, shown = (np.zeros(shape[1:], np.float32) for _ in range(3))
         table, compression = self.greys.table()
         out = np.zeros((config.num_frames, config.size_px, config.size_px), np.uint8)
         wander = 0.036 * np.cumsum(rng.standard_normal(config.num_frames))
@@ -130,7 +133,8 @@ class Film:
                 tissue, grid.tissue_gain, self._echo, state, self._noise_level, smeared,
                 self._static_level, self._loss, compression, table, weight, last, polar,
             )  # fmt: skip
-            self.sector.convert(polar, out[index])
+            blur(polar, *self._smooth, grid.buffer, shown)
+            self.sector.convert(shown, out[index])
         return out
 
     def _next_noise(

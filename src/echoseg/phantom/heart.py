@@ -12,7 +12,7 @@ import numpy as np
 
 from echoseg.anatomy import View
 from echoseg.errors import ConfigError
-from echoseg.phantom.body import RINGS, Cut, Plane, RingBody
+from echoseg.phantom.body import RINGS, Cut, Field, Plane, RingBody
 from echoseg.phantom.config import Phenotype
 from echoseg.phantom.prior import BORDER_POINTS, Landmarks, draw_landmarks
 from echoseg.phantom.rhythm import Beats
@@ -22,6 +22,8 @@ AZIMUTH_RAD = {View.A4C: 0.0, View.A2C: math.radians(60), View.ALAX: math.radian
 
 _LEAST_RADIUS_MM = 6.0
 _BINS = 36
+_SPREAD = 1.1
+_CANDIDATES = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +84,9 @@ class Heart:
         drawn = str(rng.choice(list(_KINDS), p=[kind.share for kind in _KINDS.values()]))
         self.phenotype = phenotype or Phenotype(drawn)
         kind = _KINDS[self.phenotype]
-        self.landmarks = _shaped(draw_landmarks(rng, 1.1), kind, rng)
+        own = float(rng.uniform(*kind.ef_percent)) if kind.ef_percent else None
+        wanted = own if ef_percent is None else ef_percent
+        self.landmarks = _shaped(_drawn(rng, wanted), kind, rng)
         half = (BORDER_POINTS + 1) // 2
         place = np.linspace(0, 1, half)
         roundness = rng.normal(1.0, 0.06) + rng.normal(0, 0.05) * (place - 0.5)
@@ -95,11 +99,12 @@ class Heart:
         self.delay_s = (
             float(rng.uniform(0.06, 0.14)) if self.phenotype is Phenotype.DYSSYNCHRONOUS else 0.0
         )
+        # walls seen in other views contract a little earlier or later
+        self.lag_s = float(np.clip(rng.normal(0, 0.025), -0.05, 0.05))
         asymmetry = 1 + np.array([0.0, rng.normal(0, 0.06)])  # anterior and inferior walls
         self._wall_mm = self._rings_of_wall(asymmetry)
-        own = float(rng.uniform(*kind.ef_percent)) if kind.ef_percent else None
         self.amplitude = 1.0
-        self._reach(ef_percent if ef_percent is not None else own, given=ef_percent is not None)
+        self._reach(wanted, given=ef_percent is not None)
 
     def _regional(self, rng: np.random.Generator) -> RegionalMotion | None:
         drawn = RegionalMotion(
@@ -122,14 +127,11 @@ class Heart:
         mean = 0.5 * (septal + lateral)
         return np.stack([mean, 0.5 * (lateral - septal), mean * (asymmetry[1] - 1)], 1)
 
-    def _motion(self, times_s: np.ndarray):
+    def _motion(self, times_s: np.ndarray) -> Field:
         """Return the contraction field of the times, a function (ring, phi) -> `T S`."""
         bins = 2 * math.pi * np.arange(_BINS) / _BINS
-        late = self.delay_s * 0.5 * (1 + np.cos(bins))
-        if self.delay_s:
-            table = np.stack([self.beats.contraction(times_s - delay) for delay in late], 1)
-        else:
-            table = np.repeat(self.beats.contraction(times_s)[:, None], _BINS, 1)
+        late = self.delay_s * 0.5 * (1 + np.cos(bins)) + self.lag_s * np.sin(bins) ** 2
+        table = self.beats.contraction(times_s[:, None] - late)
         table = np.concatenate([table, table[:, :1]], 1) * self.amplitude
 
         def field(ring: np.ndarray, angle_rad: np.ndarray) -> np.ndarray:
@@ -227,6 +229,28 @@ class Heart:
         radius = np.maximum(np.linalg.norm(points - middle, axis=-1), _LEAST_RADIUS_MM)
         along = np.linalg.norm(np.gradient(points, np.arange(RINGS), axis=1), axis=-1)
         return radius, np.maximum(along, 0.2)
+
+
+def _drawn(rng: np.random.Generator, ef_percent: float | None) -> Landmarks:
+    """Return landmarks; where an ejection fraction is wanted, of hearts that move about so much.
+
+    Real hearts of other function have other shapes: stretching one's motion far past its own would
+    not give them. Judged by area and length, V ~ A^2 / L.
+    """
+    if ef_percent is None:
+        return draw_landmarks(rng, _SPREAD)
+    drawn = [draw_landmarks(rng, _SPREAD) for _ in range(_CANDIDATES)]
+    return min(drawn, key=lambda marks: abs(_area_length_ef(marks.endo_mm) - ef_percent))
+
+
+def _area_length_ef(endo_mm: np.ndarray) -> float:
+    x, y = endo_mm[..., 0], endo_mm[..., 1]
+    area = 0.5 * np.abs((x * np.roll(y, -1, 1) - np.roll(x, -1, 1) * y).sum(1))
+    length = np.linalg.norm(
+        endo_mm[:, endo_mm.shape[1] // 2] - endo_mm[:, [0, -1]].mean(1), axis=-1
+    )
+    volume = area**2 / length
+    return float(100 * (1 - volume[1] / volume[0]))
 
 
 def _shaped(marks: Landmarks, kind: _Kind, rng: np.random.Generator) -> Landmarks:

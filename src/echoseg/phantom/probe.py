@@ -97,11 +97,11 @@ class PolarGrid:
         cell_mm2 = r * self.step_mm * self.step_rad
         self.tissue_gain = (1 / np.sqrt(power * _SPLAT_POWER * cell_mm2)).astype(np.float32)
         self.noise_gain = (1 / np.sqrt(power)).astype(np.float32)
-        self._buffer = np.empty((self.num_beams, self.num_ranges), np.float32)
+        self.buffer = np.empty((self.num_beams, self.num_ranges), np.float32)
 
     def blurred(self, field: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Write a field seen through the point spread function into `out`."""
-        blur(field, self.axial, self.lateral, self._buffer, out)
+        blur(field, self.axial, self.lateral, self.buffer, out)
         return out
 
     def noise(self, rng: np.random.Generator, number: int) -> np.ndarray:

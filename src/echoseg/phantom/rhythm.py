@@ -85,6 +85,11 @@ class Beats:
         inside = np.searchsorted(self.r_peaks_s, times_s, side="right") - 1
         return np.clip(inside, 0, len(self.strength) - 1)
 
+    def beat_share(self, times_s: np.ndarray) -> np.ndarray:
+        """Return how much of its beat has passed at each time, 0 to 1."""
+        beat = self.index(times_s)
+        return (times_s - self.r_peaks_s[beat]) / np.diff(self.r_peaks_s)[beat]
+
     def _phases(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return (time since R, RR interval, end of ejection after R), each in s."""
         beat = self.index(times_s)

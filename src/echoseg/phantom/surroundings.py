@@ -37,7 +37,7 @@ def _above(total_db: np.ndarray, floor_db: np.ndarray) -> np.ndarray:
 
 
 def blood_level_db(
-    shades: Shades, seen: View2D, grid: PolarGrid, greys: GreyMap
+    shades: Shades, seen: View2D, grid: PolarGrid, greys: GreyMap, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the power of the noise that fills cavities, on the whole grid [beam, range].
 
@@ -58,6 +58,7 @@ def blood_level_db(
     far = ((place[:, :, None] - known) ** 2).sum(-1)
     weight = np.exp(-far / (2 * 9.0**2)) + 1e-3 * np.exp(-far / (2 * 28.0**2)) + 1e-9
     coarse = (weight * level).sum(-1) / weight.sum(-1)
+    coarse += smooth_field(rng, _COARSE, 8.0) * rng.uniform(0.5, 2.5)
     return _fine(coarse, grid)
 
 
@@ -77,8 +78,8 @@ def wall_tissue(
     columns = np.linspace(0, shown.shape[1] - 1, 46)
     field = map_coordinates(shown, np.meshgrid(rows, columns, indexing="ij"), order=1)
     level = _above(greys.to_db(field), np.full_like(field, floor_db))
-    grain = smooth_field(rng, level.shape, 5.0) * (1.2 + 1.0 * strength)
-    patches = smooth_field(rng, level.shape, 16.0) * (0.8 + 1.2 * strength)
+    grain = smooth_field(rng, level.shape, 4.0) * rng.uniform(1.5, 4.5)
+    patches = smooth_field(rng, level.shape, 14.0) * (1.2 + 1.2 * strength)
     mean_db = float(greys.to_db(shown[:, 2:8]).mean())
     return Tissue(vertices_mm=seen.meshes["wall"], level_db=level + grain + patches), mean_db
 
@@ -133,8 +134,8 @@ def chest(
     columns = np.linspace(0, floor_db.shape[1] - 1, shape[1])
     floor = map_coordinates(floor_db, np.meshgrid(rows, columns, indexing="ij"), order=1)
     level = _above(level, np.minimum(floor, level))
-    level = level + smooth_field(rng, shape, 14.0) * rng.uniform(1.5, 4.5)
-    level = level + smooth_field(rng, shape, 5.0) * rng.uniform(1.0, 3.0)
+    level = level + smooth_field(rng, shape, 14.0) * rng.uniform(2.0, 5.5)
+    level = level + smooth_field(rng, shape, 5.0) * rng.uniform(1.5, 4.0)
     # layers of skin, fat and muscle lie at constant depth near the probe
     layers = smooth_field(rng, (shape[1], 3), rng.uniform(2.0, 5.0))[:, 0]
     near = np.exp(-ranges[0] * grid.probe.depth_mm / rng.uniform(8, 22))
