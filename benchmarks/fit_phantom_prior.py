@@ -42,7 +42,9 @@ def smooth_border(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarr
 
 def open_border(border: np.ndarray, ends: np.ndarray, far: np.ndarray) -> np.ndarray:
     """Return a closed border from `ends[0]` over `far` to `ends[1]`, `2 * SIDE_POINTS - 1` points."""
-    first, top, last = (np.linalg.norm(border - p, axis=1).argmin() for p in (ends[0], far, ends[1]))
+    first, top, last = (
+        np.linalg.norm(border - p, axis=1).argmin() for p in (ends[0], far, ends[1])
+    )
     size = len(border)
     if (top - first) % size > (last - first) % size:  # runs the other way
         border = border[::-1]
@@ -90,7 +92,9 @@ def landmarks(still: camus.CamusStill) -> dict[str, np.ndarray]:
     middle = hinges.mean(0)
     roof = atrium[np.linalg.norm(atrium - middle, axis=1).argmax()]
     down = (middle - axis.apex_mm) / axis.length_mm
-    near = np.stack([atrium[np.linalg.norm(atrium - h - 1.5 * down, axis=1).argmin()] for h in hinges])
+    near = np.stack(
+        [atrium[np.linalg.norm(atrium - h - 1.5 * down, axis=1).argmin()] for h in hinges]
+    )
     return {
         "endo": endo,
         "wall": wall_thickness(endo, still.mask, still.spacing_mm),
@@ -130,7 +134,12 @@ def row_of(ed: camus.CamusStill, es: camus.CamusStill) -> np.ndarray:
     v = np.array([u[1], -u[0]])
     frame = np.stack([u, v], 1)
     column_mm, row_mm, depth_mm = sector_of(ed.picture, ed.spacing_mm)
-    parts = [np.log(length), *(origin - (column_mm, row_mm)), np.degrees(np.arctan2(u[0], u[1])), depth_mm]
+    parts = [
+        np.log(length),
+        *(origin - (column_mm, row_mm)),
+        np.degrees(np.arctan2(u[0], u[1])),
+        depth_mm,
+    ]
     for name in ("endo", "atrium"):
         for mark, still in zip(marks, (ed, es), strict=True):
             points = ((mark[name] - origin) @ frame / length).ravel()
@@ -158,7 +167,9 @@ def smooth_greys(still: camus.CamusStill) -> np.ndarray:
     return np.where(lit, greys / np.maximum(weight, 1e-3), np.nan)
 
 
-def greys_at(greys: np.ndarray, places_mm: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+def greys_at(
+    greys: np.ndarray, places_mm: np.ndarray, spacing_mm: tuple[float, float]
+) -> np.ndarray:
     """Return the greys at places (x, y); NaN off the picture."""
     at = [places_mm[..., 1] / spacing_mm[0], places_mm[..., 0] / spacing_mm[1]]
     return ndimage.map_coordinates(greys, at, order=1, cval=np.nan)

@@ -1,9 +1,10 @@
-"""Mask <-> contour <-> long axis <-> disks, in millimetres.
+"""Mask <-> contour <-> long axis <-> disks, in millimetres; and the disks' volume.
 
 Points are (x, y), x rightwards, y = depth downwards; the centre of pixel [row, column] lies at
 (column * spacing_mm[1], row * spacing_mm[0]). Without a scale pass (1, 1): all is then in pixels.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ from echoseg.errors import MeasurementError
 
 NUM_DISKS = 20
 """Disks along the long axis (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
+
+
+MM3_PER_ML = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,3 +122,17 @@ def disk_diameters_mm(
         cuts = np.sort(across[crosses] + share * (next_across[crosses] - across[crosses]))
         diameters[index] = (cuts[1::2] - cuts[: len(cuts) // 2 * 2 : 2]).sum()
     return diameters
+
+
+def disk_volume_ml(diameters_mm: np.ndarray, length_mm: float) -> float:
+    """Return the volume of round disks of equal height, V = pi/4 (L/N) sum d_i^2.
+
+    Reference:
+        Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: disk summation, single plane (b_i = a_i).
+
+    Raises:
+        ValueError: If the length is negative.
+    """
+    if length_mm < 0:
+        raise ValueError(f"length_mm must not be negative, got {length_mm:g}")
+    return float(math.pi / 4 * np.mean(np.square(diameters_mm)) * length_mm / MM3_PER_ML)

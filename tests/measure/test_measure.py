@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from echoseg.errors import MeasurementError
 from echoseg.measure.measure import measure_masks
-from echoseg.measure.volumes import mask_volume_ml, single_plane_volume_ml
+from echoseg.measure.volumes import mask_volume_ml
 
 
 def heart(
@@ -46,9 +46,7 @@ def beating(num_frames=40, *, shrink=0.25, rate_hz=40.0, bpm=80.0, phase=0.0):
 
 
 def test_twenty_disks_of_a_cylinder_are_the_cylinder():
-    assert single_plane_volume_ml(np.full(20, 40.0), 80.0) == pytest.approx(
-        math.pi * 400 * 80 / 1e3
-    )
+    assert disk_volume_ml(np.full(20, 40.0), 80.0) == pytest.approx(math.pi * 400 * 80 / 1e3)
 
 
 @pytest.mark.parametrize("tilt_deg", [0, 12, -25])

@@ -24,7 +24,9 @@ def ellipsoid(length_mm=80.0, half_mm=25.0, roundness=1.0, bend=0.0, shrink=0.8)
 
 def uniform(values):
     values = np.atleast_1d(np.asarray(values, float))
-    return lambda ring, angle: values[:, None] + 0 * np.broadcast_to(angle, (len(values), ring.size))
+    return lambda ring, angle: (
+        values[:, None] + 0 * np.broadcast_to(angle, (len(values), ring.size))
+    )
 
 
 @pytest.mark.parametrize("roundness", [1.0, 0.8])
@@ -100,7 +102,9 @@ def test_foreshortening_shortens():
 def test_cut_points_lie_on_the_plane_and_on_the_body():
     body, at = ellipsoid(roundness=0.9, bend=0.05), plane(math.radians(60), 0.1, 3.0)
     cut = body.cut(at, uniform(0), 65)
-    u = body.points(np.interp(body.rings, cut.ring[0, :33], cut.angle_rad[0, :33])[None], np.zeros((1, 49)))[0]
+    u = body.points(
+        np.interp(body.rings, cut.ring[0, :33], cut.angle_rad[0, :33])[None], np.zeros((1, 49))
+    )[0]
     height = -math.sin(at.azimuth_rad) * u[:, 1] + math.cos(at.azimuth_rad) * u[:, 2]
     expected = 3.0 + (80 - u[:, 0]) * math.tan(0.1)
     inside = (body.rings > 0.05) & (body.rings < cut.ring[0].max() - 0.05)

@@ -8,8 +8,7 @@ from scipy import ndimage
 
 from echoseg.anatomy import Label, View
 from echoseg.errors import ConfigError
-from echoseg.geometry import disk_diameters_mm, long_axis, mask_contour_mm
-from echoseg.measure.volumes import single_plane_volume_ml
+from echoseg.geometry import disk_diameters_mm, disk_volume_ml, long_axis, mask_contour_mm
 from echoseg.phantom import Phantom, PhantomConfig, Phenotype, Rhythm, Style, Tier
 
 SEEDS = range(6)
@@ -174,7 +173,7 @@ def test_biplane_disks_come_near_the_true_volume():
         biplane_ml = np.pi / 4 * (diameters[0] * diameters[1]).mean() * max(lengths) / 1000
         true_ml = phantom.heart.volume_ml(phantom.times_s)[0]
         errors.append(biplane_ml / true_ml - 1)
-        assert single_plane_volume_ml(diameters[0], lengths[0]) > 0
+        assert disk_volume_ml(diameters[0], lengths[0]) > 0
     assert abs(np.median(errors)) < 0.06
     assert np.abs(errors).max() < 0.2
 

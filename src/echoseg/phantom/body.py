@@ -19,6 +19,7 @@ from scipy.interpolate import CubicSpline
 
 RINGS = 49
 _ANGLES = 24
+_BASE = 0.3
 
 Field = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Contraction of material points: (ring `S` in [0, 1] base to apex, phi `T S`) -> `T S`."""
@@ -86,9 +87,7 @@ class RingBody:
         """Return material points `... S 3` for angles and contractions `... S`."""
         share = contraction[..., None]
         sine, cosine = np.sin(angle_rad)[..., None], np.cos(angle_rad)[..., None]
-        shapes = [
-            self.centre[k] + self.width[k] * cosine + self.depth[k] * sine for k in (0, 1)
-        ]
+        shapes = [self.centre[k] + self.width[k] * cosine + self.depth[k] * sine for k in (0, 1)]
         return shapes[0] + share * (shapes[1] - shapes[0])
 
     def volume_ml(self, contraction: Field) -> np.ndarray:
@@ -146,6 +145,8 @@ class RingBody:
             )
             a, b = width @ normal, depth @ normal
             away = (offset_mm - centre @ normal) / np.maximum(np.hypot(a, b), 1e-6)
+            # a plane that would miss the narrow base still shows it, narrowed
+            away = np.where(self.rings > _BASE, away, np.clip(away, -0.9, 0.9))
             turn = np.arccos(np.clip(away, -1, 1))
             middle = np.arctan2(b, a)
             both = np.stack([middle - turn, middle + turn])
@@ -156,7 +157,7 @@ class RingBody:
         across = solid[..., 1] * cosine + solid[..., 2] * sine
         along = plane.pivot_mm + (solid[..., 0] - plane.pivot_mm) / math.cos(plane.tilt_rad)
         flat = np.stack([across, along], -1)
-        missed = (np.abs(away) >= 1) & (self.rings > 0.3)
+        missed = (np.abs(away) >= 1) & (self.rings > _BASE)
         missed[:, -1] = True
         # fraction of a ring at which the plane leaves the body
         first = missed.argmax(1)
@@ -186,6 +187,8 @@ class RingBody:
         out = np.empty((len(points), number, 4))
         for index in range(len(points)):
             places = np.linspace(0, way[index, -1], number)
-            for column, values in enumerate((path[index, :, 0], path[index, :, 1], ring[index], turned[index])):
+            for column, values in enumerate(
+                (path[index, :, 0], path[index, :, 1], ring[index], turned[index])
+            ):
                 out[index, :, column] = np.interp(places, way[index], values)
         return out[..., :2], out[..., 2], out[..., 3]

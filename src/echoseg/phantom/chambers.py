@@ -94,7 +94,11 @@ class Standpoint:
             rock_mm=float(np.clip(unit[7] * 3.5, -8, 8)),
             apex_mm=(float(x_mm), float(np.clip(y_mm, 14, 60))),
             tilt_rad=math.radians(tilt_deg),
-            breath=(abs(float(unit[3])) * 1.5 * strength, rng.uniform(0.15, 0.35), rng.uniform(0, 6.28)),
+            breath=(
+                abs(float(unit[3])) * 1.5 * strength,
+                rng.uniform(0.15, 0.35),
+                rng.uniform(0, 6.28),
+            ),
             drift_mm=float(unit[6]) * strength,
         )
 
@@ -219,7 +223,14 @@ class _Structures:
         self.meshes[name] = line[:, :, None] + normal[:, :, None] * layers[:, None]
         self.solids.append(self.meshes[name][:, :, -1])
 
-    def _leaflet(self, hinge: np.ndarray, across: np.ndarray, length: np.ndarray, angle: np.ndarray, thick_mm: float) -> np.ndarray:
+    def _leaflet(
+        self,
+        hinge: np.ndarray,
+        across: np.ndarray,
+        length: np.ndarray,
+        angle: np.ndarray,
+        thick_mm: float,
+    ) -> np.ndarray:
         """Return a leaflet from its hinge, `angle` from the annulus line towards the apex."""
         up = np.stack([-across[:, 1], across[:, 0]], -1)
         up *= np.where(up[:, 1:] > 0, -1.0, 1.0)
@@ -258,16 +269,19 @@ class _Structures:
         along = self.endo[:, start + 2] - self.endo[:, start - 2]
         along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
         steps = np.linspace(0, 1, 9)
-        line = self.endo[:, start, None] + steps[:, None] * length_mm * (
-            0.75 * along + 0.35 * inward
-        )[:, None]
+        line = (
+            self.endo[:, start, None]
+            + steps[:, None] * length_mm * (0.75 * along + 0.35 * inward)[:, None]
+        )
         swell = 1 + 0.15 * self.squeeze[:, None]
         half = 0.5 * width_mm * swell * np.sqrt(np.clip(1 - (0.98 * steps) ** 2, 0, 1))
         sides = np.linspace(-1, 1, 5)
         self.meshes["papillary"] = (
             line[:, :, None] + (half[..., None] * sides)[..., None] * inward[:, None, None]
         )
-        tip = 0.5 * (self.meshes["mitral_left"][:, -1].mean(1) + self.meshes["mitral_right"][:, -1].mean(1))
+        tip = 0.5 * (
+            self.meshes["mitral_left"][:, -1].mean(1) + self.meshes["mitral_right"][:, -1].mean(1)
+        )
         end = line[:, -1]
         chord = bezier(end, 0.6 * end + 0.4 * tip, 0.3 * end + 0.7 * tip, tip, 9)
         self.meshes["chord"] = np.stack([chord - 0.5, chord + 0.5], 2)
@@ -292,12 +306,18 @@ class _Structures:
         # often the right heart is not seen: then what lies about it fills it
         self.right_is_seen = bool(rng.uniform() < 0.6)
         if self.right_is_seen:
-            self.solids.append(np.concatenate([self.meshes["right_ventricle"][:, :, -1], septum], 1))
+            self.solids.append(
+                np.concatenate([self.meshes["right_ventricle"][:, :, -1], septum], 1)
+            )
         across = hinge - far
         length = np.linalg.norm(across, axis=1)
         across = across / length[:, None]
-        self.meshes["tricuspid_left"] = self._leaflet(far, across, 0.6 * length, 0.2 + 1.1 * opening, 1.5)
-        self.meshes["tricuspid_right"] = self._leaflet(hinge, -across, 0.45 * length, 0.25 + opening, 1.5)
+        self.meshes["tricuspid_left"] = self._leaflet(
+            far, across, 0.6 * length, 0.2 + 1.1 * opening, 1.5
+        )
+        self.meshes["tricuspid_right"] = self._leaflet(
+            hinge, -across, 0.45 * length, 0.25 + opening, 1.5
+        )
         height = np.ptp(atrium[..., 1], axis=1) * rng.uniform(0.75, 1.0)
         angles = np.linspace(0, math.pi, 33)
         middle, half = 0.5 * (far + hinge), 0.5 * length * rng.uniform(1.0, 1.15)
@@ -340,5 +360,7 @@ class _Structures:
         share = opening[:, None]
         for name, line in (("cusp_inner", inner), ("cusp_outer", outer)):
             tip = (1 - share) * centre + share * (0.85 * line[:, 4] + 0.15 * centre)
-            curve = bezier(line[:, 1], 0.7 * line[:, 1] + 0.3 * tip, 0.3 * line[:, 1] + 0.7 * tip, tip, 7)
+            curve = bezier(
+                line[:, 1], 0.7 * line[:, 1] + 0.3 * tip, 0.3 * line[:, 1] + 0.7 * tip, tip, 7
+            )
             self.meshes[name] = np.stack([curve - 0.5, curve + 0.5], 2)

@@ -75,7 +75,7 @@ class Film:
         # a tier moves the blood against the wall; medium is the mean of real pictures
         blood_db = blood_level_db(shades, seen, grid, greys, rng) + 5 * math.log2(strength / 0.9)
         rng = config.generator("tissue")
-        floor_db = float(blood_db[:: 8, ::8].mean())
+        floor_db = float(blood_db[::8, ::8].mean())
         wall, wall_db = wall_tissue(shades, seen, floor_db, greys, rng, strength)
         outside = Tissue(
             vertices_mm=chest_mesh(grid, times_s, seen, breath_mm, self.squeeze),

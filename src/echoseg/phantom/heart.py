@@ -196,13 +196,19 @@ class Heart:
     def wall_mm(self, cut: Cut, times_s: np.ndarray) -> np.ndarray:
         """Return the wall's thickness at each point of a cut, `T P`, its volume being kept."""
         body, motion = self.ventricle, self._motion(times_s)
-        waves = np.stack([np.ones_like(cut.angle_rad), np.cos(cut.angle_rad), np.sin(cut.angle_rad)])
+        waves = np.stack(
+            [np.ones_like(cut.angle_rad), np.cos(cut.angle_rad), np.sin(cut.angle_rad)]
+        )
         parts = np.stack([np.interp(cut.ring, body.rings, part) for part in self._wall_mm.T])
         rest_mm = np.maximum((waves * parts).sum(0), 0.3)
         angle = self._ring_angles(cut)
-        moved, still = (self._measure(angle, share) for share in (motion(body.rings, angle), 0 * angle))
+        moved, still = (
+            self._measure(angle, share) for share in (motion(body.rings, angle), 0 * angle)
+        )
         radius, stretch = (
-            np.stack([np.interp(ring, body.rings, row) for ring, row in zip(cut.ring, rows, strict=True)])
+            np.stack(
+                [np.interp(ring, body.rings, row) for ring, row in zip(cut.ring, rows, strict=True)]
+            )
             for rows in (moved[0], moved[1] / still[1])
         )
         radius_0 = np.stack(

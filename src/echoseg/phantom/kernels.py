@@ -10,7 +10,20 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def splat(vertex_x, vertex_y, corner, stride, part_u, part_v, weight, covered, label, grid, real, imaginary):
+def splat(
+    vertex_x,
+    vertex_y,
+    corner,
+    stride,
+    part_u,
+    part_v,
+    weight,
+    covered,
+    label,
+    grid,
+    real,
+    imaginary,
+):
     """Add every scatterer to its four nearest grid points, at the phase of its depth.
 
     A scatterer sits in a quad of four moving vertices, so it moves with the tissue. `grid` is
@@ -25,8 +38,18 @@ def splat(vertex_x, vertex_y, corner, stride, part_u, part_v, weight, covered, l
         w10 = u * (1 - v)
         w01 = (1 - u) * v
         w11 = u * v
-        x = vertex_x[b] * w00 + vertex_x[b + s] * w10 + vertex_x[b + 1] * w01 + vertex_x[b + s + 1] * w11
-        y = vertex_y[b] * w00 + vertex_y[b + s] * w10 + vertex_y[b + 1] * w01 + vertex_y[b + s + 1] * w11
+        x = (
+            vertex_x[b] * w00
+            + vertex_x[b + s] * w10
+            + vertex_x[b + 1] * w01
+            + vertex_x[b + s + 1] * w11
+        )
+        y = (
+            vertex_y[b] * w00
+            + vertex_y[b + s] * w10
+            + vertex_y[b + 1] * w01
+            + vertex_y[b + s + 1] * w11
+        )
         if y <= 0.5:
             continue
         r = math.sqrt(x * x + y * y)
@@ -111,7 +134,21 @@ def mix(bank, first, second, shifts, weights, kept, state):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def compose(tissue, gain, echo, noise, noise_level, static, static_level, loss, compression, table, weight, last, out):
+def compose(
+    tissue,
+    gain,
+    echo,
+    noise,
+    noise_level,
+    static,
+    static_level,
+    loss,
+    compression,
+    table,
+    weight,
+    last,
+    out,
+):
     """Sum the fields, weaken by shadows, add clutter and noise, compress to grey levels.
 
     `tissue`, `noise`, `static` are [2, beam, range]; `gain` [range] brings tissue to unit power;

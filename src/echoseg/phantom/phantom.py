@@ -1,7 +1,6 @@
 """One clip of the phantom: a heart, a view of it, its film and the truth about it."""
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -13,53 +12,11 @@ from echoseg.phantom.film import Film
 from echoseg.phantom.heart import Heart
 from echoseg.phantom.kernels import fill
 from echoseg.phantom.rhythm import Beats
+from echoseg.phantom.truth import Truth, disk_volumes_ml, long_axis_of, whole_beats
 
 FRAME_RATES_HZ = (30.0, 40.0, 50.0, 50.0, 60.0, 75.0)
 _CONTEXT_S = 1.0
 """Beats are drawn for at least so long, so that short and long clips share them."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Truth:
-    """What is true of a clip, frame by frame.
-
-    Attributes:
-        masks: `T H W` uint8, labels as in `Label`; what lies outside the sector is background.
-        volume_ml: Volume of the ventricle in three dimensions, `T`.
-        contraction: 0 at rest, about 1 at the end of a full systole, `T`.
-        beat_index: Beat of each frame, `T`.
-        r_peaks_s: R waves, from the first frame; the first lies before it.
-        premature: Whether each beat came too early.
-        times_s: Time of each frame, `T`.
-        ed_frame: Frame of largest volume.
-        es_frame: Frame of smallest volume.
-        ef_percent: Of the filmed frames, by the true volumes.
-        strain_percent: 100 (l / l_ED - 1) of the visible endocardium's length l, `T`.
-        endo_mm: Endocardium from the probe's face, `T P 2`, left hinge over apex to right hinge.
-        epi_mm: Epicardium, point by point.
-        hinges_px: Left and right end of the annulus, `T 2 2` (x, y).
-        apex_px: Point of the endocardium farthest from the annulus's middle, `T 2` (x, y).
-        foreshortening_deg: Angle of the plane to the long axis.
-        spacing_mm: (row, column).
-    """
-
-    masks: np.ndarray
-    volume_ml: np.ndarray
-    contraction: np.ndarray
-    beat_index: np.ndarray
-    r_peaks_s: np.ndarray
-    premature: np.ndarray
-    times_s: np.ndarray
-    ed_frame: int
-    es_frame: int
-    ef_percent: float
-    strain_percent: np.ndarray
-    endo_mm: np.ndarray
-    epi_mm: np.ndarray
-    hinges_px: np.ndarray
-    apex_px: np.ndarray
-    foreshortening_deg: float
-    spacing_mm: tuple[float, float]
 
 
 class Phantom:
@@ -89,9 +46,7 @@ class Phantom:
         self.standpoint = Standpoint.draw(
             config.generator("stand"), self.heart, config.view, strength
         )
-        self.seen = show(
-            self.heart, self.standpoint, self.times_s, config.generator("chamber")
-        )
+        self.seen = show(self.heart, self.standpoint, self.times_s, config.generator("chamber"))
         self.contraction = self.beats.contraction(self.times_s)
 
     @cached_property
@@ -130,14 +85,15 @@ class Phantom:
         endo, sector = self.seen.endo_mm, self.film.sector
         volume_ml = self.heart.volume_ml(self.times_s)
         ed_frame, es_frame = int(volume_ml.argmax()), int(volume_ml.argmin())
-        middle = 0.5 * (endo[:, 0] + endo[:, -1])
-        far = np.linalg.norm(endo - middle[:, None], axis=-1).argmax(1)
+        beat_index = self.beats.index(self.times_s)
         length = np.linalg.norm(np.diff(endo, axis=1), axis=-1).sum(1)
         return Truth(
             masks=self.masks(),
             volume_ml=volume_ml,
             contraction=self.contraction,
-            beat_index=self.beats.index(self.times_s),
+            disk_volume_ml=disk_volumes_ml(endo),
+            beats=whole_beats(volume_ml, beat_index, self.times_s, self.beats.r_peaks_s),
+            beat_index=beat_index,
             r_peaks_s=self.beats.r_peaks_s,
             premature=self.beats.premature,
             times_s=self.times_s,
@@ -148,7 +104,7 @@ class Phantom:
             endo_mm=endo,
             epi_mm=self.seen.epi_mm,
             hinges_px=sector.to_px(endo[:, [0, -1]]),
-            apex_px=sector.to_px(endo[np.arange(len(endo)), far]),
+            apex_px=sector.to_px(np.stack([long_axis_of(line).apex_mm for line in endo])),
             foreshortening_deg=math.degrees(self.standpoint.foreshortening_rad),
             spacing_mm=(sector.spacing_mm, sector.spacing_mm),
         )

@@ -34,9 +34,7 @@ class Tissue:
     density: float = 1.0
 
 
-def smooth_field(
-    rng: np.random.Generator, shape: tuple[int, int], grain: float
-) -> np.ndarray:
+def smooth_field(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> np.ndarray:
     """Return a smooth random field of mean 0 and variance 1; `grain` in cells."""
     coarse = [max(2, math.ceil(side / grain) + 2) for side in shape]
     field = rng.standard_normal(coarse)

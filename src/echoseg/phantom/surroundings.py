@@ -70,7 +70,12 @@ def _fine(coarse: np.ndarray, grid: PolarGrid) -> np.ndarray:
 
 
 def wall_tissue(
-    shades: Shades, seen: View2D, floor_db: float, greys: GreyMap, rng: np.random.Generator, strength: float
+    shades: Shades,
+    seen: View2D,
+    floor_db: float,
+    greys: GreyMap,
+    rng: np.random.Generator,
+    strength: float,
 ) -> tuple[Tissue, float]:
     """Return the wall with its surroundings, and its mean level."""
     shown = shades.wall[:, : OUTER_PLACES + 1]
