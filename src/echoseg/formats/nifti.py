@@ -1,12 +1,16 @@
-"""NIfTI: clips as (x, y, t) in, label maps out."""
+"""NIfTI: clips and label maps as (x, y, t)."""
 
 from pathlib import Path
 
 import numpy as np
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError
+from echoseg.errors import FormatError, OutputError
 from echoseg.formats.frames import OpenOptions, rescale_grey, stack
+from echoseg.formats.whole import whole
+
+_MOST_JITTER = 0.25
+"""How far, in frame intervals, a frame may lie from its place in an even rhythm."""
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -69,4 +73,34 @@ def write_masks(
     image.header.set_xyzt_units(
         "mm" if spacing_mm else "unknown", "sec" if frame_interval_s else "unknown"
     )
-    image.to_filename(path)
+    with whole(path) as partial:
+        image.to_filename(partial)
+
+
+def write_clip(path: Path, clip: Clip) -> None:
+    """Write a clip's frames as (x, y, t), with spacing and frame time where they are known.
+
+    Raises:
+        OutputError: If PATH cannot be written or the frames are not evenly spaced in time.
+    """
+    rate_hz = _even_frame_rate_hz(path, clip)
+    write_masks(path, clip.frames, clip.spacing_mm, 1 / rate_hz if rate_hz else None)
+
+
+def _even_frame_rate_hz(path: Path, clip: Clip) -> float | None:
+    """Return the one rate at which PATH's format can say the clip's times; None when unknown.
+
+    Raises:
+        OutputError: If the frames are not evenly spaced in time.
+    """
+    rate_hz = clip.frame_rate_hz
+    if rate_hz is None or clip.times_s is None:
+        return None
+    frames_off = (clip.times_s - clip.times_s[0]) * rate_hz - np.arange(clip.num_frames)
+    if np.abs(frames_off).max() > _MOST_JITTER:
+        raise OutputError(
+            f"{path}: this format holds one frame rate, and frame "
+            f"{int(np.abs(frames_off).argmax())} lies {np.abs(frames_off).max():.2f} intervals "
+            "off an even rhythm; write DICOM, which holds a time for each frame"
+        )
+    return rate_hz
