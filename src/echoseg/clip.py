@@ -6,6 +6,9 @@ import numpy as np
 
 from echoseg.anatomy import Label, View
 
+_MOST_JITTER = 0.25
+"""How far, in frame intervals, a frame may lie from its place in an even rhythm."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipWarning:
@@ -90,6 +93,24 @@ class Clip:
         if self.times_s is None or self.num_frames < 2:
             return None
         return float((self.num_frames - 1) / (self.times_s[-1] - self.times_s[0]))
+
+    def even_frame_rate_hz(self) -> float | None:
+        """Return the one rate that says all times, for formats that hold no more.
+
+        Raises:
+            ValueError: If the frames are not evenly spaced in time.
+        """
+        rate_hz = self.frame_rate_hz
+        if rate_hz is None or self.times_s is None:
+            return None
+        frames_off = (self.times_s - self.times_s[0]) * rate_hz - np.arange(self.num_frames)
+        if np.abs(frames_off).max() > _MOST_JITTER:
+            raise ValueError(
+                "times_s must be evenly spaced for a format that holds one frame rate; frame "
+                f"{int(np.abs(frames_off).argmax())} lies {np.abs(frames_off).max():.2f} "
+                "intervals off. DICOM holds a time for each frame"
+            )
+        return rate_hz
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

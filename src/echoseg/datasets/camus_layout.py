@@ -102,9 +102,10 @@ def _check_view(name: str, clip: Clip, annotation: Annotation) -> None:
     try:
         annotation.check_fits(clip)
         _phases(annotation)
+        rate_hz = clip.even_frame_rate_hz()
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    if clip.spacing_mm is None or clip.frame_rate_hz is None:
+    if clip.spacing_mm is None or rate_hz is None:
         raise ValueError(f"{name}: the clip must have spacing_mm and times_s")
     half = range(clip.num_frames)[_half(annotation)]
     bare = sorted(set(half) - set(annotation.labelled_frames))

@@ -9,9 +9,6 @@ from echoseg.errors import FormatError, OutputError
 from echoseg.formats.frames import OpenOptions, rescale_grey, stack
 from echoseg.formats.whole import whole
 
-_MOST_JITTER = 0.25
-"""How far, in frame intervals, a frame may lie from its place in an even rhythm."""
-
 
 def sniff(head: bytes, path: Path) -> bool:
     """Tell NIfTI-1 and -2 by the header's size, inside gzip too."""
@@ -83,24 +80,8 @@ def write_clip(path: Path, clip: Clip) -> None:
     Raises:
         OutputError: If PATH cannot be written or the frames are not evenly spaced in time.
     """
-    rate_hz = _even_frame_rate_hz(path, clip)
+    try:
+        rate_hz = clip.even_frame_rate_hz()
+    except ValueError as error:
+        raise OutputError(f"{path}: {error}") from error
     write_masks(path, clip.frames, clip.spacing_mm, 1 / rate_hz if rate_hz else None)
-
-
-def _even_frame_rate_hz(path: Path, clip: Clip) -> float | None:
-    """Return the one rate at which PATH's format can say the clip's times; None when unknown.
-
-    Raises:
-        OutputError: If the frames are not evenly spaced in time.
-    """
-    rate_hz = clip.frame_rate_hz
-    if rate_hz is None or clip.times_s is None:
-        return None
-    frames_off = (clip.times_s - clip.times_s[0]) * rate_hz - np.arange(clip.num_frames)
-    if np.abs(frames_off).max() > _MOST_JITTER:
-        raise OutputError(
-            f"{path}: this format holds one frame rate, and frame "
-            f"{int(np.abs(frames_off).argmax())} lies {np.abs(frames_off).max():.2f} intervals "
-            "off an even rhythm; write DICOM, which holds a time for each frame"
-        )
-    return rate_hz

@@ -108,7 +108,11 @@ def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: floa
     import av
 
     rate = Fraction(frame_rate_hz).limit_denominator(1001)
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    options = {"movflags": "+faststart"}
+    with (
+        whole(path) as partial,
+        av.open(str(partial), "w", format="mp4", options=options) as container,
+    ):
         stream = None
         for frame_rgb in frames_rgb:
             rows, columns = frame_rgb.shape[:2]
