@@ -1,10 +1,13 @@
-"""A clip: the frames of one view filmed in one go, with what its file says of scale and time."""
+"""A clip: the frames of one view filmed in one go, and what may be known of them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from echoseg.anatomy import View
+from echoseg.anatomy import Label, View
+
+_MOST_JITTER = 0.25
+"""How far, in frame intervals, a frame may lie from its place in an even rhythm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,3 +93,101 @@ class Clip:
         if self.times_s is None or self.num_frames < 2:
             return None
         return float((self.num_frames - 1) / (self.times_s[-1] - self.times_s[0]))
+
+    def even_frame_rate_hz(self) -> float | None:
+        """Return the one rate that says all times, for formats that hold no more.
+
+        Raises:
+            ValueError: If the frames are not evenly spaced in time.
+        """
+        rate_hz = self.frame_rate_hz
+        if rate_hz is None or self.times_s is None:
+            return None
+        frames_off = (self.times_s - self.times_s[0]) * rate_hz - np.arange(self.num_frames)
+        if np.abs(frames_off).max() > _MOST_JITTER:
+            raise ValueError(
+                "times_s must be evenly spaced for a format that holds one frame rate; frame "
+                f"{int(np.abs(frames_off).argmax())} lies {np.abs(frames_off).max():.2f} "
+                "intervals off. DICOM holds a time for each frame"
+            )
+        return rate_hz
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Annotation:
+    """What is known of a clip's frames: masks, the two phases, volumes.
+
+    Attributes:
+        masks: Label maps, `T H W` uint8 of `anatomy.Label`, one a frame of the clip; what stands
+            in a frame that is not in `labelled_frames` means nothing.
+        labelled_frames: Indices of the frames whose mask is known, increasing; all by default.
+        ed_frame: Index of the end-diastolic frame; None when unknown.
+        es_frame: Index of the end-systolic frame; None when unknown.
+        ef_percent: Ejection fraction; None when unknown, as are the volumes.
+        edv_ml: End-diastolic volume.
+        esv_ml: End-systolic volume.
+        quality: The picture's quality in the words of whoever judged it; empty when nobody did.
+
+    Raises:
+        ValueError: If shape, type, labels, indices or values break the rules above.
+    """
+
+    masks: np.ndarray
+    labelled_frames: tuple[int, ...] = None  # type: ignore[assignment]  # all frames, see below
+    ed_frame: int | None = None
+    es_frame: int | None = None
+    ef_percent: float | None = None
+    edv_ml: float | None = None
+    esv_ml: float | None = None
+    quality: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what would make a later number wrong."""
+        if self.masks.ndim != 3 or self.masks.dtype != np.uint8 or 0 in self.masks.shape:
+            raise ValueError(
+                "masks must be a non-empty (T, H, W) uint8 array, "
+                f"got {self.masks.shape} {self.masks.dtype}"
+            )
+        if self.masks.max() > max(Label):
+            raise ValueError(f"masks must hold labels 0 to {max(Label)}, got {self.masks.max()}")
+        if self.labelled_frames is None:
+            object.__setattr__(self, "labelled_frames", tuple(range(len(self.masks))))
+        self._check_frames()
+        self._check_values()
+
+    def _check_frames(self) -> None:
+        labelled = self.labelled_frames
+        if list(labelled) != sorted(set(labelled)):
+            raise ValueError(f"labelled_frames must increase, got {labelled}")
+        phases = {"ed_frame": self.ed_frame, "es_frame": self.es_frame}
+        for name, index in (*phases.items(), *(("labelled_frames", i) for i in labelled)):
+            if index is not None and not 0 <= index < len(self.masks):
+                raise ValueError(
+                    f"{name} must be 0 to {len(self.masks) - 1}, the masks' frames, got {index}"
+                )
+        if self.ed_frame is not None and self.ed_frame == self.es_frame:
+            raise ValueError(f"ed_frame and es_frame must differ, both are {self.ed_frame}")
+
+    def _check_values(self) -> None:
+        if self.ef_percent is not None and not 0 <= self.ef_percent <= 100:
+            raise ValueError(f"ef_percent must be 0 to 100, got {self.ef_percent:g}")
+        for name, value_ml in (("edv_ml", self.edv_ml), ("esv_ml", self.esv_ml)):
+            if value_ml is not None and not (np.isfinite(value_ml) and value_ml > 0):
+                raise ValueError(f"{name} must be positive and finite, got {value_ml:g}")
+        if self.edv_ml is not None and self.esv_ml is not None and self.esv_ml > self.edv_ml:
+            raise ValueError(
+                f"esv_ml must not be over edv_ml, got {self.esv_ml:g} and {self.edv_ml:g}"
+            )
+        if "\n" in self.quality:
+            raise ValueError(f"quality must be one line, got {self.quality!r}")
+
+    def check_fits(self, clip: Clip) -> None:
+        """Refuse a clip that these masks do not belong to.
+
+        Raises:
+            ValueError: If number or size of the frames differ.
+        """
+        if clip.frames.shape != self.masks.shape:
+            raise ValueError(
+                f"masks must have the clip's shape {clip.frames.shape}, got {self.masks.shape}"
+            )

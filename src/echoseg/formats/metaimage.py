@@ -8,6 +8,7 @@ import numpy as np
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
 from echoseg.formats.frames import OpenOptions, rescale_grey, stack
+from echoseg.formats.whole import whole, write_text
 
 _TYPES = {
     "MET_UCHAR": "u1",
@@ -74,9 +75,11 @@ def write(path: Path, clip: Clip) -> None:
     columns, rows = clip.size[1], clip.size[0]
     row_mm, column_mm = clip.spacing_mm or (1.0, 1.0)
     spacing = f"ElementSpacing = {column_mm} {row_mm} 1\n" if clip.spacing_mm else ""
-    raw.write_bytes(clip.frames.tobytes())
-    path.write_text(
+    with whole(raw) as partial:
+        partial.write_bytes(clip.frames.tobytes())
+    write_text(
+        path,
         "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
         f"CompressedData = False\n{spacing}DimSize = {columns} {rows} {clip.num_frames}\n"
-        f"ElementType = MET_UCHAR\nElementDataFile = {raw.name}\n"
+        f"ElementType = MET_UCHAR\nElementDataFile = {raw.name}\n",
     )

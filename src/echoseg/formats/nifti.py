@@ -1,12 +1,13 @@
-"""NIfTI: clips as (x, y, t) in, label maps out."""
+"""NIfTI: clips and label maps as (x, y, t)."""
 
 from pathlib import Path
 
 import numpy as np
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError
+from echoseg.errors import FormatError, OutputError
 from echoseg.formats.frames import OpenOptions, rescale_grey, stack
+from echoseg.formats.whole import whole
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -69,4 +70,18 @@ def write_masks(
     image.header.set_xyzt_units(
         "mm" if spacing_mm else "unknown", "sec" if frame_interval_s else "unknown"
     )
-    image.to_filename(path)
+    with whole(path) as partial:
+        image.to_filename(partial)
+
+
+def write_clip(path: Path, clip: Clip) -> None:
+    """Write a clip's frames as (x, y, t), with spacing and frame time where they are known.
+
+    Raises:
+        OutputError: If PATH cannot be written or the frames are not evenly spaced in time.
+    """
+    try:
+        rate_hz = clip.even_frame_rate_hz()
+    except ValueError as error:
+        raise OutputError(f"{path}: {error}") from error
+    write_masks(path, clip.frames, clip.spacing_mm, 1 / rate_hz if rate_hz else None)

@@ -9,6 +9,7 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import FormatError
 from echoseg.formats.frames import OpenOptions, colour_warnings, damage, stack
+from echoseg.formats.whole import whole
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -107,7 +108,11 @@ def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: floa
     import av
 
     rate = Fraction(frame_rate_hz).limit_denominator(1001)
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    options = {"movflags": "+faststart"}
+    with (
+        whole(path) as partial,
+        av.open(str(partial), "w", format="mp4", options=options) as container,
+    ):
         stream = None
         for frame_rgb in frames_rgb:
             rows, columns = frame_rgb.shape[:2]
@@ -121,3 +126,42 @@ def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: floa
             container.mux(stream.encode(picture))
         if stream is not None:
             container.mux(stream.encode())
+
+
+def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: int = 95) -> None:
+    """Write grey frames `T H W` uint8 as MJPEG in AVI, the kind EchoNet-Dynamic comes in.
+
+    Args:
+        path: Where to.
+        frames: Grey levels; they are the JPEG's luma as they are, its chroma is neutral.
+        frame_rate_hz: Frames a second, kept to a fraction with a denominator up to 1001.
+        quality: 1 to 100, finest; laid evenly onto FFmpeg's quantiser, 31 to 1.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+        OutputError: If PATH cannot be written.
+    """
+    import av
+
+    if frames.ndim != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
+        raise ValueError(
+            f"frames must be a non-empty (T, H, W) uint8 array, got {frames.shape} {frames.dtype}"
+        )
+    if not 0.001 <= frame_rate_hz <= 10_000:
+        raise ValueError(f"frame_rate_hz must be 0.001 to 10000, got {frame_rate_hz:g}")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must be 1 to 100, got {quality}")
+    rows, columns = frames.shape[1:]
+    quantiser = str(1 + round((100 - quality) * 30 / 99))
+    half = rows % 2 == 0 and columns % 2 == 0  # 4:2:0 as in the data set, where the size allows
+    with whole(path) as partial, av.open(str(partial), "w", format="avi") as container:
+        stream = container.add_stream("mjpeg", rate=Fraction(frame_rate_hz).limit_denominator(1001))
+        stream.height, stream.width = rows, columns
+        stream.pix_fmt = "yuvj420p" if half else "yuvj444p"
+        stream.options = {"qmin": quantiser, "qmax": quantiser}
+        neutral = np.full((rows // 2, columns) if half else (2, rows, columns), 128, np.uint8)
+        for frame in frames:
+            planes = np.concatenate((frame if half else frame[None], neutral))
+            picture = av.VideoFrame.from_ndarray(planes, format=stream.pix_fmt)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())

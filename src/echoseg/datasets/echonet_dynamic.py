@@ -1,0 +1,372 @@
+"""EchoNet-Dynamic: 10,030 apical four-chamber clips with two traced frames each.
+
+Layout: `FileList.csv` (a row a clip: volumes, EF, size, frame rate, split), `VolumeTracings.csv`
+(a row a chord, see `echonet_tracing`), `Videos/*.avi` (MJPEG, 112 x 112). Frames count from 0. No
+scale is given: EF can be had from the pictures, millilitres cannot.
+
+Quirks of the release: six listed clips have no tracing and one tracing has no clip; the two traced
+frames come in either order, so the one with the larger area is ED; ED may come after ES.
+
+Reference:
+    Ouyang et al., Nature 580:252-256, 2020.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from echoseg.anatomy import Label, View
+from echoseg.clip import Annotation, Clip
+from echoseg.datasets.echonet_tracing import (
+    mask_from_tracing,
+    tracing_area_px,
+    tracing_from_mask,
+)
+from echoseg.errors import DatasetError, MeasurementError, OutputError
+from echoseg.formats import open_clip
+from echoseg.formats.video import write_mjpeg
+from echoseg.formats.whole import write_text
+
+LIST_COLUMNS = (
+    "FileName",
+    "EF",
+    "ESV",
+    "EDV",
+    "FrameHeight",
+    "FrameWidth",
+    "FPS",
+    "NumberOfFrames",
+    "Split",
+)
+TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
+SPLITS = ("TRAIN", "VAL", "TEST")
+_LEAST_ROWS = 3  # the long axis and two chords: less encloses nothing
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TracedFrame:
+    """One traced frame: its index and the rows `N 4` of its tracing, in pixels."""
+
+    frame_index: int
+    chords: np.ndarray
+
+    def mask(self, height: int, width: int) -> np.ndarray:
+        """Return the cavity, `H W` bool."""
+        x1, y1, x2, y2 = self.chords.T
+        return mask_from_tracing(x1, y1, x2, y2, height, width)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Record:
+    """One clip with what the two tables say of it; its frames are read by `load`."""
+
+    name: str
+    video: Path
+    split: str
+    size: tuple[int, int]
+    """(rows, columns)."""
+    frame_rate_hz: float
+    num_frames: int
+    ef_percent: float | None
+    edv_ml: float | None
+    esv_ml: float | None
+    ed: TracedFrame
+    es: TracedFrame
+
+    def load(self) -> tuple[Clip, Annotation]:
+        """Read the frames and draw the two masks; all but the LV cavity is background in them.
+
+        Raises:
+            FormatError: If the video cannot be read.
+            DatasetError: If it is not the clip that the tables speak of.
+        """
+        clip = open_clip(self.video, frame_rate_hz=self.frame_rate_hz, view=View.A4C)
+        masks = np.zeros_like(clip.frames)
+        if clip.size != self.size or clip.num_frames <= max(self.frame_indices):
+            raise DatasetError(
+                f"{self.video} must have frames of {self.size[0]} x {self.size[1]} pixels, one of "
+                f"them numbered {max(self.frame_indices)}; it has {clip.num_frames} of "
+                f"{clip.size[0]} x {clip.size[1]}"
+            )
+        for traced in (self.ed, self.es):
+            masks[traced.frame_index][traced.mask(*clip.size)] = Label.LV_CAVITY
+        try:
+            return clip, Annotation(
+                masks=masks,
+                labelled_frames=self.frame_indices,
+                ed_frame=self.ed.frame_index,
+                es_frame=self.es.frame_index,
+                ef_percent=self.ef_percent,
+                edv_ml=self.edv_ml,
+                esv_ml=self.esv_ml,
+            )
+        except ValueError as error:
+            raise DatasetError(f"{self.name} in FileList.csv: {error}") from error
+
+    @property
+    def frame_indices(self) -> tuple[int, ...]:
+        """The traced frames, increasing."""
+        return tuple(sorted((self.ed.frame_index, self.es.frame_index)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EchoNetDynamic:
+    """The data set: what can be used, in the list's order, and what cannot with the reason."""
+
+    records: tuple[Record, ...]
+    unmatched: dict[str, str]
+    """Name of a clip to why it is not among the records."""
+
+    def of_split(self, split: str) -> tuple[Record, ...]:
+        """Return the records of TRAIN, VAL or TEST, as the list has it."""
+        if split not in SPLITS:
+            raise DatasetError(f"split must be {', '.join(SPLITS)}, got {split}")
+        return tuple(record for record in self.records if record.split == split)
+
+    def record(self, name: str) -> Record:
+        """Return one record; refuse a name that cannot be used and say why."""
+        for record in self.records:
+            if record.name == name:
+                return record
+        raise DatasetError(f"{name}: {self.unmatched.get(name, 'not in FileList.csv')}")
+
+
+class _Row(NamedTuple):
+    """A row of a table with where it stands, for messages."""
+
+    place: str
+    values: dict[str, str]
+
+    def number(self, column: str) -> float:
+        """Return a finite number."""
+        try:
+            value = float(self.values[column])
+        except ValueError:
+            value = np.nan
+        if not np.isfinite(value):
+            raise DatasetError(
+                f"{self.place}: {column} must be a number, got {self.values[column]!r}"
+            )
+        return value
+
+    def whole(self, column: str) -> int:
+        """Return a whole number from 0."""
+        value = self.number(column)
+        if value < 0 or value != int(value):
+            raise DatasetError(f"{self.place}: {column} must be a whole number, got {value:g}")
+        return int(value)
+
+    def number_or_none(self, column: str) -> float | None:
+        """Return a finite number, or None for an empty field."""
+        return self.number(column) if self.values[column].strip() else None
+
+
+def read(root: Path, *, strict: bool = False) -> EchoNetDynamic:
+    """Read the two tables and match them with the videos; no video is opened.
+
+    Args:
+        root: Folder that holds `FileList.csv`.
+        strict: Refuse anything unmatched; the release as published has seven such clips.
+
+    Raises:
+        DatasetError: If a table is missing or not as documented, or no clip can be used.
+    """
+    listed = _rows(root / "FileList.csv", LIST_COLUMNS)
+    tracings = _tracings(root / "VolumeTracings.csv")
+    videos = {path.stem: path for path in (root / "Videos").glob("*.avi")}
+    records, unmatched, seen = [], {}, set()
+    for row in listed:
+        name = row.values["FileName"].removesuffix(".avi")
+        if name in seen:
+            raise DatasetError(f"{row.place}: {name} is listed twice")
+        seen.add(name)
+        found = _record(name, row, videos.get(name), tracings.get(name, {}))
+        if isinstance(found, Record):
+            records.append(found)
+        else:
+            unmatched[name] = found
+    for name in sorted((tracings.keys() | videos.keys()) - seen):
+        what = " and ".join(
+            word for word, there in (("traced", tracings), ("filmed", videos)) if name in there
+        )
+        unmatched[name] = f"it is {what} but not in FileList.csv"
+    if unmatched and (strict or not records):
+        name, reason = next(iter(unmatched.items()))
+        raise DatasetError(
+            f"{root}: {len(unmatched)} clips cannot be used, the first {name}: {reason}"
+        )
+    if not records:
+        raise DatasetError(f"{root / 'FileList.csv'} lists no clip")
+    return EchoNetDynamic(records=tuple(records), unmatched=unmatched)
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[_Row]:
+    """Return a table's rows; refuse one without the columns asked for."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing; EchoNet-Dynamic has it beside its folder Videos")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file)
+        missing = [name for name in columns if name not in (table.fieldnames or ())]
+        if missing:
+            raise DatasetError(
+                f"{path} must have the columns {', '.join(columns)}; {', '.join(missing)} "
+                f"{'is' if len(missing) == 1 else 'are'} not there"
+            )
+        rows = []
+        for values in table:
+            place = f"{path}, line {table.line_num}"
+            if None in values.values() or None in values:
+                raise DatasetError(
+                    f"{place}: must have {len(table.fieldnames or ())} fields, has another number"
+                )
+            rows.append(_Row(place, values))
+    return rows
+
+
+def _tracings(path: Path) -> dict[str, dict[int, np.ndarray]]:
+    """Return for each clip and traced frame its rows `N 4`, in the table's order."""
+    chords: dict[str, dict[int, list[list[float]]]] = {}
+    for row in _rows(path, TRACING_COLUMNS):
+        frames = chords.setdefault(row.values["FileName"].removesuffix(".avi"), {})
+        ends = [row.number(column) for column in TRACING_COLUMNS[1:5]]
+        frames.setdefault(row.whole("Frame"), []).append(ends)
+    return {
+        name: {index: np.array(rows) for index, rows in frames.items()}
+        for name, frames in chords.items()
+    }
+
+
+def _record(
+    name: str, row: _Row, video: Path | None, tracing: dict[int, np.ndarray]
+) -> Record | str:
+    """Return the record of one listed clip, or why there is none."""
+    split, num_frames = row.values["Split"].upper(), row.whole("NumberOfFrames")
+    if split not in SPLITS:
+        raise DatasetError(
+            f"{row.place}: Split must be {', '.join(SPLITS)}, got {row.values['Split']!r}"
+        )
+    if video is None:
+        return f"its video Videos/{name}.avi is missing"
+    if len(tracing) != 2:
+        return f"it must have two traced frames in VolumeTracings.csv, it has {len(tracing)}"
+    if max(tracing) >= num_frames:
+        return f"its frame {max(tracing)} is traced, it has {num_frames} frames"
+    if min(map(len, tracing.values())) < _LEAST_ROWS:
+        return f"a tracing must have {_LEAST_ROWS} rows or more, one of its two has fewer"
+    traced = [TracedFrame(frame_index=index, chords=rows) for index, rows in tracing.items()]
+    es, ed = sorted(traced, key=lambda frame: tracing_area_px(frame.chords))
+    return Record(
+        name=name,
+        video=video,
+        split=split,
+        size=(row.whole("FrameHeight"), row.whole("FrameWidth")),
+        frame_rate_hz=row.number("FPS"),
+        num_frames=num_frames,
+        ef_percent=row.number_or_none("EF"),
+        edv_ml=row.number_or_none("EDV"),
+        esv_ml=row.number_or_none("ESV"),
+        ed=ed,
+        es=es,
+    )
+
+
+class Item(NamedTuple):
+    """One clip to be written: its name without suffix, and one of `SPLITS`."""
+
+    name: str
+    clip: Clip
+    annotation: Annotation
+    split: str
+
+
+def write_dataset(
+    root: Path, items: Iterable[Item | tuple[str, Clip, Annotation, str]], *, quality: int = 95
+) -> None:
+    """Write clips in the data set's layout, tracings drawn from the masks of ED and ES.
+
+    Items are taken one at a time. The list is written last: a run cut off leaves none, and so no
+    data set. An unknown EF or volume is left empty.
+
+    Args:
+        root: Folder, made when missing; must not hold a data set already.
+        items: Each needs frame times, and a mask with a cavity at ED and ES.
+        quality: Of the videos, as in `write_mjpeg`.
+
+    Raises:
+        ValueError: If an item does not fit the layout.
+        OutputError: If something cannot be written.
+    """
+    list_path = root / "FileList.csv"
+    if list_path.exists():
+        raise OutputError(f"{list_path} exists; give another folder or remove it first")
+    try:
+        (root / "Videos").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{root / 'Videos'}: cannot be made ({error.strerror})") from error
+    listed: list[Sequence[object]] = []
+    traced: list[Sequence[object]] = []
+    for item in map(Item._make, items):
+        rate_hz, chords_of = _checked(item, {str(row[0]) for row in listed})
+        write_mjpeg(root / "Videos" / f"{item.name}.avi", item.clip.frames, rate_hz, quality)
+        known = item.annotation
+        values = (
+            "" if v is None else f"{v:.8g}" for v in (known.ef_percent, known.esv_ml, known.edv_ml)
+        )
+        about = (*item.clip.size, f"{rate_hz:.8g}", item.clip.num_frames, item.split)
+        listed.append((item.name, *values, *about))
+        traced += [
+            (f"{item.name}.avi", *(f"{value:.8f}" for value in chord), frame)
+            for frame, chords in chords_of.items()
+            for chord in chords
+        ]
+    write_text(root / "VolumeTracings.csv", _table(TRACING_COLUMNS, traced))
+    write_text(list_path, _table(LIST_COLUMNS, listed))
+
+
+def _checked(item: Item, names: set[str]) -> tuple[float, dict[int, np.ndarray]]:
+    """Return an item's frame rate and tracings; refuse one that the layout cannot hold."""
+    name, clip, known, split = item
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in names:
+        raise ValueError(f"name must be letters, digits, '_' or '-', and once only, got {name!r}")
+    if split not in SPLITS:
+        raise ValueError(f"{name}: split must be {', '.join(SPLITS)}, got {split!r}")
+    if clip.view not in (View.A4C, View.UNKNOWN):
+        raise ValueError(f"{name}: view must be A4C, the data set's only one, got {clip.view}")
+    chords_of = {}
+    try:
+        rate_hz = clip.even_frame_rate_hz()
+        if rate_hz is None:
+            raise ValueError("the clip must have times_s")
+        known.check_fits(clip)
+        for phase, frame in (("ed_frame", known.ed_frame), ("es_frame", known.es_frame)):
+            if frame is None or frame not in known.labelled_frames:
+                raise ValueError(f"{phase} must be known and labelled, got {frame}")
+            chords_of[frame] = tracing_from_mask(known.masks[frame])
+    except (ValueError, MeasurementError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    return rate_hz, chords_of
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+__all__ = [
+    "EchoNetDynamic",
+    "Item",
+    "Record",
+    "TracedFrame",
+    "mask_from_tracing",
+    "read",
+    "write_dataset",
+]
