@@ -41,7 +41,7 @@ def smooth_border(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarr
 
 
 def open_border(border: np.ndarray, ends: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """Return a closed border from `ends[0]` over `far` to `ends[1]`, `2 * SIDE_POINTS - 1` points."""
+    """Return a closed border from `ends[0]` over `far` to `ends[1]`, an odd number of points."""
     first, top, last = (
         np.linalg.norm(border - p, axis=1).argmin() for p in (ends[0], far, ends[1])
     )
@@ -74,7 +74,7 @@ def wall_thickness(
 
 
 def sector_of(picture: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[float, float, float]:
-    """Return (column of the probe's face, its row, depth), in mm, of a picture that is one sector."""
+    """Return (column of the probe's face, its row, depth), in mm; the picture is one sector."""
     lit = ndimage.binary_opening(picture > 0, iterations=2)
     rows = np.flatnonzero(lit.any(1))
     tip = np.flatnonzero(lit[rows[0] : rows[0] + 3].any(0)).mean()
@@ -178,7 +178,7 @@ def greys_at(
 def grey_row(still: camus.CamusStill) -> np.ndarray:
     """Return one frame's greys: wall `25 x 12`, cavity `5 x 3`, atrium `3`, outside `14 x 11`."""
     mark, greys = landmarks(still), smooth_greys(still)
-    endo, apex, middle = mark["endo"], mark["apex"], mark["middle"]
+    endo, middle = mark["endo"], mark["middle"]
     along = np.gradient(endo, axis=0)
     normal = np.stack([along[:, 1], -along[:, 0]], 1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)

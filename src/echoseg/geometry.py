@@ -128,7 +128,7 @@ def disk_volume_ml(diameters_mm: np.ndarray, length_mm: float) -> float:
     """Return the volume of round disks of equal height, V = pi/4 (L/N) sum d_i^2.
 
     Reference:
-        Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: disk summation, single plane (b_i = a_i).
+        Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: disk summation, one plane (b_i = a_i).
 
     Raises:
         ValueError: If the length is negative.

@@ -6,8 +6,6 @@ Heavy imports wait until a command runs, so that `--help` is quick.
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.anatomy import View
+from echoseg.cli import phantom
+from echoseg.cli.console import fail, progress_bar
 from echoseg.errors import EchosegError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(phantom.app)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder a clip.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace result folders that exist.")]
@@ -48,10 +50,6 @@ class Job:
     force: bool
 
 
-def _fail(message: str) -> None:
-    typer.echo(f"echoseg: {message}", err=True)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from echoseg import __version__
@@ -67,41 +65,6 @@ def root(
     ] = False,
 ) -> None:
     """Left ventricle masks, volumes and ejection fraction from echo clips."""
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Any]:
-    """Yield a callback that draws a bar on a terminal once the work has taken a second."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    start = time.monotonic()
-    bar = Progress(
-        TextColumn(f"  {name}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = bar.add_task("frames", total=None)
-
-    def update(done: int, total: int) -> None:
-        if time.monotonic() - start > 1 and not bar.live.is_started:
-            bar.start()
-        bar.update(task, completed=done, total=total)
-
-    try:
-        yield update
-    finally:
-        bar.stop()
 
 
 def _show(analysis: "Analysis", folder: Path) -> None:
@@ -142,7 +105,7 @@ def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysi
     """Analyse and write; return the analysis and the seconds spent writing."""
     from echoseg.results import write_results
 
-    with _progress(job.source.name) as update:
+    with progress_bar(job.source.name, "frames") as update:
         analysis = analyzer.analyze(clip, progress=update)
     start = time.perf_counter()
     write_results(analysis, job.folder, force=job.force)
@@ -161,7 +124,7 @@ def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
         read_time_s = time.perf_counter() - start
         analysis, write_time_s = _analyze_one(analyzer, clip, job)
     except EchosegError as error:
-        _fail(str(error))
+        fail(str(error))
         return False
     _show(analysis, job.folder)
     if timing:
@@ -177,7 +140,7 @@ def _run(jobs: list[Job], *, model: str, device: str, timing: bool) -> None:
 
         analyzer = Analyzer(model, device)
     except EchosegError as error:
-        _fail(str(error))
+        fail(str(error))
         raise typer.Exit(2) from None
     if timing:
         typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
@@ -276,5 +239,5 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        _fail("stopped")
+        fail("stopped")
         sys.exit(130)

@@ -1,6 +1,6 @@
 """A beating heart of known volume, filmed by a simulated probe."""
 
-from echoseg.phantom.config import Phenotype, PhantomConfig, Rhythm, Style, Tier
+from echoseg.phantom.config import PhantomConfig, Phenotype, Rhythm, Style, Tier
 from echoseg.phantom.phantom import Phantom
 from echoseg.phantom.truth import Truth
 

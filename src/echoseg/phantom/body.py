@@ -6,8 +6,8 @@ which may differ from point to point. Coordinates are (u, v, z) in mm: u from ap
 the lateral wall, z out of the A4C plane to the anterior wall.
 
 A plane n.X = d + (u_0 - u) tan(alpha), n = (0, -sin(theta), cos(theta)), turned about the base at
-u_0, cuts a ring where A cos(phi) + B sin(phi) = c, solved in closed form; where walls move differently the contraction is
-taken at the solution and the equation solved again.
+u_0, cuts a ring where A cos(phi) + B sin(phi) = c, solved in closed form; where walls move
+differently the contraction is taken at the solution and the equation solved again.
 """
 
 import math
@@ -97,8 +97,10 @@ class RingBody:
         middle C_0 of its ring, which then adds nothing. X_phi by Fourier, X_s by differences.
         """
         angles = 2 * math.pi * np.arange(_ANGLES) / _ANGLES
-        shells = [self.points(np.full((1, RINGS), a), contraction(self.rings, np.full((1, RINGS), a)))
-                  for a in angles]  # fmt: skip
+        shells = []
+        for angle in angles:
+            everywhere = np.full((1, RINGS), angle)
+            shells.append(self.points(everywhere, contraction(self.rings, everywhere)))
         shell = np.stack(shells, 2)  # T S A 3
         shell = shell - shell[:, :1].mean(2, keepdims=True)
         wave = np.fft.fftfreq(_ANGLES, 1 / _ANGLES)

@@ -6,7 +6,13 @@ Fields are [beam, range], float32; a complex field is two of them.
 import math
 
 import numpy as np
-from numba import njit
+
+from echoseg.errors import EchosegError
+
+try:
+    from numba import njit
+except ModuleNotFoundError as error:
+    raise EchosegError("the phantom needs numba: pip install 'echoseg[phantom]'") from error
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -11,6 +11,7 @@ from echoseg.phantom.config import PhantomConfig
 from echoseg.phantom.film import Film
 from echoseg.phantom.heart import Heart
 from echoseg.phantom.kernels import fill
+from echoseg.phantom.overlay import Overlay, draw_overlay
 from echoseg.phantom.rhythm import Beats
 from echoseg.phantom.truth import Truth, disk_volumes_ml, long_axis_of, whole_beats
 
@@ -61,7 +62,11 @@ class Phantom:
 
     def frames(self) -> np.ndarray:
         """Return the pictures, `T H W` uint8."""
-        return self.film.frames()
+        frames = self.film.frames()
+        if not self.config.overlay:
+            return frames
+        overlay = Overlay.draw(self.config.generator("overlay"), self.config.style)
+        return draw_overlay(frames, overlay, self.film.sector, self.beats, self.times_s)
 
     def masks(self) -> np.ndarray:
         """Return the labels, `T H W` uint8."""

@@ -3,10 +3,11 @@
 `anatomy_camus.json` and `greys_camus.json` hold statistics of the CAMUS training patients (A4C;
 Leclerc et al., IEEE TMI 2019), measured by `benchmarks/fit_phantom_prior.py`; no picture, no mask
 and no patient is in them.
-A row of the first: ln of the long axis in mm, apex (x, y) from the probe in mm, tilt in degrees, depth in mm,
-then in units of the long axis the endocardium at ED and ES, the atrium at ED and ES (points (u, v)
-from the apex: u to the base, v to the lateral wall), and the wall at ED and ES. A row of the second:
-smoothed grey levels of the ED frame across the wall, in the cavities, and outside the heart.
+A row of the first: ln of the long axis in mm, apex (x, y) from the probe in mm, tilt in degrees,
+depth in mm, then in units of the long axis the endocardium at ED and ES, the atrium at ED and ES
+(points (u, v) from the apex: u to the base, v to the lateral wall), and the wall at ED and ES. A
+row of the second: smoothed grey levels of the ED frame across the wall, in the cavities, and
+outside the heart.
 """
 
 import json

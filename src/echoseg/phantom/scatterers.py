@@ -13,6 +13,7 @@ import numpy as np
 from echoseg.phantom.kernels import splat
 from echoseg.phantom.probe import PolarGrid
 
+_PARTS = ("corner", "stride", "u", "v", "a", "b", "covered")
 _LEAST = 0.6
 """Scatterers expected in a quad, at least."""
 
@@ -58,7 +59,7 @@ class Scatterers:
         per_mm2: float,
         clumping: float,
     ) -> None:
-        parts: dict[str, list[np.ndarray]] = {key: [] for key in ("corner", "stride", "u", "v", "a", "b", "covered")}  # fmt: skip
+        parts: dict[str, list[np.ndarray]] = {key: [] for key in _PARTS}
         first = 0
         for tissue in tissues:
             self._sow(rng, tissue, per_mm2, clumping, first, parts)

@@ -1,0 +1,178 @@
+"""`echoseg phantom`: make clips with truth, look at one, compare with other data."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from echoseg.anatomy import View
+from echoseg.cli.console import fail, progress_bar
+from echoseg.errors import EchosegError
+
+if TYPE_CHECKING:
+    from echoseg.phantom import PhantomConfig
+
+app = typer.Typer(
+    name="phantom",
+    help="A simulated beating heart of known volume: test object, training data, benchmark.",
+    no_args_is_help=True,
+)
+
+ViewOption = Annotated[View, typer.Option(help="A4C, A2C or ALAX.")]
+TierOption = Annotated[str, typer.Option(help="easy, medium, hard or extreme.")]
+Seed = Annotated[int, typer.Option(help="Seed of the (first) heart.")]
+Size = Annotated[int, typer.Option(help="Rows and columns of a frame, pixels.")]
+Frames = Annotated[int, typer.Option(help="Frames of a clip.")]
+Fps = Annotated[float | None, typer.Option(help="Frames a second; drawn when not given.")]
+Ef = Annotated[float | None, typer.Option(help="Ejection fraction, percent; drawn when not given.")]
+Rhythm = Annotated[
+    str | None, typer.Option(help="sinus, atrial_fibrillation or premature; drawn when not given.")
+]
+Phenotype = Annotated[
+    str | None,
+    typer.Option(
+        help="camus, normal, dilated, hypertrophic, small, ischaemic or dyssynchronous; drawn "
+        "when not given."
+    ),
+]
+Style = Annotated[str, typer.Option(help="train, or held_out: looks never seen in training.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
+
+
+def _config(**asked: Any) -> "PhantomConfig":
+    from echoseg.errors import ConfigError
+    from echoseg.phantom import config
+
+    kinds = {
+        "tier": config.Tier,
+        "rhythm": config.Rhythm,
+        "phenotype": config.Phenotype,
+        "style": config.Style,
+    }
+    for field, kind in kinds.items():
+        if (value := asked.get(field)) is None:
+            continue
+        if value not in set(kind):
+            raise ConfigError(f"{field} must be one of {', '.join(kind)}, got {value!r}")
+        asked[field] = kind(value)
+    return config.PhantomConfig(**asked)
+
+
+@app.command()
+def make(
+    out: Annotated[Path, typer.Argument(help="Folder to be made.")],
+    num_clips: Annotated[int, typer.Option(help="Clips, one heart each.")] = 10,
+    layout: Annotated[str, typer.Option(help="avi, nifti, dicom, camus or echonet.")] = "avi",
+    view: ViewOption = View.A4C,
+    tier: TierOption = "medium",
+    seed: Seed = 0,
+    size: Size = 160,
+    frames: Frames = 32,
+    fps: Fps = None,
+    ef: Ef = None,
+    rhythm: Rhythm = None,
+    phenotype: Phenotype = None,
+    style: Style = "train",
+    jobs: Annotated[int, typer.Option(help="Processes that film.")] = 1,
+    force: Force = False,
+) -> None:
+    """Write clips with their truth: masks, volumes, landmarks, phases, beats."""
+    try:
+        from echoseg.datasets import phantom as dataset
+        from echoseg.errors import ConfigError
+
+        for name, value in (("num_clips", num_clips), ("jobs", jobs)):
+            if value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        configs = [
+            _config(
+                seed=seed + index, view=view, tier=tier, size_px=size, num_frames=frames,
+                frame_rate_hz=fps, ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
+            )
+            for index in range(num_clips)
+        ]  # fmt: skip
+        with progress_bar(out.name, "clips") as update:
+            dataset.write(out, configs, layout, num_processes=jobs, force=force, progress=update)
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    typer.echo(f"{out}: {len(configs)} clips of the phantom in the {layout} layout, truth.csv")
+
+
+@app.command()
+def show(
+    out: Annotated[Path, typer.Argument(help="Folder to be made.")] = Path("echoseg-phantom"),
+    view: ViewOption = View.A4C,
+    tier: TierOption = "medium",
+    seed: Seed = 0,
+    size: Size = 320,
+    frames: Frames = 64,
+    fps: Fps = None,
+    ef: Ef = None,
+    rhythm: Rhythm = None,
+    phenotype: Phenotype = None,
+    style: Style = "train",
+    force: Force = False,
+) -> None:
+    """Draw one heart: a sheet in all views and tiers, and a video with contours."""
+    try:
+        from echoseg.show.phantom_sheet import write_phantom_show
+
+        config = _config(
+            seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
+            ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
+        )  # fmt: skip
+        write_phantom_show(config, out, force=force)
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    typer.echo(f"{out / 'sheet.png'} and {out / 'film.mp4'}: seed {seed}, simulated")
+
+
+@app.command()
+def calibrate(
+    dataset: Annotated[
+        Path, typer.Argument(help="Folder of CAMUS (NIfTI release) or EchoNet-Dynamic.")
+    ],
+    hearts: Annotated[int, typer.Option(help="Hearts of the phantom to compare with.")] = 100,
+    seed: Seed = 500_000,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the numbers as JSON as well.")
+    ] = None,
+) -> None:
+    """Print how a data set measures and looks beside the phantom: only numbers leave."""
+    try:
+        from echoseg.datasets.phantom import phantom_stills, stills_of
+        from echoseg.errors import ConfigError
+        from echoseg.formats.whole import write_text
+        from echoseg.phantom.statistics import describe, distance
+
+        if hearts < 2:
+            raise ConfigError(f"hearts must be at least 2, got {hearts}")
+        theirs = describe(stills_of(dataset))
+        ours = describe(phantom_stills(hearts, seed))
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    rows = {}
+    typer.echo(f"{'':56}{'data set':>16}{'phantom':>16}  distance (sd)")
+    for name in theirs.keys() & ours.keys():
+        one, other = theirs[name], ours[name]
+        rows[name] = (one, other, distance(other, one))
+    for name in sorted(rows):
+        one, other, apart = rows[name]
+        numbers = "".join(f"{d.mean:9.2f} +-{d.sd:5.1f}" for d in (one, other))
+        typer.echo(f"{name:<56}{numbers}{apart:12.2f}")
+    if output is not None:
+        import json
+        from dataclasses import asdict
+
+        document = {
+            name: {"data_set": asdict(one), "phantom": asdict(other), "distance_sd": apart}
+            for name, (one, other, apart) in sorted(rows.items())
+        }
+        try:
+            write_text(output, json.dumps(document, indent=1) + "\n")
+        except EchosegError as error:
+            fail(str(error))
+            raise typer.Exit(2) from None

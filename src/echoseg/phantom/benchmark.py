@@ -1,0 +1,55 @@
+"""phantom-v1: clips that are fixed for good, for comparing methods.
+
+Seeds of training, validation, test and held-out style lie in ranges of their own, so no heart is in
+two of them. A released version is never changed: another heart, range or tier is another version.
+The labels' SHA-256 stand in `phantom_v1.json`; `benchmarks/freeze_phantom.py` checks them.
+"""
+
+from echoseg.errors import ConfigError
+from echoseg.phantom.config import PhantomConfig, Style, Tier
+
+PHANTOM_VERSION = "1.0.0"
+NUM_HEARTS = 40
+SIZE_PX = 160
+NUM_FRAMES = 48
+FRAME_RATE_HZ = 40.0
+FIRST_SEED = {
+    "train": 0,
+    "validation": 1_000_000_000,
+    "test": 1_400_000_000,
+    "held_out_style": 1_800_000_000,
+}
+"""Where each split's seeds begin; each range ends where the next begins."""
+
+
+def split_of(seed: int) -> str:
+    """Return the split whose range a seed lies in."""
+    return max(
+        (name for name in FIRST_SEED if FIRST_SEED[name] <= seed), key=FIRST_SEED.__getitem__
+    )
+
+
+def phantom_v1(split: str) -> list[PhantomConfig]:
+    """Return the clips of `validation`, `test` or `held_out_style`: 40 A4C hearts in four tiers.
+
+    Training clips are not listed: any seed below the validation's first one may be used.
+
+    Raises:
+        ConfigError: If the split is another.
+    """
+    fixed = [name for name in FIRST_SEED if name != "train"]
+    if split not in fixed:
+        raise ConfigError(f"split must be one of {', '.join(fixed)}, got {split!r}")
+    style = Style.HELD_OUT if split == "held_out_style" else Style.TRAIN
+    return [
+        PhantomConfig(
+            seed=FIRST_SEED[split] + heart,
+            tier=tier,
+            size_px=SIZE_PX,
+            num_frames=NUM_FRAMES,
+            frame_rate_hz=FRAME_RATE_HZ,
+            style=style,
+        )
+        for heart in range(NUM_HEARTS)
+        for tier in Tier
+    ]

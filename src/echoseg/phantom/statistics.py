@@ -1,0 +1,211 @@
+"""How annotated frames measure and look, told alike of real and of simulated ones.
+
+Lengths and thicknesses come from the masks, greys from the pictures; `fine` grey is what is left
+when a 7 x 7 mean is taken off a picture drawn at 160 px. Two collections are compared quantity by
+quantity: (mean difference) / sqrt((variance_a + variance_b) / 2).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.transform import resize
+
+from echoseg.anatomy import Label, Phase
+from echoseg.errors import MeasurementError
+from echoseg.geometry import disk_diameters_mm, long_axis, mask_contour_mm
+
+FRAME_PX = 160
+_FINE_PX = 7
+_NEAR_MM = 20.0
+_RING_MM = 6.0
+_LEAST_PIXELS = 30
+_LEVELS = {"basal": (0.6, 0.9), "mid": (0.33, 0.6), "apical": (0.05, 0.33)}
+"""Parts of the long axis from the apex."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Still:
+    """One annotated frame: picture and mask `H W`, spacing (row, column) in mm or None."""
+
+    picture: np.ndarray
+    mask: np.ndarray
+    spacing_mm: tuple[float, float] | None
+    phase: Phase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Distribution:
+    """A quantity over frames."""
+
+    number: int
+    mean: float
+    sd: float
+
+
+Table = dict[str, Distribution]
+
+
+def describe(stills: Iterable[Still]) -> Table:
+    """Return the distribution of every quantity, those of ED and ES apart."""
+    values: dict[str, list[float]] = {}
+    for still in stills:
+        for name, value in {**_shape(still), **_greys(still)}.items():
+            if np.isfinite(value):
+                values.setdefault(f"{still.phase} {name}", []).append(float(value))
+    return {
+        name: Distribution(
+            number=len(found),
+            mean=float(np.mean(found)),
+            sd=float(np.std(found, ddof=len(found) > 1)),
+        )
+        for name, found in sorted(values.items())
+    }
+
+
+def distance(one: Distribution, other: Distribution) -> float:
+    """Return how far two distributions' means are apart, in their common standard deviation."""
+    spread = np.sqrt((one.sd**2 + other.sd**2) / 2)
+    return float((one.mean - other.mean) / max(spread, 1e-9))
+
+
+def _shape(still: Still) -> dict[str, float]:
+    """Return what the mask says; lengths only with a scale."""
+    mask = still.mask
+    cavity, wall = mask == Label.LV_CAVITY, mask == Label.LV_MYOCARDIUM
+    atrium = mask == Label.LA_CAVITY
+    step = still.spacing_mm or (1.0, 1.0)
+    side = max(mask.shape[0] * step[0], mask.shape[1] * step[1])
+    found = {"LV share of the square frame": cavity.sum() * step[0] * step[1] / side**2}
+    if wall.any():
+        found["LV share of the epicardial area"] = cavity.sum() / (cavity | wall).sum()
+    if still.spacing_mm is None or not cavity.any():
+        return found
+    try:
+        axis = long_axis(mask, step)
+    except MeasurementError:
+        return found
+    contour = mask_contour_mm(cavity, step)
+    widths = disk_diameters_mm(contour, axis)
+    down = axis.annulus_mid_mm - axis.apex_mm
+    found |= {
+        "LV length (mm)": axis.length_mm,
+        "LV width, basal (mm)": widths[3],
+        "LV width, mid (mm)": widths[9],
+        "LV width, apical (mm)": widths[16],
+        "LV area (cm2)": cavity.sum() * step[0] * step[1] / 100,
+        "tilt (deg)": float(np.degrees(np.arctan2(down[0], down[1]))),
+    }
+    if atrium.any():
+        away = np.linalg.norm(mask_contour_mm(atrium, step) - axis.annulus_mid_mm, axis=1)
+        found["LA length (mm)"] = away.max()
+        found["LA area (cm2)"] = atrium.sum() * step[0] * step[1] / 100
+    if wall.any():
+        thick = ndimage.distance_transform_edt(np.pad(cavity | wall, 1), sampling=step)
+        place = np.rint(contour[:, ::-1] / step).astype(int) + 1
+        inside = (place < thick.shape).all(1)
+        for name, chosen in _segments(contour, axis.apex_mm, down):
+            points = place[chosen & inside]
+            if len(points):
+                found[f"wall, {name} (mm)"] = np.median(thick[points[:, 0], points[:, 1]])
+    return found
+
+
+def _segments(
+    points: np.ndarray, apex: np.ndarray, down: np.ndarray
+) -> Iterable[tuple[str, np.ndarray]]:
+    """Yield the six wall segments: name and which points belong to it."""
+    length = np.linalg.norm(down)
+    along = (points - apex) @ down / length**2
+    across = (points - apex) @ np.array([down[1], -down[0]])
+    for side in ("left", "right"):
+        for level, (low, high) in _LEVELS.items():
+            chosen = (along >= low) & (along < high) & ((across < 0) == (side == "left"))
+            yield f"{side} {level}", chosen
+
+
+def _greys(still: Still) -> dict[str, float]:
+    """Return what the picture says, on a frame of 160 px."""
+    scale = FRAME_PX / max(still.picture.shape)
+    size = tuple(max(8, round(edge * scale)) for edge in still.picture.shape)
+    grey = np.asarray(resize(still.picture.astype(float), size, order=1, anti_aliasing=scale < 1))
+    mask = np.asarray(resize(still.mask, size, order=0, preserve_range=True, anti_aliasing=False))
+    sector = np.asarray(ndimage.binary_fill_holes(ndimage.binary_closing(grey > 2, iterations=2)))
+    heart = ndimage.binary_dilation(mask > 0, iterations=2)
+    fine = grey - ndimage.uniform_filter(grey, _FINE_PX)
+    parts = {
+        "LV": mask == Label.LV_CAVITY,
+        "myocardium": mask == Label.LV_MYOCARDIUM,
+        "LA": mask == Label.LA_CAVITY,
+        "outside": sector & ~np.asarray(heart),
+    }
+    found: dict[str, float] = {}
+    for name, part in parts.items():
+        inner = np.asarray(ndimage.binary_erosion(part, iterations=1))
+        if inner.sum() < _LEAST_PIXELS:
+            continue
+        found[f"grey, {name}"] = grey[inner].mean()
+        found[f"grey spread, {name}"] = grey[inner].std()
+        found[f"fine grey, {name}"] = fine[inner].std()
+    cavity, wall = parts["LV"], parts["myocardium"]
+    if min(cavity.sum(), wall.sum()) >= _LEAST_PIXELS:
+        bins = np.linspace(0, 256, 65)
+        shares = [np.histogram(grey[part], bins)[0] / part.sum() for part in (cavity, wall)]
+        found["gCNR, wall to cavity"] = 1 - np.minimum(*shares).sum()
+        inner = np.asarray(ndimage.binary_erosion(cavity, iterations=2))
+        if inner.sum() >= _LEAST_PIXELS:
+            for axis, name in ((0, "depth"), (1, "width")):
+                found[f"fine grey's correlation over a pixel, {name}"] = np.corrcoef(
+                    fine[inner], np.roll(fine, 1, axis)[inner]
+                )[0, 1]
+    found |= _spectrum(grey, sector)
+    if still.spacing_mm is not None:
+        found |= _by_place(still, grey, mask, sector, scale)
+    return found
+
+
+def _by_place(
+    still: Still, grey: np.ndarray, mask: np.ndarray, sector: np.ndarray, scale: float
+) -> dict[str, float]:
+    """Return the greys of the wall's segments, about the epicardium and near the probe."""
+    step = tuple(s / scale for s in still.spacing_mm or (1.0, 1.0))
+    found: dict[str, float] = {}
+    rows = np.flatnonzero(sector.any(1))
+    if rows.size:
+        near = sector & (np.arange(grey.shape[0])[:, None] < rows[0] + _NEAR_MM / step[0])
+        found["grey, nearest 20 mm"] = grey[near].mean()
+    solid = np.isin(mask, (Label.LV_CAVITY, Label.LV_MYOCARDIUM))
+    away = ndimage.distance_transform_edt(~solid, sampling=step)
+    ring = sector & (mask == 0) & (np.asarray(away) < _RING_MM)
+    if ring.sum() >= _LEAST_PIXELS:
+        found["grey, 6 mm about the epicardium"] = grey[ring].mean()
+    try:
+        axis = long_axis(mask, (step[0], step[1]))
+    except MeasurementError:
+        return found
+    wall_rows, wall_columns = np.nonzero(mask == Label.LV_MYOCARDIUM)
+    points = np.stack([wall_columns * step[1], wall_rows * step[0]], 1)
+    for name, chosen in _segments(points, axis.apex_mm, axis.annulus_mid_mm - axis.apex_mm):
+        if chosen.sum() >= 5:
+            found[f"grey, wall {name}"] = grey[wall_rows[chosen], wall_columns[chosen]].mean()
+    return found
+
+
+def _spectrum(grey: np.ndarray, sector: np.ndarray) -> dict[str, float]:
+    """Return the shares of the picture's power in three bands of detail, about its mean."""
+    if not sector.any():
+        return {}
+    flat = np.where(sector, grey - grey[sector].mean(), 0)
+    power = np.abs(np.fft.fft2(flat, (FRAME_PX, FRAME_PX))) ** 2
+    rate = np.hypot(*np.meshgrid(*[np.fft.fftfreq(FRAME_PX)] * 2))
+    bands = {
+        "coarse (over 20 px)": (0.0, 0.05),
+        "middle": (0.05, 0.2),
+        "fine (under 5 px)": (0.2, 1.0),
+    }
+    total = power[rate > 0].sum()
+    return {
+        f"power, {name}": power[(rate > low) & (rate <= high)].sum() / max(total, 1e-9)
+        for name, (low, high) in bands.items()
+    }

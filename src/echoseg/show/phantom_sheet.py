@@ -1,0 +1,87 @@
+"""Pictures of the phantom: one heart in all views and tiers, and a film with its true contours."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from echoseg.errors import OutputError
+from echoseg.formats.video import write_h264
+from echoseg.formats.whole import whole
+from echoseg.phantom import Phantom, PhantomConfig, Tier
+from echoseg.phantom.config import VIEWS
+from echoseg.show.overlay import draw_contours
+
+_CAPTION_PX = 22
+_NOTE = "simulated, research use only, not a medical device"
+
+
+def _drawn(frame: np.ndarray, mask: np.ndarray | None, caption: str) -> Image.Image:
+    """Return one frame with its contours and a caption above."""
+    picture = Image.fromarray(frame).convert("RGB")
+    if mask is not None:
+        draw_contours(picture, mask, 1.0)
+    whole_picture = Image.new("RGB", (picture.width, picture.height + _CAPTION_PX))
+    whole_picture.paste(picture, (0, _CAPTION_PX))
+    draw = ImageDraw.Draw(whole_picture)
+    draw.text((6, 3), caption, fill=(214, 220, 228), font=ImageFont.load_default(13))
+    return whole_picture
+
+
+def phantom_sheet(config: PhantomConfig) -> Image.Image:
+    """Return one heart: a row a view, a column a tier; ED plain, ES with its contours."""
+    rows = []
+    for view in VIEWS:
+        tiles = []
+        for tier in Tier:
+            phantom = Phantom(replace(config, view=view, tier=tier))
+            frames, truth = phantom.frames(), phantom.truth()
+            name = f"{view} {tier}"
+            tiles.append(_drawn(frames[truth.ed_frame], None, f"{name}, ED"))
+            text = f"ES, EF {truth.ef_percent:.0f} %"
+            tiles.append(_drawn(frames[truth.es_frame], truth.masks[truth.es_frame], text))
+        rows.append(np.concatenate([np.asarray(tile) for tile in tiles], 1))
+    sheet = np.concatenate(rows)
+    foot = np.zeros((_CAPTION_PX, sheet.shape[1], 3), np.uint8)
+    image = Image.fromarray(np.concatenate([sheet, foot]))
+    text = f"echoseg phantom, seed {config.seed}: {_NOTE}"
+    font = ImageFont.load_default(13)
+    ImageDraw.Draw(image).text((6, sheet.shape[0] + 3), text, fill=(214, 220, 228), font=font)
+    return image
+
+
+def phantom_film(config: PhantomConfig) -> tuple[Iterator[np.ndarray], float]:
+    """Return RGB frames, plain and with true contours side by side, and the frame rate in Hz."""
+    phantom = Phantom(config)
+    frames, truth = phantom.frames(), phantom.truth()
+
+    def pictures() -> Iterator[np.ndarray]:
+        for index, (frame, mask) in enumerate(zip(frames, truth.masks, strict=True)):
+            phase = {truth.ed_frame: "  ED", truth.es_frame: "  ES"}.get(index, "")
+            text = f"{truth.volume_ml[index]:.0f} ml{phase}"
+            sides = (_drawn(frame, None, _NOTE), _drawn(frame, mask, text))
+            yield np.concatenate([np.asarray(side) for side in sides], 1)
+
+    return pictures(), phantom.frame_rate_hz
+
+
+def write_phantom_show(config: PhantomConfig, folder: Path, *, force: bool = False) -> None:
+    """Write `sheet.png` and `film.mp4` into a folder.
+
+    Raises:
+        ConfigError: If the heart asked for is not possible.
+        OutputError: If one of them exists and may not be replaced, or cannot be written.
+    """
+    sheet, film = folder / "sheet.png", folder / "film.mp4"
+    if not force and (sheet.exists() or film.exists()):
+        raise OutputError(f"{folder} holds a sheet or film; replace them with --force")
+    pictures, rate_hz = phantom_film(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    with whole(sheet) as partial:
+        phantom_sheet(replace(config, num_frames=min(config.num_frames, 40))).save(partial)
+    write_h264(film, pictures, rate_hz)
