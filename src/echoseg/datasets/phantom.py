@@ -209,6 +209,8 @@ def write(
         if root.exists():
             shutil.rmtree(root)
         partial.rename(root)
+    except ValueError as error:  # the layout's writer says what it cannot hold
+        raise ConfigError(f"the {layout} layout cannot hold this clip: {error}") from error
     except OSError as error:
         raise OutputError(f"{root}: cannot be written ({error.strerror or error})") from error
     finally:

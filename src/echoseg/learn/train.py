@@ -30,8 +30,10 @@ class TrainConfig:
     """One run."""
 
     image_size: int = 160
+    num_steps: int | None = None
+    """Steps; the learning rate falls to zero over them. None: as many as `minutes` allow."""
     minutes: float = 12
-    """Wall time; the learning rate falls to zero over it."""
+    """Wall time of a run without `num_steps`; a repeat then gives near, not equal, weights."""
     num_clips: int = 10
     """Clips a step."""
     camus_share: float = 0.0
@@ -108,7 +110,7 @@ class Batches:
 
 
 def train(model: MemoryUNet, batches: Batches, config: TrainConfig) -> torch.nn.Module:
-    """Train for `config.minutes` and return the averaged weights as a model."""
+    """Train for the steps or minutes of the config; return the averaged weights as a model."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -118,7 +120,13 @@ def train(model: MemoryUNet, batches: Batches, config: TrainConfig) -> torch.nn.
         use_buffers=True,
     )
     start, step = time.monotonic(), 0
-    while (done := (time.monotonic() - start) / (60 * config.minutes)) < 1:
+
+    def share_done() -> float:
+        if config.num_steps is not None:
+            return step / config.num_steps
+        return (time.monotonic() - start) / (60 * config.minutes)
+
+    while (done := share_done()) < 1:
         warm = min(1.0, (step + 1) / 50)
         optimizer.param_groups[0]["lr"] = (
             warm * config.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
@@ -148,6 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--validate", type=Path, help="CAMUS copy to score on, not to train on")
     parser.add_argument("--start", type=str, help="checkpoint to start from")
     parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--num-steps", type=int, help="fixed number, instead of --minutes")
     parser.add_argument("--camus-share", type=float, default=0.7)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--num-clips", type=int, default=10)
@@ -157,6 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     config = TrainConfig(
         minutes=args.minutes,
+        num_steps=args.num_steps,
         camus_share=args.camus_share if args.camus else 0.0,
         learning_rate=args.learning_rate,
         num_clips=args.num_clips,

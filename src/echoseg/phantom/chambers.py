@@ -217,9 +217,15 @@ class _Structures:
         self.solids.append(self.meshes["wall"][:, :, -2])
 
     def add_tube(self, name: str, line: np.ndarray, thick_mm: float) -> None:
-        """A thin wall outside of a line that holds blood."""
+        """A thin wall about a line that holds blood.
+
+        What is seen of an atrium is smaller than what a reader draws: its wall is thin and lies
+        along the beams, and clutter reaches in. The labels keep the whole line.
+        """
+        middle = line.mean(1, keepdims=True)
+        line = middle + self.rng.uniform(0.78, 1.0) * (line - middle)
         normal = outward(line)
-        layers = np.array([0.0, 0.5, 1.0]) * thick_mm
+        layers = np.array([-0.3, 0.2, 0.7]) * thick_mm
         self.meshes[name] = line[:, :, None] + normal[:, :, None] * layers[:, None]
         self.solids.append(self.meshes[name][:, :, -1])
 

@@ -69,7 +69,11 @@ class Phantom:
         return draw_overlay(frames, overlay, self.film.sector, self.beats, self.times_s)
 
     def masks(self) -> np.ndarray:
-        """Return the labels, `T H W` uint8."""
+        """Return the labels, `T H W` uint8.
+
+        As in CAMUS they go on where the sector's edge cuts the heart, for a reader draws the whole
+        ventricle, but not out of the box about the sector, where CAMUS's pictures end.
+        """
         sector, size = self.film.sector, self.config.size_px
         masks = np.zeros((self.config.num_frames, size, size), np.uint8)
         seen = self.seen
@@ -82,7 +86,7 @@ class Phantom:
             ):
                 x, y = sector.to_px(line).T
                 fill(np.ascontiguousarray(y), np.ascontiguousarray(x), int(label), mask)
-            mask[~sector.mask] = Label.BACKGROUND
+            mask[~sector.box] = Label.BACKGROUND
         return masks
 
     def truth(self) -> Truth:

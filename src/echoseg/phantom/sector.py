@@ -13,6 +13,7 @@ class Sector:
         spacing_mm: Millimetres a pixel.
         origin_px: (x, y) of the probe's face.
         mask: Pixels inside the sector, `H W` bool.
+        box: Pixels inside the upright box about it.
     """
 
     def __init__(self, grid: PolarGrid, size_px: int) -> None:
@@ -30,6 +31,7 @@ class Sector:
         beam, ranges = grid.place(np.stack([x, y], -1))
         self.mask = (ranges >= 0) & (ranges < grid.num_ranges - 1) & (y > 0)
         self.mask &= (beam >= 0) & (beam < grid.num_beams - 1)
+        self.box = self.mask.any(1)[:, None] & self.mask.any(0)
         beam, ranges = beam[self.mask], ranges[self.mask]
         low_b, low_r = beam.astype(np.int64), ranges.astype(np.int64)
         part_b, part_r = beam - low_b, ranges - low_r

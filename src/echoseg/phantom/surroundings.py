@@ -104,7 +104,7 @@ def heart_tissues(
         if name.startswith("hinge"):
             level = rng.uniform(2, 8)
         if name in ("right_ventricle", "right_atrium", "atrium"):
-            level -= abs(rng.normal(0, 2 + 2.5 * strength))
+            level -= abs(rng.normal(0, 4 + 2.5 * strength))
         size = vertices.shape[1:3]
         gaps = smooth_field(rng, (48, 3), 9.0)[:, :1] * (2 + 2.5 * strength)
         field = np.repeat(wall_db + level + gaps, 3, 1)

@@ -12,7 +12,7 @@ class Truth:
     """What is true of a clip, frame by frame.
 
     Attributes:
-        masks: `T H W` uint8, labels as in `Label`; what lies outside the sector is background.
+        masks: `T H W` uint8, labels as in `Label`; they end with the box about the sector.
         volume_ml: Volume of the ventricle in three dimensions, `T`.
         disk_volume_ml: What disk summation reads off the visible contour, from one plane, `T`.
         contraction: 0 at rest, about 1 at the end of a full systole, `T`.

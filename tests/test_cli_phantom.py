@@ -1,0 +1,74 @@
+"""`echoseg phantom` as a user types it: what it writes, what it refuses."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from echoseg.cli import app
+from echoseg.formats import open_clip
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["phantom", *map(str, words)])
+
+
+SMALL = ("--size", 64, "--frames", 12, "--fps", 12)
+
+
+def test_make_writes_clips_that_can_be_opened(tmp_path):
+    done = run("make", tmp_path / "out", "--num-clips", 2, "--seed", 5, "--ef", 40, *SMALL)
+    assert done.exit_code == 0, done.output
+    clips = sorted((tmp_path / "out").glob("*.avi"))
+    assert len(clips) == 2
+    assert open_clip(clips[0]).num_frames == 12
+    recipe = json.loads((tmp_path / "out" / "phantom.json").read_text())
+    assert {clip["ef_percent"] for clip in recipe["clips"].values()} == {40.0}
+
+
+def test_show_writes_a_sheet_and_a_film(tmp_path):
+    done = run("show", tmp_path / "show", "--seed", 3, *SMALL)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "show" / "sheet.png").stat().st_size > 10_000
+    assert open_clip(tmp_path / "show" / "film.mp4").num_frames == 12
+    again = run("show", tmp_path / "show", "--seed", 3, *SMALL)
+    assert again.exit_code == 2
+    assert "--force" in again.output
+
+
+def test_calibrate_prints_both_sides_and_writes_numbers(tmp_path):
+    run("make", tmp_path / "set", "--layout", "camus", "--num-clips", 2, *SMALL)
+    done = run("calibrate", tmp_path / "set", "--hearts", 2, "-o", tmp_path / "numbers.json")
+    assert done.exit_code == 0, done.output
+    assert "ED LV length (mm)" in done.output
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert numbers["ED grey, LV"]["data_set"]["number"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--ef", 120), "ef_percent must be from 8 to 80, got 120"),
+        (("--frames", 0), "num_frames must be from 1 to 2000, got 0"),
+        (("--size", 7), "size_px must be from 64 to 768, got 7"),
+        (("--tier", "silly"), "tier must be one of easy, medium, hard, extreme, got 'silly'"),
+        (("--layout", "zip"), "layout must be one of avi, nifti, dicom, camus, echonet, got 'zip'"),
+        (("--num-clips", 0), "num_clips must be at least 1, got 0"),
+        (("--fps", "nan"), "frame_rate_hz must be from 5 to 200, got nan"),
+        (("--view", "PLAX"), "view must be one of A4C, A2C, ALAX, got PLAX"),
+        (("--layout", "camus", "--frames", 1), "the camus layout cannot hold this clip"),
+        (("--layout", "echonet", "--view", "A2C"), "view must be A4C in the echonet layout"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_sentence(tmp_path, words, said):
+    done = run("make", tmp_path / "out", "--num-clips", 1, *words)
+    assert done.exit_code == 2
+    assert said in done.output.replace("\n", " ")
+    assert "Traceback" not in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibrate_refuses_other_folders(tmp_path):
+    done = run("calibrate", tmp_path)
+    assert done.exit_code == 2
+    assert "database_nifti" in done.output
