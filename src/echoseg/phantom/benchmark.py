@@ -5,8 +5,14 @@ two of them. A released version is never changed: another heart, range or tier i
 The labels' SHA-256 stand in `phantom_v1.json`; `benchmarks/freeze_phantom.py` checks them.
 """
 
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+
 from echoseg.errors import ConfigError
 from echoseg.phantom.config import PhantomConfig, Style, Tier
+from echoseg.phantom.phantom import Phantom
 
 PHANTOM_VERSION = "1.0.0"
 NUM_HEARTS = 40
@@ -53,3 +59,24 @@ def phantom_v1(split: str) -> list[PhantomConfig]:
         for heart in range(NUM_HEARTS)
         for tier in Tier
     ]
+
+
+def labels_sha256(config: PhantomConfig) -> str:
+    """Return the SHA-256 of a clip's masks, bytes in (T, H, W) order."""
+    return hashlib.sha256(Phantom(config).masks().tobytes()).hexdigest()
+
+
+def frozen_labels() -> dict[str, list[str]]:
+    """Return the hashes that phantom-v1 was released with, by split, in `phantom_v1`'s order."""
+    text = _frozen_file().read_text("utf-8")
+    return json.loads(text)["labels_sha256"]
+
+
+def write_frozen(hashes: dict[str, list[str]]) -> None:
+    """Write the hashes of a version that was never released."""
+    document = {"phantom_version": PHANTOM_VERSION, "labels_sha256": hashes}
+    _frozen_file().write_text(json.dumps(document, indent=0) + "\n", "utf-8")
+
+
+def _frozen_file() -> Path:
+    return Path(str(resources.files("echoseg.phantom").joinpath("phantom_v1.json")))

@@ -84,7 +84,8 @@ class Phantom:
                 (ring, Label.LV_MYOCARDIUM),
                 (seen.endo_mm[index], Label.LV_CAVITY),
             ):
-                x, y = sector.to_px(line).T
+                # rounded, so that another machine's last digit moves no pixel
+                x, y = np.round(sector.to_px(line), 4).T
                 fill(np.ascontiguousarray(y), np.ascontiguousarray(x), int(label), mask)
             mask[~sector.box] = Label.BACKGROUND
         return masks

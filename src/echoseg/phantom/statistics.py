@@ -102,7 +102,7 @@ def _shape(still: Still) -> dict[str, float]:
         found["LA length (mm)"] = away.max()
         found["LA area (cm2)"] = atrium.sum() * step[0] * step[1] / 100
     if wall.any():
-        thick = ndimage.distance_transform_edt(np.pad(cavity | wall, 1), sampling=step)
+        thick = _depth(np.pad(cavity | wall, 1), step)
         place = np.rint(contour[:, ::-1] / step).astype(int) + 1
         inside = (place < thick.shape).all(1)
         for name, chosen in _segments(contour, axis.apex_mm, down):
@@ -110,6 +110,11 @@ def _shape(still: Still) -> dict[str, float]:
             if len(points):
                 found[f"wall, {name} (mm)"] = np.median(thick[points[:, 0], points[:, 1]])
     return found
+
+
+def _depth(region: np.ndarray, step: tuple[float, float]) -> np.ndarray:
+    """Return how far inside a region each pixel lies, in mm; 0 outside."""
+    return np.asarray(ndimage.distance_transform_edt(region, sampling=step))
 
 
 def _segments(
@@ -131,18 +136,19 @@ def _greys(still: Still) -> dict[str, float]:
     size = tuple(max(8, round(edge * scale)) for edge in still.picture.shape)
     grey = np.asarray(resize(still.picture.astype(float), size, order=1, anti_aliasing=scale < 1))
     mask = np.asarray(resize(still.mask, size, order=0, preserve_range=True, anti_aliasing=False))
-    sector = np.asarray(ndimage.binary_fill_holes(ndimage.binary_closing(grey > 2, iterations=2)))
-    heart = ndimage.binary_dilation(mask > 0, iterations=2)
+    closed = ndimage.binary_closing(grey > 2, iterations=2)
+    sector = np.asarray(ndimage.binary_fill_holes(closed), bool)
+    heart = np.asarray(ndimage.binary_dilation(mask > 0, iterations=2), bool)
     fine = grey - ndimage.uniform_filter(grey, _FINE_PX)
     parts = {
         "LV": mask == Label.LV_CAVITY,
         "myocardium": mask == Label.LV_MYOCARDIUM,
         "LA": mask == Label.LA_CAVITY,
-        "outside": sector & ~np.asarray(heart),
+        "outside": sector & ~heart,
     }
     found: dict[str, float] = {}
     for name, part in parts.items():
-        inner = np.asarray(ndimage.binary_erosion(part, iterations=1))
+        inner = np.asarray(ndimage.binary_erosion(part, iterations=1), bool)
         if inner.sum() < _LEAST_PIXELS:
             continue
         found[f"grey, {name}"] = grey[inner].mean()
@@ -153,7 +159,7 @@ def _greys(still: Still) -> dict[str, float]:
         bins = np.linspace(0, 256, 65)
         shares = [np.histogram(grey[part], bins)[0] / part.sum() for part in (cavity, wall)]
         found["gCNR, wall to cavity"] = 1 - np.minimum(*shares).sum()
-        inner = np.asarray(ndimage.binary_erosion(cavity, iterations=2))
+        inner = np.asarray(ndimage.binary_erosion(cavity, iterations=2), bool)
         if inner.sum() >= _LEAST_PIXELS:
             for axis, name in ((0, "depth"), (1, "width")):
                 found[f"fine grey's correlation over a pixel, {name}"] = np.corrcoef(
@@ -176,8 +182,7 @@ def _by_place(
         near = sector & (np.arange(grey.shape[0])[:, None] < rows[0] + _NEAR_MM / step[0])
         found["grey, nearest 20 mm"] = grey[near].mean()
     solid = np.isin(mask, (Label.LV_CAVITY, Label.LV_MYOCARDIUM))
-    away = ndimage.distance_transform_edt(~solid, sampling=step)
-    ring = sector & (mask == 0) & (np.asarray(away) < _RING_MM)
+    ring = sector & (mask == 0) & (_depth(~solid, (step[0], step[1])) < _RING_MM)
     if ring.sum() >= _LEAST_PIXELS:
         found["grey, 6 mm about the epicardium"] = grey[ring].mean()
     try:

@@ -1,0 +1,50 @@
+"""Write or check the SHA-256 of phantom-v1's labels.
+
+    python benchmarks/freeze_phantom.py check     # the labels are still those of the release
+    python benchmarks/freeze_phantom.py write     # once, for a version that was never released
+
+A released version is never changed; change what it draws and it is another version.
+"""
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+
+from echoseg.phantom.benchmark import (
+    FIRST_SEED,
+    frozen_labels,
+    labels_sha256,
+    phantom_v1,
+    write_frozen,
+)
+
+SPLITS = tuple(name for name in FIRST_SEED if name != "train")
+
+
+def main() -> None:
+    """Hash every clip, write or compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("check", "write"))
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    found: dict[str, list[str]] = {}
+    with ProcessPoolExecutor(args.processes) as pool:
+        for split in SPLITS:
+            found[split] = list(pool.map(labels_sha256, phantom_v1(split), chunksize=4))
+    if args.what == "write":
+        write_frozen(found)
+        return
+    wrong = [
+        f"{split} {index}"
+        for split, hashes in frozen_labels().items()
+        for index, known in enumerate(hashes)
+        if found[split][index] != known
+    ]
+    total = sum(map(len, found.values()))
+    print(f"{total - len(wrong)} of {total} clips have the labels of phantom-v1")
+    if wrong:
+        sys.exit(f"other labels: {', '.join(wrong[:20])}")
+
+
+if __name__ == "__main__":
+    main()
