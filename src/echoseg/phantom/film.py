@@ -1,7 +1,7 @@
 """The film: tissue, blood and clutter of each frame become a picture.
 
 tissue echoes -> point spread -> + later copy -> shadows -> + blood noise + near clutter
--> log compression -> persistence -> speckle reduction -> scan conversion.
+-> log compression -> persistence -> the maker's look -> scan conversion.
 """
 
 import math
@@ -13,8 +13,8 @@ from echoseg.phantom.artefacts import loss_db, mirror
 from echoseg.phantom.chambers import View2D
 from echoseg.phantom.config import PhantomConfig
 from echoseg.phantom.greymap import GreyMap
-from echoseg.phantom.kernels import blur, compose, fill, mix
-from echoseg.phantom.look import Look
+from echoseg.phantom.kernels import compose, fill, mix
+from echoseg.phantom.look import Look, LookFilter
 from echoseg.phantom.prior import draw_shades
 from echoseg.phantom.probe import PolarGrid, Probe
 from echoseg.phantom.scatterers import Scatterers, Tissue
@@ -64,8 +64,7 @@ class Film:
         self.greys = GreyMap.draw(config.generator("greymap"), config.style)
         self.grid = PolarGrid(probe, config.size_px)
         self.sector = Sector(self.grid, config.size_px)
-        self._look = Look.draw(config.generator("look"), config.style)
-        self._smooth = self._look.kernels(self.grid, self.sector.spacing_mm)
+        self.look = Look.draw(config.generator("look"), config.style)
         self._set_levels(times_s, breath_mm, strength)
 
     def _set_levels(self, times_s: np.ndarray, breath_mm: np.ndarray, strength: float) -> None:
@@ -117,7 +116,8 @@ class Film:
         shape = (2, grid.num_beams, grid.num_ranges)
         raw, tissue, state = (np.zeros(shape, np.float32) for _ in range(3))
         label = np.zeros(shape[1:], np.uint8)
-        last, polar, shown = (np.zeros(shape[1:], np.float32) for _ in range(3))
+        last, polar = (np.zeros(shape[1:], np.float32) for _ in range(2))
+        look = LookFilter(self.look, grid, self.sector.spacing_mm)
         table, compression = self.greys.table()
         out = np.zeros((config.num_frames, config.size_px, config.size_px), np.uint8)
         wander = 0.036 * np.cumsum(rng.standard_normal(config.num_frames))
@@ -133,8 +133,7 @@ class Film:
                 tissue, grid.tissue_gain, self._echo, state, self._noise_level, smeared,
                 self._static_level, self._loss, compression, table, weight, last, polar,
             )  # fmt: skip
-            blur(polar, *self._smooth, grid.buffer, shown)
-            self.sector.convert(shown, out[index])
+            self.sector.convert(look(polar), out[index])
         return out
 
     def _next_noise(

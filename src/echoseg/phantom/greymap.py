@@ -1,4 +1,7 @@
-"""From echo power to grey level and back: grey = 255 (dB / range)^gamma, 0 dB being black."""
+"""From echo power to grey level and back, 0 dB being black.
+
+grey = 255 ((1 - s) v + s v^2 (3 - 2 v)) with v = (dB / range)^gamma: a bend and an S.
+"""
 
 from dataclasses import dataclass
 
@@ -18,26 +21,36 @@ class GreyMap:
     Attributes:
         range_db: Dynamic range shown.
         gamma: Bend of the map.
+        s_curve: How far the map is an S: dark darker, bright brighter.
     """
 
     range_db: float
     gamma: float
+    s_curve: float = 0.0
 
     @classmethod
     def draw(cls, rng: np.random.Generator, style: Style) -> "GreyMap":
         """Draw a map; the held-out style has a shorter or longer range than any in training."""
-        a, b, c = rng.uniform(size=3)
+        a, b, c, d = rng.uniform(size=4)
         if style is Style.TRAIN:
-            return cls(range_db=44 + 26 * a, gamma=0.8 + 0.6 * b)
-        return cls(range_db=36 + 6 * a if c < 0.5 else 73 + 9 * a, gamma=0.6 + 1.2 * b)
+            s_curve = max(0.0, 1.2 * d - 0.6)
+            return cls(range_db=44 + 26 * a, gamma=0.8 + 0.6 * b, s_curve=s_curve)
+        range_db = 36 + 6 * a if c < 0.5 else 73 + 9 * a
+        return cls(range_db=range_db, gamma=0.6 + 1.2 * b, s_curve=0.65 + 0.3 * d)
 
     def to_db(self, grey: np.ndarray) -> np.ndarray:
         """Return the echo power whose speckle has this mean grey."""
-        share = np.clip(np.asarray(grey, float) / 255, 1e-3, 1)
-        return self.range_db * share ** (1 / self.gamma) + SPECKLE_LOSS_DB
+        decibels = np.linspace(0, self.range_db, 512)
+        share = np.interp(np.asarray(grey, float), self._grey(decibels), decibels)
+        return share + SPECKLE_LOSS_DB
+
+    def _grey(self, decibels: np.ndarray) -> np.ndarray:
+        v = (decibels / self.range_db) ** self.gamma
+        return 255 * ((1 - self.s_curve) * v + self.s_curve * v * v * (3 - 2 * v))
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (grey levels in equal steps of dB, (steps a dB, dB at the first))."""
         decibels = np.arange(0, self.range_db, 1 / _STEPS_PER_DB)
-        greys = 255 * (decibels / self.range_db) ** self.gamma
-        return np.append(greys, 255.0).astype(np.float32), np.array([_STEPS_PER_DB, 0.0])
+        return np.append(self._grey(decibels), 255.0).astype(np.float32), np.array(
+            [_STEPS_PER_DB, 0.0]
+        )

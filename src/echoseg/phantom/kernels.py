@@ -222,3 +222,55 @@ def fill(first, second, value, out):
             j1 = min(out.shape[1] - 1, int(math.floor(inside[p + 1])))
             for j in range(j0, j1 + 1):
                 out[i, j] = value
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def lee(field, noise, out):
+    """Lee's filter over 3 beams x 5 ranges; `noise` is the speckle's standard deviation."""
+    num_beams, num_ranges = field.shape
+    power = noise * noise
+    for b in range(num_beams):
+        for r in range(num_ranges):
+            total, square, count = np.float32(0), np.float32(0), np.float32(0)
+            for i in range(max(0, b - 1), min(num_beams, b + 2)):
+                for j in range(max(0, r - 2), min(num_ranges, r + 3)):
+                    v = field[i, j]
+                    total += v
+                    square += v * v
+                    count += 1
+            mean = total / count
+            spread = max(square / count - mean * mean, np.float32(0))
+            out[b, r] = mean + spread / (spread + power) * (field[b, r] - mean)
+
+
+@njit(cache=True, nogil=True)
+def median(field, out):
+    """Median of 3 ranges, then of 3 beams."""
+    num_beams, num_ranges = field.shape
+    for b in range(num_beams):
+        out[b, 0], out[b, num_ranges - 1] = field[b, 0], field[b, num_ranges - 1]
+        for r in range(1, num_ranges - 1):
+            x, y, z = field[b, r - 1], field[b, r], field[b, r + 1]
+            out[b, r] = max(min(x, y), min(max(x, y), z))
+    above = out[0].copy()
+    for b in range(1, num_beams - 1):
+        for r in range(num_ranges):
+            x, y, z = above[r], out[b, r], out[b + 1, r]
+            above[r] = y
+            out[b, r] = max(min(x, y), min(max(x, y), z))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def sharpen(field, amount, out):
+    """Unsharp mask: add what a mean over 3 beams x 5 ranges takes away, `amount` times two."""
+    num_beams, num_ranges = field.shape
+    gain = np.float32(2) * amount
+    for b in range(num_beams):
+        for r in range(num_ranges):
+            total, count = np.float32(0), np.float32(0)
+            for i in range(max(0, b - 1), min(num_beams, b + 2)):
+                for j in range(max(0, r - 2), min(num_ranges, r + 3)):
+                    total += field[i, j]
+                    count += 1
+            v = field[b, r] + gain * (field[b, r] - total / count)
+            out[b, r] = min(max(v, np.float32(0)), np.float32(255))

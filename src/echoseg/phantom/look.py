@@ -1,53 +1,128 @@
-"""What the maker of a machine does to the picture: speckle is averaged away.
+"""What the maker of a machine does to the picture after detection.
 
-Compounding of angles and frequencies and the smoothing after it leave about a third of the
-speckle's contrast: in CAMUS pictures of 1 mm a pixel the fine grain has a standard deviation of 9
-grey levels in the cavity, where plain speckle would have 20.
+Speckle is averaged: compounding of angles and frequencies and the smoothing after it leave about
+half of its contrast (in CAMUS pictures of 1 mm a pixel the fine grain has a standard deviation of 9
+grey levels in the cavity, where plain speckle would have 20). Then most makers filter again, each
+in a way of their own.
+
+Reference:
+    Lee, IEEE TPAMI 2 (1980): out = m + var / (var + noise) (x - m) over a small window.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
+from scipy.ndimage import uniform_filter, zoom
 
 from echoseg.phantom.config import Style
+from echoseg.phantom.kernels import blur, lee, median, sharpen
 from echoseg.phantom.probe import PolarGrid
 
 _PIXEL_SHARE = 0.45
 """Standard deviation of a pixel's own aperture, in pixels: a picture is no point sample."""
 _MOST_BEAMS = 6
+_COARSE = 4
+
+
+class Filter(StrEnum):
+    """The filter after averaging."""
+
+    NONE = "none"
+    LEE = "lee"
+    MEDIAN = "median"
+    UNSHARP = "unsharp"
+    LOCAL_CONTRAST = "local_contrast"
+
+
+_SHARES = (0.5, 0.14, 0.08, 0.14, 0.14)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """The averaging.
+    """The averaging and the filter.
 
     Attributes:
         axial_mm: Standard deviation along the beam.
         lateral_mm: Standard deviation across it.
+        filter: What is done after averaging.
+        strength: How much of it, 0 to 1.
     """
 
     axial_mm: float
     lateral_mm: float
+    filter: Filter = Filter.NONE
+    strength: float = 0.5
 
     @classmethod
     def draw(cls, rng: np.random.Generator, style: Style) -> "Look":
         """Draw a look; the held-out style is rawer or softer than any in training."""
-        a, b, c = rng.uniform(size=3)
+        a, b, c, d = rng.uniform(size=4)
+        chosen = Filter(str(rng.choice(list(Filter), p=_SHARES)))
         if style is Style.TRAIN:
-            return cls(axial_mm=0.3 + 0.6 * a, lateral_mm=0.5 + 0.8 * b)
+            return cls(
+                axial_mm=0.3 + 0.6 * a, lateral_mm=0.5 + 0.8 * b, filter=chosen,
+                strength=0.2 + 0.5 * d,
+            )  # fmt: skip
+        strength = 0.8 + 0.2 * d
         if c < 0.5:
-            return cls(axial_mm=0.25 * a, lateral_mm=0.4 * b)
-        return cls(axial_mm=0.95 + 0.3 * a, lateral_mm=1.4 + 0.4 * b)
+            return cls(axial_mm=0.25 * a, lateral_mm=0.4 * b, filter=chosen, strength=strength)
+        return cls(
+            axial_mm=0.95 + 0.3 * a, lateral_mm=1.4 + 0.4 * b, filter=chosen, strength=strength
+        )
 
-    def kernels(self, grid: PolarGrid, pixel_mm: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weights along `K` and across `half + 1, range` for `kernels.blur`."""
-        sigma = np.hypot(self.axial_mm, _PIXEL_SHARE * pixel_mm) / grid.step_mm
-        reach = int(np.ceil(2.5 * sigma))
-        axial = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)
-        across_mm = np.hypot(self.lateral_mm, _PIXEL_SHARE * pixel_mm)
-        sigma = across_mm / (np.maximum(grid.ranges_mm, 12) * grid.step_rad)
-        sigma = np.minimum(sigma, _MOST_BEAMS / 2.5)
-        half = int(np.ceil(2.5 * np.quantile(sigma, 0.8)))
-        lateral = np.exp(-0.5 * (np.arange(half + 1)[:, None] / np.maximum(sigma, 1e-3)) ** 2)
-        lateral /= lateral[0] + 2 * lateral[1:].sum(0)
-        return (axial / axial.sum()).astype(np.float32), lateral.astype(np.float32)
+
+class LookFilter:
+    """Applies a look to polar pictures of one grid."""
+
+    def __init__(self, look: Look, grid: PolarGrid, pixel_mm: float) -> None:
+        self._look, self._buffer = look, grid.buffer
+        self._axial, self._lateral = averaging_kernels(look, grid, pixel_mm)
+        self._first, self._second = (np.empty_like(grid.buffer) for _ in range(2))
+
+    def __call__(self, polar: np.ndarray) -> np.ndarray:
+        """Return grey levels [beam, range], valid until the next call."""
+        smooth, other = self._first, self._second
+        blur(polar, self._axial, self._lateral, self._buffer, smooth)
+        strength = np.float32(self._look.strength)
+        match self._look.filter:
+            case Filter.LEE:
+                lee(smooth, np.float32(14 * strength), other)
+            case Filter.MEDIAN:
+                median(smooth, other)
+            case Filter.UNSHARP:
+                sharpen(smooth, strength, other)
+            case Filter.LOCAL_CONTRAST:
+                self._even_out(smooth, 0.6 * strength, other)
+            case Filter.NONE:
+                return smooth
+        return other
+
+    @staticmethod
+    def _even_out(polar: np.ndarray, part: float, out: np.ndarray) -> None:
+        """Bring local mean and spread towards those of the whole, as CLAHE would."""
+        coarse = polar[::_COARSE, ::_COARSE]
+        window = (max(3, coarse.shape[0] // 5), max(3, coarse.shape[1] // 5))
+        mean = uniform_filter(coarse, window)
+        spread = np.sqrt(np.maximum(uniform_filter(coarse * coarse, window) - mean * mean, 25))
+        gain = (1 - part) + part * coarse.std() / spread
+        level = (1 - 0.5 * part) * mean + 0.5 * part * coarse.mean()
+        size = [side / small for side, small in zip(polar.shape, coarse.shape, strict=True)]
+        fine = [zoom(field, size, order=1) for field in (mean, gain, level)]
+        np.clip(fine[2] + fine[1] * (polar - fine[0]), 0, 255, out=out)
+
+
+def averaging_kernels(
+    look: Look, grid: PolarGrid, pixel_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights along `K` and across `half + 1, range` for `kernels.blur`."""
+    sigma = np.hypot(look.axial_mm, _PIXEL_SHARE * pixel_mm) / grid.step_mm
+    reach = int(np.ceil(2.5 * sigma))
+    axial = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)
+    across_mm = np.hypot(look.lateral_mm, _PIXEL_SHARE * pixel_mm)
+    sigma = across_mm / (np.maximum(grid.ranges_mm, 12) * grid.step_rad)
+    sigma = np.minimum(sigma, _MOST_BEAMS / 2.5)
+    half = int(np.ceil(2.5 * np.quantile(sigma, 0.8)))
+    lateral = np.exp(-0.5 * (np.arange(half + 1)[:, None] / np.maximum(sigma, 1e-3)) ** 2)
+    lateral /= lateral[0] + 2 * lateral[1:].sum(0)
+    return (axial / axial.sum()).astype(np.float32), lateral.astype(np.float32)
