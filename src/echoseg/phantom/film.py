@@ -73,12 +73,15 @@ class Film:
         shades = views_share(draw_shades(rng, 1.1), config.view, rng)
         # a tier moves the blood against the wall; medium is the mean of real pictures
         blood_db = blood_level_db(shades, seen, grid, greys, rng) + 5 * math.log2(strength / 0.9)
+        clutter_db = near_clutter_db(shades, grid, greys, rng)
+        floor_db = 10 * np.log10(10 ** (blood_db / 10) + 10 ** (clutter_db / 10))
         rng = config.generator("tissue")
-        floor_db = float(blood_db[::8, ::8].mean())
-        wall, wall_db = wall_tissue(shades, seen, floor_db, greys, rng, strength)
+        wall, wall_db = wall_tissue(
+            shades, seen, float(blood_db[::8, ::8].mean()), greys, rng, strength
+        )
         outside = Tissue(
             vertices_mm=chest_mesh(grid, times_s, seen, breath_mm, self.squeeze),
-            level_db=chest(shades, grid, greys, blood_db, rng),
+            level_db=chest(shades, grid, greys, floor_db, rng),
             covered=True,
         )
         outside_db = float(greys.to_db(shades.outside).mean())
@@ -95,7 +98,7 @@ class Film:
         )
         noise = 10 ** ((blood_db + 0.7 * loss) / 10) + 10 ** (electronic_db / 10)
         self._noise_level = np.sqrt(noise).astype(np.float32)
-        self._static_level = _amplitude(near_clutter_db(shades, grid, greys, rng))
+        self._static_level = _amplitude(clutter_db)
         self._kept = float(rng.uniform(0, 0.2))
         self._persistence = float(rng.uniform(0, 0.22))
         self._turn_rad = float(rng.uniform(0.3, 1.3))

@@ -51,7 +51,9 @@ def blood_level_db(
     annulus, roof = 0.5 * (endo[0] + endo[-1]), atrium[len(atrium) // 2]
     down = np.stack([annulus + f * (roof - annulus) for f in (0.25, 0.5, 0.75)])
     known = np.concatenate([cavity.reshape(-1, 2), down])
-    level = greys.to_db(np.concatenate([shades.cavity.ravel(), shades.atrium]))
+    # part of the greys there is clutter and the walls' side lobes, which come on top
+    atrium = shades.atrium * rng.uniform(0.72, 1.05)
+    level = greys.to_db(np.concatenate([shades.cavity.ravel(), atrium])) - 2.0
     angle = np.linspace(grid.angles_rad[0], grid.angles_rad[-1], _COARSE[0])[:, None]
     range_mm = np.linspace(grid.ranges_mm[0], grid.ranges_mm[-1], _COARSE[1])[None]
     place = np.stack([range_mm * np.sin(angle), range_mm * np.cos(angle)], -1)
@@ -138,6 +140,9 @@ def chest(
     rows = np.linspace(0, floor_db.shape[0] - 1, shape[0])
     columns = np.linspace(0, floor_db.shape[1] - 1, shape[1])
     floor = map_coordinates(floor_db, np.meshgrid(rows, columns, indexing="ij"), order=1)
+    # near the probe streaks, layers and side lobes come on top of the mean
+    near_mm = ranges * grid.probe.depth_mm
+    level = level - 1.0 - 5.0 * np.exp(-near_mm / 35)
     level = _above(level, np.minimum(floor, level))
     level = level + smooth_field(rng, shape, 14.0) * rng.uniform(2.0, 5.5)
     level = level + smooth_field(rng, shape, 5.0) * rng.uniform(1.5, 4.0)
@@ -202,7 +207,7 @@ def near_clutter_db(
     """Return the level of echoes between probe and ribs, [beam, range]: still, over everything."""
     r = grid.ranges_mm
     share = r / grid.probe.depth_mm
-    level = greys.to_db(shades.outside_at(share, np.zeros_like(share)))
+    level = greys.to_db(shades.outside_at(share, np.zeros_like(share))) - 3.0
     start_mm, length_mm = rng.uniform(6, 20), rng.uniform(3, 9)
     part = rng.uniform(0.15, 0.8)
     fade = -np.maximum(r - start_mm, 0) / length_mm * 4.34
