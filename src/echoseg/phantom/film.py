@@ -99,8 +99,8 @@ class Film:
         noise = 10 ** ((blood_db + 0.7 * loss) / 10) + 10 ** (electronic_db / 10)
         self._noise_level = np.sqrt(noise).astype(np.float32)
         self._static_level = _amplitude(clutter_db)
-        self._kept = float(rng.uniform(0, 0.2))
-        self._persistence = float(rng.uniform(0, 0.22))
+        self._kept = float(rng.uniform(0, 0.1))
+        self._persistence = float(rng.uniform(0, 0.12))
         self._turn_rad = float(rng.uniform(0.3, 1.3))
 
     def heart_label(self, frame_index: int, out: np.ndarray) -> None:
