@@ -240,42 +240,39 @@ def _for_layout(configs: list[PhantomConfig], layout: str) -> list[PhantomConfig
     return [replace(config, view=view) for config, views in pairs for view in views]
 
 
-def _write_avi(root: Path, clips: Iterable[Filmed]) -> None:
+def _write_files(
+    root: Path, clips: Iterable[Filmed], suffix: str, write_clip: Callable[[Path, Filmed], None]
+) -> None:
+    """Write each clip as one file with its masks beside it."""
     for one in clips:
-        rate_hz = one.clip.frame_rate_hz or 30.0
-        write_mjpeg(root / f"{one.name}.avi", one.clip.frames, rate_hz)
+        write_clip(root / f"{one.name}.{suffix}", one)
         nifti.write_masks(
             root / f"{one.name}_masks.nii.gz",
             one.annotation.masks,
             one.clip.spacing_mm,
-            1 / rate_hz,
+            1 / _rate_hz(one),
         )
+
+
+def _rate_hz(one: Filmed) -> float:
+    return one.clip.frame_rate_hz or 30.0
+
+
+def _write_avi(root: Path, clips: Iterable[Filmed]) -> None:
+    _write_files(
+        root, clips, "avi", lambda path, one: write_mjpeg(path, one.clip.frames, _rate_hz(one))
+    )
 
 
 def _write_nifti(root: Path, clips: Iterable[Filmed]) -> None:
-    for one in clips:
-        rate_hz = one.clip.frame_rate_hz or 30.0
-        nifti.write_clip(root / f"{one.name}.nii.gz", one.clip)
-        nifti.write_masks(
-            root / f"{one.name}_masks.nii.gz",
-            one.annotation.masks,
-            one.clip.spacing_mm,
-            1 / rate_hz,
-        )
+    _write_files(root, clips, "nii.gz", lambda path, one: nifti.write_clip(path, one.clip))
 
 
 def _write_dicom(root: Path, clips: Iterable[Filmed]) -> None:
-    for one in clips:
-        dicom_writer.write(
-            root / f"{one.name}.dcm", one.clip, pseudonym=f"PHANTOM{one.config.seed:06d}"
-        )
-        rate_hz = one.clip.frame_rate_hz or 30.0
-        nifti.write_masks(
-            root / f"{one.name}_masks.nii.gz",
-            one.annotation.masks,
-            one.clip.spacing_mm,
-            1 / rate_hz,
-        )
+    def write_clip(path: Path, one: Filmed) -> None:
+        dicom_writer.write(path, one.clip, pseudonym=f"PHANTOM{one.config.seed:06d}")
+
+    _write_files(root, clips, "dcm", write_clip)
 
 
 def _write_camus(root: Path, clips: Iterable[Filmed]) -> None:
