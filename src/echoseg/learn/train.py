@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from echoseg.datasets import camus
-from echoseg.learn.evaluate import camus_dice
+from echoseg.learn.evaluate import camus_scores
 from echoseg.losses import cross_entropy_dice_loss
 from echoseg.models import MemoryUNet
 from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
@@ -181,7 +181,7 @@ def main(argv: list[str] | None = None) -> None:
     averaged = train(model, Batches(stores, config), config).eval()
     scores = {}
     if validation := args.validate or args.camus:
-        scores = camus_dice(averaged, validation, config.image_size)
+        scores = camus_scores(averaged, validation, config.image_size)
         print(scores)
     card = Card(
         architecture="memory_unet",

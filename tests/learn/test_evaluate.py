@@ -1,0 +1,77 @@
+"""Scores of a segmenter whose answers are known: it reads labels off flat grey pictures."""
+
+import numpy as np
+import pytest
+import torch
+
+from echoseg.anatomy import View
+from echoseg.clip import Annotation, Clip
+from echoseg.datasets import camus_layout
+from echoseg.learn.evaluate import camus_scores, phantom_scores, predict
+
+STEP = 60  # grey levels between labels
+
+
+class ByGrey(torch.nn.Module):
+    """Label = grey / 60; `shift` answers another label, to be wrong on purpose."""
+
+    def __init__(self, shift=0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.shift = shift
+
+    def init_state(self, batch_size):
+        return None
+
+    def step(self, frame, state):
+        label = (frame[:, 0] * 255 / STEP).round().long().clamp(0, 3)
+        logits = torch.nn.functional.one_hot((label + self.shift) % 4, 4)
+        return logits.permute(0, 3, 1, 2).float(), state
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("camus")
+    mask = np.zeros((140, 110), np.uint8)
+    mask[20:90, 25:85] = 2
+    mask[30:90, 35:75] = 1
+    mask[90:130, 40:70] = 3
+    masks = np.stack([mask, np.roll(mask, 2, 1)])
+    clip = Clip(frames=masks * STEP, times_s=np.array([0, 0.1]), spacing_mm=(0.5, 0.8))
+    known = Annotation(masks=masks, ed_frame=0, es_frame=1, ef_percent=50.0)
+    camus_layout.write_patient(root, "patient0001", {View.A4C: (clip, known)})
+    camus_layout.write_splits(root, {"validation": ["patient0001"]})
+    return root
+
+
+def test_one_who_knows_scores_nearly_one(root):
+    scores = camus_scores(ByGrey(), root, 160)
+    for name in ("lv_endo", "lv_epi", "la"):
+        assert scores[name] > 0.96
+        assert scores[f"{name}_hd95_mm"] < 1.7  # two pixels
+        assert scores[f"{name}_asd_mm"] < 0.8
+    assert scores["lv_endo_failure_share"] == 0
+    assert scores["num_frames"] == 2
+
+
+def test_one_who_is_wrong_scores_low_and_fails(root):
+    scores = camus_scores(ByGrey(shift=1), root, 160)
+    assert scores["lv_endo"] < 0.3
+    assert scores["lv_endo_failure_share"] == 1
+
+
+def test_masks_come_back_on_the_clips_own_grid():
+    frames = np.zeros((3, 70, 90), np.uint8)
+    frames[:, 20:50, 30:60] = STEP
+    masks = predict(ByGrey(), frames, 96)
+    assert masks.shape == frames.shape
+    assert (masks[:, 25:45, 35:55] == 1).all()
+
+
+def test_phantom_scores_are_by_tier_and_count_every_frame():
+    scores = phantom_scores(ByGrey(), "validation", 96, hearts=1)
+    assert sorted(scores) == ["easy", "extreme", "hard", "medium"]
+    for found in scores.values():
+        assert found["num_frames"] == 48
+        assert 0 <= found["lv_endo"] < 0.8  # greys are no labels here
+        assert found["ef_error_points"] >= 0
