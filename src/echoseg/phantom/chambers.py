@@ -223,7 +223,7 @@ class _Structures:
         along the beams, and clutter reaches in. The labels keep the whole line.
         """
         middle = line.mean(1, keepdims=True)
-        line = middle + self.rng.uniform(0.78, 1.0) * (line - middle)
+        line = middle + self.rng.uniform(0.72, 1.0) * (line - middle)
         normal = outward(line)
         layers = np.array([-0.3, 0.2, 0.7]) * thick_mm
         self.meshes[name] = line[:, :, None] + normal[:, :, None] * layers[:, None]

@@ -52,7 +52,7 @@ def blood_level_db(
     down = np.stack([annulus + f * (roof - annulus) for f in (0.25, 0.5, 0.75)])
     known = np.concatenate([cavity.reshape(-1, 2), down])
     # part of the greys there is clutter and the walls' side lobes, which come on top
-    atrium = shades.atrium * rng.uniform(0.72, 1.05)
+    atrium = shades.atrium * rng.uniform(0.85, 1.15)
     level = greys.to_db(np.concatenate([shades.cavity.ravel(), atrium])) - 2.0
     angle = np.linspace(grid.angles_rad[0], grid.angles_rad[-1], _COARSE[0])[:, None]
     range_mm = np.linspace(grid.ranges_mm[0], grid.ranges_mm[-1], _COARSE[1])[None]
