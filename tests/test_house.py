@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MOST_FILE_LINES = 400
 MOST_BODY_LINES = 60
 NAMES_OF_NO_NOUN = {"utils", "util", "common", "core", "helpers", "misc"}
-HEAVY = {"torch", "scipy", "skimage", "matplotlib", "av", "nibabel", "pydicom"}
+HEAVY = {"torch", "scipy", "skimage", "matplotlib", "av", "nibabel", "pydicom", "numba"}
 
 
 def in_package(path: Path) -> str:
