@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="phantom",
-    help="A simulated beating heart of known volume: test object, training data, benchmark.",
+    help="A simulated beating heart of known volume: test object, training data, benchmark. "
+    "Research software, not a medical device.",
     no_args_is_help=True,
 )
 

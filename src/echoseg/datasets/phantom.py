@@ -334,6 +334,7 @@ def _recipe(clips: list[Filmed], layout: str) -> str:
 
     return json.dumps(
         {
+            "note": "simulated hearts; research use only, not a medical device",
             "phantom_version": PHANTOM_VERSION,
             "layout": layout,
             "clips": {
