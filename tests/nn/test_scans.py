@@ -1,0 +1,100 @@
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.nn import functional
+
+from echoseg.nn.scans import SCANS, ScanConfig
+from echoseg.nn.selective_scan import selective_scan_recurrent
+from echoseg.nn.ssd import ssd_recurrent
+
+CONFIGS = {
+    kind: ScanConfig(num_channels=8, head_channels=4, state_size=5, num_groups=2, kind=kind)
+    for kind in ("mamba1", "mamba2")
+}
+
+
+def make_tokens(config, length=70, num_directions=1):
+    groups = num_directions * config.num_groups
+    return (
+        torch.randn(2, length, num_directions * config.scan_channels),
+        torch.randn(2, length, groups, SCANS[config.kind].dt_size(config)),
+        torch.randn(2, length, groups, config.state_size),
+        torch.randn(2, length, groups, config.state_size),
+    )
+
+
+def test_mamba2_is_its_equation_over_the_plain_form():
+    scan = SCANS["mamba2"](CONFIGS["mamba2"])
+    x, dt, b, c = make_tokens(CONFIGS["mamba2"])
+    steps = functional.softplus(dt.flatten(2) + scan.dt_bias)
+    heads = x.view(2, 70, 4, 4)
+    y, state = ssd_recurrent(steps[..., None] * heads, -scan.log_a.exp() * steps, b, c)
+    found, last = scan(x, dt, b, c)
+    assert torch.allclose(found, (y + scan.skip[:, None] * heads).flatten(2), atol=1e-4)
+    assert torch.allclose(last, state, atol=1e-4)
+
+
+def test_mamba1_is_its_equation_over_the_plain_form():
+    scan = SCANS["mamba1"](CONFIGS["mamba1"])
+    x, dt, b, c = make_tokens(CONFIGS["mamba1"])
+    spread = torch.cat([dt[:, :, g] @ scan.dt_spread[g] for g in range(2)], -1)
+    steps = functional.softplus(spread + scan.dt_bias)
+    y, state = selective_scan_recurrent(x, steps, -scan.log_a.exp(), b, c)
+    found, last = scan(x, dt, b, c)
+    assert torch.allclose(found, y + scan.skip * x, atol=1e-4)
+    assert torch.allclose(last, state, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", SCANS)
+def test_directions_are_scans_side_by_side(kind):
+    config = CONFIGS[kind]
+    both = SCANS[kind](config, num_directions=2)
+    tokens = make_tokens(config, num_directions=2)
+    y, _ = both(*tokens)
+    for way in range(2):
+        alone = SCANS[kind](config)
+        alone.load_state_dict({k: v.chunk(2)[way] for k, v in both.state_dict().items()})
+        expected, _ = alone(*(each.chunk(2, 2)[way] for each in tokens))
+        assert torch.allclose(y.chunk(2, 2)[way], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", SCANS)
+def test_the_first_steps_are_in_the_range_of_mamba(kind):
+    scan = SCANS[kind](ScanConfig(num_channels=512, head_channels=4, kind=kind))
+    dt = functional.softplus(scan.dt_bias)
+    assert dt.min() >= 1e-3 * (1 - 1e-3)
+    assert dt.max() <= 0.1 * (1 + 1e-3)
+    # half of them below the middle of the logarithms
+    assert (dt < math.sqrt(1e-3 * 0.1)).float().mean() == pytest.approx(0.5, abs=0.15)
+    assert scan.log_a.exp().min() >= 1 - 1e-5
+    assert scan.log_a.exp().max() <= 16 * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("kind", SCANS)
+def test_a_sequence_given_token_by_token_equals_the_whole(kind):
+    scan = SCANS[kind](CONFIGS[kind])
+    tokens = make_tokens(CONFIGS[kind])
+    y, last = scan(*tokens)
+    state, outputs = scan.init_state(2), []
+    for t in range(70):
+        out, state = scan(*(each[:, t : t + 1] for each in tokens), state)
+        outputs.append(out)
+    assert torch.allclose(torch.cat(outputs, 1), y, atol=1e-4)
+    assert torch.allclose(state, last, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"head_channels": 5}, "expand \\* num_channels must be a multiple"),
+        ({"num_groups": 3}, "expand \\* num_channels must be a multiple"),
+        ({"kind": "mamba1", "num_groups": 3}, "expand \\* num_channels must be a multiple"),
+        ({"kind": "mamba3"}, "mamba2"),
+        ({"width": 3}, "width"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused(wrong, message):
+    with pytest.raises(ValidationError, match=message):
+        ScanConfig(**{"num_channels": 8, "head_channels": 4, **wrong})
