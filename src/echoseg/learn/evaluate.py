@@ -97,7 +97,8 @@ def phantom_scores(
             pairs = zip(np.isin(predicted, labels), np.isin(true, labels), strict=True)
             values = [score for one, other in pairs if (score := dice(one, other)) is not None]
             into.setdefault(name, []).extend(values)
-        spacing = (phantom.film.sector.spacing_mm,) * 2
+        pixel_mm = phantom.film.sector.spacing_mm
+        spacing = (pixel_mm, pixel_mm)
         told = [_disk_ef_percent(masks, spacing) for masks in (predicted, true)]
         if told[1] is not None:
             into.setdefault("ef_error_points", []).append(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.ndimage import uniform_filter, zoom
+from scipy.ndimage import uniform_filter1d, zoom
 
 from echoseg.phantom.config import Style
 from echoseg.phantom.kernels import blur, lee, median, sharpen
@@ -93,7 +93,7 @@ class LookFilter:
             case Filter.UNSHARP:
                 sharpen(smooth, strength, other)
             case Filter.LOCAL_CONTRAST:
-                self._even_out(smooth, 0.6 * strength, other)
+                self._even_out(smooth, 0.6 * self._look.strength, other)
             case Filter.NONE:
                 return smooth
         return other
@@ -102,14 +102,22 @@ class LookFilter:
     def _even_out(polar: np.ndarray, part: float, out: np.ndarray) -> None:
         """Bring local mean and spread towards those of the whole, as CLAHE would."""
         coarse = polar[::_COARSE, ::_COARSE]
-        window = (max(3, coarse.shape[0] // 5), max(3, coarse.shape[1] // 5))
-        mean = uniform_filter(coarse, window)
-        spread = np.sqrt(np.maximum(uniform_filter(coarse * coarse, window) - mean * mean, 25))
+        windows = [max(3, side // 5) for side in coarse.shape]
+
+        def local_mean(values: np.ndarray) -> np.ndarray:
+            for axis, window in enumerate(windows):
+                values = uniform_filter1d(values, window, axis)
+            return values
+
+        mean = local_mean(coarse)
+        spread = np.sqrt(np.maximum(local_mean(coarse * coarse) - mean * mean, 25))
         gain = (1 - part) + part * coarse.std() / spread
         level = (1 - 0.5 * part) * mean + 0.5 * part * coarse.mean()
         size = [side / small for side, small in zip(polar.shape, coarse.shape, strict=True)]
-        fine = [zoom(field, size, order=1) for field in (mean, gain, level)]
-        np.clip(fine[2] + fine[1] * (polar - fine[0]), 0, 255, out=out)
+        mean, gain, level = (
+            np.asarray(zoom(field, size, order=1)) for field in (mean, gain, level)
+        )
+        np.clip(level + gain * (polar - mean), 0, 255, out=out)
 
 
 def averaging_kernels(
