@@ -13,7 +13,7 @@ ROWS: list[tuple[str, ...]] = [
     ("errors", "anatomy"),
     ("clip", "nn"),
     ("geometry",),
-    ("phantom", "models", "measure", "metrics", "losses", "transforms", "sector"),
+    ("phantom", "models", "measure", "metrics", "losses", "transforms", "corruptions", "sector"),
     ("formats",),
     ("datasets",),
     ("analysis", "stream", "runtime"),

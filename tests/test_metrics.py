@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echoseg.metrics import compare_masks, dice
+from echoseg.metrics import area_jitter_percent, compare_masks, dice
 
 
 def square(top, left, side=10, size=(40, 50)):
@@ -125,3 +125,10 @@ def test_masks_that_cannot_be_compared_are_refused():
         compare_masks(mask[None], mask[None])
     with pytest.raises(ValueError, match="positive and finite"):
         compare_masks(mask, mask, (0.0, 1.0))
+
+
+def test_a_straight_area_curve_does_not_tremble_and_a_zigzag_does():
+    assert area_jitter_percent(np.linspace(100, 200, 11)) == pytest.approx(0, abs=1e-10)
+    assert area_jitter_percent(np.array([9.0, 11, 9, 11, 9, 11])) == pytest.approx(40)
+    with pytest.raises(ValueError, match="at least 3 frames"):
+        area_jitter_percent(np.array([1.0, 2.0]))

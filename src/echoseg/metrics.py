@@ -99,6 +99,25 @@ def compare_masks(
     )
 
 
+def area_jitter_percent(areas: np.ndarray) -> float:
+    """Return how much an area curve trembles: mean |a_(t-1) - 2 a_t + a_(t+1)| in % of mean a_t.
+
+    A true beat at 40 frames/s has some 1 %; compare with the reference's own.
+
+    Args:
+        areas: `T`, of one structure on each frame of a clip, in any unit.
+
+    Raises:
+        ValueError: If there are fewer than three frames, or no area at all.
+    """
+    areas = np.asarray(areas, float)
+    if areas.ndim != 1 or len(areas) < 3 or areas.mean() <= 0:
+        raise ValueError(
+            f"areas must be a curve of at least 3 frames that are not all 0, got {areas.shape}"
+        )
+    return float(100 * np.abs(np.diff(areas, 2)).mean() / areas.mean())
+
+
 def _check(predicted: np.ndarray, reference: np.ndarray) -> None:
     if predicted.shape != reference.shape:
         raise ValueError(

@@ -107,3 +107,46 @@ def test_bfloat16_is_close(model):
         full = model(frames)
         half = model.to(torch.bfloat16)(frames.to(torch.bfloat16)).float()
     assert (full - half).abs().max() <= 0.05 * full.abs().max()
+
+
+def test_it_can_be_exported(model):
+    """One step, state and all, as a graph that gives the same numbers."""
+    frame = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        _, state = model.step(torch.rand(1, 1, 64, 64), model.init_state(1))
+        expected, _ = model.step(frame, state)
+    program = torch.export.export(Step(model), (frame, state))
+    logits, after = program.module()(frame, state)
+    assert (logits - expected).abs().max() <= STREAMING_TOLERANCE
+    assert [part.shape for part in after] == [part.shape for part in state]
+
+
+@pytest.mark.slow
+def test_it_can_be_compiled(model):
+    frames = torch.rand(1, 3, 1, 64, 64)
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True)
+        assert (compiled(frames) - model(frames)).abs().max() <= STREAMING_TOLERANCE
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, None])
+def test_a_bad_frame_does_not_break_the_frames_after_it(model, level):
+    """After a frame of black, white or noise, what it left behind fades."""
+    still = torch.rand(1, 1, 1, 64, 64).expand(-1, 12, -1, -1, -1)
+    broken = still.clone()
+    broken[:, 3] = torch.rand(1, 1, 64, 64) if level is None else level
+    with torch.inference_mode():
+        difference = (model(broken) - model(still)).abs().amax((0, 2, 3, 4))
+    assert difference.isfinite().all()
+    assert difference[-1] <= 0.05 * difference[3]
+
+
+class Step(torch.nn.Module):
+    """`step` as a forward, which is what export takes."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, frame, state):
+        return self.model.step(frame, state)

@@ -7,7 +7,14 @@ import torch
 from echoseg.anatomy import View
 from echoseg.clip import Annotation, Clip
 from echoseg.datasets import camus_layout
-from echoseg.learn.evaluate import camus_scores, phantom_scores, predict
+from echoseg.learn.evaluate import (
+    camus_scores,
+    phantom_cases,
+    predict,
+    score_clip,
+    scores_by_group,
+    summary,
+)
 
 STEP = 60  # grey levels between labels
 
@@ -68,10 +75,35 @@ def test_masks_come_back_on_the_clips_own_grid():
     assert (masks[:, 25:45, 35:55] == 1).all()
 
 
-def test_phantom_scores_are_by_tier_and_count_every_frame():
-    scores = phantom_scores(ByGrey(), "validation", 96, hearts=1)
+def test_scores_are_by_tier_and_count_every_frame():
+    scores = scores_by_group(ByGrey(), phantom_cases("validation", hearts=1), 96)
     assert sorted(scores) == ["easy", "extreme", "hard", "medium"]
     for found in scores.values():
         assert found["num_frames"] == 48
         assert 0 <= found["lv_endo"] < 0.8  # greys are no labels here
         assert found["ef_error_points"] >= 0
+
+
+def test_the_truth_scores_all_and_trembles_no_more_than_itself():
+    (case,) = phantom_cases("validation", hearts=1, tiers=["easy"])
+    scores = summary([score_clip(case.masks, case)])
+    assert scores["lv_endo"] == scores["lv_epi"] == 1
+    assert scores["lv_endo_hd95_mm"] == scores["ef_error_points"] == 0
+    assert scores["lv_endo_jitter_excess_percent"] == 0
+    assert scores["lv_endo_failure_share"] == 0
+
+
+def test_spoilt_frames_are_the_same_at_every_call_and_told_apart():
+    first, again = (
+        next(phantom_cases("validation", tiers=["hard"], spoilt_share=0.3)) for _ in range(2)
+    )
+    assert np.array_equal(first.frames, again.frames)
+    clean = next(phantom_cases("validation", tiers=["hard"]))
+    assert not clean.spoilt.any()
+    assert 5 < first.spoilt.sum() < 25
+    same = (first.frames == clean.frames).all((1, 2))
+    assert np.array_equal(~same, first.spoilt)
+    masks = first.masks.copy()
+    masks[first.spoilt] = 0
+    scores = summary([score_clip(masks, first)])
+    assert scores["lv_endo_spoilt"] == 0 < scores["lv_endo"]

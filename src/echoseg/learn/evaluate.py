@@ -8,7 +8,9 @@ Scored on the pictures' own grid. An item is one structure on one frame; means a
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ import numpy as np
 import torch
 
 from echoseg.anatomy import Label
+from echoseg.corruptions import corrupt_frames
 from echoseg.datasets import camus
 from echoseg.errors import MeasurementError
 from echoseg.measure.volumes import mask_volume_ml
-from echoseg.metrics import compare_masks, dice
+from echoseg.metrics import area_jitter_percent, compare_masks
 from echoseg.models.checkpoint import load_checkpoint
 from echoseg.transforms import from_square, letterbox_for, to_square
 
@@ -35,12 +38,20 @@ FAILED_DICE = 0.8
 
 
 @torch.inference_mode()
-def predict(model: Any, frames: np.ndarray, image_size: int) -> np.ndarray:
-    """Return the label maps `T H W` of a clip `T H W` uint8, one frame after another."""
+def predict(
+    model: Any, frames: np.ndarray, image_size: int, *, bidirectional: bool = False
+) -> np.ndarray:
+    """Return the label maps `T H W` of a clip `T H W` uint8, one frame after another.
+
+    With `bidirectional` the model looks at the whole clip at once, from both ends.
+    """
     rows, columns = frames.shape[1:]
     letterbox = letterbox_for((0, 0, rows, columns), image_size)
     square = to_square(torch.from_numpy(frames).float() / 255, letterbox)
     device = next(model.parameters()).device
+    if bidirectional:
+        logits = model(square[None, :, None].to(device), bidirectional=True)[0]
+        return from_square(logits.float().cpu(), letterbox, (rows, columns)).numpy()
     state, masks = model.init_state(1), []
     for frame in square:
         logits, state = model.step(frame[None, None].to(device), state)
@@ -75,43 +86,105 @@ def camus_scores(
     return scores
 
 
-def phantom_scores(
-    model: Any, split: str, image_size: int, hearts: int | None = None
-) -> dict[str, dict[str, float]]:
-    """Return scores on every frame of a split of phantom-v1, by tier.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """A clip with its truth, ready to be scored."""
 
-    EF errors are in points, between disk volumes of the predicted and of the true masks: what a
-    perfect segmenter would read. `hearts` takes the first few only.
+    group: str
+    """What is averaged together: a tier."""
+    frames: np.ndarray
+    """`T H W` uint8."""
+    masks: np.ndarray
+    """`T H W` labels."""
+    spacing_mm: tuple[float, float]
+    spoilt: np.ndarray
+    """`T` bool: frames that were spoilt on purpose."""
+
+
+def phantom_cases(
+    split: str,
+    *,
+    hearts: int | None = None,
+    tiers: Sequence[str] | None = None,
+    spoilt_share: float = 0.0,
+) -> Iterator[Case]:
+    """Film a split of phantom-v1: the first `hearts` of each tier.
+
+    With a `spoilt_share`, so many frames of a clip, never the first, are spoilt
+    (`echoseg.corruptions`), the same ones at every call.
     """
-    from echoseg.phantom import Phantom, Tier
+    from echoseg.phantom import Phantom
     from echoseg.phantom.benchmark import phantom_v1
 
-    configs = phantom_v1(split)
-    found: dict[str, dict[str, list[float]]] = {tier: {} for tier in Tier}
-    for config in configs[: None if hearts is None else hearts * len(Tier)]:
+    seen: Counter[str] = Counter()
+    for config in phantom_v1(split):
+        seen[config.tier] += 1
+        if (hearts and seen[config.tier] > hearts) or (tiers and config.tier not in tiers):
+            continue
         phantom = Phantom(config)
-        frames, true = phantom.frames(), phantom.masks()
-        predicted = predict(model, frames, image_size)
-        into = found[config.tier]
-        for name, labels in STRUCTURES.items():
-            pairs = zip(np.isin(predicted, labels), np.isin(true, labels), strict=True)
-            values = [score for one, other in pairs if (score := dice(one, other)) is not None]
-            into.setdefault(name, []).extend(values)
+        generator = torch.Generator().manual_seed(config.seed)
+        clean = torch.from_numpy(phantom.frames())[None].float() / 255
+        frames, spoilt = corrupt_frames(clean, spoilt_share, generator)
         pixel_mm = phantom.film.sector.spacing_mm
-        spacing = (pixel_mm, pixel_mm)
-        told = [_disk_ef_percent(masks, spacing) for masks in (predicted, true)]
-        if told[1] is not None:
-            into.setdefault("ef_error_points", []).append(
-                100.0 if told[0] is None else abs(told[0] - told[1])
-            )
-    return {tier: _summary(values) for tier, values in found.items()}
+        yield Case(
+            group=config.tier,
+            frames=(frames[0] * 255).round().to(torch.uint8).numpy(),
+            masks=phantom.masks(),
+            spacing_mm=(pixel_mm, pixel_mm),
+            spoilt=spoilt[0].numpy(),
+        )
 
 
-def _summary(values: dict[str, list[float]]) -> dict[str, float]:
+def score_clip(predicted: np.ndarray, case: Case) -> dict[str, list[float]]:
+    """Return what one clip adds to each score: a value a frame, or one a clip.
+
+    EF errors are in points, between disk volumes of the predicted and of the true masks: what a
+    perfect segmenter would read. The jitter's excess is over that of the true areas.
+    """
+    found: dict[str, list[float]] = {}
+    for name, labels in STRUCTURES.items():
+        pairs = zip(np.isin(predicted, labels), np.isin(case.masks, labels), strict=True)
+        for (one, other), spoilt in zip(pairs, case.spoilt, strict=True):
+            compared = compare_masks(one, other, case.spacing_mm)
+            for key, value in (
+                (name, compared.dice),
+                (f"{name}_hd95_mm", compared.hd95),
+                (f"{name}_asd_mm", compared.asd),
+                (f"{name}_spoilt", compared.dice if spoilt else None),
+            ):
+                if value is not None:
+                    found.setdefault(key, []).append(value)
+    told, true = (_disk_ef_percent(masks, case.spacing_mm) for masks in (predicted, case.masks))
+    if true is not None:
+        found["ef_error_points"] = [100.0 if told is None else abs(told - true)]
+    areas = [(masks == Label.LV_CAVITY).sum((1, 2)) for masks in (predicted, case.masks)]
+    if areas[0].any():
+        jitter, own = map(area_jitter_percent, areas)
+        found["lv_endo_jitter_excess_percent"] = [jitter - own]
+    return found
+
+
+def summary(scored: Iterable[dict[str, list[float]]]) -> dict[str, float]:
+    """Return the means over all items of clips scored by `score_clip`."""
+    values: dict[str, list[float]] = {}
+    for found in scored:
+        for name, more in found.items():
+            values.setdefault(name, []).extend(more)
     scores = {name: float(np.mean(found)) for name, found in values.items()}
     scores["lv_endo_failure_share"] = float(np.mean(np.array(values["lv_endo"]) < FAILED_DICE))
     scores["num_frames"] = float(len(values["lv_endo"]))
     return scores
+
+
+def scores_by_group(
+    model: Any, cases: Iterable[Case], image_size: int, *, bidirectional: bool = False
+) -> dict[str, dict[str, float]]:
+    """Segment and score clips; return the scores of each group."""
+    scored: dict[str, list[dict[str, list[float]]]] = {}
+    for case in cases:
+        masks = predict(model, case.frames, image_size, bidirectional=bidirectional)
+        scored.setdefault(case.group, []).append(score_clip(masks, case))
+    return {group: summary(found) for group, found in scored.items()}
 
 
 def _disk_ef_percent(masks: Iterable[np.ndarray], spacing_mm: tuple[float, float]) -> float | None:
@@ -138,13 +211,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--camus", type=Path, help="CAMUS copy")
     parser.add_argument("--phantom", help="validation, test or held_out_style")
     parser.add_argument("--hearts", type=int, help="of the phantom: the first so many only")
+    parser.add_argument("--spoilt-share", type=float, default=0.0, help="of the phantom's frames")
+    parser.add_argument("--bidirectional", action="store_true", help="look at clips from both ends")
     args = parser.parse_args(argv)
     model, checkpoint = load_checkpoint(args.model)
     size = checkpoint.card.image_size
     if args.camus:
         print(json.dumps(camus_scores(model, args.camus, size), indent=2))
     if args.phantom:
-        print(json.dumps(phantom_scores(model, args.phantom, size, args.hearts), indent=2))
+        cases = phantom_cases(args.phantom, hearts=args.hearts, spoilt_share=args.spoilt_share)
+        found = scores_by_group(model, cases, size, bidirectional=args.bidirectional)
+        print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The first training loop: phantom clips and CAMUS stills in, a checkpoint out.
 
 Run as `python -m echoseg.learn.train --out FILE --phantom NPZ... [--camus DIR --start FILE]`.
-CAMUS gives two frames a patient; they are shown as a clip of two in either order, which teaches
-the memory when *not* to trust the past. Phantom clips give neighbouring frames.
+CAMUS gives two frames a patient; they are shown as a clip in which one of them stands for a while
+and then the other, which teaches the memory when *not* to trust the past. Phantom clips give
+neighbouring frames. Some frames are spoilt (`corruptions`) and must be segmented all the same.
 """
 
 import argparse
@@ -17,11 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from echoseg.corruptions import corrupt_frames
 from echoseg.datasets import camus
 from echoseg.learn.evaluate import camus_scores
 from echoseg.losses import cross_entropy_dice_loss
-from echoseg.models import MemoryUNet
+from echoseg.models import MODELS
 from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from echoseg.models.segmenter import Segmenter
 from echoseg.transforms import AugmentConfig, augment, letterbox_for, to_square
 
 
@@ -40,6 +43,8 @@ class TrainConfig:
     """Share of a step's clips that come from CAMUS."""
     num_frames: int = 2
     """Frames a clip."""
+    spoilt_share: float = 0.0
+    """Share of frames, the first of a clip apart, that are spoilt."""
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     averaging: float = 0.995
@@ -57,7 +62,7 @@ def phantom_clips(paths: list[Path]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(frames), torch.from_numpy(masks)
 
 
-def camus_pairs(root: Path, size: int = 192) -> tuple[Tensor, Tensor]:
+def camus_pairs(root: Path, size: int = 256) -> tuple[Tensor, Tensor]:
     """Return ED and ES of each training patient, letterboxed, `N 2 S S` uint8 each."""
     frames, masks = [], []
     for still in camus.stills(root, "training"):
@@ -91,14 +96,18 @@ class Batches:
         frames, masks = store
         want, have = self.config.num_frames, frames.shape[1]
         chosen = torch.randint(frames.shape[0], (num,), generator=self.generator)
-        start = torch.randint(have - want + 1, (num,), generator=self.generator)
-        order = torch.arange(want)
-        index = start[:, None] + order
+        if have < want:  # the first stands, then the last
+            turn = torch.randint(1, want, (num, 1), generator=self.generator)
+            index = (torch.arange(want) >= turn).long() * (have - 1)
+        else:
+            start = torch.randint(have - want + 1, (num, 1), generator=self.generator)
+            index = start + torch.arange(want)
         if torch.rand((), generator=self.generator) < 0.5:
             index = index.flip(1)
         batch = frames[chosen[:, None], index].float() / 255, masks[chosen[:, None], index]
         how = AugmentConfig().scaled(self.config.augment_strength)
-        return augment(*batch, self.config.image_size, how, self.generator)
+        frames, masks = augment(*batch, self.config.image_size, how, self.generator)
+        return corrupt_frames(frames, self.config.spoilt_share, self.generator)[0], masks
 
     def next(self) -> tuple[Tensor, Tensor]:
         """Return frames `N T 1 S S` and masks `N T S S`."""
@@ -109,7 +118,7 @@ class Batches:
         return frames.unsqueeze(2), masks
 
 
-def train(model: MemoryUNet, batches: Batches, config: TrainConfig) -> torch.nn.Module:
+def train(model: Segmenter, batches: Batches, config: TrainConfig) -> torch.nn.Module:
     """Train for the steps or minutes of the config; return the averaged weights as a model."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -155,6 +164,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--camus", type=Path, help="CAMUS copy to train on as well")
     parser.add_argument("--validate", type=Path, help="CAMUS copy to score on, not to train on")
     parser.add_argument("--start", type=str, help="checkpoint to start from")
+    parser.add_argument("--model", default="memory_unet", choices=sorted(MODELS))
+    parser.add_argument("--config", default="{}", help="the model's, as JSON")
+    parser.add_argument("--image-size", type=int, default=160)
+    parser.add_argument("--spoilt-share", type=float, default=0.0)
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--num-steps", type=int, help="fixed number, instead of --minutes")
     parser.add_argument("--camus-share", type=float, default=0.7)
@@ -165,6 +178,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     config = TrainConfig(
+        image_size=args.image_size,
+        spoilt_share=args.spoilt_share,
         minutes=args.minutes,
         num_steps=args.num_steps,
         camus_share=args.camus_share if args.camus else 0.0,
@@ -175,7 +190,12 @@ def main(argv: list[str] | None = None) -> None:
         seed=args.seed,
     )
     torch.manual_seed(config.seed)
-    model = load_checkpoint(args.start)[0].train() if args.start else MemoryUNet()
+    if args.start:
+        model, started = load_checkpoint(args.start)
+        model, architecture = model.train(), started.card.architecture
+    else:
+        kind, architecture = MODELS[args.model], args.model
+        model = kind(kind.config_class.model_validate_json(args.config))
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     stores = [phantom_clips(args.phantom)] + ([camus_pairs(args.camus)] if args.camus else [])
     averaged = train(model, Batches(stores, config), config).eval()
@@ -184,7 +204,7 @@ def main(argv: list[str] | None = None) -> None:
         scores = camus_scores(averaged, validation, config.image_size)
         print(scores)
     card = Card(
-        architecture="memory_unet",
+        architecture=architecture,
         image_size=config.image_size,
         licence="CC-BY-NC-SA-4.0" if args.camus else "Apache-2.0",
         notice=CAMUS_NOTICE if args.camus else "",

@@ -13,10 +13,10 @@ Tokens are the cells of a coarse feature map. With f_t their features, P_t their
     h_t  = S_t h_(t-1) + u_t (y_t - S_t h_(t-1))
 
 e, q, k have unit length, so all logits are bounded. `agreement` is e_t(i) . (S_t e_(t-1))(i): low
-where the frame is noise or the scene was cut; `doubt` is the entropy of the frame's own weights in
-parts of its largest: high where the frame alone does not know where to look. Because the weights
-are carried as *probabilities between places that have been matched*, a wall that moved keeps its
-guidance, and the weights cannot grow from frame to frame.
+where the frame is noise or the scene was cut; `doubt` is the min-entropy of the frame's own
+weights in parts of its largest: high where the frame alone does not know where to look. Because the
+weights are carried as *probabilities between places that have been matched*, a wall that moved
+keeps its guidance, and the weights cannot grow from frame to frame.
 
 The published MSSNet adds past logits, by place, inside triples of frames only; here the state is
 carried from the first frame to the last, at constant size, and never looks ahead.
@@ -173,7 +173,7 @@ class SpatiotemporalGuidance(nn.Module):
         past = state.weights.expand_as(own)
         past = came_from[:, None] @ past @ gone_to[:, None]
         agreement = (embedding * (came_from @ state.embedding.expand_as(embedding))).sum(-1)
-        doubt = -(own * (own + 1e-9).log()).sum(-1).mean(1) / math.log(max(own.shape[-1], 2))
+        doubt = -own.amax(-1).log().mean(1) / math.log(max(own.shape[-1], 2))
         seen = torch.cat([normed, agreement[..., None], doubt[..., None]], -1)
         trust = torch.sigmoid(self.trust(seen)).transpose(1, 2)[..., None]  # B heads N 1
         trust = torch.where(state.is_first[:, None], torch.zeros_like(trust), trust)

@@ -1,0 +1,174 @@
+"""MSSNet: a state-space segmenter guided by the attention of past frames.
+
+Each frame goes through a small convolutional encoder (strides 2, 4, 8, 16) whose coarsest stage is
+scanned in four directions by two state-space layers (`nn.scan2d`), so that every place sees the
+whole frame at a cost that grows with the number of tokens, not with their square. Frames are
+joined at stride 16 by the guidance (`nn.guidance`), which carries attention weights and features
+from frame to frame, and at stride 8 by a gated memory (`nn.memory`). The decoder has skips and sees
+one frame. Nothing looks ahead: streaming gives what the whole clip gives.
+
+`forward(frames, bidirectional=True)` runs guidance and memory over a recorded clip in both
+directions and averages what they give; encoder and decoder run once.
+
+The published network (Apache-2.0, three files) has no state-space layer, no skips, guidance inside
+triples of frames only, and sizes fixed to 10 frames of 256 px.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echoseg.models.segmenter import Segmenter
+from echoseg.nn.blocks import ResidualBlock, UpBlock
+from echoseg.nn.guidance import GuidanceState, SpatiotemporalGuidance
+from echoseg.nn.memory import GatedMemory
+from echoseg.nn.mixing import Mixing, MixingBlock
+
+SIZES: dict[str, tuple[int, int, int, int]] = {
+    "tiny": (16, 32, 64, 128),
+    "small": (16, 32, 96, 192),
+    "base": (24, 48, 128, 256),
+}
+"""Channels at strides 2, 4, 8 and 16."""
+
+
+Memory = Literal["none", "gate", "features", "guidance"]
+"""Nothing; features, place by place; features, matched; matched features and attention weights."""
+
+
+class MSSNetConfig(BaseModel):
+    """Shape of an `MSSNet`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Literal["tiny", "small", "base"] = "small"
+    num_labels: int = Field(default=4, ge=1, le=32)
+    """Labels told apart, background included."""
+    mixing: Mixing = "ssd"
+    """What lets distant places of a frame see each other; the others are for ablations."""
+    memory: Memory = "guidance"
+    """What is carried from frame to frame; the others are for ablations."""
+
+
+class MSSNetState(NamedTuple):
+    """What an `MSSNet` carries from frame to frame."""
+
+    weights: Tensor
+    """Attention weights at stride 16, `B heads N N`; see `nn.guidance`."""
+    embedding: Tensor
+    """What tokens are matched by, `B N E`."""
+    features: Tensor
+    """Temporal features at stride 16, `B N C`."""
+    middle: Tensor
+    """Gated memory at stride 8, `B C h w`; `B C 1 1` before the first frame or without one."""
+    coarse: Tensor
+    """The same at stride 16."""
+    is_first: Tensor
+    """`B 1 1 1` bool, true before the first frame."""
+
+    @property
+    def guidance(self) -> GuidanceState:
+        """The guidance's part."""
+        return GuidanceState(self.weights, self.embedding, self.features, self.is_first[..., 0])
+
+
+class MSSNet(Segmenter):
+    """The network; see the module."""
+
+    stride = 16
+    config_class = MSSNetConfig
+
+    def __init__(self, config: MSSNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or MSSNetConfig()
+        self.num_labels = self.config.num_labels
+        w0, w1, w2, w3 = SIZES[self.config.size]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, w0, 5, 2, 2, bias=False), nn.BatchNorm2d(w0), nn.ReLU(inplace=True)
+        )
+        self.encoder0 = ResidualBlock(w0, w0)
+        self.encoder1 = nn.Sequential(ResidualBlock(w0, w1, stride=2), ResidualBlock(w1, w1))
+        self.encoder2 = nn.Sequential(ResidualBlock(w1, w2, stride=2), ResidualBlock(w2, w2))
+        self.encoder3 = nn.Sequential(
+            ResidualBlock(w2, w3, stride=2),
+            MixingBlock(w3, self.config.mixing),
+            MixingBlock(w3, self.config.mixing),
+        )
+        memory = self.config.memory
+        self.guidance = SpatiotemporalGuidance(
+            w3, propagate=memory == "guidance", remember=memory in ("features", "guidance")
+        )
+        self.memory_middle = None if memory == "none" else GatedMemory(w2)
+        self.memory_coarse = GatedMemory(w3) if memory == "gate" else None
+        self.decoder2 = UpBlock(w3, w2, w2)
+        self.decoder1 = UpBlock(w2, w1, w1)
+        self.decoder0 = UpBlock(w1, w0, w0)
+        self.head = nn.Conv2d(w0, self.num_labels, 1)
+
+    def init_state(self, batch_size: int) -> MSSNetState:
+        """Return an empty state; it takes the frame's size when the first frame comes."""
+        guidance = self.guidance.init_state(batch_size)
+        _, _, w2, w3 = SIZES[self.config.size]
+        middle, coarse = (self.head.weight.new_zeros(batch_size, w, 1, 1) for w in (w2, w3))
+        return MSSNetState(*guidance[:3], middle, coarse, guidance.is_first[..., None])
+
+    def _encode(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        skip0 = self.encoder0(self.stem(frames))
+        skip1 = self.encoder1(skip0)
+        middle = self.encoder2(skip1)
+        return skip0, skip1, middle, self.encoder3(middle)
+
+    def _decode(self, skip0: Tensor, skip1: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        x = self.decoder2(coarse, middle)
+        x = self.decoder0(self.decoder1(x, skip1), skip0)
+        return functional.interpolate(
+            self.head(x), scale_factor=2, mode="bilinear", align_corners=False
+        )
+
+    def _join(
+        self, middle: Tensor, coarse: Tensor, state: MSSNetState
+    ) -> tuple[Tensor, Tensor, MSSNetState]:
+        """Join one frame's maps with the past: `B C h w` each."""
+        coarse, guidance = self.guidance.step(coarse, state.guidance)
+        kept_middle, kept_coarse = state.middle, state.coarse
+        if self.memory_middle is not None:
+            middle = kept_middle = self.memory_middle.step(middle, kept_middle, state.is_first)
+        if self.memory_coarse is not None:
+            coarse = kept_coarse = self.memory_coarse.step(coarse, kept_coarse, state.is_first)
+        is_first = torch.zeros_like(state.is_first)
+        new = MSSNetState(*guidance[:3], kept_middle, kept_coarse, is_first)
+        return middle, coarse, new
+
+    def _join_all(self, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Join a clip's maps, `B T C h w` each, from the first frame to the last."""
+        state, joined = self.init_state(len(middle)), []
+        for frame in zip(middle.unbind(1), coarse.unbind(1), strict=True):
+            *maps, state = self._join(*frame, state)
+            joined.append(maps)
+        return tuple(torch.stack(maps, 1) for maps in zip(*joined, strict=True))  # type: ignore[return-value]
+
+    def step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
+        """Take in one frame: `B 1 H W` -> logits `B K H W`."""
+        skip0, skip1, middle, coarse = self._encode(frame)
+        middle, coarse, state = self._join(middle, coarse, state)
+        return self._decode(skip0, skip1, middle, coarse), state
+
+    def forward(self, frames: Tensor, *, bidirectional: bool = False) -> Tensor:
+        """Take in a clip: `B T 1 H W` -> logits `B T K H W`.
+
+        Args:
+            frames: The clip.
+            bidirectional: Look back from the last frame as well; for recorded clips only.
+        """
+        batch, time = frames.shape[:2]
+        skip0, skip1, *maps = self._encode(frames.flatten(0, 1))
+        middle, coarse = (each.unflatten(0, (batch, time)) for each in maps)
+        joined = self._join_all(middle, coarse)
+        if bidirectional:
+            back = self._join_all(middle.flip(1), coarse.flip(1))
+            joined = [0.5 * (a + b.flip(1)) for a, b in zip(joined, back, strict=True)]
+        logits = self._decode(skip0, skip1, *(each.flatten(0, 1) for each in joined))
+        return logits.unflatten(0, (batch, time))
