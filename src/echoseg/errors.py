@@ -2,7 +2,7 @@
 
 ```
 EchosegError            anything echoseg refuses, in one clear sentence
-├── ConfigError         a setting is out of its range
+├── ConfigError         an argument or setting is out of its range; a ValueError too
 ├── FormatError         a file cannot be read as a clip
 │   └── DamagedError    a part of the file can be read, the rest cannot
 ├── DatasetError        a data set's layout is not as documented
@@ -16,9 +16,13 @@ EchosegError            anything echoseg refuses, in one clear sentence
 class EchosegError(Exception):
     """Anything echoseg refuses; its text names the field, the rule, the value and the way out."""
 
+    def __str__(self) -> str:
+        """Return the text on one line: a file's name, or a library's reason, may hold breaks."""
+        return " ".join(super().__str__().splitlines())
 
-class ConfigError(EchosegError):
-    """A setting is out of its range."""
+
+class ConfigError(EchosegError, ValueError):
+    """An argument or setting is out of its range."""
 
 
 class FormatError(EchosegError):
