@@ -20,7 +20,7 @@ from echoseg.results import check_output, result_folder_names, write_results
 MODEL = ModelCard(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
 
 
-def made_up(num_frames=12, *, empty=False, source="<b>x&.avi"):
+def made_up(num_frames=12, *, empty=False, source="<b>x&.avi", spacing_mm=None):
     rows, columns = np.mgrid[:90, :121]
     masks = np.zeros((num_frames, 90, 121), np.uint8)
     for index in range(num_frames):
@@ -34,10 +34,11 @@ def made_up(num_frames=12, *, empty=False, source="<b>x&.avi"):
     clip = Clip(
         frames=(60 + 40 * masks).astype(np.uint8),
         times_s=np.arange(num_frames) / 25,
+        spacing_mm=spacing_mm,
         source=f"some/folder/{source}",
         warnings=(warning,),
     )
-    found = measure_masks(masks, spacing_mm=None, times_s=clip.times_s)
+    found = measure_masks(masks, spacing_mm=spacing_mm, times_s=clip.times_s)
     return Analysis(clip=clip, masks=masks, measurement=found, model=MODEL)
 
 
@@ -74,6 +75,33 @@ def test_the_report_keeps_its_schema_and_names_no_folder(written):
     assert "some/folder" not in text
     assert report.results.ef_percent == pytest.approx(written[0].measurement.ef_percent, abs=0.05)
     assert {"odd", "no_scale_no_millilitres"} <= {warning.code for warning in report.warnings}
+
+
+def test_a_refused_scale_is_nowhere_in_the_folder(tmp_path):
+    analysis = made_up(spacing_mm=(9.0, 9.0))
+    assert "implausible_size" in {warning.code for warning in analysis.warnings}
+    folder = write_results(analysis, tmp_path / "refused")
+    header = nibabel.load(folder / "masks.nii.gz").header
+    assert header.get_xyzt_units()[0] == "unknown"
+    assert header["pixdim"][1] == 1
+    assert Report.model_validate_json((folder / "report.json").read_text()).input.spacing_mm is None
+    page = (folder / "report.html").read_text()
+    assert "mm a pixel" not in page
+    assert "Scale (row x column)</th><td>none" in page
+    bare = write_results(made_up(), tmp_path / "bare")
+    for name in ("overlay.mp4", "frames.csv"):
+        assert (folder / name).read_bytes() == (bare / name).read_bytes()
+
+
+def test_notes_stand_apart_from_warnings(written):
+    _, folder = written
+    report = Report.model_validate_json((folder / "report.json").read_text())
+    assert [note.code for note in report.notes] == ["largest_smallest_volume"]
+    assert "largest_smallest_volume" not in {warning.code for warning in report.warnings}
+    page = (folder / "report.html").read_text()
+    alert = page[page.index('class="alert"') : page.index("</section>")]
+    assert "largest_smallest_volume" not in alert
+    assert "largest_smallest_volume" in page
 
 
 def test_the_table_has_a_row_a_frame_and_marks_the_phases(written):

@@ -121,10 +121,10 @@ def _swap(partial: Path, folder: Path) -> None:
 
 
 def _write_all(analysis: Analysis, folder: Path) -> None:
-    clip = analysis.clip
-    rate_hz = clip.frame_rate_hz
+    rate_hz = analysis.clip.frame_rate_hz
     interval_s = 1 / rate_hz if rate_hz else None
-    write_masks(folder / "masks.nii.gz", analysis.masks, clip.spacing_mm, interval_s)
+    spacing_mm = analysis.measurement.spacing_mm  # not the clip's: that may have been refused
+    write_masks(folder / "masks.nii.gz", analysis.masks, spacing_mm, interval_s)
     write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
     curve = curve_png(analysis)
     (folder / "curve.png").write_bytes(curve)

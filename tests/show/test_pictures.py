@@ -37,9 +37,9 @@ def made_up(*, size=(60, 80), volumes=VOLUMES_ML, refusal="", spacing_mm=(1.0, 1
         for index, v in enumerate(volumes)
     )  # fmt: skip
     found = Measurement(
-        frames=frames, ed_frame=None if refusal else 0, es_frame=None if refusal else 2,
-        ef_percent=None if refusal else 60.0, edv_ml=None, esv_ml=None, heart_rate_bpm=None,
-        refusal=refusal, notes=(),
+        frames=frames, spacing_mm=spacing_mm, ed_frame=None if refusal else 0,
+        es_frame=None if refusal else 2, ef_percent=None if refusal else 60.0,
+        edv_ml=None, esv_ml=None, heart_rate_bpm=None, refusal=refusal, warnings=(), notes=(),
     )  # fmt: skip
     clip = Clip(
         frames=np.zeros((len(volumes), *size), np.uint8),

@@ -91,6 +91,8 @@ def _show(analysis: "Analysis", folder: Path) -> None:
         table.add_row("no EF", escape(found.refusal), style="bold red")
     for warning in analysis.warnings:
         table.add_row(warning.code, escape(warning.message), style="yellow")
+    for note in analysis.notes:
+        table.add_row(note.code, escape(note.message), style="dim")
     table.add_row("written", escape(str(folder)))
     Console(soft_wrap=False).print(table)
 

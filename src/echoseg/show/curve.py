@@ -15,7 +15,7 @@ def curve_png(analysis: Analysis) -> bytes:
     from matplotlib.figure import Figure
 
     found = analysis.measurement
-    scaled = analysis.clip.spacing_mm is not None
+    scaled = found.spacing_mm is not None
     volumes = [f.volume_ml if scaled else f.relative_volume for f in found.frames]
     values = np.array([np.nan if volume is None else volume for volume in volumes], float)
     times = analysis.clip.times_s

@@ -85,7 +85,7 @@ class _Curve:
 
     def __init__(self, analysis: Analysis, width: int) -> None:
         frames = analysis.measurement.frames
-        self.scaled = analysis.clip.spacing_mm is not None
+        self.scaled = analysis.measurement.spacing_mm is not None
         self.values = [f.volume_ml if self.scaled else f.relative_volume for f in frames]
         known = [value for value in self.values if value is not None]
         self.is_empty = not known
