@@ -182,3 +182,31 @@ def test_clips_of_one_name_get_folders_of_their_own(tmp_path):
     sources = ["a/x.dcm", "b/x.avi", "c/X.mp4", "d/y.nii.gz", "e/Ü b.mp4", "f/.."]
     names = result_folder_names([*map(Path, sources), tmp_path / "frames.v2"])
     assert names == ["x", "x-2", "X-3", "y", "Ü_b", "clip", "frames.v2"]
+
+
+def test_a_result_folder_that_holds_more_is_not_replaced(tmp_path):
+    folder = write_results(made_up(), tmp_path / "clip")
+    (folder / "my notes.txt").write_text("x")
+    with pytest.raises(OutputError, match=r"holds my notes\.txt, which echoseg did not write"):
+        write_results(made_up(), folder, force=True)
+    assert (folder / "my notes.txt").read_text() == "x"
+
+
+def test_the_files_written_are_those_known_as_ours(written):
+    assert {path.name for path in written[1].iterdir()} == results.FILES
+
+
+def test_a_failure_takes_the_folders_it_made_away(tmp_path, monkeypatch):
+    def cut(analysis):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(results, "curve_png", cut)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OutputError, match="disk full"):
+        write_results(made_up(), tmp_path / "there" / "a" / "b" / "clip")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+def test_checking_a_place_makes_nothing(tmp_path):
+    check_output(tmp_path / "a" / "b" / "clip")
+    assert list(tmp_path.iterdir()) == []

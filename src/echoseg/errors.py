@@ -2,7 +2,8 @@
 
 ```
 EchosegError            anything echoseg refuses, in one clear sentence
-├── ConfigError         an argument or setting is out of its range; a ValueError too
+├── ArgumentError       an argument cannot be what it is given for; a ValueError too
+├── ConfigError         a setting is out of its range
 ├── FormatError         a file cannot be read as a clip
 │   └── DamagedError    a part of the file can be read, the rest cannot
 ├── DatasetError        a data set's layout is not as documented
@@ -21,8 +22,12 @@ class EchosegError(Exception):
         return " ".join(super().__str__().splitlines())
 
 
-class ConfigError(EchosegError, ValueError):
-    """An argument or setting is out of its range."""
+class ArgumentError(EchosegError, ValueError):
+    """An argument cannot be what it is given for: of the wrong shape, type or range."""
+
+
+class ConfigError(EchosegError):
+    """A setting is out of its range."""
 
 
 class FormatError(EchosegError):

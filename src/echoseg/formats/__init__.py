@@ -12,7 +12,7 @@ import numpy as np
 
 from echoseg.anatomy import View
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import ConfigError, EchosegError, FormatError
+from echoseg.errors import ArgumentError, EchosegError, FormatError
 from echoseg.formats import dicom, image_folder, metaimage, nifti, video
 from echoseg.formats.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions, is_frame_rate
 
@@ -65,7 +65,7 @@ def open_clip(
         name = find_format(path)
         clip = FORMATS[name].read(path, options)
         digest = _sha256(path, name)
-    except ConfigError as error:  # what the file says makes no clip
+    except ArgumentError as error:  # what the file says makes no clip
         raise FormatError(f"{path}: {error}") from error
     except EchosegError:
         raise

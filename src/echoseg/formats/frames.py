@@ -7,7 +7,7 @@ import numpy as np
 
 from echoseg.anatomy import View
 from echoseg.clip import ClipWarning
-from echoseg.errors import ConfigError, DamagedError, FormatError
+from echoseg.errors import ArgumentError, ConfigError, DamagedError, FormatError
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue (ITU-R BT.601)."""
@@ -107,13 +107,13 @@ def rescale_grey(
     0.5 to 99.9 % of values are spread over 0 to 255, and a warning says so.
 
     Raises:
-        ConfigError: If no pixel is a number.
+        ArgumentError: If no pixel is a number.
     """
     if frames.dtype == np.uint8:
         return frames, ()
     finite = np.isfinite(frames)
     if not finite.any():
-        raise ConfigError("frames must hold grey levels, every pixel is NaN or infinite")
+        raise ArgumentError("frames must hold grey levels, every pixel is NaN or infinite")
     warnings: tuple[ClipWarning, ...] = ()
     if not finite.all():
         share = 100 * (1 - finite.mean())

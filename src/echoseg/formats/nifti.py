@@ -37,10 +37,10 @@ def read(path: Path, options: OpenOptions) -> Clip:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
         kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
-        # nibabel's image mends a pixdim that is zero or negative; its bare header does not
-        header = kind.header_class.from_fileobj(BytesIO(raw), check=False)
         with LoggingOutputSuppressor(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # nibabel's image mends a pixdim that is zero or negative; its bare header does not
+            header = kind.header_class.from_fileobj(BytesIO(raw), check=False)
             image = kind.from_bytes(raw)
         data = np.squeeze(np.asarray(image.dataobj))
     except (OSError, EOFError, ValueError) as error:
