@@ -14,6 +14,7 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import FormatError
+from echoseg.formats.dicom_cut import keep_whole_frames, mended
 from echoseg.formats.frames import (
     OpenOptions,
     colour_warnings,
@@ -56,8 +57,13 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         raise FormatError(
             f"{path}: Modality must be US (ultrasound), this is {modality}; give an echo clip"
         )
+    if "PixelData" not in dataset and (whole_part := mended(path)):
+        dataset = pydicom.dcmread(io.BytesIO(whole_part), force=True)
     if "PixelData" not in dataset:
-        raise FormatError(f"{path}: the DICOM object holds no pixels (no Pixel Data element)")
+        raise FormatError(
+            f"{path}: the DICOM object holds no pixels: it is no clip, or the file is cut short "
+            "before the end of its first frame"
+        )
     frames, damaged, total = _decode(path, dataset)
     found = damage(path, damaged, total, options) + colour_warnings(frames)
     if frames and frames[0].ndim == 2:
@@ -90,6 +96,9 @@ def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]
     if syntax.startswith(_VIDEO_PREFIX) and len(syntax) == len(_VIDEO_CODECS[0]):
         return _decode_video(path, dataset)
     total = int(dataset.get("NumberOfFrames", 1) or 1)
+    if syntax and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        if not keep_whole_frames(dataset):
+            raise FormatError(f"{path}: the file is cut short before the end of its first frame")
     frames, damaged, reason = [], [], None
     for index in range(total):
         try:
