@@ -14,8 +14,6 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from echoseg.errors import ArgumentError
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaskComparison:
@@ -47,7 +45,7 @@ def dice(predicted: np.ndarray, reference: np.ndarray) -> float | None:
     """Return 2 |A and B| / (|A| + |B|) without smoothing; None when both masks are empty.
 
     Raises:
-        ArgumentError: If the masks differ in shape or are not boolean.
+        ValueError: If the masks differ in shape or are not boolean.
     """
     _check(predicted, reference)
     total = int(predicted.sum()) + int(reference.sum())
@@ -68,14 +66,14 @@ def compare_masks(
             in pixels and say so.
 
     Raises:
-        ArgumentError: If the masks are not boolean, not `H W`, or differ in shape, or the spacing
+        ValueError: If the masks are not boolean, not `H W`, or differ in shape, or the spacing
             is not positive.
     """
     _check(predicted, reference)
     if predicted.ndim != 2:
-        raise ArgumentError(f"masks must be (H, W), one frame at a time, got {predicted.shape}")
+        raise ValueError(f"masks must be (H, W), one frame at a time, got {predicted.shape}")
     if spacing_mm is not None and not all(math.isfinite(s) and s > 0 for s in spacing_mm):
-        raise ArgumentError(f"spacing_mm must be positive and finite, got {spacing_mm}")
+        raise ValueError(f"spacing_mm must be positive and finite, got {spacing_mm}")
     spacing = (1.0, 1.0) if spacing_mm is None else spacing_mm
     unit = "px" if spacing_mm is None else "mm"
     filled = int(predicted.any()) + int(reference.any())
@@ -103,12 +101,12 @@ def compare_masks(
 
 def _check(predicted: np.ndarray, reference: np.ndarray) -> None:
     if predicted.shape != reference.shape:
-        raise ArgumentError(
+        raise ValueError(
             f"masks must have one shape, got {predicted.shape} and {reference.shape}; "
             "bring the prediction to the reference's grid first"
         )
     if predicted.dtype != bool or reference.dtype != bool:
-        raise ArgumentError(
+        raise ValueError(
             f"masks must be boolean, got {predicted.dtype} and {reference.dtype}; "
             "pick one structure, such as `labels == Label.LV_CAVITY`"
         )

@@ -43,10 +43,10 @@ def read(path: Path, options: OpenOptions) -> Clip:
             damaged.append(index)
     warnings = damage(path, damaged, len(files), options)
     if any(frame.dtype != np.uint8 for frame in frames):
-        frames, grey_warnings = rescale_grey(stack(path, frames), bits=16)
-        warnings += grey_warnings
+        grey, grey_warnings = rescale_grey(stack(path, frames), bits=16)
+        frames, warnings = list(grey), warnings + grey_warnings
     return Clip(
         frames=stack(path, frames),
         damaged_frames=tuple(damaged),
-        warnings=warnings + colour_warnings(list(frames)),
+        warnings=warnings + colour_warnings(frames),
     )
