@@ -119,8 +119,8 @@ def test_missing_paths_and_wrong_options_are_told_in_one_line(tmp_path, ybr_colo
         (["analyze", tmp_path / "none.dcm"], "none.dcm", 1),
         (["analyze", ybr_color, "--model", "nonsense"], "camus, phantom", 2),
         (["analyze", ybr_color, "--device", "abacus"], "auto, cpu, cuda or mps", 2),
-        (["analyze", ybr_color, "--fps", "-3"], "-3", 1),
-        (["analyze", ybr_color, "--spacing-mm", "0", "1"], "0", 1),
+        (["analyze", ybr_color, "--fps", "-3"], "--fps", 2),
+        (["analyze", ybr_color, "--spacing-mm", "0", "1"], "--spacing-mm", 2),
         (["analyze", ybr_color, "--view", "A9C"], "A9C", 2),
     ):
         result = run(*args, *([] if code == 2 else ["-o", tmp_path / "out"]))

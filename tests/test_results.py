@@ -20,7 +20,7 @@ from echoseg.results import check_output, result_folder_names, write_results
 MODEL = ModelCard(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
 
 
-def made_up(num_frames=12, *, empty=False, source="<b>x&.avi"):
+def made_up(num_frames=12, *, empty=False, source="<b>x&.avi", spacing_mm=None):
     rows, columns = np.mgrid[:90, :121]
     masks = np.zeros((num_frames, 90, 121), np.uint8)
     for index in range(num_frames):
@@ -34,10 +34,11 @@ def made_up(num_frames=12, *, empty=False, source="<b>x&.avi"):
     clip = Clip(
         frames=(60 + 40 * masks).astype(np.uint8),
         times_s=np.arange(num_frames) / 25,
+        spacing_mm=spacing_mm,
         source=f"some/folder/{source}",
         warnings=(warning,),
     )
-    found = measure_masks(masks, spacing_mm=None, times_s=clip.times_s)
+    found = measure_masks(masks, spacing_mm=spacing_mm, times_s=clip.times_s)
     return Analysis(clip=clip, masks=masks, measurement=found, model=MODEL)
 
 
@@ -74,6 +75,33 @@ def test_the_report_keeps_its_schema_and_names_no_folder(written):
     assert "some/folder" not in text
     assert report.results.ef_percent == pytest.approx(written[0].measurement.ef_percent, abs=0.05)
     assert {"odd", "no_scale_no_millilitres"} <= {warning.code for warning in report.warnings}
+
+
+def test_a_refused_scale_is_nowhere_in_the_folder(tmp_path):
+    analysis = made_up(spacing_mm=(9.0, 9.0))
+    assert "implausible_size" in {warning.code for warning in analysis.warnings}
+    folder = write_results(analysis, tmp_path / "refused")
+    header = nibabel.load(folder / "masks.nii.gz").header
+    assert header.get_xyzt_units()[0] == "unknown"
+    assert header["pixdim"][1] == 1
+    assert Report.model_validate_json((folder / "report.json").read_text()).input.spacing_mm is None
+    page = (folder / "report.html").read_text()
+    assert "mm a pixel" not in page
+    assert "Scale (row x column)</th><td>none" in page
+    bare = write_results(made_up(), tmp_path / "bare")
+    for name in ("overlay.mp4", "frames.csv"):
+        assert (folder / name).read_bytes() == (bare / name).read_bytes()
+
+
+def test_notes_stand_apart_from_warnings(written):
+    _, folder = written
+    report = Report.model_validate_json((folder / "report.json").read_text())
+    assert [note.code for note in report.notes] == ["largest_smallest_volume"]
+    assert "largest_smallest_volume" not in {warning.code for warning in report.warnings}
+    page = (folder / "report.html").read_text()
+    alert = page[page.index('class="alert"') : page.index("</section>")]
+    assert "largest_smallest_volume" not in alert
+    assert "largest_smallest_volume" in page
 
 
 def test_the_table_has_a_row_a_frame_and_marks_the_phases(written):
@@ -154,3 +182,31 @@ def test_clips_of_one_name_get_folders_of_their_own(tmp_path):
     sources = ["a/x.dcm", "b/x.avi", "c/X.mp4", "d/y.nii.gz", "e/Ü b.mp4", "f/.."]
     names = result_folder_names([*map(Path, sources), tmp_path / "frames.v2"])
     assert names == ["x", "x-2", "X-3", "y", "Ü_b", "clip", "frames.v2"]
+
+
+def test_a_result_folder_that_holds_more_is_not_replaced(tmp_path):
+    folder = write_results(made_up(), tmp_path / "clip")
+    (folder / "my notes.txt").write_text("x")
+    with pytest.raises(OutputError, match=r"holds my notes\.txt, which echoseg did not write"):
+        write_results(made_up(), folder, force=True)
+    assert (folder / "my notes.txt").read_text() == "x"
+
+
+def test_the_files_written_are_those_known_as_ours(written):
+    assert {path.name for path in written[1].iterdir()} == results.FILES
+
+
+def test_a_failure_takes_the_folders_it_made_away(tmp_path, monkeypatch):
+    def cut(analysis):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(results, "curve_png", cut)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OutputError, match="disk full"):
+        write_results(made_up(), tmp_path / "there" / "a" / "b" / "clip")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+def test_checking_a_place_makes_nothing(tmp_path):
+    check_output(tmp_path / "a" / "b" / "clip")
+    assert list(tmp_path.iterdir()) == []

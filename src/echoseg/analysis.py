@@ -2,7 +2,8 @@
 
 Frames are cropped to the ultrasound sector, what lies outside it is blanked, and the crop is
 letterboxed (never squeezed) into the network's square; logits are brought back to the clip's own
-grid before the argmax.
+grid before the argmax. Stray pieces are then taken away, once, before anything is measured or
+drawn: the masks that are drawn and stored are those that were measured.
 """
 
 import time
@@ -12,12 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from echoseg.anatomy import View
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import EchosegError, MeasurementError
+from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
 from echoseg.sector import Sector, find_sector
+
+LEARNT_VIEWS = (View.A4C,)
+"""Views that the networks were trained on."""
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
@@ -46,7 +52,8 @@ class Analysis:
 
     Attributes:
         clip: What was analysed.
-        masks: Label map on the clip's own grid, `T H W` uint8, values of `anatomy.Label`.
+        masks: Label map on the clip's own grid, `T H W` uint8, values of `anatomy.Label`; one
+            cavity and one atrium a frame, just as they were measured.
         measurement: Numbers read off the masks.
         model: Which network made the masks.
         timing_s: Seconds spent by stage.
@@ -60,8 +67,32 @@ class Analysis:
 
     @property
     def warnings(self) -> tuple[ClipWarning, ...]:
-        """Everything a reader of the numbers must know, the clip's own warnings first."""
-        return self.clip.warnings + self.measurement.notes
+        """Everything a reader of the numbers must know, the view and the clip's own first."""
+        return _view_warnings(self.clip.view) + self.clip.warnings + self.measurement.warnings
+
+    @property
+    def notes(self) -> tuple[ClipWarning, ...]:
+        """How the numbers were read, where nothing is amiss."""
+        return self.measurement.notes
+
+
+def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
+    """Return a warning unless the view is one that the networks know."""
+    if view in LEARNT_VIEWS:
+        return ()
+    known = ", ".join(LEARNT_VIEWS)
+    if view == View.UNKNOWN:
+        message = (
+            f"the view was not given and is not checked: the networks know {known} (apical four-"
+            "chamber) alone, and on any other view masks and numbers mean nothing. Pass --view "
+            f"{known} once you have seen that it is"
+        )
+        return (ClipWarning(code="view_unknown", message=message),)
+    message = (
+        f"the view is {view}, which the networks have never seen: they know {known} (apical four-"
+        "chamber) alone, so masks and numbers are not to be trusted. Give an {known} clip"
+    )
+    return (ClipWarning(code="view_not_learnt", message=message),)
 
 
 def choose_device(device: str = "auto") -> str:
@@ -129,7 +160,7 @@ class Analyzer:
             )
         times["find_sector"] = time.perf_counter() - start
         start = time.perf_counter()
-        masks = self.segment(clip, sector, progress=progress)
+        masks = clean_masks(self.segment(clip, sector, progress=progress))
         times["segment"] = time.perf_counter() - start
         start = time.perf_counter()
         measurement = measure_masks(
@@ -150,7 +181,7 @@ class Analyzer:
     def segment(
         self, clip: Clip, sector: Sector, *, progress: Progress | None = None
     ) -> np.ndarray:
-        """Return the label map `T H W` uint8 on the clip's own grid, frame after frame."""
+        """Return the network's own label map `T H W` uint8 on the clip's grid, not cleaned."""
         import torch
 
         from echoseg.transforms import from_square, letterbox_for, to_square

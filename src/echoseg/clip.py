@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoseg.anatomy import Label, View
+from echoseg.errors import ArgumentError
 
 _MOST_JITTER = 0.25
 """How far, in frame intervals, a frame may lie from its place in an even rhythm."""
@@ -43,7 +44,7 @@ class Clip:
         warnings: What a reader of the numbers must know.
 
     Raises:
-        ValueError: If shape, type, spacing or times break the rules above.
+        ArgumentError: If shape, type, spacing or times break the rules above.
     """
 
     frames: np.ndarray
@@ -61,18 +62,20 @@ class Clip:
     def __post_init__(self) -> None:
         """Refuse what would make a later number wrong."""
         if self.frames.ndim != 3 or self.frames.dtype != np.uint8 or 0 in self.frames.shape:
-            raise ValueError(
+            raise ArgumentError(
                 "frames must be a non-empty (T, H, W) uint8 array, "
                 f"got {self.frames.shape} {self.frames.dtype}"
             )
         if self.spacing_mm is not None and not all(
             np.isfinite(s) and s > 0 for s in self.spacing_mm
         ):
-            raise ValueError(f"spacing_mm must be positive and finite, got {self.spacing_mm}")
+            raise ArgumentError(f"spacing_mm must be positive and finite, got {self.spacing_mm}")
         if self.times_s is not None:
             times = np.asarray(self.times_s)
-            if times.shape != (self.num_frames,) or (np.diff(times) <= 0).any():
-                raise ValueError(
+            if times.shape != (self.num_frames,) or not (
+                np.isfinite(times).all() and (np.diff(times) > 0).all()
+            ):
+                raise ArgumentError(
                     f"times_s must be {self.num_frames} increasing times, one a frame, "
                     f"got shape {times.shape}"
                 )
@@ -98,14 +101,14 @@ class Clip:
         """Return the one rate that says all times, for formats that hold no more.
 
         Raises:
-            ValueError: If the frames are not evenly spaced in time.
+            ArgumentError: If the frames are not evenly spaced in time.
         """
         rate_hz = self.frame_rate_hz
         if rate_hz is None or self.times_s is None:
             return None
         frames_off = (self.times_s - self.times_s[0]) * rate_hz - np.arange(self.num_frames)
         if np.abs(frames_off).max() > _MOST_JITTER:
-            raise ValueError(
+            raise ArgumentError(
                 "times_s must be evenly spaced for a format that holds one frame rate; frame "
                 f"{int(np.abs(frames_off).argmax())} lies {np.abs(frames_off).max():.2f} "
                 "intervals off. DICOM holds a time for each frame"
@@ -129,7 +132,7 @@ class Annotation:
         quality: The picture's quality in the words of whoever judged it; empty when nobody did.
 
     Raises:
-        ValueError: If shape, type, labels, indices or values break the rules above.
+        ArgumentError: If shape, type, labels, indices or values break the rules above.
     """
 
     masks: np.ndarray
@@ -144,12 +147,12 @@ class Annotation:
     def __post_init__(self) -> None:
         """Refuse what would make a later number wrong."""
         if self.masks.ndim != 3 or self.masks.dtype != np.uint8 or 0 in self.masks.shape:
-            raise ValueError(
+            raise ArgumentError(
                 "masks must be a non-empty (T, H, W) uint8 array, "
                 f"got {self.masks.shape} {self.masks.dtype}"
             )
         if self.masks.max() > max(Label):
-            raise ValueError(f"masks must hold labels 0 to {max(Label)}, got {self.masks.max()}")
+            raise ArgumentError(f"masks must hold labels 0 to {max(Label)}, got {self.masks.max()}")
         if self.labelled_frames is None:
             object.__setattr__(self, "labelled_frames", tuple(range(len(self.masks))))
         self._check_frames()
@@ -158,36 +161,36 @@ class Annotation:
     def _check_frames(self) -> None:
         labelled = self.labelled_frames
         if list(labelled) != sorted(set(labelled)):
-            raise ValueError(f"labelled_frames must increase, got {labelled}")
+            raise ArgumentError(f"labelled_frames must increase, got {labelled}")
         phases = {"ed_frame": self.ed_frame, "es_frame": self.es_frame}
         for name, index in (*phases.items(), *(("labelled_frames", i) for i in labelled)):
             if index is not None and not 0 <= index < len(self.masks):
-                raise ValueError(
+                raise ArgumentError(
                     f"{name} must be 0 to {len(self.masks) - 1}, the masks' frames, got {index}"
                 )
         if self.ed_frame is not None and self.ed_frame == self.es_frame:
-            raise ValueError(f"ed_frame and es_frame must differ, both are {self.ed_frame}")
+            raise ArgumentError(f"ed_frame and es_frame must differ, both are {self.ed_frame}")
 
     def _check_values(self) -> None:
         if self.ef_percent is not None and not 0 <= self.ef_percent <= 100:
-            raise ValueError(f"ef_percent must be 0 to 100, got {self.ef_percent:g}")
+            raise ArgumentError(f"ef_percent must be 0 to 100, got {self.ef_percent:g}")
         for name, value_ml in (("edv_ml", self.edv_ml), ("esv_ml", self.esv_ml)):
             if value_ml is not None and not (np.isfinite(value_ml) and value_ml > 0):
-                raise ValueError(f"{name} must be positive and finite, got {value_ml:g}")
+                raise ArgumentError(f"{name} must be positive and finite, got {value_ml:g}")
         if self.edv_ml is not None and self.esv_ml is not None and self.esv_ml > self.edv_ml:
-            raise ValueError(
+            raise ArgumentError(
                 f"esv_ml must not be over edv_ml, got {self.esv_ml:g} and {self.edv_ml:g}"
             )
         if "\n" in self.quality:
-            raise ValueError(f"quality must be one line, got {self.quality!r}")
+            raise ArgumentError(f"quality must be one line, got {self.quality!r}")
 
     def check_fits(self, clip: Clip) -> None:
         """Refuse a clip that these masks do not belong to.
 
         Raises:
-            ValueError: If number or size of the frames differ.
+            ArgumentError: If number or size of the frames differ.
         """
         if clip.frames.shape != self.masks.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"masks must have the clip's shape {clip.frames.shape}, got {self.masks.shape}"
             )

@@ -2,6 +2,7 @@
 
 ```
 EchosegError            anything echoseg refuses, in one clear sentence
+├── ArgumentError       an argument cannot be what it is given for; a ValueError too
 ├── ConfigError         a setting is out of its range
 ├── FormatError         a file cannot be read as a clip
 │   └── DamagedError    a part of the file can be read, the rest cannot
@@ -15,6 +16,14 @@ EchosegError            anything echoseg refuses, in one clear sentence
 
 class EchosegError(Exception):
     """Anything echoseg refuses; its text names the field, the rule, the value and the way out."""
+
+    def __str__(self) -> str:
+        """Return the text on one line: a file's name, or a library's reason, may hold breaks."""
+        return " ".join(super().__str__().splitlines())
+
+
+class ArgumentError(EchosegError, ValueError):
+    """An argument cannot be what it is given for: of the wrong shape, type or range."""
 
 
 class ConfigError(EchosegError):

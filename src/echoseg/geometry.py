@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.measure import find_contours
 
 from echoseg.anatomy import Label
-from echoseg.errors import MeasurementError
+from echoseg.errors import ArgumentError, MeasurementError
 
 NUM_DISKS = 20
 """Disks along the long axis (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
@@ -131,8 +131,8 @@ def disk_volume_ml(diameters_mm: np.ndarray, length_mm: float) -> float:
         Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: disk summation, one plane (b_i = a_i).
 
     Raises:
-        ValueError: If the length is negative.
+        ArgumentError: If the length is negative.
     """
     if length_mm < 0:
-        raise ValueError(f"length_mm must not be negative, got {length_mm:g}")
+        raise ArgumentError(f"length_mm must not be negative, got {length_mm:g}")
     return float(math.pi / 4 * np.mean(np.square(diameters_mm)) * length_mm / MM3_PER_ML)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.analysis import Analysis
+from echoseg.clip import ClipWarning
 
 SCHEMA_VERSION = "1.0"
 DISCLAIMER = "Research use only, not a medical device."
@@ -33,7 +34,10 @@ class Model(_Part):
 
 
 class Input(_Part):
-    """What was analysed; the file's name without its folder, and nothing of the patient."""
+    """What was analysed; the file's name without its folder, and nothing of the patient.
+
+    `spacing_mm` is the scale that the numbers rest on, null when it is unknown or was refused.
+    """
 
     file_name: str
     sha256: str
@@ -61,7 +65,7 @@ class Results(_Part):
 
 
 class Caution(_Part):
-    """Something a reader of the numbers must know."""
+    """Something a reader of the numbers must know; among the notes, how they were read."""
 
     code: str
     message: str
@@ -77,6 +81,7 @@ class Report(_Part):
     input: Input
     results: Results
     warnings: tuple[Caution, ...]
+    notes: tuple[Caution, ...]
 
 
 def json_schema() -> dict[str, Any]:
@@ -103,7 +108,7 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
             rows=clip.size[0],
             columns=clip.size[1],
             frame_rate_hz=_rounded(clip.frame_rate_hz, 3),
-            spacing_mm=clip.spacing_mm,
+            spacing_mm=found.spacing_mm,
             view=str(clip.view),
             damaged_frames=clip.damaged_frames,
         ),
@@ -116,5 +121,10 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
             heart_rate_bpm=_rounded(found.heart_rate_bpm, 1),
             refusal=found.refusal,
         ),
-        warnings=tuple(Caution(code=w.code, message=w.message) for w in analysis.warnings),
+        warnings=_cautions(analysis.warnings),
+        notes=_cautions(analysis.notes),
     )
+
+
+def _cautions(told: tuple[ClipWarning, ...]) -> tuple[Caution, ...]:
+    return tuple(Caution(code=one.code, message=one.message) for one in told)

@@ -1,5 +1,6 @@
 """The result folder of one clip, written whole or not at all."""
 
+import contextlib
 import csv
 import os
 import re
@@ -21,6 +22,8 @@ from echoseg.show.page import page_html
 
 MARK = "report.json"
 """The file by which a folder is known as one of ours."""
+FILES = frozenset({MARK, "masks.nii.gz", "overlay.mp4", "curve.png", "frames.csv", "report.html"})
+"""All that a result folder holds; one that holds more is never replaced."""
 
 
 def result_folder_names(sources: Sequence[Path]) -> list[str]:
@@ -55,20 +58,26 @@ def check_output(folder: Path, force: bool = False) -> None:
     """Refuse, before the long work, a folder that must not or cannot be written.
 
     Raises:
-        OutputError: If it exists without `force`; if it exists and is none of ours; if the
-            folder above it cannot be made or written.
+        OutputError: If it exists without `force`; if it is none of ours, or holds what is none
+            of ours; if the folder above it cannot be made or written.
     """
     if folder.exists():
         if not force:
             raise OutputError(f"{folder} exists; pass --force to replace it, or another -o")
-        if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).is_file()):
+        held = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+        if held and MARK not in held:
             raise OutputError(
                 f"{folder} exists and holds no {MARK}, so it is no result of echoseg and is not "
                 "replaced; choose another -o"
             )
+        if foreign := sorted(held - FILES):
+            raise OutputError(
+                f"{folder} holds {foreign[0]}, which echoseg did not write, so it is not replaced; "
+                "move it away, or choose another -o"
+            )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        probe = folder.parent / f".echoseg-probe-{os.getpid()}"
+        place = (folder.absolute().parent, *folder.absolute().parent.parents)
+        probe = next(p for p in place if p.exists()) / f".echoseg-probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -89,8 +98,9 @@ def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> P
     folder = Path(os.path.abspath(folder))  # "." and ".." have no name to put a partial beside
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
+    made = [parent for parent in folder.parents if not parent.exists()]
     try:
-        partial.mkdir()
+        partial.mkdir(parents=True)
         _write_all(analysis, partial)
         check_output(folder, force)  # another run may have put one there meanwhile
         _swap(partial, folder)
@@ -98,6 +108,9 @@ def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> P
         raise OutputError(f"{folder} cannot be written ({error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for parent in made:  # innermost first; one that holds a result stays
+            with contextlib.suppress(OSError):
+                parent.rmdir()
     return folder
 
 
@@ -121,10 +134,10 @@ def _swap(partial: Path, folder: Path) -> None:
 
 
 def _write_all(analysis: Analysis, folder: Path) -> None:
-    clip = analysis.clip
-    rate_hz = clip.frame_rate_hz
+    rate_hz = analysis.clip.frame_rate_hz
     interval_s = 1 / rate_hz if rate_hz else None
-    write_masks(folder / "masks.nii.gz", analysis.masks, clip.spacing_mm, interval_s)
+    spacing_mm = analysis.measurement.spacing_mm  # not the clip's: that may have been refused
+    write_masks(folder / "masks.nii.gz", analysis.masks, spacing_mm, interval_s)
     write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
     curve = curve_png(analysis)
     (folder / "curve.png").write_bytes(curve)

@@ -111,18 +111,6 @@ def test_a_broken_jpeg_in_the_middle_is_told_and_the_rest_keeps_its_times(tmp_pa
     assert steps[6] == pytest.approx(2 * steps[0], rel=1e-3)
 
 
-def test_sixteen_bits_and_inverted_grey_are_mapped_and_said(tmp_path):
-    frames = moving_frames()
-    deep = frames.astype(np.uint16) * 16
-    ultrasound(deep, FrameTime=40).save_as(tmp_path / "deep.dcm", enforce_file_format=True)
-    clip = open_clip(tmp_path / "deep.dcm")
-    assert np.corrcoef(clip.frames.ravel(), frames.ravel())[0, 1] > 0.999
-    assert "rescaled_grey" in {warning.code for warning in clip.warnings}
-    inverted = ultrasound(frames, FrameTime=40, PhotometricInterpretation="MONOCHROME1")
-    inverted.save_as(tmp_path / "inverted.dcm", enforce_file_format=True)
-    assert np.array_equal(open_clip(tmp_path / "inverted.dcm").frames, 255 - frames)
-
-
 def test_a_region_outside_the_picture_is_a_stale_scale(tmp_path):
     dataset = ultrasound(moving_frames(), FrameTime=40)
     dataset.SequenceOfUltrasoundRegions = [region(RegionLocationMaxX1=700)]

@@ -10,40 +10,10 @@ from scipy.ndimage import gaussian_filter
 
 from echoseg.errors import MeasurementError
 from echoseg.geometry import disk_volume_ml
+from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.volumes import mask_volume_ml
-
-
-def heart(
-    half_width_mm=22.0, length_mm=80.0, *, spacing_mm=(0.5, 0.5), tilt_deg=0.0, size=(300, 300)
-):
-    """A half-ellipsoid cavity (base cut at its widest), its wall, and an atrium under it."""
-    rows, columns = np.mgrid[: size[0], : size[1]]
-    y = rows * spacing_mm[0] - 0.62 * size[0] * spacing_mm[0]
-    x = columns * spacing_mm[1] - 0.5 * size[1] * spacing_mm[1]
-    tilt = math.radians(tilt_deg)
-    x, y = x * math.cos(tilt) + y * math.sin(tilt), y * math.cos(tilt) - x * math.sin(tilt)
-    mask = np.zeros(size, np.uint8)
-    outer = (x / (half_width_mm + 10)) ** 2 + (y / (length_mm + 10)) ** 2 < 1
-    mask[outer & (y < 0)] = 2
-    mask[((x / half_width_mm) ** 2 + (y / length_mm) ** 2 < 1) & (y < 0)] = 1
-    mask[((x / half_width_mm) ** 2 + (y / 40) ** 2 < 1) & (y >= 0)] = 3
-    return mask
-
-
-def half_ellipsoid_ml(half_width_mm, length_mm):
-    return 2 / 3 * math.pi * half_width_mm**2 * length_mm / 1000
-
-
-def beating(num_frames=40, *, shrink=0.25, rate_hz=40.0, bpm=80.0, phase=0.0):
-    """A clip whose half width and length follow one cosine; returns masks, times, true volumes."""
-    times = np.arange(num_frames) / rate_hz
-    squeeze = shrink * 0.5 * (1 - np.cos(2 * math.pi * (times * bpm / 60 + phase)))
-    sizes = [(22 * (1 - s), 80 * (1 - 0.4 * s)) for s in squeeze]
-    masks = np.stack(
-        [heart(w, length, spacing_mm=(1.0, 1.0), size=(150, 150)) for w, length in sizes]
-    )
-    return masks, times, np.array([half_ellipsoid_ml(w, length) for w, length in sizes])
+from heart_makers import beating, half_ellipsoid_ml, heart
 
 
 def test_twenty_disks_of_a_cylinder_are_the_cylinder():
@@ -93,7 +63,7 @@ def test_ef_needs_no_scale_and_millilitres_are_then_refused():
     assert bare.edv_ml is None
     assert bare.esv_ml is None
     assert all(frame.volume_ml is None and frame.lv_area_cm2 is None for frame in bare.frames)
-    assert "no_scale_no_millilitres" in {note.code for note in bare.notes}
+    assert "no_scale_no_millilitres" in {warning.code for warning in bare.warnings}
     assert scaled.edv_ml > scaled.esv_ml > 0
 
 
@@ -106,14 +76,58 @@ def test_half_a_beat_gives_the_same_ef_either_way_round(phase):
     assert found.heart_rate_bpm is None
 
 
+def test_a_clip_without_a_whole_beat_says_so_and_claims_none():
+    masks, times, _ = beating(20, rate_hz=40, bpm=75, phase=0.3)
+    told = {
+        w.code: w.message for w in measure_masks(masks, spacing_mm=None, times_s=times).warnings
+    }
+    assert "too low" in told["no_whole_beat"]
+    assert "few_beats" not in told
+    masks, times, _ = beating(80, phase=0.5)
+    found = measure_masks(masks, spacing_mm=None, times_s=times)
+    codes = {warning.code for warning in found.warnings}
+    assert "few_beats" in codes
+    assert "no_whole_beat" not in codes
+    assert {note.code for note in found.notes} == {"largest_smallest_volume"}
+
+
+def test_several_beats_are_listed_in_a_note_and_are_no_warning():
+    masks, times, _ = beating(130, phase=0.5)
+    found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
+    assert found.warnings == ()
+    assert [note.code for note in found.notes] == ["largest_smallest_volume", "median_beat"]
+    assert "median of 3 beats" in found.notes[1].message
+
+
+@pytest.mark.parametrize(("num_frames", "has_ef"), [(15, False), (16, True)])
+def test_a_clip_too_short_for_a_systole_has_no_ef_and_says_why(num_frames, has_ef):
+    masks, times, _ = beating(num_frames, rate_hz=40, bpm=75)
+    found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
+    assert (found.ef_percent is not None) == has_ef
+    assert (found.edv_ml is not None) == has_ef
+    if not has_ef:
+        assert "the clip lasts 0.38 s and EF needs at least 0.4 s" in found.refusal
+
+
+def test_the_frames_are_picked_on_the_smoothed_curve():
+    masks, times, _ = beating(80, phase=0.5)
+    before = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
+    masks[before.ed_frame + 5] = heart(30, 85, spacing_mm=(1.0, 1.0), size=(150, 150))
+    found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
+    largest = max(found.frames, key=lambda frame: frame.volume_ml)
+    assert largest.frame_index == before.ed_frame + 5
+    assert found.ed_frame != largest.frame_index
+    assert found.edv_ml < largest.volume_ml
+    assert "smoothed curve" in found.notes[0].message
+
+
 def test_stray_pieces_do_not_count():
     masks, times, _ = beating()
     clean = measure_masks(masks, spacing_mm=None, times_s=times)
     masks[:, 5:9, 5:9] = 1
     masks[3:7, 100:104, 5:12] = 1
-    assert measure_masks(masks, spacing_mm=None, times_s=times).ef_percent == pytest.approx(
-        clean.ef_percent
-    )
+    found = measure_masks(clean_masks(masks), spacing_mm=None, times_s=times)
+    assert found.ef_percent == pytest.approx(clean.ef_percent)
 
 
 def test_frames_without_a_cavity_are_neither_ed_nor_es():
@@ -124,13 +138,15 @@ def test_frames_without_a_cavity_are_neither_ed_nor_es():
     assert found.ef_percent == pytest.approx(whole.ef_percent, abs=2)
     assert not {4, 5, 30} & {found.ed_frame, found.es_frame}
     assert found.frames[4].relative_volume is None
-    assert "lv_missing_frames" in {note.code for note in found.notes}
+    assert "lv_missing_frames" in {warning.code for warning in found.warnings}
 
 
 def test_a_scale_that_makes_a_giant_is_flagged_and_gives_no_millilitres():
     masks, times, _ = beating()
     found = measure_masks(masks, spacing_mm=(3.0, 3.0), times_s=times)
-    assert "implausible_size" in {note.code for note in found.notes}
+    assert "implausible_size" in {warning.code for warning in found.warnings}
+    assert found.spacing_mm is None
+    assert measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times).spacing_mm == (1.0, 1.0)
     assert found.edv_ml is None
     bare = measure_masks(masks, spacing_mm=None, times_s=times)
     assert found.ef_percent == pytest.approx(bare.ef_percent, abs=1e-6)

@@ -108,8 +108,8 @@ def made_up_analysis():
     from echoseg.measure.measurement import Measurement
 
     found = Measurement(
-        frames=(), ed_frame=None, es_frame=None, ef_percent=None, edv_ml=None, esv_ml=None,
-        heart_rate_bpm=None, refusal="", notes=(),
+        frames=(), spacing_mm=None, ed_frame=None, es_frame=None, ef_percent=None,
+        edv_ml=None, esv_ml=None, heart_rate_bpm=None, refusal="", warnings=(), notes=(),
     )  # fmt: skip
     frames = np.zeros((2, 4, 4), np.uint8)
     card = ModelCard(name="m", sha256="", licence="Apache-2.0", notice="")

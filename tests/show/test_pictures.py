@@ -37,9 +37,9 @@ def made_up(*, size=(60, 80), volumes=VOLUMES_ML, refusal="", spacing_mm=(1.0, 1
         for index, v in enumerate(volumes)
     )  # fmt: skip
     found = Measurement(
-        frames=frames, ed_frame=None if refusal else 0, es_frame=None if refusal else 2,
-        ef_percent=None if refusal else 60.0, edv_ml=None, esv_ml=None, heart_rate_bpm=None,
-        refusal=refusal, notes=(),
+        frames=frames, spacing_mm=spacing_mm, ed_frame=None if refusal else 0,
+        es_frame=None if refusal else 2, ef_percent=None if refusal else 60.0,
+        edv_ml=None, esv_ml=None, heart_rate_bpm=None, refusal=refusal, warnings=(), notes=(),
     )  # fmt: skip
     clip = Clip(
         frames=np.zeros((len(volumes), *size), np.uint8),
@@ -48,6 +48,13 @@ def made_up(*, size=(60, 80), volumes=VOLUMES_ML, refusal="", spacing_mm=(1.0, 1
     )
     card = ModelCard(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
     return Analysis(clip=clip, masks=masks, measurement=found, model=card)
+
+
+_TEXT_ROWS = 80
+
+
+def panel_of(frame):
+    return frame[-overlay._Curve(made_up(), frame.shape[1]).height :]
 
 
 def has_colour(picture, colour):
@@ -93,7 +100,7 @@ def test_ed_and_es_frames_carry_their_badge_and_no_other_does():
 
 
 def test_the_curve_grows_with_time():
-    panels = [frame[-overlay._CURVE_HEIGHT_PX :] for frame in overlay_frames(made_up())]
+    panels = [panel_of(frame)[_TEXT_ROWS:] for frame in overlay_frames(made_up())]
     orange = [(panel == CONTOURS["LV"][1]).all(-1).sum() for panel in panels]
     assert orange[0] == 0
     assert all(later > earlier for earlier, later in pairwise(orange))
@@ -109,7 +116,7 @@ def test_the_curve_is_broken_where_a_frame_has_no_volume():
 def test_a_picture_of_any_shape_is_large_enough_to_read(size):
     frame = next(overlay_frames(made_up(size=size)))
     rows, columns, colours = frame.shape
-    assert rows - overlay._CURVE_HEIGHT_PX >= 480
+    assert rows - len(panel_of(frame)) >= 480
     assert columns >= 560
     assert colours == 3
 
@@ -129,7 +136,7 @@ def test_a_clip_of_one_frame_without_times_is_drawn():
 @pytest.mark.parametrize("refusal", ["found on 0 of 5 frames", "a $broken$ _word^ " * 40])
 def test_a_refusal_is_written_on_overlay_and_curve(refusal):
     analysis = made_up(volumes=(None,) * 5, refusal=refusal)
-    panel = next(overlay_frames(analysis))[-overlay._CURVE_HEIGHT_PX :]
+    panel = panel_of(next(overlay_frames(analysis)))
     assert has_colour(panel, ED_COLOUR)
     silent = curve_png(replace(analysis, measurement=replace(analysis.measurement, refusal="")))
     assert curve_png(analysis) != silent
@@ -154,3 +161,56 @@ def test_warnings_come_before_the_numbers():
     analysis = made_up(volumes=(None,) * 5, refusal="nothing <found>")
     page = page_html(analysis, build_report(analysis, "0"), b"", b"")
     assert page.index("No EF: nothing &lt;found&gt;") < page.index("<table>")
+
+
+def test_letters_and_lines_grow_with_the_picture():
+    small, large = (next(overlay_frames(made_up(size=size))) for size in ((480, 640), (960, 1280)))
+    assert len(panel_of(large)) == 2 * len(panel_of(small))
+    heights = []
+    for frame in (small, large):
+        # the badge's letters are the only near black on its yellow
+        yellow = (frame == ED_COLOUR).all(-1).any(1)
+        heights.append(int(yellow[: len(frame) // 2].sum()))
+    assert heights[1] == pytest.approx(2 * heights[0], abs=3)
+    inked = []
+    for side in (640, 1280):
+        picture = Image.new("RGB", (side, side))
+        mask = np.zeros((64, 64), np.uint8)
+        mask[16:48, 16:48] = 1
+        draw_contours(picture, mask, side / 64)
+        inked.append((np.asarray(picture)[side // 2].sum(-1) > 200).sum())
+    assert inked[1] >= 1.6 * inked[0]
+
+
+def test_nothing_but_contours_and_badge_is_written_over_the_picture():
+    analysis = made_up(size=(480, 640))
+    analysis = replace(analysis, masks=np.zeros_like(analysis.masks))
+    pictures = [frame[:480] for frame in overlay_frames(analysis)]
+    assert [bool(picture.any()) for picture in pictures] == [True, False, True, False, False]
+    assert not pictures[0][60:].any()
+    panel = panel_of(next(overlay_frames(analysis)))
+    for name in CONTOURS:
+        assert has_colour(panel[:30], CONTOURS[name][1])
+
+
+def test_the_disclaimer_is_clear_of_a_browsers_controls(monkeypatch):
+    analysis = made_up()
+    with_text = panel_of(next(overlay_frames(analysis)))
+    monkeypatch.setattr(overlay, "DISCLAIMER", "")
+    changed = (with_text != panel_of(next(overlay_frames(analysis)))).any((1, 2)).nonzero()[0]
+    assert len(with_text) - changed.max() > 150
+
+
+def test_a_mark_at_the_edge_leaves_the_plot_its_width():
+    def plot_width(analysis):
+        dark = np.asarray(Image.open(BytesIO(curve_png(analysis))).convert("RGB")).astype(int)
+        orange = np.abs(dark - (217, 96, 26)).sum(-1) < 40
+        columns = orange.any(0).nonzero()[0]
+        return columns.max() - columns.min()
+
+    found = made_up().measurement
+    widths = [
+        plot_width(replace(made_up(), measurement=replace(found, ed_frame=ed, es_frame=es)))
+        for ed, es in ((2, 1), (0, 1), (1, 0), (4, 1), (1, 4), (3, 4))
+    ]
+    assert max(widths) - min(widths) <= 2 + 10  # the dot of a mark covers the line's end

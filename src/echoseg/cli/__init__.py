@@ -1,6 +1,7 @@
 """The command line: parse, call, show; decide nothing.
 
-Exit codes: 0 every clip has an EF; 1 a clip failed or has no EF; 2 the command itself is wrong.
+Exit codes: 0 every clip has an EF; 1 a clip failed or has no EF; 2 the command itself is wrong;
+130 interrupted.
 Heavy imports wait until a command runs, so that `--help` is quick.
 """
 
@@ -14,7 +15,7 @@ import typer
 
 from echoseg.anatomy import View
 from echoseg.cli import phantom
-from echoseg.cli.console import fail, progress_bar
+from echoseg.cli.console import fail, one_line, progress_bar, run_app
 from echoseg.errors import EchosegError
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def _show(analysis: "Analysis", folder: Path) -> None:
     from rich.table import Table
 
     found = analysis.measurement
-    table = Table(show_header=False, title=escape(Path(analysis.clip.source).name or "clip"))
+    name = one_line(Path(analysis.clip.source).name) or "clip"
+    table = Table(show_header=False, title=escape(name))
     table.title_justify = "left"
 
     def row(name: str, value: float | int | None, unit: str = "", digits: int = 0) -> None:
@@ -90,7 +92,9 @@ def _show(analysis: "Analysis", folder: Path) -> None:
     if found.refusal:
         table.add_row("no EF", escape(found.refusal), style="bold red")
     for warning in analysis.warnings:
-        table.add_row(warning.code, escape(warning.message), style="yellow")
+        table.add_row(warning.code, escape(one_line(warning.message)), style="yellow")
+    for note in analysis.notes:
+        table.add_row(note.code, escape(note.message), style="dim")
     table.add_row("written", escape(str(folder)))
     Console(soft_wrap=False).print(table)
 
@@ -159,13 +163,15 @@ def analyze(
     clips: Annotated[list[Path], typer.Argument(help="Clips: files, or folders of PNG frames.")],
     output: Output = Path("echoseg-results"),
     view: Annotated[
-        View | None, typer.Option(help="The view, where the file does not say.")
+        View | None, typer.Option(help="The view. Each of these replaces what the file says.")
     ] = None,
     spacing_mm: Annotated[
         tuple[float, float] | None,
-        typer.Option("--spacing-mm", help="Millimetres a pixel: ROW COL.", metavar="ROW COL"),
+        typer.Option(
+            "--spacing-mm", help="Millimetres a pixel, 0.001 to 10: ROW COL.", metavar="ROW COL"
+        ),
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second, 1 to 10000.")] = None,
     force: Force = False,
     allow_damaged: Annotated[
         bool, typer.Option("--allow-damaged", help="Analyse the readable part of broken files.")
@@ -175,14 +181,20 @@ def analyze(
     timing: Timing = False,
 ) -> None:
     """Segment and measure clips: masks, overlay video, volume curve, EF, report."""
+    from echoseg.formats.frames import OpenOptions
     from echoseg.results import result_folder_names
 
-    options = {
+    options: dict[str, Any] = {
         "view": view,
         "spacing_mm": spacing_mm,
         "frame_rate_hz": fps,
         "allow_damaged": allow_damaged,
     }
+    try:
+        OpenOptions(**options)
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
     jobs = [
         Job(source=clip, folder=output / name, open_options=options, force=force)
         for clip, name in zip(clips, result_folder_names(clips), strict=True)
@@ -235,9 +247,5 @@ def models() -> None:
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C leaves with 130 and no half-written result."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        fail("stopped")
-        sys.exit(130)
+    """Run the command line; Ctrl-C and SIGTERM leave no half-written result."""
+    sys.exit(run_app(app))

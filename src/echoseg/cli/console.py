@@ -1,5 +1,8 @@
 """What every command says on the terminal: one line of refusal, a bar for long work."""
 
+import io
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +10,55 @@ from typing import Any
 
 import typer
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def one_line(text: str) -> str:
+    """Return a text without its line breaks; file names may hold some."""
+    return " ".join(text.splitlines())
+
 
 def fail(message: str) -> None:
     """Say what was refused, on standard error."""
-    typer.echo(f"echoseg: {message}", err=True)
+    typer.echo(f"echoseg: {one_line(message)}", err=True)
+
+
+def run_app(app: typer.Typer) -> int:
+    """Run a command line and return its exit code; every refusal is one plain line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows a ?
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(prog_name="echoseg", standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:  # typer brings a copy of click's errors, older ones click's own
+        if not hasattr(error, "format_message"):
+            raise
+        return _wrong_command(error)
+    if code == INTERRUPTED:
+        fail("interrupted; finished results are kept")
+    return code
+
+
+def _terminate(number: int, frame: object) -> None:
+    """Leave through every `finally`, so that nothing half-written stays; once is enough."""
+    signal.signal(number, signal.SIG_IGN)
+    fail("terminated; finished results are kept")
+    sys.exit(128 + number)
+
+
+def _wrong_command(error: Any) -> int:
+    """Say what is wrong with the command in one sentence, or show the help that was asked for."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "echoseg"
+        fail(f"{error.format_message().rstrip('.')}; see {command} --help")
+    return error.exit_code
 
 
 @contextmanager
@@ -26,23 +74,25 @@ def progress_bar(name: str, unit: str) -> Iterator[Any]:
     )
 
     start = time.monotonic()
+    console = Console(stderr=True)
     bar = Progress(
-        TextColumn(f"  {name}"),
+        TextColumn("  {task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     )
-    task = bar.add_task(unit, total=None)
+    task = bar.add_task(one_line(name), total=None)
 
     def update(done: int, total: int) -> None:
-        if time.monotonic() - start > 1 and not bar.live.is_started:
+        if console.is_interactive and time.monotonic() - start > 1 and not bar.live.is_started:
             bar.start()
         bar.update(task, completed=done, total=total)
 
     try:
         yield update
     finally:
-        bar.stop()
+        if bar.live.is_started:  # a bar that never ran would still end its line
+            bar.stop()

@@ -12,9 +12,9 @@ import numpy as np
 
 from echoseg.anatomy import View
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import EchosegError, FormatError
+from echoseg.errors import ArgumentError, EchosegError, FormatError
 from echoseg.formats import dicom, image_folder, metaimage, nifti, video
-from echoseg.formats.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions
+from echoseg.formats.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions, is_frame_rate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +53,7 @@ def open_clip(
         allow_damaged: Use the readable frames of a damaged file.
 
     Raises:
+        ConfigError: If a scale or rate given is none.
         FormatError: If the file cannot be read as a clip, with the reason.
         DamagedError: If a part of it cannot be read and `allow_damaged` is false.
     """
@@ -64,6 +65,8 @@ def open_clip(
         name = find_format(path)
         clip = FORMATS[name].read(path, options)
         digest = _sha256(path, name)
+    except ArgumentError as error:  # what the file says makes no clip
+        raise FormatError(f"{path}: {error}") from error
     except EchosegError:
         raise
     except PermissionError as error:
@@ -119,18 +122,23 @@ def _told(clip: Clip, options: OpenOptions) -> Clip:
     times_s, spacing_mm = clip.times_s, options.spacing_mm or clip.spacing_mm
     if options.frame_rate_hz is not None:
         times_s = np.arange(clip.num_frames) / options.frame_rate_hz
-    elif times_s is None:
+    elif clip.frame_rate_hz is None or not is_frame_rate(clip.frame_rate_hz):
+        told = "does not say its frame rate"
+        if clip.frame_rate_hz is not None:
+            told = f"says {clip.frame_rate_hz:g} frames/s, at which no heart is filmed"
         times_s = np.arange(clip.num_frames) / ASSUMED_FRAME_RATE_HZ
         message = (
-            f"the file does not say its frame rate; {ASSUMED_FRAME_RATE_HZ:g} frames/s were "
+            f"the file {told}; {ASSUMED_FRAME_RATE_HZ:g} frames/s were "
             "assumed, and times and heart rate rest on it. Pass --fps N if you know it"
         )
         warnings.append(ClipWarning(code="assumed_frame_rate", message=message))
     if options.spacing_mm is not None:
-        warnings = [warning for warning in warnings if warning.code != "stale_scale"]
+        of_the_file = ("stale_scale", "invalid_scale")
+        warnings = [warning for warning in warnings if warning.code not in of_the_file]
     same = int((clip.frames[1:] == clip.frames[:-1]).all((1, 2)).sum())
     if same:
-        message = f"{same} frames equal the frame before them: the clip was filmed more slowly"
+        equal = "1 frame equals the one" if same == 1 else f"{same} frames equal the one"
+        message = f"{equal} before: the clip was filmed more slowly than it plays"
         warnings.append(ClipWarning(code="duplicate_frames", message=message))
     return replace(
         clip,

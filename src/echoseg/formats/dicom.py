@@ -14,7 +14,15 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import FormatError
-from echoseg.formats.frames import OpenOptions, colour_warnings, damage, rescale_grey, stack
+from echoseg.formats.dicom_cut import keep_whole_frames, mended
+from echoseg.formats.frames import (
+    OpenOptions,
+    colour_warnings,
+    damage,
+    file_scale,
+    rescale_grey,
+    stack,
+)
 
 _TISSUE, _TWO_D, _CENTIMETRE = 1, 1, 3
 _VIDEO_CODECS = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101")
@@ -49,16 +57,24 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         raise FormatError(
             f"{path}: Modality must be US (ultrasound), this is {modality}; give an echo clip"
         )
+    if "PixelData" not in dataset and (whole_part := mended(path)):
+        dataset = pydicom.dcmread(io.BytesIO(whole_part), force=True)
     if "PixelData" not in dataset:
-        raise FormatError(f"{path}: the DICOM object holds no pixels (no Pixel Data element)")
+        raise FormatError(
+            f"{path}: the DICOM object holds no pixels: it is no clip, or the file is cut short "
+            "before the end of its first frame"
+        )
     frames, damaged, total = _decode(path, dataset)
     found = damage(path, damaged, total, options) + colour_warnings(frames)
     if frames and frames[0].ndim == 2:
-        invert = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
-        if invert or frames[0].dtype != np.uint8:
-            stack(path, frames)
-            frames = list(rescale_grey(np.stack(frames), invert=invert))
-            found += (_rescaled(invert),)
+        bits = int(dataset.get("BitsStored", 0))
+        grey_frames, grey_warnings = rescale_grey(stack(path, frames), bits=bits)
+        found += grey_warnings
+        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+            grey_frames = 255 - grey_frames
+            message = "grey levels were inverted: in this file (MONOCHROME1) white is low"
+            found += (ClipWarning(code="inverted_grey", message=message),)
+        frames = list(grey_frames)
     grey = stack(path, frames)
     spacing_mm, box, scale_warnings = _scale(dataset)
     return Clip(
@@ -72,14 +88,6 @@ def _read(path: Path, options: OpenOptions) -> Clip:
     )
 
 
-def _rescaled(invert: bool) -> ClipWarning:
-    message = "grey levels were mapped to 8 bits, one mapping for the whole clip"
-    return ClipWarning(
-        code="rescaled_grey",
-        message=message + (", and inverted (MONOCHROME1: white is low)" if invert else ""),
-    )
-
-
 def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
     """Return decoded frames (grey or RGB), indices of those that failed, and how many there are."""
     from pydicom.pixels.utils import pixel_array
@@ -88,6 +96,9 @@ def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]
     if syntax.startswith(_VIDEO_PREFIX) and len(syntax) == len(_VIDEO_CODECS[0]):
         return _decode_video(path, dataset)
     total = int(dataset.get("NumberOfFrames", 1) or 1)
+    if syntax and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        if not keep_whole_frames(dataset):
+            raise FormatError(f"{path}: the file is cut short before the end of its first frame")
     frames, damaged, reason = [], [], None
     for index in range(total):
         try:
@@ -97,7 +108,7 @@ def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]
             reason = reason or error
             continue
         if frame.dtype == np.uint16 and frame.ndim == 3:
-            frame = (frame >> 8).astype(np.uint8)
+            frame = (frame >> (int(dataset.BitsStored) - 8)).astype(np.uint8)
         frames.append(_colours(dataset, frame))
     if not frames:
         raise FormatError(f"{path}: no frame can be decoded ({reason})") from reason
@@ -161,9 +172,9 @@ def _scale(
             "is stale, so it is not used. Pass --spacing-mm ROW COL if you know the true one"
         )
         return None, None, (ClipWarning(code="stale_scale", message=message),)
-    delta_x, delta_y = (abs(float(region.get(f"PhysicalDelta{axis}", 0))) for axis in "XY")
-    spacing = (10 * delta_y, 10 * delta_x) if delta_x > 0 and delta_y > 0 else None
-    return spacing, (top, left, bottom, right), ()
+    delta_x, delta_y = (abs(float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "XY")
+    spacing_mm, warnings = file_scale(10 * delta_y, 10 * delta_x)
+    return spacing_mm, (top, left, bottom, right), warnings
 
 
 def _box(region: Any) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from echoseg.anatomy import View
 from echoseg.clip import Clip
-from echoseg.errors import OutputError
+from echoseg.errors import ArgumentError, OutputError
 from echoseg.formats.whole import whole
 
 _VIEW_CODES = {
@@ -43,16 +43,16 @@ def write(
             for what scanners store, JPEG Baseline in YBR_FULL_422, at that quality of Pillow's.
 
     Raises:
-        ValueError: If `jpeg_quality` or `pseudonym` is out of its range.
+        ArgumentError: If `jpeg_quality` or `pseudonym` is out of its range.
         OutputError: If the times are unknown or PATH cannot be written.
     """
     from pydicom import dcmwrite
     from pydicom.dataset import Dataset
 
     if jpeg_quality is not None and not 1 <= jpeg_quality <= 95:
-        raise ValueError(f"jpeg_quality must be 1 to 95, got {jpeg_quality}")
+        raise ArgumentError(f"jpeg_quality must be 1 to 95, got {jpeg_quality}")
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", pseudonym):
-        raise ValueError(
+        raise ArgumentError(
             f"pseudonym must be 1 to 60 letters, digits, '_', '.' or '-', got {pseudonym!r}"
         )
     if clip.times_s is None:

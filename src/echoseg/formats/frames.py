@@ -7,11 +7,17 @@ import numpy as np
 
 from echoseg.anatomy import View
 from echoseg.clip import ClipWarning
-from echoseg.errors import DamagedError, FormatError
+from echoseg.errors import ArgumentError, ConfigError, DamagedError, FormatError
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue (ITU-R BT.601)."""
 ASSUMED_FRAME_RATE_HZ = 30.0
+SPACING_MM = (0.001, 10.0)
+"""Finest and coarsest scale, millimetres a pixel, that a picture of a heart can have."""
+FRAME_RATE_HZ = (1.0, 10_000.0)
+"""Slowest and fastest rate a clip can be filmed at."""
+_WHITE, _LEAST_WHITE = 255, 32
+"""White, and the darkest that a clip's brightest pixel is believed to be."""
 _COLOUR_SPREAD = 60
 _COLOUR_SHARE = 0.004
 
@@ -27,17 +33,40 @@ class OpenOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that would make a number wrong."""
-        if self.spacing_mm is not None and not all(
-            np.isfinite(s) and 0 < s < 100 for s in self.spacing_mm
-        ):
-            raise FormatError(
-                f"spacing_mm must be two lengths over 0 and under 100 mm a pixel, "
-                f"got {self.spacing_mm[0]:g} {self.spacing_mm[1]:g}"
+        if self.spacing_mm is not None and not _is_within(SPACING_MM, *self.spacing_mm):
+            raise ConfigError(
+                "spacing_mm (--spacing-mm) must be two lengths of {:g} to {:g} mm a pixel, "
+                "got {:g} {:g}; leave it out if you do not know it".format(
+                    *SPACING_MM, *self.spacing_mm
+                )
             )
-        if self.frame_rate_hz is not None and not 0 < self.frame_rate_hz <= 10_000:
-            raise FormatError(
-                f"fps must be over 0 and at most 10000 frames a second, got {self.frame_rate_hz:g}"
+        if self.frame_rate_hz is not None and not is_frame_rate(self.frame_rate_hz):
+            raise ConfigError(
+                "frame_rate_hz (--fps) must be {:g} to {:g} frames a second, got {:g}; leave it "
+                "out if you do not know it".format(*FRAME_RATE_HZ, self.frame_rate_hz)
             )
+
+
+def _is_within(bounds: tuple[float, float], *values: float) -> bool:
+    return all(bounds[0] <= value <= bounds[1] for value in values)  # NaN is not
+
+
+def is_frame_rate(rate_hz: float) -> bool:
+    """Tell whether a clip can have been filmed at this rate."""
+    return _is_within(FRAME_RATE_HZ, rate_hz)
+
+
+def file_scale(
+    row_mm: float, column_mm: float
+) -> tuple[tuple[float, float] | None, tuple[ClipWarning, ...]]:
+    """Return the scale a file gives, (row, column) mm a pixel, or a warning that it cannot be."""
+    if _is_within(SPACING_MM, row_mm, column_mm):
+        return (row_mm, column_mm), ()
+    message = (
+        "the file's scale of {:g} x {:g} mm a pixel is none, a picture of a heart has {:g} to "
+        "{:g}: it is not used. Pass --spacing-mm ROW COL if you know the true one"
+    ).format(row_mm, column_mm, *SPACING_MM)
+    return None, (ClipWarning(code="invalid_scale", message=message),)
 
 
 def to_grey(frame: np.ndarray) -> np.ndarray:
@@ -67,13 +96,48 @@ def colour_warnings(frames: list[np.ndarray]) -> tuple[ClipWarning, ...]:
     return ()
 
 
-def rescale_grey(frames: np.ndarray, *, invert: bool = False) -> np.ndarray:
-    """Map any grey type to uint8, one mapping for the whole clip: 0.5 to 99.9 % of values."""
-    if frames.dtype != np.uint8:
-        low, high = np.percentile(frames[:: max(1, len(frames) // 10)], [0.5, 99.9])
-        scaled = (frames.astype(np.float32) - low) / max(float(high - low), 1e-6)
-        frames = np.rint(scaled.clip(0, 1) * 255).astype(np.uint8)
-    return 255 - frames if invert else frames
+def rescale_grey(
+    frames: np.ndarray, *, bits: int | None = None
+) -> tuple[np.ndarray, tuple[ClipWarning, ...]]:
+    """Bring any grey type to uint8, one mapping for the whole clip.
+
+    Whole numbers from 0 to 255 stay what they are, and unsigned ones of `bits` bits lose the
+    lowest: so the same picture gives the same grey levels from any file. Where neither is known
+    (or the picture would be all but black, as in a file that uses fewer bits than it says) the
+    0.5 to 99.9 % of values are spread over 0 to 255, and a warning says so.
+
+    Raises:
+        ArgumentError: If no pixel is a number.
+    """
+    if frames.dtype == np.uint8:
+        return frames, ()
+    finite = np.isfinite(frames)
+    if not finite.any():
+        raise ArgumentError("frames must hold grey levels, every pixel is NaN or infinite")
+    warnings: tuple[ClipWarning, ...] = ()
+    if not finite.all():
+        share = 100 * (1 - finite.mean())
+        message = (
+            f"{share:.2g} % of the pixels are NaN or infinite, which is no grey level: they were "
+            "taken for the darkest. Clean the file if the heart is under them"
+        )
+        warnings = (ClipWarning(code="pixels_not_numbers", message=message),)
+        frames = np.where(finite, frames, frames[finite].min())
+    least, most = frames.min(), frames.max()
+    if least >= 0 and most <= _WHITE and (np.mod(frames, 1) == 0).all():
+        return frames.astype(np.uint8), warnings
+    extra_bits = (bits or 0) - 8
+    if extra_bits > 0 and frames.dtype.kind == "u":
+        if _LEAST_WHITE <= int(most) >> extra_bits <= _WHITE:
+            return (frames >> extra_bits).astype(np.uint8), warnings
+    low, high = np.percentile(frames[:: max(1, len(frames) // 10)], [0.5, 99.9])
+    scaled = (frames.astype(np.float32) - low) / max(float(high - low), 1e-6)
+    message = (
+        f"grey levels {low:.4g} to {high:.4g} were spread over 8 bits by their percentiles, since "
+        "the file does not tell which is white: brightness, and with it the masks, rest on that"
+    )
+    warnings += (ClipWarning(code="rescaled_grey", message=message),)
+    return np.rint(scaled.clip(0, 1) * _WHITE).astype(np.uint8), warnings
 
 
 def stack(path: Path, frames: list[np.ndarray]) -> np.ndarray:
@@ -82,6 +146,9 @@ def stack(path: Path, frames: list[np.ndarray]) -> np.ndarray:
     Raises:
         FormatError: In these two cases.
     """
+    if len({frame.dtype for frame in frames}) > 1:
+        kinds = ", ".join(sorted({str(frame.dtype) for frame in frames}))
+        raise FormatError(f"{path}: all frames of a clip must be of one kind, these are {kinds}")
     sizes = [frame.shape[:2] for frame in frames]
     for index, size in enumerate(sizes):
         if size != sizes[0]:
@@ -105,9 +172,9 @@ def damage(
     if not damaged:
         return ()
     listed = ", ".join(str(index) for index in damaged[:8]) + (", ..." if len(damaged) > 8 else "")
-    text = f"{path}: {len(damaged)} of {total} frames cannot be read (frame {listed})"
+    text = f"{len(damaged)} of {total} frames cannot be read (frame {listed})"
     if not options.allow_damaged:
         raise DamagedError(
-            f"{text}; pass --allow-damaged to analyse the readable part", tuple(damaged)
+            f"{path}: {text}; pass --allow-damaged to analyse the readable part", tuple(damaged)
         )
     return (ClipWarning(code="damaged_frames", message=f"{text}; the rest was analysed"),)

@@ -34,15 +34,17 @@ def read(path: Path, options: OpenOptions) -> Clip:
     for index, file in enumerate(files):
         try:
             with Image.open(file) as image:
-                deep = image.mode.startswith("I") or image.mode == "F"
-                mode = image.mode if deep else ("L" if image.mode in ("1", "L", "LA") else "RGB")
-                frames.append(np.asarray(image.convert(mode)))
+                if image.mode.startswith("I"):  # 16 bits, under names that vary with Pillow's age
+                    frames.append(np.asarray(image).astype(np.uint16))
+                else:
+                    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+                    frames.append(np.asarray(image.convert(mode)))
         except (OSError, SyntaxError, ValueError):
             damaged.append(index)
     warnings = damage(path, damaged, len(files), options)
-    if frames and frames[0].dtype != np.uint8:
-        stack(path, [frame.astype(np.uint8) for frame in frames])
-        frames = list(rescale_grey(np.stack(frames)))
+    if any(frame.dtype != np.uint8 for frame in frames):
+        grey, grey_warnings = rescale_grey(stack(path, frames), bits=16)
+        frames, warnings = list(grey), warnings + grey_warnings
     return Clip(
         frames=stack(path, frames),
         damaged_frames=tuple(damaged),

@@ -7,7 +7,7 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
-from echoseg.formats.frames import OpenOptions, rescale_grey, stack
+from echoseg.formats.frames import OpenOptions, file_scale, rescale_grey, stack
 from echoseg.formats.whole import whole, write_text
 
 _TYPES = {
@@ -65,8 +65,10 @@ def read(path: Path, options: OpenOptions) -> Clip:
     size = [side for side in size if side > 1] if len(size) > 3 else size
     if len(size) != 3 or int(fields.get("ElementNumberOfChannels", "1")) != 1:
         raise FormatError(f"{path}: a clip must be grey and (x, y, t), DimSize is {size}")
-    grey = stack(path, list(rescale_grey(data.reshape(size[::-1]))))
-    return Clip(frames=grey, spacing_mm=(spacing[1], spacing[0]) if len(spacing) > 1 else None)
+    frames, grey_warnings = rescale_grey(data.reshape(size[::-1]))
+    grey = stack(path, list(frames))
+    spacing_mm, warnings = file_scale(spacing[1], spacing[0]) if len(spacing) > 1 else (None, ())
+    return Clip(frames=grey, spacing_mm=spacing_mm, warnings=warnings + grey_warnings)
 
 
 def write(path: Path, clip: Clip) -> None:

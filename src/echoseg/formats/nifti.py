@@ -6,7 +6,7 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError, OutputError
-from echoseg.formats.frames import OpenOptions, rescale_grey, stack
+from echoseg.formats.frames import OpenOptions, file_scale, rescale_grey, stack
 from echoseg.formats.whole import whole
 
 
@@ -26,7 +26,10 @@ def sniff(head: bytes, path: Path) -> bool:
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time count only where the header names their units."""
     import gzip
+    import warnings
+    from io import BytesIO
 
+    from nibabel.imageglobals import LoggingOutputSuppressor
     from nibabel.nifti1 import Nifti1Image
     from nibabel.nifti2 import Nifti2Image
 
@@ -34,22 +37,31 @@ def read(path: Path, options: OpenOptions) -> Clip:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
         kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
-        image = kind.from_bytes(raw)
+        with LoggingOutputSuppressor(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # nibabel's image mends a pixdim that is zero or negative; its bare header does not
+            header = kind.header_class.from_fileobj(BytesIO(raw), check=False)
+            image = kind.from_bytes(raw)
         data = np.squeeze(np.asarray(image.dataobj))
     except (OSError, EOFError, ValueError) as error:
         raise FormatError(f"{path}: the NIfTI file is cut or broken ({error})") from error
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
         raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.shape}")
-    space, step = image.header.get_xyzt_units()
-    pixdim = [float(value) for value in image.header["pixdim"]]
+    space, step = header.get_xyzt_units()
+    pixdim = [float(value) for value in header["pixdim"]]
     to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(str(space))
     to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(str(step))
     frame_s = pixdim[4] if image.ndim > 3 else pixdim[3]
-    grey = stack(path, list(rescale_grey(data.transpose(2, 1, 0))))
+    frames, grey_warnings = rescale_grey(data.transpose(2, 1, 0))
+    grey = stack(path, list(frames))
+    spacing_mm, scale_warnings = None, ()
+    if to_mm is not None:
+        spacing_mm, scale_warnings = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
     return Clip(
         frames=grey,
-        spacing_mm=None if to_mm is None else (pixdim[2] * to_mm, pixdim[1] * to_mm),
+        spacing_mm=spacing_mm,
         times_s=np.arange(len(grey)) * frame_s * to_s if to_s and frame_s > 0 else None,
+        warnings=scale_warnings + grey_warnings,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import FormatError
+from echoseg.errors import ArgumentError, FormatError
 from echoseg.formats.frames import OpenOptions, colour_warnings, damage, stack
 from echoseg.formats.whole import whole
 
@@ -138,19 +138,19 @@ def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: i
         quality: 1 to 100, finest; laid evenly onto FFmpeg's quantiser, 31 to 1.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ArgumentError: If an argument is out of its range.
         OutputError: If PATH cannot be written.
     """
     import av
 
     if frames.ndim != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"frames must be a non-empty (T, H, W) uint8 array, got {frames.shape} {frames.dtype}"
         )
     if not 0.001 <= frame_rate_hz <= 10_000:
-        raise ValueError(f"frame_rate_hz must be 0.001 to 10000, got {frame_rate_hz:g}")
+        raise ArgumentError(f"frame_rate_hz must be 0.001 to 10000, got {frame_rate_hz:g}")
     if not 1 <= quality <= 100:
-        raise ValueError(f"quality must be 1 to 100, got {quality}")
+        raise ArgumentError(f"quality must be 1 to 100, got {quality}")
     rows, columns = frames.shape[1:]
     quantiser = str(1 + round((100 - quality) * 30 / 99))
     half = rows % 2 == 0 and columns % 2 == 0  # 4:2:0 as in the data set, where the size allows

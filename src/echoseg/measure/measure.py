@@ -5,9 +5,8 @@ import numpy as np
 from echoseg.anatomy import Label
 from echoseg.clip import ClipWarning
 from echoseg.errors import MeasurementError
-from echoseg.measure.clean import clean_masks
 from echoseg.measure.measurement import FrameMeasurement, Measurement
-from echoseg.measure.phases import Beat, find_beats, heart_rate_bpm, smooth
+from echoseg.measure.phases import Beat, clip_as_beat, find_beats, heart_rate_bpm, smooth
 from echoseg.measure.volumes import mask_volume_ml
 
 LEAST_LV_SHARE = 0.003
@@ -21,6 +20,8 @@ LEAST_RING_SHARE = 0.5
 SHORTEST_LV_MM, LONGEST_LV_MM = 40, 150
 """Long axes outside these are no adult's left ventricle: the scale is wrong."""
 FEW_BEATS = 3
+SHORTEST_S = 0.4
+"""A clip shorter than this is over before a heart gets from ED to ES."""
 
 
 def measure_masks(
@@ -33,7 +34,8 @@ def measure_masks(
     """Measure a clip's label maps.
 
     Args:
-        masks: `T H W` uint8, values of `anatomy.Label`.
+        masks: `T H W` uint8, values of `anatomy.Label`; one cavity and one atrium a frame, as
+            `clean_masks` leaves them.
         spacing_mm: (row, column) millimetres a pixel; None when unknown: then volumes are
             relative and only EF is given.
         times_s: Time of each frame; None when unknown.
@@ -51,25 +53,28 @@ def measure_masks(
         )
     if masks.max() > max(Label):
         raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {masks.max()}")
-    cleaned = clean_masks(masks)
-    volumes, lengths = _volumes(cleaned, spacing_mm or (1.0, 1.0))
-    notes = _scale_notes(lengths, spacing_mm)
-    if notes:  # a scale that is missing or cannot be right gives no millilitres
+    volumes, lengths = _volumes(masks, spacing_mm or (1.0, 1.0))
+    warnings = _scale_warnings(lengths, spacing_mm)
+    if warnings:  # a scale that is missing or cannot be right gives no millilitres
         spacing_mm = None
-    frames = _frame_rows(cleaned, volumes, lengths, spacing_mm, times_s)
-    refusal = _refusal(cleaned, volumes)
+    frames = _frame_rows(masks, volumes, lengths, spacing_mm, times_s)
+    refusal = _refusal(masks, volumes, times_s)
     if refusal:
         return Measurement(
-            frames=frames, ed_frame=None, es_frame=None, ef_percent=None, edv_ml=None,
-            esv_ml=None, heart_rate_bpm=None, refusal=refusal, notes=tuple(notes),
+            frames=frames, spacing_mm=spacing_mm, ed_frame=None, es_frame=None, ef_percent=None,
+            edv_ml=None, esv_ml=None, heart_rate_bpm=None, refusal=refusal,
+            warnings=tuple(warnings), notes=(),
         )  # fmt: skip
     filled = _fill_gaps(volumes)
     r_wave_frames = _r_wave_frames(r_wave_times_s, times_s)
     beats = find_beats(filled, times_s, r_wave_frames, np.isfinite(volumes))
-    beat = sorted(beats, key=lambda b: b.ejection_ratio)[len(beats) // 2]
+    beat = clip_as_beat(filled, np.isfinite(volumes))
+    if beats:
+        beat = sorted(beats, key=lambda b: b.ejection_ratio)[len(beats) // 2]
     scaled = spacing_mm is not None
     return Measurement(
         frames=frames,
+        spacing_mm=spacing_mm,
         ed_frame=beat.ed_frame,
         es_frame=beat.es_frame,
         ef_percent=100 * beat.ejection_ratio,
@@ -77,7 +82,8 @@ def measure_masks(
         esv_ml=float(filled[beat.es_frame]) if scaled else None,
         heart_rate_bpm=heart_rate_bpm(filled, times_s, r_wave_times_s),
         refusal="",
-        notes=tuple(notes + _quality_notes(cleaned, volumes, beats, beat)),
+        warnings=tuple(warnings + _quality_warnings(masks, volumes, beats, beat)),
+        notes=_notes(beats),
     )
 
 
@@ -122,7 +128,7 @@ def _frame_rows(
     return tuple(rows)
 
 
-def _refusal(masks: np.ndarray, volumes: np.ndarray) -> str:
+def _refusal(masks: np.ndarray, volumes: np.ndarray, times_s: np.ndarray | None) -> str:
     """Return why no EF can be given, or nothing."""
     found = int(np.isfinite(volumes).sum())
     if found < max(2, LEAST_FRAMES_SHARE * len(masks)):
@@ -136,6 +142,15 @@ def _refusal(masks: np.ndarray, volumes: np.ndarray) -> str:
             f"what was taken for the left ventricle has heart wall or atrium on {100 * ring:.0f} % "
             f"of its border, at least {100 * LEAST_RING_SHARE:.0f} % is needed: is this a heart?"
         )
+    if times_s is not None:
+        # the last frame lasts as long as the others
+        length_s = float(times_s[-1] - times_s[0]) * len(masks) / (len(masks) - 1)
+        if length_s < SHORTEST_S - 1e-6:
+            return (
+                f"the clip lasts {length_s:.2f} s and EF needs at least {SHORTEST_S:g} s, or it "
+                "cannot hold both the end of diastole and that of systole: give a longer clip, or "
+                "the right --fps if its times are wrong"
+            )
     steps = np.abs(np.diff(smooth(_fill_gaps(volumes)))) / np.nanmax(volumes)
     if len(steps) and np.median(steps) > MOST_JUMP:
         return (
@@ -183,7 +198,9 @@ def _r_wave_frames(
     return tuple(int(np.abs(times_s - t).argmin()) for t in inside)
 
 
-def _scale_notes(lengths: np.ndarray, spacing_mm: tuple[float, float] | None) -> list[ClipWarning]:
+def _scale_warnings(
+    lengths: np.ndarray, spacing_mm: tuple[float, float] | None
+) -> list[ClipWarning]:
     if spacing_mm is None:
         message = (
             "volumes in ml are refused since the clip has no scale; EF needs none. "
@@ -201,34 +218,48 @@ def _scale_notes(lengths: np.ndarray, spacing_mm: tuple[float, float] | None) ->
     return []
 
 
-def _quality_notes(
+def _notes(beats: list[Beat]) -> tuple[ClipWarning, ...]:
+    """Return how the numbers were read."""
+    message = (
+        "ED and ES are the largest and smallest volume of the smoothed curve inside a beat, from "
+        "the video alone"
+    )
+    notes = [ClipWarning(code="largest_smallest_volume", message=message)]
+    if len(beats) > 1:
+        listed = ", ".join(f"{100 * b.ejection_ratio:.0f}" for b in beats)
+        message = f"EF is that of the median of {len(beats)} beats ({listed} %)"
+        notes.append(ClipWarning(code="median_beat", message=message))
+    return tuple(notes)
+
+
+def _quality_warnings(
     masks: np.ndarray, volumes: np.ndarray, beats: list[Beat], beat: Beat
 ) -> list[ClipWarning]:
-    notes = []
+    """Return what makes the numbers doubtful."""
+    warnings = []
 
-    def note(code: str, message: str) -> None:
-        notes.append(ClipWarning(code=code, message=message))
+    def warn(code: str, message: str) -> None:
+        warnings.append(ClipWarning(code=code, message=message))
 
     missing = int((~np.isfinite(volumes)).sum())
     if missing:
-        note("lv_missing_frames", f"no left ventricle on {missing} of {len(masks)} frames")
-    if len(beats) < FEW_BEATS:
-        note(
+        warn("lv_missing_frames", f"no left ventricle on {missing} of {len(masks)} frames")
+    if not beats:
+        warn(
+            "no_whole_beat",
+            "the clip holds no whole beat: EF is read between the largest and smallest volume it "
+            "shows, and is too low where the true ones lie outside it",
+        )
+    elif len(beats) < FEW_BEATS:
+        warn(
             "few_beats",
             f"EF is read from {len(beats)} beat{'s' * (len(beats) > 1)}; guidelines average at "
             "least 3 in sinus rhythm, 5 in atrial fibrillation",
         )
-    else:
-        listed = ", ".join(f"{100 * b.ejection_ratio:.0f}" for b in beats)
-        note("median_beat", f"EF is that of the median of {len(beats)} beats ({listed} %)")
-    note(
-        "largest_smallest_volume",
-        "ED and ES are the largest and smallest volume inside a beat, from the video alone",
-    )
     if beat.ejection_ratio < 0.05:
-        note("little_motion", "the cavity's volume changes by less than 5 %: is the clip frozen?")
+        warn("little_motion", "the cavity's volume changes by less than 5 %: is the clip frozen?")
     cavity = masks == Label.LV_CAVITY
     at_edge = cavity[:, [0, -1], :].any((1, 2)) | cavity[:, :, [0, -1]].any((1, 2))
     if at_edge.mean() > 0.2:
-        note("lv_cut_off", "the left ventricle touches the picture's edge: part of it is not seen")
-    return notes
+        warn("lv_cut_off", "the left ventricle touches the picture's edge: part of it is not seen")
+    return warnings

@@ -35,17 +35,22 @@ class Measurement:
 
     Attributes:
         frames: One entry a frame.
-        ed_frame: Frame of the largest volume inside the beat measured; None when there is no EF.
+        spacing_mm: The scale, (row, column) mm a pixel, that the numbers rest on; None when it
+            is unknown or was refused.
+        ed_frame: Frame of the largest volume of the smoothed curve inside the beat measured; None
+            when there is no EF.
         es_frame: Frame of the smallest.
         ef_percent: 100 (EDV - ESV) / EDV from single-plane disks; None when refused.
         edv_ml: End-diastolic volume; None without a scale.
         esv_ml: End-systolic volume; None without a scale.
         heart_rate_bpm: From R waves or from the volume curve's period; None when it cannot be told.
         refusal: Why there is no EF, one sentence; empty when there is one.
-        notes: Quality notes and refusals of single numbers (such as millilitres).
+        warnings: What makes the numbers doubtful, and refusals of single ones (millilitres).
+        notes: How the numbers were read, where nothing is amiss.
     """
 
     frames: tuple[FrameMeasurement, ...]
+    spacing_mm: tuple[float, float] | None
     ed_frame: int | None
     es_frame: int | None
     ef_percent: float | None
@@ -53,4 +58,5 @@ class Measurement:
     esv_ml: float | None
     heart_rate_bpm: float | None
     refusal: str
+    warnings: tuple[ClipWarning, ...]
     notes: tuple[ClipWarning, ...]

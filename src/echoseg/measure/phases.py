@@ -1,7 +1,8 @@
 """End of diastole and end of systole from the volume curve alone.
 
-ED is the frame of the largest volume of a beat, ES that of the smallest. A light smoother (median
-of 3, then Savitzky-Golay of order 2) picks the frames; volumes are read from the curve itself.
+ED is the frame of the largest volume of a beat on the *smoothed* curve, ES that of the smallest
+(median of 3, then Savitzky-Golay of order 2); their volumes are read from the curve itself. So a
+single frame that sticks out is neither, even if the unsmoothed curve is largest there.
 """
 
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def find_beats(
     r_wave_frames: tuple[int, ...] = (),
     known: np.ndarray | None = None,
 ) -> list[Beat]:
-    """Return the beats of a volume curve; where none is whole, the clip is taken for one.
+    """Return the whole beats of a volume curve, which may be none.
 
     With R waves a beat runs from one to the next; without, from one maximum to the next.
     Frames where `known` is false hold no measured volume and are neither ED nor ES.
@@ -64,7 +65,12 @@ def find_beats(
     for begin, end in pairwise(borders):
         if end - begin >= 4 and usable[begin : end + 1].any():
             beats.append(_beat(volumes, curve, usable, slice(begin, end + 1)))
-    return beats or [_beat(volumes, curve, usable, slice(0, len(curve)))]
+    return beats
+
+
+def clip_as_beat(volumes: np.ndarray, known: np.ndarray) -> Beat:
+    """Return the largest and smallest of the whole curve, for a clip without a whole beat."""
+    return _beat(volumes, smooth(volumes), known, slice(0, len(volumes)))
 
 
 def _beat(volumes: np.ndarray, curve: np.ndarray, usable: np.ndarray, part: slice) -> Beat:

@@ -15,7 +15,7 @@ def curve_png(analysis: Analysis) -> bytes:
     from matplotlib.figure import Figure
 
     found = analysis.measurement
-    scaled = analysis.clip.spacing_mm is not None
+    scaled = found.spacing_mm is not None
     volumes = [f.volume_ml if scaled else f.relative_volume for f in found.frames]
     values = np.array([np.nan if volume is None else volume for volume in volumes], float)
     times = analysis.clip.times_s
@@ -30,11 +30,13 @@ def curve_png(analysis: Analysis) -> bytes:
     ):
         if frame is not None:
             axes.plot(x[frame], values[frame], "o", color=colour, markersize=9)
-            axes.annotate(
+            share = (x[frame] - x[0]) / max(x[-1] - x[0], 1e-9)
+            mark = axes.annotate(
                 f"{name}, frame {frame}", (x[frame], values[frame]), xytext=(0, offset),
                 textcoords="offset points", color=colour, fontweight="bold", va=place,
-                ha="left" if x[frame] <= x.mean() / 2 else "center",
+                ha="left" if share < 0.15 else "right" if share > 0.85 else "center",
             )  # fmt: skip
+            mark.set_in_layout(False)  # or a long word at the edge shrinks the plot
     top = np.nanmax(values) if np.isfinite(values).any() else 1.0
     axes.set_ylim(0, 1.18 * top)
     axes.set_xlabel("frame" if times is None else "time (s)")

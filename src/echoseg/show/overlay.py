@@ -16,15 +16,18 @@ from echoseg.report import DISCLAIMER
 from echoseg.show.colours import CONTOURS, ED_COLOUR, ES_COLOUR
 
 _LEAST_HEIGHT_PX, _MOST_HEIGHT_PX = 480, 960
-_CURVE_HEIGHT_PX = 190
 _LEAST_WIDTH_PX = 560
+_UNIT_WIDTH_PX = 640
+"""Width for which sizes are given; on a wider picture fonts and lines grow with it."""
+_PANEL_HEIGHT = 230
 _SUPERSAMPLING = 3
 _LINE_PX = 1.7
 _BACKGROUND, _TEXT, _DIM = (14, 17, 22), (235, 238, 242), (140, 148, 160)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _unit(width: int) -> float:
+    """Return how many pixels one pixel of a 640 pixels wide picture becomes."""
+    return max(1.0, width / _UNIT_WIDTH_PX)
 
 
 def _zoom(analysis: Analysis) -> float:
@@ -56,7 +59,7 @@ def _draw_line(picture: Image.Image, points: np.ndarray, colour: tuple[int, int,
     size = (int(right - left) * _SUPERSAMPLING, int(bottom - top) * _SUPERSAMPLING)
     layer = Image.new("L", size)
     line = [tuple((point - (top, left))[::-1] * _SUPERSAMPLING) for point in points]
-    width = round(_LINE_PX * _SUPERSAMPLING)
+    width = round(_LINE_PX * _unit(picture.width) * _SUPERSAMPLING)
     ImageDraw.Draw(layer).line([*line, *line[:2]], fill=255, width=width, joint="curve")
     picture.paste(colour, (int(left), int(top)), layer.reduce(_SUPERSAMPLING))
 
@@ -85,15 +88,21 @@ class _Curve:
 
     def __init__(self, analysis: Analysis, width: int) -> None:
         frames = analysis.measurement.frames
-        self.scaled = analysis.clip.spacing_mm is not None
+        self.scaled = analysis.measurement.spacing_mm is not None
         self.values = [f.volume_ml if self.scaled else f.relative_volume for f in frames]
         known = [value for value in self.values if value is not None]
         self.is_empty = not known
         self.top = max(known, default=1.0) * 1.1 or 1.0
         times = analysis.clip.times_s
         self.times = np.arange(len(frames)) if times is None else times
-        self.left, self.right = 58, width - 16
-        self.low, self.high = _CURVE_HEIGHT_PX - 46, 34
+        self.width, self.unit = width, _unit(width)
+        self.height = round(_PANEL_HEIGHT * self.unit)
+        self.left, self.right = 58 * self.unit, width - 16 * self.unit
+        self.low, self.high = self.height - 30 * self.unit, 84 * self.unit
+
+    def font(self, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        """Return the font that is `size` pixels high in a panel 640 pixels wide."""
+        return ImageFont.load_default(round(size * self.unit))
 
     def point(self, index: int) -> tuple[float, float] | None:
         """Return (x, y) in the panel; None where the frame has no volume."""
@@ -115,40 +124,53 @@ class _Curve:
         return [piece for piece in pieces if len(piece) > 1]
 
 
-def _panel(analysis: Analysis, curve: _Curve, width: int) -> Image.Image:
-    """Return the static part of the panel: axes, faint whole curve, numbers, disclaimer."""
-    panel = Image.new("RGB", (width, _CURVE_HEIGHT_PX), _BACKGROUND)
+def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
+    """Return the static part of the panel: legend, disclaimer, numbers, axes, faint whole curve.
+
+    Words stand at its top: a browser's controls lie over the bottom of a video.
+    """
+    unit, right = curve.unit, curve.width - 12 * curve.unit
+    panel = Image.new("RGB", (curve.width, curve.height), _BACKGROUND)
     draw = ImageDraw.Draw(panel)
+    x = 10 * unit
+    for name in ("LV", "myocardium", "LA"):
+        draw.text((x, 8 * unit), name, fill=CONTOURS[name][1], font=curve.font(14))
+        x += 14 * unit + draw.textlength(name, font=curve.font(14))
+    draw.text((10 * unit, 32 * unit), DISCLAIMER, fill=_TEXT, font=curve.font(14))
     found = analysis.measurement
-    title = "LV volume (ml)" if curve.scaled else "relative LV volume (no scale)"
-    draw.text((10, 8), title, fill=_DIM, font=_font(14))
     ef = "no EF" if found.ef_percent is None else f"EF {found.ef_percent:.0f} %"
-    draw.text((width - 12, 6), ef, fill=_TEXT, font=_font(19), anchor="ra")
-    for share in (0.0, 0.5, 1.0):
-        value = share * curve.top / 1.1
-        y = curve.low - (curve.low - curve.high) * share / 1.1
-        draw.line([(curve.left, y), (curve.right, y)], fill=(38, 44, 54))
-        text = "" if curve.is_empty else f"{value:.0f}" if curve.scaled else f"{value:.1f}"
-        draw.text((curve.left - 8, y), text, fill=_DIM, font=_font(12), anchor="rm")
-    for piece in curve.pieces(len(curve.values)):
-        draw.line(piece, fill=(62, 70, 84), width=1)
-    unit = "frame {:.0f}" if analysis.clip.times_s is None else "{:.2f} s"
-    for x, time, anchor in ((curve.left, 0, "la"), (curve.right, -1, "ra")):
-        text = unit.format(curve.times[time])
-        draw.text((x, curve.low + 6), text, fill=_DIM, font=_font(12), anchor=anchor)
-    draw.text((10, _CURVE_HEIGHT_PX - 22), DISCLAIMER, fill=_TEXT, font=_font(14))
+    draw.text((right, 30 * unit), ef, fill=_TEXT, font=curve.font(19), anchor="ra")
+    title = "LV volume (ml)" if curve.scaled else "relative LV volume (no scale)"
+    draw.text((10 * unit, 56 * unit), title, fill=_DIM, font=curve.font(14))
+    _draw_axes(draw, analysis, curve)
     if found.refusal:
-        _draw_refusal(draw, found.refusal, width)
+        _draw_refusal(draw, found.refusal, curve)
     return panel
 
 
-def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, width: int) -> None:
+def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> None:
+    unit, font = curve.unit, curve.font(12)
+    for share in (0.0, 0.5, 1.0):
+        value = share * curve.top / 1.1
+        y = curve.low - (curve.low - curve.high) * share / 1.1
+        draw.line([(curve.left, y), (curve.right, y)], fill=(38, 44, 54), width=round(unit))
+        text = "" if curve.is_empty else f"{value:.0f}" if curve.scaled else f"{value:.1f}"
+        draw.text((curve.left - 8 * unit, y), text, fill=_DIM, font=font, anchor="rm")
+    for piece in curve.pieces(len(curve.values)):
+        draw.line(piece, fill=(62, 70, 84), width=round(unit))
+    words = "frame {:.0f}" if analysis.clip.times_s is None else "{:.2f} s"
+    for x, time, anchor in ((curve.left, 0, "la"), (curve.right, -1, "ra")):
+        text = words.format(curve.times[time])
+        draw.text((x, curve.low + 6 * unit), text, fill=_DIM, font=font, anchor=anchor)
+
+
+def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, curve: _Curve) -> None:
     """Write why there is no EF over the axes, in as many lines as it needs."""
-    lines = textwrap.wrap(f"no EF: {refusal}", max(20, (width - 100) // 8))
+    lines = textwrap.wrap(f"no EF: {refusal}", max(20, round((curve.width / curve.unit - 100) / 8)))
     if len(lines) > 5:
         lines = [*lines[:4], f"{lines[4]} ..."]
-    place = (width / 2, (_CURVE_HEIGHT_PX - 12) / 2)
-    draw.multiline_text(place, "\n".join(lines), fill=ED_COLOUR, font=_font(15), anchor="mm",
+    place = (curve.width / 2, (curve.low + curve.high) / 2)
+    draw.multiline_text(place, "\n".join(lines), fill=ED_COLOUR, font=curve.font(15), anchor="mm",
                         align="center", stroke_width=3, stroke_fill=_BACKGROUND)  # fmt: skip
 
 
@@ -159,40 +181,45 @@ def _marks(analysis: Analysis) -> list[tuple[int, str, tuple[int, int, int]]]:
 
 
 def _draw_now(panel: Image.Image, analysis: Analysis, curve: _Curve, now: int) -> None:
-    """Draw what has been seen so far: the curve up to this frame, ED and ES when passed."""
-    draw = ImageDraw.Draw(panel)
+    """Draw the frame's number and time, the curve up to it, ED and ES when passed."""
+    draw, unit = ImageDraw.Draw(panel), curve.unit
+    time_s = analysis.measurement.frames[now].time_s
+    text = f"frame {now}" + ("" if time_s is None else f"   {time_s:.2f} s")
+    place = (curve.width - 12 * unit, 8 * unit)
+    draw.text(place, text, fill=_TEXT, font=curve.font(14), anchor="ra")
     for piece in curve.pieces(now + 1):
-        draw.line(piece, fill=CONTOURS["LV"][1], width=3, joint="curve")
+        draw.line(piece, fill=CONTOURS["LV"][1], width=round(3 * unit), joint="curve")
     for frame, name, colour in _marks(analysis):
         point = curve.point(frame)
         if point is not None and frame <= now:
             x, y = point
-            draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=colour)
-            draw.text((x, y + 8), name, fill=colour, font=_font(13), anchor="ma")
+            _dot(draw, point, 5 * unit, colour)
+            draw.text((x, y + 8 * unit), name, fill=colour, font=curve.font(13), anchor="ma")
     here = curve.point(now)
     if here is not None:
-        x, y = here
-        draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=_TEXT)
+        _dot(draw, here, 3 * unit, _TEXT)
 
 
-def _draw_labels(picture: Image.Image, analysis: Analysis, now: int) -> None:
-    """Write the legend, the frame's number and time, and a badge on ED and ES."""
-    draw = ImageDraw.Draw(picture)
-    bottom = picture.height - 22
-    x = 10
-    for name in ("LV", "myocardium", "LA"):
-        draw.text((x, bottom), name, fill=CONTOURS[name][1], font=_font(14),
-                  stroke_width=2, stroke_fill=(0, 0, 0))  # fmt: skip
-        x += 14 + draw.textlength(name, font=_font(14))
-    time_s = analysis.measurement.frames[now].time_s
-    text = f"frame {now}" + ("" if time_s is None else f"   {time_s:.2f} s")
-    draw.text((picture.width - 12, bottom), text, fill=_TEXT, font=_font(14), anchor="ra",
-              stroke_width=2, stroke_fill=(0, 0, 0))  # fmt: skip
+def _dot(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    radius: float,
+    colour: tuple[int, int, int],
+) -> None:
+    x, y = place
+    draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+
+
+def _draw_badge(picture: Image.Image, analysis: Analysis, curve: _Curve, now: int) -> None:
+    """Mark the ED and the ES frame; on others nothing is written over the picture."""
+    draw, unit = ImageDraw.Draw(picture), curve.unit
+    right = picture.width - 12 * unit
     for frame, name, colour in _marks(analysis):
         if frame == now:
-            right = picture.width - 12
-            draw.rounded_rectangle([right - 62, 12, right, 50], 8, fill=colour)
-            draw.text((right - 31, 31), name, fill=(20, 20, 20), font=_font(24), anchor="mm")
+            box = [right - 62 * unit, 12 * unit, right, 50 * unit]
+            draw.rounded_rectangle(box, 8 * unit, fill=colour)
+            place = (right - 31 * unit, 31 * unit)
+            draw.text(place, name, fill=(20, 20, 20), font=curve.font(24), anchor="mm")
 
 
 def overlay_frames(analysis: Analysis) -> Iterator[np.ndarray]:
@@ -200,12 +227,12 @@ def overlay_frames(analysis: Analysis) -> Iterator[np.ndarray]:
     first = frame_picture(analysis, 0, contours=False)
     width = max(first.width, _LEAST_WIDTH_PX)  # a narrow clip must not cut the disclaimer
     curve = _Curve(analysis, width)
-    still = _panel(analysis, curve, width)
+    still = _panel(analysis, curve)
     for now in range(analysis.clip.num_frames):
-        canvas = Image.new("RGB", (width, first.height + _CURVE_HEIGHT_PX), _BACKGROUND)
+        canvas = Image.new("RGB", (width, first.height + curve.height), _BACKGROUND)
         picture = Image.new("RGB", (width, first.height))
         picture.paste(frame_picture(analysis, now), ((width - first.width) // 2, 0))
-        _draw_labels(picture, analysis, now)
+        _draw_badge(picture, analysis, curve, now)
         panel = still.copy()
         _draw_now(panel, analysis, curve, now)
         canvas.paste(picture, (0, 0))

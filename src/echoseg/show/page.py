@@ -22,7 +22,7 @@ h2 { font-size: 1.05rem; margin: 0 0 8px }
 .note { color: var(--dim); font-size: .9rem; margin: 2px 0 16px }
 .alert { background: var(--alert-paper); color: var(--alert); border-left: 4px solid currentColor;
   border-radius: 6px; padding: 12px 16px; margin: 0 0 20px }
-.alert ul { margin: 0; padding-left: 20px } .refusal { font-weight: 600 }
+.alert ul, .notes ul { margin: 0; padding-left: 20px } .refusal { font-weight: 600 }
 .cols { display: grid; grid-template-columns: 3fr 2fr; gap: 20px; align-items: start;
   margin-bottom: 20px }
 @media (max-width: 760px) { .cols { grid-template-columns: 1fr } }
@@ -67,7 +67,7 @@ def _numbers(report: Report) -> str:
     found, source = report.results, report.input
     volume = "no scale" if source.spacing_mm is None else "none"
     rate = f"{source.frame_rate_hz:.4g} Hz" if source.frame_rate_hz else "unknown"
-    scale = "unknown"
+    scale = "none"
     if source.spacing_mm is not None:
         scale = "{:.3f} x {:.3f} mm a pixel".format(*source.spacing_mm)
     return "".join(
@@ -94,6 +94,14 @@ def _alert(report: Report) -> str:
     return f'<section class="alert">{title}<ul>{"".join(items)}</ul></section>'
 
 
+def _notes(report: Report) -> str:
+    items = [f"<li>{escape(n.message)} <code>{escape(n.code)}</code></li>" for n in report.notes]
+    if not items:
+        return ""
+    title = "<h2>How the numbers were read</h2>"
+    return f'<section class="card notes">{title}<ul>{"".join(items)}</ul></section>'
+
+
 def page_html(analysis: Analysis, report: Report, overlay_mp4: bytes, curve: bytes) -> str:
     """Return the page; video and pictures are inside it and nothing is fetched."""
     name = escape(report.input.file_name or "clip")
@@ -118,6 +126,7 @@ def page_html(analysis: Analysis, report: Report, overlay_mp4: bytes, curve: byt
 <div class="pair">{stills}</div></section>
 <section class="card"><h2>Volume over time</h2>
 <img src="{_data_uri("image/png", curve)}" alt="LV volume over time"></section>
+{_notes(report)}
 <p class="note">{escape(made_by)}</p>
 </body></html>
 """
