@@ -1,0 +1,94 @@
+"""What each part of MSSNet is worth: the same small training for each variant, clean and spoilt.
+
+    python benchmarks/mssnet_ablation.py CLIPS.npz --out FILE.json [--seeds 0 1 2] [--variants ...]
+
+Every variant is the `tiny` network at 112 px, trained from scratch for the same steps on the same
+phantom clips in the same order (6 clips x 4 frames a step, 15 % of frames spoilt), and scored on
+phantom-v1's validation hearts: the first 12 in the hard tier, every frame, once as they are and
+once with 20 % of their frames spoilt (drop-out, speckle bursts, gain jumps). `bidirectional` is
+the full network looked at from both ends, without a training of its own. Results are added to FILE
+as they come, and what stands there already is not run again.
+
+CLIPS.npz is made by `benchmarks/make_phantom_clips.py`.
+"""
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import torch
+
+from echoseg.learn.evaluate import Case, phantom_cases, scores_by_group
+from echoseg.learn.train import Batches, TrainConfig, phantom_clips, train
+from echoseg.models.mssnet import MSSNet, MSSNetConfig
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "full guidance": {},
+    "no memory": {"memory": "none"},
+    "temporal gate only": {"memory": "gate"},
+    "guidance without propagation": {"memory": "features"},
+    "convolution for SSD": {"mixing": "conv"},
+    "attention for SSD": {"mixing": "attention"},
+}
+SIZE_PX = 112
+
+
+def run(variant: str, seed: int, args: argparse.Namespace, cases: dict[str, list[Case]]) -> dict:
+    """Train and score one variant."""
+    torch.manual_seed(seed)
+    model = MSSNet(MSSNetConfig(size="tiny", **VARIANTS[variant]))  # type: ignore[arg-type]
+    config = TrainConfig(
+        image_size=SIZE_PX,
+        num_steps=args.num_steps,
+        num_clips=6,
+        num_frames=4,
+        spoilt_share=0.15,
+        seed=seed,
+    )
+    start = time.monotonic()
+    stores = [phantom_clips([args.clips])]
+    trained = train(model.to(memory_format=torch.channels_last), Batches(stores, config), config)
+    trained = trained.eval()
+    result: dict = {"train_s": round(time.monotonic() - start)}
+    result["num_parameters"] = sum(p.numel() for p in trained.parameters())
+    for name, some in cases.items():
+        result[name] = scores_by_group(trained, some, SIZE_PX)
+        if variant == "full guidance":
+            both = scores_by_group(trained, some, SIZE_PX, bidirectional=True)
+            result[f"{name}, bidirectional"] = both
+    return result
+
+
+def main() -> None:
+    """Run what is missing, one after another."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--num-steps", type=int, default=700)
+    parser.add_argument("--hearts", type=int, default=12)
+    args = parser.parse_args()
+    cases = {
+        name: list(
+            phantom_cases("validation", hearts=args.hearts, tiers=["hard"], spoilt_share=share)
+        )
+        for name, share in (("clean", 0.0), ("spoilt", 0.2))
+    }
+    found = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
+    for seed in args.seeds:
+        for variant in args.variants:
+            key = f"{variant}, seed {seed}, {args.num_steps} steps"
+            if key in found:
+                continue
+            found[key] = run(variant, seed, args, cases)
+            found["machine"] = f"{platform.processor() or platform.machine()}, {torch.__version__}"
+            args.out.write_text(json.dumps(found, indent=1), "utf-8")
+            score = {name: found[key][name]["hard"]["lv_endo"] for name in cases}
+            print(key, {name: round(value, 4) for name, value in score.items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
