@@ -2,11 +2,13 @@
 
 from echoseg.models.conv_gru_unet import ConvGRUUNet
 from echoseg.models.memory_unet import MemoryUNet
+from echoseg.models.mssnet_released import MSSNetReleased
 from echoseg.models.segmenter import Segmenter
 
 MODELS: dict[str, type[Segmenter]] = {
     "memory_unet": MemoryUNet,
     "conv_gru_unet": ConvGRUUNet,
+    "mssnet_released": MSSNetReleased,
 }
 
-__all__ = ["MODELS", "ConvGRUUNet", "MemoryUNet", "Segmenter"]
+__all__ = ["MODELS", "ConvGRUUNet", "MSSNetReleased", "MemoryUNet", "Segmenter"]
