@@ -40,7 +40,7 @@ def published(reference):
     for layer in PUBLISHED_UNUSED:
         is_norm = layer.endswith(("norm1", "norm_t"))
         shapes |= {f"{layer}.weight": (32,) if is_norm else (32, 32), f"{layer}.bias": (32,)}
-    return {name: reference.drawn(name, shape).float() for name, shape in shapes.items()}
+    return {name: reference.drawn(name, shape) for name, shape in shapes.items()}
 
 
 def test_its_parameters_are_the_published_ones_but_for_those_never_used(published):
@@ -54,15 +54,16 @@ def test_its_parameters_are_the_published_ones_but_for_those_never_used(publishe
 
 @pytest.mark.slow
 def test_it_gives_the_published_codes_outputs(reference, published):
-    """In the fused form: written out, 10 frames of 256 px take 5 GB; the next test has both."""
+    """In float64, fused: written out, 10 frames of 256 px take 9 GB; the next test has both."""
     expected = json.loads((HERE / "mssnet_released_reference.json").read_text())
     assert [tuple(place) for place in expected["places"]] == reference.PLACES
     model = MSSNetReleased(MSSNetReleasedConfig(num_labels=1, attention="fused"))
-    model.load_state_dict(from_published(published).state_dict())
+    model.double().load_state_dict(from_published(published).state_dict())
     with torch.inference_mode():
-        logits = model.eval()(reference.drawn_frames()[None].float())[0]
-    found = torch.tensor(reference.at_places(logits))
-    assert (found - torch.tensor(expected["logits"])).abs().max() <= 1e-5
+        logits = model.eval()(reference.drawn_frames()[None])[0]
+    found = torch.tensor(reference.at_places(logits), dtype=torch.float64)
+    wanted = torch.tensor(expected["logits"], dtype=torch.float64)
+    assert (found - wanted).abs().max() <= 1e-10
 
 
 def small(**changes):
@@ -114,7 +115,10 @@ def test_weights_of_another_network_are_refused_by_name(published):
 
 
 def test_a_published_head_with_more_labels_is_taken_over(published):
-    weights = {"dec.up.4.weight": torch.rand(16, 3, 2, 2), "dec.up.4.bias": torch.rand(3)}
+    weights = {
+        "dec.up.4.weight": torch.rand(16, 3, 2, 2).double(),
+        "dec.up.4.bias": torch.rand(3).double(),
+    }
     model = from_published({**published, **weights})
     assert model.num_labels == 3
     assert torch.equal(model.up[4].bias, weights["dec.up.4.bias"])

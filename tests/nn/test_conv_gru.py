@@ -26,18 +26,18 @@ def test_a_shut_gate_keeps_the_past_and_an_open_one_forgets_it():
     gru = ConvGRU(3)
     x, h = torch.randn(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
     set_bias(gru, -50)
-    assert torch.allclose(gru.step(x, h), h)
+    assert torch.allclose(gru.step(x, h), h, atol=1e-6)
     set_bias(gru, 50)
     torch.nn.init.zeros_(gru.candidate.weight[:, 3:])
-    assert torch.allclose(gru.step(x, h), gru.step(x, torch.zeros_like(h)))
+    assert torch.allclose(gru.step(x, h), gru.step(x, torch.zeros_like(h)), atol=1e-6)
 
 
 def test_a_clip_is_its_steps_and_stays_between_minus_one_and_one():
     gru = ConvGRU(4)
     frames = 5 * torch.randn(2, 6, 4, 3, 5)
-    hidden = torch.zeros(2, 4, 1, 1)
-    whole = gru(frames, hidden)
+    memory = torch.zeros(2, 4, 1, 1)
+    whole = gru(frames, memory)
     for index, frame in enumerate(frames.unbind(1)):
-        hidden = gru.step(frame, hidden)
-        assert torch.equal(whole[:, index], hidden)
+        memory = gru.step(frame, memory)
+        assert torch.equal(whole[:, index], memory)
     assert whole.abs().max() <= 1

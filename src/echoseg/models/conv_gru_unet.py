@@ -29,7 +29,7 @@ class ConvGRUUNetConfig(BaseModel):
 class ConvGRUUNetState(NamedTuple):
     """What a `ConvGRUUNet` carries from frame to frame."""
 
-    hidden: Tensor
+    memory: Tensor
     """Hidden map at stride 16, `B C h w`; `B C 1 1` of zeros before the first frame."""
 
 
@@ -55,13 +55,13 @@ class ConvGRUUNet(ResidualUNet, Segmenter):
     def step(self, frame: Tensor, state: ConvGRUUNetState) -> tuple[Tensor, ConvGRUUNetState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
         skip0, skip1, middle, coarse = self.encode(frame)
-        hidden = self.recurrence.step(coarse, state.hidden)
-        return self.decode(skip0, skip1, middle, hidden), ConvGRUUNetState(hidden)
+        memory = self.recurrence.step(coarse, state.memory)
+        return self.decode(skip0, skip1, middle, memory), ConvGRUUNetState(memory)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
         batch, time = frames.shape[:2]
         skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))
-        hidden = self.recurrence(coarse.unflatten(0, (batch, time)), self.init_state(batch).hidden)
-        logits = self.decode(skip0, skip1, middle, hidden.flatten(0, 1))
+        memory = self.recurrence(coarse.unflatten(0, (batch, time)), self.init_state(batch).memory)
+        logits = self.decode(skip0, skip1, middle, memory.flatten(0, 1))
         return logits.unflatten(0, (batch, time))

@@ -219,15 +219,14 @@ def from_published(weights: Mapping[str, Tensor]) -> MSSNetReleased:
     | `enc.SAP.proj.*`, `enc.TAP.proj.*`, `enc.TAP.norm1.*`, `enc.norm_t.*` | never used: ignored |
 
     Args:
-        weights: The published network's `state_dict()`, torch tensors by published name. The
-            number of labels is read off it.
+        weights: The published network's `state_dict()`. Number of labels and floating type are
+            read off it.
 
     Raises:
         ModelError: If names or shapes are not the published network's.
     """
-    head = weights.get("dec.up.4.weight")
-    num_labels = head.shape[1] if head is not None and head.ndim == 4 else 1
-    model = MSSNetReleased(MSSNetReleasedConfig(num_labels=num_labels))
+    bias = weights.get("dec.up.4.bias", torch.zeros(1))
+    model = MSSNetReleased(MSSNetReleasedConfig(num_labels=bias.numel())).to(bias.dtype)
     ours = {name: published_name(name) for name in model.state_dict()}
     used = {name for name in weights if not name.startswith(PUBLISHED_UNUSED)}
     if odd := sorted(used ^ set(ours.values())):

@@ -21,26 +21,26 @@ class ConvGRU(nn.Module):
         self.gates = nn.Conv2d(2 * num_channels, 2 * num_channels, 3, 1, 1)
         self.candidate = nn.Conv2d(2 * num_channels, num_channels, 3, 1, 1)
 
-    def step(self, features: Tensor, hidden: Tensor) -> Tensor:
+    def step(self, features: Tensor, memory: Tensor) -> Tensor:
         """Take in one frame.
 
         Args:
             features: `B C H W` of this frame.
-            hidden: `B C H W`, or `B C 1 1` of zeros before the first frame.
+            memory: `B C H W`, or `B C 1 1` of zeros before the first frame.
 
         Returns:
-            The new hidden map, `B C H W`; it is the output too.
+            The new memory, `B C H W`; it is the output too.
         """
-        hidden = hidden.expand_as(features)
-        gates = torch.sigmoid(self.gates(torch.cat([features, hidden], 1)))
+        memory = memory.expand_as(features)
+        gates = torch.sigmoid(self.gates(torch.cat([features, memory], 1)))
         new, seen = gates.chunk(2, 1)
-        candidate = torch.tanh(self.candidate(torch.cat([features, seen * hidden], 1)))
-        return hidden + new * (candidate - hidden)
+        candidate = torch.tanh(self.candidate(torch.cat([features, seen * memory], 1)))
+        return memory + new * (candidate - memory)
 
-    def forward(self, features: Tensor, hidden: Tensor) -> Tensor:
-        """Take in a clip: `B T C H W` -> `B T C H W`, the hidden map after each frame."""
+    def forward(self, features: Tensor, memory: Tensor) -> Tensor:
+        """Take in a clip: `B T C H W` -> `B T C H W`, the memory after each frame."""
         outputs = []
         for frame_features in features.unbind(1):
-            hidden = self.step(frame_features, hidden)
-            outputs.append(hidden)
+            memory = self.step(frame_features, memory)
+            outputs.append(memory)
         return torch.stack(outputs, 1)
