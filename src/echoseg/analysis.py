@@ -7,7 +7,7 @@ drawn: the masks that are drawn and stored are those that were measured.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,17 +184,21 @@ class Analyzer:
         """Return the network's own label map `T H W` uint8 on the clip's grid, not cleaned."""
         import torch
 
+        from echoseg.models.windows import each_frame
         from echoseg.transforms import from_square, letterbox_for, to_square
 
         letterbox = letterbox_for(sector.box, self.checkpoint.card.image_size)
         gain = _gain(clip, sector)
         masks = np.zeros(clip.frames.shape, np.uint8)
-        with torch.inference_mode():
-            state = self.network.init_state(1)
-            for index, frame in enumerate(clip.frames):
+
+        def squares() -> Iterator[torch.Tensor]:
+            for frame in clip.frames:
                 grey = np.where(sector.mask, frame, 0).astype(np.float32) / 255
                 square = to_square(torch.from_numpy(grey)[None] * gain, letterbox).clamp(0, 1)
-                logits, state = self.network.step(square[:, None].to(self.device), state)
+                yield square[:, None].to(self.device)
+
+        with torch.inference_mode():
+            for index, logits in enumerate(each_frame(self.network, squares())):
                 masks[index] = from_square(logits.float().cpu(), letterbox, clip.size)[0].numpy()
                 if progress is not None:
                     progress(index + 1, clip.num_frames)

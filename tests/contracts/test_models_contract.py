@@ -1,4 +1,4 @@
-"""What every entry of MODELS must keep, whatever is inside it."""
+"""What every streaming entry of MODELS must keep; the others: test_whole_clip_models_contract."""
 
 import pytest
 import torch
@@ -7,9 +7,11 @@ from echoseg.models import MODELS
 from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
 
 STREAMING_TOLERANCE = 1e-4  # fp32 convolutions over one frame and over many round differently
+USED = 1e-5  # what another past must change, untrained; the same shapes round the same
+STREAMING = sorted(name for name, kind in MODELS.items() if kind.streams)
 
 
-@pytest.fixture(params=sorted(MODELS))
+@pytest.fixture(params=STREAMING)
 def model(request):
     torch.manual_seed(0)
     model = MODELS[request.param]()
@@ -18,6 +20,10 @@ def model(request):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2)
     return model.eval()
+
+
+def test_our_models_stream_and_only_the_published_one_does_not():
+    assert set(MODELS) - set(STREAMING) == {"mssnet_released"}
 
 
 def stream(model, frames):
@@ -61,7 +67,7 @@ def test_the_past_is_used(model):
     with torch.inference_mode():
         after_light = model(frames.index_fill(1, torch.tensor([0]), 1.0))[:, 1]
         after_dark = model(frames.index_fill(1, torch.tensor([0]), 0.0))[:, 1]
-    assert (after_light - after_dark).abs().max() > 5 * STREAMING_TOLERANCE
+    assert (after_light - after_dark).abs().max() > USED
 
 
 def test_every_parameter_gets_a_finite_gradient(model):

@@ -22,6 +22,8 @@ STEP = 60  # grey levels between labels
 class ByGrey(torch.nn.Module):
     """Label = grey / 60; `shift` answers another label, to be wrong on purpose."""
 
+    streams = True
+
     def __init__(self, shift=0):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))

@@ -24,6 +24,7 @@ from echoseg.errors import MeasurementError
 from echoseg.measure.volumes import mask_volume_ml
 from echoseg.metrics import area_jitter_percent, compare_masks
 from echoseg.models.checkpoint import load_checkpoint
+from echoseg.models.windows import each_frame
 from echoseg.transforms import from_square, letterbox_for, to_square
 
 STRUCTURES: dict[str, tuple[Label, ...]] = {
@@ -43,20 +44,22 @@ def predict(
 ) -> np.ndarray:
     """Return the label maps `T H W` of a clip `T H W` uint8, one frame after another.
 
-    With `bidirectional` the model looks at the whole clip at once, from both ends.
+    With `bidirectional` the model looks at the whole clip at once, from both ends. A still is
+    repeated for a model that takes only clips of some length.
     """
     rows, columns = frames.shape[1:]
     letterbox = letterbox_for((0, 0, rows, columns), image_size)
     square = to_square(torch.from_numpy(frames).float() / 255, letterbox)
     device = next(model.parameters()).device
+    inputs = square[:, None, None].to(device)  # T 1 1 S S
     if bidirectional:
-        logits = model(square[None, :, None].to(device), bidirectional=True)[0]
-        return from_square(logits.float().cpu(), letterbox, (rows, columns)).numpy()
-    state, masks = model.init_state(1), []
-    for frame in square:
-        logits, state = model.step(frame[None, None].to(device), state)
-        masks.append(from_square(logits.float().cpu(), letterbox, (rows, columns))[0].numpy())
-    return np.stack(masks)
+        found = model(inputs.movedim(0, 1), bidirectional=True)[0].split(1)
+    else:
+        if len(inputs) == 1 and not model.streams:  # a still, to one who looks ahead
+            inputs = inputs.expand(model.num_frames, -1, -1, -1, -1)
+        found = each_frame(model, inputs)
+    masks = [from_square(logits.float().cpu(), letterbox, (rows, columns)) for logits in found]
+    return torch.cat(masks)[: len(frames)].numpy()
 
 
 def camus_scores(

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from echoseg.models.segmenter import Segmenter
-from echoseg.nn.blocks import ResidualBlock, UpBlock
 from echoseg.nn.memory import GatedMemory
+from echoseg.nn.unet import ResidualUNet, Widths
 
 
 class MemoryUNetConfig(BaseModel):
@@ -22,7 +21,7 @@ class MemoryUNetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    widths: tuple[int, int, int, int] = (24, 48, 96, 160)
+    widths: Widths = (24, 48, 96, 160)
     """Channels at strides 2, 4, 8, 16."""
     num_labels: int = Field(default=4, ge=2, le=32)
     """Labels told apart, background included."""
@@ -39,7 +38,7 @@ class MemoryUNetState(NamedTuple):
     """`B 1 1 1` bool, true before the first frame."""
 
 
-class MemoryUNet(Segmenter):
+class MemoryUNet(ResidualUNet, Segmenter):
     """Residual U-Net with gated memory; see the module's text."""
 
     stride = 16
@@ -49,20 +48,11 @@ class MemoryUNet(Segmenter):
         super().__init__()
         self.config = config or MemoryUNetConfig()
         self.num_labels = self.config.num_labels
-        w0, w1, w2, w3 = self.config.widths
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, w0, 5, 2, 2, bias=False), nn.BatchNorm2d(w0), nn.ReLU(inplace=True)
-        )
-        self.encoder0 = ResidualBlock(w0, w0)
-        self.encoder1 = nn.Sequential(ResidualBlock(w0, w1, stride=2), ResidualBlock(w1, w1))
-        self.encoder2 = nn.Sequential(ResidualBlock(w1, w2, stride=2), ResidualBlock(w2, w2))
-        self.encoder3 = nn.Sequential(ResidualBlock(w2, w3, stride=2), ResidualBlock(w3, w3))
+        _, _, w2, w3 = self.config.widths
+        self.add_encoder(self.config.widths)
         self.memory_middle = GatedMemory(w2)
         self.memory_coarse = GatedMemory(w3)
-        self.decoder2 = UpBlock(w3, w2, w2)
-        self.decoder1 = UpBlock(w2, w1, w1)
-        self.decoder0 = UpBlock(w1, w0, w0)
-        self.head = nn.Conv2d(w0, self.num_labels, 1)
+        self.add_decoder(self.config.widths, self.num_labels)
 
     def init_state(self, batch_size: int) -> MemoryUNetState:
         """Return an empty memory; it takes the frame's size when the first frame comes."""
@@ -74,37 +64,24 @@ class MemoryUNet(Segmenter):
             torch.ones(batch_size, 1, 1, 1, dtype=torch.bool, device=weight.device),
         )
 
-    def _encode(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        skip0 = self.encoder0(self.stem(frames))
-        skip1 = self.encoder1(skip0)
-        middle = self.encoder2(skip1)
-        return skip0, skip1, middle, self.encoder3(middle)
-
-    def _decode(self, skip0: Tensor, skip1: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        x = self.decoder2(coarse, middle)
-        x = self.decoder0(self.decoder1(x, skip1), skip0)
-        return functional.interpolate(
-            self.head(x), scale_factor=2, mode="bilinear", align_corners=False
-        )
-
     def step(self, frame: Tensor, state: MemoryUNetState) -> tuple[Tensor, MemoryUNetState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
-        skip0, skip1, middle, coarse = self._encode(frame)
+        skip0, skip1, middle, coarse = self.encode(frame)
         middle = self.memory_middle.step(middle, state.middle, state.is_first)
         coarse = self.memory_coarse.step(coarse, state.coarse, state.is_first)
-        logits = self._decode(skip0, skip1, middle, coarse)
+        logits = self.decode(skip0, skip1, middle, coarse)
         return logits, MemoryUNetState(coarse, middle, torch.zeros_like(state.is_first))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
         batch, time = frames.shape[:2]
         state = self.init_state(batch)
-        skip0, skip1, middle, coarse = self._encode(frames.flatten(0, 1))
+        skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))
         middle = self.memory_middle(
             middle.unflatten(0, (batch, time)), state.middle, state.is_first
         )
         coarse = self.memory_coarse(
             coarse.unflatten(0, (batch, time)), state.coarse, state.is_first
         )
-        logits = self._decode(skip0, skip1, middle.flatten(0, 1), coarse.flatten(0, 1))
+        logits = self.decode(skip0, skip1, middle.flatten(0, 1), coarse.flatten(0, 1))
         return logits.unflatten(0, (batch, time))

@@ -19,15 +19,15 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from echoseg.models.segmenter import Segmenter
-from echoseg.nn.blocks import ResidualBlock, UpBlock
+from echoseg.nn.blocks import ResidualBlock
 from echoseg.nn.guidance import GuidanceState, SpatiotemporalGuidance
 from echoseg.nn.memory import GatedMemory
 from echoseg.nn.mixing import Mixing, MixingBlock
+from echoseg.nn.unet import ResidualUNet, Widths
 
-SIZES: dict[str, tuple[int, int, int, int]] = {
+SIZES: dict[str, Widths] = {
     "tiny": (16, 32, 64, 128),
     "small": (16, 32, 96, 192),
     "base": (24, 48, 128, 256),
@@ -75,7 +75,7 @@ class MSSNetState(NamedTuple):
         return GuidanceState(self.weights, self.embedding, self.features, self.is_first[..., 0])
 
 
-class MSSNet(Segmenter):
+class MSSNet(ResidualUNet, Segmenter):
     """The network; see the module."""
 
     stride = 16
@@ -85,13 +85,9 @@ class MSSNet(Segmenter):
         super().__init__()
         self.config = config or MSSNetConfig()
         self.num_labels = self.config.num_labels
-        w0, w1, w2, w3 = SIZES[self.config.size]
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, w0, 5, 2, 2, bias=False), nn.BatchNorm2d(w0), nn.ReLU(inplace=True)
-        )
-        self.encoder0 = ResidualBlock(w0, w0)
-        self.encoder1 = nn.Sequential(ResidualBlock(w0, w1, stride=2), ResidualBlock(w1, w1))
-        self.encoder2 = nn.Sequential(ResidualBlock(w1, w2, stride=2), ResidualBlock(w2, w2))
+        widths = SIZES[self.config.size]
+        _, _, w2, w3 = widths
+        self.add_encoder(widths)
         self.encoder3 = nn.Sequential(
             ResidualBlock(w2, w3, stride=2),
             MixingBlock(w3, self.config.mixing),
@@ -103,10 +99,7 @@ class MSSNet(Segmenter):
         )
         self.memory_middle = None if memory == "none" else GatedMemory(w2)
         self.memory_coarse = GatedMemory(w3) if memory == "gate" else None
-        self.decoder2 = UpBlock(w3, w2, w2)
-        self.decoder1 = UpBlock(w2, w1, w1)
-        self.decoder0 = UpBlock(w1, w0, w0)
-        self.head = nn.Conv2d(w0, self.num_labels, 1)
+        self.add_decoder(widths, self.num_labels)
 
     def init_state(self, batch_size: int) -> MSSNetState:
         """Return an empty state; it takes the frame's size when the first frame comes."""
@@ -114,19 +107,6 @@ class MSSNet(Segmenter):
         _, _, w2, w3 = SIZES[self.config.size]
         middle, coarse = (self.head.weight.new_zeros(batch_size, w, 1, 1) for w in (w2, w3))
         return MSSNetState(*guidance[:3], middle, coarse, guidance.is_first[..., None])
-
-    def _encode(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        skip0 = self.encoder0(self.stem(frames))
-        skip1 = self.encoder1(skip0)
-        middle = self.encoder2(skip1)
-        return skip0, skip1, middle, self.encoder3(middle)
-
-    def _decode(self, skip0: Tensor, skip1: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        x = self.decoder2(coarse, middle)
-        x = self.decoder0(self.decoder1(x, skip1), skip0)
-        return functional.interpolate(
-            self.head(x), scale_factor=2, mode="bilinear", align_corners=False
-        )
 
     def _join(
         self, middle: Tensor, coarse: Tensor, state: MSSNetState
@@ -152,9 +132,9 @@ class MSSNet(Segmenter):
 
     def step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
-        skip0, skip1, middle, coarse = self._encode(frame)
+        skip0, skip1, middle, coarse = self.encode(frame)
         middle, coarse, state = self._join(middle, coarse, state)
-        return self._decode(skip0, skip1, middle, coarse), state
+        return self.decode(skip0, skip1, middle, coarse), state
 
     def forward(self, frames: Tensor, *, bidirectional: bool = False) -> Tensor:
         """Take in a clip: `B T 1 H W` -> logits `B T K H W`.
@@ -164,11 +144,11 @@ class MSSNet(Segmenter):
             bidirectional: Look back from the last frame as well; for recorded clips only.
         """
         batch, time = frames.shape[:2]
-        skip0, skip1, *maps = self._encode(frames.flatten(0, 1))
+        skip0, skip1, *maps = self.encode(frames.flatten(0, 1))
         middle, coarse = (each.unflatten(0, (batch, time)) for each in maps)
         joined = self._join_all(middle, coarse)
         if bidirectional:
             back = self._join_all(middle.flip(1), coarse.flip(1))
             joined = [0.5 * (a + b.flip(1)) for a, b in zip(joined, back, strict=True)]
-        logits = self._decode(skip0, skip1, *(each.flatten(0, 1) for each in joined))
+        logits = self.decode(skip0, skip1, *(each.flatten(0, 1) for each in joined))
         return logits.unflatten(0, (batch, time))

@@ -12,9 +12,19 @@ class Segmenter(nn.Module, ABC):
 
     Frames are grey in [0, 1]; both sides of a frame are multiples of `stride`. The state is a
     `NamedTuple` of tensors and is never kept in the module.
+
+    A model that looks ahead says `streams = False`: it takes clips of `num_frames` frames of
+    `image_size` px whole, in `forward`, and its `init_state` and `step` raise a `ModelError`.
+    `models.windows.each_frame` runs either kind over a clip.
     """
 
     stride: int
+    streams: bool = True
+    """Whether frames may come one at a time."""
+    num_frames: int | None = None
+    """Frames of the only clip it takes; None: any number."""
+    image_size: int | None = None
+    """Side of the only square it takes, in pixels; None: any multiple of `stride`."""
     config_class: type[BaseModel]
     config: Any
     num_labels: int

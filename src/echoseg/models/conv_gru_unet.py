@@ -1,0 +1,67 @@
+"""A plain recurrent baseline: a residual U-Net with a convolutional GRU at its coarsest map.
+
+Encoder and decoder (`nn.unet`) see one frame each and are those of `MemoryUNet`, narrower; only
+the recurrent unit (`nn.conv_gru`), at stride 16, joins frames. The skips carry nothing from frame
+to frame.
+"""
+
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from echoseg.models.segmenter import Segmenter
+from echoseg.nn.conv_gru import ConvGRU
+from echoseg.nn.unet import ResidualUNet, Widths
+
+
+class ConvGRUUNetConfig(BaseModel):
+    """Shape of a `ConvGRUUNet`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    widths: Widths = (24, 40, 80, 112)
+    """Channels at strides 2, 4, 8, 16; such that it is about as large as `MemoryUNet`."""
+    num_labels: int = Field(default=4, ge=2, le=32)
+    """Labels told apart, background included."""
+
+
+class ConvGRUUNetState(NamedTuple):
+    """What a `ConvGRUUNet` carries from frame to frame."""
+
+    memory: Tensor
+    """Hidden map at stride 16, `B C h w`; `B C 1 1` of zeros before the first frame."""
+
+
+class ConvGRUUNet(ResidualUNet, Segmenter):
+    """Residual U-Net with a convolutional GRU; see the module."""
+
+    stride = 16
+    config_class = ConvGRUUNetConfig
+
+    def __init__(self, config: ConvGRUUNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or ConvGRUUNetConfig()
+        self.num_labels = self.config.num_labels
+        self.add_encoder(self.config.widths)
+        self.recurrence = ConvGRU(self.config.widths[-1])
+        self.add_decoder(self.config.widths, self.num_labels)
+
+    def init_state(self, batch_size: int) -> ConvGRUUNetState:
+        """Return zeros; they take the frame's size when the first frame comes."""
+        width = self.config.widths[-1]
+        return ConvGRUUNetState(self.head.weight.new_zeros(batch_size, width, 1, 1))
+
+    def step(self, frame: Tensor, state: ConvGRUUNetState) -> tuple[Tensor, ConvGRUUNetState]:
+        """Take in one frame: `B 1 H W` -> logits `B K H W`."""
+        skip0, skip1, middle, coarse = self.encode(frame)
+        memory = self.recurrence.step(coarse, state.memory)
+        return self.decode(skip0, skip1, middle, memory), ConvGRUUNetState(memory)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
+        batch, time = frames.shape[:2]
+        skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))
+        memory = self.recurrence(coarse.unflatten(0, (batch, time)), self.init_state(batch).memory)
+        logits = self.decode(skip0, skip1, middle, memory.flatten(0, 1))
+        return logits.unflatten(0, (batch, time))

@@ -1,0 +1,121 @@
+"""What every entry of MODELS must keep that does not stream: whole clips in, honest refusals."""
+
+import pytest
+import torch
+
+from echoseg.errors import ModelError
+from echoseg.models import MODELS
+from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from echoseg.models.windows import each_frame
+
+TOLERANCE = 1e-4
+USED = 1e-5  # what another future must change, untrained; the same shapes round the same
+WHOLE_CLIP = sorted(name for name, kind in MODELS.items() if not kind.streams)
+SMALL = {"num_frames": 5, "image_size": 32}  # the published 10 of 256 px take half a minute each
+
+
+@pytest.fixture(params=WHOLE_CLIP)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def model(name):
+    torch.manual_seed(0)
+    model = MODELS[name](MODELS[name].config_class(**SMALL))
+    for module in model.modules():  # an untrained norm is the identity: give it something to do
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+def clips(model, batch_size=1, num_frames=None):
+    size = (model.image_size, model.image_size)
+    return torch.rand(batch_size, num_frames or model.num_frames, 1, *size)
+
+
+def test_the_default_says_which_clips_it_takes(name):
+    model = MODELS[name]()
+    assert model.num_frames == model.config.num_frames
+    assert model.image_size == model.config.image_size
+    assert model.image_size % model.stride == 0
+
+
+def test_logits_have_the_frames_size(model):
+    with torch.inference_mode():
+        logits = model(clips(model, 2))
+    assert logits.shape == (2, model.num_frames, model.num_labels, *clips(model).shape[-2:])
+    assert logits.isfinite().all()
+
+
+def test_it_does_look_ahead(model):
+    """Else it could stream, and should say so."""
+    frames = clips(model)
+    changed = frames.clone()
+    changed[:, -1] = 1
+    with torch.inference_mode():
+        assert (model(frames) - model(changed))[:, :-1].abs().max() > USED
+
+
+def test_one_frame_at_a_time_is_refused_with_the_way_out(model):
+    for refused in (lambda: model.init_state(1), lambda: model.step(torch.rand(1, 1, 32, 32), ())):
+        with pytest.raises(ModelError, match=r"cannot take one frame at a time; .*each_frame"):
+            refused()
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 1, 32, 32), (1, 6, 1, 32, 32), (1, 5, 1, 40, 32)])
+def test_other_clips_are_refused(model, shape):
+    with pytest.raises(ModelError, match=r"must be B 5 1 32 32 .* got 1 "):
+        model(torch.rand(shape))
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 32, 32), (1, 5, 3, 32, 32)])
+def test_clips_without_batch_or_in_colour_are_refused(model, shape):
+    with pytest.raises(ModelError, match="must be B 5 1 32 32"):
+        model(torch.rand(shape))
+
+
+def test_a_batch_gives_what_its_clips_give_alone(model):
+    frames = clips(model, 3)
+    with torch.inference_mode():
+        alone = torch.cat([model(clip[None]) for clip in frames])
+        assert (model(frames) - alone).abs().max() <= TOLERANCE
+
+
+def test_every_parameter_gets_a_finite_gradient(model):
+    model.train()
+    model(clips(model, 2)).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name} is not used"
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_save_and_load_give_the_same_output(name, model, tmp_path):
+    card = Card(architecture=name, image_size=32, licence="x", trained_on="-", recipe="-")
+    save_checkpoint(tmp_path / "m.safetensors", model, card)
+    loaded, _ = load_checkpoint(str(tmp_path / "m.safetensors"))
+    frames = clips(model)
+    with torch.inference_mode():
+        assert torch.equal(model(frames), loaded(frames))
+
+
+def test_bfloat16_is_close(model):
+    frames = clips(model)
+    with torch.inference_mode():
+        full = model(frames)
+        half = model.to(torch.bfloat16)(frames.to(torch.bfloat16)).float()
+    assert (full - half).abs().max() <= 0.05 * full.abs().max()
+
+
+@pytest.mark.parametrize("num_frames", [5, 6, 9, 10, 13])
+def test_a_longer_clip_is_covered_by_windows(model, num_frames):
+    frames = clips(model, 1, num_frames)
+    with torch.inference_mode():
+        found = torch.cat(list(each_frame(model, frames.unbind(1))))
+        starts = [min(start, num_frames - 5) for start in range(0, num_frames, 5)]
+        expected = torch.zeros_like(found)
+        for start in reversed(starts):  # the first window that holds a frame has the last word
+            expected[start : start + 5] = model(frames[:, start : start + 5])[0]
+    assert torch.equal(found, expected)
