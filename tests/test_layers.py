@@ -17,7 +17,7 @@ ROWS: list[tuple[str, ...]] = [
     ("formats",),
     ("datasets",),
     ("analysis", "stream", "runtime"),
-    ("report",),
+    ("report", "attention"),
     ("show",),
     ("learn", "results"),
     ("__init__",),

@@ -9,7 +9,7 @@ drawn: the masks that are drawn and stored are those that were measured.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
 from echoseg.sector import Sector, find_sector
+
+if TYPE_CHECKING:  # torch takes a second to import
+    import torch
+
+    from echoseg.transforms import Letterbox
 
 LEARNT_VIEWS = (View.A4C,)
 """Views that the networks were trained on."""
@@ -90,7 +95,8 @@ def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
         return (ClipWarning(code="view_unknown", message=message),)
     message = (
         f"the view is {view}, which the networks have never seen: they know {known} (apical four-"
-        "chamber) alone, so masks and numbers are not to be trusted. Give an {known} clip"
+        "chamber) alone, so masks and numbers are not to be trusted. Give an "
+        f"{known} clip"
     )
     return (ClipWarning(code="view_not_learnt", message=message),)
 
@@ -185,24 +191,33 @@ class Analyzer:
         import torch
 
         from echoseg.models.windows import each_frame
-        from echoseg.transforms import from_square, letterbox_for, to_square
+        from echoseg.transforms import from_square
+
+        masks = np.zeros(clip.frames.shape, np.uint8)
+        letterbox, squares = self.squares(clip, sector)
+        with torch.inference_mode():
+            for index, logits in enumerate(each_frame(self.network, squares)):
+                masks[index] = from_square(logits.float().cpu(), letterbox, clip.size)[0].numpy()
+                if progress is not None:
+                    progress(index + 1, clip.num_frames)
+        return masks
+
+    def squares(self, clip: Clip, sector: Sector) -> "tuple[Letterbox, Iterator[torch.Tensor]]":
+        """Return the network's view of a clip: the letterbox, and frames `1 1 S S` in [0, 1]."""
+        import torch
+
+        from echoseg.transforms import letterbox_for, to_square
 
         letterbox = letterbox_for(sector.box, self.checkpoint.card.image_size)
         gain = _gain(clip, sector)
-        masks = np.zeros(clip.frames.shape, np.uint8)
 
-        def squares() -> Iterator[torch.Tensor]:
+        def frames() -> Iterator[torch.Tensor]:
             for frame in clip.frames:
                 grey = np.where(sector.mask, frame, 0).astype(np.float32) / 255
                 square = to_square(torch.from_numpy(grey)[None] * gain, letterbox).clamp(0, 1)
                 yield square[:, None].to(self.device)
 
-        with torch.inference_mode():
-            for index, logits in enumerate(each_frame(self.network, squares())):
-                masks[index] = from_square(logits.float().cpu(), letterbox, clip.size)[0].numpy()
-                if progress is not None:
-                    progress(index + 1, clip.num_frames)
-        return masks
+        return letterbox, frames()
 
 
 def _gain(clip: Clip, sector: Sector) -> float:

@@ -226,6 +226,45 @@ def demo(
 
 
 @app.command()
+def attention(
+    clip: Annotated[Path, typer.Argument(help="A clip: a file, or a folder of PNG frames.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The picture, PNG.")] = Path(
+        "attention.png"
+    ),
+    darken: Annotated[
+        int | None, typer.Option(help="Black out this frame first, counted from 1.", min=2)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the picture.")] = False,
+    device: Device = "auto",
+    model: Model = "camus",
+) -> None:
+    """Draw where the guidance looks, frame by frame (networks of architecture mssnet)."""
+    from echoseg.analysis import Analyzer
+    from echoseg.attention import watch_attention
+    from echoseg.errors import ArgumentError, OutputError
+    from echoseg.formats import open_clip
+    from echoseg.formats.whole import whole
+    from echoseg.show.attention import attention_sheet
+
+    try:
+        if output.exists() and not force:
+            raise OutputError(f"{output} exists; pass --force to replace it or give another -o")
+        opened = open_clip(clip)
+        if darken is not None and darken > opened.num_frames:
+            raise ArgumentError(
+                f"--darken must be a frame of the clip, 2 to {opened.num_frames}, got {darken}"
+            )
+        analyzer = Analyzer(model, device)
+        maps = watch_attention(analyzer, opened, darken=None if darken is None else darken - 1)
+        with whole(output) as partial:
+            attention_sheet(maps).save(partial, format="PNG")
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    typer.echo(f"{output}: {len(maps.frames)} frames; research use only")
+
+
+@app.command()
 def models() -> None:
     """List the checkpoints with licence and measured accuracy."""
     from rich.console import Console
