@@ -53,14 +53,19 @@ def root(tmp_path_factory):
     return root
 
 
-def test_one_who_knows_scores_nearly_one(root):
-    scores = camus_scores(ByGrey(), root, 160)
+def test_one_who_knows_scores_one(root):
+    """At the picture's own size nothing is interpolated: the answer is exact."""
+    scores = camus_scores(ByGrey(), root, 140)
     for name in ("lv_endo", "lv_epi", "la"):
-        assert scores[name] > 0.96
-        assert scores[f"{name}_hd95_mm"] < 1.7  # two pixels
-        assert scores[f"{name}_asd_mm"] < 0.8
+        assert scores[name] == 1
+        assert scores[f"{name}_hd95_mm"] == scores[f"{name}_asd_mm"] == 0
     assert scores["lv_endo_failure_share"] == 0
     assert scores["num_frames"] == 2
+
+
+def test_on_another_grid_one_who_knows_loses_a_border(root):
+    scores = camus_scores(ByGrey(), root, 160)
+    assert all(scores[name] > 0.96 for name in ("lv_endo", "lv_epi", "la"))
 
 
 def test_one_who_is_wrong_scores_low_and_fails(root):
