@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,26 @@ def against_length(model: Any, lengths: tuple[int, ...]) -> list[dict[str, float
     return rows
 
 
+def timed(models: dict[str, Any], turns: int) -> dict[str, dict[str, float]]:
+    """Return parameters, operations and rates of each network."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for _ in range(turns):
+        for name, model in models.items():
+            for size in filter(partial(takes, model), SIZES_PX):
+                key = f"{size} frames/s"
+                seconds.setdefault((name, f"batched {key}"), []).append(clip_s(model, size))
+                if model.streams:
+                    times = seconds.setdefault((name, f"streaming {key}"), [])
+                    times.append(stream_s(model, size, 12))
+    rows: dict[str, dict[str, float]] = {}
+    for name, model in models.items():
+        rows[name] = {"parameters": sum(p.numel() for p in model.parameters())}
+        rows[name] |= {f"gmac {s}": gmac(model, s) for s in SIZES_PX if takes(model, s)}
+    for (name, what), times in seconds.items():
+        rows[name][what] = 1 / statistics.median(times)
+    return rows
+
+
 def main() -> None:
     """Time, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -115,23 +136,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     models = networks()
-    seconds: dict[tuple[str, int, str], list[float]] = {}
     with torch.inference_mode():
-        for _ in range(args.turns):
-            for name, model in models.items():
-                for size in SIZES_PX:
-                    if takes(model, size) and model.streams:
-                        seconds.setdefault((name, size, "streaming"), []).append(
-                            stream_s(model, size, 12)
-                        )
-                    if takes(model, size):
-                        seconds.setdefault((name, size, "batched"), []).append(clip_s(model, size))
-        rows: dict[str, dict[str, float]] = {}
-        for name, model in models.items():
-            rows[name] = {"parameters": sum(p.numel() for p in model.parameters())}
-            rows[name] |= {f"gmac {s}": gmac(model, s) for s in SIZES_PX if takes(model, s)}
-        for (name, size, how), times in seconds.items():
-            rows[name][f"{how} {size} frames/s"] = 1 / statistics.median(times)
+        rows = timed(models, args.turns)
         slow = rows["mssnet_released"]["batched 256 frames/s"]
         for name, row in rows.items():
             fast = row.get("streaming 256 frames/s", row["batched 256 frames/s"])
