@@ -79,7 +79,7 @@ def make(
 ) -> None:
     """Write clips with their truth: masks, volumes, landmarks, phases, beats."""
     try:
-        from echoseg.datasets import phantom as dataset
+        from echoseg.datasets import phantom_layout
         from echoseg.errors import ConfigError
 
         for name, value in (("num_clips", num_clips), ("jobs", jobs)):
@@ -93,7 +93,9 @@ def make(
             for index in range(num_clips)
         ]  # fmt: skip
         with progress_bar(out.name, "clips") as update:
-            dataset.write(out, configs, layout, num_processes=jobs, force=force, progress=update)
+            phantom_layout.write(
+                out, configs, layout, num_processes=jobs, force=force, progress=update
+            )
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
