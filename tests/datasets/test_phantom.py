@@ -204,12 +204,11 @@ def test_the_layouts_label_one_beat_and_the_recipe_says_which(tmp_path):
     assert {clip["labelled"]["patient"] for clip in told.values()} == {"patient0001"}
 
 
-def test_a_single_frame_has_no_ejection_fraction(tmp_path):
+def test_a_single_frame_has_no_ejection_fraction_and_no_file(tmp_path):
     config = PhantomConfig(size_px=64, num_frames=1)
-    phantom_layout.write(tmp_path / "x", [config], "nifti")
-    recipe = json.loads((tmp_path / "x" / "phantom.json").read_text())
-    assert recipe["clips"]["phantom000000_A4C_medium"]["true_ef_percent"] is None
     assert dataset.film(config).annotation.ef_percent is None
+    with pytest.raises(ConfigError, match=r"num_frames must be at least 2 in a file.*got 1"):
+        phantom_layout.write(tmp_path / "x", [config], "nifti")
 
 
 def test_no_more_processes_than_clips_and_no_more_clips_than_are_taken(monkeypatch):

@@ -124,12 +124,21 @@ def stills_of(root: Path) -> Iterator[Still]:
 
 
 def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:
-    """Yield ED and ES of the phantom's A4C at medium tier, as CAMUS has them."""
-    for seed in range(first_seed, first_seed + num_hearts):
-        config = PhantomConfig(
-            seed=seed, size_px=256, num_frames=24, frame_rate_hz=24, overlay=False
-        )
-        one = film(config)
+    """Return ED and ES of the phantom's A4C at medium tier, as CAMUS has them, one by one.
+
+    Raises:
+        ConfigError: At once, if there are fewer than 2 hearts or too many.
+    """
+    if num_hearts < 2:
+        raise ConfigError(f"hearts must be at least 2, got {num_hearts}")
+    first = PhantomConfig(
+        seed=first_seed, size_px=256, num_frames=24, frame_rate_hz=24, overlay=False
+    )
+    return _stills(first.next_hearts(num_hearts))
+
+
+def _stills(configs: list[PhantomConfig]) -> Iterator[Still]:
+    for one in map(film, configs):
         phases = ((Phase.ED, one.truth.ed_frame), (Phase.ES, one.truth.es_frame))
         for phase, frame in phases:
             yield Still(

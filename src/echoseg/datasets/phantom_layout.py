@@ -169,6 +169,11 @@ def _of_one_beat(one: Filmed) -> Filmed:
 
 def _for_layout(configs: list[PhantomConfig], layout: str) -> list[PhantomConfig]:
     """Return the clips to film; CAMUS has both views of each patient."""
+    if (fewest := min((config.num_frames for config in configs), default=2)) < 2:
+        raise ConfigError(
+            "num_frames must be at least 2 in a file, for a clip is read back only so, "
+            f"got {fewest}"
+        )
     if layout == "echonet" and any(config.view is not View.A4C for config in configs):
         raise ConfigError("view must be A4C in the echonet layout, which has no other")
     if layout != "camus":
