@@ -117,7 +117,7 @@ def test_show_leaves_nothing_where_it_cannot_write(tmp_path, monkeypatch):
     from echoseg.show import phantom_sheet
 
     (tmp_path / "file").touch()
-    for place in (tmp_path / "file", tmp_path / "file" / "x"):
+    for place in (tmp_path / "file", tmp_path / "file" / "x", tmp_path / ("n" * 300)):
         done = run("show", place, *SMALL)
         assert done.exit_code == 2
         assert "choose another folder" in done.output.replace("\n", " ")

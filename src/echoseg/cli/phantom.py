@@ -1,5 +1,6 @@
 """`echoseg phantom`: make clips with truth, look at one, compare with other data."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,6 +121,18 @@ def show(
     typer.echo(f"{out / 'sheet.png'} and {out / 'film.mp4'}: seed {seed}, simulated")
 
 
+def _check_file(output: Path, force: bool) -> None:
+    """Refuse a file that must not or cannot be written."""
+    from echoseg.errors import OutputError
+    from echoseg.formats.whole import check_writable
+
+    check_writable(output.parent, "choose another -o")
+    if os.path.isdir(output) or (os.path.exists(output) and not force):
+        raise OutputError(f"{output} exists; pass --force to replace a file, or another -o")
+    if not output.parent.is_dir():
+        raise OutputError(f"{output.parent} is no folder; make it, or choose another -o")
+
+
 @app.command()
 def calibrate(
     dataset: Annotated[
@@ -135,17 +148,13 @@ def calibrate(
     """Print how a data set measures and looks beside the phantom: only numbers leave."""
     try:
         from echoseg.datasets.phantom import phantom_stills, stills_of
-        from echoseg.errors import DatasetError, OutputError
-        from echoseg.formats.whole import check_writable, write_text
+        from echoseg.errors import DatasetError
+        from echoseg.formats.whole import write_text
         from echoseg.phantom.statistics import describe, distance
 
         simulated = phantom_stills(hearts, seed)
         if output is not None:
-            if output.exists() and (output.is_dir() or not force):
-                raise OutputError(f"{output} exists; pass --force to replace a file, or another -o")
-            check_writable(output.parent, "choose another -o")
-            if not output.parent.is_dir():
-                raise OutputError(f"{output.parent} is no folder; make it, or choose another -o")
+            _check_file(output, force)
         theirs = describe(stills_of(dataset))
         if not theirs:
             raise DatasetError(f"{dataset} must hold annotated training frames, it holds none")

@@ -37,14 +37,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_writable(place: Path, way_out: str) -> None:
-    """Refuse, before the long work, a folder that cannot be made or written.
+    """Refuse, before the long work, a place where nothing can be made or written.
 
     Raises:
         OutputError: If so; its text ends with WAY_OUT.
     """
-    probe = next(p for p in (place, *place.absolute().parents) if p.exists())
-    probe /= f".echoseg-probe-{os.getpid()}"
     try:
+        probe = next(p for p in (place, *place.absolute().parents) if p.exists())
+        probe /= f".echoseg-probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:

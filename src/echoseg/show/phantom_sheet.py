@@ -82,11 +82,9 @@ def write_phantom_show(config: PhantomConfig, folder: Path, *, force: bool = Fal
     """
     way_out = "choose another folder"
     sheet, film = folder / "sheet.png", folder / "film.mp4"
+    check_writable(folder, way_out)
     if not force and (sheet.exists() or film.exists()):
         raise OutputError(f"{folder} holds a sheet or film; {way_out} or replace them with --force")
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file and must be a folder; {way_out}")
-    check_writable(folder, way_out)
     pictures, rate_hz = phantom_film(config)
     with made_folder(folder), whole(sheet) as partial:
         phantom_sheet(replace(config, num_frames=min(config.num_frames, 40))).save(partial)
