@@ -1,10 +1,8 @@
 """The result folder of one clip, written whole or not at all."""
 
-import contextlib
 import csv
 import os
 import re
-import shutil
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,6 +13,7 @@ from echoseg.analysis import Analysis
 from echoseg.errors import OutputError
 from echoseg.formats.nifti import write_masks
 from echoseg.formats.video import write_h264
+from echoseg.formats.whole import check_writable, whole_folder
 from echoseg.report import build_report
 from echoseg.show.curve import curve_png
 from echoseg.show.overlay import overlay_frames
@@ -75,15 +74,7 @@ def check_output(folder: Path, force: bool = False) -> None:
                 f"{folder} holds {foreign[0]}, which echoseg did not write, so it is not replaced; "
                 "move it away, or choose another -o"
             )
-    try:
-        place = (folder.absolute().parent, *folder.absolute().parent.parents)
-        probe = next(p for p in place if p.exists()) / f".echoseg-probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"{folder.parent} cannot be written ({error.strerror}); choose another -o"
-        ) from error
+    check_writable(folder.parent, "choose another -o")
 
 
 def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> Path:
@@ -95,42 +86,9 @@ def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> P
         OutputError: As `check_output`, or if the disk fails.
     """
     check_output(folder, force)
-    folder = Path(os.path.abspath(folder))  # "." and ".." have no name to put a partial beside
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    made = [parent for parent in folder.parents if not parent.exists()]
-    try:
-        partial.mkdir(parents=True)
+    with whole_folder(folder, lambda: check_output(folder, force)) as partial:
         _write_all(analysis, partial)
-        check_output(folder, force)  # another run may have put one there meanwhile
-        _swap(partial, folder)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        for parent in made:  # innermost first; one that holds a result stays
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-    return folder
-
-
-def _swap(partial: Path, folder: Path) -> None:
-    """Put the finished folder in its place; the old one comes back if that fails."""
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    try:
-        folder.rename(old)
-        partial.rename(folder)
-    except BaseException:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        raise
-    if old.is_symlink():
-        old.unlink()  # the link was replaced; what it points to is not ours to delete
-    else:
-        shutil.rmtree(old, ignore_errors=True)
+    return Path(os.path.abspath(folder))
 
 
 def _write_all(analysis: Analysis, folder: Path) -> None:

@@ -42,3 +42,31 @@ def test_patients_that_are_listed_and_absent_are_left_out(tmp_path):
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="is no CAMUS copy"):
         camus.patients(tmp_path, "training")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (None, "is missing; a CAMUS patient has it"),
+        (b"", "is cut or broken"),
+        (b"no gzip at all", "is cut or broken"),
+        ("half", "is cut or broken"),
+        ("flipped", "is cut or broken"),
+        ("frames", "must hold one frame"),
+        ("small", "must have its picture's size"),
+    ],
+)
+def test_a_patient_with_a_bad_file_is_named(tmp_path, data, said):
+    make_copy(tmp_path)
+    path = tmp_path / "database_nifti" / "patient0002" / "patient0002_4CH_ES_gt.nii.gz"
+    good = path.read_bytes()
+    sizes = {"frames": (30, 20, 2), "small": (30, 19)}
+    if data is None:
+        path.unlink()
+    elif data in sizes:
+        nibabel.save(nibabel.Nifti1Image(np.zeros(sizes[data], np.uint8), np.eye(4)), path)
+    else:
+        flipped = good[:20] + bytes(255 - byte for byte in good[20:])
+        path.write_bytes({"half": good[: len(good) // 2], "flipped": flipped}.get(data, data))
+    with pytest.raises(DatasetError, match=f"patient0002_4CH_ES_gt.nii.gz {said}"):
+        list(camus.stills(tmp_path, "training"))

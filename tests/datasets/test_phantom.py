@@ -2,16 +2,18 @@
 
 import csv
 import json
+import os
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 
 from echoseg.anatomy import Label, View
-from echoseg.datasets import camus, camus_layout, echonet_dynamic
+from echoseg.datasets import camus, camus_layout, echonet_dynamic, phantom_layout
 from echoseg.datasets import phantom as dataset
 from echoseg.errors import ConfigError, DatasetError, OutputError
 from echoseg.formats import open_clip
-from echoseg.phantom import PhantomConfig
+from echoseg.phantom import PhantomConfig, Rhythm
 
 CONFIGS = [
     PhantomConfig(seed=s, size_px=96, num_frames=30, frame_rate_hz=30, overlay=False)
@@ -27,8 +29,8 @@ def filmed():
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("phantom")
-    for layout in dataset.LAYOUTS:
-        dataset.write(root / layout, CONFIGS, layout)
+    for layout in phantom_layout.LAYOUTS:
+        phantom_layout.write(root / layout, CONFIGS, layout)
     return root
 
 
@@ -83,7 +85,7 @@ def test_echonet_layout_is_read_and_its_rasteriser_gives_the_mask(folders, filme
 
 
 def test_the_truth_of_every_frame_is_told(folders, filmed):
-    rows = list(csv.DictReader((folders / "nifti" / "truth.csv").open()))
+    rows = list(csv.DictReader((folders / "nifti" / "truth.csv").read_text().splitlines()))
     assert len(rows) == sum(one.clip.num_frames for one in filmed)
     assert float(rows[3]["volume_ml"]) == pytest.approx(filmed[0].truth.volume_ml[3], abs=1e-3)
     recipe = json.loads((folders / "nifti" / "phantom.json").read_text())
@@ -104,7 +106,7 @@ def test_clips_on_the_fly_are_the_same_in_any_worker():
 
 
 def test_several_processes_write_the_same(tmp_path, folders):
-    dataset.write(tmp_path / "two", CONFIGS, "nifti", num_processes=2)
+    phantom_layout.write(tmp_path / "two", CONFIGS, "nifti", num_processes=2)
     one, two = ((root / "truth.csv").read_bytes() for root in (folders / "nifti", tmp_path / "two"))
     assert one == two
 
@@ -112,7 +114,7 @@ def test_several_processes_write_the_same(tmp_path, folders):
 def test_an_existing_folder_is_kept_unless_told(folders):
     before = sorted(p.name for p in (folders / "avi").iterdir())
     with pytest.raises(OutputError, match="exists"):
-        dataset.write(folders / "avi", CONFIGS, "avi")
+        phantom_layout.write(folders / "avi", CONFIGS, "avi")
     assert sorted(p.name for p in (folders / "avi").iterdir()) == before
 
 
@@ -120,9 +122,9 @@ def test_what_a_layout_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
     sideways = [PhantomConfig(view=View.ALAX)]
     for layout in ("camus", "echonet"):
         with pytest.raises(ConfigError, match=f"view must be .* in the {layout} layout"):
-            dataset.write(tmp_path / layout, sideways, layout)
+            phantom_layout.write(tmp_path / layout, sideways, layout)
     with pytest.raises(ConfigError, match="layout must be one of"):
-        dataset.write(tmp_path / "x", CONFIGS, "zip")
+        phantom_layout.write(tmp_path / "x", CONFIGS, "zip")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -131,7 +133,7 @@ def test_a_run_cut_off_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dataset.write(tmp_path / "cut", CONFIGS, "avi", progress=stop)
+        phantom_layout.write(tmp_path / "cut", CONFIGS, "avi", progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,3 +142,107 @@ def test_statistics_read_both_layouts_and_refuse_others(folders, tmp_path):
         assert len(list(dataset.stills_of(folders / layout))) == number
     with pytest.raises(DatasetError, match="database_nifti"):
         list(dataset.stills_of(tmp_path))
+
+
+def test_force_replaces_the_phantoms_own_folders(tmp_path):
+    for layout in phantom_layout.LAYOUTS:
+        for _ in range(2):
+            phantom_layout.write(tmp_path / "out", CONFIGS[:1], layout, force=True)
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("place", ["thesis.txt", "database_nifti/thesis.txt", "phantom.txt"])
+@pytest.mark.parametrize("ours", [True, False])
+def test_force_never_takes_what_the_phantom_did_not_write(tmp_path, place, ours):
+    folder = tmp_path / "out"
+    if ours:
+        phantom_layout.write(folder, CONFIGS[:1], "camus")
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).write_text("years of work")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(OutputError, match=r"did not write.*choose another folder"):
+        phantom_layout.write(folder, CONFIGS[:1], "avi", force=True)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_file_or_a_name_too_long_is_refused_before_any_filming(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom_layout, "film_all", None)
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "sub", tmp_path / ("n" * 300)):
+        with pytest.raises(OutputError, match="choose another folder"):
+            phantom_layout.write(path, CONFIGS, "avi", force=True)
+
+
+def test_two_clips_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="phantom000001_A4C_medium comes twice"):
+        phantom_layout.write(tmp_path / "x", [CONFIGS[0], CONFIGS[0]], "avi")
+    with pytest.raises(ConfigError, match="at least one clip"):
+        phantom_layout.write(tmp_path / "x", [], "avi")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_layouts_label_one_beat_and_the_recipe_says_which(tmp_path):
+    config = PhantomConfig(
+        seed=0, size_px=64, num_frames=100, frame_rate_hz=30, rhythm=Rhythm.PREMATURE
+    )
+    one = dataset.film(config)
+    assert abs(one.truth.ed_frame - one.truth.es_frame) > 60  # of different beats
+    for layout in ("camus", "echonet"):
+        phantom_layout.write(tmp_path / layout, [config], layout)
+        recipe = json.loads((tmp_path / layout / "phantom.json").read_text())
+        told = recipe["clips"][one.name]["labelled"]
+        ed_frame, es_frame = told["ed_frame"], told["es_frame"]
+        assert (ed_frame, es_frame) in one.truth.beats
+        volumes = one.truth.volume_ml
+        ef_percent = 100 * (1 - volumes[es_frame] / volumes[ed_frame])
+        assert told["ef_percent"] == pytest.approx(ef_percent, abs=1e-3)
+    clip, known = camus_layout.read_view(tmp_path / "camus", "patient0001", View.A4C)
+    assert clip.num_frames == es_frame - ed_frame + 1
+    assert known.ef_percent == pytest.approx(ef_percent, abs=1e-3)
+    assert np.array_equal(known.masks, one.truth.masks[ed_frame : es_frame + 1])
+    told = json.loads((tmp_path / "camus" / "phantom.json").read_text())["clips"]
+    assert {clip["labelled"]["patient"] for clip in told.values()} == {"patient0001"}
+
+
+def test_a_single_frame_has_no_ejection_fraction_and_no_file(tmp_path):
+    config = PhantomConfig(size_px=64, num_frames=1)
+    assert dataset.film(config).annotation.ef_percent is None
+    with pytest.raises(ConfigError, match=r"num_frames must be at least 2 in a file.*got 1"):
+        phantom_layout.write(tmp_path / "x", [config], "nifti")
+
+
+def test_no_more_processes_than_clips_and_no_more_clips_than_are_taken(monkeypatch):
+    asked = []
+
+    class Pool:
+        def __init__(self, number, initializer):
+            asked.append(number)
+
+        def submit(self, function, config):
+            asked.append(config.seed)
+            done = Future()
+            done.set_result(config.seed)
+            return done
+
+        def shutdown(self, cancel_futures):
+            asked.append("shut")
+
+    monkeypatch.setattr(dataset, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    clips = dataset.film_all([PhantomConfig(seed=s) for s in range(50)], 1000)
+    assert next(clips) == 0
+    assert asked == [3, *range(7)]
+    clips.close()
+    assert asked[-1] == "shut"
+
+
+def test_a_process_that_dies_is_told_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(dataset, "film", _die)
+    with pytest.raises(ConfigError, match=r"ended from outside.* fewer"):
+        phantom_layout.write(tmp_path / "x", CONFIGS, "avi", num_processes=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _die(config):
+    os._exit(9)

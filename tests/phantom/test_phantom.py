@@ -226,3 +226,58 @@ def test_every_kind_of_heart_can_be_filmed(phenotype, style):
 def test_bad_parameters_are_refused(field, value):
     with pytest.raises(ConfigError, match=f"{field} must be .*got"):
         PhantomConfig(**{field: value})
+
+
+def test_a_name_is_as_good_as_its_kind():
+    named = PhantomConfig(
+        view="A2C", tier="hard", rhythm="premature", phenotype="dyssynchronous", style="held_out"
+    )
+    assert named == PhantomConfig(
+        view=View.A2C,
+        tier=Tier.HARD,
+        rhythm=Rhythm.PREMATURE,
+        phenotype=Phenotype.DYSSYNCHRONOUS,
+        style=Style.HELD_OUT,
+    )
+    assert type(named.tier) is Tier  # a plain text would film another heart
+    assert type(named.phenotype) is Phenotype
+
+
+def test_numbers_of_an_array_are_taken_and_can_be_written():
+    config = PhantomConfig(
+        seed=np.int64(4), size_px=np.int32(64), frame_rate_hz=np.float32(30), ef_percent=40
+    )
+    kinds = (config.seed, config.size_px, config.frame_rate_hz, config.ef_percent)
+    assert [type(value) for value in kinds] == [int, int, float, float]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"tier": "silly"}, "tier must be one of easy, medium, hard, extreme, got 'silly'"),
+        ({"style": "x"}, "style must be one of train, held_out, got 'x'"),
+        ({"phenotype": "q"}, "phenotype must be one of camus, .*, got 'q'"),
+        ({"rhythm": 3}, "rhythm must be one of sinus, .*, got 3"),
+        ({"view": None}, "view must be one of A4C, A2C, ALAX, got None"),
+        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
+        ({"seed": True}, "seed must be a whole number, got True"),
+        ({"seed": None}, "seed must be a whole number, got None"),
+        ({"num_frames": 2.5}, "num_frames must be a whole number, got 2.5"),
+        ({"ef_percent": "40"}, "ef_percent must be a number, got '40'"),
+        ({"ef_percent": np.nan}, "ef_percent must be from 8 to 80, got nan"),
+        ({"overlay": "no"}, "overlay must be True or False, got 'no'"),
+    ],
+)
+def test_what_is_no_setting_is_refused(wrong, said):
+    with pytest.raises(ConfigError, match=said):
+        PhantomConfig(**wrong)
+
+
+def test_the_next_hearts_follow_by_seed():
+    first = PhantomConfig(seed=5, tier=Tier.HARD)
+    assert [config.seed for config in first.next_hearts(3)] == [5, 6, 7]
+    assert first.next_hearts(1) == [first]
+    with pytest.raises(ConfigError, match="num_clips must be from 1 to 1000000, got 0"):
+        first.next_hearts(0)
+    with pytest.raises(ConfigError, match="lower seed or fewer clips"):
+        PhantomConfig(seed=2**31 - 1).next_hearts(2)

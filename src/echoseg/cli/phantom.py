@@ -1,5 +1,6 @@
 """`echoseg phantom`: make clips with truth, look at one, compare with other data."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,26 +38,15 @@ Phenotype = Annotated[
     ),
 ]
 Style = Annotated[str, typer.Option(help="train, or held_out: looks never seen in training.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace what exists, if the phantom wrote it.")
+]
 
 
 def _config(**asked: Any) -> "PhantomConfig":
-    from echoseg.errors import ConfigError
-    from echoseg.phantom import config
+    from echoseg.phantom import PhantomConfig
 
-    kinds = {
-        "tier": config.Tier,
-        "rhythm": config.Rhythm,
-        "phenotype": config.Phenotype,
-        "style": config.Style,
-    }
-    for field, kind in kinds.items():
-        if (value := asked.get(field)) is None:
-            continue
-        if value not in set(kind):
-            raise ConfigError(f"{field} must be one of {', '.join(kind)}, got {value!r}")
-        asked[field] = kind(value)
-    return config.PhantomConfig(**asked)
+    return PhantomConfig(**asked)  # which knows the names of its kinds
 
 
 @app.command()
@@ -74,26 +64,27 @@ def make(
     rhythm: Rhythm = None,
     phenotype: Phenotype = None,
     style: Style = "train",
-    jobs: Annotated[int, typer.Option(help="Processes that film.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(help="Processes that film; never more than clips or processors.")
+    ] = 1,
     force: Force = False,
 ) -> None:
     """Write clips with their truth: masks, volumes, landmarks, phases, beats."""
     try:
-        from echoseg.datasets import phantom as dataset
+        from echoseg.datasets import phantom_layout
         from echoseg.errors import ConfigError
 
-        for name, value in (("num_clips", num_clips), ("jobs", jobs)):
-            if value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
-        configs = [
-            _config(
-                seed=seed + index, view=view, tier=tier, size_px=size, num_frames=frames,
-                frame_rate_hz=fps, ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
-            )
-            for index in range(num_clips)
-        ]  # fmt: skip
+        if jobs < 1:
+            raise ConfigError(f"jobs must be at least 1, got {jobs}")
+        first = _config(
+            seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
+            ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
+        )  # fmt: skip
+        configs = first.next_hearts(num_clips)
         with progress_bar(out.name, "clips") as update:
-            dataset.write(out, configs, layout, num_processes=jobs, force=force, progress=update)
+            phantom_layout.write(
+                out, configs, layout, num_processes=jobs, force=force, progress=update
+            )
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
@@ -130,6 +121,18 @@ def show(
     typer.echo(f"{out / 'sheet.png'} and {out / 'film.mp4'}: seed {seed}, simulated")
 
 
+def _check_file(output: Path, force: bool) -> None:
+    """Refuse a file that must not or cannot be written."""
+    from echoseg.errors import OutputError
+    from echoseg.formats.whole import check_writable
+
+    check_writable(output.parent, "choose another -o")
+    if os.path.isdir(output) or (os.path.exists(output) and not force):
+        raise OutputError(f"{output} exists; pass --force to replace a file, or another -o")
+    if not output.parent.is_dir():
+        raise OutputError(f"{output.parent} is no folder; make it, or choose another -o")
+
+
 @app.command()
 def calibrate(
     dataset: Annotated[
@@ -140,18 +143,22 @@ def calibrate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the numbers as JSON as well.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of -o.")] = False,
 ) -> None:
     """Print how a data set measures and looks beside the phantom: only numbers leave."""
     try:
         from echoseg.datasets.phantom import phantom_stills, stills_of
-        from echoseg.errors import ConfigError
+        from echoseg.errors import DatasetError
         from echoseg.formats.whole import write_text
         from echoseg.phantom.statistics import describe, distance
 
-        if hearts < 2:
-            raise ConfigError(f"hearts must be at least 2, got {hearts}")
+        simulated = phantom_stills(hearts, seed)
+        if output is not None:
+            _check_file(output, force)
         theirs = describe(stills_of(dataset))
-        ours = describe(phantom_stills(hearts, seed))
+        if not theirs:
+            raise DatasetError(f"{dataset} must hold annotated training frames, it holds none")
+        ours = describe(simulated)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None

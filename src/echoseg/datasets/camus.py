@@ -7,6 +7,7 @@ Reference:
     Leclerc et al., IEEE Transactions on Medical Imaging 38(9):2198-2210, 2019.
 """
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,19 +46,42 @@ def patients(root: Path, split: str) -> list[str]:
 
 
 def stills(root: Path, split: str) -> Iterator[CamusStill]:
-    """Yield the ED and the ES frame of each patient's A4C view, in the split list's order."""
-    from nibabel.nifti1 import Nifti1Image
+    """Yield the ED and the ES frame of each patient's A4C view, in the split list's order.
 
+    Raises:
+        DatasetError: If a file is missing, broken or no single frame, or a mask does not fit.
+    """
     for patient in patients(root, split):
         for phase in (Phase.ED, Phase.ES):
             stem = root / "database_nifti" / patient / f"{patient}_4CH_{phase}"
-            image = Nifti1Image.from_filename(f"{stem}.nii.gz")
-            truth = Nifti1Image.from_filename(f"{stem}_gt.nii.gz")
-            _, column_mm, row_mm, *_ = (float(step) for step in image.header["pixdim"])
+            picture, spacing_mm = _read_frame(Path(f"{stem}.nii.gz"))
+            mask, _ = _read_frame(Path(f"{stem}_gt.nii.gz"))
+            if mask.shape != picture.shape:
+                raise DatasetError(
+                    f"{stem}_gt.nii.gz must have its picture's size, {picture.shape}, it has "
+                    f"{mask.shape}; fetch both files again"
+                )
             yield CamusStill(
-                patient=patient,
-                phase=phase,
-                picture=np.ascontiguousarray(np.asarray(image.dataobj, np.uint8).T),
-                mask=np.ascontiguousarray(np.asarray(truth.dataobj, np.uint8).T),
-                spacing_mm=(row_mm, column_mm),
+                patient=patient, phase=phase, picture=picture, mask=mask, spacing_mm=spacing_mm
             )
+
+
+def _read_frame(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
+    """Return a frame `H W` uint8 and its spacing."""
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.nifti1 import Nifti1Image
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    broken = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing; a CAMUS patient has it, fetch it again")
+    try:
+        image = Nifti1Image.from_filename(path)
+        pixels = np.ascontiguousarray(np.asarray(image.dataobj, np.uint8).T)
+    except broken as error:
+        raise DatasetError(f"{path} is cut or broken ({error}); fetch it again") from error
+    if pixels.ndim != 2:
+        raise DatasetError(f"{path} must hold one frame, rows and columns, it has {pixels.shape}")
+    _, column_mm, row_mm, *_ = (float(step) for step in image.header["pixdim"])
+    return pixels, (row_mm, column_mm)

@@ -1,8 +1,9 @@
-"""A file is written whole or not at all: beside its place, then renamed."""
+"""A file or folder is written whole or not at all: beside its place, then renamed."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from echoseg.errors import OutputError
@@ -33,3 +34,81 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole, UTF-8."""
     with whole(path) as partial:
         partial.write_text(text, "utf-8", newline="\n")
+
+
+def check_writable(place: Path, way_out: str) -> None:
+    """Refuse, before the long work, a place where nothing can be made or written.
+
+    Raises:
+        OutputError: If so; its text ends with WAY_OUT.
+    """
+    try:
+        probe = next(p for p in (place, *place.absolute().parents) if p.exists())
+        probe /= f".echoseg-probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written ({error.strerror}); {way_out}") from error
+
+
+@contextlib.contextmanager
+def made_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder and those above it; after all, the new ones that stayed empty are gone.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    folder = Path(os.path.abspath(folder))
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error})") from error
+    finally:
+        for place in made:  # innermost first; one that holds a result stays
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
+    """Give a folder beside FOLDER to fill; at the end CHECK, then put it in FOLDER's place.
+
+    A cut leaves the old folder or none, and none of the folders above that were made for it.
+
+    Raises:
+        OutputError: If the disk fails, or what `check` raises.
+    """
+    folder = Path(os.path.abspath(folder))  # "." and ".." have no name to put a partial beside
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    with made_folder(folder.parent):
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir()
+            yield partial
+            check()  # another run may have put one there meanwhile
+            _swap(partial, folder)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written ({error})") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(partial: Path, folder: Path) -> None:
+    """Put the finished folder in its place; the old one comes back if that fails."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    try:
+        folder.rename(old)
+        partial.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+    if old.is_symlink():
+        old.unlink()  # the link was replaced; what it points to is not ours to delete
+    else:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,7 +1,8 @@
 """What may be asked of the phantom, and the seeds that everything else is drawn from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from echoseg.errors import ConfigError
 
 VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views the phantom can film."""
+MOST_SEED = 2**31 - 1
+_MOST_CLIPS = 1_000_000
 
 
 class Tier(StrEnum):
@@ -90,14 +93,35 @@ class PhantomConfig:
     overlay: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be simulated."""
-        if self.view not in VIEWS:
-            raise ConfigError(f"view must be one of {', '.join(VIEWS)}, got {self.view}")
-        _within("seed", self.seed, 0, 2**31 - 1)
-        _within("size_px", self.size_px, 64, 768)
-        _within("num_frames", self.num_frames, 1, 2000)
-        _within("frame_rate_hz", self.frame_rate_hz, 5, 200)
-        _within("ef_percent", self.ef_percent, 8, 80)
+        """Refuse what cannot be simulated; a name stands for its kind, `"hard"` for `Tier.HARD`."""
+        drawn = {name for name in _DRAWN if getattr(self, name) is None}
+        for name, kinds in _KINDS.items():
+            if name not in drawn:
+                self._set(name, _one_of(name, getattr(self, name), kinds))
+        for name, (least, most) in _WHOLE.items():
+            self._set(name, int(_within(name, _whole(name, getattr(self, name)), least, most)))
+        for name, (least, most) in _RANGES.items():
+            if name not in drawn:
+                self._set(name, float(_within(name, getattr(self, name), least, most)))
+        if not isinstance(self.overlay, bool):
+            raise ConfigError(f"overlay must be True or False, got {self.overlay!r}")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # frozen for everyone else
+
+    def next_hearts(self, num_clips: int) -> list["PhantomConfig"]:
+        """Return a clip of each of so many hearts: of this seed and of those that follow.
+
+        Raises:
+            ConfigError: If that is too many, or they go beyond the last seed.
+        """
+        _within("num_clips", _whole("num_clips", num_clips), 1, _MOST_CLIPS)
+        if (last := self.seed + num_clips - 1) > MOST_SEED:
+            raise ConfigError(
+                f"seed must leave room for all clips, the last one's being at most {MOST_SEED}, "
+                f"got {last}; give a lower seed or fewer clips"
+            )
+        return [replace(self, seed=self.seed + index) for index in range(num_clips)]
 
     def generator(self, room: str) -> np.random.Generator:
         """Return the random numbers of one room, the same whatever the other rooms draw."""
@@ -105,6 +129,36 @@ class PhantomConfig:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, name])))
 
 
-def _within(name: str, value: float | None, least: float, most: float) -> None:
-    if value is not None and not least <= value <= most:  # NaN fails too
+_KINDS: dict[str, tuple[StrEnum, ...]] = {
+    "view": VIEWS,
+    "tier": tuple(Tier),
+    "rhythm": tuple(Rhythm),
+    "phenotype": tuple(Phenotype),
+    "style": tuple(Style),
+}
+_WHOLE = {"seed": (0, MOST_SEED), "size_px": (64, 768), "num_frames": (1, 2000)}
+_RANGES = {"frame_rate_hz": (5, 200), "ef_percent": (8, 80)}
+_DRAWN = ("rhythm", "phenotype", "frame_rate_hz", "ef_percent")
+"""May be None: the seed draws them."""
+
+
+def _one_of(name: str, value: object, kinds: tuple[StrEnum, ...]) -> StrEnum:
+    for kind in kinds:
+        if isinstance(value, str) and kind == value:
+            return kind
+    got = str(value) if isinstance(value, StrEnum) else repr(value)
+    raise ConfigError(f"{name} must be one of {', '.join(kinds)}, got {got}")
+
+
+def _whole(name: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ConfigError(f"{name} must be a whole number, got {value!r}")
+    return value
+
+
+def _within(name: str, value: Any, least: float, most: float) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ConfigError(f"{name} must be a number, got {value!r}")
+    if not least <= value <= most:  # NaN fails too
         raise ConfigError(f"{name} must be from {least} to {most}, got {value}")
+    return value

@@ -9,17 +9,22 @@ from PIL import Image, ImageDraw, ImageFont
 
 from echoseg.errors import OutputError
 from echoseg.formats.video import write_h264
-from echoseg.formats.whole import whole
+from echoseg.formats.whole import check_writable, made_folder, whole
 from echoseg.phantom import Phantom, PhantomConfig, Tier
 from echoseg.phantom.config import VIEWS
 from echoseg.show.overlay import draw_contours
 
 _CAPTION_PX = 22
+_TILE_PX, _SIDE_PX = 120, 320
+"""Least widths, so that captions are never cut: of a sheet's tile, of a side of the film."""
 _NOTE = "simulated, research use only, not a medical device"
 
 
-def _drawn(frame: np.ndarray, mask: np.ndarray | None, caption: str) -> Image.Image:
-    """Return one frame with its contours and a caption above."""
+def _drawn(frame: np.ndarray, mask: np.ndarray | None, caption: str, least_px: int) -> Image.Image:
+    """Return one frame with its contours and a caption above, small ones enlarged."""
+    times = -(-least_px // frame.shape[1])
+    frame = frame.repeat(times, 0).repeat(times, 1)
+    mask = None if mask is None else mask.repeat(times, 0).repeat(times, 1)
     picture = Image.fromarray(frame).convert("RGB")
     if mask is not None:
         draw_contours(picture, mask, 1.0)
@@ -39,9 +44,10 @@ def phantom_sheet(config: PhantomConfig) -> Image.Image:
             phantom = Phantom(replace(config, view=view, tier=tier))
             frames, truth = phantom.frames(), phantom.truth()
             name = f"{view} {tier}"
-            tiles.append(_drawn(frames[truth.ed_frame], None, f"{name}, ED"))
+            tiles.append(_drawn(frames[truth.ed_frame], None, f"{name}, ED", _TILE_PX))
             text = f"ES, EF {truth.ef_percent:.0f} %"
-            tiles.append(_drawn(frames[truth.es_frame], truth.masks[truth.es_frame], text))
+            es_frame, masks = truth.es_frame, truth.masks
+            tiles.append(_drawn(frames[es_frame], masks[es_frame], text, _TILE_PX))
         rows.append(np.concatenate([np.asarray(tile) for tile in tiles], 1))
     sheet = np.concatenate(rows)
     foot = np.zeros((_CAPTION_PX, sheet.shape[1], 3), np.uint8)
@@ -61,7 +67,7 @@ def phantom_film(config: PhantomConfig) -> tuple[Iterator[np.ndarray], float]:
         for index, (frame, mask) in enumerate(zip(frames, truth.masks, strict=True)):
             phase = {truth.ed_frame: "  ED", truth.es_frame: "  ES"}.get(index, "")
             text = f"{truth.volume_ml[index]:.0f} ml{phase}"
-            sides = (_drawn(frame, None, _NOTE), _drawn(frame, mask, text))
+            sides = (_drawn(frame, None, _NOTE, _SIDE_PX), _drawn(frame, mask, text, _SIDE_PX))
             yield np.concatenate([np.asarray(side) for side in sides], 1)
 
     return pictures(), phantom.frame_rate_hz
@@ -74,14 +80,12 @@ def write_phantom_show(config: PhantomConfig, folder: Path, *, force: bool = Fal
         ConfigError: If the heart asked for is not possible.
         OutputError: If one of them exists and may not be replaced, or cannot be written.
     """
+    way_out = "choose another folder"
     sheet, film = folder / "sheet.png", folder / "film.mp4"
+    check_writable(folder, way_out)
     if not force and (sheet.exists() or film.exists()):
-        raise OutputError(f"{folder} holds a sheet or film; replace them with --force")
+        raise OutputError(f"{folder} holds a sheet or film; {way_out} or replace them with --force")
     pictures, rate_hz = phantom_film(config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
-    with whole(sheet) as partial:
+    with made_folder(folder), whole(sheet) as partial:
         phantom_sheet(replace(config, num_frames=min(config.num_frames, 40))).save(partial)
-    write_h264(film, pictures, rate_hz)
+        write_h264(film, pictures, rate_hz)
