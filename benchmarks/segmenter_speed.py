@@ -34,7 +34,9 @@ def networks() -> dict[str, Any]:
     """Return every network by name, ready."""
     made: dict[str, Any] = {name: kind() for name, kind in MODELS.items()}
     made |= {f"mssnet {size}": MSSNet(MSSNetConfig(size=size)) for size in ("tiny", "base")}
-    return {name: model.eval() for name, model in made.items()}
+    return {
+        name: model.eval().to(memory_format=torch.channels_last) for name, model in made.items()
+    }
 
 
 def takes(model: Any, size_px: int) -> bool:
@@ -71,12 +73,13 @@ def gmac(model: Any, size_px: int) -> float:
 def peak_mb(name: str) -> float:
     """Return the peak memory of a process that runs ten frames of 256 px, streamed if it can."""
     code = (
-        "import sys, torch, resource; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, torch; sys.path.insert(0, sys.argv[1])\n"
         "import segmenter_speed as speed\n"
         "model = speed.networks()[sys.argv[2]]\n"
         "with torch.inference_mode():\n"
         "    speed.stream_s(model, 256, 8) if model.streams else speed.clip_s(model, 256)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        # not ru_maxrss: that begins with what the parent had
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parent), name]
     return int(subprocess.check_output(command)) / 1024

@@ -97,6 +97,7 @@ def test_save_and_load_give_the_same_output(name, model, tmp_path):
     save_checkpoint(tmp_path / "m.safetensors", model, card)
     loaded, _ = load_checkpoint(str(tmp_path / "m.safetensors"))
     frames = clips(model)
+    model.to(memory_format=torch.channels_last)  # as loaded; another layout rounds differently
     with torch.inference_mode():
         assert torch.equal(model(frames), loaded(frames))
 

@@ -132,6 +132,7 @@ def load_checkpoint(
     Raises:
         ModelError: If there is no such checkpoint, it is broken, or its weights do not fit.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -152,4 +153,5 @@ def load_checkpoint(
             f"model {checkpoint.path} is damaged: its weights do not fit its config; "
             "fetch the file again"
         ) from error
-    return model.to(device).eval(), checkpoint
+    # channels last: convolutions on a CPU are half as fast again
+    return model.to(device, memory_format=torch.channels_last).eval(), checkpoint
