@@ -5,10 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 MANY = ("--num-clips", "400", "--size", "64", "--jobs", "2")
+
+
+def wait_for(condition, most_s=120):
+    deadline = time.monotonic() + most_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
@@ -20,11 +27,30 @@ def test_a_signal_to_all_processes_is_answered_once(tmp_path, number, code, word
     run = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("a/.b.partial-*/*.avi")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(lambda: list(tmp_path.glob("a/.b.partial-*/*.avi")))
     os.killpg(run.pid, number)
     said, _ = run.communicate(timeout=60)
     assert run.returncode == code
     assert said.decode() == f"echoseg: {word}; finished results are kept\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads children from /proc")
+def test_no_worker_outlives_a_parent_that_was_killed(tmp_path):
+    command = [sys.executable, "-m", "echoseg", "phantom", "make", str(tmp_path / "b"), *MANY]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    wait_for(lambda: list(tmp_path.glob(".b.partial-*/*.avi")))
+    workers = children.read_text().split()
+    assert len(workers) == 2
+    run.kill()
+    run.wait()
+    wait_for(lambda: not any(is_running(pid) for pid in workers), 20)
+    assert not any(is_running(pid) for pid in workers)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
+    except OSError:
+        return False

@@ -1,7 +1,9 @@
 """The phantom as a data set: clips on the fly, filmed in one process or several."""
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -182,6 +184,20 @@ def film_all(configs: Iterable[PhantomConfig], num_processes: int = 1) -> Iterat
 
 
 def _leave_signals_to_the_parent() -> None:
-    """Ctrl-C reaches every process of a terminal; one of them is to answer."""
+    """Let one process answer what is sent to all of them, and end with it.
+
+    Ctrl-C, or a signal to the whole group, would otherwise end a worker in the middle of a result,
+    for whose rest the parent then waits for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(os, "setpgid"):  # not on Windows
+        os.setpgid(0, 0)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
