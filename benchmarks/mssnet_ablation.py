@@ -54,6 +54,7 @@ def run(variant: str, seed: int, args: argparse.Namespace, cases: dict[str, list
         num_clips=6,
         num_frames=NUM_FRAMES,
         spoilt_share=0.15,
+        averaging=0.98,
         seed=seed,
     )
     start = time.monotonic()
