@@ -15,7 +15,7 @@ from torch.nn import functional
 from echoseg.learn.batches import BatchConfig, Batches
 from echoseg.learn.data import open_source
 from echoseg.learn.rac import Sample, cross_mix
-from echoseg.show.mix_sheet import mix_sheet
+from echoseg.show.training_sheet import training_sheet
 
 
 def main() -> None:
@@ -37,18 +37,18 @@ def main() -> None:
     order = torch.arange(args.num_rows)
     host, donor = every.pick(order), every.pick(order + args.num_rows)
     mixed, matte = cross_mix(host, donor)
+    greys = (host.frames[:, 0, 0], donor.frames[:, 0, 0], mixed.frames[:, 0, 0], matte[:, 0])
+    targets, trust = mixed.probs[:, 0].argmax(1).numpy(), mixed.weights[:, 0].numpy()
     rows = [
-        {
-            "host": host.frames[i, 0, 0].numpy(),
-            "donor": donor.frames[i, 0, 0].numpy(),
-            "mixed": mixed.frames[i, 0, 0].numpy(),
-            "matte": matte[i, 0].numpy(),
-            "target": mixed.probs[i, 0].argmax(0).numpy(),
-            "weight": mixed.weights[i, 0].numpy(),
-        }
+        [
+            *((each[i].numpy(), None) for each in greys),
+            (greys[2][i].numpy(), targets[i]),
+            (trust[i], None),
+        ]
         for i in range(args.num_rows)
     ]
-    mix_sheet(rows).save(args.out)
+    columns = ("host", "donor", "mixed", "matte", "target", "weight")
+    training_sheet(columns, rows).save(args.out)
 
 
 if __name__ == "__main__":

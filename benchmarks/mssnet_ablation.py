@@ -20,10 +20,12 @@ import time
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 
+from echoseg.learn.config import run_config
+from echoseg.learn.data import open_source
 from echoseg.learn.evaluate import Case, phantom_cases, scores_by_group
-from echoseg.learn.train import Batches, TrainConfig, phantom_clips, train
-from echoseg.models import MODELS
+from echoseg.learn.loop import Run
 
 SIZE_PX = 112
 NUM_FRAMES = 4
@@ -44,23 +46,26 @@ VARIANTS: dict[str, tuple[str, dict[str, str | int]]] = {
 
 def run(variant: str, seed: int, args: argparse.Namespace, cases: dict[str, list[Case]]) -> dict:
     """Train and score one variant."""
-    torch.manual_seed(seed)
     name, shape = VARIANTS[variant]
-    shape = {"size": "tiny", **shape} if name == "mssnet" else shape
-    model = MODELS[name](MODELS[name].config_class.model_validate(shape))
-    config = TrainConfig(
+    config = run_config(
+        model=name,
+        architecture={"size": "tiny", **shape} if name == "mssnet" else shape,
+        data=(str(args.clips),),
         image_size=SIZE_PX,
-        num_steps=args.num_steps,
-        num_clips=6,
+        num_labelled=3,
+        num_unlabelled=3,
         num_frames=NUM_FRAMES,
         spoilt_share=0.15,
         averaging=0.98,
+        num_steps=args.num_steps,
         seed=seed,
     )
     start = time.monotonic()
-    stores = [phantom_clips([args.clips])]
-    trained = train(model.to(memory_format=torch.channels_last), Batches(stores, config), config)
-    trained = trained.eval()
+    pool = open_source(str(args.clips), SIZE_PX).pool
+    training = Run(config, pool, Fabric(accelerator="cpu", devices=1, precision=config.precision))
+    while training.step < config.num_steps:
+        training.take_step()
+    trained = training.teacher.segmenter.eval()
     result: dict = {"train_s": round(time.monotonic() - start)}
     result["num_parameters"] = sum(p.numel() for p in trained.parameters())
     for name, some in cases.items():

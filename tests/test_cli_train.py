@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from echoseg.cli import app
@@ -38,6 +39,8 @@ def test_a_run_gives_weights_that_analyze_takes(tmp_path):
     assert code == 0
     assert "12 clips, 3 with masks" in shown
     assert "target_dice" in shown
+    assert Image.open(out / "samples.png").size == (600, 420)
+    assert list((out / "tensorboard").glob("events*"))
     from echoseg.models.checkpoint import load_checkpoint
 
     _, checkpoint = load_checkpoint(str(out / "best.safetensors"))

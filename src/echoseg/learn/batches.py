@@ -59,7 +59,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device."""
-        return Batch(*(x.to(device) if isinstance(x, Tensor) else x for x in self))
+        return Batch._make(x.to(device) if isinstance(x, Tensor) else x for x in self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -162,6 +162,7 @@ def make_student(config: RunConfig) -> Any:
         ConfigError: If the architecture has no such field.
         ModelError: If the checkpoint to start from cannot be read.
     """
+    student: Any
     if config.start:
         student, _ = load_checkpoint(config.start)
         student.is_pretrained = True
@@ -252,8 +253,8 @@ def _everyone(fabric: Fabric, stops: bool) -> bool:
 
 def _together(fabric: Fabric, x: Tensor) -> Tensor:
     """Return what all processes have, in the order of the whole batch: one from each in turn."""
-    everyones = fabric.all_gather(x)
-    return everyones.transpose(0, 1).flatten(0, 1) if x.ndim else everyones
+    everyones: Any = fabric.all_gather(x)
+    return everyones.transpose(0, 1).flatten(0, 1)
 
 
 def _own_part(batch: Batch, fabric: Fabric) -> Batch:
@@ -270,5 +271,5 @@ def _own_part(batch: Batch, fabric: Fabric) -> Batch:
     index = torch.cat(
         [torch.arange(rank, counts[0], world), torch.arange(rank, counts[1], world) + counts[0]]
     )
-    parts = Batch(*(x[index] if isinstance(x, Tensor) else x for x in batch))
+    parts = Batch._make(x[index] if isinstance(x, Tensor) else x for x in batch)
     return parts._replace(num_labelled=counts[0] // world)

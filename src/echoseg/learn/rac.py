@@ -23,8 +23,8 @@ HEART_LABELS = (1, 2)
 """Labels inside the epicardium."""
 LEAST_AREA = 0.005
 """Share of a frame below which no heart is there to be aligned with."""
-MOST_STRETCH = 1.7
-"""A donor's heart that had to be stretched or squeezed by more stays where it is."""
+MOST_STRETCH, MOST_ZOOM = 1.8, 2.5
+"""A donor's heart that had to be stretched one way, or zoomed, by more is not used."""
 LEAST_GREY = 0.02
 """Darker pixels are outside the sector, or in a cavity."""
 CHOICE_TEMPERATURE = 0.1
@@ -135,15 +135,17 @@ def _aligned(donor: Sample, host: Sample) -> tuple[Sample, Tensor]:
     """Move donors so that their heart has the middle, size, shape and slant of the host's.
 
     Returns:
-        The donors, and `B` bool: false where a heart is missing, or would have to be stretched by
-        more than `MOST_STRETCH`.
+        The donors, and `B` bool: false where a heart is missing, or is too unlike the host's.
     """
     middle, covariance, area = _moments(_heart(donor))
     host_middle, host_covariance, host_area = _moments(_heart(host))
     turn = _root(covariance) @ torch.linalg.inv(_root(host_covariance))
     stretch = torch.linalg.svdvals(turn)
     there = (area > LEAST_AREA) & (host_area > LEAST_AREA)
-    there &= (stretch.amax(1) < MOST_STRETCH) & (stretch.amin(1) > 1 / MOST_STRETCH)
+    size = stretch.prod(1).sqrt()
+    there &= (stretch.amax(1) / stretch.amin(1) < MOST_STRETCH) & (
+        (size / MOST_ZOOM).maximum(1 / (size * MOST_ZOOM)) < 1
+    )
     unit = torch.eye(2, device=turn.device)
     turn = torch.where(there[:, None, None], turn, unit)
     shift = middle - (turn @ host_middle[:, :, None])[:, :, 0]

@@ -1,7 +1,8 @@
 """The folder of a run: what it was, how it goes, and where to go on.
 
     run.json              the config
-    log.jsonl             one line a report
+    log.jsonl             one line a report; tensorboard/ holds the same as curves
+    samples.png           what the network finds, with the experts' borders beside it
     resume-000500.pt      all that resuming needs; the last few are kept
     best.safetensors      weights with the best validation score
     model.safetensors     weights at the end

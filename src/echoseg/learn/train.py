@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from echoseg.errors import ConfigError
+from echoseg.learn.board import Board, write_samples
 from echoseg.learn.config import RunConfig
 from echoseg.learn.data import Source, join, open_source, open_validation
 from echoseg.learn.loop import Report, Run, learn
@@ -40,7 +41,7 @@ def train(
         EchosegError: If config, data, folder or checkpoint are wrong; before hours are lost.
     """
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     folder = RunFolder(out)
     resumed = config is None
@@ -71,14 +72,24 @@ def train(
     )
     card = _card(config, sources)
 
+    board = Board(out)
+
     def save_model(name: str, model: Any) -> None:
         folder.write_model(name, lambda path: save_checkpoint(path, model, card))
+
+    def validate(model: Any) -> dict[str, float]:
+        write_samples(out / "samples.png", model, validation or pool)
+        return pool_scores(model, validation or pool)
+
+    def tell(told: Report) -> None:
+        board.report(told)
+        report(told)
 
     learn(
         run,
         folder,
-        validate=None if validation is None else lambda model: pool_scores(model, validation),
-        report=report,
+        validate=None if validation is None else validate,
+        report=tell,
         save_model=save_model,
     )
     best = out / "best.safetensors"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from skimage.measure import label
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -86,8 +86,8 @@ def largest_pieces(probs: Tensor) -> Tensor:
     masks = probs.argmax(2).flatten(0, 1).cpu().numpy()
     for mask in masks:
         for one in range(1, probs.shape[2]):
-            pieces = label(mask == one, connectivity=1)
-            if pieces.max() > 1:
+            pieces = np.empty(mask.shape, np.int32)
+            if int(ndimage.label(mask == one, output=pieces)) > 1:  # pyright: ignore[reportArgumentType]
                 largest = np.bincount(pieces.ravel())[1:].argmax() + 1
                 mask[(pieces > 0) & (pieces != largest)] = 0
     return torch.from_numpy(masks).to(probs.device).unflatten(0, probs.shape[:2])
