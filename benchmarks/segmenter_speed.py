@@ -93,7 +93,7 @@ def resident_mb() -> float:
 
 
 def against_length(model: Any, lengths: tuple[int, ...]) -> list[dict[str, float]]:
-    """Stream 112-px clips of several lengths: ms a frame in the first and last tenth, memory grown."""
+    """Stream 112-px clips of several lengths: ms a frame early and late, memory grown."""
     rows = []
     frame, state = torch.rand(1, 1, 112, 112), model.init_state(1)
     for _ in range(20):
