@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from echoseg.errors import ConfigError, DatasetError
+from echoseg.learn.batches import BatchConfig, Batches
 from echoseg.learn.data import echonet_pool, join, open_source
 from echoseg.learn.pool import Pool, stored_pool
 from echoseg.losses import IGNORE_LABEL
@@ -38,6 +39,7 @@ def test_a_patient_with_several_clips_is_labelled_or_not_as_a_whole():
     twice = Pool(
         **{name: getattr(pool, name) for name in ("frames", "masks", "truth", "phases")},
         known_labels=pool.known_labels,
+        weights=pool.weights,
         patients=tuple(f"p{n // 2}" for n in range(12)),
     )
     kept = twice.labelled_share(0.5).is_labelled
@@ -95,6 +97,15 @@ def test_pools_of_other_lengths_and_labels_join():
     assert both.frames.shape[:2] == (5, 2)
     assert torch.equal(both.frames[:3, 1], long.frames[:, 4])
     assert both.known_labels.tolist() == [[True] * 4] * 3 + [[True, True, False, False]] * 2
+
+
+def test_shares_say_how_often_a_source_comes():
+    pool = join([disk_pool(20), disk_pool(2)], (0.1, 0.9))
+    config = BatchConfig(image_size=32, num_labelled=200, num_unlabelled=0)
+    clips = Batches(pool, config).next().clips
+    assert 160 < (clips >= 20).sum() < 196
+    with pytest.raises(ConfigError, match="data_shares"):
+        join([disk_pool(2), disk_pool(2)], (1.0,))
 
 
 def test_echonet_knows_the_cavity_only_and_frames_between_have_no_mask(tmp_path):

@@ -118,7 +118,10 @@ class Batches:
     def next(self) -> Batch:
         """Return the next batch."""
         config = self.config
-        labelled = self._labelled[self._integers(len(self._labelled), config.num_labelled)]
+        drawn = torch.multinomial(
+            self.pool.weights[self._labelled], config.num_labelled, True, generator=self.generator
+        )
+        labelled = self._labelled[drawn]
         clips = torch.cat([labelled, self._next_unlabelled()])
         times = self._draw_times(clips)
         frames, masks, truth, phases = (
@@ -143,9 +146,6 @@ class Batches:
             known_labels=self.pool.known_labels[clips],
             grid=grid,
         )
-
-    def _integers(self, end: int, num: int) -> Tensor:
-        return torch.randint(end, (num,), generator=self.generator)
 
     def _next_unlabelled(self) -> Tensor:
         """Return the next clips of a shuffled round through all; a batch holds none twice."""

@@ -28,6 +28,8 @@ class RunConfig(BaseModel):
 
     data: tuple[str, ...] = ("phantom:200",)
     """What is learnt from: folders, .npz files, or phantom:N for N clips filmed on the spot."""
+    data_shares: tuple[float, ...] | None = None
+    """How often a labelled clip comes from each of `data`; None: by their numbers of clips."""
     validation: str | None = None
     """What is scored on; None: the data set's own validation split, where it has one."""
     labels: float = Field(default=1.0, gt=0, le=1)

@@ -85,8 +85,22 @@ def open_validation(data: tuple[str, ...], name: str | None, size_px: int) -> Po
     return open_source(folders[0], size_px, validation=True).pool if folders else None
 
 
-def join(pools: list[Pool]) -> Pool:
-    """Return one pool of all clips; of longer clips as many frames as the shortest have."""
+def join(pools: list[Pool], shares: tuple[float, ...] | None = None) -> Pool:
+    """Return one pool of all clips; of longer clips as many frames as the shortest have.
+
+    Args:
+        pools: One a source.
+        shares: How often a labelled clip comes from each; by their numbers of clips otherwise.
+
+    Raises:
+        ConfigError: If there are not as many shares as pools, or one is not above 0.
+    """
+    if shares is not None and (len(shares) != len(pools) or min(shares) <= 0):
+        raise ConfigError(
+            f"data_shares must be one number above 0 for each of {len(pools)} sources, got {shares}"
+        )
+    if len(pools) == 1:
+        return pools[0]
     least = min(pool.frames.shape[1] for pool in pools)
 
     def part(take: Callable[[Pool], Tensor]) -> Tensor:
@@ -104,6 +118,12 @@ def join(pools: list[Pool]) -> Pool:
         phases=part(lambda pool: pool.phases),
         patients=tuple(name for pool in pools for name in pool.patients),
         known_labels=torch.cat([pool.known_labels for pool in pools]),
+        weights=torch.cat(
+            [
+                pool.weights if shares is None else pool.weights * shares[k] / len(pool)
+                for k, pool in enumerate(pools)
+            ]
+        ),
     )
 
 
@@ -171,6 +191,7 @@ def echonet_pool(root: Path, size_px: int, split: str = "TRAIN", num_frames: int
         phases=torch.stack(phases),
         patients=tuple(names),
         known_labels=known_labels,
+        weights=torch.ones(len(frames)),
     )
 
 

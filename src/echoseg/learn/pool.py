@@ -33,6 +33,7 @@ class Pool:
         phases: `N T` float, share of the beat since ED (ES lies near 0.4); nan when unknown.
         patients: The patient of each clip.
         known_labels: `N K` bool, the labels that a clip's masks tell apart.
+        weights: `N`, how often a labelled clip is drawn beside the others.
 
     Raises:
         ConfigError: If shapes do not go together.
@@ -44,6 +45,7 @@ class Pool:
     phases: Tensor
     patients: tuple[str, ...]
     known_labels: Tensor
+    weights: Tensor
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -51,7 +53,7 @@ class Pool:
         right = (
             self.masks.shape == self.truth.shape == self.frames.shape
             and self.phases.shape == (num, time)
-            and len(self.patients) == len(self.known_labels) == num
+            and len(self.patients) == len(self.known_labels) == len(self.weights) == num
         )
         if not right:
             raise ConfigError(
@@ -115,6 +117,7 @@ class Pool:
             phases=self.phases[:num],
             patients=self.patients[:num],
             known_labels=self.known_labels[:num],
+            weights=self.weights[:num],
         )
 
 
@@ -133,6 +136,7 @@ def pool_of(frames: Tensor, masks: Tensor, phases: Tensor, patients: list[str]) 
         phases=phases,
         patients=tuple(patients),
         known_labels=known,
+        weights=torch.ones(len(frames)),
     )
 
 

@@ -1,5 +1,6 @@
 """From a config to weights: open the data, run the loop, keep what is worth keeping."""
 
+import logging
 import os
 import platform
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def train(
     Raises:
         EchosegError: If config, data, folder or checkpoint are wrong; before hours are lost.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # tells of every precision
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -56,9 +58,11 @@ def train(
         precision=config.precision,
     )
     fabric.launch()
+    if not fabric.is_global_zero:  # one of them talks
+        say, report = (lambda text: None), (lambda report: None)
     say("opening the data")
     sources = [open_source(name, config.image_size) for name in config.data]
-    pool = labelled(join([source.pool for source in sources]), config)
+    pool = labelled(join([source.pool for source in sources], config.data_shares), config)
     validation = open_validation(config.data, config.validation, config.image_size)
     run = Run(config, pool, fabric)
     if state is not None:
