@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -63,6 +64,9 @@ def test_a_run_goes_on_where_it_was_cut(tmp_path):
     ]
 
 
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -79,6 +83,26 @@ def test_a_run_goes_on_where_it_was_cut(tmp_path):
         (["mssnet", "--start", "nowhere.safetensors", "--data", "phantom:24"], "nowhere"),
         (["mssnet", "--resume", "somewhere"], "no recipe"),
         (["--resume", "/nonexistent/folder"], "must hold a run"),
+        pytest.param(
+            ["mssnet", "--set", "accelerator=cuda", "--data", "phantom:24"],
+            "accelerator must be",
+            marks=NO_CUDA,
+        ),
+        (
+            ["mssnet", "--set", "architecture.num_labels=2", "--data", "phantom:24"],
+            "must tell 4 labels apart",
+        ),
+        (
+            ["supervised", "--set", "model=mssnet_released", "--data", "phantom:24"],
+            "image_size must be 256",
+        ),
+        (
+            [
+                *("supervised", "--set", "model=mssnet_released", "--set", "image_size=256"),
+                *("--data", "phantom:12"),
+            ],
+            "num_frames must be 10",
+        ),
         (["mssnet", "--set", "architecture.sizee=tiny", "--data", "phantom:24"], "sizee"),
     ],
 )

@@ -9,6 +9,7 @@ import torch
 from echoseg.learn.loop import Report
 from echoseg.learn.pool import Pool
 from echoseg.losses import IGNORE_LABEL
+from echoseg.models.windows import each_still
 from echoseg.show.training_sheet import Tile, training_sheet
 
 NUM_SAMPLES = 6
@@ -40,7 +41,7 @@ def write_samples(path: Path, model: Any, pool: Pool) -> None:
     chosen = torch.linspace(0, len(pool) - 1, min(NUM_SAMPLES, len(pool))).round().long()
     frames = pool.frames[chosen, :1].float() / 255
     device = next(model.parameters()).device
-    found = model(frames.unsqueeze(2).to(device))[:, 0].argmax(1).cpu().numpy()
+    found = each_still(model, frames.to(device)).argmax(1).cpu().numpy()
     rows: list[list[Tile]] = []
     for grey, truth, mask in zip(
         frames[:, 0].numpy(), pool.truth[chosen, 0].numpy(), found, strict=True

@@ -75,6 +75,7 @@ class Run:
         self.config, self.fabric = config, fabric
         torch.manual_seed(config.seed)
         student = make_student(config)
+        _check_fit(student, config, pool)
         objective = config.make_objective()
         objective.prepare(student, pool)
         if fabric.world_size > 1:
@@ -174,6 +175,28 @@ def make_student(config: RunConfig) -> Any:
             reason = " ".join(str(error).split())
             raise ConfigError(f"architecture must fit {config.model}: {reason}") from error
     return student.to(memory_format=torch.channels_last)
+
+
+def _check_fit(student: Any, config: RunConfig, pool: Pool) -> None:
+    """Refuse a network that cannot take the pool's clips.
+
+    Raises:
+        ConfigError: If labels, size or number of frames are not those it takes.
+    """
+    name, num_labels = type(student).__name__, pool.known_labels.shape[1]
+    if student.num_labels != num_labels:
+        raise ConfigError(
+            f"{name} must tell {num_labels} labels apart, as the masks do, it has "
+            f"{student.num_labels}; leave num_labels out of architecture, or start from others"
+        )
+    if student.image_size not in (None, config.image_size):
+        raise ConfigError(
+            f"image_size must be {student.image_size} for {name}, got {config.image_size}"
+        )
+    if not student.streams and student.num_frames != config.num_frames:
+        raise ConfigError(
+            f"num_frames must be {student.num_frames} for {name}, got {config.num_frames}"
+        )
 
 
 def learn(

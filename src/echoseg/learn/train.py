@@ -19,6 +19,7 @@ from echoseg.learn.pool import Pool
 from echoseg.learn.run_folder import RunFolder
 from echoseg.losses import IGNORE_LABEL
 from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from echoseg.models.windows import each_still
 
 STRUCTURES = {"lv_endo": (1,), "lv_epi": (1, 2), "la": (3,)}
 
@@ -50,13 +51,18 @@ def train(
     config = folder.config() if config is None else config
     state = folder.load() if resumed else None
     num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=num_processes,
-        # buffers are the same in all by design, or belong to a process (batch norm)
-        strategy=DDPStrategy(broadcast_buffers=False) if num_processes > 1 else "auto",
-        precision=config.precision,
-    )
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=num_processes,
+            # buffers are the same in all by design, or belong to a process (batch norm)
+            strategy=DDPStrategy(broadcast_buffers=False) if num_processes > 1 else "auto",
+            precision=config.precision,
+        )
+    except RuntimeError as error:
+        raise ConfigError(
+            f"accelerator must be one that this machine has, {config.accelerator} is not; give auto"
+        ) from error
     fabric.launch()
     if not fabric.is_global_zero:  # one of them talks
         say, report = (lambda text: None), (lambda report: None)
@@ -120,9 +126,9 @@ def pool_scores(model: Any, pool: Pool, num_clips: int = 10) -> dict[str, float]
     found: dict[str, list[float]] = {}
     for start in range(0, len(pool), num_clips):
         frames = pool.frames[start : start + num_clips].to(device)
-        # a frame alone: stills of a clip need not be neighbours
-        logits = model(frames.flatten(0, 1)[:, None, None].float() / 255)[:, 0]
-        masks = logits.argmax(1).cpu().numpy()
+        # frames alone: those of a pool need not be neighbours
+        masks = each_still(model, frames.flatten(0, 1)[:, None].float() / 255).argmax(1)
+        masks = masks.cpu().numpy()
         truths = pool.truth[start : start + num_clips].flatten(0, 1).numpy()
         known = pool.known_labels[start : start + num_clips].numpy()
         known = np.repeat(known, pool.frames.shape[1], 0)
