@@ -42,27 +42,11 @@ def train(
     Raises:
         EchosegError: If config, data, folder or checkpoint are wrong; before hours are lost.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # tells of every precision
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
-
     folder = RunFolder(out)
-    resumed = config is None
+    is_resumed = config is None
     config = folder.config() if config is None else config
-    state = folder.load() if resumed else None
-    num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    try:
-        fabric = Fabric(
-            accelerator=config.accelerator,
-            devices=num_processes,
-            # buffers are the same in all by design, or belong to a process (batch norm)
-            strategy=DDPStrategy(broadcast_buffers=False) if num_processes > 1 else "auto",
-            precision=config.precision,
-        )
-    except RuntimeError as error:
-        raise ConfigError(
-            f"accelerator must be one that this machine has, {config.accelerator} is not; give auto"
-        ) from error
+    state = folder.load() if is_resumed else None
+    fabric = _fabric(config)
     fabric.launch()
     if not fabric.is_global_zero:  # one of them talks
         say, report = (lambda text: None), (lambda report: None)
@@ -104,6 +88,31 @@ def train(
     )
     best = out / "best.safetensors"
     return best if best.exists() else out / "model.safetensors"
+
+
+def _fabric(config: RunConfig) -> Any:
+    """Return devices and processes: one, or as many as `torchrun` started.
+
+    Raises:
+        ConfigError: If the accelerator is not there.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # tells of every precision
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    try:
+        return Fabric(
+            accelerator=config.accelerator,
+            devices=num_processes,
+            # buffers are the same in all by design, or belong to a process (batch norm)
+            strategy=DDPStrategy(broadcast_buffers=False) if num_processes > 1 else "auto",
+            precision=config.precision,
+        )
+    except RuntimeError as error:
+        raise ConfigError(
+            f"accelerator must be one that this machine has, {config.accelerator} is not; give auto"
+        ) from error
 
 
 def labelled(pool: Pool, config: RunConfig) -> Pool:
