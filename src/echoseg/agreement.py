@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 NUM_RESAMPLES = 2000
 LIMITS_SD = 1.96
@@ -43,7 +44,7 @@ class Agreement:
     icc: float | None
 
 
-def agreement(predicted: Sequence[float], reference: Sequence[float]) -> Agreement:
+def agreement(predicted: ArrayLike, reference: ArrayLike) -> Agreement:
     """Compare two readings of each of some clips.
 
     Raises:
@@ -92,7 +93,7 @@ def intraclass_correlation(one: np.ndarray, other: np.ndarray) -> float | None:
 
 
 def mean_interval(
-    values: Sequence[float], patients: Sequence[str], *, num_resamples: int = NUM_RESAMPLES
+    values: ArrayLike, patients: Sequence[str], *, num_resamples: int = NUM_RESAMPLES
 ) -> Interval | None:
     """Return the 95 % bootstrap interval of a mean over items, patients drawn whole.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.anatomy import View
-from echoseg.cli import data, phantom
+from echoseg.cli import data, evaluate, phantom
 from echoseg.cli.console import fail, one_line, progress_bar, run_app
 from echoseg.errors import EchosegError
 
@@ -34,6 +34,8 @@ app = typer.Typer(
 
 app.add_typer(phantom.app)
 app.add_typer(data.app)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.compare)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder a clip.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace result folders that exist.")]

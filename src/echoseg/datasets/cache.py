@@ -17,6 +17,7 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip
 from echoseg.datasets.collection import Collection, Kind, Problem, Record
+from echoseg.datasets.sources import sha256_of, source_files
 from echoseg.datasets.workers import in_order
 from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError
 from echoseg.formats.whole import check_writable, whole, write_text
@@ -96,7 +97,7 @@ class CachedClips:
 
     def verify(self) -> list[Problem]:
         """Read every file and tell which are not what was written."""
-        bad = [e for e in self.entries if _sha256([self.folder / e.file]) != e.sha256]
+        bad = [e for e in self.entries if sha256_of([self.folder / e.file]) != e.sha256]
         reason = "the file is missing or not what was written; run `echoseg data prepare` again"
         return [Problem(place=entry.file, kind=Kind.BROKEN, reason=reason) for entry in bad]
 
@@ -232,9 +233,9 @@ def _do(work: _Work) -> tuple[Entry | Problem, bool]:
     """Return a clip's entry, and whether what was there is kept; or why there is none."""
     record, known = work.record, work.known
     try:
-        source = _sha256(_sources(record))
+        source = sha256_of(source_files(record))
         if known is not None and known.source_sha256 == source:
-            if _sha256([work.folder / known.file]) == known.sha256:
+            if sha256_of([work.folder / known.file]) == known.sha256:
                 return known, True
         return _write(work, *record.load(), source), False
     except OutputError:
@@ -275,7 +276,7 @@ def _write(work: _Work, clip: Clip, known: Annotation | None, source: str) -> En
         frame_rate_hz=clip.frame_rate_hz,
         box=(letterbox.top, letterbox.left, letterbox.top + rows, letterbox.left + columns),
         file=file,
-        sha256=_sha256([work.folder / file]),
+        sha256=sha256_of([work.folder / file]),
         source_sha256=source,
     )
 
@@ -302,30 +303,3 @@ def on_square(clip: Clip, known: Annotation | None, size_px: int) -> np.ndarray:
     down, across = letterbox.top + rows, letterbox.left + columns
     masks[:, letterbox.top : down, letterbox.left : across] = inner.numpy()
     return np.concatenate([frames, masks])
-
-
-def _sources(record: Record) -> list[Path]:
-    """Return every file that a record is read from, those that its files point to as well."""
-    from echoseg.formats.metaimage import data_file
-
-    found: list[Path] = []
-    for path in record.files:
-        if path.is_dir():
-            found += sorted(child for child in path.iterdir() if child.is_file())
-            continue
-        found.append(path)
-        if path.suffix.lower() == ".mhd" and path.is_file() and (data := data_file(path)):
-            found.append(data)
-    return found
-
-
-def _sha256(paths: list[Path]) -> str:
-    """Return the hash of files' bytes in order; empty when one cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        for path in paths:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError:
-        return ""
-    return digest.hexdigest()

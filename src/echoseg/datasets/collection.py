@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from echoseg.anatomy import View
+from echoseg.anatomy import Label, View
 from echoseg.clip import Annotation, Clip
 from echoseg.errors import DatasetError
 
@@ -59,6 +59,7 @@ class Record:
         quality: As in `Annotation.quality`.
         stills: Whether the frames are single pictures, not filmed one after another.
         labelled: Whether there is an annotation.
+        labels: Which labels the annotation speaks of; None when only its masks can tell.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Record:
     quality: str = ""
     stills: bool = False
     labelled: bool = True
+    labels: tuple[Label, ...] | None = tuple(Label)
 
     def load(self) -> tuple[Clip, Annotation | None]:
         """Read frames and annotation.

@@ -179,6 +179,7 @@ def collect(root: Path) -> Collection:
             split=SPLIT_WORDS[record.split.lower()],
             files=(record.video,),
             read=record.load,
+            labels=(Label.LV_CAVITY,),
         )
         for record in data.records
     ]

@@ -138,6 +138,7 @@ def _record(row: Row, name: str, video: Path, view: View, tracing: Tracing) -> R
         split=f"fold{fold}",
         files=(video,),
         labelled=bool(usable),
+        labels=(Label.LV_CAVITY,),
         read=partial(read_clip, video, view, usable, ef_percent),
     )
 

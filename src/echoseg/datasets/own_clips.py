@@ -175,6 +175,7 @@ def record(
         quality=known.quality,
         files=(path, *([known.masks] if known.masks else [])),
         labelled=known.masks is not None,
+        labels=None,
         read=partial(read_clip, path, known, view=view_said, **options),
     )
 
