@@ -12,6 +12,7 @@ References:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -145,12 +146,15 @@ def _grouped(array: np.ndarray, patients: Sequence[str]) -> tuple[np.ndarray, np
     return array[order], groups[order], len(names)
 
 
+@lru_cache(maxsize=4)
 def _draws(num_patients: int, num_resamples: int) -> np.ndarray:
-    """Return how often each patient is drawn, `num_resamples num_patients`."""
+    """Return how often each patient is drawn, `num_resamples num_patients`; to be read only."""
     generator = np.random.default_rng(0)
-    return generator.multinomial(
+    times = generator.multinomial(
         num_patients, np.full(num_patients, 1 / num_patients), num_resamples
     )
+    times.flags.writeable = False
+    return times
 
 
 def _percentiles(found: np.ndarray) -> Interval:

@@ -122,3 +122,14 @@ def test_masks_of_another_shape_are_refused(folder):
     record = next(r for r in open_dataset(folder).records if r.name == "a.avi")
     with pytest.raises(DatasetError, match=r"a_masks\.nii\.gz must have its picture's size"):
         record.load()
+
+
+def test_only_the_frames_said_to_be_labelled_are(folder):
+    table(folder, "a.avi,truth.nii.gz,0 4", header="clip,masks,labelled_frames")
+    assert open_dataset(folder).records[0].load()[1].labelled_frames == (0, 4)
+    table(folder, "a.avi,truth.nii.gz,0;4", "b.avi,,", header="clip,masks,labelled_frames")
+    collection = open_dataset(folder)
+    assert "must be whole numbers with blanks between, got '0;4'" in collection.problems[0].reason
+    table(folder, "a.avi,truth.nii.gz,4 9", header="clip,masks,labelled_frames")
+    with pytest.raises(EchosegError, match="labelled_frames must be 0 to 5"):
+        open_dataset(folder).records[0].load()

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,14 +13,14 @@ from clip_makers import write_video
 from dataset_makers import made_clip, make_camus, make_camus_mhd, make_echonet_dynamic
 from echoseg.cli import app
 from echoseg.datasets import Kind, open_dataset
-from echoseg.errors import DatasetError, EchosegError
+from echoseg.errors import DatasetError, EchosegError, OutputError
 from echoseg.evaluation import results, run
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.results import Source, write_results
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.segment import segment
 from echoseg.evaluation.summary import summarise
-from echoseg.evaluation.tables import table_text
+from echoseg.evaluation.tables import has_parquet, table_text, write_parquet
 
 STEP = 60  # grey levels between labels
 SOURCE = Source(dataset="camus", title="CAMUS")
@@ -290,3 +290,15 @@ def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path, by_grey):
     assert done.exit_code == 2
     assert "holds thesis.txt" in done.output
     assert (tmp_path / "out" / "thesis.txt").read_text() == "x"
+
+
+def test_parquet_holds_the_same_items_or_says_what_it_needs(tmp_path, by_grey):
+    found = evaluate("camus", open_dataset(make_echonet_dynamic(tmp_path / "copy").root).records)
+    path = tmp_path / "items.parquet"
+    if not has_parquet():
+        with pytest.raises(OutputError, match=r"pip install 'echoseg\[parquet\]'"):
+            write_parquet(path, found.items)
+        return
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_parquet(path, found.items)
+    assert parquet.read_table(path).to_pylist() == [asdict(item) for item in found.items]

@@ -4,8 +4,9 @@ Folder: every file that `formats` knows, in it or below; `NAME_masks.nii.gz` bes
 any other suffix) holds label maps, one for each frame. A folder of PNG frames is one clip.
 
 CSV: column `clip`, a path beside the table; and what is known of `patient`, `view`, `split`,
-`quality`, `masks`, `row_mm`, `column_mm`, `fps`, `ed_frame`, `es_frame` (from 0), `ef_percent`. An
-empty field is unknown. `clips.csv` in a folder stands for the folder.
+`quality`, `masks`, `labelled_frames` (as `0 17`; else all), `row_mm`, `column_mm`, `fps`,
+`ed_frame`, `es_frame`, `ef_percent`. Frames count from 0; an empty field is unknown. `clips.csv` in
+a folder stands for the folder.
 """
 
 import re
@@ -35,6 +36,8 @@ class Known:
     """What is said of a clip beside its file."""
 
     masks: Path | None = None
+    labelled_frames: tuple[int, ...] | None = None
+    """None: every frame."""
     ed_frame: int | None = None
     es_frame: int | None = None
     ef_percent: float | None = None
@@ -134,6 +137,7 @@ def _from_row(home: Path, row: Row) -> Record:
         raise DatasetError(f"{row.place}: row_mm and column_mm must both be given, or neither")
     known = Known(
         masks=paths.get("masks"),
+        labelled_frames=_frames(row),
         ed_frame=row.whole_or_none("ed_frame"),
         es_frame=row.whole_or_none("es_frame"),
         ef_percent=row.number_or_none("ef_percent"),
@@ -153,6 +157,17 @@ def _from_row(home: Path, row: Row) -> Record:
         split=SPLIT_WORDS.get(split, split),
         **options,
     )
+
+
+def _frames(row: Row) -> tuple[int, ...] | None:
+    """Return the frames that a row says are labelled, None when it says nothing."""
+    words = row.text("labelled_frames").split()
+    if not all(word.isdecimal() for word in words):
+        raise DatasetError(
+            f"{row.place}: labelled_frames must be whole numbers with blanks between, got "
+            f"{row.text('labelled_frames')!r}"
+        )
+    return tuple(map(int, words)) or None
 
 
 def record(
@@ -192,6 +207,7 @@ def read_clip(path: Path, known: Known, **options: Any) -> tuple[Clip, Annotatio
     masks = read_labels(known.masks, clip.frames.shape)
     return clip, Annotation(
         masks=masks,
+        labelled_frames=known.labelled_frames or tuple(range(len(masks))),
         ed_frame=known.ed_frame,
         es_frame=known.es_frame,
         ef_percent=known.ef_percent,

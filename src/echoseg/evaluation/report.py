@@ -126,8 +126,7 @@ def _structures(title: str, found: dict[str, Any]) -> Table:
     units = [unit for unit in ("mm", "px") if any(f"asd_{unit}" in s for s in found.values())]
     distances = [f"{name}_{unit}" for unit in units for name in _DISTANCES]
     columns = ["", "Dice [95 %]", "IoU", "Dice, pooled"]
-    columns += [name.upper().replace("_", ", ").replace("MM", "mm [95 %]") for name in distances]
-    columns = [column.replace("PX", "px [95 %]") for column in columns]
+    columns += [f"{name.upper()}, {unit} [95 %]" for unit in units for name in _DISTANCES]
     rows = []
     for name, scores in found.items():
         rows.append(
@@ -160,6 +159,7 @@ def _agreement(document: dict[str, Any]) -> Table | None:
             [
                 title,
                 f"{found['mae']:.2f} {_interval(found['mae_ci95'], 2)}",
+                f"{found['median_absolute']:.2f}",
                 f"{found['bias']:+.2f}",
                 _number(found["sd"], 2),
                 f"{_number(found['r'], 3)} {_interval(found['r_ci95'], 3)}",
@@ -168,7 +168,7 @@ def _agreement(document: dict[str, Any]) -> Table | None:
                 f"{found['n']}, {found['n_failed']} failed",
             ]
         )
-    columns = ["", "MAE [95 %]", "bias", "SD", "r [95 %]", "ICC", "off by > 15", "n"]
+    columns = ["", "MAE [95 %]", "median", "bias", "SD", "r [95 %]", "ICC", "off by > 15", "n"]
     return ("Ejection fraction and volumes, single plane", columns, rows) if rows else None
 
 

@@ -152,6 +152,7 @@ def _pairs(clips: Sequence[ClipRow], predicted: str, reference: str) -> dict[str
         "sd": found.sd,
         "limits": found.limits,
         "mae": found.mae,
+        "median_absolute": float(np.median(np.abs(difference))),
         "r": found.r,
         "icc": found.icc,
         "bias_ci95": mean_interval(difference, patients),
