@@ -190,3 +190,15 @@ def test_another_folder_is_refused_in_one_line(tmp_path):
     assert done.output.count("\n") == 1
     assert "it is empty" in done.output
     assert run(tmp_path, "--jobs", 0).exit_code == 2
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    copy = make_camus(tmp_path / "copy")
+    monkeypatch.setattr("echoseg.datasets.check.check", None)
+    for words, said in (
+        (("--sheet", tmp_path / "none" / "x.png"), "is no folder; make it"),
+        (("--json", tmp_path), "exists; pass --force"),
+    ):
+        done = run(copy.root, *words)
+        assert done.exit_code == 2
+        assert said in done.output

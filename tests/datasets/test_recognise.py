@@ -58,3 +58,12 @@ def test_nothing_left_is_refused_with_the_first_reason():
     problem = Problem(place="x.avi", kind=Kind.MISSING, reason="gone")
     with pytest.raises(DatasetError, match=r"1 files or clips .*the first x.avi: gone"):
         gather("camus", Path(), [], [problem])
+
+
+def test_a_folder_that_may_not_be_read_is_refused_in_one_line(tmp_path, monkeypatch):
+    def closed(root):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("echoseg.datasets.recognise", closed)
+    with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\)"):
+        open_dataset(tmp_path)

@@ -47,12 +47,11 @@ def check(
         from echoseg.datasets import open_dataset
         from echoseg.datasets.check import check as check_clips
         from echoseg.datasets.workers import check_jobs
-        from echoseg.errors import OutputError
+        from echoseg.formats.whole import check_new_file
 
         jobs = check_jobs(jobs)
-        for path in (sheet, json):
-            if path is not None and path.exists() and not force:
-                raise OutputError(f"{path} exists; pass --force to replace it, or another name")
+        for path in filter(None, (sheet, json)):
+            check_new_file(path, force)
         collection = open_dataset(folder)
         with progress_bar(folder.name, "clips") as update:
             found = check_clips(collection, jobs=jobs, progress=update)

@@ -156,18 +156,16 @@ def compare(
 ) -> None:
     """Set two evaluations beside each other: paired differences, intervals, a test."""
     try:
-        from echoseg.errors import OutputError
-        from echoseg.evaluation.compare import compare as set_beside
+        from dataclasses import asdict
+        from json import dumps
 
-        if output is not None and output.exists() and not force:
-            raise OutputError(f"{output} exists; pass --force to replace it, or another -o")
+        from echoseg.evaluation.compare import compare as set_beside
+        from echoseg.formats.whole import check_new_file, write_text
+
+        if output is not None:
+            check_new_file(output, force)
         found = set_beside(a, b)
         if output is not None:
-            from dataclasses import asdict
-            from json import dumps
-
-            from echoseg.formats.whole import write_text
-
             write_text(output, dumps(asdict(found), indent=1) + "\n")
     except EchosegError as error:
         fail(str(error))

@@ -126,7 +126,10 @@ def open_dataset(root: str | Path) -> Collection:
         DatasetError: If the folder is none of them, or nothing in it can be used.
     """
     root = Path(root)
-    return DATASETS[recognise(root)].collect(root)
+    try:
+        return DATASETS[recognise(root)].collect(root)
+    except OSError as error:
+        raise DatasetError(f"{root} cannot be read ({error.strerror or error})") from error
 
 
 __all__ = ["DATASETS", "Collection", "Dataset", "Kind", "Problem", "Record", "open_dataset"]

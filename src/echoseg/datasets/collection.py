@@ -83,7 +83,7 @@ class Record:
             clip, known = self.read()
             if known is not None:
                 known.check_fits(clip)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise DatasetError(f"{self.name}: {error}") from error
         return clip, known
 

@@ -54,7 +54,8 @@ def collect(root: Path) -> Collection:
             read=partial(read_clip, *files),
         )
         records.append(record)
-    return gather("ted", root, records, problems)
+    note = "its patients are CAMUS's: do not judge on it a network that learnt from CAMUS"
+    return gather("ted", root, records, problems, [note])
 
 
 def _folder(root: Path) -> Path:

@@ -14,6 +14,7 @@ from echoseg.anatomy import Label
 from echoseg.clip import Annotation, Clip
 from echoseg.datasets import Record
 from echoseg.errors import MeasurementError
+from echoseg.measure.clean import clean_masks
 from echoseg.measure.volumes import mask_volume_ml
 from echoseg.metrics import area_jitter_percent, compare_masks
 
@@ -193,8 +194,9 @@ def _volumes(
         if frame is None or frame not in known.labelled_frames:
             found.append(None)
             continue
+        one_heart = clean_masks(masks[frame][None])[0]  # as `echoseg analyze` measures
         try:
-            found.append(mask_volume_ml(masks[frame], spacing_mm or (1.0, 1.0))[0] or None)
+            found.append(mask_volume_ml(one_heart, spacing_mm or (1.0, 1.0))[0] or None)
         except MeasurementError:  # no cavity; counted in the summary
             found.append(None)
     return found[0], found[1]

@@ -11,7 +11,7 @@ from echoseg.anatomy import Label
 from echoseg.datasets import Problem, Record
 from echoseg.errors import EchosegError, OutputError
 from echoseg.evaluation.items import ClipRow, Item
-from echoseg.evaluation.report import html, markdown
+from echoseg.evaluation.report import STRUCTURE_NAMES, html, markdown
 from echoseg.evaluation.run import Evaluation
 from echoseg.evaluation.segment import PROTOCOL, loaded, segment
 from echoseg.evaluation.summary import summarise
@@ -141,7 +141,8 @@ def _dice(items: Sequence[Item]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for item in items:
         if item.dice is not None:
-            found.setdefault(f"{item.structure} {item.phase}".strip(), []).append(item.dice)
+            name = f"{STRUCTURE_NAMES[item.structure]} {item.phase or 'between'}"
+            found.setdefault(name, []).append(item.dice)
     return found
 
 

@@ -2,7 +2,8 @@
 
 The whole picture is letterboxed into the network's square (bilinear, averaged when shrunk), grey
 levels / 255; a clip is given frame by frame, a still as a clip of its own; the logits are brought
-back to the picture's own grid (bilinear) before the largest is taken. Nothing is cleaned after it.
+back to the picture's own grid (bilinear) before the largest is taken. Nothing is cleaned after it;
+volumes alone are read off the largest pieces, as `echoseg analyze` reads them.
 Clips are never put into one batch, and torch has one thread, so that the masks are the same
 whatever else is asked for.
 """
@@ -18,7 +19,7 @@ PROTOCOL = {
     "input": "whole picture, letterboxed, bilinear with antialiasing, grey / 255",
     "clips": "frame by frame in time order from the first frame; stills one at a time",
     "output": "logits resampled to the picture's own grid (bilinear), then argmax",
-    "post_processing": "none",
+    "post_processing": "none; for volumes the largest cavity and atrium of each frame, holes filled",
     "batch": "one clip at a time, one thread",
 }
 

@@ -70,7 +70,6 @@ def _bland_altman(axes, pairs: Readings) -> None:
 
 
 def _boxes(axes, dice: dict[str, list[float]]) -> None:
-    axes.boxplot(list(dice.values()), orientation="horizontal", widths=0.6)
-    axes.set_yticks(range(1, len(dice) + 1), list(dice))
-    axes.invert_yaxis()
-    _tidy(axes, "Dice of each item", "")
+    axes.boxplot(list(dice.values()), widths=0.6)
+    axes.set_xticks(range(1, len(dice) + 1), list(dice))
+    _tidy(axes, "", "Dice of each item")
