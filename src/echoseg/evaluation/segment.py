@@ -19,7 +19,7 @@ PROTOCOL = {
     "input": "whole picture, letterboxed, bilinear with antialiasing, grey / 255",
     "clips": "frame by frame in time order from the first frame; stills one at a time",
     "output": "logits resampled to the picture's own grid (bilinear), then argmax",
-    "post_processing": "none; for volumes the largest cavity and atrium of each frame, holes filled",
+    "post_processing": "none; for volumes the largest cavity and atrium, holes filled",
     "batch": "one clip at a time, one thread",
 }
 
