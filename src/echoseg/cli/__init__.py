@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.anatomy import View
-from echoseg.cli import export, phantom, train
+from echoseg.cli import data, evaluate, export, phantom, train
 from echoseg.cli.console import fail, one_line, progress_bar, run_app
 from echoseg.errors import EchosegError
 
@@ -33,6 +33,9 @@ app = typer.Typer(
 )
 
 app.add_typer(phantom.app)
+app.add_typer(data.app)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.compare)
 app.command()(train.train)
 app.command()(export.export)
 
