@@ -53,14 +53,14 @@ def train(
     try:
         changes = {
             "data": tuple(data) if data else None,
-            "labels": None if labels is None else _share(labels),
+            "labels": None if labels is None else as_share(labels),
             "frames_labelled": frames_labelled,
             "start": start,
             "validation": validation,
             "seed": seed,
         }
         given = {name: value for name, value in changes.items() if value is not None}
-        config = _config(recipe, given | _settings(settings or []), resume)
+        config = _config(recipe, given | as_settings(settings or []), resume)
         _run(config, resume or output)
     except EchosegError as error:
         fail(str(error))
@@ -100,8 +100,12 @@ def _show(report: "Report") -> None:
     typer.echo(f"{report.step}/{report.num_steps}  {shown}  left {minutes}:{seconds:02d}")
 
 
-def _share(text: str) -> float:
-    """Return 0.05 for `5%` and for `0.05`."""
+def as_share(text: str) -> float:
+    """Return 0.05 for `5%` and for `0.05`.
+
+    Raises:
+        ConfigError: If it is no number.
+    """
     try:
         share = float(text.removesuffix("%"))
     except ValueError:
@@ -109,8 +113,12 @@ def _share(text: str) -> float:
     return share / 100 if text.endswith("%") else share
 
 
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    """Return fields and values; a value is read as JSON where it can be."""
+def as_settings(pairs: list[str]) -> dict[str, Any]:
+    """Return fields and values; a value is read as JSON where it can be.
+
+    Raises:
+        ConfigError: If a pair is not field=value.
+    """
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")

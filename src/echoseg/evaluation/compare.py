@@ -8,6 +8,7 @@ Reference:
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,14 +107,14 @@ def _difference(
         b_mean=float(b.mean()),
         difference=float((b - a).mean()),
         ci95=mean_interval(b - a, patients),
-        p_value=_p_value(b - a, patients),
+        p_value=signed_rank_p(b - a, patients),
         n=len(pairs),
         patients=len(set(patients)),
     )
 
 
-def _p_value(differences: np.ndarray, patients: list[str]) -> float | None:
-    """Return the test's p over patients; None when there is nothing to rank."""
+def signed_rank_p(differences: np.ndarray, patients: Sequence[str]) -> float | None:
+    """Return p of the signed-rank test on the patients' means; None with nothing to rank."""
     from scipy.stats import wilcoxon
 
     names, groups = np.unique(patients, return_inverse=True)

@@ -36,12 +36,20 @@ def steadiness(probs: Tensor, reach_px: int) -> Tensor:
     time = probs.shape[1]
     if time == 1:
         return torch.ones_like(probs[:, :, 0])
-    flat, side = probs.flatten(0, 1), 2 * reach_px + 1
-    most = functional.max_pool2d(flat, side, 1, reach_px).view_as(probs)
-    least = -functional.max_pool2d(-flat, side, 1, reach_px).view_as(probs)
+    most, least = _most_within(probs, reach_px), -_most_within(-probs, reach_px)
     steady = torch.ones_like(probs[:, :, 0])
     for now, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
         here = probs[:, now]
         away = (here - most[:, other]).relu() + (least[:, other] - here).relu()
         steady[:, now] = torch.minimum(steady[:, now], 1 - 0.5 * away.sum(2))
     return steady
+
+
+def _most_within(maps: Tensor, reach_px: int) -> Tensor:
+    """Return the largest value of maps `B T K S S` in a square about each pixel.
+
+    By rows, then by columns: several times as fast as the whole square at once.
+    """
+    side = 2 * reach_px + 1
+    rows = functional.max_pool2d(maps.flatten(0, 1), (side, 1), 1, (reach_px, 0))
+    return functional.max_pool2d(rows, (1, side), 1, (0, reach_px)).view_as(maps)
