@@ -2,6 +2,7 @@
 
 from echoseg.models.conv_gru_unet import ConvGRUUNet
 from echoseg.models.deeplab_v3 import DeepLabV3
+from echoseg.models.gdkvm import GDKVM
 from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet
 from echoseg.models.mssnet_released import MSSNetReleased
@@ -13,6 +14,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "mssnet": MSSNet,
     "memory_unet": MemoryUNet,
     "conv_gru_unet": ConvGRUUNet,
+    "gdkvm": GDKVM,
     "unet": UNet,
     "unet_3d": UNet3D,
     "deeplab_v3": DeepLabV3,
@@ -20,6 +22,7 @@ MODELS: dict[str, type[Segmenter]] = {
 }
 
 __all__ = [
+    "GDKVM",
     "MODELS",
     "ConvGRUUNet",
     "DeepLabV3",

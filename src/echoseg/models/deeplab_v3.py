@@ -13,6 +13,7 @@ Reference:
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def load_published(path: Path) -> DeepLabV3:
     Raises:
         ModelError: If the file holds anything else, or other weights.
     """
-    number = np.array(0.0)[()].__reduce__()[0]
+    number: Any = np.float64(0).__reduce__()[0]
     kinds = [np.dtype, type(np.dtype("float32")), type(np.dtype("float64"))]
     names = [(number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     try:
