@@ -14,7 +14,7 @@ ROWS: list[tuple[str, ...]] = [
     ("clip", "nn"),
     ("geometry",),
     ("phantom", "models", "measure", "metrics", "losses", "transforms", "corruptions", "sector"),
-    ("formats",),
+    ("formats", "schedule"),
     ("datasets",),
     ("analysis", "stream", "runtime"),
     ("report", "attention"),

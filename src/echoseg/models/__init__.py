@@ -6,6 +6,7 @@ from echoseg.models.gdkvm import GDKVM
 from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet
 from echoseg.models.mssnet_released import MSSNetReleased
+from echoseg.models.msv_mamba import MSVMamba
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.unet import UNet
 from echoseg.models.unet_3d import UNet3D
@@ -15,6 +16,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "memory_unet": MemoryUNet,
     "conv_gru_unet": ConvGRUUNet,
     "gdkvm": GDKVM,
+    "msv_mamba": MSVMamba,
     "unet": UNet,
     "unet_3d": UNet3D,
     "deeplab_v3": DeepLabV3,
@@ -28,6 +30,7 @@ __all__ = [
     "DeepLabV3",
     "MSSNet",
     "MSSNetReleased",
+    "MSVMamba",
     "MemoryUNet",
     "Segmenter",
     "UNet",
