@@ -108,7 +108,7 @@ def schedulers(
         return [ClipEpisode(model, *clip) for clip in clips]
 
     torch.manual_seed(0)
-    gain_net, policy_net = KeyFrameNet(), KeyFrameNet()
+    gain_net, policy_net = KeyFrameNet(), KeyFrameNet(key_share=share)
     learn_gains(gain_net, *collect_gains(episodes(), share, torch.Generator().manual_seed(0)))
     config = PolicyConfig(budget=Budget(share=share), num_updates=args.num_updates)
     learn_policy(policy_net, lambda update: episodes(), config)

@@ -30,16 +30,17 @@ def best_score():
     return score(best)
 
 
+@pytest.mark.slow
 def test_the_policy_finds_the_best_schedule_and_beats_clock_and_threshold(best_score):
     torch.manual_seed(0)
-    net = KeyFrameNet(GRID)
-    config = PolicyConfig(budget=BUDGET, num_updates=150)
-    rewards = learn_policy(net, lambda update: clips(16 * update), config)
-    assert sum(rewards[-10:]) > 1.2 * sum(rewards[:10])
+    net = KeyFrameNet(GRID, key_share=BUDGET.share)
+    config = PolicyConfig(budget=BUDGET, num_updates=70)
+    rewards = learn_policy(net, lambda update: clips(4 * update, 4), config)
+    assert sum(rewards[-10:]) > 1.5 * sum(rewards[:10])
     found = score(Policy(net))
     assert found > 0.93 * best_score
-    assert all(score(FixedInterval(n)) < 0.8 * found for n in (2, 4, 7, 10, 14))
-    assert all(score(DifferenceThreshold(t)) < 0.9 * found for t in (0.1, 0.3, 0.5, 0.58, 0.65))
+    assert all(score(FixedInterval(n)) < 0.6 * found for n in (2, 4, 7, 10, 14))
+    assert all(score(DifferenceThreshold(t)) < 0.7 * found for t in (0.1, 0.3, 0.5, 0.58, 0.65))
 
 
 def test_regressed_gains_find_it_too(best_score):
@@ -61,9 +62,13 @@ def test_the_floor_keeps_the_policy_from_being_sure():
         net = KeyFrameNet(GRID)
         torch.nn.init.constant_(net.out.bias, 4.0)  # sure from the start
         config = PolicyConfig(
-            budget=Budget(share=1), num_updates=60, entropy_floor=floor, entropy_weight=weight
+            budget=Budget(share=1),
+            num_updates=40,
+            num_plays=2,
+            entropy_floor=floor,
+            entropy_weight=weight,
         )
-        learn_policy(net, lambda update: clips(16 * update, 4), config)
+        learn_policy(net, lambda update: clips(update, 1), config)
         p = torch.sigmoid(net(play(clips(0, 4), best)[0].observation)).mean()
         return max(p, 1 - p).item()
 

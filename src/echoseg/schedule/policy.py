@@ -1,7 +1,7 @@
 """Learn by reinforcement where key frames pay: policy gradient with a floor under the entropy.
 
 With p_t the probability of what was chosen, R_t the discounted rewards from t on, b_t their mean
-over the clips played side by side, and h the policy's mean entropy:
+over several plays of the same clip, and h the policy's mean entropy:
 
     loss = - mean (R_t - b_t) log p_t / spread(R - b) + weight max(0, floor - h)
 
@@ -35,7 +35,10 @@ class PolicyConfig(BaseModel):
     num_updates: int = Field(default=200, ge=1)
     """Each plays one round of clips."""
     learning_rate: float = Field(default=3e-3, gt=0)
-    discount: float = Field(default=0.9, ge=0, le=1)
+    """At the start; it falls to 0 on a line."""
+    num_plays: int = Field(default=8, ge=2)
+    """Times each clip is played in a round."""
+    discount: float = Field(default=0.98, ge=0, le=1)
     entropy_floor: float = Field(default=0.2, ge=0, le=0.69)
     """In nats; 0.69 is a coin."""
     entropy_weight: float = Field(default=1.0, ge=0)
@@ -51,7 +54,8 @@ def learn_policy(
 
     Args:
         net: Is changed.
-        make_episodes: Number of the update -> the clips of this round, just begun.
+        make_episodes: Number of the update -> the clips of this round, just begun, the same each
+            time it is asked.
         config: Budget and rates.
 
     Returns:
@@ -61,7 +65,9 @@ def learn_policy(
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
     found = []
     for update in range(config.num_updates):
-        episodes = make_episodes(update)
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * (1 - update / config.num_updates)
+        episodes = [each for _ in range(config.num_plays) for each in make_episodes(update)]
         moves = play(episodes, Policy(net, generator), config.budget)
         found.append(sum(float(move.reward.sum()) for move in moves) / len(episodes))
         if not moves:
@@ -88,8 +94,9 @@ def discounted(moves: Sequence[Move], num_clips: int, discount: float) -> Tensor
 def _loss(net: KeyFrameNet, moves: list[Move], num_clips: int, config: PolicyConfig) -> Tensor:
     """The module's loss over all moves of a round."""
     returns = discounted(moves, num_clips, config.discount)
-    # clips that ended earn nothing: they count in the mean
-    better = returns - returns.mean(1, keepdim=True)
+    # plays that ended earn nothing more: they count in the mean
+    plays = returns.unflatten(1, (config.num_plays, -1))
+    better = (plays - plays.mean(1, keepdim=True)).flatten(1)
     advantage = torch.cat([row[move.clips] for row, move in zip(better, moves, strict=True)])
     advantage = advantage / (advantage.std(unbiased=False) + 1e-6)
     logits = torch.cat([net(move.observation) for move in moves])
