@@ -3,7 +3,7 @@
     python benchmarks/schedule_curve.py CLIPS.npz --out FILE.json [--shares 0.1 0.2 0.35 0.5]
         [--checkpoint NET] [--num-steps N] [--num-updates N] [--clips-each N] [--num-frames N]
 
-The network (MSSNet `tiny`, or a checkpoint) is trained for some steps on CLIPS.npz with every frame
+The network (MSSNet `small`, or a checkpoint) is trained for some steps on CLIPS.npz, each frame
 in full or cheap by chance. For each budget, a share of key frames, it then segments long phantom
 clips that it never saw, its key frames chosen by a fixed interval, by a threshold on the
 difference, by regressed gains and by a learned policy; the last three learn, or find their
@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from echoseg.anatomy import View
 from echoseg.losses import cross_entropy_dice_loss
 from echoseg.models.checkpoint import load_checkpoint
-from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.models.mssnet import MSSNet
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.schedule import (
     Budget,
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112)
     args = parser.parse_args()
     torch.manual_seed(0)
-    model = MSSNet(MSSNetConfig(size="tiny"))
+    model = MSSNet()
     if args.checkpoint:
         model, _ = load_checkpoint(args.checkpoint)
     train(model, args.clips, args.size, args.num_steps)

@@ -203,8 +203,9 @@ def orthogonalise(state: Tensor, num_steps: int = ORTHOGONAL_STEPS) -> Tensor:
         Wang, Wu and Qin, "OSA", CVPR 2026 (arXiv 2603.26188): the state projected onto the Stiefel
         manifold at each update; Björck and Bowie, SIAM J Numer Anal 8:358-364, 1971.
     """
-    x = state / state.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
-    for _ in range(num_steps):
-        square = x.mT @ x
-        x = (15 * x - 10 * x @ square + 3 * x @ square @ square) / 8
-    return x
+    with without_autocast(state):
+        x = state / state.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
+        for _ in range(num_steps):
+            square = x.mT @ x
+            x = (15 * x - 10 * x @ square + 3 * x @ square @ square) / 8
+        return x
