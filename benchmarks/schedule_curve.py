@@ -39,7 +39,7 @@ from echoseg.schedule import (
     forward_by,
     segment_clip,
 )
-from echoseg.schedule.episode import ClipEpisode, mean_dice
+from echoseg.schedule.episode import mean_dice
 from echoseg.schedule.gains import (
     collect_gains,
     gain_scheduler,
@@ -48,6 +48,7 @@ from echoseg.schedule.gains import (
 )
 from echoseg.schedule.net import KeyFrameNet
 from echoseg.schedule.policy import PolicyConfig, learn_policy
+from echoseg.schedule.table import GainTable, TableEpisode, gain_table
 
 FilmedClip = tuple[Tensor, Tensor]
 """Frames `T 1 1 S S` and masks `T S S`."""
@@ -100,12 +101,12 @@ def cheap_cost(model: Any, size: int) -> float:
 
 
 def schedulers(
-    model: Any, clips: list[FilmedClip], share: float, args: argparse.Namespace
+    tables: list[GainTable], share: float, args: argparse.Namespace
 ) -> dict[str, Scheduler]:
-    """Return the four of a budget; they learn on these clips."""
+    """Return the four of a budget; they learn on the clips of these tables."""
 
-    def episodes() -> list[ClipEpisode]:
-        return [ClipEpisode(model, *clip) for clip in clips]
+    def episodes() -> list[TableEpisode]:
+        return [TableEpisode(table) for table in tables]
 
     torch.manual_seed(0)
     gain_net, policy_net = KeyFrameNet(), KeyFrameNet(key_share=share)
@@ -157,7 +158,8 @@ def main() -> None:
         model, _ = load_checkpoint(args.checkpoint)
     train(model, args.clips, args.size, args.num_steps)
     seeds = range(args.clips_each)
-    learned_on = [film(20_000 + seed, args.size, args.num_frames) for seed in seeds]
+    learned_on = (film(20_000 + seed, args.size, args.num_frames) for seed in seeds)
+    tables = [gain_table(model, *clip) for clip in learned_on]
     scored_on = [film(30_000 + seed, args.size, args.num_frames) for seed in seeds]
     cheap = cheap_cost(model, args.size)
     found = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
@@ -167,7 +169,7 @@ def main() -> None:
     for share in args.shares:
         if all(f"{share} {name}" in found for name in ("fixed interval", "policy")):
             continue
-        for name, scheduler in schedulers(model, learned_on, share, args).items():
+        for name, scheduler in schedulers(tables, share, args).items():
             score = scores(model, scored_on, scheduler, share, cheap)
             found[f"{share} {name}"] = score
             print(

@@ -9,6 +9,7 @@ from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from echoseg.schedule import Budget, FixedInterval, forward_by, segment_clip
 from echoseg.schedule.episode import ClipEpisode, mean_dice, play
 from echoseg.schedule.scheduled import beat_extremes
+from echoseg.schedule.table import TableEpisode, gain_table
 
 
 def net():
@@ -137,3 +138,32 @@ def test_the_gain_of_a_key_frame_is_the_dice_it_adds():
     moves = play([ClipEpisode(model, frames, masks)], FixedInterval(2))
     assert len(moves) == 39
     assert all(move.reward.item() == 0 for move in moves if not move.is_key[0])
+
+
+@pytest.mark.parametrize("interval", [1, 2, 5])
+def test_a_table_tells_the_gains_of_a_network_whose_cheap_frames_show_the_last_full_one(interval):
+    model = Beating(12)
+    frames = torch.stack(model.frames())
+    masks = torch.stack([model.drawn(frame)[0].argmax(0) for frame in frames])
+    table = gain_table(model, frames, masks, longest=6)
+    schedule = FixedInterval(interval)
+    found = play([TableEpisode(table)], schedule, tell_all=True)
+    expected = play([ClipEpisode(model, frames, masks)], schedule, tell_all=True)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.observation.deviation, other.observation.deviation)
+        assert torch.equal(one.is_key, other.is_key)
+        assert torch.allclose(one.reward, other.reward)
+
+
+def test_beyond_its_longest_wait_a_table_tells_the_last_it_knows():
+    model = Beating(6)
+    frames = torch.stack(model.frames())
+    masks = torch.stack([model.drawn(frame)[0].argmax(0) for frame in frames])
+    episode = TableEpisode(gain_table(model, frames, masks, longest=2))
+    for _ in range(3):
+        episode.take(False)
+    known = mean_dice(model.drawn(frames[2]), masks[4])  # frame 4 as if frame 2 had been in full
+    assert episode.gain() == pytest.approx(1 - known)
+    for _ in range(2):
+        episode.take(True)
+    assert episode.deviation() is None

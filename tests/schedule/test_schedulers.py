@@ -3,7 +3,14 @@ import torch
 
 from echoseg.errors import ArgumentError
 from echoseg.schedule.episode import play
-from echoseg.schedule.observation import Budget, History, Observation, deviation, observe
+from echoseg.schedule.observation import (
+    Budget,
+    History,
+    Observation,
+    box_means,
+    deviation,
+    observe,
+)
 from echoseg.schedule.schedulers import DifferenceThreshold, FixedInterval, NoLongerThan
 from schedule_toy import GRID, clips
 
@@ -45,7 +52,7 @@ def test_deviation_is_the_difference_of_box_means():
     key = torch.zeros(1, 1, 16, 16)
     frame = key.clone()
     frame[..., :2, :2] = 0.5
-    found = deviation(frame, key)
+    found = deviation(box_means(frame)[0], box_means(key)[0])
     assert found.shape == (1, 8, 8)
     assert found[0, 0, 0].item() == 5
     assert found.sum().item() == 5

@@ -17,7 +17,14 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from echoseg.schedule.observation import Budget, History, Observation, deviation, observe
+from echoseg.schedule.observation import (
+    Budget,
+    History,
+    Observation,
+    box_means,
+    deviation,
+    observe,
+)
 from echoseg.schedule.schedulers import Scheduler
 
 
@@ -50,13 +57,14 @@ class ClipEpisode:
         self.model, self.frames, self.masks = model, frames, masks
         with torch.inference_mode():
             _, self.state = model.step(frames[0], model.init_state(1))
-        self.index, self.key_frame = 1, frames[0]
+        self.means = box_means(frames[:, 0])
+        self.index, self.key_index = 1, 0
 
     def deviation(self) -> Tensor | None:
         """Return `1 G G` of the frame that comes, None after the last."""
         if self.index == len(self.frames):
             return None
-        return deviation(self.frames[self.index], self.key_frame)
+        return deviation(self.means[self.index], self.means[self.key_index])
 
     @torch.inference_mode()
     def gain(self) -> float:
@@ -72,7 +80,7 @@ class ClipEpisode:
         frame = self.frames[self.index]
         path = self.model.step if is_key else self.model.cheap_step
         _, self.state = path(frame, self.state)
-        self.key_frame = frame if is_key else self.key_frame
+        self.key_index = self.index if is_key else self.key_index
         self.index += 1
 
 

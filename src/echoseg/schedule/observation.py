@@ -80,7 +80,11 @@ def observe(deviations: Sequence[Tensor], histories: Sequence[History]) -> Obser
     )
 
 
-def deviation(frame: Tensor, key_frame: Tensor, grid: int = GRID) -> Tensor:
-    """Return D of the module: two frames `1 1 H W` -> `1 G G`."""
-    boxes = functional.adaptive_avg_pool2d(torch.cat([frame, key_frame]), grid)
-    return 10 * (boxes[0] - boxes[1]).abs()
+def box_means(frames: Tensor, grid: int = GRID) -> Tensor:
+    """`N 1 H W` -> `N 1 G G`."""
+    return functional.adaptive_avg_pool2d(frames, grid)
+
+
+def deviation(means: Tensor, key_means: Tensor) -> Tensor:
+    """Return D of the module: box means `1 G G` of a frame and of the key frame -> `1 G G`."""
+    return 10 * (means - key_means).abs()

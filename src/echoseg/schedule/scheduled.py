@@ -21,7 +21,7 @@ from torch import Tensor
 from echoseg.anatomy import Label
 from echoseg.measure.phases import clip_as_beat, find_beats
 from echoseg.measure.volumes import mask_volume_ml
-from echoseg.schedule.observation import Budget, History, deviation, observe
+from echoseg.schedule.observation import Budget, History, box_means, deviation, observe
 from echoseg.schedule.schedulers import Scheduler
 
 
@@ -75,11 +75,11 @@ def segment_clip(
     clip, history, areas = ScheduledClip(), History(), list[float]()
     kept: list[Tensor] = []
     before: list[Any] = []
-    state, key_frame = model.init_state(1), None
+    state, key_means = model.init_state(1), None
     for frame in frames:
-        is_key = key_frame is None
-        if key_frame is not None:
-            seen = observe([deviation(frame, key_frame)], [history])
+        is_key, means = key_means is None, box_means(frame)[0]
+        if key_means is not None:
+            seen = observe([deviation(means, key_means)], [history])
             is_key = history.affords(budget) and bool(scheduler(seen)[0])
             history.add(is_key)
         path = model.step if is_key else model.cheap_step
@@ -94,7 +94,7 @@ def segment_clip(
         before.append(state)
         clip.logits.append(logits)
         clip.is_full.append(is_full)
-        state, key_frame = after, frame if is_full else key_frame
+        state, key_means = after, means if is_full else key_means
     _settle(model, clip, kept, before, extremes or beat_extremes)
     return clip
 
