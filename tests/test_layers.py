@@ -24,7 +24,7 @@ ROWS: list[tuple[str, ...]] = [
         "corruptions",
         "sector",
     ),
-    ("formats",),
+    ("formats", "schedule"),
     ("datasets",),
     ("analysis", "stream", "runtime"),
     ("report", "attention"),

@@ -6,6 +6,8 @@ I know", so its probability is the sum over background and all unknown labels; c
 data sets can so train together.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -46,6 +48,27 @@ def cross_entropy_dice_loss(
     size = (probs + target).sum((0, 2, 3))
     dice = (2 * overlap + 1) / (size + 1)
     return cross_entropy + (1 - dice[1:]).mean()
+
+
+def level_loss(
+    levels: Sequence[Tensor],
+    masks: Tensor,
+    known_labels: Tensor | None = None,
+    *,
+    weight: float = 0.4,
+) -> Tensor:
+    """Return the loss of the first logits and, weighed less, the mean of the others'.
+
+    For a network whose every decoder level draws a mask (deep supervision).
+
+    Args:
+        levels: `N K H W` each; the first is what the network answers.
+        masks: `N H W`, as for `cross_entropy_dice_loss`.
+        known_labels: `N K` bool, the same.
+        weight: Of the other levels together.
+    """
+    answer, *others = (cross_entropy_dice_loss(each, masks, known_labels) for each in levels)
+    return answer + weight * torch.stack(others).mean() if others else answer
 
 
 def soft_target_loss(logits: Tensor, probs: Tensor, weights: Tensor) -> Tensor:

@@ -4,8 +4,10 @@ import torch
 
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.learn.batches import BatchConfig, Batches
+from echoseg.learn.config import run_config
 from echoseg.learn.data import echonet_pool, join, open_source
 from echoseg.learn.pool import Pool, stored_pool
+from echoseg.learn.train import gathered
 from echoseg.losses import IGNORE_LABEL
 from learn.makers import disk_pool
 
@@ -122,3 +124,12 @@ def test_echonet_knows_the_cavity_only_and_frames_between_have_no_mask(tmp_path)
     known = (pool.masks != IGNORE_LABEL).flatten(2).any(2)
     assert known.tolist() == [[True, False, False, True]] * 2
     assert set(pool.masks.unique().tolist()) == {0, 1, IGNORE_LABEL}
+
+
+def test_what_lies_beside_keeps_all_its_masks_and_is_drawn_as_often_as_asked():
+    config = run_config(labels=0.1, beside=("phantom:1",), beside_share=0.25)
+    pool = gathered([disk_pool(20)], [disk_pool(5)], config)
+    assert pool.is_labelled.tolist()[20:] == [True] * 5
+    assert int(pool.is_labelled[:20].sum()) == 2
+    weights = pool.weights * pool.is_labelled
+    assert float(weights[20:].sum() / weights.sum()) == pytest.approx(0.25)

@@ -30,10 +30,15 @@ class RunConfig(BaseModel):
     """What is learnt from: folders, .npz files, or phantom:N for N clips filmed on the spot."""
     data_shares: tuple[float, ...] | None = None
     """How often a labelled clip comes from each of `data`; None: by their numbers of clips."""
+    beside: tuple[str, ...] = ()
+    """More of the kind, all of whose masks are looked at whatever `labels` says: the phantom's cost
+    nobody's time."""
+    beside_share: float = Field(default=0.5, gt=0, lt=1)
+    """How many of the labelled clips of a step come from `beside`, on average."""
     validation: str | None = None
     """What is scored on; None: the data set's own validation split, where it has one."""
     labels: float = Field(default=1.0, gt=0, le=1)
-    """Share of patients whose masks may be looked at."""
+    """Share of the patients of each of `data` whose masks may be looked at."""
     frames_labelled: Literal["all", "ends"] = "all"
     """Every mask there is, or only ED's and ES's of each clip (frame-sparse)."""
     labels_seed: int = Field(default=0, ge=0)

@@ -120,11 +120,18 @@ def join(pools: list[Pool], shares: tuple[float, ...] | None = None) -> Pool:
         known_labels=torch.cat([pool.known_labels for pool in pools]),
         weights=torch.cat(
             [
-                pool.weights if shares is None else pool.weights * shares[k] / len(pool)
+                pool.weights
+                if shares is None
+                else pool.weights * shares[k] / _labelled_weight(pool)
                 for k, pool in enumerate(pools)
             ]
         ),
     )
+
+
+def _labelled_weight(pool: Pool) -> Tensor:
+    """Return how often a labelled clip of the pool is drawn, all of them together."""
+    return (pool.weights * pool.is_labelled).sum().clamp(min=1e-6)
 
 
 def phantom_config(seed: int, size_px: int, num_frames: int = PHANTOM_FRAMES) -> PhantomConfig:

@@ -164,8 +164,8 @@ def run_curve(
     Raises:
         EchosegError: If the folder holds another experiment, or a cell fails; what was done stays.
     """
-    begin(curve, out)
     curve.records()  # refuse what is not there before hours of training
+    begin(curve, out)
     cells = list(curve.cells())
     left = [cell for cell in cells if not is_done(out, cell)]
     work = partial(run_cell, curve, out, keep_weights)

@@ -52,7 +52,8 @@ def train(
         say, report = (lambda text: None), (lambda report: None)
     say("opening the data")
     sources = [open_source(name, config.image_size) for name in config.data]
-    pool = labelled(join([source.pool for source in sources], config.data_shares), config)
+    beside = [open_source(name, config.image_size) for name in config.beside]
+    pool = gathered([source.pool for source in sources], [more.pool for more in beside], config)
     validation = open_validation(config.data, config.validation, config.image_size)
     run = Run(config, pool, fabric)
     if state is not None:
@@ -64,7 +65,7 @@ def train(
         f"{len(pool)} clips, {int(pool.is_labelled.sum())} with masks; "
         f"{config.num_steps - run.step} steps"
     )
-    card = _card(config, sources)
+    card = _card(config, [*sources, *beside])
 
     board = Board(out)
 
@@ -113,6 +114,18 @@ def _fabric(config: RunConfig) -> Any:
         raise ConfigError(
             f"accelerator must be one that this machine has, {config.accelerator} is not; give auto"
         ) from error
+
+
+def gathered(pools: list[Pool], beside: list[Pool], config: RunConfig) -> Pool:
+    """Return one pool, with only those masks that the config lets be seen.
+
+    Raises:
+        ConfigError: If the share of labels leaves no patient, or shares do not fit the data.
+    """
+    pool = join([labelled(each, config) for each in pools], config.data_shares)
+    if not beside:
+        return pool
+    return join([pool, join(beside)], (1 - config.beside_share, config.beside_share))
 
 
 def labelled(pool: Pool, config: RunConfig) -> Pool:
