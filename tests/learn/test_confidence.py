@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from echoseg.learn.confidence import agreement, certainty, steadiness
+from echoseg.learn.confidence import certainty, steadiness
 
 
 def one_hot(labels: torch.Tensor) -> torch.Tensor:
@@ -11,13 +11,6 @@ def one_hot(labels: torch.Tensor) -> torch.Tensor:
 def test_certainty_is_one_for_a_sure_pixel_and_none_for_an_even_one():
     assert certainty(one_hot(torch.zeros(1, 1, 2, 2).long())).min() == pytest.approx(1, abs=1e-5)
     assert certainty(torch.full((1, 1, 3, 2, 2), 1 / 3)).max() == pytest.approx(0, abs=1e-5)
-
-
-def test_agreement_is_one_minus_total_variation():
-    one = torch.tensor([0.7, 0.2, 0.1]).view(1, 1, 3, 1, 1)
-    other = torch.tensor([0.5, 0.5, 0.0]).view(1, 1, 3, 1, 1)
-    assert agreement(one, other).item() == pytest.approx(0.7)
-    assert agreement(one, one).item() == 1
 
 
 def test_a_wall_that_moves_within_reach_is_steady_and_a_flash_is_not():

@@ -71,11 +71,23 @@ def test_a_better_mask_corrects_the_old_one_little_by_little():
     assert away[0] > 2 * away[-1]
 
 
+def test_what_is_stored_is_the_mean_of_what_was_offered_weighted_by_quality_and_age():
+    store = MaskStore(POOL, quantile=0.0, memory=0.5)
+    offers = [truth_of(POOL, CLIPS, sharpness) for sharpness in (0.8, 0.85, 0.9)]
+    weights = torch.zeros(3)
+    mean = torch.zeros_like(offers[0])
+    for offered in offers:
+        taken = store.take(CLIPS, TIMES, offered)
+        assert (taken.trust == 1).all()
+        weights = 0.5 * weights + taken.quality
+        mean += (taken.quality / weights).view(-1, 1, 1, 1, 1) * (offered - mean)
+    assert torch.allclose(taken.probs, mean, atol=4 / 255)
+
+
 def test_an_unsure_mask_is_of_lower_quality_than_a_sure_one():
     store = MaskStore(POOL)
-    nothing = torch.zeros(3, 2, dtype=torch.bool)
     sure, unsure = truth_of(POOL, CLIPS, 0.95), truth_of(POOL, CLIPS, 0.5)
-    assert (store.quality(sure, sure, nothing) > store.quality(unsure, unsure, nothing)).all()
+    assert (store.quality(sure) > store.quality(unsure)).all()
 
 
 def test_the_threshold_follows_what_is_found():

@@ -5,7 +5,7 @@ from echoseg.errors import ConfigError
 from echoseg.learn.batches import BatchConfig, Batches
 from echoseg.learn.objectives import OBJECTIVES
 from echoseg.learn.objectives.bcp import largest_pieces
-from echoseg.learn.objectives.mssnet import MSSNetObjective
+from echoseg.learn.objectives.mssnet import MSSNetObjective, _labelled_sample
 from echoseg.learn.objectives.objective import ramp_up
 from echoseg.learn.teacher import Teacher
 from echoseg.losses import IGNORE_LABEL
@@ -67,11 +67,23 @@ def test_the_teacher_is_never_differentiated(name):
     assert all(p.grad is None for p in teacher.parameters())
 
 
-def test_without_trust_only_the_labelled_clips_count():
-    network, objective = student(), MSSNetObjective()
+def test_without_trust_nothing_but_what_experts_drew_counts():
+    network, objective = student(), MSSNetObjective(rac=False)
     objective.prepare(network, POOL)
     terms = objective(network, Teacher(network), batch(), 0.0)
     assert terms["mixed"].item() == 0
+
+
+def test_without_trust_an_unlabelled_clip_is_the_background_of_a_labelled_heart():
+    network, objective, seen = student(), MSSNetObjective(), batch()
+    objective.prepare(network, POOL)
+    drawn = _labelled_sample(seen)
+    loose, _ = objective._targets(seen, Teacher(network)(seen.plain[seen.num_labelled :]), 0.0)
+    mixed = objective._mixed(loose, drawn, 0.0)
+    assert loose.weights.max() == 0
+    counted = mixed.weights > 0.99
+    assert counted.any()
+    assert mixed.probs.amax(2)[counted].min() > 0.9  # as sure as an expert's mask
 
 
 def test_rac_and_doc_can_each_be_left_out():

@@ -1,9 +1,8 @@
-"""How far a pseudo-mask may be trusted, pixel by pixel: three numbers in [0, 1] to be multiplied.
+"""How far a pseudo-mask may be trusted, pixel by pixel: two numbers in [0, 1] to be multiplied.
 
 With p(k) the probability of label k:
 
     certainty  = 1 + sum_k p log p / log K              the network's own
-    agreement  = 1 - 1/2 sum_k |p - q|                  with another network's q (total variation)
     steadiness = 1 - 1/2 sum_k dist(p_t, [min p_s, max p_s])
                  over the neighbouring frames s, min and max over as many pixels as a wall can move
 """
@@ -19,11 +18,6 @@ def certainty(probs: Tensor) -> Tensor:
     """Return `B T S S` of probabilities `B T K S S`."""
     entropy = -(probs * probs.clamp(min=1e-6).log()).sum(2)
     return (1 - entropy / math.log(probs.shape[2])).clamp(0, 1)
-
-
-def agreement(one: Tensor, other: Tensor) -> Tensor:
-    """Return `B T S S` of two times probabilities `B T K S S`."""
-    return 1 - 0.5 * (one - other).abs().sum(2)
 
 
 def steadiness(probs: Tensor, reach_px: int) -> Tensor:

@@ -3,10 +3,15 @@
 For a clip the teacher gives probabilities P on the plain view (no flip, warp or zoom to be undone),
 and M is what the store holds:
 
-    quality   q = plausible * certainty in the foreground * Dice(P, M)      (Dice 1 without an M)
+    quality   q = plausible * certainty in the foreground
     threshold c <- (1 - b) c + b quantile_r(q of the batch)
     accepted  q >= c and plausible
-    then      M <- (1 - rho q) M + rho q P
+    then      s <- g s + q,   M <- M + (q / s) (P - M)
+
+so that M is the mean of what was accepted, weighted by quality, each offer g times as heavy as the
+next: a teacher that learns soon outweighs what it thought at first. What is not accepted is mixed
+in for this once and not kept. Nearness of P to M is no part of q: a bad early mask would then
+refuse every better one (docs/log.md has the numbers).
 
 A mask is plausible when the share of the frame that each label takes is between half the least and
 twice the most of the labelled masks: a mask that has collapsed to nothing, however stable, is not.
@@ -35,9 +40,9 @@ class Taken(NamedTuple):
     """What the store gives for a batch of clips."""
 
     probs: Tensor
-    """`B T K S S`: what is stored, or, where nothing is, what was offered."""
+    """`B T K S S`: what is stored, with what was offered mixed in."""
     trust: Tensor
-    """`B`: 1 where the offer was accepted, a half where an older mask is stored, else 0."""
+    """`B`: 1 where the offer was accepted, a half where a mask was stored before, else 0."""
     quality: Tensor
     """`B`."""
 
@@ -48,13 +53,13 @@ class MaskStore(nn.Module):
     Args:
         pool: Whose clips are kept; its labelled masks say what is plausible.
         side_px: Side of the stored masks at most.
-        rate: rho.
+        memory: g.
         quantile: r.
         follow: b.
     """
 
     masks: Tensor
-    is_stored: Tensor
+    strength: Tensor
     threshold: Tensor
     least_share: Tensor
     most_share: Tensor
@@ -64,12 +69,12 @@ class MaskStore(nn.Module):
         pool: Pool,
         *,
         side_px: int = 112,
-        rate: float = 0.5,
+        memory: float = 0.3,
         quantile: float = 0.25,
         follow: float = 0.1,
     ) -> None:
         super().__init__()
-        self.rate, self.quantile, self.follow = rate, quantile, follow
+        self.memory, self.quantile, self.follow = memory, quantile, follow
         self.gather: Callable[[Tensor], Tensor] = lambda x: x
         num, time, rows, _ = pool.frames.shape
         num_labels = pool.known_labels.shape[1]
@@ -77,12 +82,17 @@ class MaskStore(nn.Module):
         least, most = _area_shares(pool)
         for name, value in (
             ("masks", torch.zeros(num, time, num_labels - 1, side, side, dtype=torch.uint8)),
-            ("is_stored", torch.zeros(num, time, dtype=torch.bool)),
+            ("strength", torch.zeros(num, time)),
             ("threshold", torch.tensor(torch.nan)),
             ("least_share", least),
             ("most_share", most),
         ):
             self.register_buffer(name, value)
+
+    @property
+    def is_stored(self) -> Tensor:
+        """`N T` bool: frames with a mask."""
+        return self.strength > 0
 
     @torch.no_grad()
     def take(self, clips: Tensor, times: Tensor, offered: Tensor) -> Taken:
@@ -93,8 +103,7 @@ class MaskStore(nn.Module):
             times: `B T`, frames of the clips.
             offered: `B T K S S` on the plain view.
         """
-        stored, is_stored = self.read(clips, times, offered.shape[-1])
-        quality = self.quality(offered, stored, is_stored)
+        quality = self.quality(offered)
         everyones = self.gather(quality)
         found = everyones[everyones > 0]
         if len(found):
@@ -102,30 +111,28 @@ class MaskStore(nn.Module):
             old = here if self.threshold.isnan() else self.threshold
             self.threshold.copy_(old + self.follow * (here - old))
         accepted = (quality > 0) & (quality >= self.threshold)
+        stored, strength = self.read(clips, times, offered.shape[-1])
+        rate = (quality[:, None] / (self.memory * strength + quality[:, None])).nan_to_num(1.0)
+        probs = stored + rate.view(*rate.shape, 1, 1, 1) * (offered - stored)
         self._write(clips, times, offered, quality * accepted)
-        stored, is_stored = self.read(clips, times, offered.shape[-1])
-        is_whole = is_stored.all(1)
-        probs = torch.where(is_whole.view(-1, 1, 1, 1, 1), stored, offered)
-        return Taken(probs, torch.where(accepted, 1.0, 0.5 * is_whole), quality)
+        was_stored = (strength > 0).all(1)
+        return Taken(probs, torch.where(accepted, 1.0, 0.5 * was_stored), quality)
 
     def read(self, clips: Tensor, times: Tensor, size_px: int) -> tuple[Tensor, Tensor]:
-        """Return what is stored, `B T K S S`, and which frames are, `B T` bool."""
+        """Return what is stored, `B T K S S`, and its strength s, `B T`; 0 where nothing is."""
         kept = self.masks[clips[:, None], times].float() / 255
         kept = functional.interpolate(
             kept.flatten(0, 1), size=(size_px, size_px), mode="bilinear", align_corners=False
         ).unflatten(0, times.shape)
         kept = kept / kept.sum(2, keepdim=True).clamp(min=1)
         background = 1 - kept.sum(2, keepdim=True)
-        return torch.cat([background, kept], 2), self.is_stored[clips[:, None], times]
+        return torch.cat([background, kept], 2), self.strength[clips[:, None], times]
 
-    def quality(self, offered: Tensor, stored: Tensor, is_stored: Tensor) -> Tensor:
-        """Return q, `B`, of probabilities `B T K S S` beside those stored."""
+    def quality(self, offered: Tensor) -> Tensor:
+        """Return q, `B`, of probabilities `B T K S S`."""
         inside = offered[:, :, 1:].sum(2)
         sure = (certainty(offered) * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1e-6)
-        both = 2 * (offered * stored)[:, :, 1:].sum((2, 3, 4))
-        size = (offered + stored)[:, :, 1:].sum((2, 3, 4)).clamp(min=1e-6)
-        dice = torch.where(is_stored, both / size, 1.0).mean(1)
-        return self.is_plausible(offered) * sure * dice
+        return self.is_plausible(offered) * sure
 
     def is_plausible(self, offered: Tensor) -> Tensor:
         """Return which clips `B T K S S` have areas as labelled masks have them, `B` bool."""
@@ -145,10 +152,10 @@ class MaskStore(nn.Module):
         for clip, frames, mask, quality in zip(*shared, strict=True):
             if quality > 0:
                 old = self.masks[clip, frames].float()
-                rate = torch.where(self.is_stored[clip, frames], self.rate * quality, 1.0)
-                new = old + rate.view(-1, 1, 1, 1) * (mask.float() - old)
+                strength = self.memory * self.strength[clip, frames] + quality
+                new = old + (quality / strength).view(-1, 1, 1, 1) * (mask.float() - old)
                 self.masks[clip, frames] = new.round().to(torch.uint8)
-                self.is_stored[clip, frames] = True
+                self.strength[clip, frames] = strength
 
 
 def _area_shares(pool: Pool) -> tuple[Tensor, Tensor]:

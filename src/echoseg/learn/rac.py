@@ -4,7 +4,8 @@
 
 The matte m in [0, 1] is one for all frames of a clip, so that what moves goes on moving. The
 donor is first brought to the host's phase (played backwards when that fits better), place and size
-(of the heart as the targets have it) and to its grey levels along the seam. Three regions are
+(of the heart as the targets have it) and to its grey levels along the seam. A host of which nothing
+is known to be trusted is the donor's background: the donor stays where it is. Three regions are
 proposed for each pair: the donor's heart, swollen by a random, uneven margin so that the seam is
 never the border itself; a wedge of the sector; a box about the heart. Which one is taken depends on
 where the donor is surer than the host, and the margin grows with the donor's certainty.
@@ -25,6 +26,8 @@ LEAST_AREA = 0.005
 """Share of a frame below which no heart is there to be aligned with."""
 MOST_STRETCH, MOST_ZOOM = 1.8, 2.5
 """A donor's heart that had to be stretched one way, or zoomed, by more is not used."""
+LEAST_WEIGHT = 0.05
+"""Mean weight of a host's heart below which its target is no place to align with."""
 LEAST_GREY = 0.02
 """Darker pixels are outside the sector, or in a cavity."""
 CHOICE_TEMPERATURE = 0.1
@@ -65,9 +68,9 @@ def cross_mix(host: Sample, donor: Sample) -> tuple[Sample, Tensor]:
     Returns:
         The new clips and the mattes, `B 1 S S`; 0 where the two hearts cannot be brought together.
     """
-    donor, is_aligned = _aligned(_at_matched_phase(donor, host.phases), host)
+    donor, is_usable = _aligned(_at_matched_phase(donor, host.phases), host)
     matte = _chosen_matte(host, donor) * _inside(host.frames) * _inside(donor.frames)
-    matte = matte * is_aligned[:, None, None, None]
+    matte = matte * is_usable[:, None, None, None]
     frames = _with_greys_of(host.frames, donor.frames, matte[:, None])
     mixed = Sample(
         frames=_mix(host.frames, frames, matte[:, None]),
@@ -136,6 +139,7 @@ def _aligned(donor: Sample, host: Sample) -> tuple[Sample, Tensor]:
 
     Returns:
         The donors, and `B` bool: false where a heart is missing, or is too unlike the host's.
+        Where the host's is not to be trusted, the donor is left alone and usable.
     """
     middle, covariance, area = _moments(_heart(donor))
     host_middle, host_covariance, host_area = _moments(_heart(host))
@@ -146,6 +150,10 @@ def _aligned(donor: Sample, host: Sample) -> tuple[Sample, Tensor]:
     there &= (stretch.amax(1) / stretch.amin(1) < MOST_STRETCH) & (
         (size / MOST_ZOOM).maximum(1 / (size * MOST_ZOOM)) < 1
     )
+    heart = _heart(host)
+    weight = (host.weights.mean(1) * heart).sum((1, 2)) / heart.sum((1, 2)).clamp(min=1e-6)
+    is_known = weight > LEAST_WEIGHT
+    there &= is_known
     unit = torch.eye(2, device=turn.device)
     turn = torch.where(there[:, None, None], turn, unit)
     shift = middle - (turn @ host_middle[:, :, None])[:, :, 0]
@@ -162,7 +170,7 @@ def _aligned(donor: Sample, host: Sample) -> tuple[Sample, Tensor]:
         # what lies outside the donor's frame is not known to be anything
         weights=_sampled(donor.weights[:, :, None], grid)[:, :, 0],
     )
-    return moved, there
+    return moved, there | (~is_known & (area > LEAST_AREA))
 
 
 def _sampled(maps: Tensor, grid: Tensor) -> Tensor:

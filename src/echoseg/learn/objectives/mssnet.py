@@ -1,12 +1,14 @@
 """MSSNet's way of learning from few labels: RAC makes new clips, DOC keeps correcting old masks.
 
     P      = teacher(plain)                           probabilities of the unlabelled clips
-    M, t   = DOC store: P offered, M taken back, t the trust in the clip
-    w      = t certainty(M) steadiness(M)             weight of a pixel
+    M, t   = DOC store: P offered, M taken back, squared and normalised; t the trust in the clip
+    w      = ramp t certainty(M) steadiness(M)        weight of a pixel; 1 where an expert drew
     x, y   = RAC of (frames, M, w) with labelled and other unlabelled clips
-    L      = L_supervised + ramp (L_soft(student(x), y, w agreement(student, y)) + a L_prototypes)
+    L      = L_supervised + L_soft(student(x), y, w) + a L_prototypes
 
-Without DOC, M = P and t = 1. Without RAC, x are the unlabelled clips themselves.
+Without DOC, M = P and t = 1. Without RAC, x are the unlabelled clips themselves. As long as the
+teacher knows little (ramp near 0), RAC takes labelled donors, and an unlabelled clip is the
+background of an expert's mask rather than a place that teaches nothing.
 
 Reference:
     The abstract of MSSNet; what its released code does otherwise and why stands in docs/method.md.
@@ -22,7 +24,7 @@ from torch.nn import functional
 
 from echoseg.errors import ConfigError
 from echoseg.learn.batches import Batch
-from echoseg.learn.confidence import agreement, certainty, steadiness
+from echoseg.learn.confidence import certainty, steadiness
 from echoseg.learn.mask_store import MaskStore
 from echoseg.learn.objectives.objective import Objective, Terms, supervised_term, told_dice
 from echoseg.learn.pool import Pool
@@ -54,7 +56,7 @@ class MSSNetObjective(Objective):
         doc: bool = True,
         weight: float = 1.0,
         mixed_share: float = 1.0,
-        prototype_weight: float = 0.1,
+        prototype_weight: float = 0.05,
     ) -> None:
         super().__init__()
         self.rac, self.doc = rac, doc
@@ -74,6 +76,8 @@ class MSSNetObjective(Objective):
                 )
             self.store = MaskStore(pool)
             self.prototypes = Prototypes(head.in_channels, pool.known_labels.shape[1])
+            if getattr(student, "is_pretrained", False):
+                fill(self.store, student, pool)
 
     def share_with(self, gather: Any) -> None:
         """See `Objective`."""
@@ -85,32 +89,30 @@ class MSSNetObjective(Objective):
         """See `Objective`."""
         first = batch.num_labelled
         offered = teacher(batch.plain[first:])
-        loose, trust = self._targets(batch, offered)
+        loose, trust = self._targets(batch, offered, ramp)
         drawn = _labelled_sample(batch)
         told = {
             "told_pseudo_dice": told_dice(batch.moved(offered, first), batch),
             "told_target_dice": told_dice(loose.probs, batch),
             "told_trust": trust.mean(),
         }
-        mixed = self._mixed(loose, drawn) if self.rac else loose
+        mixed = self._mixed(loose, drawn, ramp) if self.rac else loose
         with _features_of(student) as seen:
             logits = student(torch.cat([batch.frames[:first], mixed.frames]))
-        rest = logits[first:].float()
-        agreed = agreement(rest.detach().softmax(2), mixed.probs)
         loss = soft_target_loss(
-            rest.flatten(0, 1),
+            logits[first:].float().flatten(0, 1),
             mixed.probs.flatten(0, 1),
-            (mixed.weights * agreed).flatten(0, 1),
+            mixed.weights.flatten(0, 1),
         )
-        terms = {"supervised": supervised_term(logits, batch), "mixed": self.weight * ramp * loss}
+        terms = {"supervised": supervised_term(logits, batch), "mixed": self.weight * loss}
         if self.prototypes is not None:
             probs = torch.cat([drawn.probs, mixed.probs])
-            weights = torch.cat([drawn.weights, ramp * mixed.weights * (mixed.weights > 0.5)])
+            weights = torch.cat([drawn.weights, mixed.weights * (mixed.weights > 0.5)])
             pull = self.prototypes(seen[0], *_shrunk(probs, weights, seen[0].shape[-1]))
             terms["prototypes"] = self.prototype_weight * pull
         return terms | told
 
-    def _targets(self, batch: Batch, offered: Tensor) -> tuple[Sample, Tensor]:
+    def _targets(self, batch: Batch, offered: Tensor, ramp: float) -> tuple[Sample, Tensor]:
         """Return the unlabelled clips with what is to be learnt of them, and the trust `B'`."""
         first = batch.num_labelled
         if self.store is None:
@@ -123,13 +125,13 @@ class MSSNetObjective(Objective):
         weights = move_frames(weights - 1, batch.grid[first:]) + 1
         sample = Sample(
             frames=batch.frames[first:],
-            probs=batch.moved(probs, first),
-            weights=weights * trust[:, None, None, None],
+            probs=batch.moved(_sharpened(probs), first),
+            weights=ramp * weights * trust[:, None, None, None],
             phases=batch.phases[first:],
         )
         return sample, trust
 
-    def _mixed(self, loose: Sample, drawn: Sample) -> Sample:
+    def _mixed(self, loose: Sample, drawn: Sample, ramp: float) -> Sample:
         """Return the unlabelled clips, most with a region of a labelled or another one."""
         num, num_drawn = len(loose.frames), len(drawn.frames)
         pot = Sample(
@@ -140,7 +142,7 @@ class MSSNetObjective(Objective):
         )
         from_drawn = torch.randint(num_drawn, (num,))
         from_loose = num_drawn + (torch.arange(num) + torch.randint(1, max(num, 2), (num,))) % num
-        donors = torch.where(torch.rand(num) < 0.5, from_drawn, from_loose)
+        donors = torch.where(torch.rand(num) < 0.5 * ramp, from_loose, from_drawn)
         mixed, _ = cross_mix(loose, pot.pick(donors))
         is_mixed = torch.rand(num) < self.mixed_share
         return Sample(
@@ -150,6 +152,29 @@ class MSSNetObjective(Objective):
                 for new, old in [(getattr(mixed, name), getattr(loose, name))]
             }
         )
+
+
+@torch.no_grad()
+def fill(store: MaskStore, network: Any, pool: Pool, num_clips: int = 8) -> None:
+    """Offer the store what a pretrained network finds on every clip without a mask.
+
+    What is learnt later is folded into that, so that a mask remembers more than the few labels.
+    """
+    was_training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    times = torch.arange(pool.frames.shape[1])
+    for clips in (~pool.is_labelled).nonzero()[:, 0].split(num_clips):
+        frames = pool.frames[clips].to(device)[:, :, None].float() / 255
+        probs = network(frames).float().softmax(2)
+        store.take(clips, times.expand(len(clips), -1), probs)
+    network.train(was_training)
+
+
+def _sharpened(probs: Tensor) -> Tensor:
+    """Return probabilities `B T K S S` squared and normalised again: what is learnt is decided."""
+    squared = probs.square()
+    return squared / squared.sum(2, keepdim=True)
 
 
 def _labelled_sample(batch: Batch) -> Sample:
