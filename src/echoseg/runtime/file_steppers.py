@@ -106,15 +106,20 @@ class OpenVinoStepper(_FromFile):
             options["INFERENCE_NUM_THREADS"] = str(num_threads)
         self._compiled = core.compile_model(model, "CPU", options)
         self._request = self._compiled.create_infer_request()
-        inputs = {
-            i.any_name: (tuple(i.shape), i.element_type.to_dtype()) for i in self._compiled.inputs
+        # OpenVINO drops an input that a step only writes, so shapes are those of the state after
+        parts = json.loads(metadata.get("echoseg_state", "[]"))
+        shapes = {
+            name: (tuple(part.shape), part.element_type.to_dtype())
+            for name, part in zip(parts, self._compiled.outputs[1:], strict=False)
         }
-        super().__init__(path, metadata, inputs)
+        super().__init__(path, metadata, shapes)
+        self._taken = {name for entry in self._compiled.inputs for name in entry.names}
         self.name = f"openvino {'bf16' if bf16 else 'f32'}"
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """See `Stepper`."""
-        given = dict(zip(self.state_names, state, strict=True))
+        parts = zip(self.state_names, state, strict=True)
+        given = {name: part for name, part in parts if name in self._taken}
         found = self._request.infer({"frame": frame, **given})
         # the request's buffers are used again for the next frame
         logits, *after = (np.array(found[output]) for output in self._compiled.outputs)
