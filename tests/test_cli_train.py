@@ -79,7 +79,7 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         (["mssnet", "--labels", "0%"], "labels"),
         (["mssnet", "--labels", "1%", "--data", "phantom:12"], "leaves none"),
         (["mssnet", "--labels", "50%", "--data", "phantom:4"], "num_unlabelled must be at most"),
-        (["mssnet", "--data", "nowhere"], "none of these"),
+        (["mssnet", "--data", "nowhere"], "is not there"),
         (["mssnet", "--start", "nowhere.safetensors", "--data", "phantom:24"], "nowhere"),
         (["mssnet", "--resume", "somewhere"], "no recipe"),
         (["--resume", "/nonexistent/folder"], "must hold a run"),

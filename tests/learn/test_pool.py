@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from dataset_makers import MAKERS
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.learn.batches import BatchConfig, Batches
+from echoseg.learn.collection_pool import collection_pool
 from echoseg.learn.config import run_config
-from echoseg.learn.data import echonet_pool, join, open_source
+from echoseg.learn.data import join, open_source, open_validation
 from echoseg.learn.pool import Pool, stored_pool
 from echoseg.learn.train import gathered
 from echoseg.losses import IGNORE_LABEL
@@ -88,8 +90,53 @@ def test_a_number_of_phantom_clips_must_be_one(name):
 
 
 def test_a_folder_of_unknown_layout_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="database_nifti"):
+    with pytest.raises(DatasetError, match="no data set known"):
         open_source(str(tmp_path), 64)
+    with pytest.raises(DatasetError, match="is not there"):
+        open_source(str(tmp_path / "none"), 64)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "num_clips", "num_frames", "labels", "licence"),
+    [
+        ("camus_mhd", 1, 2, [1, 1, 1, 1], "CC-BY-NC-SA-4.0"),
+        ("ted", 2, 6, [1, 1, 1, 1], "CC-BY-NC-SA-4.0"),
+        ("echonet_dynamic", 1, 2, [1, 1, 0, 0], "EchoNet-Dynamic research use"),
+        ("echonet_pediatric", 2, 2, [1, 1, 0, 0], "EchoNet-Pediatric research use"),
+        ("phantom", 2, 6, [1, 1, 1, 1], "Apache-2.0"),
+        ("own_clips", 2, 6, [1, 1, 1, 1], "as the data's owner allows"),
+    ],
+)
+def test_every_data_set_can_be_learnt_from(
+    tmp_path, dataset, num_clips, num_frames, labels, licence
+):
+    source = open_source(str(MAKERS[dataset](tmp_path / "copy").root), 64)
+    assert source.licence == licence
+    assert source.pool.frames.shape == (num_clips, num_frames, 64, 64)
+    assert source.pool.known_labels.int().tolist() == [labels] * num_clips
+    assert source.pool.is_labelled.all()
+    assert set(source.pool.masks.unique().tolist()) <= {0, 1, 2, 3, IGNORE_LABEL}
+
+
+def test_views_that_are_not_learnt_from_are_refused_by_name(tmp_path):
+    with pytest.raises(DatasetError, match="no A4C clip of train"):
+        open_source(str(MAKERS["echonet_lvh"](tmp_path).root), 64)
+
+
+def test_own_clips_without_masks_are_learnt_from_unlabelled(tmp_path):
+    root = MAKERS["own_clips"](tmp_path).root
+    min(root.rglob("*_masks.nii.gz")).unlink()
+    pool = open_source(str(root), 64).pool
+    assert pool.is_labelled.tolist() == [False, True]
+    assert pool.phases.isnan().all(1).tolist() == [True, False]
+
+
+def test_validation_is_the_first_data_set_s_that_keeps_one(tmp_path):
+    own = str(MAKERS["own_clips"](tmp_path / "own").root)
+    echonet = str(MAKERS["echonet_dynamic"](tmp_path / "echonet").root)
+    assert open_validation((own,), None, 64) is None
+    found = open_validation((own, "phantom:1", echonet), None, 64)
+    assert found is not None and len(found) == 1
 
 
 def test_pools_of_other_lengths_and_labels_join():
@@ -118,7 +165,7 @@ def test_echonet_knows_the_cavity_only_and_frames_between_have_no_mask(tmp_path)
     filmed = [film(PhantomConfig(seed=s, size_px=112, num_frames=24)) for s in (1, 2)]
     items = [Item(one.name, one.clip, one.annotation, "TRAIN") for one in filmed]
     write_dataset(tmp_path, items)
-    pool = echonet_pool(tmp_path, 64, num_frames=4)
+    pool = collection_pool(tmp_path, 64, "train", num_frames=4)
     assert pool.frames.shape == (2, 4, 64, 64)
     assert pool.known_labels.tolist() == [[True, True, False, False]] * 2
     known = (pool.masks != IGNORE_LABEL).flatten(2).any(2)

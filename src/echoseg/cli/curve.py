@@ -20,7 +20,7 @@ LABELS = ("1%", "5%", "10%", "25%", "100%")
 def curve(
     data: Annotated[
         list[str] | None,
-        typer.Argument(help="CAMUS or EchoNet-Dynamic folder, .npz file, or phantom:N."),
+        typer.Argument(help="A data set's folder or clips.csv, an .npz, or phantom:N."),
     ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder; what is done there is not done again.")

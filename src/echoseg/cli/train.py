@@ -26,7 +26,7 @@ def train(
     ),
     data: Annotated[
         list[str] | None,
-        typer.Option(help="CAMUS or EchoNet-Dynamic folder, .npz file, or phantom:N; repeat it."),
+        typer.Option(help="A data set's folder or clips.csv, an .npz, or phantom:N; repeat it."),
     ] = None,
     labels: Annotated[
         str | None, typer.Option(help="Share of patients whose masks may be seen: 5% or 0.05.")

@@ -3,7 +3,7 @@
 phantom:200             200 clips of the phantom, filmed on the spot
 phantom:200:5000        the same from seed 5000 on
 clips.npz               frames and masks, N T S S
-FOLDER                  a copy of CAMUS (A4C, ED and ES) or of EchoNet-Dynamic
+FOLDER or clips.csv     any data set that `datasets` knows; of CAMUS the A4C's ED and ES
 """
 
 from collections.abc import Callable
@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echoseg.anatomy import Label, View
-from echoseg.datasets import echonet_dynamic
+from echoseg.anatomy import View
+from echoseg.datasets import recognise
 from echoseg.datasets.phantom import PhantomClips
 from echoseg.errors import ConfigError, DatasetError
-from echoseg.learn.pool import NUM_LABELS, Pool, camus_pool, phases_of, pool_of, stored_pool
-from echoseg.losses import IGNORE_LABEL
+from echoseg.learn.collection_pool import collection_pool, has_validation
+from echoseg.learn.pool import Pool, camus_pool, phases_of, pool_of, stored_pool
 from echoseg.phantom import PhantomConfig, Tier
-from echoseg.transforms import letterbox_for, mask_to_square, to_square
 
 PHANTOM_FRAMES = 6
 TIERS = (*[Tier.EASY] * 3, *[Tier.MEDIUM] * 4, *[Tier.HARD] * 2, Tier.EXTREME)
@@ -30,9 +29,38 @@ CAMUS_NOTICE = (
     "weights trained on CAMUS (Leclerc et al., IEEE TMI 2019): CC BY-NC-SA 4.0, non-commercial "
     "research only; --model phantom is free of this"
 )
-ECHONET_NOTICE = (
-    "weights trained on EchoNet-Dynamic (Ouyang et al., Nature 2020): its data use agreement "
-    "allows non-commercial research only and forbids sharing the data"
+
+
+class Terms(NamedTuple):
+    """What a data set's owners ask of weights trained on it."""
+
+    title: str
+    licence: str
+    notice: str
+
+
+def _echonet(name: str) -> Terms:
+    return Terms(
+        name,
+        f"{name} research use",
+        f"weights trained on {name}: its data use agreement allows non-commercial research only "
+        "and forbids sharing the data",
+    )
+
+
+TERMS = {
+    "camus_mhd": Terms("CAMUS", "CC-BY-NC-SA-4.0", CAMUS_NOTICE),
+    "ted": Terms("TED", "CC-BY-NC-SA-4.0", CAMUS_NOTICE.replace("CAMUS", "TED, CAMUS's sequences")),
+    "echonet_dynamic": _echonet("EchoNet-Dynamic"),
+    "echonet_pediatric": _echonet("EchoNet-Pediatric"),
+    "echonet_lvh": _echonet("EchoNet-LVH"),
+    "phantom": Terms("the phantom", "Apache-2.0", ""),
+}
+"""Key in `DATASETS` -> terms; CAMUS's NIfTI release has its own reader of stills here."""
+OWN_TERMS = Terms(
+    "the user's own data",
+    "as the data's owner allows",
+    "weights trained on clips of your own: whose pictures they are decides what may be done",
 )
 
 
@@ -61,28 +89,33 @@ def open_source(name: str, size_px: int, *, validation: bool = False) -> Source:
     if name.startswith("phantom:"):
         return Source(_phantom_pool(name, size_px), "Apache-2.0", "", "phantom clips")
     path = Path(name)
-    if path.is_file():
+    if path.is_file() and path.suffix != ".csv":
         return Source(_of_size(stored_pool(path), size_px), "Apache-2.0", "", "stored clips")
     if (path / "database_nifti").is_dir():
         pool = camus_pool(path, size_px, "validation" if validation else "training")
         words = "the CAMUS training patients' A4C ED and ES frames"
         return Source(pool, "CC-BY-NC-SA-4.0", CAMUS_NOTICE, words)
-    if (path / "FileList.csv").is_file():
-        pool = echonet_pool(path, size_px, "VAL" if validation else "TRAIN")
-        words = "EchoNet-Dynamic's training clips"
-        return Source(pool, "EchoNet-Dynamic research use", ECHONET_NOTICE, words)
-    raise DatasetError(
-        f"data must be phantom:N, an .npz file or a folder with CAMUS's database_nifti or "
-        f"EchoNet-Dynamic's FileList.csv, {name!r} is none of these"
-    )
+    if not path.exists():
+        raise DatasetError(
+            "data must be phantom:N, an .npz file or the folder of a data set, "
+            f"{name!r} is not there"
+        )
+    dataset = recognise(path)
+    terms = TERMS.get(dataset, OWN_TERMS)
+    pool = collection_pool(path, size_px, "validation" if validation else "train")
+    return Source(pool, terms.licence, terms.notice, f"the training clips of {terms.title}")
 
 
 def open_validation(data: tuple[str, ...], name: str | None, size_px: int) -> Pool | None:
     """Return what a run is scored on: the source named, or the first one's validation split."""
     if name is not None:
         return open_source(name, size_px, validation=True).pool
-    folders = [each for each in data if Path(each).is_dir()]
-    return open_source(folders[0], size_px, validation=True).pool if folders else None
+    for each in data:
+        path = Path(each)
+        is_collection = path.is_dir() or (path.is_file() and path.suffix == ".csv")
+        if is_collection and (recognise(path) == "camus" or has_validation(path)):
+            return open_source(each, size_px, validation=True).pool
+    return None
 
 
 def join(pools: list[Pool], shares: tuple[float, ...] | None = None) -> Pool:
@@ -159,47 +192,6 @@ def _phantom_pool(name: str, size_px: int) -> Pool:
     frames, masks = (torch.from_numpy(np.stack(each)) for each in zip(*filmed, strict=True))
     names = [f"phantom-{first + index}" for index in range(num)]
     return _of_size(pool_of(frames, masks, phases_of(masks), names), size_px)
-
-
-def echonet_pool(root: Path, size_px: int, split: str = "TRAIN", num_frames: int = 2) -> Pool:
-    """Return EchoNet-Dynamic's clips: both traced frames, and frames spread between them.
-
-    Only the LV is known. Clips that cannot be read, or without two traced frames, are left out.
-
-    Raises:
-        DatasetError: If no clip of the split can be used.
-    """
-    frames, masks, phases, names = [], [], [], []
-    for record in echonet_dynamic.read(root).of_split(split):
-        try:
-            clip, known = record.load()
-        except DatasetError:
-            continue
-        if known.ed_frame is None or known.es_frame is None:
-            continue
-        index = np.linspace(known.ed_frame, known.es_frame, max(num_frames, 2)).round().astype(int)
-        letterbox = letterbox_for((0, 0, *clip.size), size_px)
-        picture = to_square(torch.from_numpy(clip.frames[index]).float(), letterbox)
-        frames.append(picture.round().to(torch.uint8))
-        mask = mask_to_square(torch.from_numpy(known.masks[index]), letterbox)
-        mask[1:-1] = IGNORE_LABEL
-        masks.append(mask)
-        phases.append(torch.linspace(0, 0.4, len(index)))
-        names.append(record.name)
-    if not frames:
-        raise DatasetError(f"no clip of {split} with two traced frames is under {root / 'Videos'}")
-    stacked = torch.stack(masks)
-    known_labels = torch.zeros(len(frames), NUM_LABELS, dtype=torch.bool)
-    known_labels[:, [Label.BACKGROUND, Label.LV_CAVITY]] = True
-    return Pool(
-        frames=torch.stack(frames),
-        masks=stacked,
-        truth=stacked,
-        phases=torch.stack(phases),
-        patients=tuple(names),
-        known_labels=known_labels,
-        weights=torch.ones(len(frames)),
-    )
 
 
 def _of_size(pool: Pool, size_px: int) -> Pool:
