@@ -15,6 +15,7 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import FormatError
 from echoseg.formats.dicom_cut import keep_whole_frames, mended
+from echoseg.formats.dicom_view import read_view
 from echoseg.formats.frames import (
     OpenOptions,
     colour_warnings,
@@ -77,14 +78,16 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         frames = list(grey_frames)
     grey = stack(path, frames)
     spacing_mm, box, scale_warnings = _scale(dataset)
+    view, view_warnings = read_view(dataset) if options.view is None else (options.view, ())
     return Clip(
         frames=grey,
         spacing_mm=spacing_mm,
         sector_box=box,
+        view=view,
         times_s=_times(dataset, total, damaged),
         r_wave_times_s=_r_waves(dataset),
         damaged_frames=tuple(damaged),
-        warnings=found + scale_warnings,
+        warnings=found + scale_warnings + view_warnings,
     )
 
 

@@ -13,16 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.anatomy import View
 from echoseg.clip import Clip
 from echoseg.errors import ArgumentError, OutputError
+from echoseg.formats.dicom_view import view_code
 from echoseg.formats.whole import whole
 
-_VIEW_CODES = {
-    View.A4C: ("399214001", "Apical four chamber"),
-    View.A2C: ("399232001", "Apical two chamber"),
-}
-"""SNOMED CT, PS3.16 CID 12226."""
 _EVEN_S = 1e-6
 """Times nearer than this to an even rhythm are written as one Frame Time."""
 
@@ -111,11 +106,11 @@ def _describe(dataset: Any, clip: Clip) -> None:
 
     dataset.Modality, dataset.BodyPartExamined = "US", "HEART"
     dataset.ImageType = ["DERIVED", "PRIMARY", "TTE", "0001"]
-    if clip.view in _VIEW_CODES:
-        code = Dataset()
-        code.CodeValue, code.CodeMeaning = _VIEW_CODES[clip.view]
-        code.CodingSchemeDesignator = "SCT"
-        dataset.ViewCodeSequence = [code]
+    if code := view_code(clip.view):
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
+        item.CodeMeaning = code.meaning
+        dataset.ViewCodeSequence = [item]
 
 
 def _add_times(dataset: Any, clip: Clip) -> None:
