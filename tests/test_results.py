@@ -96,7 +96,7 @@ def test_a_refused_scale_is_nowhere_in_the_folder(tmp_path):
 def test_notes_stand_apart_from_warnings(written):
     _, folder = written
     report = Report.model_validate_json((folder / "report.json").read_text())
-    assert [note.code for note in report.notes] == ["largest_smallest_volume"]
+    assert [note.code for note in report.notes] == ["largest_smallest_volume", "regularised"]
     assert "largest_smallest_volume" not in {warning.code for warning in report.warnings}
     page = (folder / "report.html").read_text()
     alert = page[page.index('class="alert"') : page.index("</section>")]
