@@ -11,23 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from echoseg.anatomy import View
-from echoseg.phantom import Phantom, PhantomConfig, Tier
-
-TIERS = (*[Tier.EASY] * 3, *[Tier.MEDIUM] * 4, *[Tier.HARD] * 2, Tier.EXTREME)
-
-
-def config_of(seed: int, size: int, num_frames: int) -> PhantomConfig:
-    """Return the clip of a seed: mostly A4C, all tiers, slow frame rates."""
-    rng = np.random.default_rng([seed, 77])
-    return PhantomConfig(
-        seed=seed,
-        view=View(str(rng.choice(["A4C", "A2C", "ALAX"], p=[0.86, 0.1, 0.04]))),
-        tier=TIERS[seed % len(TIERS)],
-        size_px=size,
-        num_frames=num_frames,
-        frame_rate_hz=float(rng.choice([8.0, 12.0, 20.0, 40.0])),
-    )
+from echoseg.learn.data import phantom_config
+from echoseg.phantom import Phantom, PhantomConfig
 
 
 def film(config: PhantomConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +34,7 @@ def main() -> None:
     shape = (args.num_clips, args.num_frames, args.size, args.size)
     frames, masks = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     seeds = range(args.first_seed, args.first_seed + args.num_clips)
-    configs = [config_of(seed, args.size, args.num_frames) for seed in seeds]
+    configs = [phantom_config(seed, args.size, args.num_frames) for seed in seeds]
     with ProcessPoolExecutor(args.processes) as pool:
         for index, (pictures, labels) in enumerate(pool.map(film, configs, chunksize=8)):
             frames[index], masks[index] = pictures, labels

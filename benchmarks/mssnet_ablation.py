@@ -1,4 +1,4 @@
-"""What each part of MSSNet is worth: the same small training for each variant, clean and spoilt.
+"""What each part of MSSNet is worth: the same small training for each variant and two baselines.
 
     python benchmarks/mssnet_ablation.py CLIPS.npz --out FILE.json [--seeds 0 1 2] [--variants ...]
 
@@ -6,8 +6,9 @@ Every variant is the `tiny` network at 112 px, trained from scratch for the same
 phantom clips in the same order (6 clips x 4 frames a step, 15 % of frames spoilt), and scored on
 phantom-v1's validation hearts: the first 12 in the hard tier, every frame, once as they are and
 once with 20 % of their frames spoilt (drop-out, speckle bursts, gain jumps). `bidirectional` is
-the full network looked at from both ends, without a training of its own. Results are added to FILE
-as they come, and what stands there already is not run again.
+the full network looked at from both ends, without a training of its own. The baselines get the
+same steps; the released network takes clips of 4 frames of 112 px here, which its release does not
+know. Results are added to FILE as they come, and what stands there already is not run again.
 
 CLIPS.npz is made by `benchmarks/make_phantom_clips.py`.
 """
@@ -19,38 +20,52 @@ import time
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 
+from echoseg.learn.config import run_config
+from echoseg.learn.data import open_source
 from echoseg.learn.evaluate import Case, phantom_cases, scores_by_group
-from echoseg.learn.train import Batches, TrainConfig, phantom_clips, train
-from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.learn.loop import Run
 
-VARIANTS: dict[str, dict[str, str]] = {
-    "full guidance": {},
-    "no memory": {"memory": "none"},
-    "temporal gate only": {"memory": "gate"},
-    "guidance without propagation": {"memory": "features"},
-    "convolution for SSD": {"mixing": "conv"},
-    "attention for SSD": {"mixing": "attention"},
-}
 SIZE_PX = 112
+NUM_FRAMES = 4
+VARIANTS: dict[str, tuple[str, dict[str, str | int]]] = {
+    "full guidance": ("mssnet", {}),
+    "no memory": ("mssnet", {"memory": "none"}),
+    "temporal gate only": ("mssnet", {"memory": "gate"}),
+    "guidance without propagation": ("mssnet", {"memory": "features"}),
+    "convolution for SSD": ("mssnet", {"mixing": "conv"}),
+    "attention for SSD": ("mssnet", {"mixing": "attention"}),
+    "convolutional-recurrent U-Net": ("conv_gru_unet", {}),
+    "as released": (
+        "mssnet_released",
+        {"image_size": SIZE_PX, "num_frames": NUM_FRAMES, "attention": "fused"},
+    ),
+}
 
 
 def run(variant: str, seed: int, args: argparse.Namespace, cases: dict[str, list[Case]]) -> dict:
     """Train and score one variant."""
-    torch.manual_seed(seed)
-    model = MSSNet(MSSNetConfig(size="tiny", **VARIANTS[variant]))  # type: ignore[arg-type]
-    config = TrainConfig(
+    name, shape = VARIANTS[variant]
+    config = run_config(
+        model=name,
+        architecture={"size": "tiny", **shape} if name == "mssnet" else shape,
+        data=(str(args.clips),),
         image_size=SIZE_PX,
-        num_steps=args.num_steps,
-        num_clips=6,
-        num_frames=4,
+        num_labelled=3,
+        num_unlabelled=3,
+        num_frames=NUM_FRAMES,
         spoilt_share=0.15,
+        averaging=0.98,
+        num_steps=args.num_steps,
         seed=seed,
     )
     start = time.monotonic()
-    stores = [phantom_clips([args.clips])]
-    trained = train(model.to(memory_format=torch.channels_last), Batches(stores, config), config)
-    trained = trained.eval()
+    pool = open_source(str(args.clips), SIZE_PX).pool
+    training = Run(config, pool, Fabric(accelerator="cpu", devices=1, precision=config.precision))
+    while training.step < config.num_steps:
+        training.take_step()
+    trained = training.teacher.segmenter.eval()
     result: dict = {"train_s": round(time.monotonic() - start)}
     result["num_parameters"] = sum(p.numel() for p in trained.parameters())
     for name, some in cases.items():

@@ -13,6 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from echoseg.learn import recipes
+from echoseg.learn.evaluate import camus_scores
+from echoseg.learn.train import train
+from echoseg.models.checkpoint import load_checkpoint
+
 HERE = Path(__file__).parent
 
 
@@ -28,9 +33,22 @@ def main() -> None:
     if not args.clips and not clips[0].exists():
         make = [sys.executable, HERE / "make_phantom_clips.py", clips[0]]
         subprocess.run([*make, "--num-clips", "2400", "--num-frames", "6"], check=True)
-    train = [sys.executable, "-m", "echoseg.learn.train", "--out", args.work / "net.safetensors"]
-    fixed = ["--num-steps", "1200", "--num-clips", "12", "--num-frames", "2", "--seed", "0"]
-    subprocess.run([*train, "--phantom", *clips, "--validate", args.camus, *fixed], check=True)
+    config = recipes.make(
+        "supervised",
+        model="memory_unet",
+        data=tuple(map(str, clips)),
+        validation=str(args.camus),
+        image_size=160,
+        num_labelled=6,
+        num_unlabelled=6,
+        num_frames=2,
+        num_steps=1200,
+        averaging=0.995,
+        validate_every=1200,
+    )
+    train(config, args.work / "run", report=print, say=print)
+    model, checkpoint = load_checkpoint(str(args.work / "run" / "model.safetensors"))
+    print(camus_scores(model, args.camus, checkpoint.card.image_size))
 
 
 if __name__ == "__main__":

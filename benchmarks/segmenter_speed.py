@@ -6,7 +6,8 @@ Streaming: one frame after another, batch of one, median of the turns. Batched: 
 at once. A network that looks ahead has only the second. Each turn times all networks, so that what
 else the machine does falls on all of them; the ratio is to `mssnet_released` at 256 px, its frames
 of a clip of ten. Peak memory is that of a process of its own. `--long` adds time and memory against
-the length of the clip. Random weights: speed does not depend on them. Asserts nothing.
+the length of the clip, and time against the
+size of the frame. Random weights: speed does not depend on them. Asserts nothing.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def resident_mb() -> float:
 
 
 def against_length(model: Any, lengths: tuple[int, ...]) -> list[dict[str, float]]:
-    """Stream 112-px clips of several lengths: ms a frame in the last tenth, memory grown."""
+    """Stream 112-px clips of several lengths: ms a frame early and late, memory grown."""
     rows = []
     frame, state = torch.rand(1, 1, 112, 112), model.init_state(1)
     for _ in range(20):
@@ -103,9 +104,21 @@ def against_length(model: Any, lengths: tuple[int, ...]) -> list[dict[str, float
             start = time.perf_counter()
             _, state = model.step(frame, state)
             times.append(time.perf_counter() - start)
-        last = statistics.median(times[-max(5, length // 10) :])
-        rows.append({"frames": length, "ms": 1e3 * last, "grown_mb": resident_mb() - before})
-        print(f"{length} frames: {1e3 * last:.1f} ms a frame, {rows[-1]['grown_mb']:+.1f} MB")
+        tenth = max(5, length // 10)
+        first, last = statistics.median(times[:tenth]), statistics.median(times[-tenth:])
+        grown = resident_mb() - before
+        row = {"frames": length, "first_ms": 1e3 * first, "ms": 1e3 * last, "grown_mb": grown}
+        rows.append(row)
+        print(f"{length} frames: {1e3 * first:.1f}, then {1e3 * last:.1f} ms, {grown:+.1f} MB")
+    return rows
+
+
+def against_size(model: Any, sizes_px: tuple[int, ...]) -> list[dict[str, float]]:
+    """Stream frames of several sizes: ms a frame."""
+    rows = []
+    for size in sizes_px:
+        rows.append({"size_px": size, "ms": 1e3 * stream_s(model, size, 20)})
+        print(f"{size} px: {rows[-1]['ms']:.1f} ms a frame")
     return rows
 
 
@@ -153,6 +166,7 @@ def main() -> None:
         for name, row in rows.items():
             print(name, {key: float(f"{value:.3g}") for key, value in row.items()})
         if args.long:
+            found["against size"] = against_size(models["mssnet"], (64, 112, 160, 256, 384, 512))
             found["against length"] = against_length(models["mssnet"], (10, 100, 1000, 10000))
     print(found["machine"])
     if args.json:

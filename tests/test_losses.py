@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss
+from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss, soft_target_loss
 
 
 def test_a_certain_right_answer_costs_nothing_and_a_wrong_one_much():
@@ -27,3 +27,50 @@ def test_unknown_pixels_add_nothing():
     changed = logits.clone()
     changed[:, :, 5:] += 7 * torch.randn(1, 3, 3, 8, generator=generator)
     assert cross_entropy_dice_loss(changed, masks) == cross_entropy_dice_loss(logits, masks)
+
+
+def test_a_label_nobody_tells_apart_counts_as_background():
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(2, 4, 6, 6, generator=generator, dtype=torch.float64)
+    masks = torch.randint(0, 2, (2, 6, 6), generator=generator)
+    only_lv = torch.tensor([[True, True, False, False]]).expand(2, -1)
+    merged = torch.stack([logits[:, [0, 2, 3]].logsumexp(1), logits[:, 1]], 1)
+    # the labels that are in no mask are right by being absent, and are averaged in
+    expected = cross_entropy_dice_loss(merged, masks)
+    found = cross_entropy_dice_loss(logits, masks, only_lv)
+    dice = 1 - (expected - torch.nn.functional.cross_entropy(merged, masks))
+    assert found == pytest.approx((expected - (1 - dice) * 2 / 3).item(), abs=1e-9)
+
+
+def test_clips_with_different_labels_train_together():
+    logits = torch.randn(2, 4, 6, 6, requires_grad=True)
+    masks = torch.zeros(2, 6, 6, dtype=torch.long)
+    known = torch.tensor([[True, True, False, False], [True, True, True, True]])
+    cross_entropy_dice_loss(logits, masks, known).backward()
+    # LA where the first clip knows no LA: nothing to unlearn against background but LV
+    first, second = logits.grad[0, 3], logits.grad[1, 3]
+    assert first.max() <= 0  # it helps to say background, and LA is part of it there
+    assert second.min() >= 0
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_a_batch_without_any_label_costs_nothing():
+    masks = torch.full((2, 4, 4), IGNORE_LABEL)
+    assert cross_entropy_dice_loss(torch.randn(2, 3, 4, 4), masks).item() == 0
+
+
+def test_the_soft_loss_is_lowest_at_its_target():
+    generator = torch.Generator().manual_seed(3)
+    target = torch.randn(1, 3, 5, 5, generator=generator).softmax(1)
+    logits = target.log().clone().requires_grad_()
+    soft_target_loss(logits, target, torch.ones(1, 5, 5)).backward()
+    assert logits.grad.abs().max() < 2e-3  # the 1 that keeps Dice finite pulls a little
+
+
+def test_pixels_without_weight_pull_nothing():
+    logits = torch.randn(1, 3, 5, 5, requires_grad=True)
+    weights = torch.ones(1, 5, 5)
+    weights[:, 2:] = 0
+    soft_target_loss(logits, torch.rand(1, 3, 5, 5).softmax(1), weights).backward()
+    assert logits.grad[:, :, 2:].abs().max() == 0
+    assert logits.grad[:, :, :2].abs().max() > 0

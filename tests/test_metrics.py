@@ -1,6 +1,7 @@
 """How near two masks are: answers by hand, empties, spacing, refusals."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -132,3 +133,33 @@ def test_a_straight_area_curve_does_not_tremble_and_a_zigzag_does():
     assert area_jitter_percent(np.array([9.0, 11, 9, 11, 9, 11])) == pytest.approx(40)
     with pytest.raises(ValueError, match="at least 3 frames"):
         area_jitter_percent(np.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("spacing", [None, (0.31, 0.154), (1.2, 0.4)])
+def test_hearts_at_full_size_are_those_of_a_pixel_by_pixel_count(spacing):
+    rows, columns = np.mgrid[:120, :100]
+
+    def heart(top, left, height, width):
+        return ((rows - top) / height) ** 2 + ((columns - left) / width) ** 2 < 1
+
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        predicted, reference = (
+            heart(*(np.array([60, 50, 40, 20]) + rng.normal(0, 3, 4))) for _ in range(2)
+        )
+        predicted |= rng.random(predicted.shape) < 0.001  # stray pixels
+        found = compare_masks(predicted, reference, spacing)
+        expected = by_brute_force(predicted, reference, spacing or (1, 1))
+        assert (found.hd, found.hd95, found.asd) == pytest.approx(expected, abs=1e-9)
+        assert found.unit == ("px" if spacing is None else "mm")
+
+
+def test_a_thousand_pairs_are_compared_in_seconds():
+    """Asked for: 5 s on one core; the test leaves room for a busy machine."""
+    rows, columns = np.mgrid[:256, :256]
+    predicted = ((rows - 128) / 80) ** 2 + ((columns - 128) / 35) ** 2 < 1
+    reference = ((rows - 130) / 76) ** 2 + ((columns - 126) / 37) ** 2 < 1
+    start = time.process_time()
+    for _ in range(100):
+        compare_masks(predicted, reference, (0.6, 0.6))
+    assert time.process_time() - start < 1.5

@@ -10,6 +10,7 @@ class View(StrEnum):
     A2C = "A2C"
     ALAX = "ALAX"
     PLAX = "PLAX"
+    PSAX = "PSAX"
     UNKNOWN = "unknown"
 
 

@@ -1,5 +1,14 @@
-"""What training minimises."""
+"""What training minimises.
 
+Masks may be drawn in part: pixels that nobody labelled (`IGNORE_LABEL`), and labels that a data set
+does not tell apart (EchoNet-Dynamic has the LV only). There, "background" means "none of the labels
+I know", so its probability is the sum over background and all unknown labels; clips of different
+data sets can so train together.
+"""
+
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -7,7 +16,9 @@ IGNORE_LABEL = 255
 """Mask value of a pixel whose label is unknown; it adds nothing to a loss."""
 
 
-def cross_entropy_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
+def cross_entropy_dice_loss(
+    logits: Tensor, masks: Tensor, known_labels: Tensor | None = None
+) -> Tensor:
     """Return the sum of cross entropy and soft Dice loss, each over known pixels.
 
     Soft Dice pools each label over the batch, so that a label absent from one frame costs
@@ -16,16 +27,77 @@ def cross_entropy_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     Args:
         logits: `N K H W`.
         masks: `N H W` integer labels; `IGNORE_LABEL` where unknown.
+        known_labels: `N K` bool, labels that the item's mask tells apart, background among them;
+            all when not given.
 
     Reference:
         Milletari, Navab and Ahmadi, 3DV 2016, equation of section 3, with |p| + |y| below.
     """
     known = (masks != IGNORE_LABEL).unsqueeze(1)
-    cross_entropy = functional.cross_entropy(logits, masks.long(), ignore_index=IGNORE_LABEL)
-    probs = logits.softmax(1) * known
+    log_probs = _with_unknown_labels_in_background(logits.log_softmax(1), known_labels)
+    # nll_loss gives 0 / 0 where nothing at all is known
+    num_known = known.sum().clamp(min=1)
+    cross_entropy = (
+        functional.nll_loss(log_probs, masks.long(), ignore_index=IGNORE_LABEL, reduction="sum")
+        / num_known
+    )
+    probs = log_probs.exp() * known
     target = functional.one_hot(masks.long().masked_fill(~known[:, 0], 0), logits.shape[1])
     target = target.movedim(-1, 1) * known
     overlap = (probs * target).sum((0, 2, 3))
     size = (probs + target).sum((0, 2, 3))
     dice = (2 * overlap + 1) / (size + 1)
     return cross_entropy + (1 - dice[1:]).mean()
+
+
+def level_loss(
+    levels: Sequence[Tensor],
+    masks: Tensor,
+    known_labels: Tensor | None = None,
+    *,
+    weight: float = 0.4,
+) -> Tensor:
+    """Return the loss of the first logits and, weighed less, the mean of the others'.
+
+    For a network whose every decoder level draws a mask (deep supervision).
+
+    Args:
+        levels: `N K H W` each; the first is what the network answers.
+        masks: `N H W`, as for `cross_entropy_dice_loss`.
+        known_labels: `N K` bool, the same.
+        weight: Of the other levels together.
+    """
+    answer, *others = (cross_entropy_dice_loss(each, masks, known_labels) for each in levels)
+    return answer + weight * torch.stack(others).mean() if others else answer
+
+
+def soft_target_loss(logits: Tensor, probs: Tensor, weights: Tensor) -> Tensor:
+    """Return cross entropy and soft Dice loss against probabilities, pixel by pixel weighted.
+
+    Cross entropy is a mean over all pixels, so that a batch of little trust also pulls little.
+    Dice has squares below: it is lowest where the two agree, also between 0 and 1.
+
+    Args:
+        logits: `N K H W`.
+        probs: `N K H W`, the target; not differentiated.
+        weights: `N H W` in [0, 1].
+    """
+    probs, weights = probs.detach(), weights.detach().unsqueeze(1)
+    log_probs = logits.log_softmax(1)
+    cross_entropy = -(probs * log_probs * weights).sum(1).mean()
+    own = log_probs.exp()
+    overlap = (own * probs * weights).sum((0, 2, 3))
+    size = ((own.square() + probs.square()) * weights).sum((0, 2, 3))
+    dice = (2 * overlap + 1) / (size + 1)
+    return cross_entropy + (1 - dice[1:]).mean() * weights.mean()
+
+
+def _with_unknown_labels_in_background(log_probs: Tensor, known_labels: Tensor | None) -> Tensor:
+    """`N K H W` -> the same, unknown labels at -inf and their probability added to background's."""
+    if known_labels is None:
+        return log_probs
+    hidden = ~known_labels[:, :, None, None]
+    is_background = torch.arange(log_probs.shape[1], device=log_probs.device) == 0
+    summed = log_probs.masked_fill(~(hidden | is_background[:, None, None]), -torch.inf)
+    background = summed.logsumexp(1, keepdim=True)
+    return torch.cat([background, log_probs.masked_fill(hidden, -torch.inf)[:, 1:]], 1)

@@ -62,6 +62,22 @@ def to_square(frames: Tensor, letterbox: Letterbox) -> Tensor:
     return functional.pad(inner, (letterbox.left, after, letterbox.top, below))
 
 
+def mask_to_square(masks: Tensor, letterbox: Letterbox) -> Tensor:
+    """Put label maps `T H W` into the square, `T S S`: the nearest pixel's label, 0 around."""
+    top, left, bottom, right = letterbox.box
+    inner = functional.interpolate(
+        masks[:, None, top:bottom, left:right].float(), letterbox.inner_size, mode="nearest-exact"
+    )[:, 0]
+    square = masks.new_zeros(len(masks), letterbox.size, letterbox.size)
+    rows, columns = letterbox.inner_size
+    inside = (
+        slice(letterbox.top, letterbox.top + rows),
+        slice(letterbox.left, letterbox.left + columns),
+    )
+    square[:, *inside] = inner.to(masks.dtype)
+    return square
+
+
 def from_square(logits: Tensor, letterbox: Letterbox, picture_size: tuple[int, int]) -> Tensor:
     """Return the label map `T H W` uint8 on the picture's own grid, 0 outside the box.
 
@@ -114,10 +130,12 @@ def _uniform(num: int, half_range: float, generator: torch.Generator) -> Tensor:
     return (2 * torch.rand(num, generator=generator) - 1) * half_range
 
 
-def _sampling_grid(
-    num: int, size: int, config: AugmentConfig, generator: torch.Generator
-) -> Tensor:
-    """Draw one affine map with a smooth warp on it for each clip, `N S S 2`."""
+def sampling_grid(num: int, size: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Draw one affine map with a smooth warp on it for each clip.
+
+    Returns:
+        `N S S 2`: where each pixel of the new frame lies in the old, in [-1, 1] (x, y).
+    """
     angle = _uniform(num, math.radians(config.rotation_deg), generator)
     zoom = torch.exp(_uniform(num, config.log_zoom, generator))
     aspect = torch.exp(_uniform(num, 0.1, generator))
@@ -137,18 +155,23 @@ def _sampling_grid(
     return grid + warp.movedim(1, -1)
 
 
-def _vary_geometry(
-    frames: Tensor, masks: Tensor, size: int, config: AugmentConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    grid = _sampling_grid(frames.shape[0], size, config, generator)
-    moved = functional.grid_sample(frames, grid, mode="bilinear", align_corners=False)
-    moved_masks = functional.grid_sample(
-        masks.float(), grid, mode="nearest", align_corners=False
-    ).to(masks.dtype)
-    return moved, moved_masks
+def move_frames(frames: Tensor, grid: Tensor) -> Tensor:
+    """Sample maps `N C H W` at a grid `N S S 2`, between pixels; 0 outside."""
+    return functional.grid_sample(frames, grid, mode="bilinear", align_corners=False)
 
 
-def _vary_grey(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def move_masks(masks: Tensor, grid: Tensor) -> Tensor:
+    """Sample label maps `N T H W` at a grid `N S S 2`, the nearest pixel; 0 outside."""
+    moved = functional.grid_sample(masks.float(), grid, mode="nearest", align_corners=False)
+    return moved.to(masks.dtype)
+
+
+def vary_grey(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Vary gain, contrast, grain and sharpness of frames `N T S S`, and hide parts of some."""
+    return _hide_boxes(_vary_levels(frames, config, generator), config, generator)
+
+
+def _vary_levels(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     num, _, size, _ = frames.shape
     gamma = torch.exp(_uniform(num, config.log_gamma, generator)).view(-1, 1, 1, 1)
     nodes = torch.randn(num, 1, 4, 4, generator=generator) * config.gain_field
@@ -195,5 +218,5 @@ def augment(
     Returns:
         Frames and masks, `N T S S`.
     """
-    frames, masks = _vary_geometry(frames, masks, size, config, generator)
-    return _hide_boxes(_vary_grey(frames, config, generator), config, generator), masks
+    grid = sampling_grid(frames.shape[0], size, config, generator)
+    return vary_grey(move_frames(frames, grid), config, generator), move_masks(masks, grid)

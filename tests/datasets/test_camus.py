@@ -47,12 +47,12 @@ def test_another_folder_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (None, "is missing; a CAMUS patient has it"),
+        (None, "is missing; fetch it again"),
         (b"", "is cut or broken"),
         (b"no gzip at all", "is cut or broken"),
         ("half", "is cut or broken"),
         ("flipped", "is cut or broken"),
-        ("frames", "must hold one frame"),
+        ("frames", "must have its picture's size, 20 x 30, it has 2 x 20 x 30"),
         ("small", "must have its picture's size"),
     ],
 )

@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,15 @@ import pytest
 from clip_makers import moving_frames
 from echoseg.anatomy import Label, View
 from echoseg.clip import Annotation, Clip
-from echoseg.datasets.echonet_dynamic import Item, read, write_dataset
+from echoseg.datasets.collection import Kind
+from echoseg.datasets.echonet_dynamic import (
+    UNFILMED,
+    UNTRACED,
+    Item,
+    collect,
+    read,
+    write_dataset,
+)
 from echoseg.errors import DatasetError, FormatError, OutputError
 
 
@@ -184,14 +193,6 @@ def setting(line, column, value):
     [
         ("FileList.csv", setting(0, 8, "Fold"), "must have the columns .*; Split is not there"),
         ("VolumeTracings.csv", setting(0, 1, "X"), "must have the columns .*; X1 is not there"),
-        ("FileList.csv", setting(2, 8, "FOLD1"), "line 3: Split must be .*, got 'FOLD1'"),
-        ("FileList.csv", setting(2, 6, "fast"), "line 3: FPS must be a number, got 'fast'"),
-        ("FileList.csv", setting(2, 1, "nan"), "line 3: EF must be a number, got 'nan'"),
-        ("FileList.csv", setting(2, 7, "9.5"), "line 3: NumberOfFrames must be a whole number"),
-        ("FileList.csv", setting(2, 0, "0XA"), "line 3: 0XA is listed twice"),
-        ("VolumeTracings.csv", setting(5, 2, ""), "line 6: Y1 must be a number, got ''"),
-        ("VolumeTracings.csv", setting(5, 5, "No Systolic"), "line 6: Frame must be a number"),
-        ("VolumeTracings.csv", lambda rows: [*rows, ["0XA.avi", "1"]], "must have 6 fields"),
         ("FileList.csv", lambda rows: rows[:1], "3 clips cannot be used"),
     ],
 )
@@ -200,6 +201,64 @@ def test_a_table_not_as_documented_is_refused(copy, name, change, words):
     with pytest.raises(DatasetError, match=words) as caught:
         read(copy)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("FileList.csv", setting(2, 8, "FOLD1"), "line 3: Split must be .*, got 'FOLD1'"),
+        ("FileList.csv", setting(2, 6, "fast"), "line 3: FPS must be a number, got 'fast'"),
+        ("FileList.csv", setting(2, 1, "nan"), "line 3: EF must be a number, got 'nan'"),
+        ("FileList.csv", setting(2, 7, "9.5"), "line 3: NumberOfFrames must be a whole number"),
+        ("FileList.csv", lambda rows: [*rows, rows[2]], "line 5: 0XB is listed twice"),
+        ("VolumeTracings.csv", setting(50, 2, ""), "line 51: Y1 must be a number, got ''"),
+        ("VolumeTracings.csv", setting(50, 5, "No Systolic"), "line 51: Frame must be a number"),
+    ],
+)
+def test_a_bad_row_leaves_out_its_clip_and_no_other(copy, name, change, words):
+    rewrite(copy / name, change)
+    data = read(copy)
+    assert [record.name for record in data.records] == ["0XA", "0XC"]
+    assert list(data.unmatched) == ["0XB"]
+    assert re.search(words, data.unmatched["0XB"])
+    with pytest.raises(DatasetError, match=words):
+        read(copy, strict=True)
+
+
+def test_a_row_with_another_number_of_fields_is_told_and_the_rest_goes_on(copy):
+    rewrite(copy / "VolumeTracings.csv", lambda rows: [*rows, ["0XA.avi", "1"]])
+    data = read(copy)
+    assert len(data.records) == 3
+    ((place, reason),) = data.unmatched.items()
+    assert place.endswith("VolumeTracings.csv, line 128")
+    assert "must have 6 fields" in reason
+
+
+def test_a_bom_crlf_and_extra_columns_change_nothing(copy):
+    before = [(r.name, r.split, r.ed.frame_index) for r in read(copy).records]
+    for name in ("FileList.csv", "VolumeTracings.csv"):
+        rows = [[*row, "more"] for row in table(copy / name)]
+        text = "".join(",".join(row) + "\r\n" for row in rows)
+        (copy / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    data = read(copy, strict=True)
+    assert [(r.name, r.split, r.ed.frame_index) for r in data.records] == before
+
+
+def test_the_releases_own_quirks_are_told_as_known(tmp_path):
+    """Six clips without tracing and one tracing without clip; the rest can be used."""
+    names = sorted(UNTRACED | UNFILMED)
+    write_dataset(tmp_path, [made_item(name) for name in [*names, "0XA"]])
+    rewrite(
+        tmp_path / "VolumeTracings.csv",
+        lambda rows: [row for row in rows if row[0].removesuffix(".avi") not in UNTRACED],
+    )
+    rewrite(tmp_path / "FileList.csv", lambda rows: [row for row in rows if row[0] not in UNFILMED])
+    for name in UNFILMED:
+        (tmp_path / "Videos" / f"{name}.avi").unlink()
+    data = collect(tmp_path)
+    assert [record.name for record in data.records] == ["0XA"]
+    assert sorted(problem.place for problem in data.problems) == names
+    assert {problem.kind for problem in data.problems} == {Kind.KNOWN}
 
 
 @pytest.mark.parametrize("name", ["FileList.csv", "VolumeTracings.csv"])

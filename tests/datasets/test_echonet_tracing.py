@@ -93,3 +93,41 @@ def test_a_speck_is_traced_without_failing(pixels):
     mask = np.zeros((9, 9), np.uint8)
     mask[tuple(zip(*pixels, strict=True))] = Label.LV_CAVITY
     assert np.isfinite(tracing_from_mask(mask)).all()
+
+
+def by_crossings(x, y, height, width):
+    """Pixel centres inside a polygon of whole-number corners, or on its border; counted by hand."""
+    mask = np.zeros((height, width), bool)
+    corners = list(zip(x.tolist(), y.tolist(), strict=True))
+    edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
+    for row in range(height):
+        for column in range(width):
+            inside = False
+            for (x0, y0), (x1, y1) in edges:
+                area = (x1 - x0) * (row - y0) - (column - x0) * (y1 - y0)
+                within = min(x0, x1) <= column <= max(x0, x1) and min(y0, y1) <= row <= max(y0, y1)
+                if area == 0 and within:
+                    inside = True
+                    break
+                if (y0 > row) != (y1 > row) and (area < 0) == (y1 < y0):
+                    inside = not inside
+            mask[row, column] = inside
+    return mask
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_rasteriser_is_equal_pixel_by_pixel_to_a_count_of_crossings(seed):
+    """The authors' polygon: first ends down, second ends up, rounded; its border belongs to it."""
+    rng = np.random.default_rng(seed)
+    heights = np.linspace(6, 40, 21)
+    half = 10 * np.sin(np.linspace(0.4, 2.8, 21)) + rng.uniform(0, 3, 21)
+    x1, x2 = 24.3 - half, 24.3 + half
+    y1, y2 = heights + rng.normal(0, 0.2, 21), heights + rng.normal(0, 0.2, 21)
+    axis = [24.3, 6, 24.3, 40]
+    rows = [
+        np.concatenate(([first], rest)) for first, rest in zip(axis, (x1, y1, x2, y2), strict=True)
+    ]
+    mask = mask_from_tracing(*rows, 48, 48)
+    x = np.rint(np.concatenate((x1, x2[::-1]))).astype(int)
+    y = np.rint(np.concatenate((y1, y2[::-1]))).astype(int)
+    assert np.array_equal(mask, by_crossings(x, y, 48, 48))

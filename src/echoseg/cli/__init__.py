@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.anatomy import View
-from echoseg.cli import phantom
+from echoseg.cli import curve, data, evaluate, export, phantom, train
 from echoseg.cli.console import fail, one_line, progress_bar, run_app
 from echoseg.errors import EchosegError
 
@@ -33,6 +33,12 @@ app = typer.Typer(
 )
 
 app.add_typer(phantom.app)
+app.add_typer(data.app)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.compare)
+app.command()(train.train)
+app.command()(curve.curve)
+app.command()(export.export)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder a clip.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace result folders that exist.")]

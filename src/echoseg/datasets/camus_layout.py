@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from echoseg.anatomy import Label, View
+from echoseg.anatomy import View
 from echoseg.clip import Annotation, Clip
+from echoseg.datasets.images import read_labels, read_picture
 from echoseg.errors import DatasetError, OutputError
-from echoseg.formats import open_clip
 from echoseg.formats.whole import write_text
 
 VIEW_NAMES = {View.A2C: "2CH", View.A4C: "4CH"}
@@ -165,42 +165,49 @@ def read_view(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
     for file in (path, truth, cfg):
         if not file.is_file():
             raise DatasetError(f"{file} is missing; a CAMUS patient has it for each view")
-    info = _read_info(cfg)
+    info = read_info(cfg)
     try:
-        rate_hz, ef_percent = float(info["FrameRate"]), info.get("EF", _UNKNOWN)
-        masks, spacing_mm = _read_masks(truth)
-        clip = open_clip(path, spacing_mm=spacing_mm, frame_rate_hz=rate_hz, view=view)
+        frames, spacing_mm = read_picture(path)
+        masks = read_labels(truth, frames.shape)
+        clip = Clip(
+            frames=frames,
+            times_s=np.arange(len(frames)) / float(info["FrameRate"]),
+            spacing_mm=spacing_mm,
+            view=view,
+            source=str(path),
+        )
+        ef_percent = info.get("EF", _UNKNOWN)
         annotation = Annotation(
             masks=masks,
             ed_frame=int(info["ED"]) - 1,
             es_frame=int(info["ES"]) - 1,
             ef_percent=None if ef_percent == _UNKNOWN else float(ef_percent),
-            quality=info.get("ImageQuality", "").replace(_UNKNOWN, ""),
+            quality=told_quality(cfg),
         )
-        annotation.check_fits(clip)
     except KeyError as error:
         raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError) as error:
         raise DatasetError(f"{folder}, view {name}: {error}") from error
     return clip, annotation
 
 
-def _read_info(path: Path) -> dict[str, str]:
-    pairs = (line.partition(":") for line in path.read_text("utf-8").splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs if value}
+def read_info(path: Path) -> dict[str, str]:
+    """Return what a cfg says, key to value, whatever its line ends.
 
-
-def _read_masks(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
-    """Return label maps `T H W` uint8 and their spacing, mm whatever unit the header names."""
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.nifti1 import Nifti1Image
-
+    Raises:
+        DatasetError: If it is no text.
+    """
     try:
-        image = Nifti1Image.from_filename(path)
-        values = np.asarray(image.dataobj).T
-    except (OSError, EOFError, ImageFileError) as error:
-        raise DatasetError(f"{path}: the NIfTI file is cut or broken ({error})") from error
-    if not np.isin(values, list(Label)).all():
-        raise ValueError(f"{path.name} must hold labels 0 to {max(Label)} only")
-    _, column_mm, row_mm, *_ = (float(step) for step in image.header["pixdim"])
-    return np.ascontiguousarray(values, np.uint8), (row_mm, column_mm)
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read as lines 'key: value' ({error})") from error
+    pairs = (line.partition(":") for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
+
+
+def told_quality(cfg: Path) -> str:
+    """Return `ImageQuality` of a cfg; empty when it is unknown, or the file cannot be read."""
+    try:
+        return read_info(cfg).get("ImageQuality", "").replace(_UNKNOWN, "")
+    except DatasetError:  # told of when the view is loaded
+        return ""

@@ -23,11 +23,15 @@ import numpy as np
 
 from echoseg.anatomy import Label, View
 from echoseg.clip import Annotation, Clip
+from echoseg.datasets.collection import SPLIT_WORDS, Collection, Kind, Problem, gather
+from echoseg.datasets.collection import Record as CollectedRecord
+from echoseg.datasets.echonet_pediatric import recognise as recognise_pediatric
 from echoseg.datasets.echonet_tracing import (
     mask_from_tracing,
     tracing_area_px,
     tracing_from_mask,
 )
+from echoseg.datasets.table import Row, read_table
 from echoseg.errors import DatasetError, MeasurementError, OutputError
 from echoseg.formats import open_clip
 from echoseg.formats.video import write_mjpeg
@@ -46,6 +50,20 @@ LIST_COLUMNS = (
 )
 TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
 SPLITS = ("TRAIN", "VAL", "TEST")
+EXPECTED = "FileList.csv, VolumeTracings.csv (FileName, X1, Y1, X2, Y2, Frame), Videos/"
+UNTRACED = frozenset(
+    {
+        "0X234005774F4CB5CD",
+        "0X2DC68261CBCC04AE",
+        "0X35291BE9AB90FB89",
+        "0X5515B0BD077BE68A",
+        "0X6C435C1B417FDE8A",
+        "0X5DD5283AC43CCDD1",
+    }
+)
+"""The clips of the release that have no tracing; the last is in TEST, the others in TRAIN."""
+UNFILMED = frozenset({"0X4F8859C8AB4DA9CB"})
+"""The tracing of the release that has no clip."""
 _LEAST_ROWS = 3  # the long axis and two chords: less encloses nothing
 
 
@@ -137,59 +155,76 @@ class EchoNetDynamic:
         raise DatasetError(f"{name}: {self.unmatched.get(name, 'not in FileList.csv')}")
 
 
-class _Row(NamedTuple):
-    """A row of a table with where it stands, for messages."""
+def recognise(root: Path) -> bool:
+    """Tell the release by its list and its folder of videos."""
+    return (root / "FileList.csv").is_file() and not recognise_pediatric(root)
 
-    place: str
-    values: dict[str, str]
 
-    def number(self, column: str) -> float:
-        """Return a finite number."""
-        try:
-            value = float(self.values[column])
-        except ValueError:
-            value = np.nan
-        if not np.isfinite(value):
-            raise DatasetError(
-                f"{self.place}: {column} must be a number, got {self.values[column]!r}"
-            )
-        return value
+def collect(root: Path) -> Collection:
+    """Return every clip that is listed, filmed and traced, and what is not with its reason.
 
-    def whole(self, column: str) -> int:
-        """Return a whole number from 0."""
-        value = self.number(column)
-        if value < 0 or value != int(value):
-            raise DatasetError(f"{self.place}: {column} must be a whole number, got {value:g}")
-        return int(value)
+    Raises:
+        DatasetError: If a table is missing or not as documented, or nothing can be used.
+    """
+    data = read(root)
+    problems = [
+        Problem(place=name, kind=_kind(name, reason), reason=reason)
+        for name, reason in data.unmatched.items()
+    ]
+    records = [
+        CollectedRecord(
+            name=record.name,
+            patient=record.name,
+            view=View.A4C,
+            split=SPLIT_WORDS[record.split.lower()],
+            files=(record.video,),
+            read=record.load,
+            labels=(Label.LV_CAVITY,),
+        )
+        for record in data.records
+    ]
+    return gather("echonet_dynamic", root, records, problems)
 
-    def number_or_none(self, column: str) -> float | None:
-        """Return a finite number, or None for an empty field."""
-        return self.number(column) if self.values[column].strip() else None
+
+def _kind(name: str, reason: str) -> Kind:
+    if name in UNTRACED | UNFILMED:
+        return Kind.KNOWN
+    return Kind.MISSING if "is missing" in reason else Kind.ODD
 
 
 def read(root: Path, *, strict: bool = False) -> EchoNetDynamic:
     """Read the two tables and match them with the videos; no video is opened.
+
+    A row that is not as documented leaves out its clip, with the reason.
 
     Args:
         root: Folder that holds `FileList.csv`.
         strict: Refuse anything unmatched; the release as published has seven such clips.
 
     Raises:
-        DatasetError: If a table is missing or not as documented, or no clip can be used.
+        DatasetError: If a table is missing or lacks a column, or no clip can be used.
     """
-    listed = _rows(root / "FileList.csv", LIST_COLUMNS)
-    tracings = _tracings(root / "VolumeTracings.csv")
-    videos = {path.stem: path for path in (root / "Videos").glob("*.avi")}
-    records, unmatched, seen = [], {}, set()
+    way_out = "EchoNet-Dynamic has it beside its folder Videos"
+    listed, wrong = read_table(root / "FileList.csv", LIST_COLUMNS, way_out)
+    unmatched = {line.split(":")[0]: line for line in wrong}
+    tracings, faults = _tracings(root / "VolumeTracings.csv", way_out, unmatched)
+    videos = {path.stem: path for path in sorted((root / "Videos").glob("*.avi"))}
+    records: dict[str, Record] = {}
+    seen: set[str] = set()
     for row in listed:
-        name = row.values["FileName"].removesuffix(".avi")
-        if name in seen:
-            raise DatasetError(f"{row.place}: {name} is listed twice")
+        name = row.text("FileName").removesuffix(".avi")
+        found: Record | str = faults.get(name, "")
+        try:
+            if name in seen:
+                found = f"{row.place}: {name} is listed twice; none of the two is used"
+            found = found or _record(name, row, videos.get(name), tracings.get(name, {}))
+        except DatasetError as error:
+            found = str(error)
         seen.add(name)
-        found = _record(name, row, videos.get(name), tracings.get(name, {}))
         if isinstance(found, Record):
-            records.append(found)
+            records[name] = found
         else:
+            records.pop(name, None)
             unmatched[name] = found
     for name in sorted((tracings.keys() | videos.keys()) - seen):
         what = " and ".join(
@@ -203,47 +238,37 @@ def read(root: Path, *, strict: bool = False) -> EchoNetDynamic:
         )
     if not records:
         raise DatasetError(f"{root / 'FileList.csv'} lists no clip")
-    return EchoNetDynamic(records=tuple(records), unmatched=unmatched)
+    return EchoNetDynamic(records=tuple(records.values()), unmatched=unmatched)
 
 
-def _rows(path: Path, columns: Sequence[str]) -> list[_Row]:
-    """Return a table's rows; refuse one without the columns asked for."""
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing; EchoNet-Dynamic has it beside its folder Videos")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
-        missing = [name for name in columns if name not in (table.fieldnames or ())]
-        if missing:
-            raise DatasetError(
-                f"{path} must have the columns {', '.join(columns)}; {', '.join(missing)} "
-                f"{'is' if len(missing) == 1 else 'are'} not there"
-            )
-        rows = []
-        for values in table:
-            place = f"{path}, line {table.line_num}"
-            if None in values.values() or None in values:
-                raise DatasetError(
-                    f"{place}: must have {len(table.fieldnames or ())} fields, has another number"
-                )
-            rows.append(_Row(place, values))
-    return rows
+def _tracings(
+    path: Path, way_out: str, unmatched: dict[str, str]
+) -> tuple[dict[str, dict[int, np.ndarray]], dict[str, str]]:
+    """Return for each clip and traced frame its rows `N 4`, in the table's order, and faults.
 
-
-def _tracings(path: Path) -> dict[str, dict[int, np.ndarray]]:
-    """Return for each clip and traced frame its rows `N 4`, in the table's order."""
+    Rows with too few or too many fields, whose clip is not certain, go into `unmatched`.
+    """
+    rows, wrong = read_table(path, TRACING_COLUMNS, way_out)
+    unmatched.update({line.split(":")[0]: line for line in wrong})
     chords: dict[str, dict[int, list[list[float]]]] = {}
-    for row in _rows(path, TRACING_COLUMNS):
-        frames = chords.setdefault(row.values["FileName"].removesuffix(".avi"), {})
-        ends = [row.number(column) for column in TRACING_COLUMNS[1:5]]
-        frames.setdefault(row.whole("Frame"), []).append(ends)
-    return {
+    faults: dict[str, str] = {}
+    for row in rows:
+        name = row.text("FileName").removesuffix(".avi")
+        frames = chords.setdefault(name, {})
+        try:
+            ends = [row.number(column) for column in TRACING_COLUMNS[1:5]]
+            frames.setdefault(row.whole("Frame"), []).append(ends)
+        except DatasetError as error:
+            faults.setdefault(name, str(error))
+    tracings = {
         name: {index: np.array(rows) for index, rows in frames.items()}
         for name, frames in chords.items()
     }
+    return tracings, faults
 
 
 def _record(
-    name: str, row: _Row, video: Path | None, tracing: dict[int, np.ndarray]
+    name: str, row: Row, video: Path | None, tracing: dict[int, np.ndarray]
 ) -> Record | str:
     """Return the record of one listed clip, or why there is none."""
     split, num_frames = row.values["Split"].upper(), row.whole("NumberOfFrames")

@@ -1,9 +1,6 @@
 """The phantom as a data set: clips on the fly, filmed in one process or several."""
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -16,6 +13,7 @@ import numpy as np
 from echoseg.anatomy import Phase
 from echoseg.clip import Annotation, Clip
 from echoseg.datasets import camus, echonet_dynamic
+from echoseg.datasets.workers import leave_signals_to_the_parent
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.phantom import Phantom, PhantomConfig, Truth
 from echoseg.phantom.statistics import Still
@@ -165,7 +163,7 @@ def film_all(configs: Iterable[PhantomConfig], num_processes: int = 1) -> Iterat
     if num_processes < 2:
         yield from map(film, configs)
         return
-    pool = ProcessPoolExecutor(num_processes, initializer=_leave_signals_to_the_parent)
+    pool = ProcessPoolExecutor(num_processes, initializer=leave_signals_to_the_parent)
     waiting: deque[Future[Filmed]] = deque()
     try:
         for config in configs:
@@ -181,23 +179,3 @@ def film_all(configs: Iterable[PhantomConfig], num_processes: int = 1) -> Iterat
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _leave_signals_to_the_parent() -> None:
-    """Let one process answer what is sent to all of them, and end with it.
-
-    Ctrl-C, or a signal to the whole group, would otherwise end a worker in the middle of a result,
-    for whose rest the parent then waits for ever.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(os, "setpgid"):  # not on Windows
-        os.setpgid(0, 0)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-
-
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -45,8 +45,12 @@ def data_file(path: Path) -> Path | None:
     return None if name == "LOCAL" else path.parent / name
 
 
-def read(path: Path, options: OpenOptions) -> Clip:
-    """Read a clip stored as (x, y, t); the third ElementSpacing is not taken for a time."""
+def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
+    """Return the pixels as stored, slowest axis first, and the spacing, fastest axis first.
+
+    Raises:
+        FormatError: If the header or its data is broken.
+    """
     fields, rest = _header(path)
     try:
         size = [int(value) for value in fields["DimSize"].split()]
@@ -58,14 +62,25 @@ def read(path: Path, options: OpenOptions) -> Clip:
         if fields.get("CompressedData", "False").lower() == "true":
             raw = zlib.decompress(raw)
         data = np.frombuffer(raw, dtype, int(np.prod(size)))
+        channels = int(fields.get("ElementNumberOfChannels", "1"))
     except (KeyError, ValueError, OSError, zlib.error) as error:
         raise FormatError(
             f"{path}: the MetaImage header or its data is broken ({error})"
         ) from error
     size = [side for side in size if side > 1] if len(size) > 3 else size
-    if len(size) != 3 or int(fields.get("ElementNumberOfChannels", "1")) != 1:
-        raise FormatError(f"{path}: a clip must be grey and (x, y, t), DimSize is {size}")
-    frames, grey_warnings = rescale_grey(data.reshape(size[::-1]))
+    if channels != 1:
+        raise FormatError(f"{path}: a picture must be grey, ElementNumberOfChannels is {channels}")
+    return data.reshape(size[::-1]), spacing
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read a clip stored as (x, y, t); the third ElementSpacing is not taken for a time."""
+    data, spacing = read_array(path)
+    if data.ndim != 3:
+        raise FormatError(
+            f"{path}: a clip must be grey and (x, y, t), DimSize is {list(data.shape[::-1])}"
+        )
+    frames, grey_warnings = rescale_grey(data)
     grey = stack(path, list(frames))
     spacing_mm, warnings = file_scale(spacing[1], spacing[0]) if len(spacing) > 1 else (None, ())
     return Clip(frames=grey, spacing_mm=spacing_mm, warnings=warnings + grey_warnings)

@@ -51,6 +51,19 @@ def check_writable(place: Path, way_out: str) -> None:
         raise OutputError(f"{place} cannot be written ({error.strerror}); {way_out}") from error
 
 
+def check_new_file(path: Path, force: bool = False) -> None:
+    """Refuse, before the long work, a file that must not or cannot be written.
+
+    Raises:
+        OutputError: If it exists without `force`, is a folder, or has none to be written in.
+    """
+    if path.is_dir() or (path.exists() and not force):
+        raise OutputError(f"{path} exists; pass --force to replace a file, or another name")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{path.parent} is no folder; make it, or choose another name")
+    check_writable(path.parent, "choose another place")
+
+
 @contextlib.contextmanager
 def made_folder(folder: Path) -> Iterator[Path]:
     """Make a folder and those above it; after all, the new ones that stayed empty are gone.

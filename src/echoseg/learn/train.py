@@ -1,226 +1,189 @@
-"""The first training loop: phantom clips and CAMUS stills in, a checkpoint out.
+"""From a config to weights: open the data, run the loop, keep what is worth keeping."""
 
-Run as `python -m echoseg.learn.train --out FILE --phantom NPZ... [--camus DIR --start FILE]`.
-CAMUS gives two frames a patient; they are shown as a clip in which one of them stands for a while
-and then the other, which teaches the memory when *not* to trust the past. Phantom clips give
-neighbouring frames. Some frames are spoilt (`corruptions`) and must be segmented all the same.
-"""
-
-import argparse
-import math
+import logging
+import os
 import platform
-import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from echoseg.corruptions import corrupt_frames
-from echoseg.datasets import camus
-from echoseg.learn.evaluate import camus_scores
-from echoseg.losses import cross_entropy_dice_loss
-from echoseg.models import MODELS
+from echoseg.errors import ConfigError
+from echoseg.learn.board import Board, write_samples
+from echoseg.learn.config import RunConfig
+from echoseg.learn.data import Source, join, open_source, open_validation
+from echoseg.learn.loop import Report, Run, learn
+from echoseg.learn.pool import Pool
+from echoseg.learn.run_folder import RunFolder
+from echoseg.losses import IGNORE_LABEL
 from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
-from echoseg.models.segmenter import Segmenter
-from echoseg.transforms import AugmentConfig, augment, letterbox_for, to_square
+from echoseg.models.windows import each_still
+
+STRUCTURES = {"lv_endo": (1,), "lv_epi": (1, 2), "la": (3,)}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """One run."""
+def train(
+    config: RunConfig | None,
+    out: Path,
+    *,
+    report: Callable[[Report], None] = lambda report: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Do a run and return the weights that scored best, or the last where nothing was scored.
 
-    image_size: int = 160
-    num_steps: int | None = None
-    """Steps; the learning rate falls to zero over them. None: as many as `minutes` allow."""
-    minutes: float = 12
-    """Wall time of a run without `num_steps`; a repeat then gives near, not equal, weights."""
-    num_clips: int = 10
-    """Clips a step."""
-    camus_share: float = 0.0
-    """Share of a step's clips that come from CAMUS."""
-    num_frames: int = 2
-    """Frames a clip."""
-    spoilt_share: float = 0.0
-    """Share of frames, the first of a clip apart, that are spoilt."""
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    averaging: float = 0.995
-    """Decay of the averaged weights that are kept."""
-    augment_strength: float = 1.0
-    """Factor on every range of `AugmentConfig`."""
-    seed: int = 0
+    Args:
+        config: What to do; None goes on with the run that `out` holds.
+        out: The run's folder; see `run_folder`.
+        report: Called now and then.
+        say: Called with a sentence when something begins.
+
+    Raises:
+        EchosegError: If config, data, folder or checkpoint are wrong; before hours are lost.
+    """
+    folder = RunFolder(out)
+    is_resumed = config is None
+    config = folder.config() if config is None else config
+    state = folder.load() if is_resumed else None
+    fabric = _fabric(config)
+    fabric.launch()
+    if not fabric.is_global_zero:  # one of them talks
+        say, report = (lambda text: None), (lambda report: None)
+    say("opening the data")
+    sources = [open_source(name, config.image_size) for name in config.data]
+    beside = [open_source(name, config.image_size) for name in config.beside]
+    pool = gathered([source.pool for source in sources], [more.pool for more in beside], config)
+    validation = open_validation(config.data, config.validation, config.image_size)
+    run = Run(config, pool, fabric)
+    if state is not None:
+        run.load_state_dict(state)
+    elif fabric.is_global_zero:
+        num_bytes = sum(t.numel() * t.element_size() for t in run.module.state_dict().values())
+        folder.begin(config, needed_bytes=8 * num_bytes)
+    say(
+        f"{len(pool)} clips, {int(pool.is_labelled.sum())} with masks; "
+        f"{config.num_steps - run.step} steps"
+    )
+    card = _card(config, [*sources, *beside])
+
+    board = Board(out)
+
+    def save_model(name: str, model: Any) -> None:
+        folder.write_model(name, lambda path: save_checkpoint(path, model, card))
+
+    def validate(model: Any) -> dict[str, float]:
+        write_samples(out / "samples.png", model, validation or pool)
+        return pool_scores(model, validation or pool)
+
+    def tell(told: Report) -> None:
+        board.report(told)
+        report(told)
+
+    learn(
+        run,
+        folder,
+        validate=None if validation is None else validate,
+        report=tell,
+        save_model=save_model,
+    )
+    best = out / "best.safetensors"
+    return best if best.exists() else out / "model.safetensors"
 
 
-def phantom_clips(paths: list[Path]) -> tuple[Tensor, Tensor]:
-    """Return all frames and masks, each `N T S S` uint8, of .npz files with those two arrays."""
-    loaded = [np.load(path) for path in paths]
-    frames = np.concatenate([file["frames"] for file in loaded])
-    masks = np.concatenate([file["masks"] for file in loaded])
-    return torch.from_numpy(frames), torch.from_numpy(masks)
+def _fabric(config: RunConfig) -> Any:
+    """Return devices and processes: one, or as many as `torchrun` started.
 
+    Raises:
+        ConfigError: If the accelerator is not there.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # tells of every precision
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
-def camus_pairs(root: Path, size: int = 256) -> tuple[Tensor, Tensor]:
-    """Return ED and ES of each training patient, letterboxed, `N 2 S S` uint8 each."""
-    frames, masks = [], []
-    for still in camus.stills(root, "training"):
-        letterbox = letterbox_for((0, 0, *still.picture.shape), size)
-        picture = torch.from_numpy(still.picture)[None].float()
-        frames.append(to_square(picture, letterbox).round().to(torch.uint8)[0])
-        rows, columns = letterbox.inner_size
-        mask = torch.zeros(size, size, dtype=torch.uint8)
-        mask[letterbox.top : letterbox.top + rows, letterbox.left : letterbox.left + columns] = (
-            torch.nn.functional.interpolate(
-                torch.from_numpy(still.mask)[None, None].float(),
-                (rows, columns),
-                mode="nearest-exact",
-            )[0, 0].to(torch.uint8)
+    num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    try:
+        return Fabric(
+            accelerator=config.accelerator,
+            devices=num_processes,
+            # buffers are the same in all by design, or belong to a process (batch norm)
+            strategy=DDPStrategy(broadcast_buffers=False) if num_processes > 1 else "auto",
+            precision=config.precision,
         )
-        masks.append(mask)
-    return (
-        torch.stack(frames).unflatten(0, (-1, 2)),
-        torch.stack(masks).unflatten(0, (-1, 2)),
-    )
+    except RuntimeError as error:
+        raise ConfigError(
+            f"accelerator must be one that this machine has, {config.accelerator} is not; give auto"
+        ) from error
 
 
-class Batches:
-    """Draws augmented clips from one or two stores, by seed."""
+def gathered(pools: list[Pool], beside: list[Pool], config: RunConfig) -> Pool:
+    """Return one pool, with only those masks that the config lets be seen.
 
-    def __init__(self, stores: list[tuple[Tensor, Tensor]], config: TrainConfig) -> None:
-        self.stores, self.config = stores, config
-        self.generator = torch.Generator().manual_seed(config.seed)
-
-    def _draw(self, store: tuple[Tensor, Tensor], num: int) -> tuple[Tensor, Tensor]:
-        frames, masks = store
-        want, have = self.config.num_frames, frames.shape[1]
-        chosen = torch.randint(frames.shape[0], (num,), generator=self.generator)
-        if have < want:  # the first stands, then the last
-            turn = torch.randint(1, want, (num, 1), generator=self.generator)
-            index = (torch.arange(want) >= turn).long() * (have - 1)
-        else:
-            start = torch.randint(have - want + 1, (num, 1), generator=self.generator)
-            index = start + torch.arange(want)
-        if torch.rand((), generator=self.generator) < 0.5:
-            index = index.flip(1)
-        batch = frames[chosen[:, None], index].float() / 255, masks[chosen[:, None], index]
-        how = AugmentConfig().scaled(self.config.augment_strength)
-        frames, masks = augment(*batch, self.config.image_size, how, self.generator)
-        return corrupt_frames(frames, self.config.spoilt_share, self.generator)[0], masks
-
-    def next(self) -> tuple[Tensor, Tensor]:
-        """Return frames `N T 1 S S` and masks `N T S S`."""
-        num_camus = round(self.config.num_clips * self.config.camus_share)
-        counts = [self.config.num_clips - num_camus, num_camus]
-        drawn = [self._draw(s, n) for s, n in zip(self.stores, counts, strict=False) if n]
-        frames, masks = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        return frames.unsqueeze(2), masks
+    Raises:
+        ConfigError: If the share of labels leaves no patient, or shares do not fit the data.
+    """
+    pool = join([labelled(each, config) for each in pools], config.data_shares)
+    if not beside:
+        return pool
+    return join([pool, join(beside)], (1 - config.beside_share, config.beside_share))
 
 
-def train(model: Segmenter, batches: Batches, config: TrainConfig) -> torch.nn.Module:
-    """Train for the steps or minutes of the config; return the averaged weights as a model."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    averaged = torch.optim.swa_utils.AveragedModel(
-        model,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.averaging),
-        use_buffers=True,
-    )
-    start, step = time.monotonic(), 0
-
-    def share_done() -> float:
-        if config.num_steps is not None:
-            return step / config.num_steps
-        return (time.monotonic() - start) / (60 * config.minutes)
-
-    while (done := share_done()) < 1:
-        warm = min(1.0, (step + 1) / 50)
-        optimizer.param_groups[0]["lr"] = (
-            warm * config.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        )
-        frames, masks = batches.next()
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(frames)
-        loss = cross_entropy_dice_loss(logits.float().flatten(0, 1), masks.flatten(0, 1))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-        averaged.update_parameters(model)
-        step += 1
-        if step % 50 == 0:
-            print(f"step {step} done {done:.1%} loss {loss.item():.4f}", flush=True)
-    print(f"{step} steps", flush=True)
-    return averaged.module
+def labelled(pool: Pool, config: RunConfig) -> Pool:
+    """Return the pool with only those masks that the config lets be seen."""
+    if config.labels < 1:
+        pool = pool.labelled_share(config.labels, config.labels_seed)
+    return pool.labelled_ends() if config.frames_labelled == "ends" else pool
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Parse, train, score on CAMUS validation where it is there, save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--phantom", type=Path, nargs="+", required=True)
-    parser.add_argument("--camus", type=Path, help="CAMUS copy to train on as well")
-    parser.add_argument("--validate", type=Path, help="CAMUS copy to score on, not to train on")
-    parser.add_argument("--start", type=str, help="checkpoint to start from")
-    parser.add_argument("--model", default="memory_unet", choices=sorted(MODELS))
-    parser.add_argument("--config", default="{}", help="the model's, as JSON")
-    parser.add_argument("--image-size", type=int, default=160)
-    parser.add_argument("--spoilt-share", type=float, default=0.0)
-    parser.add_argument("--minutes", type=float, default=12)
-    parser.add_argument("--num-steps", type=int, help="fixed number, instead of --minutes")
-    parser.add_argument("--camus-share", type=float, default=0.7)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--num-clips", type=int, default=10)
-    parser.add_argument("--num-frames", type=int, default=2)
-    parser.add_argument("--augment-strength", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    config = TrainConfig(
-        image_size=args.image_size,
-        spoilt_share=args.spoilt_share,
-        minutes=args.minutes,
-        num_steps=args.num_steps,
-        camus_share=args.camus_share if args.camus else 0.0,
-        learning_rate=args.learning_rate,
-        num_clips=args.num_clips,
-        num_frames=args.num_frames,
-        augment_strength=args.augment_strength,
-        seed=args.seed,
-    )
-    torch.manual_seed(config.seed)
-    if args.start:
-        model, started = load_checkpoint(args.start)
-        model, architecture = model.train(), started.card.architecture
-    else:
-        kind, architecture = MODELS[args.model], args.model
-        model = kind(kind.config_class.model_validate_json(args.config))
-    model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    stores = [phantom_clips(args.phantom)] + ([camus_pairs(args.camus)] if args.camus else [])
-    averaged = train(model, Batches(stores, config), config).eval()
-    scores = {}
-    if validation := args.validate or args.camus:
-        scores = camus_scores(averaged, validation, config.image_size)
-        print(scores)
-    card = Card(
+@torch.inference_mode()
+def pool_scores(model: Any, pool: Pool, num_clips: int = 10) -> dict[str, float]:
+    """Return mean Dice a structure on the pool's own grid, and `score`, the mean of those.
+
+    Quick enough to look at while a run goes; final numbers are told on the pictures' own grid by
+    `learn.evaluate`.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    found: dict[str, list[float]] = {}
+    for start in range(0, len(pool), num_clips):
+        frames = pool.frames[start : start + num_clips].to(device)
+        # frames alone: those of a pool need not be neighbours
+        masks = each_still(model, frames.flatten(0, 1)[:, None].float() / 255).argmax(1)
+        masks = masks.cpu().numpy()
+        truths = pool.truth[start : start + num_clips].flatten(0, 1).numpy()
+        known = pool.known_labels[start : start + num_clips].numpy()
+        known = np.repeat(known, pool.frames.shape[1], 0)
+        for mask, truth, told in zip(masks, truths, known, strict=True):
+            for name, labels in STRUCTURES.items():
+                if told[list(labels)].all() and (truth != IGNORE_LABEL).all():
+                    one, other = np.isin(mask, labels), np.isin(truth, labels)
+                    if (size := one.sum() + other.sum()) > 0:
+                        found.setdefault(name, []).append(2 * (one & other).sum() / size)
+    model.train(was_training)
+    if not found:
+        raise ConfigError("validation must have masks, it has none; give another source")
+    scores = {name: float(np.mean(values)) for name, values in found.items()}
+    return {**scores, "score": float(np.mean(list(scores.values())))}
+
+
+def _card(config: RunConfig, sources: list[Source]) -> Card:
+    architecture, licence, notice = config.model, "Apache-2.0", ""
+    words = [source.words for source in sources]
+    if config.start:
+        _, started = load_checkpoint(config.start)
+        architecture = started.card.architecture
+        words.insert(0, started.card.trained_on)
+        licence, notice = started.card.licence, started.card.notice
+    for source in sources:
+        if source.licence != "Apache-2.0":
+            licence, notice = source.licence, source.notice
+    return Card(
         architecture=architecture,
         image_size=config.image_size,
-        licence="CC-BY-NC-SA-4.0" if args.camus else "Apache-2.0",
-        notice=CAMUS_NOTICE if args.camus else "",
-        trained_on="phantom clips and the CAMUS training patients' A4C ED and ES frames"
-        if args.camus
-        else "phantom clips only",
-        recipe=f"{' '.join(argv or sys.argv[1:])}; torch {torch.__version__}, {platform.machine()}",
-        camus_validation=scores,
+        licence=licence,
+        notice=notice,
+        trained_on="; ".join(dict.fromkeys(words)),
+        recipe=f"{config.model_dump_json(exclude_defaults=True)}; torch {torch.__version__}, "
+        f"{platform.machine()}",
     )
-    save_checkpoint(args.out, averaged, card)
-
-
-CAMUS_NOTICE = (
-    "weights trained on CAMUS (Leclerc et al., IEEE TMI 2019): CC BY-NC-SA 4.0, non-commercial "
-    "research only; --model phantom is free of this"
-)
-
-if __name__ == "__main__":
-    main()

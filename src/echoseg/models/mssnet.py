@@ -20,6 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from echoseg.errors import ModelError
 from echoseg.models.segmenter import Segmenter
 from echoseg.nn.blocks import ResidualBlock
 from echoseg.nn.guidance import GuidanceState, SpatiotemporalGuidance
@@ -68,6 +69,8 @@ class MSSNetState(NamedTuple):
     """The same at stride 16."""
     is_first: Tensor
     """`B 1 1 1` bool, true before the first frame."""
+    decoded: Tensor
+    """The decoder's map at stride 8 of the last frame in full, which cheap frames use again."""
 
     @property
     def guidance(self) -> GuidanceState:
@@ -106,7 +109,8 @@ class MSSNet(ResidualUNet, Segmenter):
         guidance = self.guidance.init_state(batch_size)
         _, _, w2, w3 = SIZES[self.config.size]
         middle, coarse = (self.head.weight.new_zeros(batch_size, w, 1, 1) for w in (w2, w3))
-        return MSSNetState(*guidance[:3], middle, coarse, guidance.is_first[..., None])
+        is_first, decoded = guidance.is_first[..., None], torch.zeros_like(middle)
+        return MSSNetState(*guidance[:3], middle, coarse, is_first, decoded)
 
     def _join(
         self, middle: Tensor, coarse: Tensor, state: MSSNetState
@@ -119,7 +123,7 @@ class MSSNet(ResidualUNet, Segmenter):
         if self.memory_coarse is not None:
             coarse = kept_coarse = self.memory_coarse.step(coarse, kept_coarse, state.is_first)
         is_first = torch.zeros_like(state.is_first)
-        new = MSSNetState(*guidance[:3], kept_middle, kept_coarse, is_first)
+        new = MSSNetState(*guidance[:3], kept_middle, kept_coarse, is_first, state.decoded)
         return middle, coarse, new
 
     def _join_all(self, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,7 +138,27 @@ class MSSNet(ResidualUNet, Segmenter):
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
         skip0, skip1, middle, coarse = self.encode(frame)
         middle, coarse, state = self._join(middle, coarse, state)
-        return self.decode(skip0, skip1, middle, coarse), state
+        decoded = self.decoder2(coarse, middle)
+        return self.decode_fine(skip0, skip1, decoded), state._replace(decoded=decoded)
+
+    def cheap_step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
+        """Take in one frame for a third of the work: `B 1 H W` -> logits `B K H W`, same state.
+
+        Strides 2 and 4 see the frame; what stands above them in the decoder is that of the last
+        frame in full, and nothing is remembered. `echoseg.schedule` chooses which frames; train
+        with such frames (`schedule.forward_by`) or the borders stay behind.
+
+        Raises:
+            ModelError: If no frame of this size was taken in full before.
+        """
+        if state.decoded.shape[-2:] != (frame.shape[-2] // 8, frame.shape[-1] // 8):
+            raise ModelError(
+                f"a cheap frame needs a frame of its size in full before it, the state has "
+                f"{tuple(state.decoded.shape[-2:])} places for {tuple(frame.shape[-2:])} pixels; "
+                "take the first frame of a clip by step"
+            )
+        skip0 = self.encoder0(self.stem(frame))
+        return self.decode_fine(skip0, self.encoder1(skip0), state.decoded), state
 
     def forward(self, frames: Tensor, *, bidirectional: bool = False) -> Tensor:
         """Take in a clip: `B T 1 H W` -> logits `B T K H W`.

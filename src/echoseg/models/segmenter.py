@@ -21,6 +21,8 @@ class Segmenter(nn.Module, ABC):
     stride: int
     streams: bool = True
     """Whether frames may come one at a time."""
+    remembers: bool = True
+    """Whether a frame's logits depend on other frames."""
     num_frames: int | None = None
     """Frames of the only clip it takes; None: any number."""
     image_size: int | None = None

@@ -35,6 +35,17 @@ def each_frame(model: Any, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         yield logits
 
 
+def each_still(model: Any, stills: Tensor) -> Tensor:
+    """Return the logits `N K H W` of frames `N 1 H W` that have nothing to do with each other.
+
+    A still is repeated for a model that takes only clips of some length.
+    """
+    clips = stills[:, None]
+    if not model.streams:
+        clips = clips.expand(-1, model.num_frames, -1, -1, -1)
+    return model(clips)[:, 0]
+
+
 def _by_windows(model: Any, frames: Iterable[Tensor]) -> Iterator[Tensor]:
     window: list[Tensor] = []
     num_frames, num_answered = 0, 0

@@ -48,7 +48,10 @@ class ResidualUNet(nn.Module):
 
     def decode(self, skip0: Tensor, skip1: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         """Maps at strides 2, 4, 8 and 16 -> logits `B K H W`."""
-        x = self.decoder2(coarse, middle)
+        return self.decode_fine(skip0, skip1, self.decoder2(coarse, middle))
+
+    def decode_fine(self, skip0: Tensor, skip1: Tensor, x: Tensor) -> Tensor:
+        """Maps at strides 2 and 4, and the decoder's at 8 -> logits `B K H W`."""
         x = self.decoder0(self.decoder1(x, skip1), skip0)
         return functional.interpolate(
             self.head(x), scale_factor=2, mode="bilinear", align_corners=False

@@ -1,0 +1,182 @@
+"""Accuracy against compute: MSSNet with key frames chosen by four schedulers, on phantom clips.
+
+    python benchmarks/schedule_curve.py CLIPS.npz --out FILE.json [--shares 0.1 0.2 0.35 0.5]
+        [--checkpoint NET] [--num-steps N] [--num-updates N] [--clips-each N] [--num-frames N]
+
+The network (MSSNet `small`, or a checkpoint) is trained for some steps on CLIPS.npz, each frame
+in full or cheap by chance. For each budget, a share of key frames, it then segments long phantom
+clips that it never saw, its key frames chosen by a fixed interval, by a threshold on the
+difference, by regressed gains and by a learned policy; the last three learn, or find their
+threshold, on other clips. Told are the mean Dice over labels and frames, that of the ED and ES
+frames alone, and the cost as a share of all frames in full, by counted operations, with the frames
+that the rail for ED and ES computes again. What stands in FILE is not run again.
+
+CLIPS.npz is made by `benchmarks/make_phantom_clips.py`.
+"""
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from echoseg.anatomy import View
+from echoseg.losses import cross_entropy_dice_loss
+from echoseg.models.checkpoint import load_checkpoint
+from echoseg.models.mssnet import MSSNet
+from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.schedule import (
+    Budget,
+    DifferenceThreshold,
+    FixedInterval,
+    Policy,
+    Scheduler,
+    forward_by,
+    segment_clip,
+)
+from echoseg.schedule.episode import mean_dice
+from echoseg.schedule.gains import (
+    collect_gains,
+    gain_scheduler,
+    learn_gains,
+    threshold_of_budget,
+)
+from echoseg.schedule.net import KeyFrameNet
+from echoseg.schedule.policy import PolicyConfig, learn_policy
+from echoseg.schedule.table import GainTable, TableEpisode, gain_table
+
+FilmedClip = tuple[Tensor, Tensor]
+"""Frames `T 1 1 S S` and masks `T S S`."""
+
+
+def film(seed: int, size: int, num_frames: int) -> FilmedClip:
+    """Return a long A4C clip at 30 frames a second."""
+    phantom = Phantom(
+        PhantomConfig(
+            seed=seed, view=View.A4C, size_px=size, num_frames=num_frames, frame_rate_hz=30.0
+        )
+    )
+    frames = torch.from_numpy(phantom.frames()).float() / 255
+    return frames[:, None, None], torch.from_numpy(phantom.masks()).long()
+
+
+def train(model: Any, path: Path, size: int, num_steps: int) -> None:
+    """Take steps on two clips at a time, half of the frames after the first cheap."""
+    with np.load(path) as file:
+        frames, masks = torch.from_numpy(file["frames"]), torch.from_numpy(file["masks"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    generator = torch.Generator().manual_seed(0)
+    model.train()
+    for _ in range(num_steps):
+        chosen = torch.randperm(len(frames), generator=generator)[:2]
+        is_full = (torch.rand(frames.shape[1], generator=generator) < 0.5).tolist()
+        square = torch.nn.functional.interpolate(
+            frames[chosen].float() / 255, size=(size, size), mode="area"
+        )
+        labels = torch.nn.functional.interpolate(masks[chosen].float(), size=(size, size)).long()
+        logits = forward_by(model, square[:, :, None], [True, *is_full[1:]])
+        loss = cross_entropy_dice_loss(logits.flatten(0, 1), labels.flatten(0, 1))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 3.0)
+        optimizer.step()
+    model.eval()
+
+
+@torch.inference_mode()
+def cheap_cost(model: Any, size: int) -> float:
+    """Return a cheap frame's operations over a full one's."""
+    frame, counts = torch.rand(1, 1, size, size), []
+    _, state = model.step(frame, model.init_state(1))
+    for path in (model.step, model.cheap_step):
+        with FlopCounterMode(display=False) as counter:
+            path(frame, state)
+        counts.append(counter.get_total_flops())
+    return counts[1] / counts[0]
+
+
+def schedulers(
+    tables: list[GainTable], share: float, args: argparse.Namespace
+) -> dict[str, Scheduler]:
+    """Return the four of a budget; they learn on the clips of these tables."""
+
+    def episodes() -> list[TableEpisode]:
+        return [TableEpisode(table) for table in tables]
+
+    torch.manual_seed(0)
+    gain_net, policy_net = KeyFrameNet(), KeyFrameNet(key_share=share)
+    learn_gains(gain_net, *collect_gains(episodes(), share, torch.Generator().manual_seed(0)))
+    config = PolicyConfig(budget=Budget(share=share), num_updates=args.num_updates)
+    learn_policy(policy_net, lambda update: episodes(), config)
+    threshold = threshold_of_budget(DifferenceThreshold, episodes, share, (0, 3))
+    return {
+        "fixed interval": FixedInterval(round(1 / share)),
+        "difference": DifferenceThreshold(threshold),
+        "regressed gain": gain_scheduler(gain_net, episodes, share),
+        "policy": Policy(policy_net),
+    }
+
+
+def scores(
+    model: Any, clips: list[FilmedClip], scheduler: Scheduler, share: float | None, cheap: float
+) -> dict[str, float]:
+    """Return Dice and cost."""
+    all_dice, end_dice, costs = [], [], []
+    for frames, masks in clips:
+        budget = None if share is None else Budget(share=share)
+        clip = segment_clip(model, frames, scheduler, budget=budget)
+        dice = [mean_dice(logits, mask) for logits, mask in zip(clip.logits, masks, strict=True)]
+        areas = (masks == 1).sum((1, 2))
+        all_dice += dice
+        end_dice += [dice[int(areas.argmax())], dice[int(areas.argmin())]]
+        costs.append(clip.cost(cheap))
+    means = (float(np.mean(each)) for each in (all_dice, end_dice, costs))
+    return dict(zip(("dice", "ed_es_dice", "cost"), means, strict=True))
+
+
+def main() -> None:
+    """Train, choose, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--checkpoint", help="to start from")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.2, 0.35, 0.5])
+    parser.add_argument("--num-steps", type=int, default=400)
+    parser.add_argument("--num-updates", type=int, default=100)
+    parser.add_argument("--clips-each", type=int, default=8, help="to learn on, and to score")
+    parser.add_argument("--num-frames", type=int, default=60)
+    parser.add_argument("--size", type=int, default=112)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    model = MSSNet()
+    if args.checkpoint:
+        model, _ = load_checkpoint(args.checkpoint)
+    train(model, args.clips, args.size, args.num_steps)
+    seeds = range(args.clips_each)
+    learned_on = (film(20_000 + seed, args.size, args.num_frames) for seed in seeds)
+    tables = [gain_table(model, *clip) for clip in learned_on]
+    scored_on = [film(30_000 + seed, args.size, args.num_frames) for seed in seeds]
+    cheap = cheap_cost(model, args.size)
+    found = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
+    found |= {"cheap_cost": cheap, "machine": f"{platform.machine()}, torch {torch.__version__}"}
+    found["all in full"] = scores(model, scored_on, FixedInterval(1), None, cheap)
+    print(f"a cheap frame costs {cheap:.3f}; all in full: {found['all in full']}", flush=True)
+    for share in args.shares:
+        if all(f"{share} {name}" in found for name in ("fixed interval", "policy")):
+            continue
+        for name, scheduler in schedulers(tables, share, args).items():
+            score = scores(model, scored_on, scheduler, share, cheap)
+            found[f"{share} {name}"] = score
+            print(
+                f"{share:5.2f} {name:15s}", {k: round(v, 4) for k, v in score.items()}, flush=True
+            )
+        args.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""`echoseg data`: is a copy of a data set whole, and a cache of it that training can map."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from echoseg.cli.console import fail, one_line, progress_bar
+from echoseg.errors import EchosegError
+
+if TYPE_CHECKING:
+    from echoseg.datasets import Collection, Problem
+    from echoseg.datasets.check import Checkup
+
+app = typer.Typer(
+    name="data",
+    help="Public data sets and one's own clips: recognised, checked, prepared for training. "
+    "Research software, not a medical device.",
+    no_args_is_help=True,
+)
+
+_MOST_LINES = 40
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of a data set or of clips, or a CSV that names clips.")
+]
+Jobs = Annotated[int, typer.Option(help="Processes that decode; never more than processors.")]
+
+
+@app.command()
+def check(
+    folder: Folder,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Draw some of the clips with their contours, PNG.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write all that was found, clip by clip.")
+    ] = None,
+    jobs: Jobs = 1,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files written.")] = False,
+) -> None:
+    """Open every clip: what is here, and what is missing, broken or odd.
+
+    Exit codes: 0 all that is here can be used; 1 something is missing, broken or odd; 2 the folder
+    is no data set, or the command is wrong.
+    """
+    try:
+        from echoseg.datasets import open_dataset
+        from echoseg.datasets.check import check as check_clips
+        from echoseg.datasets.workers import check_jobs
+        from echoseg.formats.whole import check_new_file
+
+        jobs = check_jobs(jobs)
+        for path in filter(None, (sheet, json)):
+            check_new_file(path, force)
+        collection = open_dataset(folder)
+        with progress_bar(folder.name, "clips") as update:
+            found = check_clips(collection, jobs=jobs, progress=update)
+        _write(found, sheet, json)
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    _show(found)
+    if not found.is_whole:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prepare(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the cache.")],
+    size: Annotated[int, typer.Option(help="Side of the square, pixels.")] = 112,
+    split: Annotated[str | None, typer.Option(help="One split only: train, test, ...")] = None,
+    jobs: Jobs = 1,
+) -> None:
+    """Decode every clip once, at one size, into a cache that training maps into memory.
+
+    Run it again and it goes on: clips that are there, and whole by their hash, are kept. Exit
+    codes: 0 every clip is in the cache; 1 some are not, and were told; 2 nothing could be done.
+    """
+    try:
+        from dataclasses import replace
+
+        from echoseg.datasets import open_dataset
+        from echoseg.datasets.cache import prepare as prepare_clips
+        from echoseg.datasets.workers import check_jobs
+
+        jobs = check_jobs(jobs)
+        collection = open_dataset(folder)
+        if split is not None:
+            collection = replace(collection, records=collection.of_split(split))
+        with progress_bar(folder.name, "clips") as update:
+            done = prepare_clips(collection, output, size, jobs=jobs, progress=update)
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    _show_notes(collection)
+    _show_problems(done.problems)
+    typer.echo(f"{output}: {done.written} clips written, {done.reused} kept, at {size} px")
+    if any(problem.kind != "known" for problem in done.problems):
+        raise typer.Exit(1)
+
+
+def _write(found: "Checkup", sheet: Path | None, table: Path | None) -> None:
+    from echoseg.formats.whole import whole, write_text
+
+    if table is not None:
+        from json import dumps
+
+        write_text(table, dumps(found.as_dict(), indent=1) + "\n")
+    if sheet is not None:
+        from echoseg.show.dataset_sheet import dataset_sheet
+
+        with whole(sheet) as partial:
+            dataset_sheet(found.collection.records).save(partial, format="PNG")
+
+
+def _show(found: "Checkup") -> None:
+    """Print what a data set holds and what is wrong with it."""
+    from echoseg.datasets import DATASETS
+
+    told = found.as_dict()
+    title = DATASETS[found.collection.dataset].title
+    root = one_line(str(found.collection.root))
+    typer.echo(f"{root}: {title}, {told['clips']} clips of {told['patients']} patients")
+    for name, counts in told["counts"].items():
+        if counts:
+            typer.echo(f"  {name:<16}" + ", ".join(f"{k} {n}" for k, n in counts.items()))
+    if told["es_before_ed"]:
+        typer.echo(f"  {'ES before ED':<16}{told['es_before_ed']} clips")
+    typer.echo(f"  {'':<16}{'n':>8}{'least':>10}{'median':>10}{'most':>10}")
+    for name, row in told["numbers"].items():
+        values = "".join(f"{row[key]:>10.4g}" for key in ("least", "median", "most"))
+        typer.echo(f"  {name:<16}{row['n']:>8}{values}")
+    if "row_mm" not in told["numbers"]:
+        typer.echo("  no spacing: millimetres and millilitres cannot be had from it")
+    _show_notes(found.collection)
+    _show_problems(found.problems)
+
+
+def _show_notes(collection: "Collection") -> None:
+    for note in collection.notes:
+        typer.echo(f"  note: {one_line(note)}")
+
+
+def _show_problems(problems: "tuple[Problem, ...]") -> None:
+    """Print one line a problem; of very many the first, for `--json` holds all."""
+    for problem in problems[:_MOST_LINES]:
+        place = one_line(problem.place)
+        reason = one_line(problem.reason)
+        typer.echo(f"  {problem.kind}: " + (reason if place in reason else f"{place}: {reason}"))
+    if len(problems) > _MOST_LINES:
+        typer.echo(f"  ... and {len(problems) - _MOST_LINES} more")

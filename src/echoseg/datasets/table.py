@@ -1,0 +1,98 @@
+"""Tables as data sets come with them: CSV with or without a BOM, any line ends, extra columns."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from echoseg.errors import DatasetError
+
+
+class Row(NamedTuple):
+    """A row of a table with where it stands, for messages."""
+
+    place: str
+    values: dict[str, str]
+
+    def number(self, column: str) -> float:
+        """Return a finite number.
+
+        Raises:
+            DatasetError: If it is none.
+        """
+        try:
+            value = float(self.values[column])
+        except ValueError:
+            value = np.nan
+        if not np.isfinite(value):
+            raise DatasetError(
+                f"{self.place}: {column} must be a number, got {self.values[column]!r}"
+            )
+        return value
+
+    def whole(self, column: str) -> int:
+        """Return a whole number from 0.
+
+        Raises:
+            DatasetError: If it is none.
+        """
+        value = self.number(column)
+        if value < 0 or value != int(value):
+            raise DatasetError(f"{self.place}: {column} must be a whole number, got {value:g}")
+        return int(value)
+
+    def text(self, column: str) -> str:
+        """Return a field without the blanks around it; empty when there is no such column."""
+        return (self.values.get(column) or "").strip()
+
+    def number_or_none(self, column: str) -> float | None:
+        """Return a finite number, or None for an empty field or a column that is not there."""
+        return self.number(column) if self.text(column) else None
+
+    def whole_or_none(self, column: str) -> int | None:
+        """Return a whole number, or None for an empty field or a column that is not there."""
+        return self.whole(column) if self.text(column) else None
+
+
+def read_table(
+    path: Path, columns: Sequence[str], way_out: str = "fetch it again"
+) -> tuple[list[Row], list[str]]:
+    """Return a table's rows, and one line for each that has too few or too many fields.
+
+    Args:
+        path: The file, UTF-8.
+        columns: What it must have; others may stand beside them.
+        way_out: What to do when the file is missing.
+
+    Raises:
+        DatasetError: If the file is missing, no text, or lacks a column.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing; {way_out}")
+    rows, wrong = [], []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            names = [name.strip() for name in table.fieldnames or ()]
+            table.fieldnames = names
+            _check_columns(path, names, columns)
+            for values in table:
+                place = f"{path}, line {table.line_num}"
+                if None in values.values() or None in values:
+                    wrong.append(f"{place}: must have {len(names)} fields, has another number")
+                else:
+                    rows.append(Row(place, values))
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DatasetError(f"{path} cannot be read as a table, UTF-8 ({error})") from error
+    return rows, wrong
+
+
+def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise DatasetError(
+            f"{path} must have the columns {', '.join(columns)}; {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not there"
+        )

@@ -1,0 +1,124 @@
+"""Two evaluations of the same data, item by item: is one better than the other?
+
+Differences are B - A on the same frame and structure. The interval is a bootstrap with patients
+drawn whole; the test is Wilcoxon's signed-rank test on the patients' mean differences.
+
+Reference:
+    Wilcoxon, Biometrics Bulletin 1(6):80-83, 1945.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.agreement import Interval, mean_interval
+from echoseg.errors import DatasetError
+from echoseg.evaluation.tables import read_items
+
+METRICS = ("dice", "iou", "hd95", "asd")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """B - A of one structure and metric over the items that both have."""
+
+    structure: str
+    metric: str
+    unit: str
+    a_mean: float
+    b_mean: float
+    difference: float
+    ci95: Interval | None
+    p_value: float | None
+    n: int
+    patients: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """All differences, and how many items only one of the two has."""
+
+    differences: tuple[Difference, ...]
+    only_a: int
+    only_b: int
+
+
+def compare(a: Path, b: Path) -> Comparison:
+    """Compare two folders that `echoseg evaluate` wrote.
+
+    Raises:
+        DatasetError: If one is none, they are of other data, or they share no item.
+    """
+    seen = [_data_sha256(folder) for folder in (a, b)]
+    if seen[0] != seen[1]:
+        raise DatasetError(
+            f"{a} and {b} must be of the same data, their hashes differ ({seen[0][:12]} and "
+            f"{seen[1][:12]}); evaluate both on one copy and split"
+        )
+    tables = [{_key(row): row for row in read_items(folder)} for folder in (a, b)]
+    shared = sorted(tables[0].keys() & tables[1].keys())
+    if not shared:
+        raise DatasetError(f"{a} and {b} must share items, they share none")
+    differences = []
+    for structure in dict.fromkeys(key[2] for key in shared):
+        for metric in METRICS:
+            pairs = [
+                (tables[0][key], tables[1][key])
+                for key in shared
+                if key[2] == structure and tables[0][key][metric] and tables[1][key][metric]
+            ]
+            if pairs:
+                differences.append(_difference(structure, metric, pairs))
+    return Comparison(
+        differences=tuple(differences),
+        only_a=len(tables[0].keys() - tables[1].keys()),
+        only_b=len(tables[1].keys() - tables[0].keys()),
+    )
+
+
+def _data_sha256(folder: Path) -> str:
+    path = folder / "summary.json"
+    try:
+        return str(json.loads(path.read_text("utf-8"))["data"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{folder} is no result of `echoseg evaluate`: {path} is missing or broken"
+        ) from error
+
+
+def _key(row: dict[str, str]) -> tuple[str, int, str]:
+    return row["clip"], int(row["frame"]), row["structure"]
+
+
+def _difference(
+    structure: str, metric: str, pairs: list[tuple[dict[str, str], dict[str, str]]]
+) -> Difference:
+    a, b = (np.array([float(pair[side][metric]) for pair in pairs]) for side in (0, 1))
+    patients = [pair[0]["patient"] for pair in pairs]
+    units = {pair[0]["unit"] for pair in pairs}
+    return Difference(
+        structure=structure,
+        metric=metric,
+        unit="" if metric in ("dice", "iou") else "/".join(sorted(units)),
+        a_mean=float(a.mean()),
+        b_mean=float(b.mean()),
+        difference=float((b - a).mean()),
+        ci95=mean_interval(b - a, patients),
+        p_value=signed_rank_p(b - a, patients),
+        n=len(pairs),
+        patients=len(set(patients)),
+    )
+
+
+def signed_rank_p(differences: np.ndarray, patients: Sequence[str]) -> float | None:
+    """Return p of the signed-rank test on the patients' means; None with nothing to rank."""
+    from scipy.stats import wilcoxon
+
+    names, groups = np.unique(patients, return_inverse=True)
+    means = np.bincount(groups, differences) / np.bincount(groups)
+    if len(names) < 2 or not means.any():
+        return None
+    return float(np.asarray(wilcoxon(means))[1])  # statistic, p

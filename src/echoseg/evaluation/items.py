@@ -1,0 +1,220 @@
+"""One clip judged: an item for every structure on every frame with truth, and one row a clip.
+
+An item is one pair of masks of one structure on one frame. Everything that is later averaged is a
+mean over items, never over batches; what cannot be compared is counted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from echoseg.anatomy import Label
+from echoseg.clip import Annotation, Clip
+from echoseg.datasets import Record
+from echoseg.errors import MeasurementError
+from echoseg.measure.clean import clean_masks
+from echoseg.measure.volumes import mask_volume_ml
+from echoseg.metrics import area_jitter_percent, compare_masks
+
+STRUCTURES: dict[str, tuple[Label, ...]] = {
+    "lv_endo": (Label.LV_CAVITY,),
+    "lv_epi": (Label.LV_CAVITY, Label.LV_MYOCARDIUM),
+    "la": (Label.LA_CAVITY,),
+}
+"""Rows of the CAMUS challenge's tables and the labels inside each border."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One pair of masks; the columns of `items.csv`.
+
+    `phase` is ED, ES, or empty for a frame between them. Distances are in `unit`. A value that
+    does not exist, as of two empty masks, is None.
+    """
+
+    clip: str
+    patient: str
+    view: str
+    split: str
+    quality: str
+    ef_band: str
+    frame: int
+    phase: str
+    structure: str
+    status: str
+    dice: float | None
+    iou: float | None
+    hd: float | None
+    hd95: float | None
+    asd: float | None
+    unit: str
+    predicted_px: int
+    reference_px: int
+    shared_px: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipRow:
+    """What is read off a clip's masks; the columns of `clips.csv`.
+
+    `ef_predicted` and `ef_reference` are read by the same method, single-plane disks, off the
+    predicted and the experts' masks of the annotated ED and ES frames; `ef_given` is the data
+    set's own. Volumes are in ml, and there only where the scale is known.
+    """
+
+    clip: str
+    patient: str
+    view: str
+    split: str
+    quality: str
+    ef_band: str
+    frames: int
+    row_mm: float | None
+    column_mm: float | None
+    ed_frame: int | None
+    es_frame: int | None
+    ef_predicted: float | None
+    ef_reference: float | None
+    ef_given: float | None
+    edv_predicted_ml: float | None
+    edv_reference_ml: float | None
+    esv_predicted_ml: float | None
+    esv_reference_ml: float | None
+    jitter_percent: float | None
+    jitter_reference_percent: float | None
+
+
+def ef_band(ef_percent: float | None) -> str:
+    """Return the class of heart failure by ejection fraction, empty when it is unknown.
+
+    Reduced up to 40 %, mildly reduced below 50, preserved from there: the universal definition
+    (Bozkurt et al., Journal of Cardiac Failure 27(4):387-413, 2021).
+    """
+    if ef_percent is None:
+        return ""
+    if ef_percent <= 40:
+        return "reduced"
+    return "mildly_reduced" if ef_percent < 50 else "preserved"
+
+
+def judge(
+    record: Record, clip: Clip, known: Annotation, predicted: np.ndarray
+) -> tuple[list[Item], ClipRow]:
+    """Compare predicted label maps `T H W` with what the experts drew."""
+    row = _clip_row(record, clip, known, predicted)
+    about = {name: getattr(row, name) for name in ("clip", "patient", "view", "split", "quality")}
+    about["ef_band"] = row.ef_band
+    phases = {known.ed_frame: "ED", known.es_frame: "ES"}
+    items = []
+    for frame in known.labelled_frames:
+        for structure in _structures(record, known):
+            labels = STRUCTURES[structure]
+            pair = np.isin(predicted[frame], labels), np.isin(known.masks[frame], labels)
+            items.append(
+                _item(pair, clip, about, frame=frame, phase=phases.get(frame, ""), name=structure)
+            )
+    return items, row
+
+
+def _item(
+    pair: tuple[np.ndarray, np.ndarray],
+    clip: Clip,
+    about: dict[str, Any],
+    *,
+    frame: int,
+    phase: str,
+    name: str,
+) -> Item:
+    found = compare_masks(*pair, clip.spacing_mm)
+    return Item(
+        **about,
+        frame=frame,
+        phase=phase,
+        structure=name,
+        status=found.status,
+        dice=found.dice,
+        iou=found.iou,
+        hd=found.hd,
+        hd95=found.hd95,
+        asd=found.asd,
+        unit=found.unit,
+        predicted_px=int(pair[0].sum()),
+        reference_px=int(pair[1].sum()),
+        shared_px=int((pair[0] & pair[1]).sum()),
+    )
+
+
+def _structures(record: Record, known: Annotation) -> list[str]:
+    """Return the structures that the annotation speaks of; no other is ever scored."""
+    spoken = record.labels
+    if spoken is None:
+        held = np.unique(known.masks[list(known.labelled_frames)])
+        spoken = tuple(label for label in Label if label in held)
+    return [name for name, labels in STRUCTURES.items() if set(labels) <= set(spoken)]
+
+
+def _clip_row(record: Record, clip: Clip, known: Annotation, predicted: np.ndarray) -> ClipRow:
+    told = _volumes(predicted, known, clip.spacing_mm)
+    true = _volumes(known.masks, known, clip.spacing_mm)
+    ef_reference = _ef_percent(*true)
+    scaled = clip.spacing_mm is not None
+    whole = not record.stills and len(known.labelled_frames) == clip.num_frames
+    return ClipRow(
+        clip=record.name,
+        patient=record.patient,
+        view=str(record.view),
+        split=record.split,
+        quality=record.quality,
+        ef_band=ef_band(ef_reference if known.ef_percent is None else known.ef_percent),
+        frames=clip.num_frames,
+        row_mm=clip.spacing_mm[0] if clip.spacing_mm else None,
+        column_mm=clip.spacing_mm[1] if clip.spacing_mm else None,
+        ed_frame=known.ed_frame,
+        es_frame=known.es_frame,
+        ef_predicted=_ef_percent(*told),
+        ef_reference=ef_reference,
+        ef_given=known.ef_percent,
+        edv_predicted_ml=told[0] if scaled else None,
+        edv_reference_ml=true[0] if scaled else None,
+        esv_predicted_ml=told[1] if scaled else None,
+        esv_reference_ml=true[1] if scaled else None,
+        jitter_percent=None if record.stills else _jitter_percent(predicted),
+        jitter_reference_percent=_jitter_percent(known.masks) if whole else None,
+    )
+
+
+def _volumes(
+    masks: np.ndarray, known: Annotation, spacing_mm: tuple[float, float] | None
+) -> tuple[float | None, float | None]:
+    """Return the volumes at ED and ES, in ml or, without a scale, in thousands of cubic pixels."""
+    found: list[float | None] = []
+    for frame in (known.ed_frame, known.es_frame):
+        if frame is None or frame not in known.labelled_frames:
+            found.append(None)
+            continue
+        one_heart = clean_masks(masks[frame][None])[0]  # as `echoseg analyze` measures
+        try:
+            found.append(mask_volume_ml(one_heart, spacing_mm or (1.0, 1.0))[0] or None)
+        except MeasurementError:  # no cavity; counted in the summary
+            found.append(None)
+    return found[0], found[1]
+
+
+def _ef_percent(ed_volume: float | None, es_volume: float | None) -> float | None:
+    """Return the ejection fraction, negative where the cavity is larger at ES."""
+    if ed_volume is None or es_volume is None:
+        return None
+    return 100 * (1 - es_volume / ed_volume)
+
+
+def _jitter_percent(masks: np.ndarray) -> float | None:
+    areas = (masks == Label.LV_CAVITY).sum((1, 2))
+    return area_jitter_percent(areas) if len(areas) > 2 and areas.any() else None
+
+
+def in_fixed_order(items: Iterable[Item]) -> list[Item]:
+    """Return items in an order that does not depend on how they were made."""
+    rank = {name: index for index, name in enumerate(STRUCTURES)}
+    return sorted(items, key=lambda item: (item.clip, item.frame, rank[item.structure]))

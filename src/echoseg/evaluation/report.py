@@ -1,0 +1,184 @@
+"""The report of an evaluation in words and tables: Markdown, and one HTML page."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+STRUCTURE_NAMES = {"lv_endo": "LV endo", "lv_epi": "LV epi", "la": "LA"}
+_DISTANCES = ("hd95", "asd")
+_NOTE = (
+    "Means over items (one structure on one frame); intervals are 95 % bootstrap intervals with "
+    "patients drawn whole. One empty mask scores Dice 0 and the picture's diagonal; two empty ones "
+    "have no score. A failure is an item with a Dice under 0.8. Research use only, not a medical "
+    "device."
+)
+_STYLE = """
+body { margin: 0 auto; max-width: 1040px; padding: 24px; font: 16px/1.5 system-ui, sans-serif;
+  color: #17202a; background: #fff } h1 { font-size: 1.4rem } h2 { font-size: 1.1rem }
+table { border-collapse: collapse; margin: 8px 0 20px } th, td { padding: 4px 12px;
+  border-bottom: 1px solid #dbe1e8; text-align: right; font-variant-numeric: tabular-nums }
+th:first-child, td:first-child { text-align: left } img { max-width: 100% } .note { color: #5d6b7a }
+@media (prefers-color-scheme: dark) { body { color: #e8ecf1; background: #0f141a } }
+"""
+
+Table = tuple[str, list[str], list[list[str]]]
+"""A title, the columns' names and the rows."""
+
+
+def markdown(document: dict[str, Any], figure: str = "") -> str:
+    """Return the report of what `summary.json` holds; `figure` is a picture's path beside it."""
+    parts = [f"# {_title(document)}", *_about(document)]
+    for title, columns, rows in _tables(document):
+        lines = [columns, ["---"] * len(columns), *rows]
+        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        parts.append(f"## {title}\n\n{text}")
+    if figure:
+        parts.append(f"![scatter, Bland-Altman and Dice]({figure})")
+    parts += [f"- {line}" for line in _problems(document)]
+    return "\n\n".join([*parts, _NOTE]) + "\n"
+
+
+def html(document: dict[str, Any], figure: bytes, worst: Sequence[bytes]) -> str:
+    """Return the same as one page that needs no other file."""
+    parts = [f"<h1>{escape(_title(document))}</h1>"]
+    parts += [f"<p>{escape(line)}</p>" for line in _about(document)]
+    for title, columns, rows in _tables(document):
+        head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        )
+        parts.append(f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{body}</table>")
+    if figure:
+        parts.append(_picture(figure, "scatter, Bland-Altman and Dice"))
+    if worst:
+        parts.append("<h2>The worst frames</h2>")
+        parts += [_picture(one, "experts and prediction") for one in worst]
+    if problems := _problems(document):
+        listed = "".join(f"<li>{escape(line)}</li>" for line in problems)
+        parts.append(f"<h2>Not judged, or odd</h2><ul>{listed}</ul>")
+    parts.append(f'<p class="note">{escape(_NOTE)}</p>')
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>{escape(_title(document))}</title><style>{_STYLE}</style>" + "\n".join(parts)
+    )
+
+
+def _picture(content: bytes, words: str) -> str:
+    uri = base64.b64encode(content).decode("ascii")
+    return f'<p><img src="data:image/png;base64,{uri}" alt="{words}"></p>'
+
+
+def _title(document: dict[str, Any]) -> str:
+    data = document["data"]
+    split = f", {data['split']}" if data["split"] else ""
+    return f"{document['model']['name']} on {data['title']}{split}"
+
+
+def _about(document: dict[str, Any]) -> list[str]:
+    counts, model, data = document["counts"], document["model"], document["data"]
+    protocol = "; ".join(f"{name}: {words}" for name, words in document["protocol"].items())
+    return [
+        f"{counts['clips']} clips of {counts['patients']} patients, {counts['items']} items; "
+        f"{counts['one_empty']} with one mask empty, {counts['both_empty']} with both; "
+        f"{counts['not_judged']} clips could not be judged. Shown first: {document['frames']}.",
+        f"Model sha256 {model['sha256']}, licence {model['licence']}; data sha256 "
+        f"{data['sha256']}; echoseg {document['software']['echoseg']}, torch "
+        f"{document['software']['torch']}.",
+        f"Protocol: {protocol}.",
+        *(f"Note: {note}." for note in data["notes"]),
+    ]
+
+
+def _problems(document: dict[str, Any]) -> list[str]:
+    return [f"{p['kind']}: {p['place']}: {p['reason']}" for p in document["problems"]]
+
+
+def _tables(document: dict[str, Any]) -> list[Table]:
+    tables = [_structures("By structure", document["structures"])]
+    for group, found in document["by"].items():
+        rows, columns = [], []
+        for name, scores in found.items():
+            _, columns, lines = _structures("", scores)
+            rows += [[f"{name.replace('_', ' ')}, {line[0]}", *line[1:]] for line in lines]
+        tables.append((f"By {group.replace('_', ' ')}", columns, rows))
+    if document["every_frame"]:
+        tables.append(_structures("Every frame with a mask", document["every_frame"]))
+    if document["smoothness"]:
+        rows = [[n.replace("_", " "), _with(s)] for n, s in document["smoothness"].items()]
+        tables.append(("Temporal smoothness", ["", "mean [95 %]"], rows))
+    if agreement := _agreement(document):
+        tables.append(agreement)
+    if classes := document["ef_classes"]:
+        rows = [
+            [one.replace("_", " "), *(str(number) for number in row.values())]
+            for one, row in classes["predicted_by_reference"].items()
+        ]
+        title = (
+            f"Class of heart failure, predicted (rows) by reference: {classes['scheme']}; the same "
+            f"in {100 * classes['same_share']:.0f} %, kappa {_number(classes['kappa'], 2)}"
+        )
+        tables.append((title, ["", "reduced", "mildly reduced", "preserved"], rows))
+    return tables
+
+
+def _structures(title: str, found: dict[str, Any]) -> Table:
+    units = [unit for unit in ("mm", "px") if any(f"asd_{unit}" in s for s in found.values())]
+    distances = [f"{name}_{unit}" for unit in units for name in _DISTANCES]
+    columns = ["", "Dice [95 %]", "IoU", "Dice, pooled"]
+    columns += [f"{name.upper()}, {unit} [95 %]" for unit in units for name in _DISTANCES]
+    rows = []
+    for name, scores in found.items():
+        rows.append(
+            [
+                STRUCTURE_NAMES[name],
+                _with(scores["dice"], 4),
+                _number(scores["iou"]["mean"], 4),
+                _number(scores["dice_pooled"], 4),
+                *(_with(scores[key]) if key in scores else "" for key in distances),
+                "" if scores["failure_rate"] is None else f"{100 * scores['failure_rate']:.1f} %",
+                str(scores["n"]),
+            ]
+        )
+    return title, [*columns, "failures", "n"], rows
+
+
+def _agreement(document: dict[str, Any]) -> Table | None:
+    named = {
+        "ef": "EF, points, against the experts' masks",
+        "ef_given": "EF, points, against the data set's own",
+        "edv_ml": "EDV, ml",
+        "esv_ml": "ESV, ml",
+    }
+    rows = []
+    for key, title in named.items():
+        if not (found := document[key]):
+            continue
+        share = found.get("share_over_15")
+        rows.append(
+            [
+                title,
+                f"{found['mae']:.2f} {_interval(found['mae_ci95'], 2)}",
+                f"{found['median_absolute']:.2f}",
+                f"{found['bias']:+.2f}",
+                _number(found["sd"], 2),
+                f"{_number(found['r'], 3)} {_interval(found['r_ci95'], 3)}",
+                _number(found["icc"], 3),
+                "" if share is None else f"{100 * share:.0f} %",
+                f"{found['n']}, {found['n_failed']} failed",
+            ]
+        )
+    columns = ["", "MAE [95 %]", "median", "bias", "SD", "r [95 %]", "ICC", "off by > 15", "n"]
+    return ("Ejection fraction and volumes, single plane", columns, rows) if rows else None
+
+
+def _with(found: dict[str, Any], digits: int = 2) -> str:
+    return f"{_number(found['mean'], digits)} {_interval(found['ci95'], digits)}".strip()
+
+
+def _interval(ci95: Sequence[float] | None, digits: int) -> str:
+    return "" if ci95 is None else f"[{ci95[0]:.{digits}f} to {ci95[1]:.{digits}f}]"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

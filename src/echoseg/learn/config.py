@@ -1,0 +1,137 @@
+"""Everything a run is made of; saved with it, and enough to repeat or resume it."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from echoseg.errors import ConfigError
+from echoseg.learn.batches import BatchConfig
+from echoseg.learn.objectives import OBJECTIVES, Objective
+from echoseg.models import MODELS
+
+
+class RunConfig(BaseModel):
+    """One run of `learn.loop`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: str = "supervised"
+    """Key of `OBJECTIVES`."""
+    objective_options: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the objective."""
+    model: str = "mssnet"
+    """Key of `MODELS`; left alone when `start` is given."""
+    architecture: dict[str, Any] = Field(default_factory=dict)
+    """The model's config."""
+    start: str | None = None
+    """Checkpoint to start from: a shipped name or a file."""
+
+    data: tuple[str, ...] = ("phantom:200",)
+    """What is learnt from: folders, .npz files, or phantom:N for N clips filmed on the spot."""
+    data_shares: tuple[float, ...] | None = None
+    """How often a labelled clip comes from each of `data`; None: by their numbers of clips."""
+    beside: tuple[str, ...] = ()
+    """More of the kind, all of whose masks are looked at whatever `labels` says: the phantom's cost
+    nobody's time."""
+    beside_share: float = Field(default=0.5, gt=0, lt=1)
+    """How many of the labelled clips of a step come from `beside`, on average."""
+    validation: str | None = None
+    """What is scored on; None: the data set's own validation split, where it has one."""
+    labels: float = Field(default=1.0, gt=0, le=1)
+    """Share of the patients of each of `data` whose masks may be looked at."""
+    frames_labelled: Literal["all", "ends"] = "all"
+    """Every mask there is, or only ED's and ES's of each clip (frame-sparse)."""
+    labels_seed: int = Field(default=0, ge=0)
+    """Which patients; apart from `seed`, so that seeds can share their patients."""
+
+    image_size: int = Field(default=112, ge=32, le=512, multiple_of=16)
+    """Side of what the network sees, in pixels."""
+    num_labelled: int = Field(default=6, ge=1)
+    """Labelled clips a step."""
+    num_unlabelled: int = Field(default=6, ge=1)
+    """Unlabelled clips a step; a supervised run takes as many labelled ones more instead."""
+    num_frames: int = Field(default=2, ge=1)
+    """Frames a clip."""
+    augment_strength: float = Field(default=1.0, ge=0, le=3)
+    """Factor on every range of `AugmentConfig`."""
+    spoilt_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of frames, the first of a clip apart, that are spoilt."""
+
+    num_steps: int = Field(default=1000, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Highest; rises for 50 steps, then falls to nearly nothing along a cosine."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    averaging: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the teacher's running average."""
+    ramp_share: float = Field(default=0.3, gt=0, le=1)
+    """Part of the run in which trust in what nobody labelled rises to 1."""
+    seed: int = Field(default=0, ge=0)
+
+    validate_every: int = Field(default=250, ge=1)
+    """Steps between looks at the validation data."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many looks without a better score; None: never."""
+    save_every: int = Field(default=250, ge=1)
+    """Steps between checkpoints to resume from."""
+    keep_last: int = Field(default=2, ge=1)
+    """Checkpoints to resume from that are kept."""
+    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for field, table in (("objective", OBJECTIVES), ("model", MODELS)):
+            name = getattr(self, field)
+            if name not in table:
+                raise ValueError(f"{field} must be one of {', '.join(table)}, got {name!r}")
+        return self
+
+    @property
+    def batch(self) -> BatchConfig:
+        """How a step's clips are drawn."""
+        unlabelled = self.num_unlabelled if OBJECTIVES[self.objective].unlabelled else 0
+        return BatchConfig(
+            image_size=self.image_size,
+            num_labelled=self.num_labelled + self.num_unlabelled - unlabelled,
+            num_unlabelled=unlabelled,
+            num_frames=self.num_frames,
+            augment_strength=self.augment_strength,
+            spoilt_share=self.spoilt_share,
+        )
+
+    def make_objective(self) -> Objective:
+        """Return the objective with its options.
+
+        Raises:
+            ConfigError: If it has no such option.
+        """
+        try:
+            return OBJECTIVES[self.objective](**self.objective_options)
+        except TypeError as error:
+            raise ConfigError(
+                f"objective_options must be arguments of {self.objective}, got "
+                f"{self.objective_options} ({error})"
+            ) from error
+
+
+def run_config(**fields: Any) -> RunConfig:
+    """Return a config, or say in one sentence what is wrong with it.
+
+    Raises:
+        ConfigError: A field is unknown (the nearest is told) or out of its range.
+    """
+    from difflib import get_close_matches
+
+    known = RunConfig.model_fields
+    for name in fields:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"a run has no field {name!r}; {hint}")
+    try:
+        return RunConfig(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "run"
+        text = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{name}: {text}, got {first.get('input')!r:.80}") from error

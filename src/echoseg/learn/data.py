@@ -1,0 +1,216 @@
+"""What a run learns from, by name: the phantom, a file of clips, or a folder in a known layout.
+
+phantom:200             200 clips of the phantom, filmed on the spot
+phantom:200:5000        the same from seed 5000 on
+clips.npz               frames and masks, N T S S
+FOLDER                  a copy of CAMUS (A4C, ED and ES) or of EchoNet-Dynamic
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from echoseg.anatomy import Label, View
+from echoseg.datasets import echonet_dynamic
+from echoseg.datasets.phantom import PhantomClips
+from echoseg.errors import ConfigError, DatasetError
+from echoseg.learn.pool import NUM_LABELS, Pool, camus_pool, phases_of, pool_of, stored_pool
+from echoseg.losses import IGNORE_LABEL
+from echoseg.phantom import PhantomConfig, Tier
+from echoseg.transforms import letterbox_for, mask_to_square, to_square
+
+PHANTOM_FRAMES = 6
+TIERS = (*[Tier.EASY] * 3, *[Tier.MEDIUM] * 4, *[Tier.HARD] * 2, Tier.EXTREME)
+CAMUS_NOTICE = (
+    "weights trained on CAMUS (Leclerc et al., IEEE TMI 2019): CC BY-NC-SA 4.0, non-commercial "
+    "research only; --model phantom is free of this"
+)
+ECHONET_NOTICE = (
+    "weights trained on EchoNet-Dynamic (Ouyang et al., Nature 2020): its data use agreement "
+    "allows non-commercial research only and forbids sharing the data"
+)
+
+
+class Source(NamedTuple):
+    """What may be learnt from, and what its owners ask for."""
+
+    pool: Pool
+    licence: str
+    notice: str
+    words: str
+    """What weights trained on it were trained on, for their card."""
+
+
+def open_source(name: str, size_px: int, *, validation: bool = False) -> Source:
+    """Return the clips of a source; its validation split where asked for.
+
+    Args:
+        name: See the module.
+        size_px: Side of the square frames.
+        validation: The part that is never learnt from.
+
+    Raises:
+        ConfigError: If the name says no number of clips.
+        DatasetError: If nothing of the name is there, or its layout is unknown.
+    """
+    if name.startswith("phantom:"):
+        return Source(_phantom_pool(name, size_px), "Apache-2.0", "", "phantom clips")
+    path = Path(name)
+    if path.is_file():
+        return Source(_of_size(stored_pool(path), size_px), "Apache-2.0", "", "stored clips")
+    if (path / "database_nifti").is_dir():
+        pool = camus_pool(path, size_px, "validation" if validation else "training")
+        words = "the CAMUS training patients' A4C ED and ES frames"
+        return Source(pool, "CC-BY-NC-SA-4.0", CAMUS_NOTICE, words)
+    if (path / "FileList.csv").is_file():
+        pool = echonet_pool(path, size_px, "VAL" if validation else "TRAIN")
+        words = "EchoNet-Dynamic's training clips"
+        return Source(pool, "EchoNet-Dynamic research use", ECHONET_NOTICE, words)
+    raise DatasetError(
+        f"data must be phantom:N, an .npz file or a folder with CAMUS's database_nifti or "
+        f"EchoNet-Dynamic's FileList.csv, {name!r} is none of these"
+    )
+
+
+def open_validation(data: tuple[str, ...], name: str | None, size_px: int) -> Pool | None:
+    """Return what a run is scored on: the source named, or the first one's validation split."""
+    if name is not None:
+        return open_source(name, size_px, validation=True).pool
+    folders = [each for each in data if Path(each).is_dir()]
+    return open_source(folders[0], size_px, validation=True).pool if folders else None
+
+
+def join(pools: list[Pool], shares: tuple[float, ...] | None = None) -> Pool:
+    """Return one pool of all clips; of longer clips as many frames as the shortest have.
+
+    Args:
+        pools: One a source.
+        shares: How often a labelled clip comes from each; by their numbers of clips otherwise.
+
+    Raises:
+        ConfigError: If there are not as many shares as pools, or one is not above 0.
+    """
+    if shares is not None and (len(shares) != len(pools) or min(shares) <= 0):
+        raise ConfigError(
+            f"data_shares must be one number above 0 for each of {len(pools)} sources, got {shares}"
+        )
+    if len(pools) == 1:
+        return pools[0]
+    least = min(pool.frames.shape[1] for pool in pools)
+
+    def part(take: Callable[[Pool], Tensor]) -> Tensor:
+        return torch.cat(
+            [
+                take(pool)[:, torch.linspace(0, pool.frames.shape[1] - 1, least).round().long()]
+                for pool in pools
+            ]
+        )
+
+    return Pool(
+        frames=part(lambda pool: pool.frames),
+        masks=part(lambda pool: pool.masks),
+        truth=part(lambda pool: pool.truth),
+        phases=part(lambda pool: pool.phases),
+        patients=tuple(name for pool in pools for name in pool.patients),
+        known_labels=torch.cat([pool.known_labels for pool in pools]),
+        weights=torch.cat(
+            [
+                pool.weights
+                if shares is None
+                else pool.weights * shares[k] / _labelled_weight(pool)
+                for k, pool in enumerate(pools)
+            ]
+        ),
+    )
+
+
+def _labelled_weight(pool: Pool) -> Tensor:
+    """Return how often a labelled clip of the pool is drawn, all of them together."""
+    return (pool.weights * pool.is_labelled).sum().clamp(min=1e-6)
+
+
+def phantom_config(seed: int, size_px: int, num_frames: int = PHANTOM_FRAMES) -> PhantomConfig:
+    """Return the training clip of a seed: mostly A4C, all tiers, slow frame rates."""
+    rng = np.random.default_rng([seed, 77])
+    return PhantomConfig(
+        seed=seed,
+        view=View(str(rng.choice(["A4C", "A2C", "ALAX"], p=[0.86, 0.1, 0.04]))),
+        tier=TIERS[seed % len(TIERS)],
+        size_px=size_px,
+        num_frames=num_frames,
+        frame_rate_hz=float(rng.choice([8.0, 12.0, 20.0, 40.0])),
+    )
+
+
+def _phantom_pool(name: str, size_px: int) -> Pool:
+    numbers = name.split(":")[1:]
+    if not all(part.isdecimal() for part in numbers) or len(numbers) > 2 or not int(numbers[0]):
+        raise ConfigError(
+            f"data must be phantom:N or phantom:N:FIRST_SEED with whole numbers, got {name!r}"
+        )
+    num, first = int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0
+    clips = PhantomClips([phantom_config(first + i, max(size_px, 64)) for i in range(num)])
+    filmed = [clips[index] for index in range(num)]
+    frames, masks = (torch.from_numpy(np.stack(each)) for each in zip(*filmed, strict=True))
+    names = [f"phantom-{first + index}" for index in range(num)]
+    return _of_size(pool_of(frames, masks, phases_of(masks), names), size_px)
+
+
+def echonet_pool(root: Path, size_px: int, split: str = "TRAIN", num_frames: int = 2) -> Pool:
+    """Return EchoNet-Dynamic's clips: both traced frames, and frames spread between them.
+
+    Only the LV is known. Clips that cannot be read, or without two traced frames, are left out.
+
+    Raises:
+        DatasetError: If no clip of the split can be used.
+    """
+    frames, masks, phases, names = [], [], [], []
+    for record in echonet_dynamic.read(root).of_split(split):
+        try:
+            clip, known = record.load()
+        except DatasetError:
+            continue
+        if known.ed_frame is None or known.es_frame is None:
+            continue
+        index = np.linspace(known.ed_frame, known.es_frame, max(num_frames, 2)).round().astype(int)
+        letterbox = letterbox_for((0, 0, *clip.size), size_px)
+        picture = to_square(torch.from_numpy(clip.frames[index]).float(), letterbox)
+        frames.append(picture.round().to(torch.uint8))
+        mask = mask_to_square(torch.from_numpy(known.masks[index]), letterbox)
+        mask[1:-1] = IGNORE_LABEL
+        masks.append(mask)
+        phases.append(torch.linspace(0, 0.4, len(index)))
+        names.append(record.name)
+    if not frames:
+        raise DatasetError(f"no clip of {split} with two traced frames is under {root / 'Videos'}")
+    stacked = torch.stack(masks)
+    known_labels = torch.zeros(len(frames), NUM_LABELS, dtype=torch.bool)
+    known_labels[:, [Label.BACKGROUND, Label.LV_CAVITY]] = True
+    return Pool(
+        frames=torch.stack(frames),
+        masks=stacked,
+        truth=stacked,
+        phases=torch.stack(phases),
+        patients=tuple(names),
+        known_labels=known_labels,
+        weights=torch.ones(len(frames)),
+    )
+
+
+def _of_size(pool: Pool, size_px: int) -> Pool:
+    """Return the pool on another square grid."""
+    if pool.frames.shape[-1] == size_px:
+        return pool
+    size = (size_px, size_px)
+    frames = functional.interpolate(
+        pool.frames.float(), size, mode="bilinear", antialias=True, align_corners=False
+    )
+    masks = functional.interpolate(pool.truth.float(), size, mode="nearest-exact")
+    return pool_of(
+        frames.round().to(torch.uint8), masks.to(torch.uint8), pool.phases, list(pool.patients)
+    )

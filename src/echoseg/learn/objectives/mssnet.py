@@ -1,0 +1,188 @@
+"""MSSNet's way of learning from few labels: RAC makes new clips, DOC keeps correcting old masks.
+
+    P      = teacher(plain)                           probabilities of the unlabelled clips
+    M, t   = DOC store: P offered, M taken back, t the trust in the clip
+    w      = t certainty(M) steadiness(M)             weight of a pixel
+    x, y   = RAC of (frames, M, w) with labelled and other unlabelled clips
+    L      = L_supervised + ramp (L_soft(student(x), y, w agreement(student, y)) + a L_prototypes)
+
+Without DOC, M = P and t = 1. Without RAC, x are the unlabelled clips themselves.
+
+Reference:
+    The abstract of MSSNet; what its released code does otherwise and why stands in docs/method.md.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from echoseg.errors import ConfigError
+from echoseg.learn.batches import Batch
+from echoseg.learn.confidence import agreement, certainty, steadiness
+from echoseg.learn.mask_store import MaskStore
+from echoseg.learn.objectives.objective import Objective, Terms, supervised_term, told_dice
+from echoseg.learn.pool import Pool
+from echoseg.learn.prototypes import Prototypes
+from echoseg.learn.rac import Sample, cross_mix
+from echoseg.learn.teacher import Teacher
+from echoseg.losses import IGNORE_LABEL, soft_target_loss
+from echoseg.transforms import move_frames
+
+REACH_SHARE = 0.08
+"""How far a wall may move between the frames of a clip, share of the side."""
+
+
+class MSSNetObjective(Objective):
+    """See the module.
+
+    Args:
+        rac: Mix regions.
+        doc: Keep and correct masks, and learn prototypes.
+        weight: Of what nobody labelled.
+        mixed_share: Share of unlabelled clips that get a region of another.
+        prototype_weight: a.
+    """
+
+    def __init__(
+        self,
+        *,
+        rac: bool = True,
+        doc: bool = True,
+        weight: float = 1.0,
+        mixed_share: float = 1.0,
+        prototype_weight: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.rac, self.doc = rac, doc
+        self.weight, self.mixed_share = weight, mixed_share
+        self.prototype_weight = prototype_weight
+        self.store: MaskStore | None = None
+        self.prototypes: Prototypes | None = None
+
+    def prepare(self, student: Any, pool: Pool) -> None:
+        """See `Objective`."""
+        if self.doc:
+            head = getattr(student, "head", None)
+            if not isinstance(head, torch.nn.Conv2d):
+                raise ConfigError(
+                    f"doc must see the features before a network's last layer, head, "
+                    f"{type(student).__name__} has none; take another network or doc=false"
+                )
+            self.store = MaskStore(pool)
+            self.prototypes = Prototypes(head.in_channels, pool.known_labels.shape[1])
+
+    def share_with(self, gather: Any) -> None:
+        """See `Objective`."""
+        for part in (self.store, self.prototypes):
+            if part is not None:
+                part.gather = gather
+
+    def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
+        """See `Objective`."""
+        first = batch.num_labelled
+        offered = teacher(batch.plain[first:])
+        loose, trust = self._targets(batch, offered)
+        drawn = _labelled_sample(batch)
+        told = {
+            "told_pseudo_dice": told_dice(batch.moved(offered, first), batch),
+            "told_target_dice": told_dice(loose.probs, batch),
+            "told_trust": trust.mean(),
+        }
+        mixed = self._mixed(loose, drawn) if self.rac else loose
+        with _features_of(student) as seen:
+            logits = student(torch.cat([batch.frames[:first], mixed.frames]))
+        rest = logits[first:].float()
+        agreed = agreement(rest.detach().softmax(2), mixed.probs)
+        loss = soft_target_loss(
+            rest.flatten(0, 1),
+            mixed.probs.flatten(0, 1),
+            (mixed.weights * agreed).flatten(0, 1),
+        )
+        terms = {"supervised": supervised_term(logits, batch), "mixed": self.weight * ramp * loss}
+        if self.prototypes is not None:
+            probs = torch.cat([drawn.probs, mixed.probs])
+            weights = torch.cat([drawn.weights, ramp * mixed.weights * (mixed.weights > 0.5)])
+            pull = self.prototypes(seen[0], *_shrunk(probs, weights, seen[0].shape[-1]))
+            terms["prototypes"] = self.prototype_weight * pull
+        return terms | told
+
+    def _targets(self, batch: Batch, offered: Tensor) -> tuple[Sample, Tensor]:
+        """Return the unlabelled clips with what is to be learnt of them, and the trust `B'`."""
+        first = batch.num_labelled
+        if self.store is None:
+            probs, trust = offered, torch.ones(len(offered), device=offered.device)
+        else:
+            taken = self.store.take(batch.clips[first:], batch.times[first:], offered)
+            probs, trust = taken.probs, taken.trust
+        weights = certainty(probs) * steadiness(probs, round(REACH_SHARE * probs.shape[-1]))
+        # beyond the old frame there is surely nothing
+        weights = move_frames(weights - 1, batch.grid[first:]) + 1
+        sample = Sample(
+            frames=batch.frames[first:],
+            probs=batch.moved(probs, first),
+            weights=weights * trust[:, None, None, None],
+            phases=batch.phases[first:],
+        )
+        return sample, trust
+
+    def _mixed(self, loose: Sample, drawn: Sample) -> Sample:
+        """Return the unlabelled clips, most with a region of a labelled or another one."""
+        num, num_drawn = len(loose.frames), len(drawn.frames)
+        pot = Sample(
+            frames=torch.cat([drawn.frames, loose.frames]),
+            probs=torch.cat([drawn.probs, loose.probs]),
+            weights=torch.cat([drawn.weights, loose.weights]),
+            phases=torch.cat([drawn.phases, loose.phases]),
+        )
+        from_drawn = torch.randint(num_drawn, (num,))
+        from_loose = num_drawn + (torch.arange(num) + torch.randint(1, max(num, 2), (num,))) % num
+        donors = torch.where(torch.rand(num) < 0.5, from_drawn, from_loose)
+        mixed, _ = cross_mix(loose, pot.pick(donors))
+        is_mixed = torch.rand(num) < self.mixed_share
+        return Sample(
+            **{
+                name: torch.where(is_mixed.view(-1, *[1] * (old.ndim - 1)).to(old.device), new, old)
+                for name in ("frames", "probs", "weights", "phases")
+                for new, old in [(getattr(mixed, name), getattr(loose, name))]
+            }
+        )
+
+
+def _labelled_sample(batch: Batch) -> Sample:
+    """Return the labelled clips; pixels whose label is not told have no weight."""
+    num = batch.num_labelled
+    masks = batch.masks[:num]
+    known = masks != IGNORE_LABEL
+    # where not all labels are told apart, background may be one of them
+    all_told = batch.known_labels[:num].all(1)[:, None, None, None]
+    weights = known & (all_told | (masks != 0))
+    one_hot = functional.one_hot(masks.long().masked_fill(~known, 0), batch.known_labels.shape[1])
+    return Sample(
+        frames=batch.frames[:num],
+        probs=one_hot.movedim(-1, 2).to(batch.frames.dtype),
+        weights=weights.to(batch.frames.dtype),
+        phases=batch.phases[:num],
+    )
+
+
+@contextmanager
+def _features_of(student: Any) -> Iterator[list[Tensor]]:
+    """Yield a list that gets what the network's last layer sees."""
+    seen: list[Tensor] = []
+    handle = student.head.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _shrunk(probs: Tensor, weights: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Return labels and weights `N h w` on the features' grid."""
+    small = functional.interpolate(probs.flatten(0, 1), size=(side, side), mode="area")
+    most, labels = small.max(1)
+    light = functional.interpolate(weights.flatten(0, 1)[:, None], size=(side, side), mode="area")
+    return labels, light[:, 0] * most

@@ -1,0 +1,127 @@
+"""DeepLabV3 on a ResNet-50, frame by frame: the segmentation network of EchoNet-Dynamic.
+
+    logits = upsample(head(backbone((frame - grey_mean) / grey_std, as three equal channels)))
+
+`nn.deeplab` tells the layers. With 64 channels in the first of them, as published, it has 39.6
+million parameters. EchoNet-Dynamic trained it at 112 px with one label, a foreground logit, from
+random weights; `load_published` reads the file it gives away, `deeplabv3_resnet50_random.pt`.
+
+Reference:
+    Ouyang et al., Nature 580:252-256, 2020, methods; https://github.com/echonet/dynamic.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional
+
+from echoseg.errors import ModelError
+from echoseg.models.frame_segmenter import FrameSegmenter
+from echoseg.nn.deeplab import DilatedResNet50, deeplab_head
+
+PUBLISHED_WIDTH = 64
+PUBLISHED_PREFIX = "module."
+"""What the published names begin with, being saved from several devices."""
+
+
+class DeepLabV3Config(BaseModel):
+    """Shape of a `DeepLabV3`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(default=PUBLISHED_WIDTH, ge=2, le=256)
+    """Channels of the first layer; all other widths are multiples."""
+    num_labels: int = Field(default=4, ge=1, le=32)
+    """Labels told apart, background included; EchoNet-Dynamic's has 1, a foreground logit."""
+    grey_mean: float = 0.128
+    """What is taken off the grey; about the mean of EchoNet-Dynamic's training frames."""
+    grey_std: float = Field(default=0.196, gt=0)
+    """What it is divided by; about their standard deviation."""
+
+
+class DeepLabV3(FrameSegmenter):
+    """The network; see the module."""
+
+    stride = 8
+    config_class = DeepLabV3Config
+
+    def __init__(self, config: DeepLabV3Config | None = None) -> None:
+        super().__init__()
+        self.config = config or DeepLabV3Config()
+        self.num_labels = self.config.num_labels
+        width = self.config.width
+        self.backbone = DilatedResNet50(width)
+        self.classifier = deeplab_head(32 * width, 4 * width, self.num_labels)
+
+    def segment(self, frames: Tensor) -> Tensor:
+        """`N 1 H W` -> logits `N K H W`."""
+        grey = (frames - self.config.grey_mean) / self.config.grey_std
+        logits = self.classifier(self.backbone(grey.expand(-1, 3, -1, -1)))
+        return functional.interpolate(
+            logits, size=frames.shape[-2:], mode="bilinear", align_corners=False
+        )
+
+
+def load_published(path: Path) -> DeepLabV3:
+    """Return the network with the weights of a file that EchoNet-Dynamic's code wrote.
+
+    The file is a pickle, which could run anything: only tensors, plain containers and numbers are
+    let in. Beside the weights it holds a loss as a number of numpy's, so those are let in too.
+
+    Raises:
+        ModelError: If the file holds anything else, or other weights.
+    """
+    number: Any = np.float64(0).__reduce__()[0]
+    kinds = [np.dtype, type(np.dtype("float32")), type(np.dtype("float64"))]
+    names = [(number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    try:
+        with torch.serialization.safe_globals([*kinds, *names]):
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+        raise ModelError(
+            f"weights of EchoNet-Dynamic must be a file of tensors and numbers alone, {path} "
+            f"is not: {str(error).splitlines()[0]}; fetch deeplabv3_resnet50_random.pt again"
+        ) from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("state_dict"), dict):
+        raise ModelError(
+            f"weights of EchoNet-Dynamic must stand under 'state_dict', {path} has none; fetch "
+            "deeplabv3_resnet50_random.pt again"
+        )
+    return from_published(saved["state_dict"])
+
+
+def from_published(weights: Mapping[str, Tensor]) -> DeepLabV3:
+    """Return the network with weights saved by EchoNet-Dynamic's code.
+
+    Args:
+        weights: Its `state_dict`; names are `module.backbone.*` and `module.classifier.*`, with or
+            without `module.`. The number of labels is read off it. Those of an auxiliary
+            classifier are left out.
+
+    Raises:
+        ModelError: If names or shapes are not the published network's.
+    """
+    given = {name.removeprefix(PUBLISHED_PREFIX): tensor for name, tensor in weights.items()}
+    given = {name: t for name, t in given.items() if not name.startswith("aux_classifier.")}
+    bias = given.get("classifier.4.bias", torch.zeros(1))
+    model = DeepLabV3(DeepLabV3Config(num_labels=bias.numel()))
+    if odd := sorted(given.keys() ^ model.state_dict().keys()):
+        raise ModelError(
+            f"weights must have the parameters of DeepLabV3-ResNet50, {odd[0]!r} is "
+            f"{'unknown' if odd[0] in given else 'missing'}; give the state_dict of "
+            "EchoNet-Dynamic's segmentation network"
+        )
+    try:
+        model.load_state_dict(given)
+    except RuntimeError as error:
+        raise ModelError(
+            "weights must have the shapes of DeepLabV3-ResNet50: "
+            f"{str(error).splitlines()[-1].strip()}; give those of EchoNet-Dynamic"
+        ) from error
+    return model

@@ -1,0 +1,88 @@
+"""MSV-Mamba: a residual encoder, and a decoder of scans in large windows; frame by frame.
+
+The encoder is a cascade of residual blocks at strides 2, 4, 8 and 16 (`nn.unet`). Each decoder
+level joins the one below, upsampled, with the skip of its size and scans the map four ways in
+windows of two sizes side by side (`nn.window_scan`). All levels are fused by channel and spatial
+attention (`nn.level_fusion`), and the fused map gives the logits at stride 2.
+
+Each level is trained by a loss of its own: `level_logits` draws every level, brought into the space
+in which they are fused, with the last layer that draws the fused map, so the auxiliary heads have
+no weights that inference does not use; `losses.level_loss` adds them up.
+
+No code was published, and no text at hand tells window sizes, widths or the weights of the losses:
+these are ours.
+
+Reference:
+    Yang, Wang, Zhang, Wei, Lyu and Chen, "MSV-Mamba: A Multiscale Vision Mamba Network for
+    Echocardiography Segmentation", arXiv 2501.07120, IEEE TCSS 2025.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echoseg.models.frame_segmenter import FrameSegmenter
+from echoseg.nn.blocks import UpBlock
+from echoseg.nn.level_fusion import LevelFusion
+from echoseg.nn.unet import ResidualUNet, Widths
+from echoseg.nn.window_scan import WindowScan
+
+
+class MSVMambaConfig(BaseModel):
+    """Shape of an `MSVMamba`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    widths: Widths = (16, 32, 64, 128)
+    """Channels at strides 2, 4, 8, 16."""
+    windows: tuple[int, int] = (8, 16)
+    """Sides of the windows, in places of the map."""
+    fused_width: int = Field(default=32, ge=4, le=256)
+    """Channels of the fused map."""
+    num_labels: int = Field(default=4, ge=1, le=32)
+    """Labels told apart, background included."""
+
+
+class MSVMamba(ResidualUNet, FrameSegmenter):
+    """The network; see the module."""
+
+    stride = 16
+    config_class = MSVMambaConfig
+
+    def __init__(self, config: MSVMambaConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or MSVMambaConfig()
+        self.num_labels = self.config.num_labels
+        widths = self.config.widths
+        w0, w1, w2, w3 = widths
+        self.add_encoder(widths)
+        self.ups = nn.ModuleList([UpBlock(w3, w2, w2), UpBlock(w2, w1, w1), UpBlock(w1, w0, w0)])
+        self.scans = nn.ModuleList(WindowScan(w, self.config.windows) for w in widths[::-1])
+        self.fusion = LevelFusion(widths[::-1], self.config.fused_width)
+        self.head = nn.Conv2d(self.config.fused_width, self.num_labels, 1)
+
+    def segment(self, frames: Tensor) -> Tensor:
+        """`N 1 H W` -> logits `N K H W`."""
+        return self._drawn(self._fused(self._aligned(frames)), frames)
+
+    def level_logits(self, frames: Tensor) -> list[Tensor]:
+        """Return the fused logits and those of each level, coarsest first: `N K H W` each."""
+        aligned = self._aligned(frames)
+        return [self._drawn(each, frames) for each in (self._fused(aligned), *aligned)]
+
+    def _aligned(self, frames: Tensor) -> list[Tensor]:
+        """`N 1 H W` -> the decoder's levels in one space, strides 16, 8, 4 and 2."""
+        *skips, coarse = self.encode(frames)
+        levels = [self.scans[0](coarse)]
+        for up, scan, skip in zip(self.ups, list(self.scans)[1:], skips[::-1], strict=True):
+            levels.append(scan(up(levels[-1], skip)))
+        return self.fusion.aligned(levels)
+
+    def _fused(self, aligned: list[Tensor]) -> Tensor:
+        return self.fusion(aligned, (aligned[-1].shape[2], aligned[-1].shape[3]))
+
+    def _drawn(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Features `N C h w` -> logits `N K H W`."""
+        return functional.interpolate(
+            self.head(features), size=frames.shape[-2:], mode="bilinear", align_corners=False
+        )

@@ -1,0 +1,78 @@
+"""Two evaluations beside each other: paired by item, refused where they are not of one data set."""
+
+import csv
+import json
+from dataclasses import fields
+
+import pytest
+from typer.testing import CliRunner
+
+from echoseg.cli import app
+from echoseg.errors import DatasetError
+from echoseg.evaluation.compare import compare
+from echoseg.evaluation.items import Item
+
+COLUMNS = [field.name for field in fields(Item)]
+
+
+def result(folder, dice, sha256="ab", frames=(0, 1)):
+    """Write a result folder with one structure: Dice of each patient, on some frames."""
+    folder.mkdir()
+    (folder / "summary.json").write_text(json.dumps({"data": {"sha256": sha256}}))
+    with (folder / "items.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        for number, value in enumerate(dice):
+            for frame in frames:
+                about = {"clip": f"c{number}", "patient": f"p{number}", "frame": frame}
+                scores = {"structure": "lv_endo", "dice": value, "asd": 1, "unit": "mm"}
+                writer.writerow(about | scores)
+    return folder
+
+
+def test_a_constant_gain_is_found_with_its_interval(tmp_path):
+    a = result(tmp_path / "a", [0.80, 0.85, 0.90, 0.95, 0.7, 0.75])
+    b = result(tmp_path / "b", [0.82, 0.87, 0.92, 0.97, 0.72, 0.77])
+    found = compare(a, b)
+    dice, asd = found.differences
+    assert (dice.structure, dice.metric, dice.n, dice.patients) == ("lv_endo", "dice", 12, 6)
+    assert dice.difference == pytest.approx(0.02)
+    assert dice.ci95 == pytest.approx((0.02, 0.02))
+    assert dice.p_value == pytest.approx(2 / 2**6)  # all six patients better, exact
+    assert (asd.unit, asd.difference, asd.p_value) == ("mm", 0, None)
+    assert (found.only_a, found.only_b) == (0, 0)
+
+
+def test_items_that_one_lacks_are_counted(tmp_path):
+    a = result(tmp_path / "a", [0.8, 0.9], frames=(0, 1, 2))
+    b = result(tmp_path / "b", [0.8, 0.9, 0.7])
+    found = compare(a, b)
+    assert (found.only_a, found.only_b) == (2, 2)
+    assert found.differences[0].n == 4
+
+
+def test_other_data_and_other_folders_are_refused(tmp_path):
+    a = result(tmp_path / "a", [0.8])
+    b = result(tmp_path / "b", [0.8], sha256="cd")
+    with pytest.raises(DatasetError, match="must be of the same data, their hashes differ"):
+        compare(a, b)
+    with pytest.raises(DatasetError, match="is no result of `echoseg evaluate`"):
+        compare(a, tmp_path)
+    c = result(tmp_path / "c", [0.8], frames=(7,))
+    with pytest.raises(DatasetError, match="must share items, they share none"):
+        compare(a, c)
+
+
+def test_the_command_prints_and_writes(tmp_path):
+    a, b = result(tmp_path / "a", [0.8, 0.9]), result(tmp_path / "b", [0.9, 0.9])
+
+    def run(*words):
+        return CliRunner().invoke(app, ["compare", *map(str, words)])
+
+    done = run(a, b, "-o", tmp_path / "found.json")
+    assert done.exit_code == 0, done.output
+    assert "lv_endo dice" in done.output
+    told = json.loads((tmp_path / "found.json").read_text())
+    assert told["differences"][0]["difference"] == pytest.approx(0.05)
+    assert run(a, b, "-o", tmp_path / "found.json").exit_code == 2
+    assert run(a, tmp_path / "none").exit_code == 2

@@ -1,0 +1,137 @@
+import dataclasses
+
+import pytest
+
+from echoseg.agreement import mean_interval
+from echoseg.errors import ConfigError
+from echoseg.evaluation.items import Item
+from echoseg.evaluation.tables import ITEMS, table_text
+from echoseg.learn.label_curve import Cell, begin, is_done, label_curve, read, run_cell, run_curve
+from echoseg.learn.label_table import markdown, summary
+from echoseg.show.label_curve import label_curve_png
+
+SMALL = {
+    "num_steps": 2,
+    "image_size": 32,
+    "num_labelled": 2,
+    "num_unlabelled": 2,
+    "architecture": {"size": "tiny"},
+    "accelerator": "cpu",
+}
+
+
+def small_curve(**changes):
+    fields = {
+        "data": ("phantom:8",),
+        "judge": "phantom",
+        "num_hearts": 1,
+        "recipes": ("supervised", "mssnet"),
+        "labels": (0.25,),
+        "num_seeds": 1,
+        "settings": SMALL,
+    }
+    return label_curve(**fields | changes)
+
+
+def item(patient: str, structure: str, dice: float) -> Item:
+    empty = {field.name: "" for field in dataclasses.fields(Item)}
+    numbers = dict.fromkeys(("frame", "predicted_px", "reference_px", "shared_px"), 0)
+    known = {"clip": patient, "patient": patient, "structure": structure, "dice": dice}
+    return Item(**empty | numbers | {"iou": None, "hd": None, "hd95": 2.0, "asd": None} | known)
+
+
+def put(out, cell: Cell, dice: dict[str, float]) -> None:
+    folder = out / "runs" / cell.name
+    folder.mkdir(parents=True)
+    items = [item(patient, "lv_endo", value) for patient, value in dice.items()]
+    (folder / ITEMS).write_text(table_text(items, Item), "utf-8")
+
+
+def test_nothing_but_the_supervised_way_runs_where_all_is_labelled():
+    curve = small_curve(labels=(0.25, 1.0), num_seeds=2)
+    names = [cell.name for cell in curve.cells()]
+    assert names == [
+        "supervised-25pct-seed0", "mssnet-25pct-seed0", "supervised-100pct-seed0",
+        "supervised-25pct-seed1", "mssnet-25pct-seed1", "supervised-100pct-seed1",
+    ]  # fmt: skip
+
+
+def test_every_way_sees_the_same_patients_of_a_seed():
+    curve = small_curve(num_seeds=2)
+    runs = [curve.run_of(cell) for cell in curve.cells()]
+    assert [run.labels_seed for run in runs] == [0, 0, 1, 1]
+    assert len({run.num_labelled + run.num_unlabelled for run in runs}) == 1
+
+
+@pytest.mark.slow
+def test_a_curve_is_run_once_and_a_cut_cell_goes_on(tmp_path, monkeypatch):
+    curve = small_curve(settings=SMALL | {"num_steps": 4, "save_every": 2})
+    first, second = curve.cells()
+    begin(curve, tmp_path)
+
+    def cut(self, *args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("echoseg.learn.run_folder.RunFolder.write_model", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(curve, tmp_path, False, first)
+    assert not is_done(tmp_path, first)
+    seen = []
+    run_curve(curve, tmp_path, report=lambda done: seen.append(done.cell))
+    assert seen == [first, second]
+    held = {path.name for path in (tmp_path / "runs" / first.name).iterdir()}
+    assert held == {"items.csv", "log.jsonl", "run.json"}
+    run_curve(curve, tmp_path, report=lambda done: seen.append(done.cell))
+    assert len(seen) == 2
+    told = summary(curve, tmp_path)
+    assert told["num_done"] == 2
+    assert {score["structure"] for score in told["scores"]} == {"lv_endo", "lv_epi", "la", "mean"}
+
+
+def test_scores_and_gains_are_means_over_seeds_paired_by_item(tmp_path):
+    curve = small_curve(num_seeds=2)
+    begin(curve, tmp_path)
+    ours = [{"a": 0.90, "b": 0.70}, {"a": 0.92, "b": 0.72}]
+    theirs = [{"a": 0.88, "b": 0.60}, {"a": 0.88, "b": 0.64}]
+    for seed in (0, 1):
+        put(tmp_path, Cell(recipe="mssnet", labels=0.25, seed=seed), ours[seed])
+        put(tmp_path, Cell(recipe="supervised", labels=0.25, seed=seed), theirs[seed])
+    told = summary(curve, tmp_path)
+    score = next(s for s in told["scores"] if s["recipe"] == "mssnet")
+    assert score["dice"] == pytest.approx(0.81)
+    assert score["sd_of_seeds"] == pytest.approx(0.02 / 2**0.5)
+    assert score["failed_share"] == 0.5
+    assert score["hd95"] == 2
+    gain = next(g for g in told["gains"] if g["structure"] == "lv_endo")
+    assert gain["gain"] == pytest.approx((0.03 + 0.09) / 2)
+    assert gain["ci95"] == pytest.approx(mean_interval([0.03, 0.09], ["a", "b"]))
+    assert "| supervised | lv_endo | +6.00" in markdown(told)
+    assert label_curve_png(told).startswith(b"\x89PNG")
+
+
+def test_another_experiment_in_the_folder_is_refused_and_a_larger_one_is_not(tmp_path):
+    begin(small_curve(), tmp_path)
+    begin(small_curve(labels=(0.5,), num_seeds=3), tmp_path)
+    assert read(tmp_path).labels == (0.25, 0.5)
+    with pytest.raises(ConfigError, match="settings"):
+        begin(small_curve(settings=SMALL | {"num_steps": 3}), tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(ConfigError, match="holds other files"):
+        begin(small_curve(), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"recipes": ("mssnett",)}, "did you mean mssnet"),
+        ({"settings": {"num_step": 3}}, "did you mean num_steps"),
+        ({"settings": {"seed": 3}}, "settings must leave seed to the experiment"),
+        ({"labels": (0.0,)}, "labels"),
+        ({"num_seeds": 0}, "num_seeds"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(changes, told):
+    with pytest.raises(ConfigError, match=told):
+        small_curve(**changes)

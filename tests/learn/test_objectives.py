@@ -1,0 +1,134 @@
+import pytest
+import torch
+
+from echoseg.errors import ConfigError
+from echoseg.learn.batches import BatchConfig, Batches
+from echoseg.learn.objectives import OBJECTIVES
+from echoseg.learn.objectives.bcp import largest_pieces
+from echoseg.learn.objectives.mssnet import MSSNetObjective
+from echoseg.learn.objectives.objective import ramp_up
+from echoseg.learn.teacher import Teacher
+from echoseg.losses import IGNORE_LABEL
+from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from learn.makers import disk_pool
+
+POOL = disk_pool(12, num_labelled=4)
+
+
+def student() -> MSSNet:
+    torch.manual_seed(0)
+    return MSSNet(MSSNetConfig(size="tiny")).train()
+
+
+def batch(num_unlabelled: int = 3):
+    return Batches(
+        POOL, BatchConfig(image_size=32, num_labelled=3, num_unlabelled=num_unlabelled)
+    ).next()
+
+
+def minimised(terms):
+    return sum(value for name, value in terms.items() if not name.startswith("told_"))
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_every_objective_gives_finite_terms_and_gradients(name):
+    network = student()
+    objective = OBJECTIVES[name]()
+    objective.prepare(network, POOL)
+    terms = objective(network, Teacher(network), batch(3 if objective.unlabelled else 0), 0.7)
+    loss = minimised(terms)
+    loss.backward()
+    assert loss.requires_grad
+    assert loss.isfinite()
+    own = [*network.parameters(), *objective.parameters()]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in own)
+
+
+@pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"supervised", "bcp"}))
+def test_hidden_truth_reaches_no_loss(name):
+    found = []
+    for truth in (batch().truth, torch.full_like(batch().truth, IGNORE_LABEL)):
+        network = student()
+        objective = OBJECTIVES[name]()
+        objective.prepare(network, POOL)
+        teacher = Teacher(network)
+        torch.manual_seed(5)
+        found.append(minimised(objective(network, teacher, batch()._replace(truth=truth), 1.0)))
+    assert found[0].item() == found[1].item()
+
+
+@pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"supervised"}))
+def test_the_teacher_is_never_differentiated(name):
+    network = student()
+    objective = OBJECTIVES[name]()
+    objective.prepare(network, POOL)
+    teacher = Teacher(network)
+    minimised(objective(network, teacher, batch(), 1.0)).backward()
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_without_trust_only_the_labelled_clips_count():
+    network, objective = student(), MSSNetObjective()
+    objective.prepare(network, POOL)
+    terms = objective(network, Teacher(network), batch(), 0.0)
+    assert terms["mixed"].item() == 0
+
+
+def test_rac_and_doc_can_each_be_left_out():
+    for rac, doc in ((True, False), (False, True), (False, False)):
+        network, objective = student(), MSSNetObjective(rac=rac, doc=doc)
+        objective.prepare(network, POOL)
+        terms = objective(network, Teacher(network), batch(), 1.0)
+        assert ("prototypes" in terms) == doc
+        assert (objective.store is not None) == doc
+
+
+def test_doc_refuses_a_network_whose_features_it_cannot_see():
+    with pytest.raises(ConfigError, match="head"):
+        MSSNetObjective().prepare(torch.nn.Conv2d(1, 4, 1), POOL)
+
+
+def test_a_teacher_that_sees_nothing_cannot_make_the_student_blind():
+    """Collapse is tried: every pseudo-mask is empty, certain and stable."""
+    network, objective = student(), MSSNetObjective(rac=False)
+    objective.prepare(network, POOL)
+
+    class Blind(Teacher):
+        def forward(self, frames):
+            probs = torch.zeros(*frames.shape[:2], 4, *frames.shape[3:])
+            probs[:, :, 0] = 1
+            return probs
+
+    teacher = Blind(network)
+    terms = objective(network, teacher, batch(), 1.0)
+    assert terms["mixed"].item() == 0
+    assert not objective.store.is_stored.any()
+
+
+def test_the_ramp_rises_from_nearly_nothing_to_one():
+    values = [ramp_up(done) for done in (0, 0.1, 0.2, 0.3, 0.9)]
+    assert values == sorted(values)
+    assert values[0] < 0.01
+    assert values[-2:] == [1, 1]
+
+
+def test_only_the_largest_piece_of_a_label_is_kept():
+    probs = torch.zeros(1, 1, 3, 10, 10)
+    probs[:, :, 0] = 0.5
+    probs[0, 0, 1, :4, :4] = 1
+    probs[0, 0, 1, 8:, 8:] = 1
+    mask = largest_pieces(probs)[0, 0]
+    assert mask[:4, :4].min() == 1
+    assert mask[8:, 8:].max() == 0
+
+
+def test_the_teacher_forgets_where_it_began():
+    network = student()
+    teacher = Teacher(network, decay=0.9)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(1.0)
+    for _ in range(60):
+        teacher.follow(network)
+    pairs = zip(teacher.segmenter.parameters(), network.parameters(), strict=True)
+    assert max((a - b).abs().max().item() for a, b in pairs) < 0.01
