@@ -14,14 +14,16 @@ from echoseg.errors import OutputError
 from echoseg.formats.nifti import write_masks
 from echoseg.formats.video import write_h264
 from echoseg.formats.whole import check_writable, whole_folder
-from echoseg.report import build_report
+from echoseg.report import Report, build_report, registry_row
 from echoseg.show.curve import curve_png
 from echoseg.show.overlay import overlay_frames
 from echoseg.show.page import page_html
 
 MARK = "report.json"
 """The file by which a folder is known as one of ours."""
-FILES = frozenset({MARK, "masks.nii.gz", "overlay.mp4", "curve.png", "frames.csv", "report.html"})
+FILES = frozenset(
+    {MARK, "registry.csv", "masks.nii.gz", "overlay.mp4", "curve.png", "frames.csv", "report.html"}
+)
 """All that a result folder holds; one that holds more is never replaced."""
 
 
@@ -102,6 +104,7 @@ def _write_all(analysis: Analysis, folder: Path) -> None:
     _write_frames(analysis, folder / "frames.csv")
     report = build_report(analysis, version("echoseg"))
     (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _write_registry(report, folder / "registry.csv")
     page = page_html(analysis, report, (folder / "overlay.mp4").read_bytes(), curve)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
@@ -117,3 +120,12 @@ def _write_frames(analysis: Analysis, path: Path) -> None:
         for frame in found.frames:
             row = {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(frame).items()}
             writer.writerow({**row, "phase": phases.get(frame.frame_index, "")})
+
+
+def _write_registry(report: Report, path: Path) -> None:
+    """Write the report as a heading and one row."""
+    row = registry_row(report)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(row)

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.anatomy import View
-from echoseg.cli import curve, data, evaluate, export, phantom, train
-from echoseg.cli.console import fail, one_line, progress_bar, run_app
+from echoseg.cli import curve, data, evaluate, export, measure, phantom, train
+from echoseg.cli.console import fail, progress_bar, run_app
+from echoseg.cli.options import Fps, Smoothing, SpacingMm, ViewGiven
+from echoseg.cli.table import show_analysis
 from echoseg.errors import EchosegError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ app.command()(evaluate.compare)
 app.command()(train.train)
 app.command()(curve.curve)
 app.command()(export.export)
+app.command()(measure.measure)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder a clip.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace result folders that exist.")]
@@ -55,6 +58,7 @@ class Job:
     folder: Path
     open_options: dict[str, Any]
     force: bool
+    smoothing: bool = True
 
 
 def _version(wanted: bool) -> None:
@@ -74,37 +78,6 @@ def root(
     """Left ventricle masks, volumes and ejection fraction from echo clips."""
 
 
-def _show(analysis: "Analysis", folder: Path) -> None:
-    """Print the small table of one clip."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    found = analysis.measurement
-    name = one_line(Path(analysis.clip.source).name) or "clip"
-    table = Table(show_header=False, title=escape(name))
-    table.title_justify = "left"
-
-    def row(name: str, value: float | int | None, unit: str = "", digits: int = 0) -> None:
-        if value is not None:
-            table.add_row(name, f"{value:.{digits}f}{unit}")
-
-    row("ED frame", found.ed_frame)
-    row("ES frame", found.es_frame)
-    row("EF", found.ef_percent, " %")
-    row("EDV", found.edv_ml, " ml")
-    row("ESV", found.esv_ml, " ml")
-    row("heart rate", found.heart_rate_bpm, " bpm")
-    if found.refusal:
-        table.add_row("no EF", escape(found.refusal), style="bold red")
-    for warning in analysis.warnings:
-        table.add_row(warning.code, escape(one_line(warning.message)), style="yellow")
-    for note in analysis.notes:
-        table.add_row(note.code, escape(note.message), style="dim")
-    table.add_row("written", escape(str(folder)))
-    Console(soft_wrap=False).print(table)
-
-
 def _show_timing(stages: dict[str, float]) -> None:
     typer.echo("where the time went:")
     for stage, seconds in stages.items():
@@ -116,7 +89,7 @@ def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysi
     from echoseg.results import write_results
 
     with progress_bar(job.source.name, "frames") as update:
-        analysis = analyzer.analyze(clip, progress=update)
+        analysis = analyzer.analyze(clip, smoothing=job.smoothing, progress=update)
     start = time.perf_counter()
     write_results(analysis, job.folder, force=job.force)
     return analysis, time.perf_counter() - start
@@ -136,7 +109,7 @@ def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
     except EchosegError as error:
         fail(str(error))
         return False
-    _show(analysis, job.folder)
+    show_analysis(analysis, job.folder)
     if timing:
         _show_timing({"read": read_time_s, **analysis.timing_s, "write": write_time_s})
     return analysis.measurement.ef_percent is not None
@@ -168,16 +141,10 @@ def _run(jobs: list[Job], *, model: str, device: str, timing: bool) -> None:
 def analyze(
     clips: Annotated[list[Path], typer.Argument(help="Clips: files, or folders of PNG frames.")],
     output: Output = Path("echoseg-results"),
-    view: Annotated[
-        View | None, typer.Option(help="The view. Each of these replaces what the file says.")
-    ] = None,
-    spacing_mm: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            "--spacing-mm", help="Millimetres a pixel, 0.001 to 10: ROW COL.", metavar="ROW COL"
-        ),
-    ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second, 1 to 10000.")] = None,
+    view: ViewGiven = None,
+    spacing_mm: SpacingMm = None,
+    fps: Fps = None,
+    smoothing: Smoothing = True,
     force: Force = False,
     allow_damaged: Annotated[
         bool, typer.Option("--allow-damaged", help="Analyse the readable part of broken files.")
@@ -202,7 +169,13 @@ def analyze(
         fail(str(error))
         raise typer.Exit(2) from None
     jobs = [
-        Job(source=clip, folder=output / name, open_options=options, force=force)
+        Job(
+            source=clip,
+            folder=output / name,
+            open_options=options,
+            force=force,
+            smoothing=smoothing,
+        )
         for clip, name in zip(clips, result_folder_names(clips), strict=True)
     ]
     _run(jobs, model=model, device=device, timing=timing)

@@ -47,6 +47,7 @@ def measure_masks(
     times_s: np.ndarray | None,
     r_wave_times_s: tuple[float, ...] = (),
     smoothing: bool = True,
+    cavity_only: bool = False,
 ) -> Measurement:
     """Measure a clip's label maps.
 
@@ -59,6 +60,8 @@ def measure_masks(
         r_wave_times_s: R waves, when the file has them.
         smoothing: Read volumes off the regularised curve (`phases.smooth`); otherwise beats are
             found on it and volumes are those of the single frames.
+        cavity_only: The masks trace the cavity alone: that nothing surrounds it is no reason to
+            doubt it.
 
     Returns:
         One row a frame, one a beat and the clip's numbers; `refusal` says why where there is no EF.
@@ -66,19 +69,14 @@ def measure_masks(
     Raises:
         MeasurementError: If `masks` is no stack of label maps.
     """
-    if masks.ndim != 3 or masks.dtype != np.uint8 or 0 in masks.shape:
-        raise MeasurementError(
-            f"masks must be a non-empty (T, H, W) uint8 array, got {masks.shape} {masks.dtype}"
-        )
-    if masks.max() > max(Label):
-        raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {masks.max()}")
+    check_masks(masks)
     shapes = tuple(_shape(mask, spacing_mm or (1.0, 1.0)) for mask in masks)
     volumes = np.array([np.nan if shape is None else shape.volume_ml for shape in shapes])
     lengths = np.array([np.nan if shape is None else shape.axis.length_mm for shape in shapes])
     warnings = scale_warnings(lengths, spacing_mm)
     if warnings:  # a scale that is missing or cannot be right gives no millilitres
         spacing_mm = None
-    refusal = refusal_of(masks, volumes, times_s)
+    refusal = refusal_of(masks, volumes, times_s, cavity_only=cavity_only)
     if refusal:
         return Measurement(
             frames=_frame_rows(masks, shapes, spacing_mm, times_s), spacing_mm=spacing_mm,
@@ -103,6 +101,20 @@ def measure_masks(
         heart_rate_bpm=heart_rate_bpm(lengths_s),
         warnings=tuple(warnings + few + _quality_warnings(masks, volumes, measured)),
     )
+
+
+def check_masks(masks: np.ndarray) -> None:
+    """Refuse what is no stack of label maps.
+
+    Raises:
+        MeasurementError: If so.
+    """
+    if masks.ndim != 3 or masks.dtype != np.uint8 or 0 in masks.shape:
+        raise MeasurementError(
+            f"masks must be a non-empty (T, H, W) uint8 array, got {masks.shape} {masks.dtype}"
+        )
+    if masks.max() > max(Label):
+        raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {masks.max()}")
 
 
 def _measurement(

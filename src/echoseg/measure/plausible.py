@@ -18,8 +18,14 @@ SHORTEST_S = 0.4
 """A clip shorter than this is over before a heart gets from ED to ES."""
 
 
-def refusal_of(masks: np.ndarray, volumes: np.ndarray, times_s: np.ndarray | None) -> str:
-    """Return why no EF can be given, or nothing."""
+def refusal_of(
+    masks: np.ndarray,
+    volumes: np.ndarray,
+    times_s: np.ndarray | None,
+    *,
+    cavity_only: bool = False,
+) -> str:
+    """Return why no EF can be given, or nothing; masks of the `cavity_only` need no wall."""
     found = int(np.isfinite(volumes).sum())
     if found < max(2, LEAST_FRAMES_SHARE * len(masks)):
         return (
@@ -27,7 +33,7 @@ def refusal_of(masks: np.ndarray, volumes: np.ndarray, times_s: np.ndarray | Non
             "least half of them: is this an apical four-chamber view?"
         )
     ring = np.median([ring_share(mask) for mask in masks])
-    if ring < LEAST_RING_SHARE:
+    if ring < LEAST_RING_SHARE and not cavity_only:
         return (
             f"what was taken for the left ventricle has heart wall or atrium on {100 * ring:.0f} % "
             f"of its border, at least {100 * LEAST_RING_SHARE:.0f} % is needed: is this a heart?"

@@ -1,0 +1,44 @@
+"""The small table of one clip on the terminal."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echoseg.cli.console import one_line
+
+if TYPE_CHECKING:
+    from echoseg.analysis import Analysis
+
+
+def show_analysis(analysis: "Analysis", folder: Path) -> None:
+    """Print the small table of one clip."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    found = analysis.measurement
+    name = one_line(Path(analysis.clip.source).name) or "clip"
+    table = Table(show_header=False, title=escape(name))
+    table.title_justify = "left"
+
+    def row(name: str, value: float | int | None, unit: str = "", digits: int = 0) -> None:
+        if value is not None:
+            table.add_row(name, f"{value:.{digits}f}{unit}")
+
+    row("ED frame", found.ed_frame)
+    row("ES frame", found.es_frame)
+    row("EF", found.ef_percent, " %")
+    row("beats", len(found.beats) or None)
+    row("EF, SD over beats", found.ef_sd_points, " points", 1)
+    row("EDV", found.edv_ml, " ml")
+    row("ESV", found.esv_ml, " ml")
+    row("stroke volume", found.dimensions.stroke_volume_ml, " ml")
+    row("strain of the contour", found.gls_percent, " %", 1)
+    row("heart rate", found.heart_rate_bpm, " bpm")
+    if found.refusal:
+        table.add_row("no EF", escape(found.refusal), style="bold red")
+    for warning in analysis.warnings:
+        table.add_row(warning.code, escape(one_line(warning.message)), style="yellow")
+    for note in analysis.notes:
+        table.add_row(note.code, escape(note.message), style="dim")
+    table.add_row("written", escape(str(folder)))
+    Console(soft_wrap=False).print(table)
