@@ -19,18 +19,20 @@ METHOD = "single-plane method of disks, 20 disks (Lang et al., J Am Soc Echocard
 STRAIN_METHOD = "shortening of the endocardial contour of the masks; not speckle tracking"
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A piece of a report: what it holds is fixed, finite, and nothing else."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Software(_Part):
+class Software(Part):
     """What made the report."""
 
     name: Literal["echoseg"] = "echoseg"
     version: str
 
 
-class Model(_Part):
+class Model(Part):
     """Which network made the masks."""
 
     name: str
@@ -38,7 +40,7 @@ class Model(_Part):
     licence: str
 
 
-class Input(_Part):
+class Input(Part):
     """What was analysed; the file's name without its folder, and nothing of the patient.
 
     `spacing_mm` is the scale that the numbers rest on, null when it is unknown or was refused.
@@ -56,7 +58,7 @@ class Input(_Part):
     damaged_frames: tuple[int, ...]
 
 
-class Beat(_Part):
+class Beat(Part):
     """One beat; frames count from 0."""
 
     ed_frame: int
@@ -69,14 +71,14 @@ class Beat(_Part):
     peak_filling_rate_edv_per_s: float | None
 
 
-class Grade(_Part):
+class Grade(Part):
     """A class, and the scheme that names it."""
 
     name: str
     scheme: str
 
 
-class Normal(_Part):
+class Normal(Part):
     """Normal range of one of the results, by the scheme named; men's and women's differ."""
 
     key: str
@@ -85,7 +87,7 @@ class Normal(_Part):
     scheme: str
 
 
-class Results(_Part):
+class Results(Part):
     """The clip's numbers, means over its beats; frames count from 0.
 
     `ed_frame` and `es_frame` are those of the beat nearest the mean. `refusal` says why there is
@@ -124,14 +126,14 @@ class Results(_Part):
     refusal: str
 
 
-class Caution(_Part):
+class Caution(Part):
     """Something a reader of the numbers must know; among the notes, how they were read."""
 
     code: str
     message: str
 
 
-class Report(_Part):
+class Report(Part):
     """All of `report.json`; `model` is null where the masks were given."""
 
     schema_version: Literal["1.1"] = SCHEMA_VERSION
@@ -151,7 +153,8 @@ def json_schema() -> dict[str, Any]:
     return Report.model_json_schema(mode="serialization")
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
+def rounded(value: float | None, digits: int) -> float | None:
+    """Return a value as it is printed; None where there is none."""
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
@@ -169,19 +172,24 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
             num_frames=clip.num_frames,
             rows=clip.size[0],
             columns=clip.size[1],
-            frame_rate_hz=_rounded(clip.frame_rate_hz, 3),
+            frame_rate_hz=rounded(clip.frame_rate_hz, 3),
             spacing_mm=found.spacing_mm,
             view=str(clip.view),
             damaged_frames=clip.damaged_frames,
         ),
         results=_results(found),
         beats=tuple(Beat(**_rounded_fields(beat)) for beat in found.beats),
-        normal_ranges=tuple(
-            Normal(key=key, men=normal.men, women=normal.women, scheme=normal.scheme)
-            for key, normal in NORMAL_RANGES.items()
-        ),
-        warnings=_cautions(analysis.warnings),
-        notes=_cautions(analysis.notes),
+        normal_ranges=normal_ranges(),
+        warnings=cautions(analysis.warnings),
+        notes=cautions(analysis.notes),
+    )
+
+
+def normal_ranges() -> tuple[Normal, ...]:
+    """Return every normal range there is, by key."""
+    return tuple(
+        Normal(key=key, men=normal.men, women=normal.women, scheme=normal.scheme)
+        for key, normal in NORMAL_RANGES.items()
     )
 
 
@@ -192,19 +200,19 @@ def _results(found: Measurement) -> Results:
     return Results(
         ed_frame=found.ed_frame,
         es_frame=found.es_frame,
-        ef_percent=_rounded(ef, 1),
-        ef_sd_points=_rounded(found.ef_sd_points, 1),
+        ef_percent=rounded(ef, 1),
+        ef_sd_points=rounded(found.ef_sd_points, 1),
         ef_grade=None if ef is None else Grade(name=ef_grade(ef), scheme=HEART_FAILURE_2021),
-        ef_unsmoothed_percent=_rounded(found.ef_unsmoothed_percent, 1),
+        ef_unsmoothed_percent=rounded(found.ef_unsmoothed_percent, 1),
         num_beats=len(found.beats),
-        edv_ml=_rounded(found.edv_ml, 1),
-        esv_ml=_rounded(found.esv_ml, 1),
-        gls_percent=_rounded(found.gls_percent, 1),
-        peak_ejection_rate_edv_per_s=_rounded(ejection, 2),
-        peak_filling_rate_edv_per_s=_rounded(filling, 2),
-        peak_ejection_rate_ml_per_s=_rounded(_times(ejection, found.edv_ml), 1),
-        peak_filling_rate_ml_per_s=_rounded(_times(filling, found.edv_ml), 1),
-        heart_rate_bpm=_rounded(found.heart_rate_bpm, 1),
+        edv_ml=rounded(found.edv_ml, 1),
+        esv_ml=rounded(found.esv_ml, 1),
+        gls_percent=rounded(found.gls_percent, 1),
+        peak_ejection_rate_edv_per_s=rounded(ejection, 2),
+        peak_filling_rate_edv_per_s=rounded(filling, 2),
+        peak_ejection_rate_ml_per_s=rounded(_times(ejection, found.edv_ml), 1),
+        peak_filling_rate_ml_per_s=rounded(_times(filling, found.edv_ml), 1),
+        heart_rate_bpm=rounded(found.heart_rate_bpm, 1),
         refusal=found.refusal,
         **_rounded_fields(found.dimensions),
     )
@@ -222,7 +230,7 @@ def _times(one: float | None, other: float | None) -> float | None:
 def _rounded_fields(row: BeatMeasurement | Dimensions) -> dict[str, Any]:
     """Return the fields of a row; whole numbers stay, rates keep a digit more."""
     return {
-        key: _rounded(value, 2 if key.endswith("_per_s") else 1)
+        key: rounded(value, 2 if key.endswith("_per_s") else 1)
         if isinstance(value, float)
         else value
         for key, value in asdict(row).items()
@@ -252,5 +260,6 @@ def registry_row(report: Report) -> dict[str, Any]:
     }
 
 
-def _cautions(told: tuple[ClipWarning, ...]) -> tuple[Caution, ...]:
+def cautions(told: tuple[ClipWarning, ...]) -> tuple[Caution, ...]:
+    """Return warnings or notes as a report holds them."""
     return tuple(Caution(code=one.code, message=one.message) for one in told)

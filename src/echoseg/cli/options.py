@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,3 +23,8 @@ Smoothing = Annotated[
         "--smoothing/--no-smoothing", help="Read volumes off the regularised curve, or the frames."
     ),
 ]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder a clip.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace result folders that exist.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Model = Annotated[str, typer.Option(help="Name (see `echoseg models`) or .safetensors file.")]
+Timing = Annotated[bool, typer.Option("--timing", help="Print where the time went.")]

@@ -7,6 +7,7 @@ from echoseg.cli.console import one_line
 
 if TYPE_CHECKING:
     from echoseg.analysis import Analysis
+    from echoseg.study import Study
 
 
 def show_analysis(analysis: "Analysis", folder: Path) -> None:
@@ -42,3 +43,29 @@ def show_analysis(analysis: "Analysis", folder: Path) -> None:
         table.add_row(note.code, escape(note.message), style="dim")
     table.add_row("written", escape(str(folder)))
     Console(soft_wrap=False).print(table)
+
+
+def show_study(study: "Study", folder: Path) -> None:
+    """Print the small table of two views of a heart."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    found = study.biplane
+    table = Table("", "biplane", "A4C", "A2C", title=escape(folder.name))
+    table.title_justify = "left"
+    for name, key, unit in (("EF", "ef_percent", "%"), ("EDV", "edv_ml", "ml"),
+                            ("ESV", "esv_ml", "ml")):  # fmt: skip
+        each = (found, study.a4c.measurement, study.a2c.measurement)
+        values = [getattr(one, key) for one in each]
+        table.add_row(name, *("none" if v is None else f"{v:.0f} {unit}" for v in values))
+    console = Console(soft_wrap=False)
+    console.print(table)
+    if found.refusal:
+        console.print(f"no biplane EF: {found.refusal}", style="bold red", markup=False)
+    told = [("", one) for one in found.warnings]
+    for name, plane in (("A4C: ", study.a4c), ("A2C: ", study.a2c)):
+        told += [(name, one) for one in plane.warnings]
+    for name, one in told:
+        console.print(f"{name}{one_line(one.message)} ({one.code})", style="yellow", markup=False)
+    console.print(f"written {folder}", markup=False)

@@ -5,11 +5,11 @@ from html import escape
 from io import BytesIO
 
 from echoseg.analysis import Analysis
-from echoseg.report import Report
+from echoseg.report import Caution, Report
 from echoseg.show.overlay import frame_picture
 from echoseg.show.tables import beats_table, main_table, sizes_table
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #17202a; --dim: #5d6b7a; --paper: #fff; --card: #f3f5f8;
   --line: #dbe1e8; --alert: #8a4b00; --alert-paper: #fff3e0; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ecf1; --dim: #97a3b1; --paper: #0f141a;
@@ -57,10 +57,11 @@ def _still(analysis: Analysis, frame_index: int | None, name: str) -> str:
     return f'<figure><img src="{uri}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
 
 
-def _alert(report: Report) -> str:
-    items = [f"<li>{escape(w.message)} <code>{escape(w.code)}</code></li>" for w in report.warnings]
-    if report.results.refusal:
-        items.insert(0, f'<li class="refusal">No EF: {escape(report.results.refusal)}</li>')
+def alert(warnings: tuple[Caution, ...], refusal: str) -> str:
+    """Return what is to be read before the numbers; nothing where there is nothing."""
+    items = [f"<li>{escape(w.message)} <code>{escape(w.code)}</code></li>" for w in warnings]
+    if refusal:
+        items.insert(0, f'<li class="refusal">No EF: {escape(refusal)}</li>')
     if not items:
         return ""
     title = "<h2>Before you read the numbers</h2>"
@@ -75,7 +76,8 @@ def _notes(report: Report) -> str:
     return f'<section class="card notes">{title}<ul>{"".join(items)}</ul></section>'
 
 
-def _card(title: str, content: str) -> str:
+def card(title: str, content: str) -> str:
+    """Return a titled part of the page; nothing without content."""
     return f'<section class="card"><h2>{title}</h2>{content}</section>' if content else ""
 
 
@@ -99,17 +101,17 @@ def page_html(analysis: Analysis, report: Report, overlay_mp4: bytes, curve: byt
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name} - echoseg</title><style>{_STYLE}</style></head><body>
+<title>{name} - echoseg</title><style>{STYLE}</style></head><body>
 <p class="use"><strong>{escape(report.disclaimer)}</strong></p><h1>{name}</h1>
-{_alert(report)}
+{alert(report.warnings, report.results.refusal)}
 <div class="cols"><div><video src="{video}" autoplay loop muted controls playsinline></video></div>
 <div class="card">{main_table(report)}</div></div>
 <section class="card"><h2>End of diastole, end of systole</h2>
 <div class="pair">{stills}</div></section>
 <section class="card"><h2>Volume over time</h2>
 <img src="{_data_uri("image/png", curve)}" alt="LV volume over time"></section>
-{_card("Beats", beats_table(report))}
-{_card("All measurements", sizes_table(report))}
+{card("Beats", beats_table(report))}
+{card("All measurements", sizes_table(report))}
 {_notes(report)}
 <p class="note">{escape(made_by)}</p>
 </body></html>

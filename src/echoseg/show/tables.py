@@ -31,11 +31,13 @@ _SIZES: tuple[tuple[str, str, str, int], ...] = (
 """Name, key of `Results`, unit, digits."""
 
 
-def _row(name: str, value: object, *, css: str = "") -> str:
+def row(name: str, value: object, *, css: str = "") -> str:
+    """Return a row of two cells."""
     return f'<tr class="{css}"><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>'
 
 
-def _number(value: float | None, unit: str, missing: str, digits: int = 0) -> str:
+def number(value: float | None, unit: str, missing: str, digits: int = 0) -> str:
+    """Return a value with its unit, or what to say where there is none."""
     return missing if value is None else f"{value:.{digits}f} {unit}"
 
 
@@ -47,20 +49,20 @@ def main_table(report: Report) -> str:
     scale = "none"
     if source.spacing_mm is not None:
         scale = "{:.3f} x {:.3f} mm a pixel".format(*source.spacing_mm)
-    rows = [_row("Ejection fraction", _number(found.ef_percent, "%", "none"), css="big")]
+    rows = [row("Ejection fraction", number(found.ef_percent, "%", "none"), css="big")]
     if found.ef_grade is not None:
-        rows.append(_row(f"EF class, {found.ef_grade.scheme}", found.ef_grade.name))
+        rows.append(row(f"EF class, {found.ef_grade.scheme}", found.ef_grade.name))
     if found.ef_sd_points is not None:
         spread = f"{found.num_beats}, EF SD {found.ef_sd_points:.1f} points"
-        rows.append(_row("Beats", spread))
+        rows.append(row("Beats", spread))
     rows += [
-        _row("End-diastolic volume", _number(found.edv_ml, "ml", volume)),
-        _row("End-systolic volume", _number(found.esv_ml, "ml", volume)),
-        _row("Heart rate", _number(found.heart_rate_bpm, "bpm", "cannot be told")),
-        _row("View (as given)", source.view),
-        _row("Frames", f"{source.num_frames} of {source.columns} x {source.rows}"),
-        _row("Frame rate", rate),
-        _row("Scale (row x column)", scale),
+        row("End-diastolic volume", number(found.edv_ml, "ml", volume)),
+        row("End-systolic volume", number(found.esv_ml, "ml", volume)),
+        row("Heart rate", number(found.heart_rate_bpm, "bpm", "cannot be told")),
+        row("View (as given)", source.view),
+        row("Frames", f"{source.num_frames} of {source.columns} x {source.rows}"),
+        row("Frame rate", rate),
+        row("Scale (row x column)", scale),
     ]
     return f"<table>{''.join(rows)}</table>"
 
@@ -69,7 +71,8 @@ def sizes_table(report: Report) -> str:
     """Return every measurement that could be had, its normal range beside it; or nothing."""
     normal = {one.key: one for one in report.normal_ranges}
     rows = [
-        f"<tr><th>{escape(name)}</th><td>{value:.{digits}f} {unit}</td>{_normal(normal.get(key))}"
+        f"<tr><th>{escape(name)}</th><td>{value:.{digits}f} {unit}</td>"
+        + normal_cells(normal.get(key))
         for name, key, unit, digits in _SIZES
         if (value := _value(report.results, key)) is not None
     ]
@@ -83,7 +86,8 @@ def _value(results: Results, key: str) -> float | None:
     return getattr(results, key)
 
 
-def _normal(one: Normal | None) -> str:
+def normal_cells(one: Normal | None) -> str:
+    """Return the last three cells of a row: men's range, women's, the scheme."""
     if one is None:
         return "<td></td><td></td><td></td></tr>"
     men, women = ("{:.0f} to {:.0f}".format(*limits) for limits in (one.men, one.women))
@@ -96,15 +100,15 @@ def beats_table(report: Report) -> str:
         return ""
     names = ("beat", "ED frame", "ES frame", "EF", "EDV", "ESV", "contour strain")
     rows = ["<tr>" + "".join(f"<td>{name}</td>" for name in names) + "</tr>"]
-    for number, beat in enumerate(report.beats, 1):
+    for place, beat in enumerate(report.beats, 1):
         cells = (
-            str(number),
+            str(place),
             str(beat.ed_frame),
             str(beat.es_frame),
             f"{beat.ef_percent:.0f} %",
-            _number(beat.edv_ml, "ml", ""),
-            _number(beat.esv_ml, "ml", ""),
-            _number(beat.gls_percent, "%", "", 1),
+            number(beat.edv_ml, "ml", ""),
+            number(beat.esv_ml, "ml", ""),
+            number(beat.gls_percent, "%", "", 1),
         )
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f'<table class="wide">{"".join(rows)}</table>'
