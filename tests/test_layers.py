@@ -28,6 +28,7 @@ ROWS: list[tuple[str, ...]] = [
     ("datasets",),
     ("analysis", "stream", "runtime"),
     ("report", "attention"),
+    ("study",),
     ("show",),
     ("evaluation",),
     ("learn", "results"),

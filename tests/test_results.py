@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import av
 import nibabel
@@ -14,7 +15,7 @@ from echoseg.analysis import Analysis, ModelCard
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import OutputError
 from echoseg.measure.measure import measure_masks
-from echoseg.report import Report
+from echoseg.report import Report, json_schema
 from echoseg.results import check_output, result_folder_names, write_results
 
 MODEL = ModelCard(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
@@ -70,7 +71,7 @@ def test_the_report_keeps_its_schema_and_names_no_folder(written):
     _, folder = written
     text = (folder / "report.json").read_text()
     report = Report.model_validate_json(text)
-    assert json.loads(text)["schema_version"] == "1.0"
+    assert json.loads(text)["schema_version"] == "1.1"
     assert report.input.file_name == "<b>x&.avi"
     assert "some/folder" not in text
     assert report.results.ef_percent == pytest.approx(written[0].measurement.ef_percent, abs=0.05)
@@ -96,7 +97,7 @@ def test_a_refused_scale_is_nowhere_in_the_folder(tmp_path):
 def test_notes_stand_apart_from_warnings(written):
     _, folder = written
     report = Report.model_validate_json((folder / "report.json").read_text())
-    assert [note.code for note in report.notes] == ["largest_smallest_volume"]
+    assert [note.code for note in report.notes] == ["largest_smallest_volume", "regularised"]
     assert "largest_smallest_volume" not in {warning.code for warning in report.warnings}
     page = (folder / "report.html").read_text()
     alert = page[page.index('class="alert"') : page.index("</section>")]
@@ -210,3 +211,9 @@ def test_a_failure_takes_the_folders_it_made_away(tmp_path, monkeypatch):
 def test_checking_a_place_makes_nothing(tmp_path):
     check_output(tmp_path / "a" / "b" / "clip")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_published_schema_is_the_reports():
+    published = Path(__file__).parents[1] / "docs" / "report.schema.json"
+    # python -c 'import json, echoseg.report as r; print(json.dumps(r.json_schema(), indent=2))'
+    assert json.loads(published.read_text()) == json_schema()

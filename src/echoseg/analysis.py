@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoseg.anatomy import View
-from echoseg.clip import Clip, ClipWarning
+from echoseg.anatomy import Label, View
+from echoseg.clip import Annotation, Clip, ClipWarning
 from echoseg.errors import EchosegError, MeasurementError
 from echoseg.measure.clean import clean_masks
-from echoseg.measure.measure import measure_masks
+from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
 from echoseg.sector import Sector, find_sector
@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # torch takes a second to import
 
 LEARNT_VIEWS = (View.A4C,)
 """Views that the networks were trained on."""
+APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
+"""Views that show the long axis from annulus to apex."""
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
@@ -60,20 +62,21 @@ class Analysis:
         masks: Label map on the clip's own grid, `T H W` uint8, values of `anatomy.Label`; one
             cavity and one atrium a frame, just as they were measured.
         measurement: Numbers read off the masks.
-        model: Which network made the masks.
+        model: Which network made the masks; None where they were given.
         timing_s: Seconds spent by stage.
     """
 
     clip: Clip
     masks: np.ndarray
     measurement: Measurement
-    model: ModelCard
+    model: ModelCard | None
     timing_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[ClipWarning, ...]:
         """Everything a reader of the numbers must know, the view and the clip's own first."""
-        return _view_warnings(self.clip.view) + self.clip.warnings + self.measurement.warnings
+        view = _view_warnings(self.clip.view) if self.model else _apical_warnings(self.clip.view)
+        return view + self.clip.warnings + self.measurement.warnings
 
     @property
     def notes(self) -> tuple[ClipWarning, ...]:
@@ -99,6 +102,17 @@ def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
         f"{known} clip"
     )
     return (ClipWarning(code="view_not_learnt", message=message),)
+
+
+def _apical_warnings(view: View) -> tuple[ClipWarning, ...]:
+    """Return a warning where masks that were given are not known to be of an apical view."""
+    if view in APICAL_VIEWS:
+        return ()
+    message = (
+        f"the view is {view}: disks along the long axis give a volume in apical views alone "
+        f"({', '.join(APICAL_VIEWS)}). Pass --view once you know it is one"
+    )
+    return (ClipWarning(code="view_not_apical", message=message),)
 
 
 def choose_device(device: str = "auto") -> str:
@@ -149,8 +163,10 @@ class Analyzer:
         """Which network this is."""
         return model_card(self.checkpoint)
 
-    def analyze(self, clip: Clip, *, progress: Progress | None = None) -> Analysis:
-        """Return masks and measurements of a clip.
+    def analyze(
+        self, clip: Clip, *, smoothing: bool = True, progress: Progress | None = None
+    ) -> Analysis:
+        """Return masks and measurements of a clip; `smoothing` as in `measure_masks`.
 
         Raises:
             MeasurementError: If nothing in the picture moves, so that there is no ultrasound
@@ -174,6 +190,7 @@ class Analyzer:
             spacing_mm=clip.spacing_mm,
             times_s=clip.times_s,
             r_wave_times_s=clip.r_wave_times_s,
+            smoothing=smoothing,
         )
         times["measure"] = time.perf_counter() - start
         return Analysis(
@@ -238,6 +255,31 @@ def model_card(checkpoint: Checkpoint) -> ModelCard:
         licence=checkpoint.card.licence,
         notice=checkpoint.card.notice,
     )
+
+
+def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> Analysis:
+    """Measure masks `T H W` uint8 that another tool made of a clip; stray pieces are taken away.
+
+    Where no frame has wall or atrium, the masks are taken for tracings of the cavity alone.
+
+    Raises:
+        MeasurementError: If `masks` are no label maps.
+        ArgumentError: If they are not of the clip's size.
+    """
+    check_masks(masks)
+    Annotation(masks=masks).check_fits(clip)
+    start = time.perf_counter()
+    kept = clean_masks(masks)
+    found = measure_masks(
+        kept,
+        spacing_mm=clip.spacing_mm,
+        times_s=clip.times_s,
+        r_wave_times_s=clip.r_wave_times_s,
+        smoothing=smoothing,
+        cavity_only=not (masks > Label.LV_CAVITY).any(),
+    )
+    times = {"measure": time.perf_counter() - start}
+    return Analysis(clip=clip, masks=kept, measurement=found, model=None, timing_s=times)
 
 
 def analyze(

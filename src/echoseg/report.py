@@ -1,6 +1,8 @@
 """What is written of one clip in `report.json`: units in the keys, a schema version on top."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,24 +10,29 @@ from pydantic import BaseModel, ConfigDict
 
 from echoseg.analysis import Analysis
 from echoseg.clip import ClipWarning
+from echoseg.measure.measurement import BeatMeasurement, Dimensions, Measurement
+from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, ef_grade
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 DISCLAIMER = "Research use only, not a medical device."
 METHOD = "single-plane method of disks, 20 disks (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)"
+STRAIN_METHOD = "shortening of the endocardial contour of the masks; not speckle tracking"
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A piece of a report: what it holds is fixed, finite, and nothing else."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Software(_Part):
+class Software(Part):
     """What made the report."""
 
     name: Literal["echoseg"] = "echoseg"
     version: str
 
 
-class Model(_Part):
+class Model(Part):
     """Which network made the masks."""
 
     name: str
@@ -33,7 +40,7 @@ class Model(_Part):
     licence: str
 
 
-class Input(_Part):
+class Input(Part):
     """What was analysed; the file's name without its folder, and nothing of the patient.
 
     `spacing_mm` is the scale that the numbers rest on, null when it is unknown or was refused.
@@ -51,35 +58,92 @@ class Input(_Part):
     damaged_frames: tuple[int, ...]
 
 
-class Results(_Part):
-    """The clip's numbers; frames count from 0. `refusal` says why there is no EF."""
+class Beat(Part):
+    """One beat; frames count from 0."""
+
+    ed_frame: int
+    es_frame: int
+    ef_percent: float
+    edv_ml: float | None
+    esv_ml: float | None
+    gls_percent: float | None
+    peak_ejection_rate_edv_per_s: float | None
+    peak_filling_rate_edv_per_s: float | None
+
+
+class Grade(Part):
+    """A class, and the scheme that names it."""
+
+    name: str
+    scheme: str
+
+
+class Normal(Part):
+    """Normal range of one of the results, by the scheme named; men's and women's differ."""
+
+    key: str
+    men: tuple[float, float]
+    women: tuple[float, float]
+    scheme: str
+
+
+class Results(Part):
+    """The clip's numbers, means over its beats; frames count from 0.
+
+    `ed_frame` and `es_frame` are those of the beat nearest the mean. `refusal` says why there is
+    no EF. A value that could not be had is null.
+    """
 
     method: str = METHOD
     ed_frame: int | None
     es_frame: int | None
     ef_percent: float | None
+    ef_sd_points: float | None
+    ef_grade: Grade | None
+    ef_unsmoothed_percent: float | None
+    num_beats: int
     edv_ml: float | None
     esv_ml: float | None
+    stroke_volume_ml: float | None
+    edv_area_length_ml: float | None
+    esv_area_length_ml: float | None
+    fractional_area_change_percent: float | None
+    lv_length_ed_mm: float | None
+    lv_length_es_mm: float | None
+    lv_area_ed_cm2: float | None
+    lv_area_es_cm2: float | None
+    la_volume_ml: float | None
+    wall_thickness_mm: float | None
+    lv_mass_g: float | None
+    annular_excursion_mm: float | None
+    gls_percent: float | None
+    gls_method: str = STRAIN_METHOD
+    peak_ejection_rate_edv_per_s: float | None
+    peak_filling_rate_edv_per_s: float | None
+    peak_ejection_rate_ml_per_s: float | None
+    peak_filling_rate_ml_per_s: float | None
     heart_rate_bpm: float | None
     refusal: str
 
 
-class Caution(_Part):
+class Caution(Part):
     """Something a reader of the numbers must know; among the notes, how they were read."""
 
     code: str
     message: str
 
 
-class Report(_Part):
-    """All of `report.json`."""
+class Report(Part):
+    """All of `report.json`; `model` is null where the masks were given."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.1"] = SCHEMA_VERSION
     disclaimer: str = DISCLAIMER
     software: Software
-    model: Model
+    model: Model | None
     input: Input
     results: Results
+    beats: tuple[Beat, ...]
+    normal_ranges: tuple[Normal, ...]
     warnings: tuple[Caution, ...]
     notes: tuple[Caution, ...]
 
@@ -89,7 +153,8 @@ def json_schema() -> dict[str, Any]:
     return Report.model_json_schema(mode="serialization")
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
+def rounded(value: float | None, digits: int) -> float | None:
+    """Return a value as it is printed; None where there is none."""
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
@@ -98,7 +163,7 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
     clip, found, model = analysis.clip, analysis.measurement, analysis.model
     return Report(
         software=Software(version=software_version),
-        model=Model(name=model.name, sha256=model.sha256, licence=model.licence),
+        model=model and Model(name=model.name, sha256=model.sha256, licence=model.licence),
         input=Input(
             # names that are no UTF-8 reach Python as lone surrogates, which JSON cannot hold
             file_name=Path(clip.source).name.encode("utf-8", "replace").decode("utf-8"),
@@ -107,24 +172,94 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
             num_frames=clip.num_frames,
             rows=clip.size[0],
             columns=clip.size[1],
-            frame_rate_hz=_rounded(clip.frame_rate_hz, 3),
+            frame_rate_hz=rounded(clip.frame_rate_hz, 3),
             spacing_mm=found.spacing_mm,
             view=str(clip.view),
             damaged_frames=clip.damaged_frames,
         ),
-        results=Results(
-            ed_frame=found.ed_frame,
-            es_frame=found.es_frame,
-            ef_percent=_rounded(found.ef_percent, 1),
-            edv_ml=_rounded(found.edv_ml, 1),
-            esv_ml=_rounded(found.esv_ml, 1),
-            heart_rate_bpm=_rounded(found.heart_rate_bpm, 1),
-            refusal=found.refusal,
-        ),
-        warnings=_cautions(analysis.warnings),
-        notes=_cautions(analysis.notes),
+        results=_results(found),
+        beats=tuple(Beat(**_rounded_fields(beat)) for beat in found.beats),
+        normal_ranges=normal_ranges(),
+        warnings=cautions(analysis.warnings),
+        notes=cautions(analysis.notes),
     )
 
 
-def _cautions(told: tuple[ClipWarning, ...]) -> tuple[Caution, ...]:
+def normal_ranges() -> tuple[Normal, ...]:
+    """Return every normal range there is, by key."""
+    return tuple(
+        Normal(key=key, men=normal.men, women=normal.women, scheme=normal.scheme)
+        for key, normal in NORMAL_RANGES.items()
+    )
+
+
+def _results(found: Measurement) -> Results:
+    ef = found.ef_percent
+    ejection = _mean(beat.peak_ejection_rate_edv_per_s for beat in found.beats)
+    filling = _mean(beat.peak_filling_rate_edv_per_s for beat in found.beats)
+    return Results(
+        ed_frame=found.ed_frame,
+        es_frame=found.es_frame,
+        ef_percent=rounded(ef, 1),
+        ef_sd_points=rounded(found.ef_sd_points, 1),
+        ef_grade=None if ef is None else Grade(name=ef_grade(ef), scheme=HEART_FAILURE_2021),
+        ef_unsmoothed_percent=rounded(found.ef_unsmoothed_percent, 1),
+        num_beats=len(found.beats),
+        edv_ml=rounded(found.edv_ml, 1),
+        esv_ml=rounded(found.esv_ml, 1),
+        gls_percent=rounded(found.gls_percent, 1),
+        peak_ejection_rate_edv_per_s=rounded(ejection, 2),
+        peak_filling_rate_edv_per_s=rounded(filling, 2),
+        peak_ejection_rate_ml_per_s=rounded(_times(ejection, found.edv_ml), 1),
+        peak_filling_rate_ml_per_s=rounded(_times(filling, found.edv_ml), 1),
+        heart_rate_bpm=rounded(found.heart_rate_bpm, 1),
+        refusal=found.refusal,
+        **_rounded_fields(found.dimensions),
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _times(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one * other
+
+
+def _rounded_fields(row: BeatMeasurement | Dimensions) -> dict[str, Any]:
+    """Return the fields of a row; whole numbers stay, rates keep a digit more."""
+    return {
+        key: rounded(value, 2 if key.endswith("_per_s") else 1)
+        if isinstance(value, float)
+        else value
+        for key, value in asdict(row).items()
+    }
+
+
+def registry_row(report: Report) -> dict[str, Any]:
+    """Return a report as one flat row for a registry's table; no name of file or patient.
+
+    The clip is known by the hash of its bytes. Warnings are their codes, separated by spaces.
+    """
+    source = report.input
+    results = report.results.model_dump(exclude={"method", "gls_method", "ef_grade"})
+    grade = report.results.ef_grade
+    return {
+        "input_sha256": source.sha256,
+        "software_version": report.software.version,
+        "schema_version": report.schema_version,
+        "model": report.model.name if report.model else "",
+        "view": source.view,
+        "num_frames": source.num_frames,
+        "frame_rate_hz": source.frame_rate_hz,
+        **results,
+        "ef_grade": grade.name if grade else "",
+        "ef_grade_scheme": HEART_FAILURE_2021,
+        "warnings": " ".join(warning.code for warning in report.warnings),
+    }
+
+
+def cautions(told: tuple[ClipWarning, ...]) -> tuple[Caution, ...]:
+    """Return warnings or notes as a report holds them."""
     return tuple(Caution(code=one.code, message=one.message) for one in told)

@@ -8,21 +8,29 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from echoseg.analysis import Analysis
 from echoseg.errors import OutputError
 from echoseg.formats.nifti import write_masks
 from echoseg.formats.video import write_h264
 from echoseg.formats.whole import check_writable, whole_folder
-from echoseg.report import build_report
+from echoseg.report import build_report, registry_row
 from echoseg.show.curve import curve_png
 from echoseg.show.overlay import overlay_frames
 from echoseg.show.page import page_html
+from echoseg.show.study_page import study_page_html
+from echoseg.study import Study, build_study_report, study_row
 
 MARK = "report.json"
 """The file by which a folder is known as one of ours."""
-FILES = frozenset({MARK, "masks.nii.gz", "overlay.mp4", "curve.png", "frames.csv", "report.html"})
+FILES = frozenset(
+    {MARK, "registry.csv", "masks.nii.gz", "overlay.mp4", "curve.png", "frames.csv", "report.html"}
+)
 """All that a result folder holds; one that holds more is never replaced."""
+PLANES = ("A4C", "A2C")
+STUDY_FILES = frozenset({MARK, "registry.csv", "report.html", *PLANES})
+"""All that a study's folder holds; in the folder of each plane, `FILES`."""
 
 
 def result_folder_names(sources: Sequence[Path]) -> list[str]:
@@ -53,8 +61,10 @@ def _safe_name(text: str) -> str:
     return name.encode()[:180].decode(errors="ignore") or "clip"
 
 
-def check_output(folder: Path, force: bool = False) -> None:
+def check_output(folder: Path, force: bool = False, files: frozenset[str] = FILES) -> None:
     """Refuse, before the long work, a folder that must not or cannot be written.
+
+    `files` is all that one of ours holds.
 
     Raises:
         OutputError: If it exists without `force`; if it is none of ours, or holds what is none
@@ -69,7 +79,7 @@ def check_output(folder: Path, force: bool = False) -> None:
                 f"{folder} exists and holds no {MARK}, so it is no result of echoseg and is not "
                 "replaced; choose another -o"
             )
-        if foreign := sorted(held - FILES):
+        if foreign := sorted(held - files):
             raise OutputError(
                 f"{folder} holds {foreign[0]}, which echoseg did not write, so it is not replaced; "
                 "move it away, or choose another -o"
@@ -91,6 +101,37 @@ def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> P
     return Path(os.path.abspath(folder))
 
 
+def check_study_output(folder: Path, force: bool = False) -> None:
+    """Refuse as `check_output` does, with the folders of both planes.
+
+    Raises:
+        OutputError: If so.
+    """
+    check_output(folder, force, STUDY_FILES)
+    for plane in PLANES:
+        if (folder / plane).exists():
+            check_output(folder / plane, force)
+
+
+def write_study(study: Study, folder: Path, *, force: bool = False) -> Path:
+    """Write both planes' results and the report of the two together, all of it or nothing.
+
+    Raises:
+        OutputError: As `check_study_output`, or if the disk fails.
+    """
+    check_study_output(folder, force)
+    with whole_folder(folder, lambda: check_study_output(folder, force)) as partial:
+        for plane, analysis in zip(PLANES, (study.a4c, study.a2c), strict=True):
+            (partial / plane).mkdir()
+            _write_all(analysis, partial / plane)
+        report = build_study_report(study, version("echoseg"))
+        (partial / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _write_row(study_row(report), partial / "registry.csv")
+        page = study_page_html(report, folder.name)
+        (partial / "report.html").write_text(page, encoding="utf-8")
+    return Path(os.path.abspath(folder))
+
+
 def _write_all(analysis: Analysis, folder: Path) -> None:
     rate_hz = analysis.clip.frame_rate_hz
     interval_s = 1 / rate_hz if rate_hz else None
@@ -102,6 +143,7 @@ def _write_all(analysis: Analysis, folder: Path) -> None:
     _write_frames(analysis, folder / "frames.csv")
     report = build_report(analysis, version("echoseg"))
     (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _write_row(registry_row(report), folder / "registry.csv")
     page = page_html(analysis, report, (folder / "overlay.mp4").read_bytes(), curve)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
@@ -117,3 +159,11 @@ def _write_frames(analysis: Analysis, path: Path) -> None:
         for frame in found.frames:
             row = {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(frame).items()}
             writer.writerow({**row, "phase": phases.get(frame.frame_index, "")})
+
+
+def _write_row(row: dict[str, Any], path: Path) -> None:
+    """Write a heading and one row."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(row)

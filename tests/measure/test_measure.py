@@ -88,15 +88,22 @@ def test_a_clip_without_a_whole_beat_says_so_and_claims_none():
     codes = {warning.code for warning in found.warnings}
     assert "few_beats" in codes
     assert "no_whole_beat" not in codes
-    assert {note.code for note in found.notes} == {"largest_smallest_volume"}
+    codes = [note.code for note in found.notes]
+    assert codes == ["largest_smallest_volume", "mean_of_beats", "regularised"]
 
 
 def test_several_beats_are_listed_in_a_note_and_are_no_warning():
     masks, times, _ = beating(130, phase=0.5)
     found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
     assert found.warnings == ()
-    assert [note.code for note in found.notes] == ["largest_smallest_volume", "median_beat"]
-    assert "median of 3 beats" in found.notes[1].message
+    assert [note.code for note in found.notes] == [
+        "largest_smallest_volume",
+        "mean_of_beats",
+        "regularised",
+    ]
+    assert "mean of 4 beats" in found.notes[1].message
+    assert found.ef_percent == pytest.approx(np.mean([beat.ef_percent for beat in found.beats]))
+    assert found.ef_sd_points < 1
 
 
 @pytest.mark.parametrize(("num_frames", "has_ef"), [(15, False), (16, True)])
@@ -118,7 +125,7 @@ def test_the_frames_are_picked_on_the_smoothed_curve():
     assert largest.frame_index == before.ed_frame + 5
     assert found.ed_frame != largest.frame_index
     assert found.edv_ml < largest.volume_ml
-    assert "smoothed curve" in found.notes[0].message
+    assert "regularised curve" in found.notes[0].message
 
 
 def test_stray_pieces_do_not_count():

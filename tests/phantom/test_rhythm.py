@@ -5,6 +5,7 @@ import pytest
 
 from echoseg.phantom import Rhythm
 from echoseg.phantom.rhythm import Beats
+from echoseg.phantom.truth import whole_beats
 
 SEEDS = range(30)
 
@@ -58,3 +59,10 @@ def test_the_mitral_valve_is_shut_while_the_aortic_is_open():
     times_s = np.linspace(0, 4, 2000)
     assert (beats.mitral_opening(times_s) * beats.aortic_opening(times_s)).max() < 0.3
     assert beats.mitral_opening(times_s).max() > 0.9
+
+
+def test_ed_comes_before_es_in_every_whole_beat():
+    volume_ml = np.array([90.0, 80, 50, 70, 95, 94, 60, 40, 80, 99])
+    beat_index = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+    beats = whole_beats(volume_ml, beat_index, np.arange(10.0), np.array([0.0, 5, 9]))
+    assert beats == ((0, 2), (5, 7))

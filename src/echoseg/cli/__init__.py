@@ -6,23 +6,17 @@ Heavy imports wait until a command runs, so that `--help` is quick.
 """
 
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from echoseg.anatomy import View
-from echoseg.cli import curve, data, evaluate, export, phantom, train
-from echoseg.cli.console import fail, one_line, progress_bar, run_app
+from echoseg.cli import analyze, curve, data, evaluate, export, measure, phantom, train
+from echoseg.cli.analyze import Job, run
+from echoseg.cli.console import DISCLAIMER, fail, run_app
+from echoseg.cli.options import Device, Force, Model, Output, Timing
 from echoseg.errors import EchosegError
-
-if TYPE_CHECKING:
-    from echoseg.analysis import Analysis, Analyzer
-    from echoseg.clip import Clip
-
-DISCLAIMER = "Research software, not a medical device."
 
 app = typer.Typer(
     name="echoseg",
@@ -39,22 +33,8 @@ app.command()(evaluate.compare)
 app.command()(train.train)
 app.command()(curve.curve)
 app.command()(export.export)
-
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder a clip.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace result folders that exist.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Model = Annotated[str, typer.Option(help="Name (see `echoseg models`) or .safetensors file.")]
-Timing = Annotated[bool, typer.Option("--timing", help="Print where the time went.")]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One clip to analyse, where its results go and what the user said of it."""
-
-    source: Path
-    folder: Path
-    open_options: dict[str, Any]
-    force: bool
+app.command()(measure.measure)
+app.command()(analyze.analyze)
 
 
 def _version(wanted: bool) -> None:
@@ -72,140 +52,6 @@ def root(
     ] = False,
 ) -> None:
     """Left ventricle masks, volumes and ejection fraction from echo clips."""
-
-
-def _show(analysis: "Analysis", folder: Path) -> None:
-    """Print the small table of one clip."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    found = analysis.measurement
-    name = one_line(Path(analysis.clip.source).name) or "clip"
-    table = Table(show_header=False, title=escape(name))
-    table.title_justify = "left"
-
-    def row(name: str, value: float | int | None, unit: str = "", digits: int = 0) -> None:
-        if value is not None:
-            table.add_row(name, f"{value:.{digits}f}{unit}")
-
-    row("ED frame", found.ed_frame)
-    row("ES frame", found.es_frame)
-    row("EF", found.ef_percent, " %")
-    row("EDV", found.edv_ml, " ml")
-    row("ESV", found.esv_ml, " ml")
-    row("heart rate", found.heart_rate_bpm, " bpm")
-    if found.refusal:
-        table.add_row("no EF", escape(found.refusal), style="bold red")
-    for warning in analysis.warnings:
-        table.add_row(warning.code, escape(one_line(warning.message)), style="yellow")
-    for note in analysis.notes:
-        table.add_row(note.code, escape(note.message), style="dim")
-    table.add_row("written", escape(str(folder)))
-    Console(soft_wrap=False).print(table)
-
-
-def _show_timing(stages: dict[str, float]) -> None:
-    typer.echo("where the time went:")
-    for stage, seconds in stages.items():
-        typer.echo(f"  {stage:<16}{seconds:8.2f} s")
-
-
-def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysis", float]:
-    """Analyse and write; return the analysis and the seconds spent writing."""
-    from echoseg.results import write_results
-
-    with progress_bar(job.source.name, "frames") as update:
-        analysis = analyzer.analyze(clip, progress=update)
-    start = time.perf_counter()
-    write_results(analysis, job.folder, force=job.force)
-    return analysis, time.perf_counter() - start
-
-
-def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
-    """Run one clip; return whether it has an EF. Errors are told in one line."""
-    from echoseg.formats import open_clip
-    from echoseg.results import check_output
-
-    start = time.perf_counter()
-    try:
-        check_output(job.folder, job.force)
-        clip = open_clip(job.source, **job.open_options)
-        read_time_s = time.perf_counter() - start
-        analysis, write_time_s = _analyze_one(analyzer, clip, job)
-    except EchosegError as error:
-        fail(str(error))
-        return False
-    _show(analysis, job.folder)
-    if timing:
-        _show_timing({"read": read_time_s, **analysis.timing_s, "write": write_time_s})
-    return analysis.measurement.ef_percent is not None
-
-
-def _run(jobs: list[Job], *, model: str, device: str, timing: bool) -> None:
-    """Load the model once, run every job, and leave with the exit code."""
-    start = time.perf_counter()
-    try:
-        from echoseg.analysis import Analyzer
-
-        analyzer = Analyzer(model, device)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
-    if timing:
-        typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
-    typer.echo(DISCLAIMER)
-    if notice := analyzer.model_card.notice:
-        typer.echo(f"model {analyzer.model_card.name}: {notice}")
-    good = [_run_job(analyzer, job, timing=timing) for job in jobs]
-    if len(jobs) > 1:
-        typer.echo(f"{sum(good)} of {len(jobs)} clips have an EF")
-    if not all(good):
-        raise typer.Exit(1)
-
-
-@app.command()
-def analyze(
-    clips: Annotated[list[Path], typer.Argument(help="Clips: files, or folders of PNG frames.")],
-    output: Output = Path("echoseg-results"),
-    view: Annotated[
-        View | None, typer.Option(help="The view. Each of these replaces what the file says.")
-    ] = None,
-    spacing_mm: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            "--spacing-mm", help="Millimetres a pixel, 0.001 to 10: ROW COL.", metavar="ROW COL"
-        ),
-    ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second, 1 to 10000.")] = None,
-    force: Force = False,
-    allow_damaged: Annotated[
-        bool, typer.Option("--allow-damaged", help="Analyse the readable part of broken files.")
-    ] = False,
-    device: Device = "auto",
-    model: Model = "camus",
-    timing: Timing = False,
-) -> None:
-    """Segment and measure clips: masks, overlay video, volume curve, EF, report."""
-    from echoseg.formats.frames import OpenOptions
-    from echoseg.results import result_folder_names
-
-    options: dict[str, Any] = {
-        "view": view,
-        "spacing_mm": spacing_mm,
-        "frame_rate_hz": fps,
-        "allow_damaged": allow_damaged,
-    }
-    try:
-        OpenOptions(**options)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
-    jobs = [
-        Job(source=clip, folder=output / name, open_options=options, force=force)
-        for clip, name in zip(clips, result_folder_names(clips), strict=True)
-    ]
-    _run(jobs, model=model, device=device, timing=timing)
 
 
 @app.command()
@@ -226,7 +72,7 @@ def demo(
         open_options={"view": View.A4C},
         force=force,
     )
-    _run([job], model=model, device=device, timing=timing)
+    run([job], model=model, device=device, timing=timing)
     page = (job.folder / "report.html").resolve()
     typer.echo(f"open {page} in a browser")
 

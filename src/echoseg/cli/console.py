@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+DISCLAIMER = "Research software, not a medical device."
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 

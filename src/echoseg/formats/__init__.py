@@ -4,7 +4,8 @@ The format is found from the content, never from the name.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,10 +62,53 @@ def open_clip(
     options = OpenOptions(
         spacing_mm=spacing_mm, frame_rate_hz=frame_rate_hz, view=view, allow_damaged=allow_damaged
     )
-    try:
+    with _refusals(path):
         name = find_format(path)
         clip = FORMATS[name].read(path, options)
         digest = _sha256(path, name)
+    clip = replace(clip, source=str(path), source_sha256=digest, format_name=name)
+    return _told(clip, options)
+
+
+def open_masks(
+    path: str | Path,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+    frame_rate_hz: float | None = None,
+    view: View | None = None,
+) -> tuple[Clip, np.ndarray]:
+    """Read masks that another tool wrote as NIfTI (x, y, t), values of `anatomy.Label`.
+
+    Args:
+        path: File, `.nii` or `.nii.gz`.
+        spacing_mm: As in `open_clip`, as are the others.
+        frame_rate_hz: Frames a second.
+        view: The view.
+
+    Returns:
+        A picture of the masks as their clip, and the masks, `T H W` uint8.
+
+    Raises:
+        ConfigError: If a scale or rate given is none.
+        FormatError: If the file cannot be read as masks, with the reason.
+    """
+    path = Path(path)
+    options = OpenOptions(spacing_mm=spacing_mm, frame_rate_hz=frame_rate_hz, view=view)
+    with _refusals(path):
+        name = find_format(path)
+        if name != "nifti":
+            raise FormatError(f"{path}: masks must be NIfTI (x, y, t), the content is {name}")
+        clip, masks = nifti.read_masks(path)
+        digest = _sha256(path, name)
+    clip = replace(clip, source=str(path), source_sha256=digest, format_name="nifti masks")
+    return _told(clip, options), masks
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn whatever reading raises into a `FormatError` with the reason."""
+    try:
+        yield
     except ArgumentError as error:  # what the file says makes no clip
         raise FormatError(f"{path}: {error}") from error
     except EchosegError:
@@ -74,8 +118,6 @@ def open_clip(
     except Exception as error:  # the decoders of six formats raise kinds of their own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path}: the content is broken ({reason})") from error
-    clip = replace(clip, source=str(path), source_sha256=digest, format_name=name)
-    return _told(clip, options)
 
 
 def find_format(path: Path) -> str:
@@ -149,4 +191,4 @@ def _told(clip: Clip, options: OpenOptions) -> Clip:
     )
 
 
-__all__ = ["FORMATS", "Format", "find_format", "open_clip"]
+__all__ = ["FORMATS", "Format", "find_format", "open_clip", "open_masks"]

@@ -1,13 +1,18 @@
 """NIfTI: clips and label maps as (x, y, t)."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from echoseg.clip import Clip
+from echoseg.anatomy import Label
+from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import FormatError, OutputError
 from echoseg.formats.frames import OpenOptions, file_scale, rescale_grey, stack
 from echoseg.formats.whole import whole
+
+_GREYS = (0, 40, 110, 70)
+"""How bright each label is in the picture of masks that come without a clip."""
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -25,6 +30,55 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time count only where the header names their units."""
+    data, known = _load(path)
+    frames, grey_warnings = rescale_grey(data)
+    grey = stack(path, list(frames))
+    return Clip(
+        frames=grey,
+        spacing_mm=known.spacing_mm,
+        times_s=known.times_s(len(grey)),
+        warnings=known.warnings + grey_warnings,
+    )
+
+
+def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
+    """Read label maps `T H W` uint8, and as their clip a picture of them, with scale and times.
+
+    Raises:
+        FormatError: If the file is broken, no (x, y, t) volume, or holds what is no label.
+    """
+    data, known = _load(path)
+    values = np.unique(data)
+    unknown = [value for value in values.tolist() if value not in set(Label)]
+    if unknown:
+        raise FormatError(
+            f"{path}: masks must hold 0 background, 1 LV cavity, 2 LV myocardium and 3 left atrium "
+            f"alone, this holds {', '.join(f'{value:g}' for value in unknown[:5])}; relabel it"
+        )
+    masks = np.ascontiguousarray(data, np.uint8)
+    clip = Clip(
+        frames=np.asarray(_GREYS, np.uint8)[masks],
+        spacing_mm=known.spacing_mm,
+        times_s=known.times_s(len(masks)),
+        warnings=known.warnings,
+    )
+    return clip, masks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """What a header says; None where it does not name the unit."""
+
+    spacing_mm: tuple[float, float] | None
+    frame_s: float | None
+    warnings: tuple[ClipWarning, ...]
+
+    def times_s(self, num_frames: int) -> np.ndarray | None:
+        return None if self.frame_s is None else np.arange(num_frames) * self.frame_s
+
+
+def _load(path: Path) -> tuple[np.ndarray, _Header]:
+    """Return the values `T H W` as stored, and what the header says."""
     import gzip
     import warnings
     from io import BytesIO
@@ -51,17 +105,12 @@ def read(path: Path, options: OpenOptions) -> Clip:
     pixdim = [float(value) for value in header["pixdim"]]
     to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(str(space))
     to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(str(step))
-    frame_s = pixdim[4] if image.ndim > 3 else pixdim[3]
-    frames, grey_warnings = rescale_grey(data.transpose(2, 1, 0))
-    grey = stack(path, list(frames))
-    spacing_mm, scale_warnings = None, ()
+    frame_s = (pixdim[4] if image.ndim > 3 else pixdim[3]) * (to_s or 0.0)
+    spacing_mm, told = None, ()
     if to_mm is not None:
-        spacing_mm, scale_warnings = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
-    return Clip(
-        frames=grey,
-        spacing_mm=spacing_mm,
-        times_s=np.arange(len(grey)) * frame_s * to_s if to_s and frame_s > 0 else None,
-        warnings=scale_warnings + grey_warnings,
+        spacing_mm, told = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
+    return data.transpose(2, 1, 0), _Header(
+        spacing_mm=spacing_mm, frame_s=frame_s if frame_s > 0 else None, warnings=told
     )
 
 

@@ -1,27 +1,43 @@
 """From a clip's masks to its Measurement."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from echoseg.anatomy import Label
 from echoseg.clip import ClipWarning
 from echoseg.errors import MeasurementError
+from echoseg.measure.dimensions import beat_rows, dimensions_of, disks_of
 from echoseg.measure.measurement import FrameMeasurement, Measurement
-from echoseg.measure.phases import Beat, clip_as_beat, find_beats, heart_rate_bpm, smooth
-from echoseg.measure.volumes import mask_volume_ml
+from echoseg.measure.phases import (
+    Beat,
+    beat_lengths_s,
+    clip_as_beat,
+    find_beats,
+    frame_interval_s,
+    heart_rate_bpm,
+    is_irregular,
+    smooth,
+)
+from echoseg.measure.plausible import fill_gaps, refusal_of, scale_warnings
+from echoseg.measure.shape import Shape, measure_shape
 
 LEAST_LV_SHARE = 0.003
 """Share of the picture below which a cavity is taken for a stray piece."""
-LEAST_FRAMES_SHARE = 0.5
-"""Share of frames that must show a cavity for an EF to be given."""
-MOST_JUMP = 0.2
-"""Median change of volume from frame to frame, as a share of the largest, that no heart makes."""
-LEAST_RING_SHARE = 0.5
-"""Share of the cavity's border that must touch myocardium or atrium, in the median frame."""
-SHORTEST_LV_MM, LONGEST_LV_MM = 40, 150
-"""Long axes outside these are no adult's left ventricle: the scale is wrong."""
-FEW_BEATS = 3
-SHORTEST_S = 0.4
-"""A clip shorter than this is over before a heart gets from ED to ES."""
+BEATS_IN_SINUS, BEATS_IN_FIBRILLATION = 3, 5
+"""Beats that guidelines average (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curves:
+    """A clip's shapes and the curves read off them, gaps filled; beats are found on `smoothed`."""
+
+    shapes: tuple[Shape | None, ...]
+    volumes: np.ndarray
+    """`T`, NaN where there is no cavity."""
+    filled: np.ndarray
+    smoothed: np.ndarray
+    frame_s: float
 
 
 def measure_masks(
@@ -30,6 +46,8 @@ def measure_masks(
     spacing_mm: tuple[float, float] | None,
     times_s: np.ndarray | None,
     r_wave_times_s: tuple[float, ...] = (),
+    smoothing: bool = True,
+    cavity_only: bool = False,
 ) -> Measurement:
     """Measure a clip's label maps.
 
@@ -40,12 +58,56 @@ def measure_masks(
             relative and only EF is given.
         times_s: Time of each frame; None when unknown.
         r_wave_times_s: R waves, when the file has them.
+        smoothing: Read volumes off the regularised curve (`phases.smooth`); otherwise beats are
+            found on it and volumes are those of the single frames.
+        cavity_only: The masks trace the cavity alone: that nothing surrounds it is no reason to
+            doubt it.
 
     Returns:
-        One row a frame and the clip's numbers; `refusal` says why where there is no EF.
+        One row a frame, one a beat and the clip's numbers; `refusal` says why where there is no EF.
 
     Raises:
         MeasurementError: If `masks` is no stack of label maps.
+    """
+    check_masks(masks)
+    shapes = tuple(_shape(mask, spacing_mm or (1.0, 1.0)) for mask in masks)
+    volumes = np.array([np.nan if shape is None else shape.volume_ml for shape in shapes])
+    lengths = np.array([np.nan if shape is None else shape.axis.length_mm for shape in shapes])
+    warnings = scale_warnings(lengths, spacing_mm)
+    if warnings:  # a scale that is missing or cannot be right gives no millilitres
+        spacing_mm = None
+    refusal = refusal_of(masks, volumes, times_s, cavity_only=cavity_only)
+    if refusal:
+        return Measurement(
+            frames=_frame_rows(masks, shapes, spacing_mm, times_s), spacing_mm=spacing_mm,
+            ed_frame=None, es_frame=None, ef_percent=None, edv_ml=None, esv_ml=None,
+            heart_rate_bpm=None, refusal=refusal, warnings=tuple(warnings), notes=(),
+            smoothed=smoothing,
+        )  # fmt: skip
+    frame_s = frame_interval_s(times_s)
+    filled = fill_gaps(volumes)
+    curves = Curves(
+        shapes=shapes, volumes=volumes, filled=filled, smoothed=smooth(filled, frame_s),
+        frame_s=frame_s,
+    )  # fmt: skip
+    beats = find_beats(
+        curves.smoothed, frame_s, _r_wave_frames(r_wave_times_s, times_s), np.isfinite(volumes)
+    )
+    lengths_s = beat_lengths_s(beats, times_s, r_wave_times_s)
+    measured = _measurement(masks, curves, beats, (spacing_mm, times_s), smoothing)
+    few = _beat_warnings(beats, is_irregular(lengths_s))
+    return replace(
+        measured,
+        heart_rate_bpm=heart_rate_bpm(lengths_s),
+        warnings=tuple(warnings + few + _quality_warnings(masks, volumes, measured)),
+    )
+
+
+def check_masks(masks: np.ndarray) -> None:
+    """Refuse what is no stack of label maps.
+
+    Raises:
+        MeasurementError: If so.
     """
     if masks.ndim != 3 or masks.dtype != np.uint8 or 0 in masks.shape:
         raise MeasurementError(
@@ -53,213 +115,166 @@ def measure_masks(
         )
     if masks.max() > max(Label):
         raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {masks.max()}")
-    volumes, lengths = _volumes(masks, spacing_mm or (1.0, 1.0))
-    warnings = _scale_warnings(lengths, spacing_mm)
-    if warnings:  # a scale that is missing or cannot be right gives no millilitres
-        spacing_mm = None
-    frames = _frame_rows(masks, volumes, lengths, spacing_mm, times_s)
-    refusal = _refusal(masks, volumes, times_s)
-    if refusal:
-        return Measurement(
-            frames=frames, spacing_mm=spacing_mm, ed_frame=None, es_frame=None, ef_percent=None,
-            edv_ml=None, esv_ml=None, heart_rate_bpm=None, refusal=refusal,
-            warnings=tuple(warnings), notes=(),
-        )  # fmt: skip
-    filled = _fill_gaps(volumes)
-    r_wave_frames = _r_wave_frames(r_wave_times_s, times_s)
-    beats = find_beats(filled, times_s, r_wave_frames, np.isfinite(volumes))
-    beat = clip_as_beat(filled, np.isfinite(volumes))
-    if beats:
-        beat = sorted(beats, key=lambda b: b.ejection_ratio)[len(beats) // 2]
+
+
+def _measurement(
+    masks: np.ndarray,
+    curves: Curves,
+    beats: list[Beat],
+    known: tuple[tuple[float, float] | None, np.ndarray | None],
+    smoothing: bool,
+) -> Measurement:
+    """Return the numbers, without heart rate and warnings; `known` is (scale, times)."""
+    spacing_mm, times_s = known
     scaled = spacing_mm is not None
+    whole = beats or [clip_as_beat(curves.smoothed, np.isfinite(curves.volumes))]
+    single = [_on(curves.filled, beat) for beat in whole]
+    told = whole if smoothing else single
+    ratios = np.array([beat.ejection_ratio for beat in told])
+    shown = told[int(np.abs(ratios - ratios.mean()).argmin())]
+    curve = curves.smoothed if smoothing else curves.filled
+    rows = beat_rows(told, curve, curves.shapes, curves.frame_s, scaled=scaled)
+    gls = [row.gls_percent for row in rows if row.gls_percent is not None]
     return Measurement(
-        frames=frames,
+        frames=_frame_rows(masks, curves.shapes, spacing_mm, times_s, (curve, shown.ed_frame)),
         spacing_mm=spacing_mm,
-        ed_frame=beat.ed_frame,
-        es_frame=beat.es_frame,
-        ef_percent=100 * beat.ejection_ratio,
-        edv_ml=float(filled[beat.ed_frame]) if scaled else None,
-        esv_ml=float(filled[beat.es_frame]) if scaled else None,
-        heart_rate_bpm=heart_rate_bpm(filled, times_s, r_wave_times_s),
+        ed_frame=shown.ed_frame,
+        es_frame=shown.es_frame,
+        ef_percent=float(100 * ratios.mean()),
+        edv_ml=float(np.mean([beat.largest for beat in told])) if scaled else None,
+        esv_ml=float(np.mean([beat.smallest for beat in told])) if scaled else None,
+        heart_rate_bpm=None,
         refusal="",
-        warnings=tuple(warnings + _quality_warnings(masks, volumes, beats, beat)),
-        notes=_notes(beats),
+        warnings=(),
+        notes=_notes(told, single, smoothing),
+        beats=rows if beats else (),
+        ef_sd_points=float(100 * ratios.std(ddof=1)) if len(beats) > 1 else None,
+        ef_unsmoothed_percent=float(100 * np.mean([beat.ejection_ratio for beat in single])),
+        smoothed=smoothing,
+        gls_percent=float(np.mean(gls)) if gls else None,
+        dimensions=dimensions_of(masks, told, curves.shapes, spacing_mm),
+        disks=disks_of(told, curves.shapes),
     )
 
 
-def _volumes(masks: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return volume and long axis of each frame, NaN where there is no cavity."""
-    volumes = np.full(len(masks), np.nan)
-    lengths = np.full(len(masks), np.nan)
-    least = LEAST_LV_SHARE * masks[0].size
-    for index, mask in enumerate(masks):
-        if (mask == Label.LV_CAVITY).sum() >= least:
-            volume, length = mask_volume_ml(mask, spacing_mm)
-            if volume > 0:
-                volumes[index], lengths[index] = volume, length
-    return volumes, lengths
+def _shape(mask: np.ndarray, spacing_mm: tuple[float, float]) -> Shape | None:
+    """Return a frame's shape; None where there is no cavity, or a stray piece of one."""
+    if (mask == Label.LV_CAVITY).sum() < LEAST_LV_SHARE * mask.size:
+        return None
+    return measure_shape(mask, spacing_mm) if (mask == Label.LV_CAVITY).any() else None
+
+
+def _on(curve: np.ndarray, beat: Beat) -> Beat:
+    """Return a beat with the volumes that another curve has on its two frames."""
+    return replace(beat, largest=float(curve[beat.ed_frame]), smallest=float(curve[beat.es_frame]))
 
 
 def _frame_rows(
     masks: np.ndarray,
-    volumes: np.ndarray,
-    lengths: np.ndarray,
+    shapes: tuple[Shape | None, ...],
     spacing_mm: tuple[float, float] | None,
     times_s: np.ndarray | None,
+    read: tuple[np.ndarray, int] | None = None,
 ) -> tuple[FrameMeasurement, ...]:
-    largest = np.nanmax(volumes) if np.isfinite(volumes).any() else np.nan
+    """Return a row a frame; `read` is the curve that was read and the ED frame, if there are."""
+    largest = max((shape.volume_ml for shape in shapes if shape is not None), default=1.0)
     pixel_cm2 = None if spacing_mm is None else spacing_mm[0] * spacing_mm[1] / 100
+    first = shapes[read[1]] if read else None
     rows = []
-    for index, mask in enumerate(masks):
+    for index, (mask, shape) in enumerate(zip(masks, shapes, strict=True)):
         area_px = int((mask == Label.LV_CAVITY).sum())
-        known = bool(np.isfinite(volumes[index]))
-        scaled = known and spacing_mm is not None
-        rows.append(
-            FrameMeasurement(
-                frame_index=index,
-                time_s=None if times_s is None else float(times_s[index]),
-                lv_area_px=area_px,
-                lv_area_cm2=None if pixel_cm2 is None else area_px * pixel_cm2,
-                lv_length_mm=float(lengths[index]) if scaled else None,
-                relative_volume=float(volumes[index] / largest) if known else None,
-                volume_ml=float(volumes[index]) if scaled else None,
-            )
+        row = FrameMeasurement(
+            frame_index=index,
+            time_s=None if times_s is None else float(times_s[index]),
+            lv_area_px=area_px,
+            lv_area_cm2=None if pixel_cm2 is None else area_px * pixel_cm2,
+            lv_length_mm=None,
+            relative_volume=None,
+            volume_ml=None,
+            smoothed_volume=read and float(read[0][index] / (1.0 if spacing_mm else largest)),
         )
+        if shape is not None:
+            strain = 100 * (shape.line_mm / first.line_mm - 1) if first is not None else None
+            row = replace(
+                row,
+                lv_length_mm=shape.axis.length_mm if spacing_mm else None,
+                relative_volume=shape.volume_ml / largest,
+                volume_ml=shape.volume_ml if spacing_mm else None,
+                strain_percent=strain,
+            )
+        rows.append(row)
     return tuple(rows)
-
-
-def _refusal(masks: np.ndarray, volumes: np.ndarray, times_s: np.ndarray | None) -> str:
-    """Return why no EF can be given, or nothing."""
-    found = int(np.isfinite(volumes).sum())
-    if found < max(2, LEAST_FRAMES_SHARE * len(masks)):
-        return (
-            f"a left ventricle was found on {found} of {len(masks)} frames; EF needs it on at "
-            "least half of them: is this an apical four-chamber view?"
-        )
-    ring = np.median([_ring_share(mask) for mask in masks])
-    if ring < LEAST_RING_SHARE:
-        return (
-            f"what was taken for the left ventricle has heart wall or atrium on {100 * ring:.0f} % "
-            f"of its border, at least {100 * LEAST_RING_SHARE:.0f} % is needed: is this a heart?"
-        )
-    if times_s is not None:
-        # the last frame lasts as long as the others
-        length_s = float(times_s[-1] - times_s[0]) * len(masks) / (len(masks) - 1)
-        if length_s < SHORTEST_S - 1e-6:
-            return (
-                f"the clip lasts {length_s:.2f} s and EF needs at least {SHORTEST_S:g} s, or it "
-                "cannot hold both the end of diastole and that of systole: give a longer clip, or "
-                "the right --fps if its times are wrong"
-            )
-    steps = np.abs(np.diff(smooth(_fill_gaps(volumes)))) / np.nanmax(volumes)
-    if len(steps) and np.median(steps) > MOST_JUMP:
-        return (
-            f"the cavity's volume jumps by {100 * np.median(steps):.0f} % of its largest from "
-            "frame to frame, which no heart does: is this a heart?"
-        )
-    return ""
-
-
-def _ring_share(mask: np.ndarray) -> float:
-    """Return the share of the cavity's outer border pixels that are myocardium or atrium."""
-    rows, columns = np.nonzero(mask == Label.LV_CAVITY)
-    if not rows.size:
-        return 0.0
-    crop = np.pad(mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1)
-    if rows.min() > 0:
-        crop[0, 1:-1] = mask[rows.min() - 1, columns.min() : columns.max() + 1]
-    if rows.max() + 1 < mask.shape[0]:
-        crop[-1, 1:-1] = mask[rows.max() + 1, columns.min() : columns.max() + 1]
-    if columns.min() > 0:
-        crop[1:-1, 0] = mask[rows.min() : rows.max() + 1, columns.min() - 1]
-    if columns.max() + 1 < mask.shape[1]:
-        crop[1:-1, -1] = mask[rows.min() : rows.max() + 1, columns.max() + 1]
-    cavity = crop == Label.LV_CAVITY
-    outer = np.zeros_like(cavity)
-    for axis in (0, 1):
-        for shift in (-1, 1):
-            outer |= np.roll(cavity, shift, axis)
-    border = crop[outer & ~cavity]
-    return float((border != Label.BACKGROUND).mean()) if border.size else 0.0
-
-
-def _fill_gaps(volumes: np.ndarray) -> np.ndarray:
-    """Return the curve with missing frames interpolated between their neighbours."""
-    known = np.isfinite(volumes)
-    return np.interp(np.arange(len(volumes)), np.nonzero(known)[0], volumes[known])
 
 
 def _r_wave_frames(
     r_wave_times_s: tuple[float, ...], times_s: np.ndarray | None
 ) -> tuple[int, ...]:
-    if times_s is None or len(r_wave_times_s) < 2:
+    if times_s is None:
         return ()
     inside = [t for t in r_wave_times_s if times_s[0] <= t <= times_s[-1]]
-    return tuple(int(np.abs(times_s - t).argmin()) for t in inside)
+    return tuple(dict.fromkeys(int(np.abs(times_s - t).argmin()) for t in inside))
 
 
-def _scale_warnings(
-    lengths: np.ndarray, spacing_mm: tuple[float, float] | None
-) -> list[ClipWarning]:
-    if spacing_mm is None:
-        message = (
-            "volumes in ml are refused since the clip has no scale; EF needs none. "
-            "Pass --spacing-mm ROW COL if you know it"
-        )
-        return [ClipWarning(code="no_scale_no_millilitres", message=message)]
-    longest = np.nanmax(lengths) if np.isfinite(lengths).any() else np.nan
-    if np.isfinite(longest) and not SHORTEST_LV_MM <= longest <= LONGEST_LV_MM:
-        message = (
-            f"the left ventricle would be {longest:.0f} mm long, outside {SHORTEST_LV_MM} to "
-            f"{LONGEST_LV_MM} mm: the clip's scale cannot be right and volumes in ml are refused. "
-            "Pass --spacing-mm ROW COL if you know it"
-        )
-        return [ClipWarning(code="implausible_size", message=message)]
-    return []
-
-
-def _notes(beats: list[Beat]) -> tuple[ClipWarning, ...]:
+def _notes(told: list[Beat], single: list[Beat], smoothing: bool) -> tuple[ClipWarning, ...]:
     """Return how the numbers were read."""
+    curve = "regularised curve" if smoothing else "curve of single frames"
     message = (
-        "ED and ES are the largest and smallest volume of the smoothed curve inside a beat, from "
-        "the video alone"
+        f"EDV and ESV are the largest and smallest volume of the {curve} inside a beat, from the "
+        "video alone"
     )
     notes = [ClipWarning(code="largest_smallest_volume", message=message)]
-    if len(beats) > 1:
-        listed = ", ".join(f"{100 * b.ejection_ratio:.0f}" for b in beats)
-        message = f"EF is that of the median of {len(beats)} beats ({listed} %)"
-        notes.append(ClipWarning(code="median_beat", message=message))
+    if len(told) > 1:
+        listed = ", ".join(f"{100 * beat.ejection_ratio:.0f}" for beat in told)
+        message = f"EF is the mean of {len(told)} beats ({listed} %)"
+        notes.append(ClipWarning(code="mean_of_beats", message=message))
+    if smoothing:
+        change = 100 * np.mean(
+            [a.ejection_ratio - b.ejection_ratio for a, b in zip(told, single, strict=True)]
+        )
+        message = (
+            f"a parabola over 0.15 s regularises the volume curve; it changes EF by {change:+.1f} "
+            "points; --no-smoothing leaves it out"
+        )
+        notes.append(ClipWarning(code="regularised", message=message))
     return tuple(notes)
 
 
-def _quality_warnings(
-    masks: np.ndarray, volumes: np.ndarray, beats: list[Beat], beat: Beat
-) -> list[ClipWarning]:
-    """Return what makes the numbers doubtful."""
+def _beat_warnings(beats: list[Beat], irregular: bool) -> list[ClipWarning]:
+    """Return what is to be said of number and rhythm of the beats."""
     warnings = []
+    if irregular:
+        message = "the beats differ in length by over 15 %: is this atrial fibrillation?"
+        warnings.append(ClipWarning(code="irregular_rhythm", message=message))
+    if not beats:
+        message = (
+            "the clip holds no whole systole: EF is read between the largest and smallest volume "
+            "it shows, and is too low where the true ones lie outside it"
+        )
+        warnings.append(ClipWarning(code="no_whole_beat", message=message))
+    elif len(beats) < (BEATS_IN_FIBRILLATION if irregular else BEATS_IN_SINUS):
+        message = (
+            f"EF is read from {len(beats)} beat{'s' * (len(beats) > 1)}; guidelines average at "
+            "least 3 in sinus rhythm, 5 in atrial fibrillation"
+        )
+        warnings.append(ClipWarning(code="few_beats", message=message))
+    return warnings
 
-    def warn(code: str, message: str) -> None:
-        warnings.append(ClipWarning(code=code, message=message))
 
+def _quality_warnings(
+    masks: np.ndarray, volumes: np.ndarray, measured: Measurement
+) -> list[ClipWarning]:
+    """Return what else makes the numbers doubtful."""
+    warnings = []
     missing = int((~np.isfinite(volumes)).sum())
     if missing:
-        warn("lv_missing_frames", f"no left ventricle on {missing} of {len(masks)} frames")
-    if not beats:
-        warn(
-            "no_whole_beat",
-            "the clip holds no whole beat: EF is read between the largest and smallest volume it "
-            "shows, and is too low where the true ones lie outside it",
-        )
-    elif len(beats) < FEW_BEATS:
-        warn(
-            "few_beats",
-            f"EF is read from {len(beats)} beat{'s' * (len(beats) > 1)}; guidelines average at "
-            "least 3 in sinus rhythm, 5 in atrial fibrillation",
-        )
-    if beat.ejection_ratio < 0.05:
-        warn("little_motion", "the cavity's volume changes by less than 5 %: is the clip frozen?")
+        message = f"no left ventricle on {missing} of {len(masks)} frames"
+        warnings.append(ClipWarning(code="lv_missing_frames", message=message))
+    if measured.ef_percent is not None and measured.ef_percent < 5:
+        message = "the cavity's volume changes by less than 5 %: is the clip frozen?"
+        warnings.append(ClipWarning(code="little_motion", message=message))
     cavity = masks == Label.LV_CAVITY
     at_edge = cavity[:, [0, -1], :].any((1, 2)) | cavity[:, :, [0, -1]].any((1, 2))
     if at_edge.mean() > 0.2:
-        warn("lv_cut_off", "the left ventricle touches the picture's edge: part of it is not seen")
+        message = "the left ventricle touches the picture's edge: part of it is not seen"
+        warnings.append(ClipWarning(code="lv_cut_off", message=message))
     return warnings

@@ -73,14 +73,18 @@ def disk_volumes_ml(endo_mm: np.ndarray) -> np.ndarray:
 def whole_beats(
     volume_ml: np.ndarray, beat_index: np.ndarray, times_s: np.ndarray, r_peaks_s: np.ndarray
 ) -> tuple[tuple[int, int], ...]:
-    """Return (ED frame, ES frame) of each beat that starts and ends inside the clip."""
+    """Return (ED frame, ES frame) of each beat that starts and ends inside the clip.
+
+    ED comes before ES: a beat's last frame, filled for the next one, may be as large as its first.
+    """
     found = []
     for beat in np.unique(beat_index):
         if r_peaks_s[beat] < times_s[0] or r_peaks_s[beat + 1] > times_s[-1]:
             continue
         frames = np.flatnonzero(beat_index == beat)
-        ed_frame = int(frames[volume_ml[frames].argmax()])
-        es_frame = int(frames[volume_ml[frames].argmin()])
+        smallest = int(volume_ml[frames].argmin())
+        ed_frame = int(frames[volume_ml[frames[: smallest + 1]].argmax()])
+        es_frame = int(frames[smallest])
         if ed_frame != es_frame:
             found.append((ed_frame, es_frame))
     return tuple(found)

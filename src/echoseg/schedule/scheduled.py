@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from echoseg.anatomy import Label
-from echoseg.measure.phases import clip_as_beat, find_beats
+from echoseg.measure.phases import ASSUMED_FRAME_S, clip_as_beat, find_beats, smooth
 from echoseg.measure.volumes import mask_volume_ml
 from echoseg.schedule.observation import Budget, History, box_means, deviation, observe
 from echoseg.schedule.schedulers import Scheduler
@@ -131,7 +131,8 @@ def beat_extremes(labels: np.ndarray) -> set[int]:
     if known.sum() < 2:
         return set()
     filled = np.interp(np.arange(len(volumes)), np.flatnonzero(known), volumes[known])
-    beats = [*find_beats(filled, None, (), known), clip_as_beat(filled, known)]
+    curve = smooth(filled)
+    beats = [*find_beats(curve, ASSUMED_FRAME_S, (), known), clip_as_beat(curve, known)]
     found = {frame for beat in beats for frame in (beat.ed_frame, beat.es_frame)}
     near = {frame + step for frame in found for step in (-1, 0, 1)}
     return near & set(range(len(labels)))

@@ -5,10 +5,11 @@ from html import escape
 from io import BytesIO
 
 from echoseg.analysis import Analysis
-from echoseg.report import Report
+from echoseg.report import Caution, Report
 from echoseg.show.overlay import frame_picture
+from echoseg.show.tables import beats_table, main_table, sizes_table
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #17202a; --dim: #5d6b7a; --paper: #fff; --card: #f3f5f8;
   --line: #dbe1e8; --alert: #8a4b00; --alert-paper: #fff3e0; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ecf1; --dim: #97a3b1; --paper: #0f141a;
@@ -32,6 +33,7 @@ video, img { width: 100%; border-radius: 8px; display: block; background: #000 }
 table { border-collapse: collapse; width: 100% } th { text-align: left; font-weight: 400;
   color: var(--dim) } td { text-align: right; font-variant-numeric: tabular-nums;
   overflow-wrap: anywhere } th, td { padding: 5px 0; border-bottom: 1px solid var(--line) }
+.wide { font-size: .92rem } .wide th { max-width: 22rem } .wide th, .wide td { padding-right: 12px }
 .big td { font-size: 1.7rem; font-weight: 650 } figcaption { color: var(--dim); font-size: .9rem }
 figure { margin: 0 } code { font-size: .8rem }
 @media print { :root { color-scheme: light; --ink: #000; --dim: #444; --paper: #fff; --card: #fff;
@@ -55,39 +57,11 @@ def _still(analysis: Analysis, frame_index: int | None, name: str) -> str:
     return f'<figure><img src="{uri}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
 
 
-def _row(name: str, value: object, *, css: str = "") -> str:
-    return f'<tr class="{css}"><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>'
-
-
-def _number(value: float | None, unit: str, missing: str) -> str:
-    return missing if value is None else f"{value:.0f} {unit}"
-
-
-def _numbers(report: Report) -> str:
-    found, source = report.results, report.input
-    volume = "no scale" if source.spacing_mm is None else "none"
-    rate = f"{source.frame_rate_hz:.4g} Hz" if source.frame_rate_hz else "unknown"
-    scale = "none"
-    if source.spacing_mm is not None:
-        scale = "{:.3f} x {:.3f} mm a pixel".format(*source.spacing_mm)
-    return "".join(
-        [
-            _row("Ejection fraction", _number(found.ef_percent, "%", "none"), css="big"),
-            _row("End-diastolic volume", _number(found.edv_ml, "ml", volume)),
-            _row("End-systolic volume", _number(found.esv_ml, "ml", volume)),
-            _row("Heart rate", _number(found.heart_rate_bpm, "bpm", "cannot be told")),
-            _row("View (as given)", source.view),
-            _row("Frames", f"{source.num_frames} of {source.columns} x {source.rows}"),
-            _row("Frame rate", rate),
-            _row("Scale (row x column)", scale),
-        ]
-    )
-
-
-def _alert(report: Report) -> str:
-    items = [f"<li>{escape(w.message)} <code>{escape(w.code)}</code></li>" for w in report.warnings]
-    if report.results.refusal:
-        items.insert(0, f'<li class="refusal">No EF: {escape(report.results.refusal)}</li>')
+def alert(warnings: tuple[Caution, ...], refusal: str) -> str:
+    """Return what is to be read before the numbers; nothing where there is nothing."""
+    items = [f"<li>{escape(w.message)} <code>{escape(w.code)}</code></li>" for w in warnings]
+    if refusal:
+        items.insert(0, f'<li class="refusal">No EF: {escape(refusal)}</li>')
     if not items:
         return ""
     title = "<h2>Before you read the numbers</h2>"
@@ -102,6 +76,11 @@ def _notes(report: Report) -> str:
     return f'<section class="card notes">{title}<ul>{"".join(items)}</ul></section>'
 
 
+def card(title: str, content: str) -> str:
+    """Return a titled part of the page; nothing without content."""
+    return f'<section class="card"><h2>{title}</h2>{content}</section>' if content else ""
+
+
 def page_html(analysis: Analysis, report: Report, overlay_mp4: bytes, curve: bytes) -> str:
     """Return the page; video and pictures are inside it and nothing is fetched."""
     name = escape(report.input.file_name or "clip")
@@ -109,23 +88,30 @@ def page_html(analysis: Analysis, report: Report, overlay_mp4: bytes, curve: byt
         analysis, report.results.es_frame, "ES"
     )
     video = _data_uri("video/mp4", overlay_mp4)
+    model = "masks as given"
+    if report.model is not None:
+        model = (
+            f"model {report.model.name} ({report.model.licence}), "
+            f"weights sha256 {report.model.sha256[:16]}"
+        )
     made_by = (
-        f"echoseg {report.software.version}, model {report.model.name} "
-        f"({report.model.licence}), weights sha256 {report.model.sha256[:16]}, "
+        f"echoseg {report.software.version}, {model}, "
         f"input sha256 {report.input.sha256[:16]}. {report.results.method}."
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name} - echoseg</title><style>{_STYLE}</style></head><body>
+<title>{name} - echoseg</title><style>{STYLE}</style></head><body>
 <p class="use"><strong>{escape(report.disclaimer)}</strong></p><h1>{name}</h1>
-{_alert(report)}
+{alert(report.warnings, report.results.refusal)}
 <div class="cols"><div><video src="{video}" autoplay loop muted controls playsinline></video></div>
-<div class="card"><table>{_numbers(report)}</table></div></div>
+<div class="card">{main_table(report)}</div></div>
 <section class="card"><h2>End of diastole, end of systole</h2>
 <div class="pair">{stills}</div></section>
 <section class="card"><h2>Volume over time</h2>
 <img src="{_data_uri("image/png", curve)}" alt="LV volume over time"></section>
+{card("Beats", beats_table(report))}
+{card("All measurements", sizes_table(report))}
 {_notes(report)}
 <p class="note">{escape(made_by)}</p>
 </body></html>

@@ -1,0 +1,214 @@
+"""`echoseg analyze`: clips one by one, or two views of a heart together."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from echoseg.cli.console import DISCLAIMER, fail, progress_bar
+from echoseg.cli.options import (
+    Device,
+    Force,
+    Fps,
+    Model,
+    Output,
+    Smoothing,
+    SpacingMm,
+    Timing,
+    ViewGiven,
+)
+from echoseg.cli.table import show_analysis, show_study
+from echoseg.errors import EchosegError
+
+if TYPE_CHECKING:
+    from echoseg.analysis import Analysis, Analyzer
+    from echoseg.clip import Clip
+    from echoseg.study import Pair
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One clip to analyse, where its results go and what the user said of it."""
+
+    source: Path
+    folder: Path
+    open_options: dict[str, Any]
+    force: bool
+    smoothing: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairJob:
+    """Two clips of one heart; the views are those of their places, whatever is said."""
+
+    a4c: Path
+    a2c: Path
+    folder: Path
+    open_options: dict[str, Any]
+    force: bool
+    smoothing: bool = True
+
+
+def _show_timing(stages: dict[str, float]) -> None:
+    typer.echo("where the time went:")
+    for stage, seconds in stages.items():
+        typer.echo(f"  {stage:<16}{seconds:8.2f} s")
+
+
+def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysis", float]:
+    """Analyse and write; return the analysis and the seconds spent writing."""
+    from echoseg.results import write_results
+
+    with progress_bar(job.source.name, "frames") as update:
+        analysis = analyzer.analyze(clip, smoothing=job.smoothing, progress=update)
+    start = time.perf_counter()
+    write_results(analysis, job.folder, force=job.force)
+    return analysis, time.perf_counter() - start
+
+
+def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
+    """Run one clip; return whether it has an EF. Errors are told in one line."""
+    from echoseg.formats import open_clip
+    from echoseg.results import check_output
+
+    start = time.perf_counter()
+    try:
+        check_output(job.folder, job.force)
+        clip = open_clip(job.source, **job.open_options)
+        read_time_s = time.perf_counter() - start
+        analysis, write_time_s = _analyze_one(analyzer, clip, job)
+    except EchosegError as error:
+        fail(str(error))
+        return False
+    show_analysis(analysis, job.folder)
+    if timing:
+        _show_timing({"read": read_time_s, **analysis.timing_s, "write": write_time_s})
+    return analysis.measurement.ef_percent is not None
+
+
+def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
+    """Run both clips of a heart; return whether they have a biplane EF."""
+    from echoseg.anatomy import View
+    from echoseg.formats import open_clip
+    from echoseg.results import check_study_output, write_study
+    from echoseg.study import join
+
+    start = time.perf_counter()
+    try:
+        check_study_output(job.folder, job.force)
+        both = []
+        for view, source in ((View.A4C, job.a4c), (View.A2C, job.a2c)):
+            clip = open_clip(source, **{**job.open_options, "view": view})
+            with progress_bar(source.name, "frames") as update:
+                both.append(analyzer.analyze(clip, smoothing=job.smoothing, progress=update))
+        study = join(*both)
+        write_study(study, job.folder, force=job.force)
+    except EchosegError as error:
+        fail(str(error))
+        return False
+    show_study(study, job.folder)
+    if timing:
+        _show_timing({"both clips": time.perf_counter() - start})
+    return study.biplane.ef_percent is not None
+
+
+def run(jobs: Sequence[Job | PairJob], *, model: str, device: str, timing: bool) -> None:
+    """Load the model once, run every job, and leave with the exit code."""
+    start = time.perf_counter()
+    try:
+        from echoseg.analysis import Analyzer
+
+        analyzer = Analyzer(model, device)
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    if timing:
+        typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
+    typer.echo(DISCLAIMER)
+    if notice := analyzer.model_card.notice:
+        typer.echo(f"model {analyzer.model_card.name}: {notice}")
+    runs = {Job: _run_job, PairJob: _run_pair}
+    good = [runs[type(job)](analyzer, job, timing=timing) for job in jobs]
+    if len(jobs) > 1:
+        things = "studies" if isinstance(jobs[0], PairJob) else "clips"
+        typer.echo(f"{sum(good)} of {len(jobs)} {things} have an EF")
+    if not all(good):
+        raise typer.Exit(1)
+
+
+def analyze(
+    clips: Annotated[
+        list[Path] | None, typer.Argument(help="Clips: files, or folders of PNG frames.")
+    ] = None,
+    output: Output = Path("echoseg-results"),
+    a4c: Annotated[Path | None, typer.Option(help="With --a2c, of one heart: biplane.")] = None,
+    a2c: Annotated[Path | None, typer.Option(help="With --a4c, of one heart: biplane.")] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="Folder of clips, paired by the view in their names.")
+    ] = None,
+    view: ViewGiven = None,
+    spacing_mm: SpacingMm = None,
+    fps: Fps = None,
+    smoothing: Smoothing = True,
+    force: Force = False,
+    allow_damaged: Annotated[
+        bool, typer.Option("--allow-damaged", help="Analyse the readable part of broken files.")
+    ] = False,
+    device: Device = "auto",
+    model: Model = "camus",
+    timing: Timing = False,
+) -> None:
+    """Segment and measure clips: masks, overlay video, volume curve, EF, report."""
+    from echoseg.formats.frames import OpenOptions
+    from echoseg.results import result_folder_names
+
+    options: dict[str, Any] = {
+        "view": view,
+        "spacing_mm": spacing_mm,
+        "frame_rate_hz": fps,
+        "allow_damaged": allow_damaged,
+    }
+    known: dict[str, Any] = {"open_options": options, "force": force, "smoothing": smoothing}
+    try:
+        OpenOptions(**options)
+        pairs = _pairs(clips or [], a4c, a2c, study)
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    jobs: list[Job | PairJob] = [
+        PairJob(a4c=pair.a4c, a2c=pair.a2c, folder=output / name, **known)
+        for pair, name in zip(
+            pairs, result_folder_names([Path(pair.name) for pair in pairs]), strict=True
+        )
+    ]
+    jobs += [
+        Job(source=clip, folder=output / name, **known)
+        for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
+    ]
+    run(jobs, model=model, device=device, timing=timing)
+
+
+def _pairs(
+    clips: list[Path], a4c: Path | None, a2c: Path | None, study: Path | None
+) -> "tuple[Pair, ...]":
+    """Return the pairs asked for, none where clips are; refuse what asks for two things."""
+    from echoseg.errors import ConfigError
+    from echoseg.study import Pair, pair_clips
+
+    if bool(clips) + (study is not None) + (a4c is not None or a2c is not None) != 1:
+        raise ConfigError(
+            "give CLIPS, or --a4c with --a2c, or --study FOLDER, one of the three; "
+            "see echoseg analyze --help"
+        )
+    if clips:
+        return ()
+    if study is None:
+        if a4c is None or a2c is None:
+            raise ConfigError("--a4c and --a2c go together: give both clips of the heart")
+        return (Pair(name="biplane", a4c=a4c, a2c=a2c),)
+    if not study.is_dir():
+        raise ConfigError(f"--study must be a folder of clips, {study} is none")
+    return pair_clips(path for path in study.iterdir() if not path.name.startswith("."))

@@ -1,0 +1,51 @@
+"""`echoseg measure`: the numbers and the report of masks that any other tool made."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echoseg.cli.console import fail
+from echoseg.cli.options import Fps, Smoothing, SpacingMm, ViewGiven
+from echoseg.cli.table import show_analysis
+from echoseg.errors import EchosegError
+
+
+def measure(
+    masks: Annotated[
+        Path, typer.Argument(help="NIfTI (x, y, t): 1 LV cavity, 2 LV myocardium, 3 left atrium.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to be made.")] = Path(
+        "echoseg-measured"
+    ),
+    clip: Annotated[
+        Path | None, typer.Option(help="The clip itself: its pictures, times and R waves are used.")
+    ] = None,
+    view: ViewGiven = None,
+    spacing_mm: SpacingMm = None,
+    fps: Fps = None,
+    smoothing: Smoothing = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a result that exists.")] = False,
+) -> None:
+    """Measure masks of any tool: volume curve, beats, EF, strain, sizes, report; no network.
+
+    Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
+    """
+    try:
+        from echoseg.analysis import analyze_masks
+        from echoseg.formats import open_clip, open_masks
+        from echoseg.results import check_output, write_results
+
+        check_output(output, force)
+        shown, labels = open_masks(masks, spacing_mm=spacing_mm, frame_rate_hz=fps, view=view)
+        if clip is not None:
+            scale_mm = spacing_mm or shown.spacing_mm
+            shown = open_clip(clip, spacing_mm=scale_mm, frame_rate_hz=fps, view=view)
+        analysis = analyze_masks(shown, labels, smoothing=smoothing)
+        folder = write_results(analysis, output, force=force)
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+    show_analysis(analysis, folder)
+    if analysis.measurement.ef_percent is None:
+        raise typer.Exit(1)

@@ -1,0 +1,107 @@
+"""Beats of curves whose ED and ES are known."""
+
+import numpy as np
+import pytest
+
+from echoseg.measure.phases import (
+    Beat,
+    beat_lengths_s,
+    find_beats,
+    heart_rate_bpm,
+    is_irregular,
+    rates_per_s,
+    smooth,
+)
+
+
+def curve_of(lengths_s, rate_hz, *, skip_s=0.0, drop=(1.0,)):
+    """Beats of 0.3 s ejection, 0.08 s empty, 0.2 s filling, then a plateau; returns its truth."""
+    begins = np.concatenate([[0.0], np.cumsum(lengths_s)])
+    times = np.arange(skip_s, begins[-1], 1 / rate_hz)
+    beat = np.searchsorted(begins, times, side="right") - 1
+    since = times - begins[beat]
+    eject = np.clip((since - 0.05) / 0.3, 0, 1)
+    fill = np.clip((since - 0.43) / 0.2, 0, 1)
+    share = 0.5 * (1 - np.cos(np.pi * eject)) * 0.5 * (1 + np.cos(np.pi * fill))
+    volume = (
+        100 - 60 * share * np.resize(drop, len(lengths_s))[np.minimum(beat, len(lengths_s) - 1)]
+    )
+    return times - skip_s, volume, begins - skip_s
+
+
+def beats_of(times, volume, r_waves_s=()):
+    frame_s = float(np.median(np.diff(times)))
+    frames = tuple(int(np.abs(times - t).argmin()) for t in r_waves_s)
+    return find_beats(smooth(volume, frame_s), frame_s, frames)
+
+
+@pytest.mark.parametrize("rate_hz", [20, 30, 50, 100, 200])
+def test_every_beat_is_found_at_any_frame_rate(rate_hz):
+    times, volume, begins = curve_of([0.9] * 5, rate_hz, skip_s=0.4)
+    beats = beats_of(times, volume)
+    assert len(beats) == 4
+    for beat, begin in zip(beats, begins[1:5], strict=True):
+        assert times[beat.ed_frame] == pytest.approx(begin, abs=0.08)
+        assert times[beat.es_frame] == pytest.approx(begin + 0.35, abs=0.07)
+        assert beat.ejection_ratio == pytest.approx(0.6, abs=0.02)
+
+
+def test_an_irregular_rhythm_with_weak_beats_is_followed_and_named():
+    lengths_s = [0.8, 1.2, 0.65, 1.4, 0.7, 0.95]
+    times, volume, _ = curve_of(lengths_s, 40, skip_s=0.45, drop=(1, 0.9, 1, 0.5, 1, 0.8))
+    beats = beats_of(times, volume)
+    ratios = [beat.ejection_ratio for beat in beats]
+    assert ratios == pytest.approx([0.54, 0.6, 0.3, 0.6, 0.48], abs=0.02)
+    assert is_irregular(beat_lengths_s(beats, times))
+    assert not is_irregular(beat_lengths_s(beats_of(*curve_of([0.9] * 6, 40)[:2]), times))
+
+
+def test_a_systole_cut_off_at_the_begin_or_the_end_is_no_beat():
+    times, volume, _ = curve_of([0.9, 0.9], 40, skip_s=0.2)  # begins in mid-ejection
+    assert len(beats_of(times, volume)) == 1
+    end = np.searchsorted(times, 0.7 + 0.2)  # ends in the next ejection
+    assert beats_of(times[:end], volume[:end]) == []
+
+
+def test_r_waves_begin_the_beats_where_they_are_known():
+    times, volume, begins = curve_of([0.9, 0.7, 1.0], 50)
+    beats = beats_of(times, volume, begins[:3])
+    assert len(beats) == 3
+    assert [times[beat.ed_frame] for beat in beats] == pytest.approx(list(begins[:3]), abs=0.07)
+    assert beats[0].next_ed_frame == beats[1].ed_frame
+    assert heart_rate_bpm(beat_lengths_s(beats, times, tuple(begins))) == pytest.approx(60 / 0.9)
+
+
+def test_frames_without_a_volume_are_neither_ed_nor_es():
+    times, volume, _ = curve_of([0.9] * 3, 40, skip_s=0.4)
+    before = beats_of(times, volume)
+    known = np.ones(len(times), bool)
+    known[[beat.es_frame for beat in before]] = False
+    found = find_beats(smooth(volume, 0.025), 0.025, (), known)
+    assert len(found) == len(before)
+    assert all(known[beat.ed_frame] and known[beat.es_frame] for beat in found)
+
+
+def test_a_flat_curve_and_a_short_one_have_no_beat():
+    assert find_beats(np.full(50, 7.0), 0.02) == []
+    assert find_beats(np.array([1.0]), 0.02) == []
+    assert heart_rate_bpm(np.zeros(0)) is None
+
+
+def test_the_smoother_keeps_a_parabola_and_takes_a_spike_away():
+    times = np.arange(40) / 50
+    parabola = 3 + 2 * times - 5 * times**2
+    assert smooth(parabola, 0.02)[3:-3] == pytest.approx(parabola[3:-3], abs=1e-3)
+    spiked = parabola.copy()
+    spiked[20] += 4
+    assert smooth(spiked, 0.02) == pytest.approx(parabola, abs=0.05)
+    assert rates_per_s(parabola, 0.02)[20] == pytest.approx(2 - 10 * times[20], abs=0.02)
+
+
+def test_the_ejection_ratio_stays_a_ratio():
+    assert (
+        Beat(ed_frame=0, es_frame=1, next_ed_frame=None, largest=0, smallest=0).ejection_ratio == 0
+    )
+    assert (
+        Beat(ed_frame=0, es_frame=1, next_ed_frame=None, largest=9, smallest=-1).ejection_ratio == 1
+    )
