@@ -165,8 +165,17 @@ def _shape(mask: np.ndarray, spacing_mm: tuple[float, float]) -> Shape | None:
 
 
 def _on(curve: np.ndarray, beat: Beat) -> Beat:
-    """Return a beat with the volumes that another curve has on its two frames."""
-    return replace(beat, largest=float(curve[beat.ed_frame]), smallest=float(curve[beat.es_frame]))
+    """Return a beat with the volumes that another curve has on its two frames.
+
+    Where that curve would rise from ED to ES, its largest and smallest between the two stand for
+    them: a curve of single frames may hold any jump.
+    """
+    largest, smallest = float(curve[beat.ed_frame]), float(curve[beat.es_frame])
+    if smallest > largest:
+        first, last = sorted((beat.ed_frame, beat.es_frame))
+        part = curve[first : last + 1]
+        largest, smallest = float(part.max()), float(part.min())
+    return replace(beat, largest=largest, smallest=smallest)
 
 
 def _frame_rows(
@@ -194,7 +203,9 @@ def _frame_rows(
             smoothed_volume=read and float(read[0][index] / (1.0 if spacing_mm else largest)),
         )
         if shape is not None:
-            strain = 100 * (shape.line_mm / first.line_mm - 1) if first is not None else None
+            strain = None
+            if first is not None and first.line_mm > 0:
+                strain = 100 * (shape.line_mm / first.line_mm - 1)
             row = replace(
                 row,
                 lv_length_mm=shape.axis.length_mm if spacing_mm else None,

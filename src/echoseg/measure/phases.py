@@ -26,6 +26,8 @@ from scipy.signal import savgol_filter
 SLOWEST_BPM, FASTEST_BPM = 35.0, 200.0
 SMOOTHING_S = 0.15
 """Length of the parabola; at least 5 frames."""
+MOST_BEYOND = 0.1
+"""Share of the measured range by which a parabola may leave it; at a jump it would by far more."""
 ASSUMED_FRAME_S = 1 / 30
 """Where the clip has no times."""
 TURN_SHARE = 0.25
@@ -67,12 +69,18 @@ def frame_interval_s(times_s: np.ndarray | None) -> float:
 
 
 def smooth(values: np.ndarray, frame_s: float = ASSUMED_FRAME_S) -> np.ndarray:
-    """Return the regularised curve `T`; clips of fewer than 5 frames as they are."""
+    """Return the regularised curve `T`; clips of fewer than 5 frames as they are.
+
+    It leaves the range of what was measured by a tenth of it at most, and is never negative.
+    """
     window = _window(len(values), frame_s)
     if window < 5:
         return np.asarray(values, float)
     calm = median_filter(values, 3, mode="nearest") if frame_s < 0.045 else values
-    return np.asarray(savgol_filter(calm, window, 2, mode="interp"))
+    parabolas = np.asarray(savgol_filter(calm, window, 2, mode="interp"))
+    low, high = float(np.min(values)), float(np.max(values))
+    beyond = MOST_BEYOND * (high - low)
+    return parabolas.clip(max(min(low, 0.0), low - beyond), high + beyond)
 
 
 def rates_per_s(values: np.ndarray, frame_s: float) -> np.ndarray:
