@@ -24,7 +24,7 @@ ROWS: list[tuple[str, ...]] = [
         "corruptions",
         "sector",
     ),
-    ("formats", "schedule"),
+    ("formats", "schedule", "trust"),
     ("datasets",),
     ("analysis", "stream", "runtime"),
     ("report", "attention"),

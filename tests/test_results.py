@@ -71,7 +71,7 @@ def test_the_report_keeps_its_schema_and_names_no_folder(written):
     _, folder = written
     text = (folder / "report.json").read_text()
     report = Report.model_validate_json(text)
-    assert json.loads(text)["schema_version"] == "1.1"
+    assert json.loads(text)["schema_version"] == "1.2"
     assert report.input.file_name == "<b>x&.avi"
     assert "some/folder" not in text
     assert report.results.ef_percent == pytest.approx(written[0].measurement.ef_percent, abs=0.05)

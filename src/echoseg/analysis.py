@@ -21,11 +21,13 @@ from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
 from echoseg.sector import Sector, find_sector
+from echoseg.trust.interval import load_calibration
 
 if TYPE_CHECKING:  # torch takes a second to import
     import torch
 
     from echoseg.transforms import Letterbox
+    from echoseg.trust.clip import ClipTrust
 
 LEARNT_VIEWS = (View.A4C,)
 """Views that the networks were trained on."""
@@ -64,6 +66,7 @@ class Analysis:
         measurement: Numbers read off the masks.
         model: Which network made the masks; None where they were given.
         timing_s: Seconds spent by stage.
+        trust: How far the EF may be believed; None without an EF or without a network.
     """
 
     clip: Clip
@@ -71,12 +74,14 @@ class Analysis:
     measurement: Measurement
     model: ModelCard | None
     timing_s: dict[str, float] = field(default_factory=dict)
+    trust: "ClipTrust | None" = None
 
     @property
     def warnings(self) -> tuple[ClipWarning, ...]:
-        """Everything a reader of the numbers must know, the view and the clip's own first."""
+        """Everything a reader of the numbers must know, what forbids to trust them first."""
         view = _view_warnings(self.clip.view) if self.model else _apical_warnings(self.clip.view)
-        return view + self.clip.warnings + self.measurement.warnings
+        trust = self.trust.warnings if self.trust else ()
+        return trust + view + self.clip.warnings + self.measurement.warnings
 
     @property
     def notes(self) -> tuple[ClipWarning, ...]:
@@ -156,6 +161,7 @@ class Analyzer:
         self.device = choose_device(device)
         self.network: Any
         self.network, self.checkpoint = load_checkpoint(model, device=self.device)
+        self.calibration = load_calibration(self.checkpoint.path, self.checkpoint.sha256)
         self.load_time_s = time.perf_counter() - start
 
     @property
@@ -193,12 +199,38 @@ class Analyzer:
             smoothing=smoothing,
         )
         times["measure"] = time.perf_counter() - start
+        start = time.perf_counter()
+        trust = self._trust(clip, sector, masks, measurement)
+        times["trust"] = time.perf_counter() - start
         return Analysis(
             clip=clip,
             masks=masks,
             measurement=measurement,
             model=self.model_card,
             timing_s=times,
+            trust=trust,
+        )
+
+    def _trust(
+        self, clip: Clip, sector: Sector, masks: np.ndarray, found: Measurement
+    ) -> "ClipTrust | None":
+        """Return how far the EF may be believed, by the ED and ES it was read from."""
+        if found.ef_percent is None or found.ed_frame is None or found.es_frame is None:
+            return None
+        import torch
+
+        from echoseg.trust.clip import clip_trust
+
+        ends = [found.ed_frame, found.es_frame]
+        _, squares = self.squares(clip, sector, ends)
+        return clip_trust(
+            self.network,
+            torch.cat(list(squares)),
+            clip.frames[ends],
+            masks[ends],
+            ef_percent=found.ef_percent,
+            sector=sector.mask,
+            calibration=self.calibration,
         )
 
     def segment(
@@ -219,8 +251,13 @@ class Analyzer:
                     progress(index + 1, clip.num_frames)
         return masks
 
-    def squares(self, clip: Clip, sector: Sector) -> "tuple[Letterbox, Iterator[torch.Tensor]]":
-        """Return the network's view of a clip: the letterbox, and frames `1 1 S S` in [0, 1]."""
+    def squares(
+        self, clip: Clip, sector: Sector, chosen: list[int] | None = None
+    ) -> "tuple[Letterbox, Iterator[torch.Tensor]]":
+        """Return the network's view of a clip: the letterbox, and frames `1 1 S S` in [0, 1].
+
+        `chosen` are the frames asked for, all by default.
+        """
         import torch
 
         from echoseg.transforms import letterbox_for, to_square
@@ -229,7 +266,7 @@ class Analyzer:
         gain = _gain(clip, sector)
 
         def frames() -> Iterator[torch.Tensor]:
-            for frame in clip.frames:
+            for frame in clip.frames if chosen is None else clip.frames[chosen]:
                 grey = np.where(sector.mask, frame, 0).astype(np.float32) / 255
                 square = to_square(torch.from_numpy(grey)[None] * gain, letterbox).clamp(0, 1)
                 yield square[:, None].to(self.device)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,7 +13,10 @@ from echoseg.clip import ClipWarning
 from echoseg.measure.measurement import BeatMeasurement, Dimensions, Measurement
 from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, ef_grade
 
-SCHEMA_VERSION = "1.1"
+if TYPE_CHECKING:  # needs torch
+    from echoseg.trust.clip import ClipTrust
+
+SCHEMA_VERSION = "1.2"
 DISCLAIMER = "Research use only, not a medical device."
 METHOD = "single-plane method of disks, 20 disks (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)"
 STRAIN_METHOD = "shortening of the endocardial contour of the masks; not speckle tracking"
@@ -126,6 +129,27 @@ class Results(Part):
     refusal: str
 
 
+class Trust(Part):
+    """How far the EF may be believed; see `echoseg.trust`.
+
+    The interval holds the true EF of `interval_level_percent` of clips like those that
+    `interval_source` names; null where the weights were never calibrated. `do_not_trust` is null
+    then as well.
+    """
+
+    ef_low_percent: float | None
+    ef_high_percent: float | None
+    interval_level_percent: float | None
+    interval_source: str
+    expected_error_points: float | None
+    do_not_trust: bool | None
+    entropy: float
+    disagreement_percent: float
+    wall_segments_unseen: float
+    contrast_lacking: float
+    lv_outside_sector_percent: float
+
+
 class Caution(Part):
     """Something a reader of the numbers must know; among the notes, how they were read."""
 
@@ -136,12 +160,13 @@ class Caution(Part):
 class Report(Part):
     """All of `report.json`; `model` is null where the masks were given."""
 
-    schema_version: Literal["1.1"] = SCHEMA_VERSION
+    schema_version: Literal["1.2"] = SCHEMA_VERSION
     disclaimer: str = DISCLAIMER
     software: Software
     model: Model | None
     input: Input
     results: Results
+    trust: Trust | None
     beats: tuple[Beat, ...]
     normal_ranges: tuple[Normal, ...]
     warnings: tuple[Caution, ...]
@@ -178,6 +203,7 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
             damaged_frames=clip.damaged_frames,
         ),
         results=_results(found),
+        trust=analysis.trust and _trust(analysis.trust),
         beats=tuple(Beat(**_rounded_fields(beat)) for beat in found.beats),
         normal_ranges=normal_ranges(),
         warnings=cautions(analysis.warnings),
@@ -218,6 +244,23 @@ def _results(found: Measurement) -> Results:
     )
 
 
+def _trust(found: "ClipTrust") -> Trust:
+    interval = found.interval
+    return Trust(
+        ef_low_percent=rounded(interval and interval.low_percent, 1),
+        ef_high_percent=rounded(interval and interval.high_percent, 1),
+        interval_level_percent=rounded(interval and interval.level_percent, 1),
+        interval_source=interval.source if interval else "",
+        expected_error_points=rounded(interval and interval.expected_error_points, 1),
+        do_not_trust=interval and bool(interval.distrust),
+        entropy=round(found.doubts.entropy, 3),
+        disagreement_percent=round(found.doubts.disagreement_percent, 1),
+        wall_segments_unseen=round(found.doubts.segments_unseen, 1),
+        contrast_lacking=round(found.doubts.contrast_lacking, 2),
+        lv_outside_sector_percent=round(found.outside_percent, 1),
+    )
+
+
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
@@ -244,7 +287,7 @@ def registry_row(report: Report) -> dict[str, Any]:
     """
     source = report.input
     results = report.results.model_dump(exclude={"method", "gls_method", "ef_grade"})
-    grade = report.results.ef_grade
+    grade, trust = report.results.ef_grade, report.trust
     return {
         "input_sha256": source.sha256,
         "software_version": report.software.version,
@@ -255,6 +298,8 @@ def registry_row(report: Report) -> dict[str, Any]:
         "frame_rate_hz": source.frame_rate_hz,
         **results,
         "ef_grade": grade.name if grade else "",
+        "ef_low_percent": trust.ef_low_percent if trust else None,
+        "ef_high_percent": trust.ef_high_percent if trust else None,
         "ef_grade_scheme": HEART_FAILURE_2021,
         "warnings": " ".join(warning.code for warning in report.warnings),
     }

@@ -28,6 +28,9 @@ def show_analysis(analysis: "Analysis", folder: Path) -> None:
     row("ED frame", found.ed_frame)
     row("ES frame", found.es_frame)
     row("EF", found.ef_percent, " %")
+    if analysis.trust and (interval := analysis.trust.interval):
+        span = f"{interval.low_percent:.0f} to {interval.high_percent:.0f} %"
+        table.add_row(f"EF, {interval.level_percent:.0f} % interval", span)
     row("beats", len(found.beats) or None)
     row("EF, SD over beats", found.ef_sd_points, " points", 1)
     row("EDV", found.edv_ml, " ml")

@@ -50,6 +50,7 @@ def main_table(report: Report) -> str:
     if source.spacing_mm is not None:
         scale = "{:.3f} x {:.3f} mm a pixel".format(*source.spacing_mm)
     rows = [row("Ejection fraction", number(found.ef_percent, "%", "none"), css="big")]
+    rows += _trust_rows(report)
     if found.ef_grade is not None:
         rows.append(row(f"EF class, {found.ef_grade.scheme}", found.ef_grade.name))
     if found.ef_sd_points is not None:
@@ -65,6 +66,16 @@ def main_table(report: Report) -> str:
         row("Scale (row x column)", scale),
     ]
     return f"<table>{''.join(rows)}</table>"
+
+
+def _trust_rows(report: Report) -> list[str]:
+    """Return the interval of EF and what it was calibrated on, where there is one."""
+    trust = report.trust
+    if trust is None or trust.ef_low_percent is None or trust.ef_high_percent is None:
+        return []
+    span = f"{trust.ef_low_percent:.0f} to {trust.ef_high_percent:.0f} %"
+    name = f"EF, {trust.interval_level_percent:.0f} % interval ({trust.interval_source})"
+    return [row(name, span)]
 
 
 def sizes_table(report: Report) -> str:
