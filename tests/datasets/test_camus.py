@@ -70,3 +70,13 @@ def test_a_patient_with_a_bad_file_is_named(tmp_path, data, said):
         path.write_bytes({"half": good[: len(good) // 2], "flipped": flipped}.get(data, data))
     with pytest.raises(DatasetError, match=f"patient0002_4CH_ES_gt.nii.gz {said}"):
         list(camus.stills(tmp_path, "training"))
+
+
+def test_a_picture_with_values_that_are_no_numbers_is_refused(tmp_path):
+    make_copy(tmp_path)
+    path = tmp_path / "database_nifti" / "patient0002" / "patient0002_4CH_ED.nii.gz"
+    picture = np.full((30, 20), 100, np.float32)
+    picture[3, 4] = np.nan
+    nibabel.save(nibabel.Nifti1Image(picture, np.eye(4)), path)
+    with pytest.raises(DatasetError, match=r"must hold grey levels 0 to 255, it has nan"):
+        list(camus.stills(tmp_path, "training"))

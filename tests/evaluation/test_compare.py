@@ -15,8 +15,9 @@ from echoseg.evaluation.items import Item
 COLUMNS = [field.name for field in fields(Item)]
 
 
-def result(folder, dice, sha256="ab", frames=(0, 1)):
+def result(folder, dice, sha256="ab", frames=(0, 1), phases=()):
     """Write a result folder with one structure: Dice of each patient, on some frames."""
+    named = dict(zip(frames, phases, strict=False))
     folder.mkdir()
     (folder / "summary.json").write_text(json.dumps({"data": {"sha256": sha256}}))
     with (folder / "items.csv").open("w", newline="") as file:
@@ -25,6 +26,7 @@ def result(folder, dice, sha256="ab", frames=(0, 1)):
         for number, value in enumerate(dice):
             for frame in frames:
                 about = {"clip": f"c{number}", "patient": f"p{number}", "frame": frame}
+                about["phase"] = named.get(frame, "")
                 scores = {"structure": "lv_endo", "dice": value, "asd": 1, "unit": "mm"}
                 writer.writerow(about | scores)
     return folder
@@ -49,6 +51,33 @@ def test_items_that_one_lacks_are_counted(tmp_path):
     found = compare(a, b)
     assert (found.only_a, found.only_b) == (2, 2)
     assert found.differences[0].n == 4
+
+
+def test_where_phases_are_known_ed_and_es_alone_are_compared(tmp_path):
+    """As `evaluate` does: its means and these are of the same frames."""
+    a = result(tmp_path / "a", [0.8, 0.9], frames=(0, 1, 2), phases=("ED", "", "ES"))
+    b = result(tmp_path / "b", [0.8, 0.9], frames=(0, 1, 2), phases=("ED", "", "ES"))
+    found = compare(a, b)
+    assert (found.frames, found.differences[0].n) == ("ED and ES", 4)
+    done = CliRunner().invoke(app, ["compare", str(a), str(b)])
+    assert done.output.startswith("ED and ES, 4 items, 2 patients\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("0.8", "high", "line 2: dice must be a number or empty, got 'high'"),
+        ("0.9", "nan", "line 4: dice must be a number or empty, got 'nan'"),
+        ("clip,", "clap,", "must have the columns clip, patient"),
+        ("p0", "\xff", "cannot be read as a table"),
+    ],
+)
+def test_a_table_that_was_changed_is_refused(tmp_path, old, new, words):
+    a, b = result(tmp_path / "a", [0.8, 0.9]), result(tmp_path / "b", [0.8, 0.9])
+    path = b / "items.csv"
+    path.write_bytes(path.read_bytes().replace(old.encode(), new.encode("latin-1")))
+    with pytest.raises(DatasetError, match=words):
+        compare(a, b)
 
 
 def test_other_data_and_other_folders_are_refused(tmp_path):

@@ -13,7 +13,7 @@ from clip_makers import write_video
 from dataset_makers import made_clip, make_camus, make_camus_mhd, make_echonet_dynamic
 from echoseg.cli import app
 from echoseg.datasets import Kind, open_dataset
-from echoseg.errors import DatasetError, EchosegError, OutputError
+from echoseg.errors import DatasetError, EchosegError, ModelError, OutputError
 from echoseg.evaluation import results, run
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.results import Source, write_results
@@ -85,7 +85,8 @@ def test_one_who_sees_nothing_is_counted_at_the_pictures_diagonal(tmp_path, by_g
     assert (scores["dice"]["mean"], scores["failure_rate"]) == (0, 1)
     assert scores["hd95_mm"]["mean"] == pytest.approx(np.hypot(63 * 0.4, 47 * 0.7))
     assert scores["one_empty"] == told["counts"]["one_empty"] / 3 * 12 / 30 == 12
-    assert told["ef"] == {}  # nothing to agree; no clip is left unsaid
+    # nothing to agree; no clip is left unsaid
+    assert told["ef"] == {"n": 0, "n_failed": 6, "share_over_15": 1}
     assert told["counts"]["clips"] == 6
 
 
@@ -180,6 +181,26 @@ def test_the_data_hash_is_of_what_was_read(tmp_path, by_grey):
     cfg = records[0].files[-1]
     cfg.write_text(cfg.read_text() + "More: 1\n")
     assert evaluate("camus", records).data_sha256 != one
+
+
+def test_a_network_that_cannot_do_a_clip_is_told_and_does_not_change_the_data(
+    tmp_path, by_grey, monkeypatch
+):
+    """Else two networks could not be compared on the same data."""
+    records = open_dataset(make_camus(tmp_path).root).records
+    whole = evaluate("camus", records)
+    first = records[0].load()[0].frames
+
+    def picky(network, image_size, frames, **options):
+        if np.array_equal(frames, first):
+            raise ModelError("the clip must have 64 frames, it has 2")
+        return segment(network, image_size, frames, **options)
+
+    monkeypatch.setattr(run, "segment", picky)
+    found = evaluate("camus", records)
+    assert found.data_sha256 == whole.data_sha256
+    assert [row.clip for row in found.clips] == [row.clip for row in whole.clips[1:]]
+    assert [problem.kind for problem in found.problems] == [Kind.ODD]
 
 
 def test_the_table_is_one_text_with_empty_fields_for_what_is_not_there():

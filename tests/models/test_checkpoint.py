@@ -47,3 +47,15 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     save_checkpoint(tmp_path / "odd.safetensors", model, card)
     with pytest.raises(ModelError, match="do not fit"):
         load_checkpoint(str(tmp_path / "odd.safetensors"))
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    from echoseg.models.checkpoint import Card, save_checkpoint
+
+    model = MemoryUNet()
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = float("nan")
+    card = Card(architecture="memory_unet", image_size=64, licence="x", trained_on="-", recipe="-")
+    save_checkpoint(tmp_path / "nan.safetensors", model, card)
+    with pytest.raises(ModelError, match="must have finite weights"):
+        load_checkpoint(str(tmp_path / "nan.safetensors"))

@@ -131,7 +131,10 @@ def _show(told: dict[str, Any], output: Path) -> None:
         rate = scores["failure_rate"]
         failed = "" if rate is None else f", failures {100 * rate:.1f} %"
         typer.echo(f"  {name:<8} Dice {', '.join(values)}{failed}")
-    if ef := told["ef"]:
+    ef = told["ef"]
+    if ef and not ef["n"]:
+        typer.echo(f"  EF       none could be read, {ef['n_failed']} of {ef['n_failed']} failed")
+    elif ef:
         sd = "" if ef["sd"] is None else f", SD {ef['sd']:.2f}"
         typer.echo(
             f"  EF       MAE {ef['mae']:.2f} points, bias {ef['bias']:+.2f}{sd}, "
@@ -170,13 +173,15 @@ def compare(
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
-    typer.echo(f"{'':<16}{'A':>9}{'B':>9}{'B - A':>9}  [95 %]{'p':>18}")
+    patients = max(one.patients for one in found.differences)
+    typer.echo(f"{found.frames}, {found.differences[0].n} items, {patients} patients")
+    typer.echo(f"{'':<18}{'A':>10}{'B':>10}{'B - A':>10}  [95 %]{'p':>18}")
     for one in found.differences:
         interval = "" if one.ci95 is None else f"[{one.ci95[0]:+.4f} to {one.ci95[1]:+.4f}]"
         p = "" if one.p_value is None else f"{one.p_value:.2g}"
         name = f"{one.structure} {one.metric} {one.unit}".strip()
         typer.echo(
-            f"{name:<16}{one.a_mean:>9.4f}{one.b_mean:>9.4f}{one.difference:>+9.4f}  "
+            f"{name:<18}{one.a_mean:>10.4f}{one.b_mean:>10.4f}{one.difference:>+10.4f}  "
             f"{interval:<22}{p:>8}"
         )
     if found.only_a or found.only_b:

@@ -23,7 +23,7 @@ def read_picture(path: Path) -> tuple[np.ndarray, Spacing]:
         DatasetError: If the file is missing, cut or broken, or its grey levels or scale are none.
     """
     pixels, spacing_mm = _read(path)
-    if pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 255):
+    if pixels.dtype != np.uint8 and not (pixels.min() >= 0 and pixels.max() <= 255):  # NaN is not
         raise DatasetError(
             f"{path} must hold grey levels 0 to 255, it has {pixels.min():g} to {pixels.max():g}"
         )

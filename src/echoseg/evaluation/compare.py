@@ -39,8 +39,9 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """All differences, and how many items only one of the two has."""
+    """All differences, on which frames, and how many items only one of the two has."""
 
+    frames: str
     differences: tuple[Difference, ...]
     only_a: int
     only_b: int
@@ -59,6 +60,10 @@ def compare(a: Path, b: Path) -> Comparison:
             f"{seen[1][:12]}); evaluate both on one copy and split"
         )
     tables = [{_key(row): row for row in read_items(folder)} for folder in (a, b)]
+    # as `evaluate` does: where phases are known, the means are over ED and ES alone
+    phased = any(row["phase"] for row in tables[0].values())
+    if phased:
+        tables = [{key: row for key, row in table.items() if row["phase"]} for table in tables]
     shared = sorted(tables[0].keys() & tables[1].keys())
     if not shared:
         raise DatasetError(f"{a} and {b} must share items, they share none")
@@ -73,6 +78,7 @@ def compare(a: Path, b: Path) -> Comparison:
             if pairs:
                 differences.append(_difference(structure, metric, pairs))
     return Comparison(
+        frames="ED and ES" if phased else "every frame with a mask",
         differences=tuple(differences),
         only_a=len(tables[0].keys() - tables[1].keys()),
         only_b=len(tables[1].keys() - tables[0].keys()),

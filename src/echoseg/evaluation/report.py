@@ -155,6 +155,13 @@ def _agreement(document: dict[str, Any]) -> Table | None:
         if not (found := document[key]):
             continue
         share = found.get("share_over_15")
+        if not found["n"]:
+            failed = [
+                "" if share is None else f"{100 * share:.0f} %",
+                f"0, {found['n_failed']} failed",
+            ]
+            rows.append([title, *[""] * 6, *failed])
+            continue
         rows.append(
             [
                 title,

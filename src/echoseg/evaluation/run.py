@@ -37,9 +37,12 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    items: list[Item]
-    row: ClipRow
+    name: str
     sha256: str
+    items: list[Item]
+    row: ClipRow | None
+    problem: Problem | None = None
+    """Why this network could not do it."""
 
 
 def evaluate(
@@ -69,21 +72,26 @@ def evaluate(
         raise DatasetError(
             f"the data must hold masks to be judged by, none of its {len(records)} clips has one"
         )
-    judged, problems = [], []
+    read: list[_Judged] = []
+    problems: list[Problem] = []
     work = partial(_judge, model, device)
     for index, found in enumerate(in_order(work, labelled, jobs)):
-        (problems if isinstance(found, Problem) else judged).append(found)
+        if isinstance(found, _Judged):
+            read.append(found)
+        problem = found.problem if isinstance(found, _Judged) else found
+        if problem is not None:
+            problems.append(problem)
         progress(index + 1, len(labelled))
-    if not judged:
+    if not any(one.row for one in read):
         raise DatasetError(
             f"none of the {len(labelled)} clips can be judged, the first: {problems[0].reason}"
         )
     return Evaluation(
         model=model,
-        items=tuple(in_fixed_order(item for one in judged for item in one.items)),
-        clips=tuple(one.row for one in judged),
+        items=tuple(in_fixed_order(item for one in read for item in one.items)),
+        clips=tuple(one.row for one in read if one.row is not None),
         problems=tuple(problems),
-        data_sha256=_data_sha256(judged),
+        data_sha256=_data_sha256(read),
     )
 
 
@@ -93,14 +101,17 @@ def _judge(model: str, device: str, record: Record) -> _Judged | Problem:
         clip, known = record.load()
         if known is None:
             raise DatasetError(f"{record.name}: its annotation is gone")
-        network, image_size = loaded(model, device)
-        masks = segment(network, image_size, clip.frames, stills=record.stills)
-        items, row = judge(record, clip, known, masks)
-    except ModelError as error:
-        return Problem(place=record.name, kind=Kind.ODD, reason=str(error))
     except EchosegError as error:
         return Problem(place=record.name, kind=Kind.BROKEN, reason=str(error))
-    return _Judged(items, row, _sha256(record, clip, known))
+    sha256 = _sha256(record, clip, known)
+    try:
+        network, image_size = loaded(model, device)
+        masks = segment(network, image_size, clip.frames, stills=record.stills)
+    except ModelError as error:  # this network's, not the data's: they stay the same data
+        problem = Problem(place=record.name, kind=Kind.ODD, reason=str(error))
+        return _Judged(record.name, sha256, [], None, problem)
+    items, row = judge(record, clip, known, masks)
+    return _Judged(record.name, sha256, items, row)
 
 
 def _sha256(record: Record, clip: Clip, known: Annotation) -> str:
@@ -112,10 +123,10 @@ def _sha256(record: Record, clip: Clip, known: Annotation) -> str:
     return hashlib.sha256(clip.frames.tobytes() + known.masks.tobytes()).hexdigest()
 
 
-def _data_sha256(judged: Sequence[_Judged]) -> str:
+def _data_sha256(read: Sequence[_Judged]) -> str:
     import hashlib
 
-    lines = "".join(f"{one.row.clip} {one.sha256}\n" for one in judged)
+    lines = "".join(f"{one.name} {one.sha256}\n" for one in read)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

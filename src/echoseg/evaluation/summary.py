@@ -30,7 +30,7 @@ GROUPS: dict[str, Callable[[Item], str]] = {
 def summarise(found: Evaluation) -> dict[str, Any]:
     """Return the numbers of an evaluation, ready for JSON."""
     phased = [item for item in found.items if item.phase]
-    shown = phased or found.items  # a clip without phases is judged on all it has
+    shown = phased or found.items  # as in compare: without phases all is judged
     every = found.items if len(found.items) > len(shown) else ()
     return {
         "counts": _counts(found),
@@ -137,8 +137,10 @@ def _pairs(clips: Sequence[ClipRow], predicted: str, reference: str) -> dict[str
     """Return the agreement of two columns; a reading that failed is counted, never left unsaid."""
     rows = [row for row in clips if getattr(row, reference) is not None]
     both = [row for row in rows if getattr(row, predicted) is not None]
-    if not both:
+    if not rows:
         return {}
+    if not both:
+        return {"n": 0, "n_failed": len(rows)}
     one = np.array([getattr(row, predicted) for row in both])
     other = np.array([getattr(row, reference) for row in both])
     patients = [row.patient for row in both]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -37,12 +38,33 @@ def read_items(folder: Path) -> list[dict[str, str]]:
     path = folder / ITEMS
     if not path.is_file():
         raise DatasetError(f"{folder} is no result of `echoseg evaluate`: {path} is missing")
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file)
-        wanted = [field.name for field in fields(Item)]
-        if table.fieldnames is None or list(table.fieldnames) != wanted:
-            raise DatasetError(f"{path} must have the columns {', '.join(wanted)}")
-        return list(table)
+    wanted = [field.name for field in fields(Item)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            if table.fieldnames is None or list(table.fieldnames) != wanted:
+                raise DatasetError(f"{path} must have the columns {', '.join(wanted)}")
+            rows = list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read as a table ({error}); evaluate again") from error
+    for line, row in enumerate(rows, 2):
+        for name in _NUMBERS:
+            if not _is_number(row[name]):
+                raise DatasetError(
+                    f"{path}, line {line}: {name} must be a number or empty, got {row[name]!r}; "
+                    "evaluate again"
+                )
+    return rows
+
+
+_NUMBERS = ("frame", "dice", "iou", "hd", "hd95", "asd")
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return text == "" or math.isfinite(float(text or "none"))
+    except ValueError:
+        return False
 
 
 def has_parquet() -> bool:

@@ -147,11 +147,17 @@ def load_checkpoint(
     architecture: Any = MODELS[checkpoint.card.architecture]
     try:
         model = architecture(architecture.config_class.model_validate(checkpoint.config))
-        model.load_state_dict(load_file(checkpoint.path))
+        weights = load_file(checkpoint.path)
+        model.load_state_dict(weights)
     except (SafetensorError, RuntimeError, ValidationError, OSError) as error:
         raise ModelError(
             f"model {checkpoint.path} is damaged: its weights do not fit its config; "
             "fetch the file again"
         ) from error
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise ModelError(
+            f"model {checkpoint.path} must have finite weights, it has some that are no number: "
+            "its training failed; train it again with a lower learning rate"
+        )
     # channels last: convolutions on a CPU are half as fast again
     return model.to(device, memory_format=torch.channels_last).eval(), checkpoint
