@@ -10,7 +10,7 @@ import numpy as np
 from clip_makers import moving_frames, write_video
 from echoseg.anatomy import Label, View
 from echoseg.clip import Annotation, Clip
-from echoseg.datasets import camus_layout, echonet_dynamic
+from echoseg.datasets import camus_layout, echonet_dynamic_layout
 from echoseg.formats import metaimage
 from echoseg.formats.nifti import write_masks
 
@@ -115,7 +115,7 @@ def make_echonet_dynamic(root):
         cavity = np.where(known.masks == Label.LV_CAVITY, known.masks, 0)
         traced = Annotation(masks=cavity, ed_frame=0, es_frame=4, ef_percent=50.0)
         items.append((f"0X{split}", bare, traced, split))
-    echonet_dynamic.write_dataset(root, items)
+    echonet_dynamic_layout.write_dataset(root, items)
     return Copy(root, ["0XTRAIN", "0XVAL", "0XTEST"], {"train": 1, "validation": 1, "test": 1})
 
 

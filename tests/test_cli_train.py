@@ -1,8 +1,11 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from echoseg.cli import app
@@ -62,6 +65,43 @@ def test_a_run_goes_on_where_it_was_cut(tmp_path):
         4,
         4,
     ]
+
+
+def test_ctrl_c_waits_for_the_step_and_loses_none(tmp_path):
+    """The run that goes on ends like one that nobody stopped."""
+    out = tmp_path / "run"
+    whole = tmp_path / "whole"
+    words = ["supervised", *TINY, "--set", "save_every=4", "--set", "accelerator=cpu"]
+    code = (
+        "import sys, signal, os; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from echoseg.learn import loop\n"
+        "step = loop.Run.take_step\n"
+        "def stopped(self):\n"
+        "    told = step(self)\n"
+        "    if self.step == 1: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return told\n"
+        "loop.Run.take_step = stopped\n"
+        "from echoseg.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "-o", str(out), *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert f"go on with echoseg train --resume {out}" in done.stderr
+    assert [path.name for path in out.glob("resume-*")] == ["resume-000001.pt"]
+    assert run("--resume", str(out))[0] == 0
+    assert run(words[0], "-o", str(whole), *words[1:])[0] == 0
+    one, other = (load_file(folder / "model.safetensors") for folder in (out, whole))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_a_folder_that_holds_other_things_is_not_written(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    code, _, told = run("supervised", "-o", str(tmp_path), *TINY)
+    assert code == 2
+    assert "must be a new or an empty folder, it holds thesis.txt" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -11,6 +11,10 @@ _MOST_JITTER = 0.25
 """How far, in frame intervals, a frame may lie from its place in an even rhythm."""
 
 
+NOT_AS_LISTED = "not_as_listed"
+"""Code of a warning: the data set's own tables say something else than the clip."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipWarning:
     """Something a reader of the numbers must know about the clip.

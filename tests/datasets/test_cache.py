@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,6 +120,33 @@ def test_a_folder_that_is_another_is_not_written(tmp_path, collection):
     (tmp_path / "cache" / "cache.json").write_text("{")
     with pytest.raises(DatasetError, match="whose lists are broken"):
         prepare(collection, tmp_path / "cache", 32)
+
+
+def test_a_cache_of_other_clips_is_not_gone_on_with(tmp_path, collection):
+    """Else those of another split would be thrown away."""
+    part = replace(collection, records=collection.of_split("train"))
+    prepare(part, tmp_path / "cache", 32)
+    rest = replace(collection, records=collection.of_split("test"))
+    with pytest.raises(OutputError, match="holds 2 clips that are not asked for"):
+        prepare(rest, tmp_path / "cache", 32)
+    assert len(CachedClips(tmp_path / "cache")) == 2
+    assert prepare(collection, tmp_path / "cache", 32).reused == 2  # more than before is welcome
+    with pytest.raises(ConfigError, match="is a cache already"):
+        prepare(open_dataset(tmp_path / "cache"), tmp_path / "again", 32)
+
+
+def test_a_cache_opens_as_a_data_set(tmp_path, collection):
+    prepare(collection, tmp_path / "cache", 64)
+    records = open_dataset(tmp_path / "cache").records
+    for one, other in zip(records, collection.records, strict=True):
+        assert (one.name, one.split, one.view, one.labels) == (
+            other.name, other.split, other.view, other.labels,
+        )  # fmt: skip
+        (clip, known), (_, theirs) = one.load(), other.load()
+        assert clip.spacing_mm == pytest.approx((0.4, 0.7), rel=0.01)
+        assert known.labelled_frames == theirs.labelled_frames
+        assert (known.ed_frame, known.es_frame) == (theirs.ed_frame, theirs.es_frame)
+        assert np.array_equal(known.masks[:, :, 8:56], theirs.masks)
 
 
 def test_a_full_disk_is_one_clear_refusal(tmp_path, collection, monkeypatch):

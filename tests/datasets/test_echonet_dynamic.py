@@ -8,16 +8,15 @@ import pytest
 
 from clip_makers import moving_frames
 from echoseg.anatomy import Label, View
-from echoseg.clip import Annotation, Clip
+from echoseg.clip import NOT_AS_LISTED, Annotation, Clip
 from echoseg.datasets.collection import Kind
 from echoseg.datasets.echonet_dynamic import (
     UNFILMED,
     UNTRACED,
-    Item,
     collect,
     read,
-    write_dataset,
 )
+from echoseg.datasets.echonet_dynamic_layout import Item, write_dataset
 from echoseg.errors import DatasetError, FormatError, OutputError
 
 
@@ -209,6 +208,7 @@ def test_a_table_not_as_documented_is_refused(copy, name, change, words):
         ("FileList.csv", setting(2, 8, "FOLD1"), "line 3: Split must be .*, got 'FOLD1'"),
         ("FileList.csv", setting(2, 6, "fast"), "line 3: FPS must be a number, got 'fast'"),
         ("FileList.csv", setting(2, 1, "nan"), "line 3: EF must be a number, got 'nan'"),
+        ("FileList.csv", setting(2, 6, "-40"), "line 3: FPS must be above 0, got -40"),
         ("FileList.csv", setting(2, 7, "9.5"), "line 3: NumberOfFrames must be a whole number"),
         ("FileList.csv", lambda rows: [*rows, rows[2]], "line 5: 0XB is listed twice"),
         ("VolumeTracings.csv", setting(50, 2, ""), "line 51: Y1 must be a number, got ''"),
@@ -274,10 +274,23 @@ def test_an_empty_copy_is_refused(tmp_path):
         read(tmp_path)
 
 
+def test_what_the_tables_say_otherwise_is_told(copy):
+    record = read(copy).records[0]
+    shifted = replace(record.ed, chords=record.ed.chords + 60)
+    clip, _ = replace(record, num_frames=11, ed=shifted).load()
+    assert [warning.message for warning in clip.warnings if warning.code == NOT_AS_LISTED] == [
+        "FileList.csv says 11 frames, it has 10",
+        f"the tracing of frame {record.ed.frame_index} leaves the picture of 112 x 112 pixels",
+    ]
+
+
 def test_a_video_of_another_clip_is_refused_when_loaded(copy):
     record = read(copy).records[0]
-    with pytest.raises(DatasetError, match=r"64 x 64 pixels, .* numbered 7; it has 10 of 112 x"):
+    with pytest.raises(DatasetError, match=r"64 x 64 pixels, .* they have 112 x 112"):
         replace(record, size=(64, 64)).load()
+    late = replace(record.es, frame_index=12)
+    with pytest.raises(DatasetError, match=r"must hold frame 12, which is traced, it has 10"):
+        replace(record, es=late).load()
     record.video.write_bytes(b"RIFF\x10\0\0\0AVI " + bytes(50))
     with pytest.raises(FormatError, match="not a readable video"):
         record.load()

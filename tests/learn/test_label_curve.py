@@ -3,10 +3,21 @@ import dataclasses
 import pytest
 
 from echoseg.agreement import mean_interval
-from echoseg.errors import ConfigError
+from echoseg.datasets import Kind, Problem
+from echoseg.errors import ConfigError, OutputError
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.tables import ITEMS, table_text
-from echoseg.learn.label_curve import Cell, begin, is_done, label_curve, read, run_cell, run_curve
+from echoseg.formats.whole import alone_in
+from echoseg.learn.label_curve import (
+    NOT_JUDGED,
+    Cell,
+    begin,
+    is_done,
+    label_curve,
+    read,
+    run_cell,
+    run_curve,
+)
 from echoseg.learn.label_table import markdown, summary
 from echoseg.show.label_curve import label_curve_png
 
@@ -110,6 +121,46 @@ def test_scores_and_gains_are_means_over_seeds_paired_by_item(tmp_path):
     assert label_curve_png(told).startswith(b"\x89PNG")
 
 
+def test_clips_that_could_not_be_judged_are_told(tmp_path):
+    curve = small_curve(recipes=("supervised",))
+    begin(curve, tmp_path)
+    (cell,) = curve.cells()
+    put(tmp_path, cell, {"a": 0.9})
+    problem = Problem(place="clip7", kind=Kind.BROKEN, reason="cut")
+    (tmp_path / "runs" / cell.name / NOT_JUDGED).write_text(table_text([problem], Problem))
+    told = summary(curve, tmp_path)
+    assert told["not_judged"] == ["clip7"]
+    assert "1 clips could not be judged" in markdown(told)
+
+
+def test_a_curve_that_fails_at_once_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+    def fails(*args):
+        raise ConfigError("no")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr("echoseg.learn.label_curve.train", fails)
+        with pytest.raises(ConfigError):
+            run_curve(small_curve(), out)
+        assert not out.exists()
+        begin(small_curve(), out := tmp_path)
+        before = (out / "curve.json").read_bytes()
+        with pytest.raises(ConfigError):
+            run_curve(small_curve(num_seeds=2), out)
+    assert (out / "curve.json").read_bytes() == before
+
+
+def test_two_at_once_in_one_folder_are_refused(tmp_path):
+    with alone_in(tmp_path), pytest.raises(OutputError, match="worked in by another process"):
+        run_curve(small_curve(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_may_be_written_in_any_way(tmp_path):
+    begin(small_curve(data=("d1",), judge="d1"), tmp_path)
+    begin(small_curve(data=("./d1/",), judge="x/../d1"), tmp_path)
+
+
 def test_another_experiment_in_the_folder_is_refused_and_a_larger_one_is_not(tmp_path):
     begin(small_curve(), tmp_path)
     begin(small_curve(labels=(0.5,), num_seeds=3), tmp_path)
@@ -129,7 +180,11 @@ def test_another_experiment_in_the_folder_is_refused_and_a_larger_one_is_not(tmp
         ({"settings": {"num_step": 3}}, "did you mean num_steps"),
         ({"settings": {"seed": 3}}, "settings must leave seed to the experiment"),
         ({"labels": (0.0,)}, "labels"),
-        ({"num_seeds": 0}, "num_seeds"),
+        ({"num_seeds": 0}, "num_seeds must be greater than or equal to 1, got 0"),
+        ({"settings": {"architecture": {"size": "huge"}}}, "architecture.size must be .*'huge'"),
+        ({"settings": {"architecture": {"sice": "tiny"}}}, "did you mean size"),
+        ({"settings": {"start": "camus", "model": "unet"}}, "must be left out with start"),
+        ({"settings": {"num_steps": "many"}}, "num_steps must be a valid integer"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(changes, told):

@@ -131,6 +131,37 @@ def test_own_clips_without_masks_are_learnt_from_unlabelled(tmp_path):
     assert pool.phases.isnan().all(1).tolist() == [True, False]
 
 
+def test_a_clip_that_cannot_be_read_is_left_out_and_counted(tmp_path):
+    root = MAKERS["own_clips"](tmp_path).root
+    clip = next(path for path in sorted(root.rglob("*")) if path.suffix in (".avi", ".mp4"))
+    clip.write_bytes(b"RIFF")
+    source = open_source(str(root), 64)
+    assert (len(source.pool), source.num_left_out) == (1, 1)
+
+
+def test_a_cache_is_learnt_from_like_what_it_was_made_from(tmp_path):
+    from echoseg.datasets import open_dataset
+    from echoseg.datasets.cache import prepare
+
+    collection = open_dataset(MAKERS["echonet_dynamic"](tmp_path / "copy").root)
+    prepare(collection, tmp_path / "cache", 64)
+    cached = open_source(str(tmp_path / "cache"), 64)
+    other = open_source(str(collection.root), 64)
+    assert (cached.licence, cached.notice) == (other.licence, other.notice)
+    assert cached.pool.patients == other.pool.patients
+    for name in ("frames", "masks", "phases", "known_labels"):
+        assert torch.equal(getattr(cached.pool, name), getattr(other.pool, name)), name
+    found = open_validation((str(tmp_path / "cache"),), None, 64)
+    assert found is not None and len(found) == 1
+
+
+def test_a_copy_without_validation_patients_is_learnt_from_unscored(tmp_path):
+    root = MAKERS["camus"](tmp_path).root
+    for name in ("validation", "testing"):
+        (root / "database_split" / f"subgroup_{name}.txt").write_text("")
+    assert open_validation((str(root),), None, 64) is None
+
+
 def test_validation_is_the_first_data_set_s_that_keeps_one(tmp_path):
     own = str(MAKERS["own_clips"](tmp_path / "own").root)
     echonet = str(MAKERS["echonet_dynamic"](tmp_path / "echonet").root)
@@ -158,14 +189,14 @@ def test_shares_say_how_often_a_source_comes():
 
 
 def test_echonet_knows_the_cavity_only_and_frames_between_have_no_mask(tmp_path):
-    from echoseg.datasets.echonet_dynamic import Item, write_dataset
+    from echoseg.datasets.echonet_dynamic_layout import Item, write_dataset
     from echoseg.datasets.phantom import film
     from echoseg.phantom import PhantomConfig
 
     filmed = [film(PhantomConfig(seed=s, size_px=112, num_frames=24)) for s in (1, 2)]
     items = [Item(one.name, one.clip, one.annotation, "TRAIN") for one in filmed]
     write_dataset(tmp_path, items)
-    pool = collection_pool(tmp_path, 64, "train", num_frames=4)
+    pool, _ = collection_pool(tmp_path, 64, "train", num_frames=4)
     assert pool.frames.shape == (2, 4, 64, 64)
     assert pool.known_labels.tolist() == [[True, True, False, False]] * 2
     known = (pool.masks != IGNORE_LABEL).flatten(2).any(2)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import fail
+from echoseg.cli.console import INTERRUPTED, fail
 from echoseg.cli.train import NEEDED, as_settings, as_share
 from echoseg.errors import ConfigError, EchosegError
 
@@ -66,6 +66,9 @@ def curve(
             jobs = check_jobs(jobs)
             run_curve(asked, output, jobs=jobs, keep_weights=keep_weights, report=_show)
         _write(read(output), output)
+    except KeyboardInterrupt:
+        fail("the same command goes on where this one was")
+        raise typer.Exit(INTERRUPTED) from None
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import fail
+from echoseg.cli.console import INTERRUPTED, fail
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def train(
 ) -> None:
     """Train a segmenter; the labels may be few.
 
-    Without --data it learns from 200 clips of the phantom, filmed on the spot. Ctrl-C loses no
-    more than the steps since the last checkpoint: go on with --resume FOLDER.
+    Without --data it learns from 200 clips of the phantom, filmed on the spot. Ctrl-C loses
+    nothing, a crash no more than the steps since the last checkpoint: go on with --resume FOLDER.
     """
     try:
         changes = {
@@ -62,6 +62,9 @@ def train(
         given = {name: value for name, value in changes.items() if value is not None}
         config = _config(recipe, given | as_settings(settings or []), resume)
         _run(config, resume or output)
+    except KeyboardInterrupt:
+        fail(f"go on with echoseg train --resume {resume or output}")
+        raise typer.Exit(INTERRUPTED) from None
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None

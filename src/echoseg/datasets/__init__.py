@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echoseg.datasets import (
+    cached,
     camus,
     camus_mhd,
     echonet_dynamic,
@@ -70,6 +71,12 @@ DATASETS: dict[str, Dataset] = {
         expected=phantom_clips.EXPECTED,
         recognise=phantom_clips.recognise,
         collect=phantom_clips.collect,
+    ),
+    "cache": Dataset(
+        title="a cache of `echoseg data prepare`",
+        expected=cached.EXPECTED,
+        recognise=cached.recognise,
+        collect=cached.collect,
     ),
     "own_clips": Dataset(
         title="clips of one's own",

@@ -22,9 +22,9 @@ from echoseg.datasets.workers import in_order
 from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError
 from echoseg.formats.whole import check_writable, whole, write_text
 
-FORMAT = 1
+FORMAT = 2
 SIZES_PX = (16, 2048)
-_MARK, _JOURNAL, _CLIPS = "cache.json", "journal.jsonl", "clips"
+MARK, _JOURNAL, _CLIPS = "cache.json", "journal.jsonl", "clips"
 Progress = Callable[[int, int], None]
 
 
@@ -41,6 +41,7 @@ class Entry:
     split: str
     quality: str
     stills: bool
+    labels: tuple[int, ...] | None
     num_frames: int
     labelled_frames: tuple[int, ...]
     ed_frame: int | None
@@ -78,7 +79,7 @@ class CachedClips:
 
     def __init__(self, folder: Path) -> None:
         head, entries = _read_state(folder)
-        if not (folder / _MARK).is_file() or head is None:
+        if not (folder / MARK).is_file() or head is None:
             raise DatasetError(
                 f"{folder} holds no finished cache; run `echoseg data prepare DIR -o {folder}`"
             )
@@ -125,8 +126,13 @@ def prepare(
     """
     if not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
         raise ConfigError(f"size must be {SIZES_PX[0]} to {SIZES_PX[1]} px, got {size_px}")
+    if collection.dataset == "cache":
+        raise ConfigError(
+            f"{collection.root} is a cache already; give the folder of the data set itself"
+        )
     head = {"format": FORMAT, "dataset": collection.dataset, "size_px": size_px}
     known = _check_folder(folder, head)
+    _check_covered(folder, known, collection)
     work = [_Work(r, folder, size_px, known.get(r.name)) for r in collection.records]
     done: dict[str, Entry] = {}
     problems, reused = list(collection.problems), 0
@@ -146,7 +152,7 @@ def prepare(
         "entries": [asdict(entry) for entry in done.values()],
         "problems": [asdict(problem) for problem in problems],
     }
-    write_text(folder / _MARK, json.dumps(document, indent=1) + "\n")
+    write_text(folder / MARK, json.dumps(document, indent=1) + "\n")
     (folder / _JOURNAL).unlink(missing_ok=True)
     kept_files = {entry.file for entry in done.values()}
     for path in (folder / _CLIPS).glob("*.npy"):
@@ -201,12 +207,22 @@ def _check_folder(folder: Path, head: dict[str, Any]) -> dict[str, Entry]:
     return entries
 
 
+def _check_covered(folder: Path, known: dict[str, Entry], collection: Collection) -> None:
+    """Refuse to go on with a cache of other clips: they would be thrown away."""
+    others = sorted(known.keys() - {record.name for record in collection.records})
+    if others:
+        raise OutputError(
+            f"{folder} holds {len(others)} clips that are not asked for, such as {others[0]}: it "
+            "is a cache of another split or folder; choose another -o"
+        )
+
+
 def _read_state(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Entry]]:
     """Return head and clips of a cache, of the journal too; a last line cut off does not count."""
     lines: list[dict[str, Any]] = []
     try:
-        if (folder / _MARK).is_file():
-            document = json.loads((folder / _MARK).read_text("utf-8"))
+        if (folder / MARK).is_file():
+            document = json.loads((folder / MARK).read_text("utf-8"))
             lines = [document, *document["entries"]]
         if (folder / _JOURNAL).is_file():
             for line in (folder / _JOURNAL).read_text("utf-8").splitlines():
@@ -267,6 +283,7 @@ def _write(work: _Work, clip: Clip, known: Annotation | None, source: str) -> En
         split=record.split,
         quality=record.quality,
         stills=record.stills,
+        labels=None if record.labels is None else tuple(map(int, record.labels)),
         num_frames=clip.num_frames,
         labelled_frames=labelled,
         ed_frame=known.ed_frame if known else None,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from echoseg.anatomy import Label
-from echoseg.clip import Annotation, Clip
+from echoseg.clip import NOT_AS_LISTED, Annotation, Clip
 from echoseg.datasets.collection import Collection, Kind, Problem, Record
 from echoseg.datasets.workers import in_order
 from echoseg.errors import EchosegError
@@ -172,6 +172,7 @@ def _odd(clip: Clip, known: Annotation | None) -> list[str]:
     found = []
     if clip.frames.min() == clip.frames.max():
         found.append(f"every pixel has the grey level {clip.frames.min()}")
+    found += [each.message for each in clip.warnings if each.code == NOT_AS_LISTED]
     if known is None:
         return found
     areas = (known.masks == Label.LV_CAVITY).sum((1, 2))

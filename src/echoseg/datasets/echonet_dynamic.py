@@ -11,31 +11,24 @@ Reference:
     Ouyang et al., Nature 580:252-256, 2020.
 """
 
-import csv
-import io
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from echoseg.anatomy import Label, View
-from echoseg.clip import Annotation, Clip
+from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, ClipWarning
 from echoseg.datasets.collection import SPLIT_WORDS, Collection, Kind, Problem, gather
 from echoseg.datasets.collection import Record as CollectedRecord
 from echoseg.datasets.echonet_pediatric import recognise as recognise_pediatric
 from echoseg.datasets.echonet_tracing import (
     mask_from_tracing,
     tracing_area_px,
-    tracing_from_mask,
 )
 from echoseg.datasets.table import Row, read_table
-from echoseg.errors import DatasetError, MeasurementError, OutputError
+from echoseg.errors import DatasetError
 from echoseg.formats import open_clip
-from echoseg.formats.video import write_mjpeg
-from echoseg.formats.whole import write_text
 
 LIST_COLUMNS = (
     "FileName",
@@ -106,12 +99,17 @@ class Record:
         """
         clip = open_clip(self.video, frame_rate_hz=self.frame_rate_hz, view=View.A4C)
         masks = np.zeros_like(clip.frames)
-        if clip.size != self.size or clip.num_frames <= max(self.frame_indices):
+        if clip.size != self.size:
             raise DatasetError(
-                f"{self.video} must have frames of {self.size[0]} x {self.size[1]} pixels, one of "
-                f"them numbered {max(self.frame_indices)}; it has {clip.num_frames} of "
-                f"{clip.size[0]} x {clip.size[1]}"
+                f"{self.video} must have frames of {self.size[0]} x {self.size[1]} pixels, as "
+                f"FileList.csv says, they have {clip.size[0]} x {clip.size[1]}"
             )
+        if clip.num_frames <= max(self.frame_indices):
+            raise DatasetError(
+                f"{self.video} must hold frame {max(self.frame_indices)}, which is traced, it has "
+                f"{clip.num_frames} frames"
+            )
+        clip = replace(clip, warnings=(*clip.warnings, *self._oddities(clip)))
         for traced in (self.ed, self.es):
             masks[traced.frame_index][traced.mask(*clip.size)] = Label.LV_CAVITY
         try:
@@ -126,6 +124,22 @@ class Record:
             )
         except ValueError as error:
             raise DatasetError(f"{self.name} in FileList.csv: {error}") from error
+
+    def _oddities(self, clip: Clip) -> Iterator[ClipWarning]:
+        if clip.num_frames != self.num_frames:
+            yield ClipWarning(
+                code=NOT_AS_LISTED,
+                message=f"FileList.csv says {self.num_frames} frames, it has {clip.num_frames}",
+            )
+        height, width = clip.size
+        for traced in (self.ed, self.es):
+            x, y = traced.chords[:, 0::2], traced.chords[:, 1::2]
+            if min(x.min(), y.min()) < -1 or x.max() > width or y.max() > height:
+                yield ClipWarning(
+                    code=NOT_AS_LISTED,
+                    message=f"the tracing of frame {traced.frame_index} leaves the picture of "
+                    f"{height} x {width} pixels",
+                )
 
     @property
     def frame_indices(self) -> tuple[int, ...]:
@@ -276,6 +290,8 @@ def _record(
         raise DatasetError(
             f"{row.place}: Split must be {', '.join(SPLITS)}, got {row.values['Split']!r}"
         )
+    if (rate_hz := row.number("FPS")) <= 0:
+        raise DatasetError(f"{row.place}: FPS must be above 0, got {rate_hz:g}")
     if video is None:
         return f"its video Videos/{name}.avi is missing"
     if len(tracing) != 2:
@@ -291,7 +307,7 @@ def _record(
         video=video,
         split=split,
         size=(row.whole("FrameHeight"), row.whole("FrameWidth")),
-        frame_rate_hz=row.number("FPS"),
+        frame_rate_hz=rate_hz,
         num_frames=num_frames,
         ef_percent=row.number_or_none("EF"),
         edv_ml=row.number_or_none("EDV"),
@@ -301,97 +317,4 @@ def _record(
     )
 
 
-class Item(NamedTuple):
-    """One clip to be written: its name without suffix, and one of `SPLITS`."""
-
-    name: str
-    clip: Clip
-    annotation: Annotation
-    split: str
-
-
-def write_dataset(
-    root: Path, items: Iterable[Item | tuple[str, Clip, Annotation, str]], *, quality: int = 95
-) -> None:
-    """Write clips in the data set's layout, tracings drawn from the masks of ED and ES.
-
-    Items are taken one at a time. The list is written last: a run cut off leaves none, and so no
-    data set. An unknown EF or volume is left empty.
-
-    Args:
-        root: Folder, made when missing; must not hold a data set already.
-        items: Each needs frame times, and a mask with a cavity at ED and ES.
-        quality: Of the videos, as in `write_mjpeg`.
-
-    Raises:
-        ValueError: If an item does not fit the layout.
-        OutputError: If something cannot be written.
-    """
-    list_path = root / "FileList.csv"
-    if list_path.exists():
-        raise OutputError(f"{list_path} exists; give another folder or remove it first")
-    try:
-        (root / "Videos").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{root / 'Videos'}: cannot be made ({error.strerror})") from error
-    listed: list[Sequence[object]] = []
-    traced: list[Sequence[object]] = []
-    for item in map(Item._make, items):
-        rate_hz, chords_of = _checked(item, {str(row[0]) for row in listed})
-        write_mjpeg(root / "Videos" / f"{item.name}.avi", item.clip.frames, rate_hz, quality)
-        known = item.annotation
-        values = (
-            "" if v is None else f"{v:.8g}" for v in (known.ef_percent, known.esv_ml, known.edv_ml)
-        )
-        about = (*item.clip.size, f"{rate_hz:.8g}", item.clip.num_frames, item.split)
-        listed.append((item.name, *values, *about))
-        traced += [
-            (f"{item.name}.avi", *(f"{value:.8f}" for value in chord), frame)
-            for frame, chords in chords_of.items()
-            for chord in chords
-        ]
-    write_text(root / "VolumeTracings.csv", _table(TRACING_COLUMNS, traced))
-    write_text(list_path, _table(LIST_COLUMNS, listed))
-
-
-def _checked(item: Item, names: set[str]) -> tuple[float, dict[int, np.ndarray]]:
-    """Return an item's frame rate and tracings; refuse one that the layout cannot hold."""
-    name, clip, known, split = item
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in names:
-        raise ValueError(f"name must be letters, digits, '_' or '-', and once only, got {name!r}")
-    if split not in SPLITS:
-        raise ValueError(f"{name}: split must be {', '.join(SPLITS)}, got {split!r}")
-    if clip.view not in (View.A4C, View.UNKNOWN):
-        raise ValueError(f"{name}: view must be A4C, the data set's only one, got {clip.view}")
-    chords_of = {}
-    try:
-        rate_hz = clip.even_frame_rate_hz()
-        if rate_hz is None:
-            raise ValueError("the clip must have times_s")
-        known.check_fits(clip)
-        for phase, frame in (("ed_frame", known.ed_frame), ("es_frame", known.es_frame)):
-            if frame is None or frame not in known.labelled_frames:
-                raise ValueError(f"{phase} must be known and labelled, got {frame}")
-            chords_of[frame] = tracing_from_mask(known.masks[frame])
-    except (ValueError, MeasurementError) as error:
-        raise ValueError(f"{name}: {error}") from error
-    return rate_hz, chords_of
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
-__all__ = [
-    "EchoNetDynamic",
-    "Item",
-    "Record",
-    "TracedFrame",
-    "mask_from_tracing",
-    "read",
-    "write_dataset",
-]
+__all__ = ["EchoNetDynamic", "Record", "TracedFrame", "mask_from_tracing", "read"]

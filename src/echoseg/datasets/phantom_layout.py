@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.anatomy import View
-from echoseg.datasets import camus_layout, echonet_dynamic
+from echoseg.datasets import camus_layout, echonet_dynamic_layout
 from echoseg.datasets.phantom import Filmed, film_all, name_of
 from echoseg.errors import ConfigError, OutputError
 from echoseg.formats import dicom_writer, nifti
@@ -244,12 +244,12 @@ def _patient(number: int) -> str:
 
 
 def _write_echonet(root: Path, clips: Iterable[Filmed]) -> None:
-    def items() -> Iterator[echonet_dynamic.Item]:
+    def items() -> Iterator[echonet_dynamic_layout.Item]:
         for index, one in enumerate(clips):
             split = {8: "VAL", 9: "TEST"}.get(index % 10, "TRAIN")
-            yield echonet_dynamic.Item(one.name, one.clip, one.annotation, split)
+            yield echonet_dynamic_layout.Item(one.name, one.clip, one.annotation, split)
 
-    echonet_dynamic.write_dataset(root, items())
+    echonet_dynamic_layout.write_dataset(root, items())
 
 
 _WRITERS = {

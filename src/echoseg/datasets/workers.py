@@ -49,20 +49,34 @@ def in_order(
         initializer=leave_signals_to_the_parent,
     )
     waiting: deque[Future[Result]] = deque()
+    others = set(multiprocessing.active_children())
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
+            waiting.append(pool.submit(_work, function, item))
             if len(waiting) > 2 * jobs:
-                yield waiting.popleft().result()
+                yield _first(waiting)
         while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
+            yield _first(waiting)
+    except (BrokenProcessPool, _EndedError) as error:
         raise DatasetError(
             "a process was ended from outside, often for want of memory; give fewer --jobs than "
             f"{jobs}"
         ) from error
     finally:
+        if waiting:  # Ctrl-C, a failure, or nobody wants the rest: nor wait for it
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
         pool.shutdown(cancel_futures=True)
+
+
+def _first(waiting: deque[Future[Result]]) -> Result:
+    result = waiting[0].result()
+    waiting.popleft()  # only now: what is waited for is not done
+    return result
+
+
+class _EndedError(BaseException):
+    """A worker was told to end; no `except Exception` keeps it from cleaning up."""
 
 
 def leave_signals_to_the_parent() -> None:
@@ -72,10 +86,35 @@ def leave_signals_to_the_parent() -> None:
     for whose rest the parent then waits for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _end)
     if hasattr(os, "setpgid"):  # not on Windows
         os.setpgid(0, 0)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+_is_working = _is_ended = False
+"""Of this process, if it is a worker."""
+
+
+def _work(function: Callable[[Item], Result], item: Item) -> Result:
+    global _is_working
+    if _is_ended:  # one more was in the queue
+        raise _EndedError("a worker was told to end")
+    _is_working = True
+    try:
+        return function(item)
+    finally:
+        _is_working = False
+
+
+def _end(number: int, frame: object) -> None:
+    """Leave through every `finally`, so that nothing half-written stays; once is enough."""
+    global _is_ended
+    signal.signal(number, signal.SIG_IGN)
+    if not _is_working:
+        os._exit(1)
+    _is_ended = True
+    raise _EndedError("a worker was told to end")
 
 
 def _end_with_the_parent() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.errors import DatasetError, OutputError
-from echoseg.evaluation.items import ClipRow, Item
+from echoseg.evaluation.items import Item
 
 ITEMS, CLIPS, PARQUET = "items.csv", "clips.csv", "items.parquet"
 _DECIMALS = 6
 
 
-def table_text(rows: Sequence[Item] | Sequence[ClipRow], kind: type[Item] | type[ClipRow]) -> str:
-    """Return a CSV; an empty field is a value that does not exist."""
+def table_text(rows: Sequence[Any], kind: type[Any]) -> str:
+    """Return a CSV of dataclasses of one kind; an empty field is a value that does not exist."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [field.name for field in fields(kind)], lineterminator="\n")
     writer.writeheader()

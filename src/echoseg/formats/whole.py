@@ -64,6 +64,52 @@ def check_new_file(path: Path, force: bool = False) -> None:
     check_writable(path.parent, "choose another place")
 
 
+LOCK = ".lock"
+"""File by which a folder that is being worked in is known."""
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Work in a folder, made when missing, that no other process works in.
+
+    The lock goes with its process, however that ends.
+
+    Raises:
+        OutputError: If another process works in it, or it cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    made = _missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise OutputError(
+            f"{folder} is being worked in by another process; wait for it, or give another folder"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror or error})") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink(missing_ok=True)  # while it is still ours
+        lock.release()
+        _remove_empty(made)
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Return the folder and those above it that are not there, innermost first."""
+    return [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+
+
+def _remove_empty(made: list[Path]) -> None:
+    for place in made:  # one that holds a result stays
+        with contextlib.suppress(OSError):
+            place.rmdir()
+
+
 @contextlib.contextmanager
 def made_folder(folder: Path) -> Iterator[Path]:
     """Make a folder and those above it; after all, the new ones that stayed empty are gone.
@@ -72,16 +118,14 @@ def made_folder(folder: Path) -> Iterator[Path]:
         OutputError: If it cannot be made.
     """
     folder = Path(os.path.abspath(folder))
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    made = _missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error})") from error
     finally:
-        for place in made:  # innermost first; one that holds a result stays
-            with contextlib.suppress(OSError):
-                place.rmdir()
+        _remove_empty(made)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor
 from echoseg.anatomy import Label, View
 from echoseg.clip import Annotation, Clip
 from echoseg.datasets import open_dataset
-from echoseg.datasets.collection import Record
+from echoseg.datasets.collection import Collection, Kind, Record
 from echoseg.errors import DatasetError, EchosegError
 from echoseg.learn.pool import NUM_LABELS, Pool, phases_of
 from echoseg.losses import IGNORE_LABEL
@@ -27,11 +27,13 @@ VIEWS = (View.A4C, View.UNKNOWN)
 """Views that are learnt from; a clip of which nobody says the view is taken at its word."""
 
 
-def collection_pool(root: Path, size_px: int, split: str, num_frames: int | None = None) -> Pool:
-    """Return the A4C clips of a split, letterboxed.
+def collection_pool(
+    root: Path, size_px: int, split: str, num_frames: int | None = None
+) -> tuple[Pool, int]:
+    """Return the A4C clips of a split, letterboxed, and how many clips cannot be used.
 
     Where the data set names no split `train` (or none at all), all that is not kept for validation
-    or test is learnt from. Clips that cannot be read are left out.
+    or test is learnt from.
 
     Args:
         root: Folder or table that `open_dataset` knows.
@@ -43,7 +45,9 @@ def collection_pool(root: Path, size_px: int, split: str, num_frames: int | None
         DatasetError: If no clip of the split can be used.
     """
     loaded = []
-    for record in _of_split(root, split):
+    collection = open_dataset(root)
+    records = _of_split(collection, split)
+    for record in records:
         try:
             loaded.append((record, *record.load()))
         except EchosegError:
@@ -57,7 +61,7 @@ def collection_pool(root: Path, size_px: int, split: str, num_frames: int | None
         num_frames = 2 if 0 < most <= 2 else NUM_FRAMES
     parts = [_square(clip, known, size_px, num_frames) for _, clip, known in loaded]
     frames, masks, phases = (torch.stack(each) for each in zip(*parts, strict=True))
-    return Pool(
+    pool = Pool(
         frames=frames,
         masks=masks,
         truth=masks,
@@ -66,6 +70,8 @@ def collection_pool(root: Path, size_px: int, split: str, num_frames: int | None
         known_labels=torch.stack([_known_labels(record, known) for record, _, known in loaded]),
         weights=torch.ones(len(frames)),
     )
+    broken = [problem for problem in collection.problems if problem.kind is not Kind.KNOWN]
+    return pool, len(records) - len(loaded) + len(broken)
 
 
 def has_validation(root: Path) -> bool:
@@ -73,8 +79,7 @@ def has_validation(root: Path) -> bool:
     return any(record.split == "validation" for record in open_dataset(root).records)
 
 
-def _of_split(root: Path, split: str) -> Sequence[Record]:
-    collection = open_dataset(root)
+def _of_split(collection: Collection, split: str) -> Sequence[Record]:
     kept = {"validation", "test"}
     if split == "train" and not any(record.split == "train" for record in collection.records):
         records = [record for record in collection.records if record.split not in kept]

@@ -1,5 +1,7 @@
 """Everything a run is made of; saved with it, and enough to repeat or resume it."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -86,6 +88,22 @@ class RunConfig(BaseModel):
                 raise ValueError(f"{field} must be one of {', '.join(table)}, got {name!r}")
         return self
 
+    @model_validator(mode="after")
+    def _architecture_fits(self) -> Self:
+        if self.start is None:
+            try:
+                kind = MODELS[self.model].config_class
+                kind.model_validate(self.architecture)
+            except ValidationError as error:
+                told = one_sentence(error, "architecture", kind.model_fields)
+                raise ValueError(told) from error
+        elif self.architecture or self.model != RunConfig.model_fields["model"].default:
+            raise ValueError(
+                f"model and architecture must be left out with start, whose network is that of "
+                f"{self.start!r}"
+            )
+        return self
+
     @property
     def batch(self) -> BatchConfig:
         """How a step's clips are drawn."""
@@ -120,8 +138,6 @@ def run_config(**fields: Any) -> RunConfig:
     Raises:
         ConfigError: A field is unknown (the nearest is told) or out of its range.
     """
-    from difflib import get_close_matches
-
     known = RunConfig.model_fields
     for name in fields:
         if name not in known:
@@ -131,7 +147,29 @@ def run_config(**fields: Any) -> RunConfig:
     try:
         return RunConfig(**fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "run"
-        text = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{name}: {text}, got {first.get('input')!r:.80}") from error
+        raise ConfigError(one_sentence(error)) from error
+
+
+def one_sentence(error: ValidationError, within: str = "", fields: Iterable[str] = ()) -> str:
+    """Return the first thing that pydantic found wrong: field, rule and value.
+
+    Args:
+        error: What it raised.
+        within: Field that holds the model, such as `architecture`.
+        fields: Those that there are, of which the nearest is told.
+    """
+    first = error.errors()[0]
+    rule = first["msg"]
+    if first["type"] == "value_error":  # our own words, whole already
+        return rule.removeprefix("Value error, ")
+    name = ".".join(map(str, (within, *first["loc"]))).strip(".") or "run"
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(first["loc"][-1]), fields := list(fields), 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields) or 'none'}"
+        return f"there is no field {name}; {hint}"
+    if first["type"] == "missing":
+        return f"{name} must be given"
+    rule = rule.replace("Input should", "must")
+    if "must" not in rule:
+        rule = f"must be right ({rule})"
+    return f"{name} {rule}, got {first.get('input')!r:.80}"

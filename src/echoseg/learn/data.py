@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from echoseg.anatomy import View
 from echoseg.datasets import recognise
+from echoseg.datasets.cache import CachedClips
 from echoseg.datasets.phantom import PhantomClips
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.learn.collection_pool import collection_pool, has_validation
@@ -49,6 +50,7 @@ def _echonet(name: str) -> Terms:
 
 
 TERMS = {
+    "camus": Terms("CAMUS", "CC-BY-NC-SA-4.0", CAMUS_NOTICE),
     "camus_mhd": Terms("CAMUS", "CC-BY-NC-SA-4.0", CAMUS_NOTICE),
     "ted": Terms("TED", "CC-BY-NC-SA-4.0", CAMUS_NOTICE.replace("CAMUS", "TED, CAMUS's sequences")),
     "echonet_dynamic": _echonet("EchoNet-Dynamic"),
@@ -56,7 +58,7 @@ TERMS = {
     "echonet_lvh": _echonet("EchoNet-LVH"),
     "phantom": Terms("the phantom", "Apache-2.0", ""),
 }
-"""Key in `DATASETS` -> terms; CAMUS's NIfTI release has its own reader of stills here."""
+"""Key in `DATASETS` -> terms."""
 OWN_TERMS = Terms(
     "the user's own data",
     "as the data's owner allows",
@@ -72,6 +74,8 @@ class Source(NamedTuple):
     notice: str
     words: str
     """What weights trained on it were trained on, for their card."""
+    num_left_out: int = 0
+    """Clips that cannot be used."""
 
 
 def open_source(name: str, size_px: int, *, validation: bool = False) -> Source:
@@ -101,9 +105,12 @@ def open_source(name: str, size_px: int, *, validation: bool = False) -> Source:
             f"{name!r} is not there"
         )
     dataset = recognise(path)
+    if dataset == "cache":
+        dataset = CachedClips(path).dataset
     terms = TERMS.get(dataset, OWN_TERMS)
-    pool = collection_pool(path, size_px, "validation" if validation else "train")
-    return Source(pool, terms.licence, terms.notice, f"the training clips of {terms.title}")
+    pool, num_left_out = collection_pool(path, size_px, "validation" if validation else "train")
+    words = f"the training clips of {terms.title}"
+    return Source(pool, terms.licence, terms.notice, words, num_left_out)
 
 
 def open_validation(data: tuple[str, ...], name: str | None, size_px: int) -> Pool | None:
@@ -113,7 +120,7 @@ def open_validation(data: tuple[str, ...], name: str | None, size_px: int) -> Po
     for each in data:
         path = Path(each)
         is_collection = path.is_dir() or (path.is_file() and path.suffix == ".csv")
-        if is_collection and (recognise(path) == "camus" or has_validation(path)):
+        if is_collection and has_validation(path):
             return open_source(each, size_px, validation=True).pool
     return None
 

@@ -10,6 +10,7 @@ is chosen on what they are judged on. A seed draws the same patients for every w
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,21 +19,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from echoseg.datasets import Record, open_dataset
+from echoseg.datasets import Problem, Record, open_dataset
 from echoseg.datasets.workers import in_order
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, EchosegError
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.tables import ITEMS, table_text
-from echoseg.formats.whole import check_writable, write_text
+from echoseg.formats.whole import LOCK, alone_in, check_writable, write_text
 from echoseg.learn import recipes
-from echoseg.learn.config import RunConfig
+from echoseg.learn.config import RunConfig, one_sentence
 from echoseg.learn.run_folder import RunFolder
 from echoseg.learn.train import train
 
 CONFIG, RUNS, WEIGHTS = "curve.json", "runs", "model.safetensors"
+NOT_JUDGED = "not_judged.csv"
+"""In a cell's folder: clips that could not be judged, where there are any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +71,16 @@ class LabelCurve(BaseModel):
     num_seeds: int = Field(default=3, ge=1)
     settings: dict[str, Any] = Field(default_factory=dict)
     """Fields of `RunConfig` that all cells share."""
+
+    @field_validator("data")
+    @classmethod
+    def _one_name_a_place(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_plain_name, names))
+
+    @field_validator("judge")
+    @classmethod
+    def _one_name(cls, name: str) -> str:
+        return _plain_name(name)
 
     @model_validator(mode="after")
     def _no_field_is_said_twice(self) -> Self:
@@ -116,6 +129,11 @@ class LabelCurve(BaseModel):
         return open_dataset(self.judge).of_split(self.split)
 
 
+def _plain_name(name: str) -> str:
+    """Return a path as it is written most plainly: `./d1/` is `d1`."""
+    return name if name.startswith("phantom:") else os.path.normpath(name)
+
+
 def label_curve(**fields: Any) -> LabelCurve:
     """Return an experiment, every cell of which has been checked.
 
@@ -125,10 +143,7 @@ def label_curve(**fields: Any) -> LabelCurve:
     try:
         found = LabelCurve(**fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "curve"
-        text = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{name}: {text}, got {first.get('input')!r:.80}") from error
+        raise ConfigError(one_sentence(error)) from error
     for cell in found.cells():
         found.run_of(cell)
     return found
@@ -165,7 +180,28 @@ def run_curve(
         EchosegError: If the folder holds another experiment, or a cell fails; what was done stays.
     """
     curve.records()  # refuse what is not there before hours of training
-    begin(curve, out)
+    check_writable(out, "choose another -o")
+    with alone_in(out):
+        before = (out / CONFIG).read_text("utf-8") if (out / CONFIG).exists() else None
+        begin(curve, out)
+        try:
+            _run_cells(curve, out, jobs, keep_weights, report)
+        except EchosegError:
+            if not any((out / RUNS).glob("*/*")):  # nothing done: the folder is as it was
+                _forget(out, before)
+            raise
+
+
+def _forget(out: Path, before: str | None) -> None:
+    if before is not None:
+        return write_text(out / CONFIG, before)
+    shutil.rmtree(out / RUNS, ignore_errors=True)
+    (out / CONFIG).unlink(missing_ok=True)
+
+
+def _run_cells(
+    curve: LabelCurve, out: Path, jobs: int, keep_weights: bool, report: Callable[[Done], None]
+) -> None:
     cells = list(curve.cells())
     left = [cell for cell in cells if not is_done(out, cell)]
     work = partial(run_cell, curve, out, keep_weights)
@@ -192,7 +228,6 @@ def begin(curve: LabelCurve, out: Path) -> None:
         ConfigError: If the folder holds another experiment.
         OutputError: If it cannot be written.
     """
-    check_writable(out, "choose another -o")
     if (out / CONFIG).exists():
         there = read(out)
         for name in ("data", "judge", "split", "num_hearts", "settings"):
@@ -207,7 +242,7 @@ def begin(curve: LabelCurve, out: Path) -> None:
             "num_seeds": max(there.num_seeds, curve.num_seeds),
         }
         curve = curve.model_copy(update=both)
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and any(path.name != LOCK for path in out.iterdir()):
         raise ConfigError(f"{out} holds other files and no {CONFIG}; choose another -o")
     (out / RUNS).mkdir(parents=True, exist_ok=True)
     write_text(out / CONFIG, curve.model_dump_json(indent=1) + "\n")
@@ -250,5 +285,7 @@ def run_cell(curve: LabelCurve, out: Path, keep_weights: bool, cell: Cell) -> Ce
     if not keep_weights:
         (folder / WEIGHTS).unlink()
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    if found.problems:
+        write_text(folder / NOT_JUDGED, table_text(found.problems, Problem))
     write_text(folder / ITEMS, table_text(found.items, Item))
     return cell

@@ -5,6 +5,7 @@ intervals and tests are over patients, drawn or ranked whole. Failed is an item 
 `evaluation.summary.FAILED_DICE`.
 """
 
+import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from echoseg.evaluation.compare import signed_rank_p
 from echoseg.evaluation.items import STRUCTURES
 from echoseg.evaluation.summary import FAILED_DICE
 from echoseg.evaluation.tables import read_items
-from echoseg.learn.label_curve import RUNS, Cell, LabelCurve, is_done
+from echoseg.learn.label_curve import NOT_JUDGED, RUNS, Cell, LabelCurve, is_done
 
 Key = tuple[str, str, str]
 """Patient, clip and frame, structure."""
@@ -91,9 +92,21 @@ def summary(curve: LabelCurve, out: Path, reference: str | None = None) -> dict[
         "experiment": curve.model_dump(mode="json"),
         "num_done": len(tables),
         "num_cells": sum(1 for _ in curve.cells()),
+        "not_judged": _not_judged(out, tables),
         "scores": [asdict(score) for score in scores],
         "gains": [asdict(gain) for gain in gains],
     }
+
+
+def _not_judged(out: Path, cells: Iterable[Cell]) -> list[str]:
+    """Return the clips that at least one cell's network could not be judged on."""
+    places: set[str] = set()
+    for cell in cells:
+        path = out / RUNS / cell.name / NOT_JUDGED
+        if path.exists():
+            with path.open(encoding="utf-8", newline="") as file:
+                places |= {row["place"] for row in csv.DictReader(file)}
+    return sorted(places)
 
 
 def _read(out: Path, cell: Cell) -> dict[Key, _Values]:
@@ -181,6 +194,12 @@ def markdown(told: dict[str, Any]) -> str:
     names = list(dict.fromkeys(score["structure"] for score in told["scores"]))
     heads = [f"{100 * share:g} %" for share in shares]
     lines = [f"{told['num_done']} of {told['num_cells']} cells are done.", ""]
+    if missed := told["not_judged"]:
+        lines += [
+            f"{len(missed)} clips could not be judged ({NOT_JUDGED} in a run's folder says why): "
+            f"{', '.join(missed[:5])}{', ...' if len(missed) > 5 else ''}.",
+            "",
+        ]
     for structure in names:
         title = "mean of all structures" if structure == "mean" else structure
         lines += [

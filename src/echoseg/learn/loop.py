@@ -171,9 +171,8 @@ def make_student(config: RunConfig) -> Any:
         kind = MODELS[config.model]
         try:
             student = kind(kind.config_class.model_validate(config.architecture))
-        except ValueError as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"architecture must fit {config.model}: {reason}") from error
+        except ValueError as error:  # what no single field's rule tells
+            raise ConfigError(f"architecture must fit {config.model}: {error}") from error
     return student.to(memory_format=torch.channels_last)
 
 
@@ -206,6 +205,7 @@ def learn(
     validate: Callable[[Any], dict[str, float]] | None = None,
     report: Callable[[Report], None] = lambda report: None,
     save_model: Callable[[str, Any], None] = lambda name, model: None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Take all steps that are left, or stop early.
 
@@ -215,8 +215,10 @@ def learn(
         validate: Network -> scores; `score` says which is better.
         report: Called now and then in the first process.
         save_model: Called with a file name and a network that is worth keeping.
+        is_stopped: Asked after each step; if so, what resuming needs is saved first.
 
     Raises:
+        KeyboardInterrupt: If `is_stopped`.
         OutputError: If the folder cannot be written to; what was saved before is whole.
     """
     config, is_first = run.config, run.fabric.is_global_zero
@@ -237,8 +239,11 @@ def learn(
             left_s = took * (config.num_steps - run.step)
             folder.report({"step": run.step, **{k: round(v, 5) for k, v in values.items()}})
             report(Report(step=run.step, num_steps=config.num_steps, values=values, left_s=left_s))
-        if is_first and (at_end or run.step % config.save_every == 0):
+        stops = is_stopped() and not at_end
+        if is_first and (stops or at_end or run.step % config.save_every == 0):
             folder.save(run.state_dict(), run.step, config.keep_last)
+        if stops:
+            raise KeyboardInterrupt
         if looks and _everyone(run.fabric, _is_spent(run)):
             break
     if is_first:

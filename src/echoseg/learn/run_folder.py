@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from echoseg.errors import ConfigError, OutputError
+from echoseg.formats.whole import LOCK
 from echoseg.learn.config import RunConfig, run_config
 
 
@@ -50,6 +51,10 @@ class RunFolder:
             raise OutputError(
                 f"{self.path} holds a run already; go on with it by --resume, or give another "
                 "folder"
+            )
+        if foreign := sorted(path.name for path in self.path.iterdir() if path.name != LOCK):
+            raise OutputError(
+                f"{self.path} must be a new or an empty folder, it holds {foreign[0]}; give another"
             )
         free = shutil.disk_usage(self.path).free
         if free < needed_bytes:

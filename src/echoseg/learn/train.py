@@ -3,7 +3,10 @@
 import logging
 import os
 import platform
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 import torch
 
 from echoseg.errors import ConfigError
+from echoseg.formats.whole import alone_in
 from echoseg.learn.board import Board, write_samples
 from echoseg.learn.config import RunConfig
 from echoseg.learn.data import Source, join, open_source, open_validation
@@ -45,15 +49,35 @@ def train(
     folder = RunFolder(out)
     is_resumed = config is None
     config = folder.config() if config is None else config
-    state = folder.load() if is_resumed else None
     fabric = _fabric(config)
     fabric.launch()
-    if not fabric.is_global_zero:  # one of them talks
-        say, report = (lambda text: None), (lambda report: None)
+    if not fabric.is_global_zero:  # one of them talks and writes
+        state = folder.load() if is_resumed else None
+        return _train(config, state, folder, fabric, lambda report: None, lambda text: None)
+    with alone_in(out):
+        state = folder.load() if is_resumed else None
+        return _train(config, state, folder, fabric, report, say)
+
+
+def _train(
+    config: RunConfig,
+    state: dict[str, Any] | None,
+    folder: RunFolder,
+    fabric: Any,
+    report: Callable[[Report], None],
+    say: Callable[[str], None],
+) -> Path:
+    out = folder.path
     say("opening the data")
     sources = [open_source(name, config.image_size) for name in config.data]
     beside = [open_source(name, config.image_size) for name in config.beside]
     pool = gathered([source.pool for source in sources], [more.pool for more in beside], config)
+    for name, source in zip((*config.data, *config.beside), (*sources, *beside), strict=True):
+        if source.num_left_out:
+            say(
+                f"{name}: {source.num_left_out} clips cannot be used and are left out; "
+                "echoseg data check says why"
+            )
     validation = open_validation(config.data, config.validation, config.image_size)
     run = Run(config, pool, fabric)
     if state is not None:
@@ -80,15 +104,38 @@ def train(
         board.report(told)
         report(told)
 
-    learn(
-        run,
-        folder,
-        validate=None if validation is None else validate,
-        report=tell,
-        save_model=save_model,
-    )
+    with interrupt_asked() as is_asked:
+        learn(
+            run,
+            folder,
+            validate=None if validation is None else validate,
+            report=tell,
+            save_model=save_model,
+            is_stopped=is_asked,
+        )
     best = out / "best.safetensors"
     return best if best.exists() else out / "model.safetensors"
+
+
+@contextmanager
+def interrupt_asked() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C wait for the end of a step; a second one does not wait."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(number, signal.default_int_handler)
+
+    before = signal.getsignal(signal.SIGINT)
+    # a process that ignores it, or a thread, has nothing to wait for
+    answers = before is signal.default_int_handler
+    if answers and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        if answers and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _fabric(config: RunConfig) -> Any:
