@@ -67,6 +67,11 @@ def test_nothing_but_the_supervised_way_runs_where_all_is_labelled():
     ]  # fmt: skip
 
 
+def test_every_way_runs_where_the_frames_between_are_unlabelled():
+    curve = small_curve(labels=(1.0,), settings=SMALL | {"frames_labelled": "ends"})
+    assert [cell.recipe for cell in curve.cells()] == ["supervised", "mssnet"]
+
+
 def test_every_way_sees_the_same_patients_of_a_seed():
     curve = small_curve(num_seeds=2)
     runs = [curve.run_of(cell) for cell in curve.cells()]

@@ -93,12 +93,14 @@ class LabelCurve(BaseModel):
         """Yield the cells, seed by seed, so that a part of them is a fair experiment as well.
 
         Where all patients are labelled only `supervised` runs, if it is one of the ways: there is
-        nothing unlabelled to learn from.
+        nothing unlabelled to learn from, unless only the ends of clips are labelled.
         """
+        sparse = self.settings.get("frames_labelled") == "ends"
+        only = "supervised" in self.recipes and not sparse
         for seed in range(self.num_seeds):
             for share in self.labels:
                 for recipe in self.recipes:
-                    if share < 1 or recipe == "supervised" or "supervised" not in self.recipes:
+                    if share < 1 or recipe == "supervised" or not only:
                         yield Cell(recipe=recipe, labels=share, seed=seed)
 
     def run_of(self, cell: Cell) -> RunConfig:
