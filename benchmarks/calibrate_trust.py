@@ -4,9 +4,9 @@
     python benchmarks/calibrate_trust.py phantom --hearts 40 [--write]
 
 With CAMUS: the expected error is fitted on 100 training patients' ED and ES stills, the quantiles
-come from the 50 validation patients. Their coverage is measured by splitting them in halves 500
-times, so no patient is judged by a quantile that saw it. Truth is EF by disks of the experts'
-masks.
+come from the 50 validation patients. Coverage is measured patient by patient, each by the quantiles
+of the 49 others, so nobody is judged by a quantile that saw him. Truth is EF by disks of the
+experts' masks.
 
 With the phantom: fitted on half of the validation hearts, quantiles from the other half, measured
 on the test hearts, all tiers in equal shares. Clips are measured as `echoseg analyze` does. Truth
@@ -18,7 +18,6 @@ is the body's EF, so what one plane cannot see counts as error.
 import argparse
 import json
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,10 +39,17 @@ from echoseg.measure.volumes import mask_volume_ml
 from echoseg.models.checkpoint import load_checkpoint
 from echoseg.transforms import letterbox_for, to_square
 from echoseg.trust.clip import clip_trust
-from echoseg.trust.interval import Calibration, ClipDoubts, calibrate, calibration_path, ef_interval
+from echoseg.trust.interval import (
+    Calibration,
+    ClipDoubts,
+    EfInterval,
+    calibrate,
+    calibration_path,
+    ef_interval,
+)
 from startup import machine
 
-NUM_FITTED, NUM_SPLITS = 100, 500
+NUM_FITTED = 100
 LARGE_ERROR_POINTS = 15
 
 
@@ -107,9 +113,8 @@ def ends_and_ef(
     return ends, ef, true_ef
 
 
-def told_of(rows: Sequence[Row], calibration: Calibration) -> dict[str, float]:
+def told_of(rows: Sequence[Row], spans: Sequence[EfInterval]) -> dict[str, float]:
     """Return coverage, width, and what the gate does, over clips."""
-    spans = [ef_interval(row.ef_percent, row.doubts, calibration) for row in rows]
     errors = np.array([abs(row.pair[1]) for row in rows])
     shut = np.array([bool(span.distrust) for span in spans])
     inside = [
@@ -130,20 +135,22 @@ def told_of(rows: Sequence[Row], calibration: Calibration) -> dict[str, float]:
     }
 
 
-def halves(fitted: list[Row], rows: list[Row], sha256: str, source: str) -> dict[str, float]:
-    """Return the means of `told_of` over splits of the rows into quantiles and judged."""
-    generator = np.random.default_rng(0)
-    found = defaultdict(list)
-    for _ in range(NUM_SPLITS):
-        order = generator.permutation(len(rows))
-        held, judged = ([rows[i] for i in part] for part in np.array_split(order, 2))
+def spans_of(rows: Sequence[Row], made: Calibration) -> list[EfInterval]:
+    """Return each row's interval."""
+    return [ef_interval(row.ef_percent, row.doubts, made) for row in rows]
+
+
+def one_by_one(fitted: list[Row], rows: list[Row], sha256: str, source: str) -> list[EfInterval]:
+    """Return each row's interval by the quantiles of the other rows."""
+    found = []
+    for index, row in enumerate(rows):
+        others = [*rows[:index], *rows[index + 1 :]]
         made = calibrate(
-            [row.pair for row in fitted], [row.pair for row in held],
+            [row.pair for row in fitted], [row.pair for row in others],
             model_sha256=sha256, source=source,
         )  # fmt: skip
-        for name, value in told_of(judged, made).items():
-            found[name].append(value)
-    return {name: float(np.nanmean(values)) for name, values in found.items()}
+        found += spans_of([row], made)
+    return found
 
 
 def main() -> None:
@@ -166,7 +173,7 @@ def main() -> None:
         )
         fitted, held = read(args.model, train[:NUM_FITTED]), read(args.model, validation)
         source = f"{len(held)} CAMUS validation patients, A4C ED and ES stills"
-        told["halves"] = halves(fitted, held, sha256, source)
+        told["each by the others"] = told_of(held, one_by_one(fitted, held, sha256, source))
     else:
         rows = read(args.model, phantom_records("validation", hearts=args.hearts))
         names = sorted({row.name.split("_")[0] for row in rows})
@@ -180,9 +187,10 @@ def main() -> None:
     test = held
     if not args.camus:
         test = read(args.model, phantom_records("test", hearts=args.hearts))
-        told["all"] = told_of(test, made)
+        told["all"] = told_of(test, spans_of(test, made))
         for tier in dict.fromkeys(row.tier for row in test):
-            told[tier] = told_of([row for row in test if row.tier == tier], made)
+            of_tier = [row for row in test if row.tier == tier]
+            told[tier] = told_of(of_tier, spans_of(of_tier, made))
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print(made.model_dump_json(indent=1))
     for name, values in told.items():

@@ -42,12 +42,12 @@ def test_the_masks_kept_are_those_that_were_measured(analyzer, monkeypatch):
         (View.PLAX, "view_not_learnt", "the view is PLAX, which the networks have never seen"),
         (View.A2C, "view_not_learnt", "the view is A2C"),
         (View.UNKNOWN, "view_unknown", "Pass --view A4C"),
-        (View.A4C, None, ""),
+        (View.A4C, "", ""),
     ],
 )
 def test_a_view_the_networks_do_not_know_is_warned_of(analyzer, monkeypatch, view, code, words):
     masks, times, _ = beating()
     found = analysis_of(analyzer, monkeypatch, masks, times, view=view)
     told = {w.code: w.message for w in found.warnings if w.code.startswith("view")}
-    assert list(told) == ([code] if code else [])
+    assert list(told) == ["view_doubtful", *([code] if code else [])]  # the pictures are noise
     assert words in told.get(code, "")

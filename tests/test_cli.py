@@ -45,6 +45,7 @@ def test_the_demo_writes_every_file(demo):
         "frames.csv",
         "report.json",
         "report.html",
+        "report.pdf",
         "registry.csv",
     }
 

@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 from echoseg import results
 
-def slow(analysis, folder):
+def slow(analysis, folder, **options):
     (folder / "masks.nii.gz").write_text("half")
     print("writing", flush=True)
     time.sleep(60)

@@ -71,7 +71,7 @@ def test_the_report_keeps_its_schema_and_names_no_folder(written):
     _, folder = written
     text = (folder / "report.json").read_text()
     report = Report.model_validate_json(text)
-    assert json.loads(text)["schema_version"] == "1.2"
+    assert json.loads(text)["schema_version"] == "1.3"
     assert report.input.file_name == "<b>x&.avi"
     assert "some/folder" not in text
     assert report.results.ef_percent == pytest.approx(written[0].measurement.ef_percent, abs=0.05)
@@ -193,8 +193,17 @@ def test_a_result_folder_that_holds_more_is_not_replaced(tmp_path):
     assert (folder / "my notes.txt").read_text() == "x"
 
 
+def test_the_sheet_to_print_is_written_when_asked_for_and_is_the_same_twice(tmp_path):
+    folders = [write_results(made_up(), tmp_path / name, pdf=True) for name in ("a", "b")]
+    sheets = [(folder / results.PDF).read_bytes() for folder in folders]
+    assert sheets[0] == sheets[1]
+    assert sheets[0].startswith(b"%PDF") and b"/Count 1 " in sheets[0]
+    assert {path.name for path in folders[0].iterdir()} == results.FILES
+    assert b"CreationDate" not in sheets[0]
+
+
 def test_the_files_written_are_those_known_as_ours(written):
-    assert {path.name for path in written[1].iterdir()} == results.FILES
+    assert {path.name for path in written[1].iterdir()} == results.FILES - {results.PDF}
 
 
 def test_a_failure_takes_the_folders_it_made_away(tmp_path, monkeypatch):

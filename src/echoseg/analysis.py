@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # torch takes a second to import
 
     from echoseg.transforms import Letterbox
     from echoseg.trust.clip import ClipTrust
+    from echoseg.view.seen import SeenView
 
 LEARNT_VIEWS = (View.A4C,)
 """Views that the networks were trained on."""
@@ -67,6 +68,7 @@ class Analysis:
         model: Which network made the masks; None where they were given.
         timing_s: Seconds spent by stage.
         trust: How far the EF may be believed; None without an EF or without a network.
+        seen: Which view the pictures show; None without a network.
     """
 
     clip: Clip
@@ -75,12 +77,15 @@ class Analysis:
     model: ModelCard | None
     timing_s: dict[str, float] = field(default_factory=dict)
     trust: "ClipTrust | None" = None
+    seen: "SeenView | None" = None
 
     @property
     def warnings(self) -> tuple[ClipWarning, ...]:
         """Everything a reader of the numbers must know, what forbids to trust them first."""
         view = _view_warnings(self.clip.view) if self.model else _apical_warnings(self.clip.view)
         trust = self.trust.warnings if self.trust else ()
+        if self.seen is not None:
+            view = self.seen.warnings(self.clip.view, LEARNT_VIEWS) + view
         return trust + view + self.clip.warnings + self.measurement.warnings
 
     @property
@@ -96,9 +101,9 @@ def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
     known = ", ".join(LEARNT_VIEWS)
     if view == View.UNKNOWN:
         message = (
-            f"the view was not given and is not checked: the networks know {known} (apical four-"
-            "chamber) alone, and on any other view masks and numbers mean nothing. Pass --view "
-            f"{known} once you have seen that it is"
+            f"nobody says the view, and the check of it is rough: the networks know {known} "
+            "(apical four-chamber) alone, and on any other view masks and numbers mean nothing. "
+            f"Pass --view {known} once you have seen that it is"
         )
         return (ClipWarning(code="view_unknown", message=message),)
     message = (
@@ -157,11 +162,14 @@ class Analyzer:
     """
 
     def __init__(self, model: str = DEFAULT_MODEL, device: str = "auto") -> None:
+        from echoseg.view.net import load_view_net, view_weights
+
         start = time.perf_counter()
         self.device = choose_device(device)
         self.network: Any
         self.network, self.checkpoint = load_checkpoint(model, device=self.device)
         self.calibration = load_calibration(self.checkpoint.path, self.checkpoint.sha256)
+        self.view_check = load_view_net(view_weights(self.checkpoint.path))
         self.load_time_s = time.perf_counter() - start
 
     @property
@@ -178,6 +186,8 @@ class Analyzer:
             MeasurementError: If nothing in the picture moves, so that there is no ultrasound
                 sector to look at.
         """
+        from echoseg.view.seen import see_view
+
         times = {"load_model": self.load_time_s}
         start = time.perf_counter()
         sector = find_sector(clip)
@@ -202,6 +212,9 @@ class Analyzer:
         start = time.perf_counter()
         trust = self._trust(clip, sector, masks, measurement)
         times["trust"] = time.perf_counter() - start
+        start = time.perf_counter()
+        seen = see_view(clip.frames, sector, *self.view_check)
+        times["view"] = time.perf_counter() - start
         return Analysis(
             clip=clip,
             masks=masks,
@@ -209,6 +222,7 @@ class Analyzer:
             model=self.model_card,
             timing_s=times,
             trust=trust,
+            seen=seen,
         )
 
     def _trust(

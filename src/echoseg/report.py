@@ -15,8 +15,9 @@ from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, ef_grad
 
 if TYPE_CHECKING:  # needs torch
     from echoseg.trust.clip import ClipTrust
+    from echoseg.view.seen import SeenView
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 DISCLAIMER = "Research use only, not a medical device."
 METHOD = "single-plane method of disks, 20 disks (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)"
 STRAIN_METHOD = "shortening of the endocardial contour of the masks; not speckle tracking"
@@ -150,6 +151,21 @@ class Trust(Part):
     lv_outside_sector_percent: float
 
 
+class ViewSeen(Part):
+    """Which view the pictures show, as far as a small network can tell; see `echoseg.view`.
+
+    The first four add up to 100. `mirrored_percent` is how sure it is that left and right are
+    exchanged.
+    """
+
+    likeliest: str
+    a4c_percent: float
+    a2c_percent: float
+    alax_percent: float
+    other_percent: float
+    mirrored_percent: float
+
+
 class Caution(Part):
     """Something a reader of the numbers must know; among the notes, how they were read."""
 
@@ -160,13 +176,14 @@ class Caution(Part):
 class Report(Part):
     """All of `report.json`; `model` is null where the masks were given."""
 
-    schema_version: Literal["1.2"] = SCHEMA_VERSION
+    schema_version: Literal["1.3"] = SCHEMA_VERSION
     disclaimer: str = DISCLAIMER
     software: Software
     model: Model | None
     input: Input
     results: Results
     trust: Trust | None
+    view_seen: ViewSeen | None
     beats: tuple[Beat, ...]
     normal_ranges: tuple[Normal, ...]
     warnings: tuple[Caution, ...]
@@ -204,6 +221,7 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
         ),
         results=_results(found),
         trust=analysis.trust and _trust(analysis.trust),
+        view_seen=analysis.seen and _view_seen(analysis.seen),
         beats=tuple(Beat(**_rounded_fields(beat)) for beat in found.beats),
         normal_ranges=normal_ranges(),
         warnings=cautions(analysis.warnings),
@@ -261,6 +279,15 @@ def _trust(found: "ClipTrust") -> Trust:
     )
 
 
+def _view_seen(found: "SeenView") -> ViewSeen:
+    percents = {
+        f"{name.lower()}_percent": round(100 * share, 1) for name, share in found.shares.items()
+    }
+    return ViewSeen(
+        likeliest=found.likeliest, mirrored_percent=round(100 * found.flipped_share, 1), **percents
+    )
+
+
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
@@ -294,6 +321,7 @@ def registry_row(report: Report) -> dict[str, Any]:
         "schema_version": report.schema_version,
         "model": report.model.name if report.model else "",
         "view": source.view,
+        "view_seen": report.view_seen.likeliest if report.view_seen else "",
         "num_frames": source.num_frames,
         "frame_rate_hz": source.frame_rate_hz,
         **results,

@@ -4,7 +4,8 @@ import csv
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -19,15 +20,26 @@ from echoseg.report import build_report, registry_row
 from echoseg.show.curve import curve_png
 from echoseg.show.overlay import overlay_frames
 from echoseg.show.page import page_html
+from echoseg.show.pdf import page_pdf
 from echoseg.show.study_page import study_page_html
 from echoseg.study import Study, build_study_report, study_row
 
 MARK = "report.json"
 """The file by which a folder is known as one of ours."""
+PDF = "report.pdf"
 FILES = frozenset(
-    {MARK, "registry.csv", "masks.nii.gz", "overlay.mp4", "curve.png", "frames.csv", "report.html"}
+    {
+        PDF,
+        MARK,
+        "registry.csv",
+        "masks.nii.gz",
+        "overlay.mp4",
+        "curve.png",
+        "frames.csv",
+        "report.html",
+    }
 )
-"""All that a result folder holds; one that holds more is never replaced."""
+"""All that a result folder may hold, the PDF when asked for; one with more is never replaced."""
 PLANES = ("A4C", "A2C")
 STUDY_FILES = frozenset({MARK, "registry.csv", "report.html", *PLANES})
 """All that a study's folder holds; in the folder of each plane, `FILES`."""
@@ -35,12 +47,20 @@ STUDY_FILES = frozenset({MARK, "registry.csv", "report.html", *PLANES})
 
 def result_folder_names(sources: Sequence[Path]) -> list[str]:
     """Return one folder name a clip, from the file's stem; equal ones get -2, -3, ..."""
-    names: list[str] = []
-    for source in sources:
-        stem = _safe_name(source.name if source.is_dir() else _stem(source.name))
-        name, number = stem, 2
-        while name.casefold() in {taken.casefold() for taken in names}:
-            name, number = f"{stem}-{number}", number + 1
+    return free_names(
+        [source.name if source.is_dir() else _stem(source.name) for source in sources]
+    )
+
+
+def free_names(stems: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return names that a file system holds, none twice or among TAKEN; equal ones get -2, -3."""
+    held, numbers, names = {name.casefold() for name in taken}, Counter[str](), []
+    for stem in map(_safe_name, stems):
+        name = stem
+        while name.casefold() in held:
+            numbers[stem.casefold()] += 1
+            name = f"{stem}-{numbers[stem.casefold()] + 1}"
+        held.add(name.casefold())
         names.append(name)
     return names
 
@@ -87,17 +107,26 @@ def check_output(folder: Path, force: bool = False, files: frozenset[str] = FILE
     check_writable(folder.parent, "choose another -o")
 
 
-def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> Path:
+def write_results(
+    analysis: Analysis,
+    folder: Path,
+    *,
+    force: bool = False,
+    pdf: bool = False,
+    pages: bool = True,
+) -> Path:
     """Write masks, overlay, curve, table, report and page of a clip into `folder`.
 
-    All is written beside it and renamed in one step: a cut leaves the old folder or none.
+    With `pdf` a sheet to print as well; without `pages` nothing to look at, but numbers and masks
+    alone. All is written beside it and renamed in one step: a cut
+    leaves the old folder or none.
 
     Raises:
         OutputError: As `check_output`, or if the disk fails.
     """
     check_output(folder, force)
     with whole_folder(folder, lambda: check_output(folder, force)) as partial:
-        _write_all(analysis, partial)
+        _write_all(analysis, partial, pdf=pdf, pages=pages)
     return Path(os.path.abspath(folder))
 
 
@@ -113,8 +142,10 @@ def check_study_output(folder: Path, force: bool = False) -> None:
             check_output(folder / plane, force)
 
 
-def write_study(study: Study, folder: Path, *, force: bool = False) -> Path:
+def write_study(study: Study, folder: Path, *, force: bool = False, pdf: bool = False) -> Path:
     """Write both planes' results and the report of the two together, all of it or nothing.
+
+    With `pdf` a sheet of each plane as well.
 
     Raises:
         OutputError: As `check_study_output`, or if the disk fails.
@@ -123,7 +154,7 @@ def write_study(study: Study, folder: Path, *, force: bool = False) -> Path:
     with whole_folder(folder, lambda: check_study_output(folder, force)) as partial:
         for plane, analysis in zip(PLANES, (study.a4c, study.a2c), strict=True):
             (partial / plane).mkdir()
-            _write_all(analysis, partial / plane)
+            _write_all(analysis, partial / plane, pdf=pdf)
         report = build_study_report(study, version("echoseg"))
         (partial / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _write_row(study_row(report), partial / "registry.csv")
@@ -132,20 +163,23 @@ def write_study(study: Study, folder: Path, *, force: bool = False) -> Path:
     return Path(os.path.abspath(folder))
 
 
-def _write_all(analysis: Analysis, folder: Path) -> None:
+def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bool = True) -> None:
     rate_hz = analysis.clip.frame_rate_hz
     interval_s = 1 / rate_hz if rate_hz else None
     spacing_mm = analysis.measurement.spacing_mm  # not the clip's: that may have been refused
     write_masks(folder / "masks.nii.gz", analysis.masks, spacing_mm, interval_s)
-    write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
-    curve = curve_png(analysis)
-    (folder / "curve.png").write_bytes(curve)
     _write_frames(analysis, folder / "frames.csv")
     report = build_report(analysis, version("echoseg"))
     (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _write_row(registry_row(report), folder / "registry.csv")
-    page = page_html(analysis, report, (folder / "overlay.mp4").read_bytes(), curve)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    if pages:
+        write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
+        curve = curve_png(analysis)
+        (folder / "curve.png").write_bytes(curve)
+        page = page_html(analysis, report, (folder / "overlay.mp4").read_bytes(), curve)
+        (folder / "report.html").write_text(page, encoding="utf-8")
+    if pdf:
+        (folder / PDF).write_bytes(page_pdf(analysis, report))
 
 
 def _write_frames(analysis: Analysis, path: Path) -> None:

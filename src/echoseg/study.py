@@ -126,7 +126,7 @@ class BiplaneResults(Part):
 class StudyReport(Part):
     """All of a study's `report.json`: the biplane numbers, and the report of each plane."""
 
-    schema_version: Literal["1.2"] = SCHEMA_VERSION
+    schema_version: Literal["1.3"] = SCHEMA_VERSION
     disclaimer: str = DISCLAIMER
     software: Software
     results: BiplaneResults

@@ -18,7 +18,7 @@ from echoseg.results import result_folder_names, write_results
 def short_write(monkeypatch):
     """Write a folder of one small file, so that only the moving is tested."""
 
-    def write(analysis, folder):
+    def write(analysis, folder, **options):
         (folder / "report.json").write_text(str(analysis))
 
     monkeypatch.setattr(results, "_write_all", write)
@@ -41,7 +41,7 @@ def test_uid_names_accents_and_long_names_are_kept_apart():
 def test_a_folder_made_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     folder = tmp_path / "clip"
 
-    def write(analysis, partial):
+    def write(analysis, partial, **options):
         folder.mkdir()
         (folder / "report.json").write_text("theirs")
 

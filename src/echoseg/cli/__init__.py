@@ -71,6 +71,7 @@ def demo(
         folder=output / "ybr_color",
         open_options={"view": View.A4C},
         force=force,
+        pdf=True,
     )
     run([job], model=model, device=device, timing=timing)
     page = (job.folder / "report.html").resolve()

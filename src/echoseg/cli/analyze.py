@@ -1,4 +1,4 @@
-"""`echoseg analyze`: clips one by one, or two views of a heart together."""
+"""`echoseg analyze`: clips one by one, two views of a heart together, or a whole cohort."""
 
 import time
 from collections.abc import Sequence
@@ -15,13 +15,14 @@ from echoseg.cli.options import (
     Fps,
     Model,
     Output,
+    Pdf,
     Smoothing,
     SpacingMm,
     Timing,
     ViewGiven,
 )
 from echoseg.cli.table import show_analysis, show_study
-from echoseg.errors import EchosegError
+from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
     from echoseg.analysis import Analysis, Analyzer
@@ -38,6 +39,7 @@ class Job:
     open_options: dict[str, Any]
     force: bool
     smoothing: bool = True
+    pdf: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +52,7 @@ class PairJob:
     open_options: dict[str, Any]
     force: bool
     smoothing: bool = True
+    pdf: bool = False
 
 
 def _show_timing(stages: dict[str, float]) -> None:
@@ -65,7 +68,7 @@ def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysi
     with progress_bar(job.source.name, "frames") as update:
         analysis = analyzer.analyze(clip, smoothing=job.smoothing, progress=update)
     start = time.perf_counter()
-    write_results(analysis, job.folder, force=job.force)
+    write_results(analysis, job.folder, force=job.force, pdf=job.pdf)
     return analysis, time.perf_counter() - start
 
 
@@ -105,7 +108,7 @@ def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
             with progress_bar(source.name, "frames") as update:
                 both.append(analyzer.analyze(clip, smoothing=job.smoothing, progress=update))
         study = join(*both)
-        write_study(study, job.folder, force=job.force)
+        write_study(study, job.folder, force=job.force, pdf=job.pdf)
     except EchosegError as error:
         fail(str(error))
         return False
@@ -141,7 +144,8 @@ def run(jobs: Sequence[Job | PairJob], *, model: str, device: str, timing: bool)
 
 def analyze(
     clips: Annotated[
-        list[Path] | None, typer.Argument(help="Clips: files, or folders of PNG frames.")
+        list[Path] | None,
+        typer.Argument(help="Clips: files, or folders of PNG frames; or a folder of many clips."),
     ] = None,
     output: Output = Path("echoseg-results"),
     a4c: Annotated[Path | None, typer.Option(help="With --a2c, of one heart: biplane.")] = None,
@@ -153,15 +157,30 @@ def analyze(
     spacing_mm: SpacingMm = None,
     fps: Fps = None,
     smoothing: Smoothing = True,
+    pdf: Pdf = False,
     force: Force = False,
     allow_damaged: Annotated[
         bool, typer.Option("--allow-damaged", help="Analyse the readable part of broken files.")
     ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes, for a cohort: tables of all, nothing shown.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a cohort that was stopped.")
+    ] = False,
+    pages: Annotated[
+        bool,
+        typer.Option("--pages/--no-pages", help="Of a cohort: film, curve and page of each clip."),
+    ] = True,
     device: Device = "auto",
     model: Model = "camus",
     timing: Timing = False,
 ) -> None:
-    """Segment and measure clips: masks, overlay video, volume curve, EF, report."""
+    """Segment and measure clips: masks, overlay video, volume curve, EF, report.
+
+    A folder of many clips, --jobs or --resume make a cohort: one result folder a clip, results.csv
+    and failures.csv over all; after any stop --resume goes on.
+    """
     from echoseg.formats.frames import OpenOptions
     from echoseg.results import result_folder_names
 
@@ -171,31 +190,84 @@ def analyze(
         "frame_rate_hz": fps,
         "allow_damaged": allow_damaged,
     }
-    known: dict[str, Any] = {"open_options": options, "force": force, "smoothing": smoothing}
+    known: dict[str, Any] = {
+        "open_options": options,
+        "force": force,
+        "smoothing": smoothing,
+        "pdf": pdf,
+    }
     try:
         OpenOptions(**options)
         pairs = _pairs(clips or [], a4c, a2c, study)
+        if clips and _is_cohort(clips, jobs, resume):
+            settings = known | {"device": device, "model": model, "pages": pages}
+            return run_cohort(clips, settings, output, 1 if jobs is None else jobs, resume)
+        if jobs is not None or resume or not pages:
+            raise ConfigError("--jobs, --resume and --no-pages are of cohorts: give CLIPS")
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
-    jobs: list[Job | PairJob] = [
+    todo: list[Job | PairJob] = [
         PairJob(a4c=pair.a4c, a2c=pair.a2c, folder=output / name, **known)
         for pair, name in zip(
             pairs, result_folder_names([Path(pair.name) for pair in pairs]), strict=True
         )
     ]
-    jobs += [
+    todo += [
         Job(source=clip, folder=output / name, **known)
         for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
     ]
-    run(jobs, model=model, device=device, timing=timing)
+    run(todo, model=model, device=device, timing=timing)
+
+
+def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
+    from echoseg.cohort import is_clip
+
+    return resume or jobs is not None or not all(map(is_clip, clips))
+
+
+def run_cohort(
+    clips: Sequence[Path], asked: dict[str, Any], output: Path, jobs: int, resume: bool
+) -> None:
+    """Analyse a cohort and leave with the exit code.
+
+    Raises:
+        EchosegError: If it cannot be begun or gone on with.
+    """
+    from echoseg import cohort
+    from echoseg.datasets.workers import check_jobs
+    from echoseg.models.checkpoint import find_checkpoint, read_card
+
+    if asked["force"]:
+        raise ConfigError("--force is not for a cohort: nothing is replaced; give another -o")
+    checkpoint = read_card(find_checkpoint(asked["model"]))
+    settings = cohort.Settings(
+        model=asked["model"],
+        model_sha256=checkpoint.sha256,
+        **asked["open_options"],
+        **{name: asked[name] for name in ("device", "smoothing", "pdf", "pages")},
+    )
+    jobs = check_jobs(jobs)
+    typer.echo(DISCLAIMER)
+    if notice := checkpoint.card.notice:
+        typer.echo(f"model {checkpoint.name}: {notice}")
+    with progress_bar(output.name, "clips") as update:
+        done = cohort.run_cohort(
+            cohort.find_clips(clips), settings, output, jobs=jobs, resume=resume, progress=update
+        )
+    good = done.clips - done.failed - done.without_ef
+    typer.echo(
+        f"{good} of {done.clips} clips have an EF, {done.without_ef} have none, {done.failed} "
+        f"could not be analysed: {output}: {cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}"
+    )
+    if good < done.clips:
+        raise typer.Exit(1)
 
 
 def _pairs(
     clips: list[Path], a4c: Path | None, a2c: Path | None, study: Path | None
 ) -> "tuple[Pair, ...]":
     """Return the pairs asked for, none where clips are; refuse what asks for two things."""
-    from echoseg.errors import ConfigError
     from echoseg.study import Pair, pair_clips
 
     if bool(clips) + (study is not None) + (a4c is not None or a2c is not None) != 1:

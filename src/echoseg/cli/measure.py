@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from echoseg.cli.console import fail
-from echoseg.cli.options import Fps, Smoothing, SpacingMm, ViewGiven
+from echoseg.cli.options import Fps, Pdf, Smoothing, SpacingMm, ViewGiven
 from echoseg.cli.table import show_analysis
 from echoseg.errors import EchosegError
 
@@ -25,6 +25,7 @@ def measure(
     spacing_mm: SpacingMm = None,
     fps: Fps = None,
     smoothing: Smoothing = True,
+    pdf: Pdf = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a result that exists.")] = False,
 ) -> None:
     """Measure masks of any tool: volume curve, beats, EF, strain, sizes, report; no network.
@@ -42,7 +43,7 @@ def measure(
             scale_mm = spacing_mm or shown.spacing_mm
             shown = open_clip(clip, spacing_mm=scale_mm, frame_rate_hz=fps, view=view)
         analysis = analyze_masks(shown, labels, smoothing=smoothing)
-        folder = write_results(analysis, output, force=force)
+        folder = write_results(analysis, output, force=force, pdf=pdf)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None

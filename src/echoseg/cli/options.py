@@ -27,4 +27,5 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that gets o
 Force = Annotated[bool, typer.Option("--force", help="Replace result folders that exist.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Model = Annotated[str, typer.Option(help="Name (see `echoseg models`) or .safetensors file.")]
+Pdf = Annotated[bool, typer.Option("--pdf", help="Write report.pdf too, a sheet to print.")]
 Timing = Annotated[bool, typer.Option("--timing", help="Print where the time went.")]

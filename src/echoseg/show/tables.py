@@ -60,12 +60,21 @@ def main_table(report: Report) -> str:
         row("End-diastolic volume", number(found.edv_ml, "ml", volume)),
         row("End-systolic volume", number(found.esv_ml, "ml", volume)),
         row("Heart rate", number(found.heart_rate_bpm, "bpm", "cannot be told")),
-        row("View (as given)", source.view),
+        row("View, as given", source.view),
+        *_view_rows(report),
         row("Frames", f"{source.num_frames} of {source.columns} x {source.rows}"),
         row("Frame rate", rate),
         row("Scale (row x column)", scale),
     ]
     return f"<table>{''.join(rows)}</table>"
+
+
+def _view_rows(report: Report) -> list[str]:
+    seen = report.view_seen
+    if seen is None:
+        return []
+    share = getattr(seen, f"{seen.likeliest.lower()}_percent")
+    return [row("View, as a small network sees it", f"{seen.likeliest} ({share:.0f} %)")]
 
 
 def _trust_rows(report: Report) -> list[str]:
@@ -80,17 +89,24 @@ def _trust_rows(report: Report) -> list[str]:
 
 def sizes_table(report: Report) -> str:
     """Return every measurement that could be had, its normal range beside it; or nothing."""
-    normal = {one.key: one for one in report.normal_ranges}
     rows = [
-        f"<tr><th>{escape(name)}</th><td>{value:.{digits}f} {unit}</td>"
-        + normal_cells(normal.get(key))
-        for name, key, unit, digits in _SIZES
-        if (value := _value(report.results, key)) is not None
+        f"<tr><th>{escape(name)}</th><td>{value}</td>" + normal_cells(normal)
+        for name, value, normal in sizes(report)
     ]
     if not rows:
         return ""
     head = "<tr><th></th><td>measured</td><td>normal, men</td><td>women</td><td>by</td></tr>"
     return f'<table class="wide">{head}{"".join(rows)}</table>'
+
+
+def sizes(report: Report) -> list[tuple[str, str, Normal | None]]:
+    """Return name, value with its unit, and normal range of all that could be had."""
+    normal = {one.key: one for one in report.normal_ranges}
+    return [
+        (name, f"{value:.{digits}f} {unit}", normal.get(key))
+        for name, key, unit, digits in _SIZES
+        if (value := _value(report.results, key)) is not None
+    ]
 
 
 def _value(results: Results, key: str) -> float | None:

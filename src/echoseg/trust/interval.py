@@ -171,11 +171,12 @@ def calibrate(  # what it is of, what it rests on, what is asked
     expected = [made.expected_error_points(doubts) for doubts, _ in held_out]
     errors = [error for _, error in held_out]
     scores = sorted(error / one for error, one in zip(errors, expected, strict=True))
-    # the ranks that leave (1 - level) / 2 on either side of n + 1 places
-    rank = math.floor((1 - level) / 2 * (len(scores) + 1) + 1e-9)
+    # of n + 1 places (1 - level) are left out, as evenly on either side as whole ranks allow
+    outside = math.floor((1 - level) * (len(scores) + 1) + 1e-9)
+    rank_low, rank_high = outside // 2, outside - outside // 2
     gate = float(np.quantile(expected, 1 - gate_share))
     return made.model_copy(
-        update={"low": scores[rank - 1], "high": scores[-rank], "gate_points": gate}
+        update={"low": scores[rank_low - 1], "high": scores[-rank_high], "gate_points": gate}
     )
 
 

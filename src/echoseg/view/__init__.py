@@ -1,0 +1,1 @@
+"""Which view the pictures show, seen by a small network of its own."""
