@@ -12,7 +12,6 @@ was killed and resumed ends in the same bytes as one that was not.
 import csv
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from echoseg.anatomy import View
 from echoseg.datasets.own_clips import clip_files
 from echoseg.datasets.workers import in_order
 from echoseg.errors import ConfigError, EchosegError, OutputError
+from echoseg.evaluation.segment import one_thread
 from echoseg.formats.whole import alone_in, check_writable, write_text
 from echoseg.report import Report, registry_row
 from echoseg.results import MARK, free_names
@@ -145,7 +145,7 @@ def run_cohort(
         left = [entry for entry in cohort.entries if not is_done(out, entry)]
         done = len(cohort.entries) - len(left)
         progress(done, len(cohort.entries))
-        work = partial(_analyze, settings, out, max(1, (os.cpu_count() or 1) // jobs))
+        work = partial(_analyze, settings, out)
         for index, _ in enumerate(in_order(work, left, jobs), done + 1):
             progress(index, len(cohort.entries))
         return write_tables(cohort, out)
@@ -211,18 +211,15 @@ def _failure(out: Path, entry: Entry) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _analyzer(model: str, device: str, num_threads: int) -> Any:
+def _analyzer(model: str, device: str) -> Any:
     """Return the network, loaded once a process."""
-    import torch
-
     from echoseg.analysis import Analyzer
 
-    torch.set_num_threads(num_threads)
     return Analyzer(model, device)
 
 
-def _analyze(settings: Settings, out: Path, num_threads: int, entry: Entry) -> None:
-    """Write a clip's result, or why there is none.
+def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
+    """Write a clip's result, or why there is none; with one thread, as another number may differ.
 
     Raises:
         OutputError: If the disk fails: that is no fault of the clip.
@@ -238,8 +235,9 @@ def _analyze(settings: Settings, out: Path, num_threads: int, entry: Entry) -> N
             frame_rate_hz=settings.frame_rate_hz,
             allow_damaged=settings.allow_damaged,
         )
-        analyzer = _analyzer(settings.model, settings.device, num_threads)
-        found = analyzer.analyze(clip, smoothing=settings.smoothing)
+        analyzer = _analyzer(settings.model, settings.device)
+        with one_thread():
+            found = analyzer.analyze(clip, smoothing=settings.smoothing)
         write_results(found, out / entry.name, pdf=settings.pdf, pages=settings.pages)
     except OutputError:
         raise

@@ -1,5 +1,6 @@
 """`echoseg analyze`: clips one by one, two views of a heart together, or a whole cohort."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ def analyze(
         bool, typer.Option("--allow-damaged", help="Analyse the readable part of broken files.")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes, for a cohort: tables of all, nothing shown.")
+        int | None, typer.Option(help="Of a cohort: processes, by default one a processor.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a cohort that was stopped.")
@@ -201,7 +202,8 @@ def analyze(
         pairs = _pairs(clips or [], a4c, a2c, study)
         if clips and _is_cohort(clips, jobs, resume):
             settings = known | {"device": device, "model": model, "pages": pages}
-            return run_cohort(clips, settings, output, 1 if jobs is None else jobs, resume)
+            num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
+            return run_cohort(clips, settings, output, num_jobs, resume)
         if jobs is not None or resume or not pages:
             raise ConfigError("--jobs, --resume and --no-pages are of cohorts: give CLIPS")
     except EchosegError as error:
