@@ -15,75 +15,20 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from echoseg.evaluation import speed
 from echoseg.models import MODELS
-from echoseg.models.mssnet import MSSNet, MSSNetConfig
-
-SIZES_PX = (112, 256)
 
 
-def networks() -> dict[str, Any]:
-    """Return every network by name, ready."""
-    made: dict[str, Any] = {name: kind() for name, kind in MODELS.items()}
-    made |= {f"mssnet {size}": MSSNet(MSSNetConfig(size=size)) for size in ("tiny", "base")}
-    return {
-        name: model.eval().to(memory_format=torch.channels_last) for name, model in made.items()
-    }
-
-
-def takes(model: Any, size_px: int) -> bool:
-    """Return whether a network takes frames of that size."""
-    return model.image_size in (None, size_px)
-
-
-def stream_s(model: Any, size_px: int, num_frames: int) -> float:
-    """Return seconds a frame, one after another, after two to warm up."""
-    frame, state = torch.rand(1, 1, size_px, size_px), model.init_state(1)
-    times = []
-    for _ in range(num_frames + 2):
-        start = time.perf_counter()
-        _, state = model.step(frame, state)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[2:])
-
-
-def clip_s(model: Any, size_px: int) -> float:
-    """Return seconds a frame of a clip of ten at once."""
-    frames = torch.rand(1, 10, 1, size_px, size_px)
-    start = time.perf_counter()
-    model(frames)
-    return (time.perf_counter() - start) / 10
-
-
-def gmac(model: Any, size_px: int) -> float:
-    """Return 1e9 multiplications with addition a frame."""
-    with FlopCounterMode(display=False) as counter:
-        model(torch.rand(1, 10, 1, size_px, size_px))
-    return counter.get_total_flops() / 2 / 10 / 1e9
-
-
-def peak_mb(name: str) -> float:
-    """Return the peak memory of a process that runs ten frames of 256 px, streamed if it can."""
-    code = (
-        "import sys, torch; sys.path.insert(0, sys.argv[1])\n"
-        "import segmenter_speed as speed\n"
-        "model = speed.networks()[sys.argv[2]]\n"
-        "with torch.inference_mode():\n"
-        "    speed.stream_s(model, 256, 8) if model.streams else speed.clip_s(model, 256)\n"
-        # not ru_maxrss: that begins with what the parent had
-        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-    )
-    command = [sys.executable, "-c", code, str(Path(__file__).parent), name]
-    return int(subprocess.check_output(command)) / 1024
+def networks() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return model and architecture of every network by name."""
+    sizes = {f"mssnet {size}": ("mssnet", {"size": size}) for size in ("tiny", "base")}
+    return {**{name: (name, {}) for name in MODELS}, **sizes}
 
 
 def resident_mb() -> float:
@@ -117,28 +62,8 @@ def against_size(model: Any, sizes_px: tuple[int, ...]) -> list[dict[str, float]
     """Stream frames of several sizes: ms a frame."""
     rows = []
     for size in sizes_px:
-        rows.append({"size_px": size, "ms": 1e3 * stream_s(model, size, 20)})
+        rows.append({"size_px": size, "ms": 1e3 * speed.stream_s(model, size, 20)})
         print(f"{size} px: {rows[-1]['ms']:.1f} ms a frame")
-    return rows
-
-
-def timed(models: dict[str, Any], turns: int) -> dict[str, dict[str, float]]:
-    """Return parameters, operations and rates of each network."""
-    seconds: dict[tuple[str, str], list[float]] = {}
-    for _ in range(turns):
-        for name, model in models.items():
-            for size in filter(partial(takes, model), SIZES_PX):
-                key = f"{size} frames/s"
-                seconds.setdefault((name, f"batched {key}"), []).append(clip_s(model, size))
-                if model.streams:
-                    times = seconds.setdefault((name, f"streaming {key}"), [])
-                    times.append(stream_s(model, size, 12))
-    rows: dict[str, dict[str, float]] = {}
-    for name, model in models.items():
-        rows[name] = {"parameters": sum(p.numel() for p in model.parameters())}
-        rows[name] |= {f"gmac {s}": gmac(model, s) for s in SIZES_PX if takes(model, s)}
-    for (name, what), times in seconds.items():
-        rows[name][what] = 1 / statistics.median(times)
     return rows
 
 
@@ -151,14 +76,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    models = networks()
+    kinds = networks()
+    models = {name: speed.made(*kind) for name, kind in kinds.items()}
+    rates = speed.rates(models, args.turns)
+    rows = {name: speed.sizes(model) | rates[name] for name, model in models.items()}
     with torch.inference_mode():
-        rows = timed(models, args.turns)
         slow = rows["mssnet_released"]["batched 256 frames/s"]
         for name, row in rows.items():
             fast = row.get("streaming 256 frames/s", row["batched 256 frames/s"])
             row["times as fast as released"] = fast / slow
-            row["peak MB 256"] = peak_mb(name)
+            row["peak MB 256"] = speed.peak_mb(*kinds[name])
         found: dict[str, Any] = {
             "machine": f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}",
             "networks": rows,

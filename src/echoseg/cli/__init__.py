@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from echoseg.anatomy import View
-from echoseg.cli import analyze, curve, data, evaluate, export, measure, phantom, train
+from echoseg.cli import analyze, bench, curve, data, evaluate, export, measure, phantom, train
 from echoseg.cli.analyze import Job, run
 from echoseg.cli.console import DISCLAIMER, fail, run_app
 from echoseg.cli.options import Device, Force, Model, Output, Timing
@@ -32,6 +32,7 @@ app.command()(evaluate.evaluate)
 app.command()(evaluate.compare)
 app.command()(train.train)
 app.command()(curve.curve)
+app.command()(bench.bench)
 app.command()(export.export)
 app.command()(measure.measure)
 app.command()(analyze.analyze)

@@ -75,12 +75,12 @@ class LabelCurve(BaseModel):
     @field_validator("data")
     @classmethod
     def _one_name_a_place(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_plain_name, names))
+        return tuple(map(plain_name, names))
 
     @field_validator("judge")
     @classmethod
     def _one_name(cls, name: str) -> str:
-        return _plain_name(name)
+        return plain_name(name)
 
     @model_validator(mode="after")
     def _no_field_is_said_twice(self) -> Self:
@@ -131,7 +131,7 @@ class LabelCurve(BaseModel):
         return open_dataset(self.judge).of_split(self.split)
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a path as it is written most plainly: `./d1/` is `d1`."""
     return name if name.startswith("phantom:") else os.path.normpath(name)
 

@@ -4,7 +4,9 @@ import logging
 import os
 import platform
 import signal
+import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +117,28 @@ def _train(
         )
     best = out / "best.safetensors"
     return best if best.exists() else out / "model.safetensors"
+
+
+def seconds_a_step(config: RunConfig, num_steps: int = 3) -> float:
+    """Return the CPU seconds of a step, the median after one to warm up; nothing is kept.
+
+    Where the first takes over 20 s it is the answer.
+
+    Raises:
+        EchosegError: As `train`.
+    """
+    sources = [open_source(name, config.image_size) for name in config.data]
+    fabric = _fabric(config)
+    fabric.launch()
+    run = Run(config, gathered([source.pool for source in sources], [], config), fabric)
+    times = []
+    for _ in range(num_steps + 1):
+        start = time.process_time()
+        run.take_step()
+        times.append(time.process_time() - start)
+        if times[0] > 20:
+            return times[0]
+    return statistics.median(times[1:])
 
 
 @contextmanager

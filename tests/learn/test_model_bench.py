@@ -1,0 +1,146 @@
+"""The bench: each network once, by one loop and one evaluation; a row more when one is added."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from echoseg.cli import app
+from echoseg.errors import ConfigError, DatasetError
+from echoseg.evaluation import speed
+from echoseg.evaluation.run import phantom_records
+from echoseg.evaluation.tables import read_items
+from echoseg.learn.bench_table import markdown, summary
+from echoseg.learn.model_bench import (
+    ENTRANTS,
+    items_path,
+    judged_records,
+    model_bench,
+    read_speed,
+    run_bench,
+    spoilt,
+)
+from echoseg.models import MODELS
+from echoseg.show.model_bench import accuracy_speed_png, speed_of
+
+SMALL = {"image_size": 32, "num_labelled": 2, "num_unlabelled": 2, "accelerator": "cpu"}
+
+
+def small(**changes):
+    fields = {
+        "data": ("phantom:6",),
+        "judges": ("phantom:test", "phantom:test:spoilt"),
+        "num_hearts": 1,
+        "models": ("unet", "mssnet_tiny"),
+        "most_steps": 2,
+        "settings": SMALL,
+    }
+    return model_bench(**fields | changes)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Time one turn only, and no memory."""
+    from echoseg.learn import model_bench
+
+    monkeypatch.setattr(model_bench, "rates", lambda models: speed.rates(models, turns=1))
+    monkeypatch.setattr(model_bench, "peak_mb", lambda *words: 1.0)
+    monkeypatch.setattr(model_bench, "SIZES_PX", (32,), raising=False)
+    monkeypatch.setattr(speed, "SIZES_PX", (32,))
+
+
+@pytest.mark.slow
+def test_a_bench_is_run_once_and_a_network_more_is_a_row_more(tmp_path, quick):
+    seen = []
+    run_bench(small(models=("unet",)), tmp_path, report=lambda *told: seen.append(told))
+    assert seen == [("unet", 1, 1)]
+    before = items_path(tmp_path, "unet", 0).stat().st_mtime_ns
+    run_bench(small(), tmp_path, report=lambda *told: seen.append(told))
+    assert seen[1:] == [("mssnet_tiny", 2, 2)]
+    assert items_path(tmp_path, "unet", 0).stat().st_mtime_ns == before
+    assert set(read_speed(tmp_path)["networks"]) == {"unet", "mssnet_tiny"}
+    told = summary(small(), tmp_path)
+    assert [row["model"] for row in told["rows"]] == ["unet", "mssnet_tiny"]
+    for row in told["rows"]:
+        assert row["num_steps"] == 2
+        assert row["speed"]["streaming 32 frames/s"] > 0
+        plain = row["judged"][0]
+        assert set(plain["groups"]) == {"all", "easy", "medium", "hard", "extreme"}
+        items = read_items(items_path(tmp_path, row["model"], 0).parent)
+        dice = [float(i["dice"]) for i in items if i["structure"] == "lv_endo" and i["dice"]]
+        assert plain["groups"]["all"]["lv_endo"]["dice"] == pytest.approx(np.mean(dice))
+        assert len(items) == len(read_items(items_path(tmp_path, row["model"], 1).parent))
+    text = markdown(told)
+    assert text.count("| unet |") == 3 and "On phantom:test:spoilt" in text
+    assert accuracy_speed_png(told).startswith(b"\x89PNG")
+    with pytest.raises(ConfigError, match="holds a bench with minutes"):
+        run_bench(small(minutes=4.0), tmp_path)
+    done = CliRunner().invoke(app, ["bench", "--draw", "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert {"table.md", "table.csv", "accuracy_speed.png"} <= {p.name for p in tmp_path.iterdir()}
+    assert json.loads((tmp_path / "summary.json").read_text())["num_done"] == 2
+
+
+def test_every_model_takes_part():
+    assert {entrant.model for entrant in ENTRANTS.values()} == set(MODELS)
+    bench = model_bench(data=("phantom:6",), judges=("phantom:test",), models=tuple(ENTRANTS))
+    runs = [bench.run_of(name, 5) for name in ENTRANTS]
+    assert len({(run.learning_rate, run.seed, run.augment_strength) for run in runs}) == 1
+
+
+def test_spoilt_frames_are_the_same_at_every_load_and_never_the_first():
+    record = phantom_records("test", ["easy"], hearts=1)[0]
+    clean, one, two = (r.load()[0].frames for r in (record, spoilt(3, record), spoilt(3, record)))
+    assert np.array_equal(one, two)
+    changed = [index for index in range(len(clean)) if np.abs(clean[index] - one[index]).max() > 2]
+    assert 0 not in changed and 1 <= len(changed) < len(clean) / 2
+    assert len(judged_records("phantom:held_out_style", 1)) == 4
+
+
+def test_a_network_that_looks_ahead_is_timed_by_clips(monkeypatch):
+    monkeypatch.setattr(speed, "SIZES_PX", (32,))
+    rates = speed.rates({"unet_3d": speed.made("unet_3d", {})}, turns=1)
+    assert list(rates["unet_3d"]) == ["batched 32 frames/s"]
+    row = {"speed": {"batched 256 frames/s": 3.0}}
+    assert speed_of(row) == (3.0, False)
+    assert speed_of({"speed": {"streaming 112 frames/s": 9.0, **row["speed"]}}) == (9.0, True)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"models": ("unett",)}, "model must be one of"),
+        ({"minutes": 0}, "minutes must be greater than 0, got 0"),
+        ({"settings": {"model": "unet"}}, "settings must leave model to the bench"),
+        ({"settings": {"num_stepz": 3}}, "there is|no field 'num_stepz'"),
+        ({"models": ()}, "models"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(changes, told):
+    with pytest.raises(ConfigError, match=told):
+        small(**changes)
+
+
+def test_a_judge_that_is_not_there_is_refused_before_the_work(tmp_path):
+    with pytest.raises(ConfigError, match="phantom:SPLIT or phantom:SPLIT:spoilt"):
+        run_bench(small(judges=("phantom:test:spoilled",)), tmp_path / "a")
+    with pytest.raises(DatasetError, match="no such folder"):
+        run_bench(small(judges=("nowhere",)), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "bench needs data"),
+        (["--draw"], "must hold a bench"),
+        (["phantom:6", "--jobs", "0"], "jobs"),
+    ],
+)
+def test_a_wrong_command_is_one_line(tmp_path, words, told):
+    done = CliRunner().invoke(app, ["bench", *words, "-o", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert told in done.stderr and done.stderr.count("\n") == 1
