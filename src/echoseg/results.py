@@ -15,7 +15,7 @@ from echoseg.errors import OutputError
 from echoseg.formats.nifti import write_masks
 from echoseg.formats.video import write_h264
 from echoseg.formats.whole import check_writable, whole_folder
-from echoseg.report import build_report, registry_row
+from echoseg.report import Report, build_report, registry_row
 from echoseg.show.curve import curve_png
 from echoseg.show.overlay import overlay_frames
 from echoseg.show.page import page_html
@@ -36,12 +36,14 @@ STUDY_FILES = frozenset({MARK, "registry.csv", "report.html", *PLANES})
 def result_folder_names(sources: Sequence[Path]) -> list[str]:
     """Return one folder name a clip, from the file's stem; equal ones get -2, -3, ..."""
     names: list[str] = []
+    taken: set[str] = set()
     for source in sources:
         stem = _safe_name(source.name if source.is_dir() else _stem(source.name))
         name, number = stem, 2
-        while name.casefold() in {taken.casefold() for taken in names}:
+        while name.casefold() in taken:
             name, number = f"{stem}-{number}", number + 1
         names.append(name)
+        taken.add(name.casefold())
     return names
 
 
@@ -87,8 +89,10 @@ def check_output(folder: Path, force: bool = False, files: frozenset[str] = FILE
     check_writable(folder.parent, "choose another -o")
 
 
-def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> Path:
-    """Write masks, overlay, curve, table, report and page of a clip into `folder`.
+def write_results(
+    analysis: Analysis, folder: Path, *, force: bool = False, pictures: bool = True
+) -> Path:
+    """Write masks, table, report and, with `pictures`, overlay, curve and page into `folder`.
 
     All is written beside it and renamed in one step: a cut leaves the old folder or none.
 
@@ -97,7 +101,7 @@ def write_results(analysis: Analysis, folder: Path, *, force: bool = False) -> P
     """
     check_output(folder, force)
     with whole_folder(folder, lambda: check_output(folder, force)) as partial:
-        _write_all(analysis, partial)
+        (_write_all if pictures else _write_numbers)(analysis, partial)
     return Path(os.path.abspath(folder))
 
 
@@ -133,19 +137,26 @@ def write_study(study: Study, folder: Path, *, force: bool = False) -> Path:
 
 
 def _write_all(analysis: Analysis, folder: Path) -> None:
+    report = _write_numbers(analysis, folder)
+    overlay = folder / "overlay.mp4"
+    write_h264(overlay, overlay_frames(analysis), analysis.clip.frame_rate_hz or 30.0)
+    curve = curve_png(analysis)
+    (folder / "curve.png").write_bytes(curve)
+    page = page_html(analysis, report, overlay.read_bytes(), curve)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _write_numbers(analysis: Analysis, folder: Path) -> Report:
+    """Write what is no picture; return the report."""
     rate_hz = analysis.clip.frame_rate_hz
     interval_s = 1 / rate_hz if rate_hz else None
     spacing_mm = analysis.measurement.spacing_mm  # not the clip's: that may have been refused
     write_masks(folder / "masks.nii.gz", analysis.masks, spacing_mm, interval_s)
-    write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
-    curve = curve_png(analysis)
-    (folder / "curve.png").write_bytes(curve)
     _write_frames(analysis, folder / "frames.csv")
     report = build_report(analysis, version("echoseg"))
     (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _write_row(registry_row(report), folder / "registry.csv")
-    page = page_html(analysis, report, (folder / "overlay.mp4").read_bytes(), curve)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    return report
 
 
 def _write_frames(analysis: Analysis, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from echoseg.cli.cohort import run_cohort
 from echoseg.cli.console import DISCLAIMER, fail, progress_bar
 from echoseg.cli.options import (
     Device,
@@ -38,6 +39,7 @@ class Job:
     open_options: dict[str, Any]
     force: bool
     smoothing: bool = True
+    pictures: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +67,7 @@ def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysi
     with progress_bar(job.source.name, "frames") as update:
         analysis = analyzer.analyze(clip, smoothing=job.smoothing, progress=update)
     start = time.perf_counter()
-    write_results(analysis, job.folder, force=job.force)
+    write_results(analysis, job.folder, force=job.force, pictures=job.pictures)
     return analysis, time.perf_counter() - start
 
 
@@ -141,7 +143,8 @@ def run(jobs: Sequence[Job | PairJob], *, model: str, device: str, timing: bool)
 
 def analyze(
     clips: Annotated[
-        list[Path] | None, typer.Argument(help="Clips: files, or folders of PNG frames.")
+        list[Path] | None,
+        typer.Argument(help="Clips: files, or folders of PNG frames; or one folder of clips."),
     ] = None,
     output: Output = Path("echoseg-results"),
     a4c: Annotated[Path | None, typer.Option(help="With --a2c, of one heart: biplane.")] = None,
@@ -160,8 +163,26 @@ def analyze(
     device: Device = "auto",
     model: Model = "camus",
     timing: Timing = False,
+    jobs: Annotated[
+        int | None, typer.Option(help="Of a folder of clips: processes; one a processor.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Of a folder of clips: go on where it was cut.")
+    ] = False,
+    pictures: Annotated[
+        bool | None,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Overlay, curve and page; by default for clips, not for a folder of clips.",
+        ),
+    ] = None,
 ) -> None:
-    """Segment and measure clips: masks, overlay video, volume curve, EF, report."""
+    """Segment and measure clips: masks, overlay video, volume curve, EF, report.
+
+    A folder of clips is a cohort: it is done by several processes, may be cut at any moment and
+    gone on with, and ends in two tables.
+    """
+    from echoseg.errors import ConfigError
     from echoseg.formats.frames import OpenOptions
     from echoseg.results import result_folder_names
 
@@ -175,20 +196,35 @@ def analyze(
     try:
         OpenOptions(**options)
         pairs = _pairs(clips or [], a4c, a2c, study)
+        if root := _cohort(clips or []):
+            how = {"model": model, "device": device, "smoothing": smoothing, **options}
+            how["pictures"] = bool(pictures)
+            return run_cohort(root, output, how, jobs=jobs, resume=resume, force=force)
+        if jobs is not None or resume:
+            raise ConfigError("--jobs and --resume go with one folder of clips; leave them out")
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
-    jobs: list[Job | PairJob] = [
+    work: list[Job | PairJob] = [
         PairJob(a4c=pair.a4c, a2c=pair.a2c, folder=output / name, **known)
         for pair, name in zip(
             pairs, result_folder_names([Path(pair.name) for pair in pairs]), strict=True
         )
     ]
-    jobs += [
-        Job(source=clip, folder=output / name, **known)
+    work += [
+        Job(source=clip, folder=output / name, pictures=pictures is not False, **known)
         for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
     ]
-    run(jobs, model=model, device=device, timing=timing)
+    run(work, model=model, device=device, timing=timing)
+
+
+def _cohort(clips: list[Path]) -> Path | None:
+    """Return the one folder of clips that was given, if so."""
+    if len(clips) != 1 or not clips[0].is_dir():
+        return None
+    from echoseg.cohort import is_cohort
+
+    return clips[0] if is_cohort(clips[0]) else None
 
 
 def _pairs(

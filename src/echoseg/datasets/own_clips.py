@@ -50,7 +50,7 @@ def recognise(root: Path) -> bool:
     """Tell a table of clips, or a folder with at least one file of a format that is read."""
     if root.is_file():
         return root.suffix.lower() == ".csv"
-    return (root / TABLE).is_file() or any(map(_is_clip, _clip_files(root)))
+    return (root / TABLE).is_file() or any(map(_is_clip, clip_files(root)))
 
 
 def collect(root: Path) -> Collection:
@@ -67,8 +67,8 @@ def collect(root: Path) -> Collection:
     return gather("own_clips", root, records, problems)
 
 
-def _clip_files(root: Path) -> Iterable[Path]:
-    """Yield what may be a clip: files, and folders of nothing but PNG frames."""
+def clip_files(root: Path) -> Iterable[Path]:
+    """Yield what may be a clip, sorted: files, and folders of nothing but PNG frames."""
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
         if hidden or path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
@@ -90,7 +90,7 @@ def _is_clip(path: Path) -> bool:
 
 def _from_folder(root: Path) -> tuple[list[Record], list[Problem]]:
     records, problems = [], []
-    for path in _clip_files(root):
+    for path in clip_files(root):
         try:
             find_format(path)
         except FormatError as error:
