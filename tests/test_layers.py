@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "echoseg"
 ROWS: list[tuple[str, ...]] = [
     ("errors", "anatomy"),
     ("clip", "nn"),
-    ("geometry",),
+    ("geometry", "grid"),
     (
         "phantom",
         "models",

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from echoseg.anatomy import View
-from echoseg.cli import analyze, curve, data, evaluate, export, measure, phantom, train
+from echoseg.cli import analyze, curve, data, evaluate, export, live, measure, phantom, train
 from echoseg.cli.analyze import Job, run
 from echoseg.cli.console import DISCLAIMER, fail, run_app
 from echoseg.cli.options import Device, Force, Model, Output, Timing
@@ -35,6 +35,7 @@ app.command()(curve.curve)
 app.command()(export.export)
 app.command()(measure.measure)
 app.command()(analyze.analyze)
+app.command()(live.live)
 
 
 def _version(wanted: bool) -> None:
