@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "echoseg"
 ROWS: list[tuple[str, ...]] = [
     ("errors", "anatomy"),
     ("clip", "nn"),
-    ("geometry",),
+    ("geometry", "grid"),
     (
         "phantom",
         "models",
@@ -26,8 +26,8 @@ ROWS: list[tuple[str, ...]] = [
     ),
     ("formats", "schedule", "trust", "view", "runtime"),
     ("datasets",),
-    ("analysis", "stream"),
-    ("report", "attention"),
+    ("analysis",),
+    ("report", "attention", "stream"),
     ("study",),
     ("show",),
     ("evaluation",),

@@ -20,7 +20,7 @@ from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
-from echoseg.sector import Sector, find_sector
+from echoseg.sector import Sector, find_sector, sector_gain
 from echoseg.trust.interval import load_calibration
 
 if TYPE_CHECKING:  # torch takes a second to import
@@ -277,7 +277,7 @@ class Analyzer:
         from echoseg.transforms import letterbox_for, to_square
 
         letterbox = letterbox_for(sector.box, self.checkpoint.card.image_size)
-        gain = _gain(clip, sector)
+        gain = sector_gain(clip, sector)
 
         def frames() -> Iterator[torch.Tensor]:
             for frame in clip.frames if chosen is None else clip.frames[chosen]:
@@ -286,16 +286,6 @@ class Analyzer:
                 yield square[:, None].to(self.device)
 
         return letterbox, frames()
-
-
-def _gain(clip: Clip, sector: Sector) -> float:
-    """Return the factor that brings a dark clip's bright tissue to the level of training clips.
-
-    The 98th percentile inside the sector is raised to 0.7; brighter clips are left as they are.
-    """
-    chosen = np.unique(np.linspace(0, clip.num_frames - 1, 8).round().astype(int))
-    bright = float(np.percentile(clip.frames[chosen][:, sector.mask], 98)) / 255
-    return min(3.0, max(1.0, 0.7 / max(bright, 0.05)))
 
 
 def model_card(checkpoint: Checkpoint) -> ModelCard:

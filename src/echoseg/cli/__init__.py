@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from echoseg.anatomy import View
-from echoseg.cli import analyze, bench, curve, data, evaluate, export, measure, phantom, train
+from echoseg.cli import (
+    analyze,
+    bench,
+    curve,
+    data,
+    evaluate,
+    export,
+    live,
+    measure,
+    phantom,
+    train,
+)
 from echoseg.cli.analyze import Job, run
 from echoseg.cli.console import DISCLAIMER, fail, run_app
 from echoseg.cli.options import Device, Force, Model, Output, Timing
@@ -36,6 +47,7 @@ app.command()(bench.bench)
 app.command()(export.export)
 app.command()(measure.measure)
 app.command()(analyze.analyze)
+app.command()(live.live)
 
 
 def _version(wanted: bool) -> None:

@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import ArgumentError, FormatError
+from echoseg.errors import ArgumentError, FormatError, OutputError
 from echoseg.formats.frames import OpenOptions, colour_warnings, damage, stack
 from echoseg.formats.whole import whole
+
+_MILLISECOND = Fraction(1, 1000)
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -165,3 +168,63 @@ def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: i
             picture = av.VideoFrame.from_ndarray(planes, format=stream.pix_fmt)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+
+
+class GrowingVideo:
+    """A video written frame by frame into an open place; for runs whose end nobody knows.
+
+    Args:
+        target: File, its suffix telling the container; or a URL to send to (`udp://...`, as
+            MPEG-TS).
+        lossless: FFV1 of grey frames `H W`; else H.264 of RGB frames `H W 3`, played at once.
+    """
+
+    def __init__(self, target: str, *, lossless: bool = False) -> None:
+        self._target, self._lossless = target, lossless
+        self._container: Any = None
+        self._stream: Any = None
+        self._last_ms = -1
+
+    def add(self, frame: np.ndarray, time_s: float) -> None:
+        """Write one frame, of the first one's size, shown from `time_s` on.
+
+        Raises:
+            OutputError: If the place cannot be written.
+        """
+        import av
+
+        self._last_ms = max(self._last_ms + 1, round(1000 * time_s))
+
+        if not self._lossless:
+            rows, columns = frame.shape[:2]
+            frame = np.pad(frame, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
+        try:
+            container = self._container or self._open(frame.shape[0], frame.shape[1])
+            kind = "gray" if self._lossless else "rgb24"
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=kind)
+            picture.pts, picture.time_base = self._last_ms, _MILLISECOND
+            container.mux(self._stream.encode(picture))
+        except OSError as error:
+            raise OutputError(f"{self._target} cannot be written ({error.strerror})") from error
+
+    def _open(self, rows: int, columns: int) -> Any:
+        import av
+
+        is_url = "://" in self._target
+        container = av.open(self._target, "w", format="mpegts" if is_url else None)
+        self._container = container
+        codec = "ffv1" if self._lossless else "libx264"
+        self._stream = container.add_stream(codec, rate=1000)
+        self._stream.codec_context.time_base = _MILLISECOND
+        self._stream.height, self._stream.width = rows, columns
+        self._stream.pix_fmt = "gray" if self._lossless else "yuv420p"
+        if not self._lossless:
+            self._stream.options = {"crf": "23", "preset": "ultrafast", "tune": "zerolatency"}
+        return container
+
+    def close(self) -> None:
+        """Write what is left and close; again does nothing."""
+        container, self._container = self._container, None
+        if container is not None:
+            container.mux(self._stream.encode())
+            container.close()

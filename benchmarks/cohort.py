@@ -1,0 +1,146 @@
+"""How many clips a minute does one machine analyse, and does a killed run lose or repeat any?
+
+    python benchmarks/cohort.py [--clips 200] [--jobs 2] [--kills K] [--json OUT]
+
+Clips like EchoNet-Dynamic's: MJPEG AVI of 112 px and 150 to 204 frames (177 in the mean) at 50 a
+second, filmed by the phantom and kept between runs in --work. Timed from the command to its end:
+start-up, decoding, network, measuring, masks and report written. Peak memory is the largest of any
+of its processes. `--kills K` cuts a second run K times by SIGKILL, each after a random while,
+resumes it, and compares its tables with those of the run that was left alone. Asserts nothing.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from echoseg.formats.video import write_mjpeg
+from echoseg.phantom import Phantom, PhantomConfig
+from startup import machine
+
+SIZE_PX, RATE_HZ, ECHONET_CLIPS = 112, 50.0, 10_030
+
+
+def film(place: Path) -> None:
+    """Write one clip, unless it is there."""
+    if place.exists():
+        return
+    seed = int(place.stem)
+    num_frames = 150 + seed * 37 % 55
+    config = PhantomConfig(seed=seed, size_px=SIZE_PX, num_frames=num_frames, frame_rate_hz=RATE_HZ)
+    write_mjpeg(place, Phantom(config).frames(), RATE_HZ)
+
+
+def command(folder: Path, out: Path, args: argparse.Namespace) -> list[str]:
+    """Return the command whose time is asked for."""
+    words = ["analyze", folder, "-o", out, "--no-pages", "--jobs", args.jobs]
+    words += ["--model", args.model]
+    return [sys.executable, "-m", "echoseg", *map(str, words)]
+
+
+def children(pid: int) -> list[int]:
+    """Return a process and all below it."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += children(int(child))
+    return found
+
+
+def peaks_mb(pid: int) -> dict[int, float]:
+    """Return the peak memory of each process by now."""
+    peaks = {}
+    for each in children(pid):
+        try:
+            status = Path(f"/proc/{each}/status").read_text()
+            peaks[each] = int(status.split("VmHWM:")[1].split()[0]) / 1024
+        except (OSError, IndexError):
+            continue
+    return peaks
+
+
+def timed(words: list[str]) -> tuple[float, float]:
+    """Run to the end; return seconds and the peak memory of its largest process, MB."""
+    start, peaks = time.perf_counter(), {}
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as run:
+        while run.poll() is None:
+            try:
+                peaks |= peaks_mb(run.pid)
+            except OSError:
+                pass
+            time.sleep(0.25)
+    return time.perf_counter() - start, max(peaks.values())
+
+
+def num_done(out: Path) -> int:
+    """Return how many clips have ended."""
+    return len([*out.glob("[!.]*/report.json"), *out.glob("failures/[!.]*.json")])
+
+
+def killed(words: list[str], out: Path, kills: int, whole_s: float) -> dict[str, object]:
+    """Kill a run so many times, resume it, and tell what became of its clips."""
+    draw, before, repeated = random.Random(0), {}, 0
+    for _ in range(kills):
+        run = subprocess.Popen(
+            [*words, "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(draw.uniform(0.2, 2 * (whole_s / kills + 3)))
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        time.sleep(0.3)  # its workers end by themselves
+        now = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*/report.json")}
+        repeated += sum(now.get(path) != at for path, at in before.items())
+        before = now
+    at_last_kill = num_done(out)
+    subprocess.run([*words, "--resume"], stdout=subprocess.DEVNULL, check=False)
+    return {"kills": kills, "done_at_last_kill": at_last_kill, "results_lost_or_redone": repeated}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--model", default="camus")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "echoseg-cohort")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    folder = args.work / f"clips{args.clips}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(args.jobs) as pool:
+        list(pool.map(film, [folder / f"{seed}.avi" for seed in range(args.clips)]))
+    whole, cut = args.work / "whole", args.work / "cut"
+    for out in (whole, cut):
+        shutil.rmtree(out, ignore_errors=True)
+    time_s, peak_mb = timed(command(folder, whole, args))
+    per_minute = 60 * num_done(whole) / time_s
+    found = {
+        "machine": machine(),
+        "clips": args.clips,
+        "jobs": args.jobs,
+        "model": args.model,
+        "time_s": time_s,
+        "clips_per_minute": per_minute,
+        "hours_for_echonet_dynamic": ECHONET_CLIPS / per_minute / 60,
+        "peak_process_mb": peak_mb,
+    }
+    if args.kills:
+        found |= killed(command(folder, cut, args), cut, args.kills, time_s)
+        found["tables_equal"] = all(
+            (whole / name).read_bytes() == (cut / name).read_bytes()
+            for name in ("results.csv", "failures.csv")
+        )
+    print(json.dumps(found, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""LIVE. Frames one at a time to masks and running measurements, with the memory of a few beats."""

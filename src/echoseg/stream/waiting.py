@@ -1,0 +1,60 @@
+"""Frames that wait for the network: the newest goes first, older ones are dropped and counted."""
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Waiting(Generic[Item]):
+    """What lies between the one thread that fetches frames and the one that segments them.
+
+    Args:
+        drop: Under load keep the newest frame alone; otherwise whoever puts one more than
+            `capacity` waits, and nothing is lost.
+        capacity: Most that wait when nothing is dropped.
+    """
+
+    def __init__(self, *, drop: bool, capacity: int = 8) -> None:
+        self.dropped = 0
+        self._drop, self._capacity = drop, capacity
+        self._items: deque[Item] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, item: Item) -> bool:
+        """Add a frame; return False when nobody will fetch it any more."""
+        with self._changed:
+            if self._drop:
+                self.dropped += len(self._items)
+                self._items.clear()
+            else:
+                self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+            if self._closed:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
+    def get(self, timeout_s: float) -> Item | None:
+        """Return the next frame; None when none came in time, or none will."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._items) or self._closed, timeout_s)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        """Say that no more will be put, or fetched; what waits may still be fetched."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is closed and empty."""
+        with self._changed:
+            return self._closed and not self._items

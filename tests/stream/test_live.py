@@ -1,0 +1,236 @@
+"""A live run: fast sources lose old frames and say so, sources end, go away and come back."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+
+import av
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from clip_makers import moving_frames, write_dicom, write_video
+from echoseg.cli import app
+from echoseg.errors import ConfigError, FormatError
+from echoseg.formats.live import LiveFrame, SourceOptions, is_endless, open_source
+from echoseg.show.live import open_sinks
+from echoseg.stream.live import LiveOptions, Run
+from echoseg.stream.session import Session
+from echoseg.stream.waiting import Waiting
+from heart_makers import beating
+from stream.stand_ins import GreyStepper, painted
+
+
+def frames_of(masks, interval_s=0.0):
+    for number, frame in enumerate(painted(masks)):
+        time.sleep(interval_s)
+        yield LiveFrame(frame=frame, time_s=number / 40, arrived_s=time.perf_counter())
+
+
+def run(opener, *, delay_s=0.0, sinks=(), **options):
+    session = Session(GreyStepper(delay_s=delay_s))
+    return Run(opener, session, sinks, LiveOptions(**options))
+
+
+def test_under_load_the_newest_frames_are_taken_and_the_others_counted():
+    masks, _, _ = beating(60)
+    status = run(lambda: frames_of(masks, 0.005), delay_s=0.03).follow()
+    assert status.ended == "end of the source"
+    assert status.dropped > 20
+    assert status.num_frames + status.dropped == 60
+    assert status.reading.time_s == pytest.approx(59 / 40)  # the last one came through
+
+
+def test_where_none_may_be_dropped_all_come_through_in_order():
+    masks, _, _ = beating(30)
+    status = run(lambda: frames_of(masks), delay_s=0.003, drop=False).follow()
+    assert (status.num_frames, status.dropped) == (30, 0)
+
+
+def test_a_source_that_comes_back_goes_on_and_time_does_not_run_back():
+    masks, _, _ = beating(10)
+    opened, times = [], []
+
+    class Times:
+        def write(self, frame, reading):
+            times.append(reading.time_s)
+
+    def opener():
+        opened.append(True)
+        return frames_of(masks if len(opened) < 3 else masks[:0])
+
+    status = run(opener, sinks=[Times()], drop=False, is_endless=True, reconnect_s=1.2).follow()
+    assert status.ended == "the source went away"
+    assert status.num_frames == 20 and len(opened) >= 3
+    assert times == sorted(times) and status.resets >= 1
+
+
+def test_a_source_that_never_opens_is_an_error():
+    def opener():
+        raise FormatError("nothing there")
+
+    with pytest.raises(FormatError, match="nothing there"):
+        run(opener, is_endless=True, reconnect_s=5).follow()
+
+
+def test_a_run_is_stopped_from_another_thread():
+    masks, _, _ = beating(10)
+
+    def endless():
+        while True:
+            yield from frames_of(masks, 0.01)
+
+    def forever():
+        for number, each in enumerate(endless()):
+            yield LiveFrame(frame=each.frame, time_s=number / 40, arrived_s=each.arrived_s)
+
+    following = run(forever)
+    threading.Timer(0.5, following.stop).start()
+    assert following.follow().ended == "stopped"
+
+
+def test_masks_come_back_from_the_video_they_were_written_to(tmp_path):
+    masks, _, _ = beating(12)
+    with ExitStack() as stack:
+        sinks = open_sinks(stack, tmp_path, str(tmp_path / "over.mkv"))
+        run(lambda: frames_of(masks), sinks=sinks, drop=False).follow()
+    with av.open(str(tmp_path / "masks.mkv")) as video:
+        kept = [frame for frame in video.decode(video=0)]
+    assert np.array_equal(np.stack([f.to_ndarray(format="gray") for f in kept]), masks)
+    assert [frame.time for frame in kept] == pytest.approx(np.arange(12) / 40, abs=1e-3)
+    with av.open(str(tmp_path / "over.mkv")) as video:
+        assert len(list(video.decode(video=0))) == 12
+    assert len((tmp_path / "frames.csv").read_text().splitlines()) == 13
+
+
+def test_raw_frames_come_from_a_pipe_and_a_torn_last_one_is_left():
+    frames = moving_frames(5)
+    pipe = io.BytesIO(frames.tobytes() + b"torn")
+    options = SourceOptions(size=frames.shape[1:], frame_rate_hz=10.0, raw=pipe)
+    taken = list(open_source("-", options))
+    assert np.array_equal(np.stack([one.frame for one in taken]), frames)
+    assert [one.time_s for one in taken] == pytest.approx(np.arange(5) / 10)
+
+
+@pytest.mark.parametrize(("size", "rate_hz"), [(None, 10.0), ((4, 4), None), ((0, 4), 10.0)])
+def test_raw_frames_without_size_or_rate_are_refused(size, rate_hz):
+    with pytest.raises(ConfigError, match="--size"):
+        open_source("-", SourceOptions(size=size, frame_rate_hz=rate_hz))
+
+
+@pytest.mark.parametrize("write", [write_video, write_dicom])
+def test_a_file_is_played_at_its_own_rate(tmp_path, write):
+    write(tmp_path / "clip", moving_frames(11))  # 25 frames a second
+    begin = time.perf_counter()
+    times = [one.time_s for one in open_source(str(tmp_path / "clip"), SourceOptions())]
+    assert times == pytest.approx(np.arange(11) / 25, abs=1e-3)
+    assert time.perf_counter() - begin >= 0.4
+    begin = time.perf_counter()
+    assert len(list(open_source(str(tmp_path / "clip"), SourceOptions(paced=False)))) == 11
+
+
+def test_what_may_go_away_is_told_from_a_file():
+    assert (
+        is_endless("rtsp://probe/1") and is_endless("/dev/video0") and is_endless("dshow:video=P")
+    )
+    assert not is_endless("clip.avi") and not is_endless("-") and not is_endless("C:clip.avi")
+
+
+@pytest.mark.slow
+def test_a_stream_over_udp_is_read_until_its_sender_falls_silent():
+    url = "udp://127.0.0.1:45123"
+    taken = []
+
+    def send():
+        time.sleep(0.5)
+        with av.open(url, "w", format="mpegts") as out:
+            stream = out.add_stream("mpeg2video", rate=25)
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+            stream.gop_size = 5
+            for frame in np.tile(moving_frames(), (25, 1, 1)):
+                picture = av.VideoFrame.from_ndarray(np.stack([frame] * 3, -1), format="rgb24")
+                out.mux(stream.encode(picture))
+                time.sleep(0.02)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for one in open_source(url, SourceOptions()):
+        taken.append(one)
+    sender.join()
+    assert len(taken) > 20
+    assert taken[0].frame.shape == (48, 64)
+
+
+def test_a_stream_that_is_not_there_is_refused(monkeypatch):
+    with pytest.raises(FormatError, match="cannot be opened as a live source"):
+        list(open_source("http://127.0.0.1:9/none", SourceOptions()))
+
+
+def test_nobody_waits_for_a_run_that_is_over():
+    waiting = Waiting(drop=False, capacity=1)
+    assert waiting.put(1)
+    threading.Timer(0.1, waiting.close).start()
+    assert not waiting.put(2)
+    assert waiting.get(0.1) == 1 and waiting.get(0.0) is None and waiting.is_over
+
+
+def echo_live(*words):
+    return CliRunner().invoke(app, ["live", *map(str, words), "--model", "phantom"])
+
+
+def test_a_file_is_followed_from_the_command_line(tmp_path):
+    write_video(tmp_path / "clip.avi", moving_frames(12))
+    out = tmp_path / "out"
+    done = echo_live(tmp_path / "clip.avi", "-o", out, "--every-frame")
+    assert done.exit_code == 0, done.output
+    assert "end of the source: 12 frames, 0 dropped" in done.output
+    assert "latency p50/p95/p99" in done.output
+    assert {path.name for path in out.iterdir()} == {"masks.mkv", "frames.csv", "report.json"}
+    again = echo_live(tmp_path / "clip.avi", "-o", out)
+    assert again.exit_code == 2 and "exists" in again.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("none.avi",), "no such file"),
+        (("-", "--fps", "50"), "--size"),
+        (("none.avi", "--overlay", "a.txt"), "must end in .mkv or .mp4"),
+        (("none.avi", "--fps", "0.1"), "frame_rate_hz"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence(words, message):
+    done = echo_live(*words)
+    assert done.exit_code == 2
+    assert message in done.output.splitlines()[-1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_ctrl_c_ends_it_with_what_was_written_whole(tmp_path):
+    out = tmp_path / "out"
+    words = ["live", "-", "--size", "64", "64", "--fps", "50", "-o", out, "--model", "phantom"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", "from echoseg.cli import main; main()", *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    running.stdin.write(np.zeros((30, 64, 64), np.uint8).tobytes())
+    running.stdin.flush()
+    for _ in range(600):
+        time.sleep(0.05)
+        hidden = list(tmp_path.glob(".out.partial-*/frames.csv"))
+        if hidden and hidden[0].parent.joinpath("masks.mkv").exists():
+            break
+    running.send_signal(signal.SIGINT)
+    printed, said = running.communicate(timeout=60)
+    assert running.returncode == 0, said
+    assert b"stopped: " in printed
+    with av.open(str(out / "masks.mkv")) as video:
+        assert len(list(video.decode(video=0))) > 0
