@@ -10,7 +10,8 @@ import numpy as np
 from clip_makers import moving_frames, write_video
 from echoseg.anatomy import Label, View
 from echoseg.clip import Annotation, Clip
-from echoseg.datasets import camus_layout, echonet_dynamic_layout
+from echoseg.datasets import camus_layout, echonet_dynamic_layout, open_dataset
+from echoseg.datasets.cache import prepare
 from echoseg.formats import metaimage
 from echoseg.formats.nifti import write_masks
 
@@ -185,6 +186,13 @@ def make_own_clips(root):
     return Copy(root, ["Jörg s clips/a b.avi", "Jörg s clips/é.avi"], {"": 2})
 
 
+def make_cache(root):
+    """What `echoseg data prepare` makes of EchoNet-Dynamic's layout."""
+    made = make_echonet_dynamic(root.with_name(f"{root.name}-source"))
+    prepare(open_dataset(made.root), root, 112)
+    return Copy(root, made.names, made.splits)
+
+
 MAKERS = {
     "camus": make_camus,
     "camus_mhd": make_camus_mhd,
@@ -193,5 +201,6 @@ MAKERS = {
     "echonet_pediatric": make_echonet_pediatric,
     "echonet_lvh": make_echonet_lvh,
     "phantom": make_phantom,
+    "cache": make_cache,
     "own_clips": make_own_clips,
 }

@@ -13,6 +13,7 @@ from echoseg.anatomy import Label, View
 from echoseg.clip import Annotation, Clip
 from echoseg.datasets.cache import MARK, CachedClips
 from echoseg.datasets.collection import Collection, Record, gather
+from echoseg.errors import DatasetError
 
 EXPECTED = f"{MARK} beside a folder clips"
 
@@ -50,7 +51,12 @@ def collect(root: Path) -> Collection:
 
 def _read(clips: CachedClips, index: int) -> tuple[Clip, Annotation | None]:
     entry = clips.entries[index]
-    frames, labelled = clips[index]
+    try:
+        frames, labelled = clips[index]
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(
+            f"{clips.folder / entry.file} is broken ({error}); run `echoseg data prepare` again"
+        ) from error
     rate_hz = entry.frame_rate_hz
     times_s = None
     if rate_hz is not None and not entry.stills:
