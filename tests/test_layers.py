@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "echoseg"
 # bottom row first; a unit is a file or a folder directly under src/echoseg
 ROWS: list[tuple[str, ...]] = [
     ("errors", "anatomy"),
-    ("clip", "nn"),
+    ("clip", "nn", "card"),
     ("geometry", "grid"),
     (
         "phantom",
@@ -26,7 +26,8 @@ ROWS: list[tuple[str, ...]] = [
     ),
     ("formats", "schedule", "trust"),
     ("datasets",),
-    ("analysis", "runtime"),
+    ("runtime",),
+    ("analysis",),
     ("report", "attention", "stream"),
     ("study",),
     ("show",),

@@ -25,8 +25,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from echoseg.analysis import Analyzer
+from echoseg.analysis import Analyzer, choose_device
 from echoseg.anatomy import View
+from echoseg.card import find_checkpoint, read_card
 from echoseg.datasets.own_clips import clip_files
 from echoseg.datasets.workers import check_jobs, in_order
 from echoseg.errors import ConfigError, EchosegError, FormatError, OutputError
@@ -34,6 +35,7 @@ from echoseg.formats import open_clip
 from echoseg.formats.frames import OpenOptions
 from echoseg.formats.whole import check_writable, write_text
 from echoseg.results import MARK, result_folder_names, write_results
+from echoseg.runtime.choose import AUTO, check_name, choose
 
 MANIFEST, CLIPS, FAILURES = "manifest.json", "clips", "failures"
 RESULTS_TABLE, FAILURES_TABLE = "results.csv", "failures.csv"
@@ -54,6 +56,8 @@ class How(BaseModel):
     """Also write overlay video, curve and page: they take longer than all the rest."""
     model: str
     device: str = "auto"
+    runtime: str = "torch"
+    """`auto` becomes the one chosen when the cohort is begun."""
 
     def open_options(self) -> dict[str, Any]:
         """Return what `open_clip` is to be told."""
@@ -137,6 +141,7 @@ def analyze_cohort(
         DatasetError: If a process was ended from outside.
     """
     OpenOptions(**how.open_options())
+    how = _settled(how, out, resume)
     manifest = _manifest(root, out, how)
     workers = check_jobs(jobs)
     _begin(out, manifest, resume=resume)
@@ -157,6 +162,18 @@ def analyze_cohort(
         num_failed=failed,
         num_done_now=len(missing),
     )
+
+
+def _settled(how: How, out: Path, resume: bool) -> How:
+    """Return how, its `auto` runtime settled: as it was when resumed, else by measuring."""
+    check_name(how.runtime)
+    if how.runtime != AUTO:
+        return how
+    if resume and (out / MANIFEST).exists():
+        return how.model_copy(update={"runtime": _read_manifest(out / MANIFEST).how.runtime})
+    if choose_device(how.device) != "cpu":
+        return how.model_copy(update={"runtime": "torch"})
+    return how.model_copy(update={"runtime": choose(how.model, num_threads=1).runtime})
 
 
 def _manifest(root: Path, out: Path, how: How) -> Manifest:
@@ -183,8 +200,6 @@ def _size(path: Path) -> int:
 
 
 def _model_sha256(how: How) -> str:
-    from echoseg.models.checkpoint import find_checkpoint, read_card
-
     return read_card(find_checkpoint(how.model)).sha256
 
 
@@ -209,10 +224,7 @@ def _check_same(place: Path, manifest: Manifest) -> None:
     Raises:
         ConfigError: Naming the first thing that differs.
     """
-    try:
-        begun = Manifest.model_validate_json(place.read_text("utf-8"))
-    except (OSError, ValidationError) as error:
-        raise ConfigError(f"{place} is no manifest of echoseg's; choose another -o") from error
+    begun = _read_manifest(place)
     way_out = "give it as it was, or choose another -o"
     for name in ("software_version", "model_sha256"):
         was, now = getattr(begun, name), getattr(manifest, name)
@@ -232,6 +244,13 @@ def _check_same(place: Path, manifest: Manifest) -> None:
             f"the clips must be those of {place}, {changed[0]} came, went or changed its size; "
             "put it back, or choose another -o"
         )
+
+
+def _read_manifest(place: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(place.read_text("utf-8"))
+    except (OSError, ValidationError) as error:
+        raise ConfigError(f"{place} is no manifest of echoseg's; choose another -o") from error
 
 
 @contextlib.contextmanager
@@ -276,17 +295,17 @@ def _failure_path(out: Path, entry: Entry) -> Path:
 
 
 @functools.lru_cache(maxsize=1)
-def _analyzer(model: str, device: str) -> Analyzer:
+def _analyzer(model: str, device: str, runtime: str) -> Analyzer:
     """Return this process's one network."""
     import torch
 
     torch.set_num_threads(1)  # sums then have one order, and processes share the processors
-    return Analyzer(model, device)
+    return Analyzer(model, device, runtime)
 
 
 def _analyze(task: _Task) -> None:
     """Write one clip's results, or why there are none; done in a worker."""
-    analyzer = _analyzer(task.how.model, task.how.device)
+    analyzer = _analyzer(task.how.model, task.how.device, task.how.runtime)
     stage = "read"
     try:
         clip = open_clip(task.source, **task.how.open_options())

@@ -16,6 +16,7 @@ from echoseg.cli.options import (
     Fps,
     Model,
     Output,
+    Runtime,
     Smoothing,
     SpacingMm,
     Timing,
@@ -117,13 +118,20 @@ def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
     return study.biplane.ef_percent is not None
 
 
-def run(jobs: Sequence[Job | PairJob], *, model: str, device: str, timing: bool) -> None:
+def run(
+    jobs: Sequence[Job | PairJob],
+    *,
+    model: str,
+    device: str,
+    timing: bool,
+    runtime: str = "torch",
+) -> None:
     """Load the model once, run every job, and leave with the exit code."""
     start = time.perf_counter()
     try:
         from echoseg.analysis import Analyzer
 
-        analyzer = Analyzer(model, device)
+        analyzer = Analyzer(model, device, runtime)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
@@ -162,6 +170,7 @@ def analyze(
     ] = False,
     device: Device = "auto",
     model: Model = "camus",
+    runtime: Runtime = "torch",
     timing: Timing = False,
     jobs: Annotated[
         int | None, typer.Option(help="Of a folder of clips: processes; one a processor.")
@@ -197,8 +206,13 @@ def analyze(
         OpenOptions(**options)
         pairs = _pairs(clips or [], a4c, a2c, study)
         if root := _cohort(clips or []):
-            how = {"model": model, "device": device, "smoothing": smoothing, **options}
-            how["pictures"] = bool(pictures)
+            how: dict[str, Any] = {
+                "model": model,
+                "device": device,
+                "runtime": runtime,
+                "smoothing": smoothing,
+            }
+            how |= {"pictures": bool(pictures), **options}
             return run_cohort(root, output, how, jobs=jobs, resume=resume, force=force)
         if jobs is not None or resume:
             raise ConfigError("--jobs and --resume go with one folder of clips; leave them out")
@@ -215,7 +229,7 @@ def analyze(
         Job(source=clip, folder=output / name, pictures=pictures is not False, **known)
         for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
     ]
-    run(work, model=model, device=device, timing=timing)
+    run(work, model=model, device=device, runtime=runtime, timing=timing)
 
 
 def _cohort(clips: list[Path]) -> Path | None:

@@ -18,8 +18,8 @@ def run_cohort(
     Raises:
         EchosegError: If the command is wrong, or the machine fails; finished clips are kept.
     """
+    from echoseg.card import find_checkpoint, read_card
     from echoseg.cohort import FAILURES_TABLE, RESULTS_TABLE, How, analyze_cohort
-    from echoseg.models.checkpoint import find_checkpoint, read_card
 
     if force:
         raise ConfigError(

@@ -28,3 +28,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace result folders tha
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Model = Annotated[str, typer.Option(help="Name (see `echoseg models`) or .safetensors file.")]
 Timing = Annotated[bool, typer.Option("--timing", help="Print where the time went.")]
+Runtime = Annotated[
+    str,
+    typer.Option(help="torch, torch-bf16, torch-compile, onnx, openvino, openvino-bf16; or auto."),
+]

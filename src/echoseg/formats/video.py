@@ -199,11 +199,12 @@ class GrowingVideo:
             rows, columns = frame.shape[:2]
             frame = np.pad(frame, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
         try:
-            if self._container is None:
+            if self._stream is None:
                 self._open(frame.shape[0], frame.shape[1])
             kind = "gray" if self._lossless else "rgb24"
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=kind)
             picture.pts, picture.time_base = self._last_ms, _MILLISECOND
+            assert self._stream is not None and self._container is not None
             self._container.mux(self._stream.encode(picture))
         except OSError as error:
             raise OutputError(f"{self._target} cannot be written ({error.strerror})") from error
@@ -223,7 +224,8 @@ class GrowingVideo:
 
     def close(self) -> None:
         """Write what is left and close; again does nothing."""
-        container, self._container = self._container, None
-        if container is not None:
-            container.mux(self._stream.encode())
+        container, stream = self._container, self._stream
+        self._container = self._stream = None
+        if container is not None and stream is not None:
+            container.mux(stream.encode())
             container.close()
