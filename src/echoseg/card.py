@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, read without torch: which file, which network, which licence."""
+"""What a checkpoint says of itself, read without torch: its network, its licence, its accuracy."""
 
 import hashlib
 import json
