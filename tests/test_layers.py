@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "echoseg"
 # bottom row first; a unit is a file or a folder directly under src/echoseg
 ROWS: list[tuple[str, ...]] = [
     ("errors", "anatomy"),
-    ("clip", "nn"),
+    ("clip", "nn", "card"),
     ("geometry", "grid"),
     (
         "phantom",
@@ -24,8 +24,9 @@ ROWS: list[tuple[str, ...]] = [
         "corruptions",
         "sector",
     ),
-    ("formats", "schedule", "trust", "view", "runtime"),
+    ("formats", "schedule", "trust", "view"),
     ("datasets",),
+    ("runtime",),
     ("analysis",),
     ("report", "attention", "stream"),
     ("study",),

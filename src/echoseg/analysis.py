@@ -15,11 +15,14 @@ import numpy as np
 
 from echoseg.anatomy import Label, View
 from echoseg.clip import Annotation, Clip, ClipWarning
-from echoseg.errors import EchosegError, MeasurementError
+from echoseg.errors import ConfigError, EchosegError, MeasurementError
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
+from echoseg.runtime.choose import AUTO, check_name, choose, open_stepper
+from echoseg.runtime.lens import Lens
+from echoseg.runtime.stepper import Stepper, each_frame
 from echoseg.sector import Sector, find_sector, sector_gain
 from echoseg.trust.interval import load_calibration
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:  # torch takes a second to import
     from echoseg.trust.clip import ClipTrust
     from echoseg.view.seen import SeenView
 
+PLAIN = "torch f32"
+"""The runtime that all others are checked against."""
 LEARNT_VIEWS = (View.A4C,)
 """Views that the networks were trained on."""
 APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
@@ -69,6 +74,7 @@ class Analysis:
         timing_s: Seconds spent by stage.
         trust: How far the EF may be believed; None without an EF or without a network.
         seen: Which view the pictures show; None without a network.
+        runtime: What ran the network, and in which precision.
     """
 
     clip: Clip
@@ -78,6 +84,7 @@ class Analysis:
     timing_s: dict[str, float] = field(default_factory=dict)
     trust: "ClipTrust | None" = None
     seen: "SeenView | None" = None
+    runtime: str = PLAIN
 
     @property
     def warnings(self) -> tuple[ClipWarning, ...]:
@@ -91,7 +98,11 @@ class Analysis:
     @property
     def notes(self) -> tuple[ClipWarning, ...]:
         """How the numbers were read, where nothing is amiss."""
-        return self.measurement.notes
+        told = ()
+        if self.runtime != PLAIN:
+            message = f"the network ran on {self.runtime}; its masks were checked against torch's"
+            told = (ClipWarning(code="runtime", message=message),)
+        return self.measurement.notes + told
 
 
 def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
@@ -155,17 +166,23 @@ class Analyzer:
     Args:
         model: Name of a shipped checkpoint or path of one.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        runtime: Key of `runtime.choose.RUNTIMES`, or `auto`: the fastest on this machine. All but
+            `torch` run on the CPU, with as many threads as torch has.
 
     Raises:
-        ModelError: If the checkpoint cannot be loaded.
+        ModelError: If the checkpoint cannot be loaded, or the runtime gives other masks.
+        ConfigError: If the runtime is unknown, not installed or not of that device.
         EchosegError: If the device is not there.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL, device: str = "auto") -> None:
+    def __init__(
+        self, model: str = DEFAULT_MODEL, device: str = "auto", runtime: str = "torch"
+    ) -> None:
         from echoseg.view.net import load_view_net, view_weights
 
         start = time.perf_counter()
-        self.device = choose_device(device)
+        self.stepper = _stepper(model, device, runtime)
+        self.device = choose_device(device) if self.stepper is None else "cpu"
         self.network: Any
         self.network, self.checkpoint = load_checkpoint(model, device=self.device)
         self.calibration = load_calibration(self.checkpoint.path, self.checkpoint.sha256)
@@ -223,6 +240,7 @@ class Analyzer:
             timing_s=times,
             trust=trust,
             seen=seen,
+            runtime=self.stepper.name if self.stepper else PLAIN,
         )
 
     def _trust(
@@ -251,6 +269,8 @@ class Analyzer:
         self, clip: Clip, sector: Sector, *, progress: Progress | None = None
     ) -> np.ndarray:
         """Return the network's own label map `T H W` uint8 on the clip's grid, not cleaned."""
+        if self.stepper is not None:
+            return _stepped(self.stepper, clip, sector, progress)
         import torch
 
         from echoseg.models.windows import each_frame
@@ -286,6 +306,31 @@ class Analyzer:
                 yield square[:, None].to(self.device)
 
         return letterbox, frames()
+
+
+def _stepper(model: str, device: str, runtime: str) -> Stepper | None:
+    """Return the runtime asked for; None for plain torch, which the Analyzer runs itself."""
+    check_name(runtime)
+    if runtime == "torch" or (runtime == AUTO and choose_device(device) != "cpu"):
+        return None
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"runtime {runtime} runs on the CPU; leave --device {device} out")
+    import torch
+
+    num_threads = torch.get_num_threads()
+    name = choose(model, num_threads=num_threads).runtime if runtime == AUTO else runtime
+    return None if name == "torch" else open_stepper(model, name, num_threads=num_threads)
+
+
+def _stepped(stepper: Stepper, clip: Clip, sector: Sector, progress: Progress | None) -> np.ndarray:
+    """Return the label map `T H W` uint8 that a stepper gives, on the clip's grid."""
+    lens = Lens(clip.size, stepper.size_px, sector=sector, gain=sector_gain(clip, sector))
+    masks = np.zeros(clip.frames.shape, np.uint8)
+    for index, logits in enumerate(each_frame(stepper, map(lens.show, clip.frames))):
+        masks[index] = lens.read(logits)
+        if progress is not None:
+            progress(index + 1, clip.num_frames)
+    return masks
 
 
 def model_card(checkpoint: Checkpoint) -> ModelCard:

@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from echoseg.analysis import choose_device
 from echoseg.anatomy import View
 from echoseg.datasets.own_clips import clip_files
 from echoseg.datasets.workers import in_order
@@ -29,6 +30,7 @@ from echoseg.evaluation.segment import one_thread
 from echoseg.formats.whole import alone_in, check_writable, write_text
 from echoseg.report import Report, registry_row
 from echoseg.results import MARK, free_names
+from echoseg.runtime.choose import AUTO, check_name, choose
 
 MANIFEST, FAILURES = "manifest.json", "failures"
 RESULTS_TABLE, FAILURES_TABLE = "results.csv", "failures.csv"
@@ -45,6 +47,8 @@ class Settings(BaseModel):
     model: str
     model_sha256: str
     device: str = "auto"
+    runtime: str = "torch"
+    """`auto` becomes the one that is fastest when the cohort is begun."""
     view: View | None = None
     spacing_mm: tuple[float, float] | None = None
     frame_rate_hz: float | None = None
@@ -137,8 +141,10 @@ def run_cohort(
         OutputError: If it holds something else, another process works in it, or it cannot be
             written.
     """
+    check_name(settings.runtime)
     check_writable(out, "choose another -o")
     with alone_in(out):
+        settings = _settled(settings, out, resume)
         cohort = _begin(clips, settings, out, resume)
         for cut in out.glob(".*partial*"):  # of a process that was killed
             cut.unlink() if cut.is_file() else shutil.rmtree(cut, ignore_errors=True)
@@ -149,6 +155,19 @@ def run_cohort(
         for index, _ in enumerate(in_order(work, left, jobs), done + 1):
             progress(index, len(cohort.entries))
         return write_tables(cohort, out)
+
+
+def _settled(settings: Settings, out: Path, resume: bool) -> Settings:
+    """Return the settings, an `auto` runtime as it was when resumed, else by measuring."""
+    if settings.runtime != AUTO:
+        return settings
+    if resume and (out / MANIFEST).exists():
+        runtime = _manifest(out / MANIFEST).settings.runtime
+    elif choose_device(settings.device) != "cpu":
+        runtime = "torch"
+    else:
+        runtime = choose(settings.model, num_threads=1).runtime
+    return settings.model_copy(update={"runtime": runtime})
 
 
 def _begin(clips: dict[str, Path], settings: Settings, out: Path, resume: bool) -> Cohort:
@@ -187,10 +206,7 @@ def _stem(clip: str) -> str:
 
 
 def _read(path: Path, settings: Settings) -> tuple[Entry, ...]:
-    try:
-        held = Cohort.model_validate_json(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path} is no manifest of a cohort; choose another -o") from error
+    held = _manifest(path)
     for name in Settings.model_fields:
         old, new = getattr(held.settings, name), getattr(settings, name)
         if old != new:
@@ -199,6 +215,13 @@ def _read(path: Path, settings: Settings) -> tuple[Entry, ...]:
                 "the old value"
             )
     return held.entries
+
+
+def _manifest(path: Path) -> Cohort:
+    try:
+        return Cohort.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} is no manifest of a cohort; choose another -o") from error
 
 
 def is_done(out: Path, entry: Entry) -> bool:
@@ -211,11 +234,11 @@ def _failure(out: Path, entry: Entry) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _analyzer(model: str, device: str) -> Any:
+def _analyzer(model: str, device: str, runtime: str) -> Any:
     """Return the network, loaded once a process."""
     from echoseg.analysis import Analyzer
 
-    return Analyzer(model, device)
+    return Analyzer(model, device, runtime)
 
 
 def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
@@ -235,7 +258,7 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
             frame_rate_hz=settings.frame_rate_hz,
             allow_damaged=settings.allow_damaged,
         )
-        analyzer = _analyzer(settings.model, settings.device)
+        analyzer = _analyzer(settings.model, settings.device, settings.runtime)
         with one_thread():
             found = analyzer.analyze(clip, smoothing=settings.smoothing)
         write_results(found, out / entry.name, pdf=settings.pdf, pages=settings.pages)

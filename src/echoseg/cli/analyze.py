@@ -17,6 +17,7 @@ from echoseg.cli.options import (
     Model,
     Output,
     Pdf,
+    Runtime,
     Smoothing,
     SpacingMm,
     Timing,
@@ -119,13 +120,20 @@ def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
     return study.biplane.ef_percent is not None
 
 
-def run(jobs: Sequence[Job | PairJob], *, model: str, device: str, timing: bool) -> None:
+def run(
+    jobs: Sequence[Job | PairJob],
+    *,
+    model: str,
+    device: str,
+    timing: bool,
+    runtime: str = "torch",
+) -> None:
     """Load the model once, run every job, and leave with the exit code."""
     start = time.perf_counter()
     try:
         from echoseg.analysis import Analyzer
 
-        analyzer = Analyzer(model, device)
+        analyzer = Analyzer(model, device, runtime)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
@@ -175,6 +183,7 @@ def analyze(
     ] = True,
     device: Device = "auto",
     model: Model = "camus",
+    runtime: Runtime = "torch",
     timing: Timing = False,
 ) -> None:
     """Segment and measure clips: masks, overlay video, volume curve, EF, report.
@@ -201,7 +210,12 @@ def analyze(
         OpenOptions(**options)
         pairs = _pairs(clips or [], a4c, a2c, study)
         if clips and _is_cohort(clips, jobs, resume):
-            settings = known | {"device": device, "model": model, "pages": pages}
+            settings = known | {
+                "device": device,
+                "model": model,
+                "runtime": runtime,
+                "pages": pages,
+            }
             num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
             return run_cohort(clips, settings, output, num_jobs, resume)
         if jobs is not None or resume or not pages:
@@ -219,7 +233,7 @@ def analyze(
         Job(source=clip, folder=output / name, **known)
         for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
     ]
-    run(todo, model=model, device=device, timing=timing)
+    run(todo, model=model, device=device, runtime=runtime, timing=timing)
 
 
 def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
@@ -247,7 +261,7 @@ def run_cohort(
         model=asked["model"],
         model_sha256=checkpoint.sha256,
         **asked["open_options"],
-        **{name: asked[name] for name in ("device", "smoothing", "pdf", "pages")},
+        **{name: asked[name] for name in ("device", "runtime", "smoothing", "pdf", "pages")},
     )
     jobs = check_jobs(jobs)
     typer.echo(DISCLAIMER)

@@ -52,7 +52,7 @@ def _path(model: str, kind: str, output: Path | None, force: bool) -> Path:
 
 def _export(model: str, kind: str, path: Path, size: int | None) -> "Agreement":
     from echoseg.models.checkpoint import load_checkpoint
-    from echoseg.runtime.check import check, compare
+    from echoseg.runtime.check import check, compare, demo_frames
     from echoseg.runtime.export import SUFFIXES, export
     from echoseg.runtime.file_steppers import OnnxStepper, OpenVinoStepper, TorchExportStepper
     from echoseg.runtime.torch_stepper import TorchStepper
@@ -69,7 +69,7 @@ def _export(model: str, kind: str, path: Path, size: int | None) -> "Agreement":
             "openvino": OpenVinoStepper,
             "torch-export": TorchExportStepper,
         }
-        found = compare(TorchStepper(network, size), readers[kind](trial), _demo_frames(size))
+        found = compare(TorchStepper(network, size), readers[kind](trial), demo_frames(size))
         check(found, reduced_precision=False)
         for each in (trial.with_suffix(".bin"), trial):
             if each.exists():
@@ -78,17 +78,3 @@ def _export(model: str, kind: str, path: Path, size: int | None) -> "Agreement":
         for left in (trial, trial.with_suffix(".bin")):
             left.unlink(missing_ok=True)
     return found
-
-
-def _demo_frames(size: int) -> list[Any]:
-    """Return the frames of the clip that pydicom carries, `1 1 S S` each."""
-    import torch
-    from pydicom import examples
-
-    from echoseg.formats import open_clip
-    from echoseg.transforms import letterbox_for, to_square
-
-    clip = open_clip(Path(str(examples.get_path("ybr_color"))))
-    letterbox = letterbox_for((0, 0, *clip.size), size)
-    square = to_square(torch.from_numpy(clip.frames).float() / 255, letterbox)
-    return [frame[None, None].numpy() for frame in square]

@@ -1,6 +1,7 @@
 """`echoseg live`: masks and running measurements of frames as they come."""
 
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import DISCLAIMER, fail
-from echoseg.cli.options import Device, Fps, Model, SpacingMm
+from echoseg.cli.options import Device, Fps, Model, Runtime, SpacingMm
 from echoseg.errors import ConfigError, EchosegError, OutputError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def live(
     ] = 0.0,
     device: Device = "auto",
     model: Model = "camus",
+    runtime: Runtime = "torch",
 ) -> None:
     """Segment frames as they come; Ctrl-C ends it, and what was written is whole.
 
@@ -53,7 +55,8 @@ def live(
     try:
         options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
         _check_places(output, overlay)
-        session = _session(model, device, spacing_mm, fps)
+        stepper = _stepper(model, device, runtime)
+        session = _session(stepper, spacing_mm, fps)
         typer.echo(DISCLAIMER)
         status = _follow(session, source, options, (output, overlay, reconnect))
     except EchosegError as error:
@@ -79,20 +82,28 @@ def _check_places(output: Path | None, overlay: str | None) -> None:
     check_new_file(Path(overlay))
 
 
-def _session(
-    model: str, device: str, spacing_mm: tuple[float, float] | None, fps: float | None
-) -> Any:
-    from echoseg.analysis import choose_device
+def _stepper(model: str, device: str, runtime: str) -> Any:
+    """Return the network; torch runtimes may run on a GPU, the others load no torch."""
+    from echoseg.runtime.choose import check_name, open_stepper
+
+    check_name(runtime)
+    if runtime == "torch" and device != "cpu":
+        from echoseg.analysis import choose_device
+        from echoseg.models.checkpoint import load_checkpoint
+        from echoseg.runtime.torch_stepper import TorchStepper
+
+        network, checkpoint = load_checkpoint(model, device=choose_device(device))
+        return TorchStepper(network, checkpoint.card.image_size)
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"--runtime {runtime} runs on the CPU; leave --device {device} out")
+    return open_stepper(model, runtime, num_threads=os.cpu_count() or 1)
+
+
+def _session(stepper: Any, spacing_mm: tuple[float, float] | None, fps: float | None) -> Any:
     from echoseg.formats.frames import OpenOptions
-    from echoseg.models.checkpoint import load_checkpoint
-    from echoseg.runtime.torch_stepper import TorchStepper
     from echoseg.stream.session import Session
 
     OpenOptions(spacing_mm=spacing_mm, frame_rate_hz=fps)
-    network, checkpoint = load_checkpoint(model, device=choose_device(device))
-    if not network.streams:
-        raise ConfigError(f"model {model} must take frames one by one, it looks ahead")
-    stepper = TorchStepper(network, checkpoint.card.image_size)
     return Session(stepper, spacing_mm=spacing_mm, frame_rate_hz=fps)
 
 

@@ -29,3 +29,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Model = Annotated[str, typer.Option(help="Name (see `echoseg models`) or .safetensors file.")]
 Pdf = Annotated[bool, typer.Option("--pdf", help="Write report.pdf too, a sheet to print.")]
 Timing = Annotated[bool, typer.Option("--timing", help="Print where the time went.")]
+Runtime = Annotated[
+    str,
+    typer.Option(help="torch, torch-bf16, torch-compile, onnx, openvino, openvino-bf16; or auto."),
+]

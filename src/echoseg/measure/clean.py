@@ -8,12 +8,17 @@ from echoseg.anatomy import Label
 
 
 def keep_largest(region: np.ndarray) -> np.ndarray:
-    """Return the largest 4-connected piece of a boolean mask, its holes filled."""
-    pieces = np.asarray(connected(region, connectivity=1))
-    sizes = np.bincount(pieces.ravel())[1:]
-    if not sizes.size:
+    """Return the largest 4-connected piece of a boolean mask `H W`, its holes filled."""
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    if not rows.size:
         return region
-    return np.asarray(ndimage.binary_fill_holes(pieces == 1 + int(sizes.argmax())))
+    # only the box around it is looked at: filling holes takes as long as the picture is large
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    pieces = np.asarray(connected(region[box], connectivity=1))
+    largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
+    kept = np.zeros_like(region)
+    kept[box] = ndimage.binary_fill_holes(pieces == largest)
+    return kept
 
 
 def clean_masks(masks: np.ndarray) -> np.ndarray:

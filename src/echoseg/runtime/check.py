@@ -6,11 +6,14 @@ masks, and the EF between the largest and the smallest disk volume to 0.2 points
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from echoseg.errors import MeasurementError, ModelError
+from echoseg.formats import open_clip
 from echoseg.measure.volumes import mask_volume_ml
+from echoseg.runtime.lens import Lens
 from echoseg.runtime.stepper import Stepper, each_frame
 
 MOST_LOGIT_DIFFERENCE = 1e-3
@@ -84,3 +87,12 @@ def _ef_percent(masks: Sequence[np.ndarray]) -> float | None:
         except MeasurementError:
             continue
     return 100 * (1 - min(volumes) / max(volumes)) if volumes and max(volumes) > 0 else None
+
+
+def demo_frames(size_px: int) -> list[np.ndarray]:
+    """Return the frames of the clip that pydicom carries, `1 1 S S` each in [0, 1]."""
+    from pydicom import examples
+
+    clip = open_clip(Path(str(examples.get_path("ybr_color"))))
+    lens = Lens(clip.size, size_px)
+    return [lens.show(frame) for frame in clip.frames]

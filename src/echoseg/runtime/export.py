@@ -26,11 +26,10 @@ from torch import nn
 
 from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.models.checkpoint import Checkpoint
-from echoseg.runtime.stepper import StateShape, state_of
+from echoseg.runtime.stepper import NEEDED, StateShape, state_of
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 """Kind of file -> how its name ends."""
-NEEDED = "pip install 'echoseg[runtime]'"
 
 
 class OneStep(nn.Module):

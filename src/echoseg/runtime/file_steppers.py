@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from echoseg.errors import ConfigError, ModelError
-from echoseg.runtime.export import NEEDED
-from echoseg.runtime.stepper import State
+from echoseg.runtime.stepper import NEEDED, State
 
 METADATA = ("echoseg_size_px", "echoseg_state", "echoseg_first_state")
 """What running a file needs to know of it."""

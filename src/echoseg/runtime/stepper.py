@@ -10,7 +10,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from echoseg.errors import ModelError
+
 State = tuple[np.ndarray, ...]
+NEEDED = "pip install 'echoseg[runtime]'"
 
 
 class Stepper(Protocol):
@@ -45,6 +48,11 @@ def state_of(network: Any, size_px: int) -> StateShape:
     """
     import torch
 
+    if not network.streams:
+        raise ModelError(
+            f"{type(network).__name__} must take frames one by one, it looks ahead; give a model "
+            "that streams"
+        )
     with torch.no_grad():
         first = network.init_state(1)
         frame = torch.zeros(1, 1, size_px, size_px, device=next(network.parameters()).device)

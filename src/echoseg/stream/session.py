@@ -13,11 +13,11 @@ import numpy as np
 from echoseg.anatomy import Label
 from echoseg.clip import Clip
 from echoseg.errors import ArgumentError, MeasurementError
-from echoseg.grid import Grid, letterbox_for
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import LEAST_LV_SHARE
 from echoseg.measure.plausible import LONGEST_LV_MM, SHORTEST_LV_MM
 from echoseg.measure.volumes import mask_volume_ml
+from echoseg.runtime.lens import Lens
 from echoseg.runtime.stepper import Stepper
 from echoseg.sector import Sector, find_sector, sector_gain
 from echoseg.stream.beats import FinishedBeat, RunningBeats
@@ -182,19 +182,14 @@ class Session:
         self._look_at(size, sector, gain)
 
     def _look_at(self, size: tuple[int, int], sector: Sector | None, gain: float) -> None:
-        box = sector.box if sector else (0, 0, *size)
-        self._grid = Grid(letterbox_for(box, self.stepper.size_px), size)
-        self._seen = (np.ones(size, np.float32) if sector is None else sector.mask) * np.float32(
-            gain / 255
-        )
+        self._lens = Lens(size, self.stepper.size_px, sector=sector, gain=gain)
         self._state = self.stepper.first_state()
 
     def _segment(self, frame: np.ndarray, time_s: float) -> np.ndarray:
         if not self._knows_sector:
             self._look_for_sector(frame, time_s)
-        square = self._grid.to_square(frame * self._seen).clip(0, 1)
-        logits, self._state = self.stepper.step(square[None, None], self._state)
-        return clean_masks(self._grid.from_square(logits[0])[None])[0]
+        logits, self._state = self.stepper.step(self._lens.show(frame), self._state)
+        return clean_masks(self._lens.read(logits)[None])[0]
 
     def _look_for_sector(self, frame: np.ndarray, time_s: float) -> None:
         """Keep frames of the first second, thinned to a bounded number; then find the sector."""

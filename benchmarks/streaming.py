@@ -1,0 +1,244 @@
+"""Frames a second, one at a time, of every runtime and network; latency over a long session.
+
+    python benchmarks/streaming.py [--threads 1 2] [--sizes 112 256] [--isa all avx2] [--session N]
+                                   [--busy] [--start] [--json OUT]
+
+Rates: median time of a step at batch one over the demo clip, in turns over all networks and
+runtimes of one process, so that what else the machine does falls on all of them; each number of
+threads and instruction set (`ONEDNN_MAX_CPU_ISA`, which torch and OpenVINO's kernels heed) in a
+process of its own. Random weights: speed does not depend on them. `mssnet_released` looks ahead:
+its rate is that of a clip of ten. `--session N` pushes N frames of 112 px through one `Session`
+(network, masks, measuring) and tells latency and memory by tenths; `--busy` tells p99 at 50 Hz with
+another core kept busy; `--start` the time from a command's start to its first mask, and the memory
+of a process without torch. Prints machine and load; asserts nothing.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from startup import machine
+
+NETWORKS = ("mssnet", "memory_unet", "unet", "gdkvm", "deeplab_v3", "mssnet_released")
+WITH_RUNTIMES = ("mssnet", "memory_unet")
+TURNS, TURN_S = 5, 0.4
+
+
+def steppers(size_px: int, threads: int, folder: Path) -> dict[str, Any]:
+    """Return every network in torch, and two of them in every runtime."""
+    import torch
+
+    from echoseg.card import Card, Checkpoint
+    from echoseg.models import MODELS
+    from echoseg.runtime.export import export
+    from echoseg.runtime.file_steppers import OnnxStepper, OpenVinoStepper
+    from echoseg.runtime.torch_stepper import TorchStepper
+
+    torch.set_num_threads(threads)
+    found: dict[str, Any] = {}
+    for name in NETWORKS:
+        network = MODELS[name]().eval().to(memory_format=torch.channels_last)
+        if not network.streams:
+            if network.image_size in (None, size_px):
+                found[f"{name} torch f32, clip of 10"] = network
+            continue
+        found[f"{name} torch f32"] = TorchStepper(network, size_px)
+        if name not in WITH_RUNTIMES:
+            continue
+        found[f"{name} torch bf16"] = TorchStepper(network, size_px, bf16=True)
+        path = folder / f"{name}-{size_px}.onnx"
+        if not path.exists():
+            card = Card(architecture=name, image_size=size_px, licence="", trained_on="", recipe="")
+            checkpoint = Checkpoint(name=name, path=path, sha256="", card=card, config={})
+            export(network, checkpoint, "onnx", path)
+        found[f"{name} onnx f32"] = OnnxStepper(path, num_threads=threads)
+        for bf16 in (False, True):
+            stepper = OpenVinoStepper(path, num_threads=threads, bf16=bf16)
+            found[f"{name} {stepper.name}"] = stepper
+    return found
+
+
+def rates(size_px: int, threads: int, folder: Path) -> dict[str, float]:
+    """Return frames a second by network and runtime."""
+    import torch
+
+    from echoseg.runtime.choose import rate_hz
+
+    rng = np.random.default_rng(0)
+    frames = [rng.random((1, 1, size_px, size_px), np.float32) for _ in range(8)]
+    all_of_them = steppers(size_px, threads, folder)
+    times: dict[str, list[float]] = {name: [] for name in all_of_them}
+    for _ in range(TURNS):
+        for name, stepper in all_of_them.items():
+            if hasattr(stepper, "first_state"):
+                times[name].append(rate_hz(stepper, frames, TURN_S))
+                continue
+            clip = torch.rand(1, 10, 1, size_px, size_px)
+            start = time.perf_counter()
+            with torch.inference_mode():
+                stepper(clip)
+            times[name].append(10 / (time.perf_counter() - start))
+    return {name: round(statistics.median(found), 2) for name, found in times.items()}
+
+
+def resident_mb() -> float:
+    """Return the memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def live_session(runtime: str) -> tuple[Any, np.ndarray]:
+    """Return a session of the shipped network and two seconds of a beating phantom."""
+    from echoseg.phantom import Phantom, PhantomConfig
+    from echoseg.runtime.choose import open_stepper
+    from echoseg.stream.session import Session
+
+    config = PhantomConfig(seed=7, size_px=112, num_frames=100, frame_rate_hz=50)
+    frames = Phantom(config).frames()
+    return Session(open_stepper("camus", runtime), frame_rate_hz=50), frames
+
+
+def long_session(num_frames: int, runtime: str) -> dict[str, Any]:
+    """Return latency and memory by tenths of a session."""
+    session, frames = live_session(runtime)
+    there_and_back = np.concatenate([frames, frames[::-1]])  # no cut where it begins again
+    tenths, times = [], []
+    for number in range(num_frames):
+        reading = session.push(there_and_back[number % len(there_and_back)])
+        times.append(reading.latency_s)
+        if len(times) == num_frames // 10:
+            tenths.append(
+                {
+                    "p50_ms": round(1e3 * float(np.quantile(times, 0.5)), 2),
+                    "p99_ms": round(1e3 * float(np.quantile(times, 0.99)), 2),
+                    "resident_mb": round(resident_mb(), 1),
+                }
+            )
+            print(tenths[-1], flush=True)
+            times = []
+    return {
+        "runtime": session.stepper.name,
+        "frames": num_frames,
+        "resets": session.num_resets,
+        "beats": reading.num_beats,
+        "by_tenths": tenths,
+    }
+
+
+def busy_p99(runtime: str, seconds: float = 20) -> dict[str, Any]:
+    """Return the latencies at 50 Hz while another process keeps a core busy."""
+    session, frames = live_session(runtime)
+    for frame in frames[:20]:
+        session.push(frame)
+    from echoseg.stream.latency import Latencies
+
+    session.latencies = Latencies()
+    spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        begin_s = time.perf_counter()
+        for number in range(int(50 * seconds)):
+            due_s = begin_s + number / 50
+            time.sleep(max(0.0, due_s - time.perf_counter()))
+            session.push(frames[20 + number % 80])
+    finally:
+        spin.kill()
+        spin.wait()
+    shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+    found = {n: round(1e3 * session.latencies.quantile_s(s), 1) for n, s in shares.items()}
+    return {"runtime": session.stepper.name, **found}
+
+
+FIRST_MASK = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from echoseg.runtime.choose import open_stepper
+from echoseg.stream.session import Session
+session = Session(open_stepper("camus", sys.argv[1]))
+session.push(np.random.default_rng(0).integers(0, 255, (112, 112), dtype=np.uint8))
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+print(peak, "torch" in sys.modules)
+"""
+
+
+def first_mask(runtime: str) -> dict[str, Any]:
+    """Return seconds from a process's start to its first mask, its peak memory, torch or not."""
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        said = subprocess.check_output([sys.executable, "-c", FIRST_MASK, runtime], text=True)
+        times.append(time.perf_counter() - start)
+    peak, has_torch = said.split()
+    return {
+        "first_mask_s": round(statistics.median(times[1:]), 2),
+        "peak_mb": round(float(peak), 1),
+        "torch_loaded": has_torch == "True",
+    }
+
+
+def in_own_process(args: argparse.Namespace, threads: int, isa: str, folder: Path) -> Any:
+    """Return the rates of one number of threads and one instruction set."""
+    script = (
+        "import json, sys, pathlib; sys.path.insert(0, sys.argv[1]); import streaming\n"
+        "print(json.dumps({s: streaming.rates(int(s), int(sys.argv[2]), pathlib.Path(sys.argv[3]))"
+        " for s in sys.argv[4:]}))"
+    )
+    given = [str(Path(__file__).parent), str(threads), str(folder), *map(str, args.sizes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    if isa != "all":
+        environment["ONEDNN_MAX_CPU_ISA"] = isa.upper()
+    said = subprocess.check_output(
+        [sys.executable, "-c", script, *given], text=True, env=environment
+    )
+    return json.loads(said.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[112, 256])
+    parser.add_argument("--isa", nargs="*", default=["all", "avx2"])
+    parser.add_argument("--session", type=int, default=0)
+    parser.add_argument("--runtime", default="openvino-bf16")
+    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--start", action="store_true")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    flags = Path("/proc/cpuinfo").read_text().split("flags")[1].split("\n")[0].split()
+    found: dict[str, Any] = {
+        "machine": machine(),
+        "has": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags],
+        "load_at_start": os.getloadavg()[0],
+        "rates_hz": {},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for isa in args.isa:
+            for threads in args.threads:
+                key = f"{threads} threads, {isa}"
+                found["rates_hz"][key] = in_own_process(args, threads, isa, Path(folder))
+                print(key, json.dumps(found["rates_hz"][key], indent=1), flush=True)
+    if args.session:
+        found["session"] = long_session(args.session, args.runtime)
+    if args.busy:
+        found["busy"] = busy_p99(args.runtime)
+    if args.start:
+        found["start"] = {name: first_mask(name) for name in ("torch", "openvino", args.runtime)}
+    found["load_at_end"] = os.getloadavg()[0]
+    print(
+        json.dumps({name: value for name, value in found.items() if name != "rates_hz"}, indent=1)
+    )
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
