@@ -30,7 +30,7 @@ from startup import machine
 
 NETWORKS = ("mssnet", "memory_unet", "unet", "gdkvm", "deeplab_v3", "mssnet_released")
 WITH_RUNTIMES = ("mssnet", "memory_unet")
-TURNS, TURN_S = 5, 0.4
+TURNS, TURN_S = 3, 0.4
 
 
 def steppers(size_px: int, threads: int, folder: Path) -> dict[str, Any]:
@@ -67,11 +67,20 @@ def steppers(size_px: int, threads: int, folder: Path) -> dict[str, Any]:
     return found
 
 
+def step_times_s(stepper: Any, frames: list[np.ndarray]) -> list[float]:
+    """Return seconds of each step for a while, at least two after the first."""
+    state, times = stepper.first_state(), []
+    end_s = time.perf_counter() + TURN_S
+    while len(times) < 3 or time.perf_counter() < end_s:
+        start = time.perf_counter()
+        _, state = stepper.step(frames[len(times) % len(frames)], state)
+        times.append(time.perf_counter() - start)
+    return times[1:]
+
+
 def rates(size_px: int, threads: int, folder: Path) -> dict[str, float]:
     """Return frames a second by network and runtime."""
     import torch
-
-    from echoseg.runtime.choose import rate_hz
 
     rng = np.random.default_rng(0)
     frames = [rng.random((1, 1, size_px, size_px), np.float32) for _ in range(8)]
@@ -80,14 +89,14 @@ def rates(size_px: int, threads: int, folder: Path) -> dict[str, float]:
     for _ in range(TURNS):
         for name, stepper in all_of_them.items():
             if hasattr(stepper, "first_state"):
-                times[name].append(rate_hz(stepper, frames, TURN_S))
+                times[name] += step_times_s(stepper, frames)
                 continue
             clip = torch.rand(1, 10, 1, size_px, size_px)
             start = time.perf_counter()
             with torch.inference_mode():
                 stepper(clip)
-            times[name].append(10 / (time.perf_counter() - start))
-    return {name: round(statistics.median(found), 2) for name, found in times.items()}
+            times[name].append((time.perf_counter() - start) / 10)
+    return {name: round(1 / statistics.median(found), 2) for name, found in times.items()}
 
 
 def resident_mb() -> float:
@@ -135,26 +144,31 @@ def long_session(num_frames: int, runtime: str) -> dict[str, Any]:
 
 
 def busy_p99(runtime: str, seconds: float = 20) -> dict[str, Any]:
-    """Return the latencies at 50 Hz while another process keeps a core busy."""
+    """Return the latencies of a 50 Hz source while another process keeps a core busy.
+
+    Latency counts from when a frame was due; of those that are due the newest is taken.
+    """
+    from echoseg.stream.latency import Latencies
+
     session, frames = live_session(runtime)
     for frame in frames[:20]:
         session.push(frame)
-    from echoseg.stream.latency import Latencies
-
     session.latencies = Latencies()
     spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        begin_s = time.perf_counter()
-        for number in range(int(50 * seconds)):
-            due_s = begin_s + number / 50
-            time.sleep(max(0.0, due_s - time.perf_counter()))
-            session.push(frames[20 + number % 80])
+        begin_s, number, dropped = time.perf_counter(), 0, 0
+        while number < 50 * seconds:
+            time.sleep(max(0.0, begin_s + number / 50 - time.perf_counter()))
+            newest = int(50 * (time.perf_counter() - begin_s))
+            dropped, number = dropped + max(0, newest - number), max(newest, number)
+            session.push(frames[20 + number % 80], arrived_s=begin_s + number / 50)
+            number += 1
     finally:
         spin.kill()
         spin.wait()
     shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
-    found = {n: round(1e3 * session.latencies.quantile_s(s), 1) for n, s in shares.items()}
-    return {"runtime": session.stepper.name, **found}
+    found = {n: round(1e3 * (session.latencies.quantile_s(s) or 0), 1) for n, s in shares.items()}
+    return {"runtime": session.stepper.name, **found, "frames": number, "dropped": dropped}
 
 
 FIRST_MASK = """
