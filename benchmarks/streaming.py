@@ -3,14 +3,15 @@
     python benchmarks/streaming.py [--threads 1 2] [--sizes 112 256] [--isa all avx2] [--session N]
                                    [--busy] [--start] [--json OUT]
 
-Rates: median time of a step at batch one over the demo clip, in turns over all networks and
-runtimes of one process, so that what else the machine does falls on all of them; each number of
-threads and instruction set (`ONEDNN_MAX_CPU_ISA`, which torch and OpenVINO's kernels heed) in a
-process of its own. Random weights: speed does not depend on them. `mssnet_released` looks ahead:
-its rate is that of a clip of ten. `--session N` pushes N frames of 112 px through one `Session`
-(network, masks, measuring) and tells latency and memory by tenths; `--busy` tells p99 at 50 Hz with
-another core kept busy; `--start` the time from a command's start to its first mask, and the memory
-of a process without torch. Prints machine and load; asserts nothing.
+Rates: median of a step at batch one, in turns over all networks and runtimes of one process, so
+that what else the machine does falls on all of them; beside it by the processor's own time, which
+waits for nobody. Each number of threads and instruction set (`ONEDNN_MAX_CPU_ISA`, heeded by torch
+and OpenVINO) in a process of its own. Random weights: speed does not depend on them.
+`mssnet_released` looks ahead: its rate is that of a clip of ten. `--session N` pushes N frames of
+112 px through one `Session` (network, masks, measuring) and tells latency and memory by tenths;
+`--busy` tells p99 at 50 Hz with another core kept busy; `--start` the time from a process's start
+to its first mask, its memory, and whether torch is in it. Prints
+machine and load; asserts nothing.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from startup import machine
 
 NETWORKS = ("mssnet", "memory_unet", "unet", "gdkvm", "deeplab_v3", "mssnet_released")
 WITH_RUNTIMES = ("mssnet", "memory_unet")
-TURNS, TURN_S = 5, 0.4
+TURNS, TURN_S = 3, 0.4
 
 
 def steppers(size_px: int, threads: int, folder: Path) -> dict[str, Any]:
@@ -67,27 +68,51 @@ def steppers(size_px: int, threads: int, folder: Path) -> dict[str, Any]:
     return found
 
 
-def rates(size_px: int, threads: int, folder: Path) -> dict[str, float]:
-    """Return frames a second by network and runtime."""
+Cost = tuple[float, float]
+"""Seconds of a frame: by the clock, and of the processor in all threads."""
+
+
+def step_costs(stepper: Any, frames: list[np.ndarray]) -> list[Cost]:
+    """Return what each step costs for a while, at least two after the first."""
+    state, costs = stepper.first_state(), []
+    end_s = time.perf_counter() + TURN_S
+    while len(costs) < 3 or time.perf_counter() < end_s:
+        start, worked = time.perf_counter(), time.process_time()
+        _, state = stepper.step(frames[len(costs) % len(frames)], state)
+        costs.append((time.perf_counter() - start, time.process_time() - worked))
+    return costs[1:]
+
+
+def clip_cost(network: Any, size_px: int) -> Cost:
+    """Return what a frame of a clip of ten costs."""
     import torch
 
-    from echoseg.runtime.choose import rate_hz
+    clip = torch.rand(1, 10, 1, size_px, size_px)
+    start, worked = time.perf_counter(), time.process_time()
+    with torch.inference_mode():
+        network(clip)
+    return (time.perf_counter() - start) / 10, (time.process_time() - worked) / 10
 
+
+def rates(size_px: int, threads: int, folder: Path) -> dict[str, dict[str, float]]:
+    """Return frames a second, and a second of processor, by network and runtime."""
     rng = np.random.default_rng(0)
     frames = [rng.random((1, 1, size_px, size_px), np.float32) for _ in range(8)]
     all_of_them = steppers(size_px, threads, folder)
-    times: dict[str, list[float]] = {name: [] for name in all_of_them}
+    costs: dict[str, list[Cost]] = {name: [] for name in all_of_them}
     for _ in range(TURNS):
         for name, stepper in all_of_them.items():
             if hasattr(stepper, "first_state"):
-                times[name].append(rate_hz(stepper, frames, TURN_S))
-                continue
-            clip = torch.rand(1, 10, 1, size_px, size_px)
-            start = time.perf_counter()
-            with torch.inference_mode():
-                stepper(clip)
-            times[name].append(10 / (time.perf_counter() - start))
-    return {name: round(statistics.median(found), 2) for name, found in times.items()}
+                costs[name] += step_costs(stepper, frames)
+            else:
+                costs[name].append(clip_cost(stepper, size_px))
+    return {
+        name: {
+            "per_s": round(1 / statistics.median(clock for clock, _ in found), 1),
+            "per_processor_s": round(1 / statistics.median(worked for _, worked in found), 1),
+        }
+        for name, found in costs.items()
+    }
 
 
 def resident_mb() -> float:
@@ -135,26 +160,31 @@ def long_session(num_frames: int, runtime: str) -> dict[str, Any]:
 
 
 def busy_p99(runtime: str, seconds: float = 20) -> dict[str, Any]:
-    """Return the latencies at 50 Hz while another process keeps a core busy."""
+    """Return the latencies of a 50 Hz source while another process keeps a core busy.
+
+    Latency counts from when a frame was due; of those that are due the newest is taken.
+    """
+    from echoseg.stream.latency import Latencies
+
     session, frames = live_session(runtime)
     for frame in frames[:20]:
         session.push(frame)
-    from echoseg.stream.latency import Latencies
-
     session.latencies = Latencies()
     spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        begin_s = time.perf_counter()
-        for number in range(int(50 * seconds)):
-            due_s = begin_s + number / 50
-            time.sleep(max(0.0, due_s - time.perf_counter()))
-            session.push(frames[20 + number % 80])
+        begin_s, number, dropped = time.perf_counter(), 0, 0
+        while number < 50 * seconds:
+            time.sleep(max(0.0, begin_s + number / 50 - time.perf_counter()))
+            newest = int(50 * (time.perf_counter() - begin_s))
+            dropped, number = dropped + max(0, newest - number), max(newest, number)
+            session.push(frames[20 + number % 80], arrived_s=begin_s + number / 50)
+            number += 1
     finally:
         spin.kill()
         spin.wait()
     shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
-    found = {n: round(1e3 * session.latencies.quantile_s(s), 1) for n, s in shares.items()}
-    return {"runtime": session.stepper.name, **found}
+    found = {n: round(1e3 * (session.latencies.quantile_s(s) or 0), 1) for n, s in shares.items()}
+    return {"runtime": session.stepper.name, **found, "frames": number, "dropped": dropped}
 
 
 FIRST_MASK = """
