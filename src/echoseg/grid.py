@@ -1,13 +1,16 @@
-"""A picture in the network's square and back, without torch: two small matrices a picture.
+"""A picture in the network's square and back, without torch: two small sparse matrices a picture.
 
 Bilinear interpolation is separable: a square is `R X C^T` with the weights of its rows in R and of
 its columns in C. Shrinking averages, as torch's antialiased interpolation does (a triangle as wide
 as the output's pixel); enlarging takes the two nearest pixels. `transforms` does the same in torch.
+Sparse, since a row holds two weights or a few, and since products of full matrices would be shared
+out to threads that wait for each other on a busy machine.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +61,9 @@ class Grid:
         top, left, bottom, right = letterbox.box
         rows, columns = letterbox.inner_size
         self._rows_in = _weights(bottom - top, rows, averaged=True)
-        self._columns_in = _weights(right - left, columns, averaged=True).T.copy()
+        self._columns_in = _weights(right - left, columns, averaged=True)
         self._rows_out = _weights(rows, bottom - top, averaged=False)
-        self._columns_out = _weights(columns, right - left, averaged=False).T.copy()
+        self._columns_out = _weights(columns, right - left, averaged=False)
 
     def to_square(self, frame: np.ndarray) -> np.ndarray:
         """Return a float frame `H W` in the square, `S S` float32, black around."""
@@ -69,7 +72,9 @@ class Grid:
         rows, columns = letterbox.inner_size
         square = np.zeros((letterbox.size, letterbox.size), np.float32)
         square[letterbox.top : letterbox.top + rows, letterbox.left : letterbox.left + columns] = (
-            self._rows_in @ frame[top:bottom, left:right].astype(np.float32) @ self._columns_in
+            _both(
+                self._rows_in, self._columns_in, frame[top:bottom, left:right].astype(np.float32)
+            ).T
         )
         return square
 
@@ -85,6 +90,7 @@ class Grid:
         ]
         mask = np.zeros(self.picture_size, np.uint8)
         found = mask[top:bottom, left:right]
+        found = found.T  # what `_both` gives lies so
         best = self._outwards(inner[0])
         for label in range(1, len(inner)):
             here = self._outwards(inner[label])
@@ -93,10 +99,15 @@ class Grid:
         return mask
 
     def _outwards(self, inner: np.ndarray) -> np.ndarray:
-        return self._rows_out @ inner @ self._columns_out
+        return _both(self._rows_out, self._columns_out, inner)
 
 
-def _weights(num_in: int, num_out: int, *, averaged: bool) -> np.ndarray:
+def _both(rows: csr_array, columns: csr_array, picture: np.ndarray) -> np.ndarray:
+    """Return `(R X C^T)^T`."""
+    return columns @ np.ascontiguousarray((rows @ picture).T)
+
+
+def _weights(num_in: int, num_out: int, *, averaged: bool) -> csr_array:
     """Return the weights `num_out num_in` of bilinear interpolation, pixel centres kept."""
     scale = num_in / num_out
     width = max(1.0, scale) if averaged else 1.0
@@ -105,4 +116,4 @@ def _weights(num_in: int, num_out: int, *, averaged: bool) -> np.ndarray:
         centres = centres.clip(0.5, num_in - 0.5)
     away = np.abs(np.arange(num_in)[None] + 0.5 - centres) / width
     weights = np.maximum(0.0, 1.0 - away)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return csr_array((weights / weights.sum(1, keepdims=True)).astype(np.float32))
