@@ -113,6 +113,11 @@ def test_the_table_has_a_row_a_frame_and_marks_the_phases(written):
     assert rows[analysis.measurement.ed_frame]["phase"] == "ED"
     assert rows[analysis.measurement.es_frame]["phase"] == "ES"
     assert rows[0]["volume_ml"] == ""
+    # the wall is painted brighter than the cavity, and the cavity beats evenly
+    assert all(float(row["contrast"]) > 0 for row in rows)
+    assert {row["wall_segments_unseen"] for row in rows} == {"0"}
+    jumps = [row["lv_area_jump_percent"] for row in rows]
+    assert jumps[0] == jumps[-1] == "" and max(map(float, jumps[1:-1])) < 8
 
 
 def test_the_page_holds_everything_and_fetches_nothing(written):

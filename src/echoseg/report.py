@@ -6,12 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.analysis import Analysis
+from echoseg.anatomy import Label
 from echoseg.clip import ClipWarning
 from echoseg.measure.measurement import BeatMeasurement, Dimensions, Measurement
 from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, ef_grade
+from echoseg.metrics import area_jitter_percent
 
 if TYPE_CHECKING:  # needs torch
     from echoseg.trust.clip import ClipTrust
@@ -149,6 +152,7 @@ class Trust(Part):
     wall_segments_unseen: float
     contrast_lacking: float
     lv_outside_sector_percent: float
+    lv_area_jitter_percent: float | None
 
 
 class ViewSeen(Part):
@@ -220,7 +224,7 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
             damaged_frames=clip.damaged_frames,
         ),
         results=_results(found),
-        trust=analysis.trust and _trust(analysis.trust),
+        trust=analysis.trust and _trust(analysis.trust, analysis.masks),
         view_seen=analysis.seen and _view_seen(analysis.seen),
         beats=tuple(Beat(**_rounded_fields(beat)) for beat in found.beats),
         normal_ranges=normal_ranges(),
@@ -262,8 +266,10 @@ def _results(found: Measurement) -> Results:
     )
 
 
-def _trust(found: "ClipTrust") -> Trust:
+def _trust(found: "ClipTrust", masks: np.ndarray) -> Trust:
     interval = found.interval
+    areas = (masks == Label.LV_CAVITY).sum((1, 2))
+    jitter = area_jitter_percent(areas) if len(areas) > 2 and areas.any() else None
     return Trust(
         ef_low_percent=rounded(interval and interval.low_percent, 1),
         ef_high_percent=rounded(interval and interval.high_percent, 1),
@@ -276,6 +282,7 @@ def _trust(found: "ClipTrust") -> Trust:
         wall_segments_unseen=round(found.doubts.segments_unseen, 1),
         contrast_lacking=round(found.doubts.contrast_lacking, 2),
         lv_outside_sector_percent=round(found.outside_percent, 1),
+        lv_area_jitter_percent=rounded(jitter, 1),
     )
 
 

@@ -23,6 +23,7 @@ from echoseg.show.page import page_html
 from echoseg.show.pdf import page_pdf
 from echoseg.show.study_page import study_page_html
 from echoseg.study import Study, build_study_report, study_row
+from echoseg.trust.quality import quality_by_frame
 
 MARK = "report.json"
 """The file by which a folder is known as one of ours."""
@@ -187,11 +188,13 @@ def _write_frames(analysis: Analysis, path: Path) -> None:
     found = analysis.measurement
     phases = {found.ed_frame: "ED", found.es_frame: "ES"}
     with path.open("w", newline="", encoding="utf-8") as file:
-        columns = [*asdict(found.frames[0]), "phase"]
+        quality = quality_by_frame(analysis.clip.frames, analysis.masks)
+        columns = [*asdict(found.frames[0]), *quality[0], "phase"]
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        for frame in found.frames:
-            row = {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(frame).items()}
+        for frame, seen in zip(found.frames, quality, strict=True):
+            values = asdict(frame) | seen
+            row = {k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()}
             writer.writerow({**row, "phase": phases.get(frame.frame_index, "")})
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoseg.anatomy import Label
-from echoseg.trust.quality import frame_quality
+from echoseg.trust.quality import frame_quality, quality_by_frame
 from heart_makers import heart
 
 MASK = heart(22, 80, spacing_mm=(1.0, 1.0), size=(128, 128))
@@ -48,3 +48,18 @@ def test_what_lies_outside_the_sector_is_counted():
 @pytest.mark.parametrize("label", [Label.LV_CAVITY, Label.LV_MYOCARDIUM])
 def test_without_cavity_or_wall_there_is_nothing_to_judge(label):
     assert frame_quality(picture(), np.where(MASK == label, 0, MASK)) is None
+
+
+def test_a_frame_out_of_line_is_told_by_its_jump():
+    masks = np.zeros((5, 40, 40), np.uint8)
+    masks[:, 10:30, 10:30] = 2
+    masks[:, 12:28, 12:28] = 1
+    masks[2, 12:20, 12:28] = 2  # half of the cavity is gone, on one frame
+    frames = np.where(masks == 2, 200, 20).astype(np.uint8)
+    rows = quality_by_frame(frames, masks)
+    jumps = [row["lv_area_jump_percent"] for row in rows]
+    mean = (4 * 256 + 128) / 5
+    assert jumps[0] is None and jumps[4] is None
+    assert jumps[1:4] == pytest.approx([100 * 64 / mean, 100 * 128 / mean, 100 * 64 / mean])
+    empty = quality_by_frame(frames[:3], np.zeros_like(masks[:3]))
+    assert all(value is None for row in empty for value in row.values())

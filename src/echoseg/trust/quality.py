@@ -57,6 +57,36 @@ def frame_quality(
     )
 
 
+def quality_by_frame(frames: np.ndarray, masks: np.ndarray) -> list[dict[str, float | None]]:
+    """Return the quality of each frame of a clip, a row a frame.
+
+    `contrast` and `wall_segments_unseen` as in `FrameQuality`; `lv_area_jump_percent` is how far a
+    cavity's area lies from the mean of its neighbours', in % of the clip's mean area. None where a
+    frame shows no cavity with a wall, or has no two neighbours.
+
+    Args:
+        frames: `T H W` uint8.
+        masks: Label maps `T H W`.
+    """
+    areas = (masks == Label.LV_CAVITY).sum((1, 2)).astype(float)
+    mean = areas.mean()
+    rows: list[dict[str, float | None]] = []
+    for index, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
+        found = frame_quality(frame, mask)
+        jump = None
+        if 0 < index < len(areas) - 1 and mean > 0:
+            beside = (areas[index - 1] + areas[index + 1]) / 2
+            jump = float(100 * abs(areas[index] - beside) / mean)
+        rows.append(
+            {
+                "contrast": found.contrast if found else None,
+                "wall_segments_unseen": found.segments_unseen if found else None,
+                "lv_area_jump_percent": jump,
+            }
+        )
+    return rows
+
+
 def _unseen(greys: np.ndarray, cavity: np.ndarray, wall: np.ndarray, axis: LongAxis) -> int:
     """Return how many segments of wall do not stand out from the cavity of the same level."""
     cavity_part, wall_part = _segments(cavity, axis), _segments(wall, axis)
