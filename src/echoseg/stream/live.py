@@ -112,7 +112,9 @@ class Run:
         """
         ended = "stopped"
         try:
-            ended = self._follow(show)
+            told = self._follow(show)
+            # stopped while waiting, a queue that is over is not the source's end
+            ended = "stopped" if self._stopped.is_set() else told
         except KeyboardInterrupt:
             pass
         finally:
