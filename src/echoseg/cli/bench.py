@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import INTERRUPTED, fail
-from echoseg.cli.train import NEEDED, as_settings
+from echoseg.cli.train import as_settings, check_can_train
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ def bench(
         from echoseg.learn.model_bench import read, run_bench
 
         if not draw:
-            try:
-                import lightning_fabric  # noqa: F401
-            except ImportError:
-                raise ConfigError(NEEDED) from None
+            check_can_train()
             asked = _asked(data, judge, hearts, model, minutes, most_steps, settings)
             run_bench(asked, output, jobs=check_jobs(jobs), report=_show)
         _write(read(output), output)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import INTERRUPTED, fail
-from echoseg.cli.train import NEEDED, as_settings, as_share
+from echoseg.cli.train import as_settings, as_share, check_can_train
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
@@ -58,10 +58,7 @@ def curve(
         from echoseg.learn.label_curve import read, run_curve
 
         if not draw:
-            try:
-                import lightning_fabric  # noqa: F401
-            except ImportError:
-                raise ConfigError(NEEDED) from None
+            check_can_train()
             asked = _asked(data, recipe, labels, seeds, judge, split, hearts, settings)
             jobs = check_jobs(jobs)
             run_curve(asked, output, jobs=jobs, keep_weights=keep_weights, report=_show)

@@ -1,6 +1,7 @@
 """`echoseg train`: learn from clips, few of them labelled."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,6 @@ from echoseg.errors import ConfigError, EchosegError
 if TYPE_CHECKING:
     from echoseg.learn.config import RunConfig
     from echoseg.learn.loop import Report
-
-NEEDED = "train needs Lightning Fabric; pip install 'echoseg[train]'"
 
 
 def train(
@@ -85,10 +84,7 @@ def _config(recipe: str | None, changes: dict[str, Any], resume: Path | None) ->
 
 
 def _run(config: "RunConfig | None", output: Path) -> None:
-    try:
-        import lightning_fabric  # noqa: F401
-    except ImportError:
-        raise ConfigError(NEEDED) from None
+    check_can_train()
     from echoseg.learn.train import train
 
     best = train(config, output, report=_show, say=typer.echo)
@@ -101,6 +97,16 @@ def _show(report: "Report") -> None:
     )
     minutes, seconds = divmod(round(report.left_s), 60)
     typer.echo(f"{report.step}/{report.num_steps}  {shown}  left {minutes}:{seconds:02d}")
+
+
+def check_can_train() -> None:
+    """Refuse before any work where the extra is missing.
+
+    Raises:
+        ConfigError: If Lightning Fabric is not installed.
+    """
+    if find_spec("lightning_fabric") is None:
+        raise ConfigError("train needs Lightning Fabric; pip install 'echoseg[train]'")
 
 
 def as_share(text: str) -> float:
