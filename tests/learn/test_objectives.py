@@ -7,9 +7,11 @@ from echoseg.learn.objectives import OBJECTIVES
 from echoseg.learn.objectives.bcp import largest_pieces
 from echoseg.learn.objectives.mssnet import MSSNetObjective, _labelled_sample
 from echoseg.learn.objectives.objective import ramp_up
+from echoseg.learn.objectives.supervised import Supervised
 from echoseg.learn.teacher import Teacher
-from echoseg.losses import IGNORE_LABEL
+from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.models.msv_mamba import MSVMamba, MSVMambaConfig
 from learn.makers import disk_pool
 
 POOL = disk_pool(12, num_labelled=4)
@@ -42,6 +44,23 @@ def test_every_objective_gives_finite_terms_and_gradients(name):
     assert loss.isfinite()
     own = [*network.parameters(), *objective.parameters()]
     assert all(p.grad is not None and p.grad.isfinite().all() for p in own)
+
+
+def test_supervision_reaches_every_level_that_a_network_draws():
+    torch.manual_seed(0)
+    network = MSVMamba(MSVMambaConfig(widths=(4, 8, 8, 16), windows=(2, 4), fused_width=8)).train()
+    given = batch(0)
+    found = {}
+    for levels in (True, False):
+        (found[levels],) = Supervised(levels=levels)(network, Teacher(network), given, 1.0).values()
+    answer, *others = (
+        cross_entropy_dice_loss(each, given.masks.flatten(0, 1))
+        for each in network.level_logits(given.frames.flatten(0, 1))
+    )
+    assert found[False].item() == pytest.approx(answer.item(), rel=1e-5)
+    assert found[True].item() == pytest.approx(
+        (answer + 0.4 * torch.stack(others).mean()).item(), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"supervised", "bcp"}))
