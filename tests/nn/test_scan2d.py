@@ -76,17 +76,34 @@ def test_turning_the_map_and_exchanging_the_ways_turns_the_output(kind, turn, co
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", SCANS)
 def test_it_equals_the_plain_forms_at_any_size(kind, size, monkeypatch):
-    scan, features = make_scan(kind), torch.randn(2, 8, *size, dtype=torch.float64)
+    scan = make_scan(kind, num_groups=2)
+    features = torch.randn(2, 8, *size, dtype=torch.float64)
     results = []
-    for _ in range(2):
+    for most_as_matrix in (1000, 0, 0):
+        monkeypatch.setattr("echoseg.nn.scan2d.MOST_AS_MATRIX", most_as_matrix)
         y = scan(features)
         results.append([y, *torch.autograd.grad(y.square().sum(), [*scan.parameters()])])
+        if most_as_matrix:
+            continue
         monkeypatch.setattr(
             "echoseg.nn.scans.ssd_chunked", lambda *tokens, chunk: ssd_recurrent(*tokens)
         )
         monkeypatch.setattr("echoseg.nn.scans.selective_scan_chunked", selective_scan_recurrent)
-    for fast, plain in zip(*results, strict=True):
-        assert torch.allclose(fast, plain, atol=1e-10, rtol=1e-10)
+    for matrix, chunked, plain in zip(*results, strict=True):
+        assert torch.allclose(chunked, plain, atol=1e-10, rtol=1e-10)
+        assert torch.allclose(matrix, plain, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("log_decay", [0.0, -1e-4, -3.0, -200.0])
+def test_slow_and_fast_decays_are_the_same_as_a_matrix(log_decay, monkeypatch):
+    scan = make_scan().float()
+    with torch.no_grad():
+        scan.scan.log_a.fill_(torch.tensor(-log_decay).log())
+    features = torch.randn(1, 8, 10, 10)
+    matrix = scan(features)
+    monkeypatch.setattr("echoseg.nn.scan2d.MOST_AS_MATRIX", 0)
+    assert matrix.isfinite().all()
+    assert torch.allclose(matrix, scan(features), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", SCANS)

@@ -12,9 +12,16 @@ run side by side, as four times the heads of one scan, and their outputs are add
 Turning the map by 180 degrees exchanges each way with its reverse, transposing it exchanges rows
 with columns. Mirroring one axis alone is no exchange: a row still follows the row above it.
 
+Of a map of few pixels the four ways are not read apart. With M_w the matrix of a way in the map's
+own order (`nn.ssd.ssd_matrix`) and x, which they share,
+
+    y = (sum_w M_w diag(dt_w) + skip_w) x
+
+is one product a head, and equal.
+
 Reference:
     Liu et al., "VMamba: Visual State Space Model", NeurIPS 2024, section 4.2 (the four ways); Dao
-    and Gu, "Transformers are SSMs", ICML 2024, section 7 (the block).
+    and Gu, "Transformers are SSMs", ICML 2024, sections 3 (the matrix) and 7 (the block).
 """
 
 import torch
@@ -22,9 +29,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.nn.mixer import GatedNorm
-from echoseg.nn.scans import SCANS, ScanConfig
+from echoseg.nn.scans import SCANS, ScanConfig, SSDScan
+from echoseg.nn.ssd import at_least_float32, ssd_matrix, without_autocast
 
 NUM_WAYS = 4
+MOST_AS_MATRIX = 100
+"""Up to so many pixels Mamba-2's scan is written out as a matrix; a matter of speed only."""
 
 
 def read_ways(maps: Tensor) -> Tensor:
@@ -45,6 +55,15 @@ def sum_ways(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     by_rows = (rows + rows_back.flip(1)).unflatten(1, size)
     by_columns = (columns + columns_back.flip(1)).unflatten(1, size[::-1])
     return by_rows + by_columns.transpose(1, 2)
+
+
+def befores(size: tuple[int, int], device: torch.device) -> Tensor:
+    """Return for each way which pixels (last) come no later than which: `4 H*W H*W` of 0 and 1."""
+    height, width = size
+    rows = torch.arange(height * width, device=device)
+    columns = rows % width * height + rows // width
+    ways = [each[None, :] <= each[:, None] for each in (rows, -rows, columns, -columns)]
+    return torch.stack(ways).float()
 
 
 class ScanSSD2d(nn.Module):
@@ -81,7 +100,9 @@ class ScanSSD2d(nn.Module):
         z, mixed, dt = self.project(features.movedim(1, -1)).split(self.widths, -1)
         mixed = functional.silu(self.conv(mixed.movedim(-1, 1)).movedim(1, -1))
         x, b, c = mixed.split(self.scan_widths, -1)
-        y = self._scan(x, b, c, dt)
+        few = x.shape[1] * x.shape[2] <= MOST_AS_MATRIX
+        as_matrix = few and isinstance(self.scan, SSDScan)
+        y = (self._scan_as_matrix if as_matrix else self._scan)(x, b, c, dt)
         return self.out(self.norm(y, z)).movedim(-1, 1)
 
     def _scan(self, x: Tensor, b: Tensor, c: Tensor, dt: Tensor) -> Tensor:
@@ -95,3 +116,23 @@ class ScanSSD2d(nn.Module):
         b, c, dt = (each.flatten(2).unflatten(2, groups) for each in (b, c, dt))
         y, _ = self.scan(x.flatten(2), dt, b, c)
         return sum_ways(y.unflatten(2, (NUM_WAYS, -1)), size)
+
+    def _scan_as_matrix(self, x: Tensor, b: Tensor, c: Tensor, dt: Tensor) -> Tensor:
+        """As `_scan`, of few pixels."""
+        scan, size = self.scan, (x.shape[1], x.shape[2])
+        assert isinstance(scan, SSDScan)
+        groups = self.config.num_groups
+        dt, log_decay = scan.steps(dt)
+        # B H W 4*G*F -> B 4 G H*W F
+        b, c, dt, log_decay = (
+            each.flatten(1, 2).unflatten(2, (NUM_WAYS, groups, -1)).permute(0, 2, 3, 1, 4)
+            for each in (b, c, dt, log_decay)
+        )
+        before = befores(size, x.device)[:, None]
+        matrix = (ssd_matrix(log_decay, b, c, before) * dt.mT[..., None, :]).sum(1)
+        heads = x.flatten(1, 2).unflatten(2, (groups, -1, scan.head_channels))
+        heads = at_least_float32(heads.permute(0, 2, 3, 1, 4))  # B G h H*W P
+        skip = scan.skip.unflatten(0, (NUM_WAYS, groups, -1)).sum(0)
+        with without_autocast(x):
+            y = matrix @ heads + skip[..., None, None] * heads
+        return y.permute(0, 3, 1, 2, 4).flatten(2).unflatten(1, size).to(x.dtype)

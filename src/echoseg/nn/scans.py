@@ -96,13 +96,18 @@ class SSDScan(nn.Module):
         """Return the state before the first token, `B E/P N P` with P channels a head."""
         return self.skip.new_zeros(batch_size, self.num_heads, self.state_size, self.head_channels)
 
+    def steps(self, dt: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected dt, `... E/P` -> the steps' sizes and the logarithms of their decays."""
+        dt = functional.softplus(at_least_float32(dt) + self.dt_bias)
+        return dt, -self.log_a.exp() * dt
+
     def forward(
         self, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Take in x `B L E`, dt `B L G R`, b and c `B L G N` -> y `B L E` and the new state."""
-        dt = functional.softplus(at_least_float32(dt.flatten(2)) + self.dt_bias)
+        dt, log_decay = self.steps(dt.flatten(2))
         heads = x.unflatten(2, (self.num_heads, self.head_channels))
-        tokens = (dt[..., None] * heads, -self.log_a.exp() * dt, b, c, state)
+        tokens = (dt[..., None] * heads, log_decay, b, c, state)
         # a single token has no parallel form to gain from
         alone = x.shape[1] == 1
         y, state = ssd_recurrent(*tokens) if alone else ssd_chunked(*tokens, chunk=self.chunk)

@@ -1,4 +1,4 @@
-"""The state-space-duality recurrence, plain, chunked and one step at a time.
+"""The state-space-duality recurrence, plain, chunked, as one matrix, and one step at a time.
 
 H_t = a_t H_(t-1) + B_t x_t^T,   y_t = C_t H_t,   a_t = exp(log_decay_t) in [0, 1]
 
@@ -8,10 +8,12 @@ product of matrices. With s_i = log a_1 + ... + log a_i counted from the start o
     y_i   = exp(s_i) C_i H_in + sum_(j <= i) exp(s_i - s_j) (C_i . B_j) x_j
     H_out = exp(s_Q) H_in + sum_j exp(s_Q - s_j) B_j x_j^T
 
-No exponent is above 0 and nothing is divided by a product of decays, so nothing overflows.
+No exponent is above 0 and nothing is divided by a product of decays, so nothing overflows. Of few
+tokens, one chunk without a state before it, the product of all else with x is a matrix of tokens by
+tokens (`ssd_matrix`): more work than the chunks, in far fewer and larger operations.
 
 Letters: `B` batch, `L` tokens, `H` heads, `P` channels of a head, `G` groups of H/G heads in a row
-that share b and c, `N` state size, `Q` tokens of a chunk, `K` chunks. All three forms count in
+that share b and c, `N` state size, `Q` tokens of a chunk, `K` chunks. All forms count in
 float32 (float64 when given) under autocast too; y has the type of x, the state that of counting.
 
 Reference:
@@ -115,6 +117,32 @@ def ssd_chunked(
         )
         y, state = _in_chunks(inputs, decays, bs, cs, at_least_float32(state))
         return y[:, :length].to(x.dtype), state
+
+
+def ssd_matrix(log_decay: Tensor, b: Tensor, c: Tensor, before: Tensor) -> Tensor:
+    """Return what the recurrence multiplies its x by, y_i = sum_j M_ij x_j, from an empty state.
+
+    Tokens may stand in any order: `before` tells theirs, so that several ways through one map need
+    not be read apart.
+
+    Args:
+        log_decay: `... L H`, at most 0, of heads that share b and c.
+        b: `... L N`, what of x is written.
+        c: `... L N`, what of the state is read.
+        before: `... L L`, 1 where token j is i or comes before it, else 0.
+
+    Returns:
+        `... H L L`.
+    """
+    with without_autocast(log_decay):
+        decay, b, c = map(at_least_float32, (log_decay, b, c))
+        before = before.to(decay)
+        # from the middle of the way on, so that no sum is longer than half of it
+        counted = before - before[..., before.shape[-1] // 2, :].unsqueeze(-2)
+        sums = (counted @ decay.clamp(min=LEAST_LOG_DECAY)).mT
+        # cut off before exp: where j comes after i the exponents are above 0
+        between = (sums[..., :, None] - sums[..., None, :]).clamp(max=0).exp()
+        return between * ((c @ b.mT) * before)[..., None, :, :]
 
 
 def cut(tokens: Tensor, chunk: int) -> Tensor:

@@ -119,7 +119,9 @@ class OpenVinoStepper(_FromFile):
         """See `Stepper`."""
         parts = zip(self.state_names, state, strict=True)
         given = {name: part for name, part in parts if name in self._taken}
-        found = self._request.infer({"frame": frame, **given})
+        found = self._request.infer(
+            {"frame": frame, **given}, share_inputs=True, share_outputs=True
+        )
         # the request's buffers are used again for the next frame
         logits, *after = (np.array(found[output]) for output in self._compiled.outputs)
         return logits, tuple(after)
