@@ -68,6 +68,13 @@ def test_openvino_reads_the_onnx_file_too(tmp_path, checkpoint):
     assert found.logit_difference < 1e-3
 
 
+def test_openvino_leaves_the_choice_of_a_core_to_the_system(tmp_path, checkpoint):
+    # pinned, all workers of a cohort share one core, at half the speed of two
+    path = tmp_path / "net.onnx"
+    export(*checkpoint, "onnx", path)
+    assert OpenVinoStepper(path)._compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
 def test_two_clips_do_not_hear_of_each_other(tmp_path, checkpoint):
     path = tmp_path / "net.onnx"
     export(*checkpoint, "onnx", path)

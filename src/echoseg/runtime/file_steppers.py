@@ -100,6 +100,8 @@ class OpenVinoStepper(_FromFile):
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            # pinned, the workers of a cohort would all be put on the same cores
+            "ENABLE_CPU_PINNING": False,
         }
         if num_threads:
             options["INFERENCE_NUM_THREADS"] = str(num_threads)
