@@ -58,6 +58,7 @@ class Entrant(NamedTuple):
 ENTRANTS: dict[str, Entrant] = {
     "mssnet": Entrant("mssnet", {}, {}),
     "mssnet_tiny": Entrant("mssnet", {"size": "tiny"}, {}),
+    "mssnet_attention": Entrant("mssnet", {"mixing": "attention"}, {}),
     "memory_unet": Entrant("memory_unet", {}, {}),
     "gdkvm": Entrant("gdkvm", {}, {}),
     "gdkvm_orthogonal": Entrant("gdkvm", {"orthogonal_steps": 5}, {}),
