@@ -15,6 +15,7 @@ from echoseg.evaluation.tables import read_items
 from echoseg.learn.bench_table import markdown, summary
 from echoseg.learn.model_bench import (
     ENTRANTS,
+    TAKING_PART,
     items_path,
     judged_records,
     model_bench,
@@ -85,8 +86,8 @@ def test_a_bench_is_run_once_and_a_network_more_is_a_row_more(tmp_path, quick):
 
 def test_every_model_takes_part():
     assert {entrant.model for entrant in ENTRANTS.values()} == set(MODELS)
-    bench = model_bench(data=("phantom:6",), judges=("phantom:test",), models=tuple(ENTRANTS))
-    runs = [bench.run_of(name, 5) for name in ENTRANTS]
+    bench = model_bench(data=("phantom:6",), judges=("phantom:test",), models=tuple(TAKING_PART))
+    runs = [bench.run_of(name, 5) for name in TAKING_PART]
     assert len({(run.learning_rate, run.seed, run.augment_strength) for run in runs}) == 1
 
 

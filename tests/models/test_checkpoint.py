@@ -2,8 +2,14 @@ import pytest
 import torch
 
 from echoseg.errors import ModelError
-from echoseg.models import MemoryUNet
-from echoseg.models.checkpoint import SHIPPED, find_checkpoint, load_checkpoint, read_card
+from echoseg.models import MODELS, MemoryUNet
+from echoseg.models.checkpoint import (
+    SHIPPED,
+    find_checkpoint,
+    load_checkpoint,
+    load_encoder,
+    read_card,
+)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -59,3 +65,26 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
     save_checkpoint(tmp_path / "nan.safetensors", model, card)
     with pytest.raises(ModelError, match="must have finite weights"):
         load_checkpoint(str(tmp_path / "nan.safetensors"))
+
+
+def test_another_network_takes_the_encoder_and_nothing_else():
+    torch.manual_seed(0)
+    model, (giver, _) = MODELS["gdkvm"](), load_checkpoint("phantom")
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    load_encoder(model, "phantom")
+    frames = torch.rand(1, 1, 64, 64)
+    model.eval()
+    with torch.inference_mode():
+        pairs = zip(model.encode(frames), giver.encode(frames), strict=True)
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+    kept = [n for n, x in model.state_dict().items() if torch.equal(x, before[n])]
+    assert "head.weight" in kept and "memory.key.0.weight" in kept and "stem.0.weight" not in kept
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("conv_gru_unet", r"encoder1.0.*is \(40, 24, 3, 3\)"), ("deeplab_v3", "has another")],
+)
+def test_an_encoder_that_does_not_fit_is_refused(name, told):
+    with pytest.raises(ModelError, match=told):
+        load_encoder(MODELS[name](), "phantom")

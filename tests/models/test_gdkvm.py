@@ -27,10 +27,15 @@ def test_it_has_less_than_five_million_parameters():
 
 
 @pytest.mark.parametrize("orthogonal_steps", [0, 5])
-@pytest.mark.parametrize("write", ["block", "tokens"])
-@pytest.mark.parametrize("num_labels", [1, 3])
-def test_every_variant_streams_and_trains(write, orthogonal_steps, num_labels):
-    model = net(write=write, orthogonal_steps=orthogonal_steps, num_labels=num_labels)
+@pytest.mark.parametrize("write", ["block", "tokens", "sum"])
+@pytest.mark.parametrize(("num_labels", "fusion"), [(1, True), (3, True), (3, False)])
+def test_every_variant_streams_and_trains(write, orthogonal_steps, num_labels, fusion):
+    model = net(
+        write=write,
+        orthogonal_steps=orthogonal_steps,
+        num_labels=num_labels,
+        key_pixel_fusion=fusion,
+    )
     frames = torch.rand(2, 4, 1, 48, 32)
     with torch.inference_mode():
         state, steps = model.init_state(2), []
@@ -65,6 +70,23 @@ def test_the_decay_lies_between_nothing_and_all():
     share = after / state
     assert (share > 0).all() and (share < 1).all()
     assert torch.allclose(share, share[..., :1, :1].expand_as(share), atol=1e-5)
+
+
+def test_what_is_added_up_is_never_forgotten_and_the_delta_rule_converges():
+    torch.manual_seed(0)
+    norms = {}
+    for write in ("sum", "block"):
+        memory = DeltaMemory(6, num_heads=1, key_channels=3, value_channels=2, write=write)
+        features, values, state = torch.randn(1, 6, 4, 4), torch.rand(1, 2, 4, 4), None
+        keys, found = memory.keys(features), []
+        with torch.no_grad():
+            for _ in range(200):
+                state = memory.init_state(1) if state is None else state
+                state = memory.write(keys, values, features, state)
+                found.append(float(state.norm()))
+        norms[write] = found
+    assert norms["sum"][-1] == pytest.approx(200 * norms["sum"][0], rel=1e-4)
+    assert norms["block"][-1] == pytest.approx(norms["block"][-2], rel=1e-3)
 
 
 def test_keys_are_unit_vectors_in_each_head():

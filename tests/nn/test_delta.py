@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from echoseg.nn.delta import (
     Written,
+    add,
     block_step,
     blocks,
     blocks_recurrent,
@@ -109,7 +110,7 @@ def test_crowded_keys_are_recalled_better_than_by_adding_up():
     ones, zeros = torch.ones(1, 51, 1).double(), torch.zeros(1, 51, 1).double()
     state = torch.zeros(1, 1, 8, 64, dtype=torch.float64)
     _, after = delta_chunked(Written(keys, values, zeros, ones), keys, state)
-    added = torch.einsum("blhv,blhd->bhvd", values, keys)
+    added = 51 * add(keys, values, state)
     wrong = [(read(keys, each) - values).square().mean() for each in (after, added)]
     assert wrong[0] < 0.7 * wrong[1]
 

@@ -24,7 +24,9 @@ def bench(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder; what is done there is not done again.")
     ] = Path("echoseg-bench"),
-    model: Annotated[list[str] | None, typer.Option(help="Repeat it. Default: all.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Repeat it. Default: all whole ones.")
+    ] = None,
     minutes: Annotated[float, typer.Option(help="CPU time of each network's training.")] = 3.0,
     most_steps: Annotated[int, typer.Option(help="No network gets more.")] = 2000,
     judge: Annotated[

@@ -27,6 +27,8 @@ class RunConfig(BaseModel):
     """The model's config."""
     start: str | None = None
     """Checkpoint to start from: a shipped name or a file."""
+    encoder_start: str | None = None
+    """Checkpoint, or any safetensors file with its names, whose encoder alone is taken."""
 
     data: tuple[str, ...] = ("phantom:200",)
     """What is learnt from: folders, .npz files, or phantom:N for N clips filmed on the spot."""

@@ -27,7 +27,7 @@ from echoseg.learn.pool import Pool
 from echoseg.learn.run_folder import RunFolder
 from echoseg.learn.teacher import Teacher
 from echoseg.models import MODELS
-from echoseg.models.checkpoint import load_checkpoint
+from echoseg.models.checkpoint import load_checkpoint, load_encoder
 
 WARM_STEPS = 50
 REPORT_EVERY = 50
@@ -173,6 +173,8 @@ def make_student(config: RunConfig) -> Any:
             student = kind(kind.config_class.model_validate(config.architecture))
         except ValueError as error:  # what no single field's rule tells
             raise ConfigError(f"architecture must fit {config.model}: {error}") from error
+    if config.encoder_start:
+        load_encoder(student, config.encoder_start)
     return student.to(memory_format=torch.channels_last)
 
 

@@ -74,7 +74,16 @@ ENTRANTS: dict[str, Entrant] = {
         {"image_size": 256, "num_frames": 10, "num_labelled": 1, "num_unlabelled": 1},
     ),
 }
-"""Name -> network; the whole list."""
+"""Name -> network; the whole list of those that are compared."""
+ABLATIONS: dict[str, Entrant] = {
+    "gdkvm_sum": Entrant("gdkvm", {"write": "sum"}, {}),
+    "gdkvm_no_fusion": Entrant("gdkvm", {"key_pixel_fusion": False}, {}),
+    "gdkvm_sum_no_fusion": Entrant("gdkvm", {"write": "sum", "key_pixel_fusion": False}, {}),
+    "msv_mamba_one_window": Entrant("msv_mamba", {"windows": (16, 16)}, {}),
+    "msv_mamba_no_levels": Entrant("msv_mamba", {}, {"objective_options": {"levels": False}}),
+}
+"""Name -> a network without a part of it: is the part worth what its paper says?"""
+TAKING_PART = ENTRANTS | ABLATIONS
 
 
 class ModelBench(BaseModel):
@@ -105,8 +114,8 @@ class ModelBench(BaseModel):
     @classmethod
     def _models_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in ENTRANTS:
-                raise ValueError(f"model must be one of {', '.join(ENTRANTS)}, got {name!r}")
+            if name not in TAKING_PART:
+                raise ValueError(f"model must be one of {', '.join(TAKING_PART)}, got {name!r}")
         return names
 
     def run_of(self, name: str, num_steps: int) -> RunConfig:
@@ -115,7 +124,7 @@ class ModelBench(BaseModel):
         Raises:
             ConfigError: If the settings are wrong.
         """
-        entrant = ENTRANTS[name]
+        entrant = TAKING_PART[name]
         fields = {**self.settings, **entrant.fixed, "num_steps": num_steps}
         return recipes.make(
             "supervised",
@@ -283,11 +292,11 @@ def timed(names: list[str]) -> dict[str, Any]:
     """
     if not names:
         raise DatasetError("no network is done, so there is nothing to be timed")
-    models = {name: made(ENTRANTS[name].model, ENTRANTS[name].architecture) for name in names}
+    models = {name: made(TAKING_PART[name].model, TAKING_PART[name].architecture) for name in names}
     fast = rates(models)
     networks = {}
     for name, model in models.items():
-        peak = peak_mb(ENTRANTS[name].model, ENTRANTS[name].architecture)
+        peak = peak_mb(TAKING_PART[name].model, TAKING_PART[name].architecture)
         networks[name] = {**sizes(model), **fast[name], "peak_mb_256": peak}
     return {"machine": _machine(), "networks": networks}
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from echoseg.errors import ConfigError
+from echoseg.card import Card, find_checkpoint, read_card
+from echoseg.errors import ConfigError, ModelError
 from echoseg.formats.whole import alone_in
 from echoseg.learn.board import Board, write_samples
 from echoseg.learn.config import RunConfig
@@ -24,7 +25,7 @@ from echoseg.learn.loop import Report, Run, learn
 from echoseg.learn.pool import Pool
 from echoseg.learn.run_folder import RunFolder
 from echoseg.losses import IGNORE_LABEL
-from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from echoseg.models.checkpoint import save_checkpoint
 from echoseg.models.windows import each_still
 
 STRUCTURES = {"lv_endo": (1,), "lv_epi": (1, 2), "la": (3,)}
@@ -239,16 +240,13 @@ def pool_scores(model: Any, pool: Pool, num_clips: int = 10) -> dict[str, float]
 
 
 def _card(config: RunConfig, sources: list[Source]) -> Card:
-    architecture, licence, notice = config.model, "Apache-2.0", ""
-    words = [source.words for source in sources]
-    if config.start:
-        _, started = load_checkpoint(config.start)
-        architecture = started.card.architecture
-        words.insert(0, started.card.trained_on)
-        licence, notice = started.card.licence, started.card.notice
-    for source in sources:
-        if source.licence != "Apache-2.0":
-            licence, notice = source.licence, source.notice
+    begun = [_begun_from(place) for place in (config.start, config.encoder_start) if place]
+    words = [card.trained_on for card in begun] + [source.words for source in sources]
+    architecture = begun[0].architecture if config.start else config.model
+    # what is under terms of its own puts all that was learnt from it under them
+    bound = [each for each in [*begun, *sources] if each.licence != "Apache-2.0"]
+    licence = " AND ".join(dict.fromkeys(each.licence for each in bound)) or "Apache-2.0"
+    notice = " ".join(dict.fromkeys(each.notice for each in bound if each.notice))
     return Card(
         architecture=architecture,
         image_size=config.image_size,
@@ -258,3 +256,18 @@ def _card(config: RunConfig, sources: list[Source]) -> Card:
         recipe=f"{config.model_dump_json(exclude_defaults=True)}; torch {torch.__version__}, "
         f"{platform.machine()}",
     )
+
+
+def _begun_from(place: str) -> Card:
+    """Return the card of weights that a run begins with; theirs is its licence too."""
+    path = find_checkpoint(place)
+    try:
+        return read_card(path).card
+    except ModelError:  # an encoder of elsewhere
+        return Card(
+            architecture="encoder",
+            image_size=0,
+            licence=f"that of {path.name}",
+            trained_on=f"begun with the encoder of {path.name}",
+            recipe="",
+        )

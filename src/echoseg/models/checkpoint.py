@@ -35,6 +35,44 @@ def save_checkpoint(path: Path, model: Any, card: Card) -> None:
         partial.unlink(missing_ok=True)
 
 
+ENCODER = ("stem.", "encoder")
+"""What the names of an encoder's parameters begin with (`nn.unet`)."""
+
+
+def load_encoder(model: Any, name_or_path: str) -> None:
+    """Give a network the encoder of another, or that of any safetensors file with its names.
+
+    Raises:
+        ModelError: If there is no such file, the network has no encoder of the house, or the file's
+            has other names or shapes.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    own = {name: x for name, x in model.state_dict().items() if name.startswith(ENCODER)}
+    if not own:
+        raise ModelError(
+            f"encoder_start needs a network with the encoder of nn.unet, {type(model).__name__} "
+            "has another; leave encoder_start out, or take another model"
+        )
+    path = find_checkpoint(name_or_path)
+    try:
+        given = {k: x for k, x in load_file(path).items() if k.startswith(ENCODER)}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"encoder_start must be a safetensors file, {path} is not ({error})"
+        ) from error
+    for name, x in own.items():
+        there = tuple(given[name].shape) if name in given else "missing"
+        if there != tuple(x.shape):
+            raise ModelError(
+                f"encoder_start must have {type(model).__name__}'s encoder, whose {name} is "
+                f"{tuple(x.shape)}; in {path} it is {there}; give architecture the widths of that "
+                "file, or leave encoder_start out"
+            )
+    model.load_state_dict({name: given[name] for name in own}, strict=False)
+
+
 def load_checkpoint(
     name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu"
 ) -> tuple[Any, Checkpoint]:

@@ -54,7 +54,9 @@ class GDKVMConfig(BaseModel):
     value_channels: int = Field(default=32, ge=2, le=256)
     """Of a head's value."""
     write: Write = "block"
-    """A frame's places written at once, or one after another."""
+    """A frame's places written at once, one after another, or added up without the delta rule."""
+    key_pixel_fusion: bool = True
+    """Fuse keys and features before the decoder."""
     orthogonal_steps: int = Field(default=0, ge=0, le=20)
     """Steps that make the state orthogonal after each frame, as OSA's; 5 are enough, 0 is GDKVM."""
 
@@ -112,7 +114,9 @@ class GDKVM(ResidualUNet, Segmenter):
             write=self.config.write,
             orthogonal_steps=self.config.orthogonal_steps,
         )
-        self.fusion = KeyPixelFusion(heads * self.config.key_channels, width)
+        self.fusion = None
+        if self.config.key_pixel_fusion:
+            self.fusion = KeyPixelFusion(heads * self.config.key_channels, width)
         self.recall = nn.Conv2d(num_values, width, 1)
         self.values = ValueEncoder(self.config.value_widths, self.num_labels, width, num_values)
         self.add_decoder(self.config.widths, self.num_labels)
@@ -146,7 +150,9 @@ class GDKVM(ResidualUNet, Segmenter):
         skip0, skip1, middle, coarse = maps
         keys = self.memory.keys(coarse)
         recalled = self.recall(self.memory.read(keys, state.memory))
-        joined = coarse + self.fusion(keys, coarse) + recalled
+        joined = coarse + recalled
+        if self.fusion is not None:
+            joined = joined + self.fusion(keys, coarse)
         logits = self.decode(skip0, skip1, middle, joined)
         values = self.values(frame, logits, coarse)
         return logits, GDKVMState(self.memory.write(keys, values, coarse, state.memory))

@@ -118,6 +118,19 @@ def _one_chunk(written: Written, queries: Tensor, state: Tensor) -> tuple[Tensor
     return y, state
 
 
+def add(keys: Tensor, values: Tensor, state: Tensor) -> Tensor:
+    """Add a block to the state, S + V K^T / N: what the delta rule is measured against.
+
+    Args:
+        keys: `B N H D`.
+        values: `B N H V`.
+        state: `B H V D`.
+    """
+    with without_autocast(keys):
+        keys, values, state = (at_least_float32(x) for x in (keys, values, state))
+        return state + torch.einsum("bnhv,bnhd->bhvd", values, keys) / keys.shape[1]
+
+
 def block_step(written: Written, state: Tensor) -> Tensor:
     """Write one block, by what is wrong in the state's answers; equals the printed equation.
 

@@ -7,6 +7,9 @@
 
 The exp outside keeps alpha in (0, 1). A frame decays the state once. Its tokens are written at
 once, as a block, or one after another in the order of rows.
+
+By the rule `sum`, which the delta rule is measured against, a frame of N tokens is added to what is
+there, S <- S + V K^T / N, and nothing is ever forgotten or corrected.
 """
 
 import math
@@ -16,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoseg.nn.delta import Written, block_step, delta_chunked, orthogonalise, read
+from echoseg.nn.delta import Written, add, block_step, delta_chunked, orthogonalise, read
 from echoseg.nn.ssd import at_least_float32
 
-Write = Literal["block", "tokens"]
+Write = Literal["block", "tokens", "sum"]
 LEAST_DT, MOST_DT, MOST_A = 1e-3, 0.1, 16.0
 
 
@@ -31,7 +34,7 @@ class DeltaMemory(nn.Module):
         num_heads: Associations side by side.
         key_channels: Of a head's key.
         value_channels: Of a head's value.
-        write: The whole frame at once or token by token.
+        write: The whole frame at once or token by token; or added up, without the delta rule.
         orthogonal_steps: Steps towards a state with orthogonal columns after each write; 0 is
             none (`nn.delta.orthogonalise`).
     """
@@ -54,6 +57,8 @@ class DeltaMemory(nn.Module):
         self.key = nn.Sequential(
             nn.Conv2d(num_channels, width, 1), nn.Conv2d(width, width, 3, 1, 1)
         )
+        if write == "sum":
+            return
         self.decay = nn.Linear(num_channels, num_heads, bias=False)
         self.beta = nn.Conv2d(num_channels, num_heads, 1)
         dt = torch.linspace(math.log(LEAST_DT), math.log(MOST_DT), num_heads).exp()
@@ -62,7 +67,7 @@ class DeltaMemory(nn.Module):
 
     def init_state(self, batch_size: int) -> Tensor:
         """Return the empty state, `B heads V D`; it answers zero."""
-        empty = self.log_a.new_zeros(
+        empty = next(self.parameters()).new_zeros(
             batch_size, self.num_heads, self.value_channels, self.key_channels
         )
         return at_least_float32(empty)
@@ -89,19 +94,25 @@ class DeltaMemory(nn.Module):
         Returns:
             The new state.
         """
-        dt = functional.softplus(at_least_float32(self.decay(features.mean((2, 3))) + self.dt_bias))
-        log_decay = -dt * at_least_float32(self.log_a).exp()
-        beta = torch.sigmoid(self.beta(features)).flatten(2).mT
         tokens = (_tokens(keys, self.num_heads), _tokens(values, self.num_heads))
-        if self.write_as == "block":
-            state = block_step(Written(*tokens, log_decay, beta), state)
+        if self.write_as == "sum":
+            state = add(*tokens, state)
         else:
-            rest = torch.zeros_like(beta[:, 1:], dtype=log_decay.dtype)
-            each = torch.cat([log_decay[:, None], rest], 1)
-            _, state = delta_chunked(Written(*tokens, each, beta), tokens[0], state)
+            state = self._corrected(tokens, features, state)
         if self.orthogonal_steps:
             state = orthogonalise(state, self.orthogonal_steps)
         return state
+
+    def _corrected(self, tokens: tuple[Tensor, Tensor], features: Tensor, state: Tensor) -> Tensor:
+        """Write keys and values by the gated delta rule."""
+        dt = functional.softplus(at_least_float32(self.decay(features.mean((2, 3))) + self.dt_bias))
+        log_decay = -dt * at_least_float32(self.log_a).exp()
+        beta = torch.sigmoid(self.beta(features)).flatten(2).mT
+        if self.write_as == "block":
+            return block_step(Written(*tokens, log_decay, beta), state)
+        rest = torch.zeros_like(beta[:, 1:], dtype=log_decay.dtype)
+        each = torch.cat([log_decay[:, None], rest], 1)
+        return delta_chunked(Written(*tokens, each, beta), tokens[0], state)[1]
 
 
 def _tokens(maps: Tensor, num_heads: int) -> Tensor:

@@ -57,8 +57,10 @@ class MSSNetObjective(Objective):
         weight: float = 1.0,
         mixed_share: float = 1.0,
         prototype_weight: float = 0.05,
+        even_clips: float = 20.0,
     ) -> None:
         super().__init__()
+        self.even_clips, self.labelled_share = even_clips, 0.0
         self.rac, self.doc = rac, doc
         self.weight, self.mixed_share = weight, mixed_share
         self.prototype_weight = prototype_weight
@@ -67,6 +69,8 @@ class MSSNetObjective(Objective):
 
     def prepare(self, student: Any, pool: Pool) -> None:
         """See `Objective`."""
+        num_labelled = int(pool.is_labelled.sum())
+        self.labelled_share = num_labelled / (num_labelled + self.even_clips)
         if self.doc:
             head = getattr(student, "head", None)
             if not isinstance(head, torch.nn.Conv2d):
@@ -143,6 +147,12 @@ class MSSNetObjective(Objective):
         from_drawn = torch.randint(num_drawn, (num,))
         from_loose = num_drawn + (torch.arange(num) + torch.randint(1, max(num, 2), (num,))) % num
         donors = torch.where(torch.rand(num) < 0.5 * ramp, from_loose, from_drawn)
+        hosts = num_drawn + torch.arange(num)
+        is_drawn = torch.rand(num) < self.labelled_share
+        hosts = torch.where(is_drawn, torch.randint(num_drawn, (num,)), hosts)
+        others = (hosts + torch.randint(1, max(num_drawn, 2), (num,))) % num_drawn
+        donors = torch.where(is_drawn, others, donors)
+        loose = pot.pick(hosts)
         mixed, _ = cross_mix(loose, pot.pick(donors))
         is_mixed = torch.rand(num) < self.mixed_share
         return Sample(
