@@ -68,7 +68,7 @@ def test_a_bench_is_run_once_and_a_network_more_is_a_row_more(tmp_path, quick):
         assert row["num_steps"] == 2
         assert row["speed"]["streaming 32 frames/s"] > 0
         plain = row["judged"][0]
-        assert set(plain["groups"]) == {"all", "easy", "medium", "hard", "extreme"}
+        assert set(plain["groups"]) == {"all", "ED", "ES", "easy", "medium", "hard", "extreme"}
         items = read_items(items_path(tmp_path, row["model"], 0).parent)
         dice = [float(i["dice"]) for i in items if i["structure"] == "lv_endo" and i["dice"]]
         assert plain["groups"]["all"]["lv_endo"]["dice"] == pytest.approx(np.mean(dice))

@@ -42,7 +42,7 @@ def summary(bench: ModelBench, out: Path) -> dict[str, Any]:
 
 
 def _groups(out: Path, name: str, judge: int, names: list[str]) -> dict[str, Any]:
-    """Return scores over all items, and by quality (a phantom's tier) where there are several."""
+    """Return scores over all items, then by phase and by quality (a phantom's tier)."""
     items = read_items(items_path(out, name, judge).parent)
     other = (
         {_key(row): row for row in read_items(items_path(out, REFERENCE, judge).parent)}
@@ -50,10 +50,12 @@ def _groups(out: Path, name: str, judge: int, names: list[str]) -> dict[str, Any
         else {}
     )
     found = {"all": _scores(items, other)}
-    qualities = list(dict.fromkeys(row["quality"] for row in items))
-    if len(qualities) > 1:
-        for quality in qualities:
-            found[quality] = _scores([row for row in items if row["quality"] == quality], other)
+    for column in ("phase", "quality"):
+        values = list(dict.fromkeys(row[column] for row in items if row[column]))
+        if len(values) > 1:
+            for value in values:
+                rows = [row for row in items if row[column] == value]
+                found[value] = _scores(rows, other)
     return found
 
 

@@ -86,7 +86,8 @@ class Run:
             self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._step, self._optimizer = fabric.setup(self.module, self.optimizer)
-        self.batches = Batches(pool, config.batch, config.seed)
+        shared = objective.share_out(pool, config.batch, fabric.world_size)
+        self.batches = Batches(pool, shared, config.seed)
         self.step = 0
         self.best_score, self.best_step = -math.inf, 0
 

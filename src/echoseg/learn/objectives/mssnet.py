@@ -10,12 +10,18 @@ Without DOC, M = P and t = 1. Without RAC, x are the unlabelled clips themselves
 teacher knows little (ramp near 0), RAC takes labelled donors, and an unlabelled clip is the
 background of an expert's mask rather than a place that teaches nothing.
 
+RAC adapts to how much is labelled: of the hosts of a step a share n / (n + even_clips) are labelled
+clips, with labelled donors, n being the labelled frames counted in whole clips. With four patients
+nearly all hosts are unlabelled; with a hundred nearly none, since a teacher that is no better than
+what the labels still have to teach costs more than it brings.
+
 Reference:
     The abstract of MSSNet; what its released code does otherwise and why stands in docs/method.md.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoseg.errors import ConfigError
-from echoseg.learn.batches import Batch
+from echoseg.learn.batches import Batch, BatchConfig
 from echoseg.learn.confidence import certainty, steadiness
 from echoseg.learn.mask_store import MaskStore
 from echoseg.learn.objectives.objective import Objective, Terms, supervised_term, told_dice
@@ -34,6 +40,7 @@ from echoseg.learn.teacher import Teacher
 from echoseg.losses import IGNORE_LABEL, soft_target_loss
 from echoseg.transforms import move_frames
 
+EVEN_CLIPS = 20.0
 REACH_SHARE = 0.08
 """How far a wall may move between the frames of a clip, share of the side."""
 
@@ -47,6 +54,7 @@ class MSSNetObjective(Objective):
         weight: Of what nobody labelled.
         mixed_share: Share of unlabelled clips that get a region of another.
         prototype_weight: a.
+        even_clips: So many labelled clips make labelled and unlabelled hosts equally many.
     """
 
     def __init__(
@@ -57,20 +65,18 @@ class MSSNetObjective(Objective):
         weight: float = 1.0,
         mixed_share: float = 1.0,
         prototype_weight: float = 0.05,
-        even_clips: float = 20.0,
+        even_clips: float = EVEN_CLIPS,
     ) -> None:
         super().__init__()
-        self.even_clips, self.labelled_share = even_clips, 0.0
         self.rac, self.doc = rac, doc
         self.weight, self.mixed_share = weight, mixed_share
-        self.prototype_weight = prototype_weight
+        self.prototype_weight, self.even_clips = prototype_weight, even_clips
+        self.num_labelled_hosts = 0
         self.store: MaskStore | None = None
         self.prototypes: Prototypes | None = None
 
     def prepare(self, student: Any, pool: Pool) -> None:
         """See `Objective`."""
-        num_labelled = int(pool.is_labelled.sum())
-        self.labelled_share = num_labelled / (num_labelled + self.even_clips)
         if self.doc:
             head = getattr(student, "head", None)
             if not isinstance(head, torch.nn.Conv2d):
@@ -82,6 +88,22 @@ class MSSNetObjective(Objective):
             self.prototypes = Prototypes(head.in_channels, pool.known_labels.shape[1])
             if getattr(student, "is_pretrained", False):
                 fill(self.store, student, pool)
+
+    def share_out(self, pool: Pool, config: BatchConfig, num_processes: int) -> BatchConfig:
+        """Make some of the hosts labelled ones; one of each process stays unlabelled."""
+        if not self.rac:
+            return config
+        is_drawn = (pool.masks != IGNORE_LABEL).flatten(2).any(2)
+        num_clips = float(is_drawn.float().mean(1).sum())
+        share = num_clips / max(num_clips + self.even_clips, 1e-9)
+        each = config.num_unlabelled // num_processes
+        self.num_labelled_hosts = max(0, min(round(share * each), each - 1))
+        more = num_processes * self.num_labelled_hosts
+        return replace(
+            config,
+            num_labelled=config.num_labelled + more,
+            num_unlabelled=config.num_unlabelled - more,
+        )
 
     def share_with(self, gather: Any) -> None:
         """See `Objective`."""
@@ -101,17 +123,18 @@ class MSSNetObjective(Objective):
             "told_trust": trust.mean(),
         }
         mixed = self._mixed(loose, drawn, ramp) if self.rac else loose
+        own = first - self.num_labelled_hosts
         with _features_of(student) as seen:
-            logits = student(torch.cat([batch.frames[:first], mixed.frames]))
+            logits = student(torch.cat([batch.frames[:own], mixed.frames]))
         loss = soft_target_loss(
-            logits[first:].float().flatten(0, 1),
+            logits[own:].float().flatten(0, 1),
             mixed.probs.flatten(0, 1),
             mixed.weights.flatten(0, 1),
         )
-        terms = {"supervised": supervised_term(logits, batch), "mixed": self.weight * loss}
+        terms = {"supervised": supervised_term(logits, batch, own), "mixed": self.weight * loss}
         if self.prototypes is not None:
-            probs = torch.cat([drawn.probs, mixed.probs])
-            weights = torch.cat([drawn.weights, mixed.weights * (mixed.weights > 0.5)])
+            probs = torch.cat([drawn.probs[:own], mixed.probs])
+            weights = torch.cat([drawn.weights[:own], mixed.weights * (mixed.weights > 0.5)])
             pull = self.prototypes(seen[0], *_shrunk(probs, weights, seen[0].shape[-1]))
             terms["prototypes"] = self.prototype_weight * pull
         return terms | told
@@ -136,30 +159,27 @@ class MSSNetObjective(Objective):
         return sample, trust
 
     def _mixed(self, loose: Sample, drawn: Sample, ramp: float) -> Sample:
-        """Return the unlabelled clips, most with a region of a labelled or another one."""
-        num, num_drawn = len(loose.frames), len(drawn.frames)
+        """Return the hosts, most with a region of another clip: labelled ones first."""
+        num, num_drawn, extra = len(loose.frames), len(drawn.frames), self.num_labelled_hosts
         pot = Sample(
             frames=torch.cat([drawn.frames, loose.frames]),
             probs=torch.cat([drawn.probs, loose.probs]),
             weights=torch.cat([drawn.weights, loose.weights]),
             phases=torch.cat([drawn.phases, loose.phases]),
         )
+        hosts = torch.arange(num_drawn - extra, num_drawn + num)
         from_drawn = torch.randint(num_drawn, (num,))
         from_loose = num_drawn + (torch.arange(num) + torch.randint(1, max(num, 2), (num,))) % num
         donors = torch.where(torch.rand(num) < 0.5 * ramp, from_loose, from_drawn)
-        hosts = num_drawn + torch.arange(num)
-        is_drawn = torch.rand(num) < self.labelled_share
-        hosts = torch.where(is_drawn, torch.randint(num_drawn, (num,)), hosts)
-        others = (hosts + torch.randint(1, max(num_drawn, 2), (num,))) % num_drawn
-        donors = torch.where(is_drawn, others, donors)
-        loose = pot.pick(hosts)
-        mixed, _ = cross_mix(loose, pot.pick(donors))
+        others = hosts[:extra] + torch.randint(1, max(num_drawn, 2), (extra,))
+        host, num = pot.pick(hosts), num + extra
+        mixed, _ = cross_mix(host, pot.pick(torch.cat([others % num_drawn, donors])))
         is_mixed = torch.rand(num) < self.mixed_share
         return Sample(
             **{
                 name: torch.where(is_mixed.view(-1, *[1] * (old.ndim - 1)).to(old.device), new, old)
                 for name in ("frames", "probs", "weights", "phases")
-                for new, old in [(getattr(mixed, name), getattr(loose, name))]
+                for new, old in [(getattr(mixed, name), getattr(host, name))]
             }
         )
 

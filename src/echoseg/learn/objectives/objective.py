@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from echoseg.learn.batches import Batch
+from echoseg.learn.batches import Batch, BatchConfig
 from echoseg.learn.pool import Pool
 from echoseg.learn.teacher import Teacher
 from echoseg.losses import cross_entropy_dice_loss
@@ -41,6 +41,16 @@ class Objective(nn.Module, ABC):
 
     def share_with(self, gather: Callable[[Tensor], Tensor]) -> None:
         """Take what brings together, along the first dimension, what all processes have."""
+
+    def share_out(self, pool: Pool, config: BatchConfig, num_processes: int) -> BatchConfig:
+        """Return how many clips of a step are labelled ones; called once, before the first step.
+
+        Args:
+            pool: What is learnt from.
+            config: As asked for.
+            num_processes: That share a batch; the numbers stay multiples of it.
+        """
+        return config
 
     @abstractmethod
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
