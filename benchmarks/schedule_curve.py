@@ -2,6 +2,7 @@
 
     python benchmarks/schedule_curve.py CLIPS.npz --out FILE.json [--shares 0.1 0.2 0.35 0.5]
         [--checkpoint NET] [--num-steps N] [--num-updates N] [--clips-each N] [--num-frames N]
+        [--beside N]
 
 The network (MSSNet `small`, or a checkpoint) is trained for some steps on CLIPS.npz, each frame
 in full or cheap by chance. For each budget, a share of key frames, it then segments long phantom
@@ -9,7 +10,8 @@ clips that it never saw, its key frames chosen by a fixed interval, by a thresho
 difference, by regressed gains and by a learned policy; the last three learn, or find their
 threshold, on other clips. Told are the mean Dice over labels and frames, that of the ED and ES
 frames alone, and the cost as a share of all frames in full, by counted operations, with the frames
-that the rail for ED and ES computes again. What stands in FILE is not run again.
+that the rail for ED and ES (and N frames beside each) computes again. What stands in FILE is not
+run again.
 
 CLIPS.npz is made by `benchmarks/make_phantom_clips.py`.
 """
@@ -17,6 +19,7 @@ CLIPS.npz is made by `benchmarks/make_phantom_clips.py`.
 import argparse
 import json
 import platform
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,7 @@ from echoseg.schedule.gains import (
 )
 from echoseg.schedule.net import KeyFrameNet
 from echoseg.schedule.policy import PolicyConfig, learn_policy
+from echoseg.schedule.scheduled import beat_extremes
 from echoseg.schedule.table import GainTable, TableEpisode, gain_table
 
 FilmedClip = tuple[Tensor, Tensor]
@@ -123,20 +127,25 @@ def schedulers(
 
 
 def scores(
-    model: Any, clips: list[FilmedClip], scheduler: Scheduler, share: float | None, cheap: float
-) -> dict[str, float]:
-    """Return Dice and cost."""
-    all_dice, end_dice, costs = [], [], []
+    model: Any,
+    clips: list[FilmedClip],
+    scheduler: Scheduler,
+    share: float | None,
+    args: argparse.Namespace,
+) -> dict[str, Any]:
+    """Return Dice, that of each clip, and the share of frames computed in full, and again."""
+    rail = partial(beat_extremes, beside=args.beside)
+    each_clip, end_dice, costs = [], [], []
     for frames, masks in clips:
         budget = None if share is None else Budget(share=share)
-        clip = segment_clip(model, frames, scheduler, budget=budget)
+        clip = segment_clip(model, frames, scheduler, budget=budget, extremes=rail)
         dice = [mean_dice(logits, mask) for logits, mask in zip(clip.logits, masks, strict=True)]
         areas = (masks == 1).sum((1, 2))
-        all_dice += dice
+        each_clip.append(round(float(np.mean(dice)), 5))
         end_dice += [dice[int(areas.argmax())], dice[int(areas.argmin())]]
-        costs.append(clip.cost(cheap))
-    means = (float(np.mean(each)) for each in (all_dice, end_dice, costs))
-    return dict(zip(("dice", "ed_es_dice", "cost"), means, strict=True))
+        costs.append(clip.cost(args.cheap))
+    means = (float(np.mean(each)) for each in (each_clip, end_dice, costs))
+    return {**dict(zip(("dice", "ed_es_dice", "cost"), means, strict=True)), "clips": each_clip}
 
 
 def main() -> None:
@@ -151,6 +160,7 @@ def main() -> None:
     parser.add_argument("--clips-each", type=int, default=8, help="to learn on, and to score")
     parser.add_argument("--num-frames", type=int, default=60)
     parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--beside", type=int, default=0, help="frames by ED and ES in full too")
     args = parser.parse_args()
     torch.manual_seed(0)
     model = MSSNet()
@@ -161,19 +171,27 @@ def main() -> None:
     learned_on = (film(20_000 + seed, args.size, args.num_frames) for seed in seeds)
     tables = [gain_table(model, *clip) for clip in learned_on]
     scored_on = [film(30_000 + seed, args.size, args.num_frames) for seed in seeds]
-    cheap = cheap_cost(model, args.size)
+    args.cheap = cheap_cost(model, args.size)
     found = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
-    found |= {"cheap_cost": cheap, "machine": f"{platform.machine()}, torch {torch.__version__}"}
-    found["all in full"] = scores(model, scored_on, FixedInterval(1), None, cheap)
-    print(f"a cheap frame costs {cheap:.3f}; all in full: {found['all in full']}", flush=True)
+    found |= {
+        "cheap_cost": args.cheap,
+        "machine": f"{platform.machine()}, torch {torch.__version__}",
+    }
+    found["all in full"] = scores(model, scored_on, FixedInterval(1), None, args)
+    print(
+        f"a cheap frame costs {args.cheap:.3f}; all in full: {found['all in full']['dice']:.4f}",
+        flush=True,
+    )
     for share in args.shares:
         if all(f"{share} {name}" in found for name in ("fixed interval", "policy")):
             continue
         for name, scheduler in schedulers(tables, share, args).items():
-            score = scores(model, scored_on, scheduler, share, cheap)
+            score = scores(model, scored_on, scheduler, share, args)
             found[f"{share} {name}"] = score
             print(
-                f"{share:5.2f} {name:15s}", {k: round(v, 4) for k, v in score.items()}, flush=True
+                f"{share:5.2f} {name:15s}",
+                {k: round(v, 4) for k, v in score.items() if k != "clips"},
+                flush=True,
             )
         args.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 

@@ -1,13 +1,14 @@
 """Frames a second, one at a time, of every runtime and network; latency over a long session.
 
-    python benchmarks/streaming.py [--threads 1 2] [--sizes 112 256] [--isa all avx2] [--session N]
-                                   [--busy] [--start] [--json OUT]
+    python benchmarks/streaming.py [--threads 1 2] [--sizes 112 256] [--isa all avx2] [--compile]
+                                   [--session N] [--busy] [--start] [--json OUT]
 
 Rates: median of a step at batch one, in turns over all networks and runtimes of one process, so
 that what else the machine does falls on all of them; beside it by the processor's own time, which
 waits for nobody. Each number of threads and instruction set (`ONEDNN_MAX_CPU_ISA`, heeded by torch
 and OpenVINO) in a process of its own. Random weights: speed does not depend on them.
-`mssnet_released` looks ahead: its rate is that of a clip of ten. `--session N` pushes N frames of
+`mssnet_released` looks ahead: its rate is that of a clip of ten. `--compile` times `torch.compile`
+too, whose first frame takes a minute. `--session N` pushes N frames of
 112 px through one `Session` (network, masks, measuring) and tells latency and memory by tenths;
 `--busy` tells p99 at 50 Hz with another core kept busy; `--start` the time from a process's start
 to its first mask, its memory, and whether torch is in it. Prints
@@ -34,7 +35,7 @@ WITH_RUNTIMES = ("mssnet", "memory_unet")
 TURNS, TURN_S = 3, 0.4
 
 
-def steppers(size_px: int, threads: int, folder: Path) -> dict[str, Any]:
+def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[str, Any]:
     """Return every network in torch, and two of them in every runtime."""
     import torch
 
@@ -56,6 +57,9 @@ def steppers(size_px: int, threads: int, folder: Path) -> dict[str, Any]:
         if name not in WITH_RUNTIMES:
             continue
         found[f"{name} torch bf16"] = TorchStepper(network, size_px, bf16=True)
+        for bf16 in (False, True) if compiles else ():
+            stepper = TorchStepper(network, size_px, bf16=bf16, compiled=True)
+            found[f"{name} {stepper.name}"] = stepper
         path = folder / f"{name}-{size_px}.onnx"
         if not path.exists():
             card = Card(architecture=name, image_size=size_px, licence="", trained_on="", recipe="")
@@ -96,11 +100,13 @@ def clip_cost(network: Any, size_px: int) -> Cost:
     return (time.perf_counter() - start) / 10, (time.process_time() - worked) / 10
 
 
-def rates(size_px: int, threads: int, folder: Path) -> dict[str, dict[str, float]]:
+def rates(
+    size_px: int, threads: int, folder: Path, compiles: bool = False
+) -> dict[str, dict[str, float]]:
     """Return frames a second, and a second of processor, by network and runtime."""
     rng = np.random.default_rng(0)
     frames = [rng.random((1, 1, size_px, size_px), np.float32) for _ in range(8)]
-    all_of_them = steppers(size_px, threads, folder)
+    all_of_them = steppers(size_px, threads, folder, compiles)
     costs: dict[str, list[Cost]] = {name: [] for name in all_of_them}
     for _ in range(TURNS):
         for name, stepper in all_of_them.items():
@@ -221,10 +227,11 @@ def in_own_process(args: argparse.Namespace, threads: int, isa: str, folder: Pat
     """Return the rates of one number of threads and one instruction set."""
     script = (
         "import json, sys, pathlib; sys.path.insert(0, sys.argv[1]); import streaming\n"
-        "print(json.dumps({s: streaming.rates(int(s), int(sys.argv[2]), pathlib.Path(sys.argv[3]))"
-        " for s in sys.argv[4:]}))"
+        "print(json.dumps({s: streaming.rates(int(s), int(sys.argv[2]), pathlib.Path(sys.argv[3]),"
+        " sys.argv[4] == 'True') for s in sys.argv[5:]}))"
     )
-    given = [str(Path(__file__).parent), str(threads), str(folder), *map(str, args.sizes)]
+    given = [str(Path(__file__).parent), str(threads), str(folder), str(args.compile)]
+    given += map(str, args.sizes)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if isa != "all":
         environment["ONEDNN_MAX_CPU_ISA"] = isa.upper()
@@ -239,6 +246,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--sizes", type=int, nargs="*", default=[112, 256])
     parser.add_argument("--isa", nargs="*", default=["all", "avx2"])
+    parser.add_argument("--compile", action="store_true", help="time torch.compile too")
     parser.add_argument("--session", type=int, default=0)
     parser.add_argument("--runtime", default="openvino-bf16")
     parser.add_argument("--busy", action="store_true")

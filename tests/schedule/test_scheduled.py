@@ -85,6 +85,8 @@ def test_ed_and_es_are_computed_in_full_whatever_the_schedule():
     labels = np.stack([logits[0].argmax(0).numpy() for logits in clip.logits])
     extremes = beat_extremes(labels)
     assert extremes and all(clip.is_full[index] for index in extremes)
+    alone = beat_extremes(labels, beside=0)
+    assert {frame + step for frame in alone for step in (-1, 0, 1)} & set(range(40)) == extremes
     assert clip.is_full.count(True) == 1 + clip.num_again
     assert clip.cost(0.0) == pytest.approx(clip.is_full.count(True) / 40)
     clip = segment_clip(model, model.frames(), FixedInterval(3))

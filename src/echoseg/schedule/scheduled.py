@@ -118,8 +118,8 @@ def _settle(
             clip.num_again += 1
 
 
-def beat_extremes(labels: np.ndarray) -> set[int]:
-    """Return ED and ES of every beat of label maps `T H W`, and the frames beside them."""
+def beat_extremes(labels: np.ndarray, *, beside: int = 1) -> set[int]:
+    """Return ED and ES of every beat of label maps `T H W`, and so many frames beside each."""
     spacing = (1.0, 1.0)
     volumes = np.array(
         [
@@ -134,7 +134,7 @@ def beat_extremes(labels: np.ndarray) -> set[int]:
     curve = smooth(filled)
     beats = [*find_beats(curve, ASSUMED_FRAME_S, (), known), clip_as_beat(curve, known)]
     found = {frame for beat in beats for frame in (beat.ed_frame, beat.es_frame)}
-    near = {frame + step for frame in found for step in (-1, 0, 1)}
+    near = {frame + step for frame in found for step in range(-beside, beside + 1)}
     return near & set(range(len(labels)))
 
 
