@@ -45,6 +45,23 @@ def test_every_mixing_streams(mixing):
         assert (torch.stack(steps, 1) - model(frames)).abs().max() <= 1e-4
 
 
+def test_detail_begins_at_nothing_streams_and_then_moves_borders():
+    model, plain, frames = net(detail=4), net(), torch.rand(2, 3, 1, 48, 64)
+    with torch.inference_mode():
+        assert torch.equal(model(frames), plain(frames))
+        torch.nn.init.normal_(model.detail.out.weight)
+        state, steps = model.init_state(2), []
+        for frame in frames.unbind(1):
+            logits, state = model.step(frame, state)
+            steps.append(logits)
+        whole = model(frames)
+        assert (torch.stack(steps, 1) - whole).abs().max() <= 1e-4
+        assert not torch.allclose(whole, plain(frames), atol=1e-2)
+    model.train()(frames).square().mean().backward()
+    for name, parameter in model.detail.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
 def test_without_memory_frames_do_not_know_of_each_other():
     model, frames = net(size="tiny", memory="none"), torch.rand(1, 4, 1, 64, 64)
     with torch.inference_mode():

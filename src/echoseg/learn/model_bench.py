@@ -59,6 +59,7 @@ ENTRANTS: dict[str, Entrant] = {
     "mssnet": Entrant("mssnet", {}, {}),
     "mssnet_tiny": Entrant("mssnet", {"size": "tiny"}, {}),
     "mssnet_attention": Entrant("mssnet", {"mixing": "attention"}, {}),
+    "mssnet_detail": Entrant("mssnet", {"detail": 8}, {}),
     "memory_unet": Entrant("memory_unet", {}, {}),
     "gdkvm": Entrant("gdkvm", {}, {}),
     "gdkvm_orthogonal": Entrant("gdkvm", {"orthogonal_steps": 5}, {}),

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from echoseg.errors import ModelError
 from echoseg.models.segmenter import Segmenter
 from echoseg.nn.blocks import ResidualBlock
+from echoseg.nn.detail import FullSizeDetail
 from echoseg.nn.guidance import GuidanceState, SpatiotemporalGuidance
 from echoseg.nn.memory import GatedMemory
 from echoseg.nn.mixing import Mixing, MixingBlock
@@ -52,6 +53,8 @@ class MSSNetConfig(BaseModel):
     """What lets distant places of a frame see each other; the others are for ablations."""
     memory: Memory = "guidance"
     """What is carried from frame to frame; the others are for ablations."""
+    detail: int = Field(default=0, ge=0, le=64)
+    """Channels at full size that sharpen the borders (`nn.detail`); 0 draws at stride 2 alone."""
 
 
 class MSSNetState(NamedTuple):
@@ -103,6 +106,9 @@ class MSSNet(ResidualUNet, Segmenter):
         self.memory_middle = None if memory == "none" else GatedMemory(w2)
         self.memory_coarse = GatedMemory(w3) if memory == "gate" else None
         self.add_decoder(widths, self.num_labels)
+        self.detail = None
+        if self.config.detail:
+            self.detail = FullSizeDetail(widths[0], self.config.detail, self.num_labels)
 
     def init_state(self, batch_size: int) -> MSSNetState:
         """Return an empty state; it takes the frame's size when the first frame comes."""
@@ -139,7 +145,8 @@ class MSSNet(ResidualUNet, Segmenter):
         skip0, skip1, middle, coarse = self.encode(frame)
         middle, coarse, state = self._join(middle, coarse, state)
         decoded = self.decoder2(coarse, middle)
-        return self.decode_fine(skip0, skip1, decoded), state._replace(decoded=decoded)
+        logits = self._drawn(frame, skip0, skip1, decoded)
+        return logits, state._replace(decoded=decoded)
 
     def cheap_step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
         """Take in one frame for a third of the work: `B 1 H W` -> logits `B K H W`, same state.
@@ -158,7 +165,13 @@ class MSSNet(ResidualUNet, Segmenter):
                 "take the first frame of a clip by step"
             )
         skip0 = self.encoder0(self.stem(frame))
-        return self.decode_fine(skip0, self.encoder1(skip0), state.decoded), state
+        return self._drawn(frame, skip0, self.encoder1(skip0), state.decoded), state
+
+    def _drawn(self, frames: Tensor, skip0: Tensor, skip1: Tensor, decoded: Tensor) -> Tensor:
+        """Frames `N 1 H W`, their maps at strides 2 and 4 and the decoder's at 8 -> logits."""
+        maps = self.decode_fine(skip0, skip1, decoded)
+        logits = self.draw(maps)
+        return logits if self.detail is None else logits + self.detail(frames, maps)
 
     def forward(self, frames: Tensor, *, bidirectional: bool = False) -> Tensor:
         """Take in a clip: `B T 1 H W` -> logits `B T K H W`.
@@ -174,5 +187,7 @@ class MSSNet(ResidualUNet, Segmenter):
         if bidirectional:
             back = self._join_all(middle.flip(1), coarse.flip(1))
             joined = [0.5 * (a + b.flip(1)) for a, b in zip(joined, back, strict=True)]
-        logits = self.decode(skip0, skip1, *(each.flatten(0, 1) for each in joined))
+        middle, coarse = (each.flatten(0, 1) for each in joined)
+        decoded = self.decoder2(coarse, middle)
+        logits = self._drawn(frames.flatten(0, 1), skip0, skip1, decoded)
         return logits.unflatten(0, (batch, time))
