@@ -105,6 +105,43 @@ def test_without_trust_an_unlabelled_clip_is_the_background_of_a_labelled_heart(
     assert mixed.probs.amax(2)[counted].min() > 0.9  # as sure as an expert's mask
 
 
+@pytest.mark.parametrize(
+    ("num_labelled", "num_processes", "shared"),
+    [(1, 1, (6, 6)), (20, 1, (9, 3)), (400, 2, (10, 2))],
+)
+def test_the_more_is_labelled_the_more_hosts_are(num_labelled, num_processes, shared):
+    pool = disk_pool(max(num_labelled, 12), num_labelled=num_labelled)
+    asked = BatchConfig(num_labelled=6, num_unlabelled=6)
+    found = MSSNetObjective().share_out(pool, asked, num_processes)
+    assert (found.num_labelled, found.num_unlabelled) == shared
+    assert MSSNetObjective(rac=False).share_out(pool, asked, num_processes) == asked
+
+
+def test_clips_with_few_labelled_frames_count_for_little():
+    pool = disk_pool(40, num_frames=8, num_labelled=40)
+    pool.masks[:, 1:-1] = IGNORE_LABEL  # ED and ES alone: 40 clips are worth 10
+    asked = BatchConfig(num_labelled=6, num_unlabelled=6)
+    assert MSSNetObjective().share_out(pool, asked, 1).num_unlabelled == 4
+
+
+def test_a_labelled_host_has_a_labelled_donor_and_is_trusted_whole():
+    network, objective = student(), MSSNetObjective(even_clips=0)
+    objective.prepare(network, POOL)
+    config = BatchConfig(image_size=32, num_labelled=3, num_unlabelled=3)
+    shared = objective.share_out(POOL, config, 1)
+    assert (shared.num_labelled, shared.num_unlabelled) == (5, 1)
+    seen = Batches(POOL, shared).next()
+    drawn = _labelled_sample(seen)
+    loose, _ = objective._targets(seen, Teacher(network)(seen.plain[5:]), 1.0)
+    mixed = objective._mixed(loose, drawn, 1.0)
+    assert len(mixed.frames) == 3
+    # beyond the donor's frame nothing is known; all else is an expert's
+    weights = mixed.weights[:2]
+    assert (weights > 0.99).float().mean() > 0.9
+    terms = objective(network, Teacher(network), seen, 1.0)
+    assert all(value.isfinite() for name, value in terms.items() if name != "told_pseudo_dice")
+
+
 def test_rac_and_doc_can_each_be_left_out():
     for rac, doc in ((True, False), (False, True), (False, False)):
         network, objective = student(), MSSNetObjective(rac=rac, doc=doc)
