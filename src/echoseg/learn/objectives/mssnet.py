@@ -10,10 +10,10 @@ Without DOC, M = P and t = 1. Without RAC, x are the unlabelled clips themselves
 teacher knows little (ramp near 0), RAC takes labelled donors, and an unlabelled clip is the
 background of an expert's mask rather than a place that teaches nothing.
 
-RAC adapts to how much is labelled: of the hosts of a step a share n / (n + even_clips) are labelled
-clips, with labelled donors, n being the labelled frames counted in whole clips. With four patients
-nearly all hosts are unlabelled; with a hundred nearly none, since a teacher that is no better than
-what the labels still have to teach costs more than it brings.
+RAC adapts to how much is labelled: of the hosts of a step a share n^2 / (n^2 + even_clips^2) are
+labelled clips, with labelled donors, n being the labelled frames counted in whole clips. With four
+patients all hosts are unlabelled; with a hundred nearly none, since a teacher that knows no more
+than what the labels still have to teach costs more than it brings.
 
 Reference:
     The abstract of MSSNet; what its released code does otherwise and why stands in docs/method.md.
@@ -95,7 +95,7 @@ class MSSNetObjective(Objective):
             return config
         is_drawn = (pool.masks != IGNORE_LABEL).flatten(2).any(2)
         num_clips = float(is_drawn.float().mean(1).sum())
-        share = num_clips / max(num_clips + self.even_clips, 1e-9)
+        share = num_clips**2 / max(num_clips**2 + self.even_clips**2, 1e-9)
         each = config.num_unlabelled // num_processes
         self.num_labelled_hosts = max(0, min(round(share * each), each - 1))
         more = num_processes * self.num_labelled_hosts
