@@ -48,18 +48,22 @@ def test_without_a_scale_there_is_an_ef_and_no_millilitres():
     masks, _, _ = beating(120)
     live = session()
     readings = [live.push(frame) for frame in painted(masks)]
-    assert readings[-1].ef_percent and readings[-1].volume and readings[-1].volume_ml is None
+    assert readings[-1].ef_percent and readings[-1].volume_ml is None
+    with_scale = session(spacing_mm=(1.0, 1.0)).push(painted(masks)[-1])
+    assert readings[-1].volume_px3 == pytest.approx(1000 * with_scale.volume_ml)
+    assert with_scale.volume_px3 is None
     assert readings[-1].time_s == pytest.approx(119 / 40)
 
 
 def test_a_scale_that_cannot_be_gives_no_millilitres():
     masks, _, _ = beating(2)
-    assert session(spacing_mm=(0.1, 0.1)).push(painted(masks)[0]).volume_ml is None
+    reading = session(spacing_mm=(0.1, 0.1)).push(painted(masks)[0])
+    assert reading.volume_ml is None and reading.volume_px3 > 0
 
 
 def test_a_frame_without_a_cavity_has_no_volume():
     reading = session().push(np.zeros((150, 150), np.uint8))
-    assert reading.volume is None and not reading.mask.any()
+    assert reading.volume_px3 is None and not reading.mask.any()
 
 
 @pytest.mark.parametrize(
