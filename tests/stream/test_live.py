@@ -1,13 +1,11 @@
 """A live run: fast sources lose old frames and say so, sources end, go away and come back."""
 
-import io
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
 
 import av
 import numpy as np
@@ -16,7 +14,7 @@ from typer.testing import CliRunner
 
 from clip_makers import moving_frames, write_dicom, write_video
 from echoseg.cli import app
-from echoseg.errors import ConfigError, FormatError
+from echoseg.errors import ConfigError, DamagedError, FormatError
 from echoseg.formats.live import LiveFrame, SourceOptions, is_endless, open_source
 from echoseg.show.live import open_sinks
 from echoseg.stream.live import LiveOptions, Run
@@ -54,11 +52,15 @@ def test_where_none_may_be_dropped_all_come_through_in_order():
 
 def test_a_source_that_comes_back_goes_on_and_time_does_not_run_back():
     masks, _, _ = beating(10)
-    opened, times = [], []
+    opened, times, resets = [], [], []
 
     class Times:
         def write(self, frame, reading):
             times.append(reading.time_s)
+            resets.append(reading.reset)
+
+        def close(self):
+            pass
 
     def opener():
         opened.append(True)
@@ -67,7 +69,9 @@ def test_a_source_that_comes_back_goes_on_and_time_does_not_run_back():
     status = run(opener, sinks=[Times()], drop=False, is_endless=True, reconnect_s=1.2).follow()
     assert status.ended == "the source went away"
     assert status.num_frames == 20 and len(opened) >= 3
-    assert times == sorted(times) and status.resets >= 1
+    assert times == sorted(times)
+    assert (status.resets, resets) == (1, [""] * 10 + ["reconnected"] + [""] * 9)
+    assert "was not back within 1.2 s" in status.problems[0]
 
 
 def test_a_source_that_never_opens_is_an_error():
@@ -96,9 +100,8 @@ def test_a_run_is_stopped_from_another_thread():
 
 def test_masks_come_back_from_the_video_they_were_written_to(tmp_path):
     masks, _, _ = beating(12)
-    with ExitStack() as stack:
-        sinks = open_sinks(stack, tmp_path, str(tmp_path / "over.mkv"))
-        run(lambda: frames_of(masks), sinks=sinks, drop=False).follow()
+    sinks = open_sinks(tmp_path, str(tmp_path / "over.mkv"))
+    run(lambda: frames_of(masks), sinks=[*sinks.needed, *sinks.asides], drop=False).follow()
     with av.open(str(tmp_path / "masks.mkv")) as video:
         kept = [frame for frame in video.decode(video=0)]
     assert np.array_equal(np.stack([f.to_ndarray(format="gray") for f in kept]), masks)
@@ -108,16 +111,40 @@ def test_masks_come_back_from_the_video_they_were_written_to(tmp_path):
     assert len((tmp_path / "frames.csv").read_text().splitlines()) == 13
 
 
-def test_raw_frames_come_from_a_pipe_and_a_torn_last_one_is_left():
-    frames = moving_frames(5)
-    pipe = io.BytesIO(frames.tobytes() + b"torn")
-    options = SourceOptions(size=frames.shape[1:], frame_rate_hz=10.0, raw=pipe)
-    taken = list(open_source("-", options))
+def raw_frames(data, size):
+    """Yield what is read of bytes in a pipe whose other end is closed."""
+    out, into = os.pipe()
+    with os.fdopen(into, "wb") as pipe:
+        pipe.write(data)
+    try:
+        yield from open_source("-", SourceOptions(size=size, frame_rate_hz=10.0, raw=out))
+    finally:
+        os.close(out)
+
+
+def test_raw_frames_come_from_a_pipe_and_a_torn_last_one_is_told():
+    frames, taken = moving_frames(5), []
+    with pytest.raises(DamagedError, match="frame 5 on standard input is cut short, 4 of 3072"):
+        for one in raw_frames(frames.tobytes() + b"torn", frames.shape[1:]):
+            taken.append(one)
     assert np.array_equal(np.stack([one.frame for one in taken]), frames)
     assert [one.time_s for one in taken] == pytest.approx(np.arange(5) / 10)
 
 
-@pytest.mark.parametrize(("size", "rate_hz"), [(None, 10.0), ((4, 4), None), ((0, 4), 10.0)])
+def test_a_pipe_without_a_frame_is_refused():
+    with pytest.raises(FormatError, match="ended before its first frame"):
+        list(raw_frames(b"", (48, 64)))
+
+
+def test_a_closed_standard_input_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(FormatError, match="closed or no pipe; pipe raw frames into it"):
+        list(open_source("-", SourceOptions(size=(48, 64), frame_rate_hz=10.0)))
+
+
+@pytest.mark.parametrize(
+    ("size", "rate_hz"), [(None, 10.0), ((64, 64), None), ((0, 64), 10.0), ((10**7, 64), 10.0)]
+)
 def test_raw_frames_without_size_or_rate_are_refused(size, rate_hz):
     with pytest.raises(ConfigError, match="--size"):
         open_source("-", SourceOptions(size=size, frame_rate_hz=rate_hz))
