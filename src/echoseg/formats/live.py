@@ -149,7 +149,6 @@ def _stream(name: str, kind: str | None) -> Iterator[LiveFrame]:
     import av
     import av.error
     from av import logging
-    from av.codec.context import Flags
     from av.error import FFmpegError
 
     logging.set_level(logging.PANIC)
@@ -160,9 +159,9 @@ def _stream(name: str, kind: str | None) -> Iterator[LiveFrame]:
             name, format=kind, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S)
         ) as container:
             stream = container.streams.video[0]
-            # threads over frames, and pictures kept to sort them, would each delay the newest
+            # threads over frames would each delay the newest by one; the flag low_delay does not
+            # help H.264 and gives MPEG-2 with B frames out of order
             stream.thread_type = "SLICE"
-            stream.codec_context.flags |= Flags.low_delay
             for frame in container.decode(stream):
                 now_s = time.perf_counter()
                 began_s = now_s if began_s is None else began_s
