@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -229,6 +230,17 @@ def test_a_video_of_labels_refuses_another_size(tmp_path):
     with pytest.raises(ArgumentError, match=r"masks.mkv holds frames of 48 x 64 .* 64 x 48"):
         video.add(np.ones((64, 48), np.uint8), 0.1)
     video.close()
+
+
+def test_a_receiver_that_takes_nothing_holds_nothing_up(monkeypatch):
+    monkeypatch.setattr("echoseg.formats.video.WRITE_TIMEOUT_S", 0.3)
+    noise = np.random.default_rng(0).integers(0, 255, (480, 480, 3), dtype=np.uint8)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        video = GrowingVideo(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(OutputError, match="check that its receiver runs"):
+            for number in range(300):
+                video.add(np.roll(noise, number, 0), number / 40)
 
 
 def test_a_full_disk_leaves_whole_rows(tmp_path, monkeypatch):

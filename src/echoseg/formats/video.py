@@ -15,6 +15,8 @@ from echoseg.formats.frames import OpenOptions, colour_warnings, damage, stack
 from echoseg.formats.whole import whole
 
 _MILLISECOND = Fraction(1, 1000)
+WRITE_TIMEOUT_S = 3.0
+"""A receiver over TCP that takes nothing for longer has gone away; it would hold up all else."""
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -230,7 +232,10 @@ class GrowingVideo:
         import av
 
         is_url = "://" in self._target
-        container = av.open(self._target, "w", format="mpegts" if is_url else None)
+        target = self._target
+        if target.startswith("tcp://") and "?" not in target:  # microseconds
+            target += f"?timeout={round(1e6 * WRITE_TIMEOUT_S)}"
+        container = av.open(target, "w", format="mpegts" if is_url else None)
         self._container = container
         self._stream = container.add_stream("ffv1" if self._lossless else "libx264")
         self._stream.codec_context.time_base = _MILLISECOND
