@@ -91,7 +91,7 @@ def check_output(folder: Path, force: bool = False, files: frozenset[str] = FILE
         OutputError: If it exists without `force`; if it is none of ours, or holds what is none
             of ours; if the folder above it cannot be made or written.
     """
-    if folder.exists():
+    if os.path.exists(folder):  # unlike Path's it is False where it may not look
         if not force:
             raise OutputError(f"{folder} exists; pass --force to replace it, or another -o")
         held = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}

@@ -1,13 +1,16 @@
 """A live run: fast sources lose old frames and say so, sources end, go away and come back."""
 
-import io
+import errno
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -16,8 +19,9 @@ from typer.testing import CliRunner
 
 from clip_makers import moving_frames, write_dicom, write_video
 from echoseg.cli import app
-from echoseg.errors import ConfigError, FormatError
+from echoseg.errors import ArgumentError, ConfigError, DamagedError, FormatError, OutputError
 from echoseg.formats.live import LiveFrame, SourceOptions, is_endless, open_source
+from echoseg.formats.video import GrowingVideo
 from echoseg.show.live import open_sinks
 from echoseg.stream.live import LiveOptions, Run
 from echoseg.stream.session import Session
@@ -54,11 +58,15 @@ def test_where_none_may_be_dropped_all_come_through_in_order():
 
 def test_a_source_that_comes_back_goes_on_and_time_does_not_run_back():
     masks, _, _ = beating(10)
-    opened, times = [], []
+    opened, times, resets = [], [], []
 
     class Times:
         def write(self, frame, reading):
             times.append(reading.time_s)
+            resets.append(reading.reset)
+
+        def close(self):
+            pass
 
     def opener():
         opened.append(True)
@@ -67,7 +75,113 @@ def test_a_source_that_comes_back_goes_on_and_time_does_not_run_back():
     status = run(opener, sinks=[Times()], drop=False, is_endless=True, reconnect_s=1.2).follow()
     assert status.ended == "the source went away"
     assert status.num_frames == 20 and len(opened) >= 3
-    assert times == sorted(times) and status.resets >= 1
+    assert times == sorted(times)
+    assert (status.resets, resets) == (1, [""] * 10 + ["reconnected"] + [""] * 9)
+    assert "was not back within 1.2 s" in status.problems[0]
+
+
+class Kept:
+    """A sink that keeps what it is given, and fails from a frame on."""
+
+    def __init__(self, fails_at=None):
+        self.readings, self.fails_at, self.closed = [], fails_at, 0
+
+    def write(self, frame, reading):
+        if reading.frame_index == self.fails_at:
+            raise OutputError("the place is full; make room")
+        self.readings.append(reading)
+
+    def close(self):
+        self.closed += 1
+
+
+def test_an_end_that_is_not_waited_for_is_no_reset_but_a_problem():
+    masks, _, _ = beating(3)
+    status = run(lambda: frames_of(masks), drop=False, is_endless=True).follow()
+    assert (status.ended, status.resets) == ("the source went away", 0)
+    assert "(--reconnect)" in status.problems[0]
+
+
+def test_a_sink_that_fails_ends_the_run_and_what_came_before_is_told():
+    masks, _, _ = beating(6)
+    sinks = [Kept(), Kept(fails_at=4)]
+    status = run(lambda: frames_of(masks), sinks=sinks, drop=False).follow()
+    assert (status.ended, status.problems) == ("cut short", ("the place is full; make room",))
+    assert status.reading.frame_index == 3 and [sink.closed for sink in sinks] == [1, 1]
+
+
+def test_the_run_goes_on_without_an_aside_that_fails():
+    masks, _, _ = beating(6)
+    sink, aside = Kept(), Kept(fails_at=2)
+    following = Run(
+        lambda: frames_of(masks), Session(GreyStepper()), [sink], LiveOptions(drop=False), [aside]
+    )
+    status = following.follow()
+    assert (status.ended, status.num_frames) == ("end of the source", 6)
+    assert status.problems == ("the place is full; make room",)
+    assert (len(sink.readings), len(aside.readings), aside.closed) == (6, 2, 1)
+
+
+@pytest.mark.parametrize("fails", ["sink", "aside"])
+def test_a_place_that_takes_no_first_frame_is_refused(fails):
+    masks, _, _ = beating(3)
+    sink, aside = Kept(0 if fails == "sink" else None), Kept(0 if fails == "aside" else None)
+    following = Run(
+        lambda: frames_of(masks), Session(GreyStepper()), [sink], LiveOptions(drop=False), [aside]
+    )
+    with pytest.raises(OutputError, match="make room"):
+        following.follow()
+    assert sink.closed == 1
+
+
+@pytest.mark.parametrize("is_endless", [False, True])
+def test_frames_of_another_size_end_the_run_also_after_a_reconnection(is_endless):
+    masks, _, _ = beating(4)
+    pieces = [masks, masks[:, :140]]
+
+    def opener():
+        if is_endless:
+            return frames_of(pieces.pop(0))
+        return (one for piece in (masks, masks[:, :140]) for one in frames_of(piece))
+
+    sink = Kept()
+    status = run(opener, sinks=[sink], drop=False, is_endless=is_endless, reconnect_s=5.0).follow()
+    assert (status.ended, len(sink.readings)) == ("cut short", 4)
+    assert "changed from 150 x 150 to 140 x 150 pixels" in status.problems[0]
+
+
+def test_an_error_nobody_thought_of_keeps_what_came_before():
+    masks, _, _ = beating(4)
+    stepper = GreyStepper()
+    step = stepper.step
+    stepper.step = lambda frame, state: step(frame, state) if state[0] < 2 else 1 / 0
+    opener, options = lambda: frames_of(masks), LiveOptions(drop=False)
+    following = Run(opener, Session(stepper), [], options)
+    status = following.follow()
+    assert (status.ended, status.reading.frame_index) == ("cut short", 1)
+    assert "ZeroDivisionError" in status.problems[0]
+
+
+def test_a_source_without_a_frame_is_refused():
+    with pytest.raises(FormatError, match="ended before its first frame"):
+        run(lambda: iter(())).follow()
+
+
+def test_the_last_frame_is_not_dropped_for_the_error_after_it():
+    def broken():
+        yield from frames_of(beating(1)[0])
+        raise DamagedError("the rest is lost")
+
+    status = run(broken, drop=True, delay_s=0.1).follow()
+    assert (status.num_frames, status.problems) == (1, ("the rest is lost",))
+
+
+def test_a_run_ends_when_it_is_wanted_to():
+    masks, _, _ = beating(5)
+    sink = Kept()
+    options = {"drop": False, "is_over": lambda: len(sink.readings) == 2}
+    assert run(lambda: frames_of(masks), sinks=[sink], **options).follow().ended == "stopped"
+    assert len(sink.readings) == 2
 
 
 def test_a_source_that_never_opens_is_an_error():
@@ -96,9 +210,8 @@ def test_a_run_is_stopped_from_another_thread():
 
 def test_masks_come_back_from_the_video_they_were_written_to(tmp_path):
     masks, _, _ = beating(12)
-    with ExitStack() as stack:
-        sinks = open_sinks(stack, tmp_path, str(tmp_path / "over.mkv"))
-        run(lambda: frames_of(masks), sinks=sinks, drop=False).follow()
+    sinks = open_sinks(tmp_path, str(tmp_path / "over.mkv"))
+    run(lambda: frames_of(masks), sinks=[*sinks.needed, *sinks.asides], drop=False).follow()
     with av.open(str(tmp_path / "masks.mkv")) as video:
         kept = [frame for frame in video.decode(video=0)]
     assert np.array_equal(np.stack([f.to_ndarray(format="gray") for f in kept]), masks)
@@ -106,21 +219,99 @@ def test_masks_come_back_from_the_video_they_were_written_to(tmp_path):
     with av.open(str(tmp_path / "over.mkv")) as video:
         assert len(list(video.decode(video=0))) == 12
     assert len((tmp_path / "frames.csv").read_text().splitlines()) == 13
+    options = SourceOptions(paced=False)
+    times = [one.time_s for one in open_source(str(tmp_path / "masks.mkv"), options)]
+    assert times == pytest.approx(np.arange(12) / 40, abs=1e-3)  # its own, at no declared rate
 
 
-def test_raw_frames_come_from_a_pipe_and_a_torn_last_one_is_left():
-    frames = moving_frames(5)
-    pipe = io.BytesIO(frames.tobytes() + b"torn")
-    options = SourceOptions(size=frames.shape[1:], frame_rate_hz=10.0, raw=pipe)
-    taken = list(open_source("-", options))
+def test_a_video_of_labels_refuses_another_size(tmp_path):
+    video = GrowingVideo(str(tmp_path / "masks.mkv"), lossless=True, name="masks.mkv")
+    video.add(np.ones((48, 64), np.uint8), 0.0)
+    with pytest.raises(ArgumentError, match=r"masks.mkv holds frames of 48 x 64 .* 64 x 48"):
+        video.add(np.ones((64, 48), np.uint8), 0.1)
+    video.close()
+
+
+def test_a_receiver_that_takes_nothing_holds_nothing_up(monkeypatch):
+    monkeypatch.setattr("echoseg.formats.video.WRITE_TIMEOUT_S", 0.3)
+    noise = np.random.default_rng(0).integers(0, 255, (480, 480, 3), dtype=np.uint8)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        video = GrowingVideo(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(OutputError, match="check that its receiver runs"):
+            for number in range(300):
+                video.add(np.roll(noise, number, 0), number / 40)
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path, monkeypatch):
+    masks, _, _ = beating(3)
+    (table,) = open_sinks(tmp_path, None).needed[1:]
+    readings = [Session(GreyStepper()).push(frame) for frame in painted(masks)]
+    table.write(masks[0], readings[0])
+    raw = table._file
+    table._file = SimpleNamespace(
+        write=lambda row: raw.write(row[:5]), truncate=raw.truncate, close=raw.close
+    )
+    with pytest.raises(OutputError, match=r"frames.csv cannot be written .*; make room"):
+        table.write(masks[1], readings[1])
+    table.close()
+    text = (tmp_path / "frames.csv").read_text()
+    assert text.endswith("\n") and len(text.splitlines()) == 2
+
+
+def raw_frames(data, size):
+    """Yield what is read of bytes in a pipe whose other end is closed."""
+    out, into = os.pipe()
+    with os.fdopen(into, "wb") as pipe:
+        pipe.write(data)
+    try:
+        yield from open_source("-", SourceOptions(size=size, frame_rate_hz=10.0, raw=out))
+    finally:
+        os.close(out)
+
+
+def test_raw_frames_come_from_a_pipe_and_a_torn_last_one_is_told():
+    frames, taken = moving_frames(5), []
+    with pytest.raises(DamagedError, match="frame 5 on standard input is cut short, 4 of 3072"):
+        for one in raw_frames(frames.tobytes() + b"torn", frames.shape[1:]):
+            taken.append(one)
     assert np.array_equal(np.stack([one.frame for one in taken]), frames)
     assert [one.time_s for one in taken] == pytest.approx(np.arange(5) / 10)
 
 
-@pytest.mark.parametrize(("size", "rate_hz"), [(None, 10.0), ((4, 4), None), ((0, 4), 10.0)])
+def test_a_pipe_without_a_frame_is_refused():
+    with pytest.raises(FormatError, match="ended before its first frame"):
+        list(raw_frames(b"", (48, 64)))
+
+
+def test_a_closed_standard_input_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(FormatError, match="closed or no pipe; pipe raw frames into it"):
+        list(open_source("-", SourceOptions(size=(48, 64), frame_rate_hz=10.0)))
+
+
+@pytest.mark.parametrize(
+    ("size", "rate_hz"), [(None, 10.0), ((64, 64), None), ((0, 64), 10.0), ((10**7, 64), 10.0)]
+)
 def test_raw_frames_without_size_or_rate_are_refused(size, rate_hz):
     with pytest.raises(ConfigError, match="--size"):
         open_source("-", SourceOptions(size=size, frame_rate_hz=rate_hz))
+
+
+def test_a_damaged_file_is_played_and_then_told(tmp_path):
+    write_video(tmp_path / "clip.avi", moving_frames(12))
+    data = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "clip.avi").write_bytes(data[: len(data) * 2 // 3])
+    taken = []
+    with pytest.raises(DamagedError, match=r"of 12 frames cannot be read .* the rest was played"):
+        for one in open_source(str(tmp_path / "clip.avi"), SourceOptions(paced=False)):
+            taken.append(one)
+    assert 2 < len(taken) < 12
+
+
+def test_a_size_goes_with_raw_frames_alone():
+    with pytest.raises(ConfigError, match=r"--size 48 64 goes with raw frames"):
+        open_source("clip.avi", SourceOptions(size=(48, 64)))
 
 
 @pytest.mark.parametrize("write", [write_video, write_dicom])
@@ -192,7 +383,22 @@ def test_a_file_is_followed_from_the_command_line(tmp_path):
     assert "latency p50/p95/p99" in done.output
     assert {path.name for path in out.iterdir()} == {"masks.mkv", "frames.csv", "report.json"}
     again = echo_live(tmp_path / "clip.avi", "-o", out)
-    assert again.exit_code == 2 and "exists" in again.output
+    assert again.exit_code == 2
+    assert "exists and is not replaced; choose another -o" in again.output
+    shown = echo_live(tmp_path / "clip.avi", "-o", tmp_path / "b", "--overlay", "foo://x")
+    assert shown.exit_code == 2 and "foo://x cannot be written" in shown.output
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path, monkeypatch):
+    def refuse(*asked, **known):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    for words in (("-o", tmp_path / "out"), ("--overlay", tmp_path / "over.mkv")):
+        done = echo_live("none.avi", *words)
+        assert done.exit_code == 2
+        assert "cannot be written (Permission denied); choose another" in done.output
 
 
 @pytest.mark.parametrize(
@@ -202,6 +408,8 @@ def test_a_file_is_followed_from_the_command_line(tmp_path):
         (("-", "--fps", "50"), "--size"),
         (("none.avi", "--overlay", "a.txt"), "must end in .mkv or .mp4"),
         (("none.avi", "--fps", "0.1"), "frame_rate_hz"),
+        (("none.avi", "-o", "a.mkv", "--overlay", "a.mkv"), "neither inside the other"),
+        (("none.avi", "-o", "a", "--overlay", "a/b.mkv"), "neither inside the other"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(words, message):
@@ -210,12 +418,13 @@ def test_a_wrong_command_is_one_sentence(words, message):
     assert message in done.output.splitlines()[-1]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
-def test_ctrl_c_ends_it_with_what_was_written_whole(tmp_path):
-    out = tmp_path / "out"
-    words = ["live", "-", "--size", "64", "64", "--fps", "50", "-o", out, "--model", "phantom"]
+@pytest.mark.skipif(os.name == "nt", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_what_was_written_whole(tmp_path, number):
+    out, over = tmp_path / "out", tmp_path / "over.mkv"
+    words = ["live", "-", "--size", "64", "64", "--fps", "50", "-o", out, "--overlay", over]
     running = subprocess.Popen(
-        [sys.executable, "-c", "from echoseg.cli import main; main()", *map(str, words)],
+        [sys.executable, "-m", "echoseg", *map(str, words), "--model", "phantom"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -223,14 +432,17 @@ def test_ctrl_c_ends_it_with_what_was_written_whole(tmp_path):
     )
     running.stdin.write(np.zeros((30, 64, 64), np.uint8).tobytes())
     running.stdin.flush()
-    for _ in range(600):
+    for _ in range(1200):
         time.sleep(0.05)
         hidden = list(tmp_path.glob(".out.partial-*/frames.csv"))
-        if hidden and hidden[0].parent.joinpath("masks.mkv").exists():
+        if hidden and hidden[0].read_text().count("\n") > 1:
             break
-    running.send_signal(signal.SIGINT)
-    printed, said = running.communicate(timeout=60)
+    running.send_signal(number)
+    running.wait(60)  # the pipe is still open: nothing may wait for it
+    printed, said = running.communicate()
     assert running.returncode == 0, said
-    assert b"stopped: " in printed
-    with av.open(str(out / "masks.mkv")) as video:
-        assert len(list(video.decode(video=0))) > 0
+    assert b"stopped: " in printed and said == b""
+    assert json.loads((out / "report.json").read_text())["ended"] == "stopped"
+    for path in (out / "masks.mkv", over):
+        with av.open(str(path)) as video:
+            assert len(list(video.decode(video=0))) > 0

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from echoseg.errors import ArgumentError
+from echoseg.errors import ArgumentError, EchosegError
 from echoseg.measure.measure import measure_masks
 from echoseg.sector import Sector
 from echoseg.stream.beats import ROLLING_BEATS, RunningBeats
@@ -48,18 +48,22 @@ def test_without_a_scale_there_is_an_ef_and_no_millilitres():
     masks, _, _ = beating(120)
     live = session()
     readings = [live.push(frame) for frame in painted(masks)]
-    assert readings[-1].ef_percent and readings[-1].volume and readings[-1].volume_ml is None
+    assert readings[-1].ef_percent and readings[-1].volume_ml is None
+    with_scale = session(spacing_mm=(1.0, 1.0)).push(painted(masks)[-1])
+    assert readings[-1].volume_px3 == pytest.approx(1000 * with_scale.volume_ml)
+    assert with_scale.volume_px3 is None
     assert readings[-1].time_s == pytest.approx(119 / 40)
 
 
 def test_a_scale_that_cannot_be_gives_no_millilitres():
     masks, _, _ = beating(2)
-    assert session(spacing_mm=(0.1, 0.1)).push(painted(masks)[0]).volume_ml is None
+    reading = session(spacing_mm=(0.1, 0.1)).push(painted(masks)[0])
+    assert reading.volume_ml is None and reading.volume_px3 > 0
 
 
 def test_a_frame_without_a_cavity_has_no_volume():
     reading = session().push(np.zeros((150, 150), np.uint8))
-    assert reading.volume is None and not reading.mask.any()
+    assert reading.volume_px3 is None and not reading.mask.any()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,13 @@ def test_a_frame_without_a_cavity_has_no_volume():
         (np.zeros((150, 149), np.uint8), None, "150 x 150 pixels of the session's first, got 150"),
         (np.zeros((150, 150), np.float32), None, "uint8"),
         (np.zeros((150, 150, 3), np.uint8), None, r"\(H, W\) uint8"),
+        (np.zeros((15, 150), np.uint8), None, "sides of 16 to 8192 pixels, got 15 x 150"),
+        ([[0]], None, "got list"),
+        (None, None, "got NoneType"),
         (np.zeros((150, 150), np.uint8), 0.0, "later than the last"),
+        (np.zeros((150, 150), np.uint8), np.inf, "time_s must be a finite number of seconds"),
+        (np.zeros((150, 150), np.uint8), np.nan, "time_s must be a finite number of seconds"),
+        (np.zeros((150, 150), np.uint8), "a", "time_s must be a finite number of seconds, got 'a'"),
     ],
 )
 def test_what_is_no_next_frame_is_refused_and_changes_nothing(frame, time_s, message):
@@ -77,6 +87,39 @@ def test_what_is_no_next_frame_is_refused_and_changes_nothing(frame, time_s, mes
     with pytest.raises(ArgumentError, match=message):
         live.push(frame, time_s)
     assert live.push(np.zeros((150, 150), np.uint8), 0.1).frame_index == 1
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"spacing_mm": (-1, 1)}, "spacing_mm .* must be two lengths"),
+        ({"spacing_mm": (np.nan, 1.0)}, "must be two lengths"),
+        ({"spacing_mm": (0, 0)}, "must be two lengths"),
+        ({"spacing_mm": (1.0,)}, "must be two lengths"),
+        ({"spacing_mm": 0.3}, "must be two lengths"),
+        ({"spacing_mm": "ab"}, "must be two lengths"),
+        ({"frame_rate_hz": np.inf}, "frame_rate_hz .* must be 1 to 10000"),
+        ({"frame_rate_hz": "fast"}, "frame_rate_hz .* must be 1 to 10000"),
+        ({"gain": np.nan}, "gain must be a positive number"),
+        ({"gain": -1}, "gain must be a positive number"),
+    ],
+)
+def test_a_session_of_what_cannot_be_is_refused(known, message):
+    with pytest.raises(EchosegError, match=message):
+        Session(GreyStepper(), **known)
+
+
+def test_a_sector_of_another_size_is_refused_at_the_first_frame():
+    with pytest.raises(ArgumentError, match="150 x 150 pixels of the sector given, got 60 x 80"):
+        session().push(np.zeros((60, 80), np.uint8))
+
+
+def test_a_reset_is_told_with_the_next_frame():
+    live = session()
+    live.push(np.zeros((150, 150), np.uint8))
+    live.reset("reconnected")
+    told = [live.push(np.zeros((150, 150), np.uint8)).reset for _ in range(2)]
+    assert told == ["reconnected", ""]
 
 
 def test_another_size_is_taken_after_a_restart():
@@ -148,6 +191,37 @@ def test_beats_of_an_exact_curve_are_counted_once():
     assert len(beats.finished) == ROLLING_BEATS
     ends = [beat.es_time_s for beat in beats.finished]
     assert np.diff(ends) == pytest.approx(1.0, abs=0.03)
+
+
+def one_a_second(beats, begin_s, end_s):
+    for number in range(40 * begin_s, 40 * end_s):
+        beats.push(number / 40, 100 - 25 * (1 - np.cos(2 * np.pi * number / 40)))
+
+
+@pytest.mark.parametrize("gap_s", [0, 100])
+def test_an_ef_does_not_outlive_its_heart(gap_s):
+    beats = RunningBeats()
+    one_a_second(beats, 0, 10)
+    counted = beats.num_beats
+    if not gap_s:
+        for number in range(400, 400 + 40 * 4):
+            beats.push(number / 40, None)
+        assert beats.ef_percent == pytest.approx(50, abs=1.5)
+    for number in range(400 + 40 * (4 + gap_s), 400 + 40 * (7 + gap_s)):
+        beats.push(number / 40, None)
+    assert beats.ef_percent is None and not beats.finished
+    assert beats.num_beats in (counted, counted + 1)
+    one_a_second(beats, 17 + gap_s, 22 + gap_s)
+    assert beats.ef_percent == pytest.approx(50, abs=1.5)
+    assert beats.finished[0].ed_time_s > 16 + gap_s
+
+
+def test_no_beat_is_read_across_a_gap():
+    beats = RunningBeats()
+    one_a_second(beats, 0, 4)
+    one_a_second(beats, 6, 10)
+    lasted = [beat.end_time_s - beat.ed_time_s for beat in beats.finished]
+    assert lasted == pytest.approx([1.0] * len(lasted), abs=0.1) and len(lasted) >= 4
 
 
 @pytest.mark.parametrize("volume", [None, 80.0])

@@ -1,7 +1,7 @@
 """The command line: parse, call, show; decide nothing.
 
 Exit codes: 0 every clip has an EF; 1 a clip failed or has no EF; 2 the command itself is wrong;
-130 interrupted.
+130 interrupted. Those of `live` are its own.
 Heavy imports wait until a command runs, so that `--help` is quick.
 """
 

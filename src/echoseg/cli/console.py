@@ -4,7 +4,7 @@ import io
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,25 @@ def _terminate(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)
     fail("terminated; finished results are kept")
     sys.exit(128 + number)
+
+
+@contextmanager
+def signals_asked() -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether Ctrl-C or SIGTERM came, neither of which ends anything meanwhile.
+
+    For work that ends itself cleanly, and whose results are then put in their place.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _wrong_command(error: Any) -> int:

@@ -3,17 +3,22 @@
 import json
 import os
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import DISCLAIMER, fail
+from echoseg.cli.console import DISCLAIMER, fail, signals_asked
 from echoseg.cli.options import Device, Fps, Model, Runtime, SpacingMm
-from echoseg.errors import ConfigError, EchosegError, OutputError
+from echoseg.errors import ConfigError, EchosegError, FormatError, OutputError
 
 if TYPE_CHECKING:
     from echoseg.stream.live import Status
+
+REPORT_BYTES = 4096
+"""Taken at the start, so that a disk that filled up still has room for the report."""
 
 
 def live(
@@ -45,41 +50,71 @@ def live(
     model: Model = "camus",
     runtime: Runtime = "torch",
 ) -> None:
-    """Segment frames as they come; Ctrl-C ends it, and what was written is whole.
+    """Segment frames as they come; Ctrl-C or SIGTERM ends it, and what was written is whole.
 
     Under load the newest frame is taken and older ones are dropped and counted. Latency runs from
-    a frame's arrival to its mask and numbers.
+    a frame's arrival to its mask and numbers. Exit code 0 at the source's end or when stopped, 1
+    when something went wrong on the way (what came before is kept), 2 when nothing was written.
     """
     from echoseg.formats.live import SourceOptions
+    from echoseg.stream.session import Session
 
     try:
         options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
         _check_places(output, overlay)
         stepper = _stepper(model, device, runtime)
-        session = _session(stepper, spacing_mm, fps)
+        session = Session(stepper, spacing_mm=spacing_mm, frame_rate_hz=fps)
         typer.echo(DISCLAIMER)
+        _echo_notice(model)
         status = _follow(session, source, options, (output, overlay, reconnect))
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
     typer.echo(_line(status))
-    typer.echo(f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped")
+    kept = f"; kept in {output}" if output else ""
+    typer.echo(f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped{kept}")
+    for problem in status.problems:
+        fail(problem)
+    if status.problems:
+        raise typer.Exit(1)
 
 
 def _check_places(output: Path | None, overlay: str | None) -> None:
     """Refuse, before the first frame, what exists or cannot be written."""
     from echoseg.formats.whole import check_new_file
-    from echoseg.results import check_output
 
     if output is not None:
-        check_output(output)
+        _check_folder(output)
     if overlay is None or "://" in overlay:
         return
     if Path(overlay).suffix not in (".mkv", ".mp4"):
         raise ConfigError(f"--overlay must end in .mkv or .mp4, or be a URL, got {overlay!r}")
-    if Path(overlay).exists():
+    if os.path.lexists(overlay):
         raise OutputError(f"{overlay} exists; choose another --overlay")
+    if output is not None:
+        film, folder = Path(os.path.realpath(overlay)), Path(os.path.realpath(output))
+        if film == folder or film in folder.parents or folder in film.parents:
+            raise ConfigError(
+                f"--overlay and -o must be two places, neither inside the other, got {overlay} and "
+                f"{output}; choose another --overlay"
+            )
     check_new_file(Path(overlay))
+
+
+def _check_folder(output: Path) -> None:
+    from echoseg.formats.whole import check_writable
+
+    if os.path.lexists(output):
+        raise OutputError(f"{output} exists and is not replaced; choose another -o")
+    check_writable(output.parent, "choose another -o")
+
+
+def _echo_notice(model: str) -> None:
+    from echoseg.card import find_checkpoint, read_card
+
+    checkpoint = read_card(find_checkpoint(model))
+    if notice := checkpoint.card.notice:
+        typer.echo(f"model {checkpoint.name}: {notice}")
 
 
 def _stepper(model: str, device: str, runtime: str) -> Any:
@@ -99,36 +134,35 @@ def _stepper(model: str, device: str, runtime: str) -> Any:
     return open_stepper(model, runtime, num_threads=os.cpu_count() or 1)
 
 
-def _session(stepper: Any, spacing_mm: tuple[float, float] | None, fps: float | None) -> Any:
-    from echoseg.formats.frames import OpenOptions
-    from echoseg.stream.session import Session
-
-    OpenOptions(spacing_mm=spacing_mm, frame_rate_hz=fps)
-    return Session(stepper, spacing_mm=spacing_mm, frame_rate_hz=fps)
-
-
 def _follow(
     session: Any, source: str, options: Any, places: tuple[Path | None, str | None, float]
 ) -> "Status":
     from echoseg.formats.live import is_endless, open_source
     from echoseg.formats.whole import whole, whole_folder
-    from echoseg.results import check_output
     from echoseg.show.live import open_sinks
     from echoseg.stream.live import LiveOptions, Run
 
     output, overlay, reconnect_s = places
-    drop = options.paced and source != "-"
-    how = LiveOptions(drop=drop, reconnect_s=reconnect_s, is_endless=is_endless(source))
-    with ExitStack() as outer:
-        folder = output and outer.enter_context(whole_folder(output, lambda: check_output(output)))
+    with ExitStack() as stack:
+        how = LiveOptions(
+            drop=options.paced,
+            reconnect_s=reconnect_s,
+            is_endless=is_endless(source),
+            is_over=stack.enter_context(signals_asked()),
+        )
+        film = overlay  # outside the folder: where it cannot be put in its place, the masks stay
         if overlay is not None and "://" not in overlay:
-            overlay = str(outer.enter_context(whole(Path(overlay))))
-        with ExitStack() as stack:
-            sinks = open_sinks(stack, folder or None, overlay)
-            run = Run(lambda: open_source(source, options), session, sinks, how)
-            status = run.follow(_show())
+            film = str(stack.enter_context(whole(Path(overlay))))
+        folder = output and stack.enter_context(whole_folder(output, lambda: _check_folder(output)))
         if folder:
-            _summary(folder / "report.json", status, source)
+            (folder / "report.json").write_bytes(bytes(REPORT_BYTES))
+        sinks = open_sinks(folder or None, film, overlay or "")
+        opener = partial(open_source, source, options)
+        status = Run(opener, session, sinks.needed, how, sinks.asides).follow(_show())
+        if not status.num_frames:
+            raise FormatError("it was stopped before the first frame, so nothing was written")
+        if folder:
+            status = _summary(folder / "report.json", status, source)
     return status
 
 
@@ -155,12 +189,14 @@ def _line(status: "Status") -> str:
     )
 
 
-def _summary(path: Path, status: "Status", source: str) -> None:
+def _summary(path: Path, status: "Status", source: str) -> "Status":
+    """Write the report; return the status, with what kept it from being written."""
     reading = status.reading
     found = {
         "disclaimer": DISCLAIMER,
         "source": source,
         "ended": status.ended,
+        "problems": status.problems,
         "num_frames": status.num_frames,
         "dropped": status.dropped,
         "resets": status.resets,
@@ -171,4 +207,9 @@ def _summary(path: Path, status: "Status", source: str) -> None:
         "latency_p99_s": status.p99_s,
         "frames_per_s": status.rate_hz,
     }
-    path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    try:
+        path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    except OSError as error:  # no reason to lose the masks
+        problem = f"{path.name} cannot be written ({error.strerror}); make room"
+        return replace(status, problems=(*status.problems, problem))
+    return status

@@ -62,7 +62,7 @@ def open_clip(
     options = OpenOptions(
         spacing_mm=spacing_mm, frame_rate_hz=frame_rate_hz, view=view, allow_damaged=allow_damaged
     )
-    with _refusals(path):
+    with refusals(path):
         name = find_format(path)
         clip = FORMATS[name].read(path, options)
         digest = _sha256(path, name)
@@ -94,7 +94,7 @@ def open_masks(
     """
     path = Path(path)
     options = OpenOptions(spacing_mm=spacing_mm, frame_rate_hz=frame_rate_hz, view=view)
-    with _refusals(path):
+    with refusals(path):
         name = find_format(path)
         if name != "nifti":
             raise FormatError(f"{path}: masks must be NIfTI (x, y, t), the content is {name}")
@@ -105,7 +105,7 @@ def open_masks(
 
 
 @contextmanager
-def _refusals(path: Path) -> Iterator[None]:
+def refusals(path: Path) -> Iterator[None]:
     """Turn whatever reading raises into a `FormatError` with the reason."""
     try:
         yield

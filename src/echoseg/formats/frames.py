@@ -1,6 +1,8 @@
 """What every reader shares: grey levels, colour, times, and the refusals they have in common."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from echoseg.errors import ArgumentError, ConfigError, DamagedError, FormatError
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue (ITU-R BT.601)."""
 ASSUMED_FRAME_RATE_HZ = 30.0
+FRAME_SIDE_PX = (16, 8192)
+"""Smallest and largest side of a frame that is taken live."""
 SPACING_MM = (0.001, 10.0)
 """Finest and coarsest scale, millimetres a pixel, that a picture of a heart can have."""
 FRAME_RATE_HZ = (1.0, 10_000.0)
@@ -33,18 +37,25 @@ class OpenOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that would make a number wrong."""
-        if self.spacing_mm is not None and not _is_within(SPACING_MM, *self.spacing_mm):
+        if self.spacing_mm is not None and not _are_within(SPACING_MM, self.spacing_mm, 2):
             raise ConfigError(
                 "spacing_mm (--spacing-mm) must be two lengths of {:g} to {:g} mm a pixel, "
-                "got {:g} {:g}; leave it out if you do not know it".format(
-                    *SPACING_MM, *self.spacing_mm
-                )
+                "got {}; leave it out if you do not know it".format(*SPACING_MM, self.spacing_mm)
             )
-        if self.frame_rate_hz is not None and not is_frame_rate(self.frame_rate_hz):
+        if self.frame_rate_hz is not None and not _are_within(
+            FRAME_RATE_HZ, (self.frame_rate_hz,), 1
+        ):
             raise ConfigError(
-                "frame_rate_hz (--fps) must be {:g} to {:g} frames a second, got {:g}; leave it "
+                "frame_rate_hz (--fps) must be {:g} to {:g} frames a second, got {}; leave it "
                 "out if you do not know it".format(*FRAME_RATE_HZ, self.frame_rate_hz)
             )
+
+
+def _are_within(bounds: tuple[float, float], values: object, number: int) -> bool:
+    """Tell whether these are so many numbers within bounds, whatever a caller gave."""
+    if not isinstance(values, Sequence | np.ndarray) or len(values) != number:
+        return False
+    return all(isinstance(value, Real) and _is_within(bounds, float(value)) for value in values)
 
 
 def _is_within(bounds: tuple[float, float], *values: float) -> bool:
@@ -171,10 +182,15 @@ def damage(
     """
     if not damaged:
         return ()
-    listed = ", ".join(str(index) for index in damaged[:8]) + (", ..." if len(damaged) > 8 else "")
-    text = f"{len(damaged)} of {total} frames cannot be read (frame {listed})"
+    text = damage_told(damaged, total)
     if not options.allow_damaged:
         raise DamagedError(
             f"{path}: {text}; pass --allow-damaged to analyse the readable part", tuple(damaged)
         )
     return (ClipWarning(code="damaged_frames", message=f"{text}; the rest was analysed"),)
+
+
+def damage_told(damaged: Sequence[int], total: int) -> str:
+    """Return in words which frames of how many cannot be read."""
+    listed = ", ".join(str(index) for index in damaged[:8]) + (", ..." if len(damaged) > 8 else "")
+    return f"{len(damaged)} of {total} frames cannot be read (frame {listed})"

@@ -1,6 +1,8 @@
 """AVI (MJPEG and others), MP4, MOV and GIF, read and written by PyAV."""
 
-from collections.abc import Iterable
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from echoseg.formats.frames import OpenOptions, colour_warnings, damage, stack
 from echoseg.formats.whole import whole
 
 _MILLISECOND = Fraction(1, 1000)
+WRITE_TIMEOUT_S = 3.0
+"""A receiver over TCP that takes nothing for longer has gone away; it would hold up all else."""
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -50,15 +54,30 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
 def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int], int]:
     """Return frames, their times, indices of damaged ones, and the number there should be."""
+    frames: list[np.ndarray] = []
+    times: list[float | None] = []
+    damaged: list[int] = []
+    for position, picture in enumerate(pictures(path)):
+        if picture is None:
+            damaged.append(position)
+        else:
+            frames.append(pixels(picture))
+            times.append(picture.time)
+    return frames, times, damaged, len(frames) + len(damaged)
+
+
+def pictures(path: Path) -> Iterator[Any]:
+    """Yield a video's pictures (PyAV's) as they are decoded, None for a damaged or missing one.
+
+    Raises:
+        FormatError: If it holds no video stream, or breaks before the first whole picture.
+    """
     import av
     from av import logging
     from av.error import FFmpegError
 
     logging.set_level(logging.PANIC)
-    frames: list[np.ndarray] = []
-    times: list[float | None] = []
-    damaged: list[int] = []
-    position = 0
+    position = promised = num_whole = 0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -70,29 +89,24 @@ def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int]
             promised = stream.frames
             for packet in container.demux(stream):
                 try:
-                    decoded = packet.decode()
+                    decoded: Iterable[Any] = packet.decode()
                 except FFmpegError:
-                    damaged.append(position)
+                    decoded = (None,)
+                for picture in decoded:
+                    is_whole = picture is not None and not picture.is_corrupt
+                    num_whole += is_whole
                     position += 1
-                    continue
-                for frame in decoded:
-                    if frame.is_corrupt:
-                        damaged.append(position)
-                    else:
-                        frames.append(_pixels(frame))
-                        times.append(frame.time)
-                    position += 1
+                    yield picture if is_whole else None
     except FFmpegError as error:
-        if not frames:
+        if not num_whole:
             raise FormatError(f"{path}: not a readable video ({error.strerror})") from error
-    total = max(position, promised)
-    return frames, times, damaged + list(range(position, total)), total
+    yield from itertools.repeat(None, max(0, promised - position))
 
 
-def _pixels(frame: object) -> np.ndarray:
-    """Return grey for a grey picture, else RGB."""
-    name = frame.format.name  # type: ignore[attr-defined]
-    return frame.to_ndarray(format="gray" if name.startswith("gray") else "rgb24")  # type: ignore[attr-defined]
+def pixels(picture: Any) -> np.ndarray:
+    """Return grey `H W` for a grey picture of PyAV's, else RGB `H W 3`."""
+    is_grey = picture.format.name.startswith("gray")
+    return picture.to_ndarray(format="gray" if is_grey else "rgb24")
 
 
 def _increasing(times: list[float | None], num_frames: int) -> np.ndarray | None:
@@ -177,45 +191,55 @@ class GrowingVideo:
         target: File, its suffix telling the container; or a URL to send to (`udp://...`, as
             MPEG-TS).
         lossless: FFV1 of grey frames `H W`; else H.264 of RGB frames `H W 3`, played at once.
+        name: What refusals call it; TARGET by default.
     """
 
-    def __init__(self, target: str, *, lossless: bool = False) -> None:
-        self._target, self._lossless = target, lossless
+    def __init__(self, target: str, *, lossless: bool = False, name: str = "") -> None:
+        self._target, self._lossless, self._name = target, lossless, name or target
         self._container: Any = None
         self._stream: Any = None
+        self._size: tuple[int, ...] | None = None
         self._last_ms = -1
 
     def add(self, frame: np.ndarray, time_s: float) -> None:
-        """Write one frame, of the first one's size, shown from `time_s` on.
+        """Write one frame, shown from `time_s` on.
 
         Raises:
+            ArgumentError: If it is not of the first one's size.
             OutputError: If the place cannot be written.
         """
         import av
 
+        self._size = self._size or frame.shape[:2]
+        if frame.shape[:2] != self._size:  # PyAV would stretch it, and mix labels
+            raise ArgumentError(
+                "{} holds frames of {} x {} pixels, got one of {} x {}; write it to another".format(
+                    self._name, *self._size, *frame.shape[:2]
+                )
+            )
         self._last_ms = max(self._last_ms + 1, round(1000 * time_s))
-
         if not self._lossless:
-            rows, columns = frame.shape[:2]
+            rows, columns = self._size
             frame = np.pad(frame, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
-        try:
+        kind = "gray" if self._lossless else "rgb24"
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=kind)
+        picture.pts, picture.time_base = self._last_ms, _MILLISECOND
+        with self._refusals():
             container = self._container or self._open(frame.shape[0], frame.shape[1])
-            kind = "gray" if self._lossless else "rgb24"
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=kind)
-            picture.pts, picture.time_base = self._last_ms, _MILLISECOND
             container.mux(self._stream.encode(picture))
-        except OSError as error:
-            raise OutputError(f"{self._target} cannot be written ({error.strerror})") from error
 
     def _open(self, rows: int, columns: int) -> Any:
         import av
 
         is_url = "://" in self._target
-        container = av.open(self._target, "w", format="mpegts" if is_url else None)
+        target = self._target
+        if target.startswith("tcp://") and "?" not in target:  # microseconds
+            target += f"?timeout={round(1e6 * WRITE_TIMEOUT_S)}"
+        container = av.open(target, "w", format="mpegts" if is_url else None)
         self._container = container
-        codec = "ffv1" if self._lossless else "libx264"
-        self._stream = container.add_stream(codec, rate=1000)
+        self._stream = container.add_stream("ffv1" if self._lossless else "libx264")
         self._stream.codec_context.time_base = _MILLISECOND
+        self._stream.codec_context.framerate = Fraction(0)  # not known: its time stamps tell
         self._stream.height, self._stream.width = rows, columns
         self._stream.pix_fmt = "gray" if self._lossless else "yuv420p"
         if not self._lossless:
@@ -223,8 +247,31 @@ class GrowingVideo:
         return container
 
     def close(self) -> None:
-        """Write what is left and close; again does nothing."""
+        """Write what is left and close; again does nothing.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
         container, self._container = self._container, None
-        if container is not None:
-            container.mux(self._stream.encode())
-            container.close()
+        if container is None:
+            return
+        with self._refusals():
+            try:
+                container.mux(self._stream.encode())
+            finally:
+                container.close()
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        from av.error import FFmpegError
+
+        try:
+            yield
+        except (FFmpegError, OSError) as error:  # a protocol that is none is no OSError
+            is_url = "://" in self._target
+            way_out = (
+                "check that its receiver runs" if is_url else "make room, or choose another place"
+            )
+            raise OutputError(
+                f"{self._name} cannot be written ({error.strerror}); {way_out}"
+            ) from error

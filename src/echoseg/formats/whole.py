@@ -57,9 +57,10 @@ def check_new_file(path: Path, force: bool = False) -> None:
     Raises:
         OutputError: If it exists without `force`, is a folder, or has none to be written in.
     """
-    if path.is_dir() or (path.exists() and not force):
+    if os.path.isdir(path) or (os.path.exists(path) and not force):  # False where it may not look
         raise OutputError(f"{path} exists; pass --force to replace a file, or another name")
-    if not path.absolute().parent.is_dir():
+    if not os.path.isdir(path.absolute().parent):
+        check_writable(path.parent, "choose another place")
         raise OutputError(f"{path.parent} is no folder; make it, or choose another name")
     check_writable(path.parent, "choose another place")
 

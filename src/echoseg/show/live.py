@@ -1,20 +1,23 @@
 """What a live run leaves: masks as a lossless video, an overlay to look at, a table of readings."""
 
 import csv
-from contextlib import ExitStack
+import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from echoseg.errors import OutputError
 from echoseg.formats.video import GrowingVideo
 from echoseg.report import DISCLAIMER
 from echoseg.show.colours import CONTOURS
 from echoseg.show.overlay import draw_contours
 from echoseg.stream.session import Reading
 
-COLUMNS = ("frame_index", "time_s", "volume", "volume_ml", "last_ed_s", "last_es_s", "num_beats",
-           "ef_percent", "reset", "latency_s")  # fmt: skip
+COLUMNS = ("frame_index", "time_s", "volume_ml", "volume_px3", "last_ed_s", "last_es_s",
+           "num_beats", "ef_percent", "reset", "latency_s")  # fmt: skip
 _LEAST_WIDTH_PX = 480
 _BAR_PX = 44
 
@@ -23,7 +26,7 @@ class MaskVideo:
     """Masks as FFV1 in Matroska: the grey level of a pixel is its label, 0 to 3."""
 
     def __init__(self, target: str) -> None:
-        self._video = GrowingVideo(target, lossless=True)
+        self._video = GrowingVideo(target, lossless=True, name=Path(target).name)
 
     def write(self, frame: np.ndarray, reading: Reading) -> None:
         """Add a mask."""
@@ -37,8 +40,8 @@ class MaskVideo:
 class OverlayVideo:
     """Frames with their contours and the running numbers under them, H.264."""
 
-    def __init__(self, target: str) -> None:
-        self._video = GrowingVideo(target)
+    def __init__(self, target: str, name: str = "") -> None:
+        self._video = GrowingVideo(target, name=name)
 
     def write(self, frame: np.ndarray, reading: Reading) -> None:
         """Add a picture."""
@@ -50,17 +53,31 @@ class OverlayVideo:
 
 
 class ReadingTable:
-    """A row a frame, written as it comes."""
+    """A row a frame, in the file at once; a full disk leaves whole rows."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
+        self._name, self._length = path.name, 0
+        self._file = path.open("wb", buffering=0)
+        self._add(COLUMNS)
 
     def write(self, frame: np.ndarray, reading: Reading) -> None:
         """Add a row; an empty cell is a value that is not known."""
         values = (getattr(reading, name) for name in COLUMNS)
-        self._writer.writerow(round(v, 5) if isinstance(v, float) else v for v in values)
+        self._add([round(v, 5) if isinstance(v, float) else v for v in values])
+
+    def _add(self, values: Sequence[object]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        row = text.getvalue().encode()
+        reason = "the disk is full"
+        try:
+            written = self._file.write(row)
+        except OSError as error:
+            written, reason = 0, error.strerror or reason
+        if written != len(row):
+            self._file.truncate(self._length)
+            raise OutputError(f"{self._name} cannot be written ({reason}); make room")
+        self._length += len(row)
 
     def close(self) -> None:
         """Finish the file."""
@@ -86,29 +103,32 @@ def told(reading: Reading) -> str:
     volume = "LV not found"
     if reading.volume_ml is not None:
         volume = f"LV {reading.volume_ml:.0f} ml"
-    elif reading.volume is not None:
+    elif reading.volume_px3 is not None:
         volume = "LV found, no scale"
     if reading.ef_percent is None:
-        return f"{reading.time_s:.1f} s  {volume}  no whole beat yet"
+        beats = "no beat of late" if reading.num_beats else "no whole beat yet"
+        return f"{reading.time_s:.1f} s  {volume}  {beats}"
     beats = f"{reading.num_beats} beat{'s' * (reading.num_beats > 1)}"
     return f"{reading.time_s:.1f} s  {volume}  EF {reading.ef_percent:.0f} % ({beats})"
 
 
-def open_sinks(
-    stack: ExitStack, folder: Path | None, overlay: str | None
-) -> list[MaskVideo | OverlayVideo | ReadingTable]:
-    """Return the sinks asked for, closed with the stack.
+class Sinks(NamedTuple):
+    """What a run must write, and what it goes on without."""
+
+    needed: list[MaskVideo | OverlayVideo | ReadingTable]
+    asides: list[OverlayVideo]
+
+
+def open_sinks(folder: Path | None, overlay: str | None, overlay_name: str = "") -> Sinks:
+    """Return the sinks asked for; the overlay is an aside where there are masks.
 
     Args:
-        stack: Closes them.
         folder: Gets `masks.mkv` and `frames.csv`.
         overlay: File or URL of the overlay video.
+        overlay_name: What refusals call it; OVERLAY by default.
     """
-    sinks: list[MaskVideo | OverlayVideo | ReadingTable] = []
-    if folder is not None:
-        sinks += [MaskVideo(str(folder / "masks.mkv")), ReadingTable(folder / "frames.csv")]
-    if overlay is not None:
-        sinks.append(OverlayVideo(overlay))
-    for sink in sinks:
-        stack.callback(sink.close)
-    return sinks
+    overlays = [] if overlay is None else [OverlayVideo(overlay, overlay_name)]
+    if folder is None:
+        return Sinks([*overlays], [])
+    masks = MaskVideo(str(folder / "masks.mkv"))
+    return Sinks([masks, ReadingTable(folder / "frames.csv")], overlays)

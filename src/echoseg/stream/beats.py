@@ -1,8 +1,9 @@
 """Beats as they pass: the last seconds of the volume curve, read by `measure.phases` again.
 
 A beat is *finished* once the next ED is known and the smoother no longer changes it. Its EF is then
-kept, once; the curve behind it is let go. Ten times a second the last eight seconds are looked
-at, so a frame costs the same after hours as at the beginning.
+kept, once; the curve behind it is let go. Once none has finished for five seconds no EF is told,
+and no beat is read across a gap. Ten times a second the last eight seconds are looked at, so a
+frame costs the same after hours as at the beginning.
 """
 
 from collections import deque
@@ -14,6 +15,8 @@ from echoseg.measure.phases import FASTEST_BPM, find_beats, frame_interval_s, sm
 from echoseg.measure.plausible import LEAST_FRAMES_SHARE, fill_gaps
 
 WINDOW_S, EVERY_S, SETTLED_S = 8.0, 0.1, 0.1
+STALE_S, GAP_S = 5.0, 1.0
+"""A beat that ended longer ago tells nothing of now; frames further apart are no one curve."""
 MOST_SAMPLES = 2048
 """Bound of the memory, whatever the frame rate."""
 ROLLING_BEATS = 5
@@ -48,12 +51,16 @@ class RunningBeats:
         self._volumes: deque[float] = deque(maxlen=MOST_SAMPLES)
         self._looked_s = -np.inf
         self.finished: deque[FinishedBeat] = deque(maxlen=ROLLING_BEATS)
+        self._counted_es_s = -np.inf
         self.num_beats = 0
         self.last_ed_s: float | None = None
         self.last_es_s: float | None = None
 
     def push(self, time_s: float, volume: float | None) -> None:
         """Take in one frame's volume; None where no cavity was found."""
+        if self._times_s and time_s - self._times_s[-1] > GAP_S:
+            self._times_s.clear()
+            self._volumes.clear()
         self._times_s.append(time_s)
         self._volumes.append(np.nan if volume is None else volume)
         while self._times_s[0] < time_s - WINDOW_S:
@@ -62,10 +69,12 @@ class RunningBeats:
         if time_s - self._looked_s >= EVERY_S:
             self._looked_s = time_s
             self._look()
+        if self.finished and time_s - self.finished[-1].end_time_s > STALE_S:
+            self.finished.clear()
 
     @property
     def ef_percent(self) -> float | None:
-        """Mean EF of the last finished beats, at most `ROLLING_BEATS`; None before the first."""
+        """Mean EF of the last finished beats, at most `ROLLING_BEATS`; None without one of late."""
         if not self.finished:
             return None
         return float(np.mean([beat.ef_percent for beat in self.finished]))
@@ -90,6 +99,7 @@ class RunningBeats:
             if end_s > times[-1] - SETTLED_S or not self._is_new(es_s):
                 continue
             self.num_beats += 1
+            self._counted_es_s = es_s
             self.finished.append(
                 FinishedBeat(
                     number=self.num_beats,
@@ -104,4 +114,4 @@ class RunningBeats:
 
     def _is_new(self, es_s: float) -> bool:
         """Tell a beat not yet counted: no heart has two ends of systole so near."""
-        return not self.finished or es_s > self.finished[-1].es_time_s + 0.8 * 60 / FASTEST_BPM
+        return es_s > self._counted_es_s + 0.8 * 60 / FASTEST_BPM

@@ -5,14 +5,17 @@ on frames kept for that), and the network looks at the sector alone, as `Analyze
 probe that moved (`stream.scene`) begins all of that anew. What is kept does not grow.
 """
 
+import math
 import time
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from echoseg.anatomy import Label
 from echoseg.clip import Clip
 from echoseg.errors import ArgumentError, MeasurementError
+from echoseg.formats.frames import FRAME_SIDE_PX, OpenOptions
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import LEAST_LV_SHARE
 from echoseg.measure.plausible import LONGEST_LV_MM, SHORTEST_LV_MM
@@ -38,22 +41,26 @@ class Reading:
         frame_index: Frames pushed before it.
         time_s: Its time in the source.
         mask: `H W` uint8, values of `Label`, stray pieces taken away.
-        volume: Of the cavity: ml with a scale, else cubic pixels (ratios only); None without one.
-        volume_ml: The same where it is in ml.
+        volume_ml: Of the cavity; None without one, without a scale, or where the scale contradicts
+            the picture.
+        volume_px3: The same in cubic pixels, for ratios only, where there is none in ml.
         last_ed_s: Time of the last end of diastole found; None before the first, as the next.
         last_es_s: Time of the last end of systole.
-        ef_percent: Mean EF of the last finished beats (`beats.ROLLING_BEATS` of them).
+        ef_percent: Mean EF of the last finished beats (`beats.ROLLING_BEATS` of them); None once
+            none has finished for `beats.STALE_S`.
         num_beats: Finished beats since the session or the last reset.
-        beat: The last finished one.
-        reset: Why all began anew with this frame; empty when it did not.
+        beat: The last finished one, as long as there is an EF; its volumes are in ml with a scale,
+            else in thousands of cubic pixels.
+        reset: Why all began anew with this frame: a cut, a move, or what `Session.reset` was told;
+            empty when it did not.
         latency_s: From the frame's arrival to this reading.
     """
 
     frame_index: int
     time_s: float
     mask: np.ndarray
-    volume: float | None
     volume_ml: float | None
+    volume_px3: float | None
     last_ed_s: float | None
     last_es_s: float | None
     ef_percent: float | None
@@ -72,6 +79,10 @@ class Session:
         frame_rate_hz: Of frames that come without a time; also how long a cut may take to be seen.
         sector: Where the ultrasound is, when that is known; otherwise it is found.
         gain: Brightness factor that goes with a given sector.
+
+    Raises:
+        ConfigError: If scale or rate is none.
+        ArgumentError: If the gain is none.
     """
 
     def __init__(
@@ -83,8 +94,9 @@ class Session:
         sector: Sector | None = None,
         gain: float = 1.0,
     ) -> None:
-        if frame_rate_hz is not None and not frame_rate_hz > 0:
-            raise ArgumentError(f"frame_rate_hz must be positive, got {frame_rate_hz:g}")
+        OpenOptions(spacing_mm=spacing_mm, frame_rate_hz=frame_rate_hz)
+        if not (_is_finite(gain) and gain > 0):
+            raise ArgumentError(f"gain must be a positive number, got {gain}; 1 leaves it as it is")
         self.stepper, self.spacing_mm = stepper, spacing_mm
         self.latencies = Latencies()
         self.num_frames, self.num_resets = 0, 0
@@ -93,7 +105,8 @@ class Session:
         self._given = sector, gain
         self._scene = SceneWatch(self._interval_s)
         self._beats = RunningBeats()
-        self._last_time_s = -np.inf
+        self._last_time_s: float | None = None
+        self._reset = ""
 
     def push(
         self, frame: np.ndarray, time_s: float | None = None, *, arrived_s: float | None = None
@@ -101,22 +114,30 @@ class Session:
         """Take in one frame.
 
         Args:
-            frame: `H W` uint8, of the first frame's size.
+            frame: `H W` uint8, of the first frame's size, its sides within
+                `formats.frames.FRAME_SIDE_PX`.
             time_s: Its time in the source, later than the last one's; counted on from the last by
                 the frame rate by default.
             arrived_s: `time.perf_counter()` at its arrival; now by default.
 
         Raises:
-            ArgumentError: If it is no frame, of another size, or not later than the last one.
+            ArgumentError: If it is no frame, of another size, or not later than the last one; the
+                session is then as it was.
         """
         arrived_s = time.perf_counter() if arrived_s is None else arrived_s
-        time_s = self._check(frame, time_s)
-        reset = self._scene.watch(frame)
-        if reset:
-            self.reset()
+        if not _is_finite(arrived_s):
+            raise ArgumentError(f"arrived_s must be a time in seconds, got {arrived_s!r}; leave it")
+        self._check(frame)
+        time_s = self._time(time_s)
+        if self.size is None:
+            self.size = (frame.shape[0], frame.shape[1])
+            self._begin(self.size)
+        if change := self._scene.watch(frame):
+            self.reset(change)
             self._scene.watch(frame)
+        reset, self._reset = self._reset, ""
         mask = self._segment(frame, time_s)
-        volume, scaled = self._volume(mask)
+        volume, volume_ml, volume_px3 = self._volume(mask)
         self._beats.push(time_s, volume)
         self.num_frames += 1
         self._last_time_s = time_s
@@ -126,8 +147,8 @@ class Session:
             frame_index=self.num_frames - 1,
             time_s=time_s,
             mask=mask,
-            volume=volume,
-            volume_ml=volume if scaled else None,
+            volume_ml=volume_ml,
+            volume_px3=volume_px3,
             last_ed_s=self._beats.last_ed_s,
             last_es_s=self._beats.last_es_s,
             ef_percent=self._beats.ef_percent,
@@ -137,8 +158,12 @@ class Session:
             latency_s=latency_s,
         )
 
-    def reset(self) -> None:
-        """Forget the picture, the network's memory and the beats; count and latency go on."""
+    def reset(self, reason: str = "reset") -> None:
+        """Forget the picture, the network's memory and the beats; count and latency go on.
+
+        The next reading tells the reason.
+        """
+        self._reset = reason
         self.num_resets += 1
         self._scene.forget()
         self._beats.forget()
@@ -147,31 +172,53 @@ class Session:
 
     def restart(self) -> None:
         """Reset, and take frames of any size next: after a source came back."""
-        self.reset()
+        self.reset("restart")
         self.size = None
 
-    def _check(self, frame: np.ndarray, time_s: float | None) -> float:
-        """Return the frame's time; refuse what cannot be a next frame."""
-        if frame.ndim != 2 or frame.dtype != np.uint8 or 0 in frame.shape:
-            raise ArgumentError(
-                f"frame must be a non-empty (H, W) uint8 array, got {frame.shape} {frame.dtype}"
+    def _check(self, frame: object) -> None:
+        """Refuse what cannot be a next frame."""
+        if not isinstance(frame, np.ndarray) or frame.ndim != 2 or frame.dtype != np.uint8:
+            got = (
+                f"{frame.shape} {frame.dtype}"
+                if isinstance(frame, np.ndarray)
+                else type(frame).__name__
             )
-        if self.size is None:
-            self.size = (frame.shape[0], frame.shape[1])
-            self._begin(self.size)
-        if frame.shape != self.size:
+            raise ArgumentError(f"frame must be an (H, W) uint8 array of grey levels, got {got}")
+        least, most = FRAME_SIDE_PX
+        if not all(least <= side <= most for side in frame.shape):
+            raise ArgumentError(
+                "frame must have sides of {} to {} pixels, got {} x {}; scale it first".format(
+                    least, most, *frame.shape
+                )
+            )
+        if self.size is not None and frame.shape != self.size:
             raise ArgumentError(
                 "a frame must have the {} x {} pixels of the session's first, got {} x {}; "
                 "restart the session for another source".format(*self.size, *frame.shape)
             )
-        if time_s is None:
-            first = 0.0 if np.isinf(self._last_time_s) else self._last_time_s + self._interval_s
-            return first
-        if not time_s > self._last_time_s:
+        sector = self._given[0]
+        if sector is not None and frame.shape != sector.mask.shape:
             raise ArgumentError(
-                f"time_s must be later than the last frame's {self._last_time_s:g}, got {time_s:g}"
+                "a frame must have the {} x {} pixels of the sector given, got {} x {}; leave the "
+                "sector out and it is found".format(*sector.mask.shape, *frame.shape)
             )
-        return time_s
+
+    def _time(self, time_s: float | None) -> float:
+        """Return the frame's time; refuse one that is none or not later than the last."""
+        last_s = self._last_time_s
+        if time_s is None:
+            return 0.0 if last_s is None else last_s + self._interval_s
+        if not _is_finite(time_s):
+            raise ArgumentError(
+                f"time_s must be a finite number of seconds, got {time_s!r}; leave it out if you "
+                "do not know it"
+            )
+        if last_s is not None and not time_s > last_s:
+            raise ArgumentError(
+                f"time_s must be later than the last frame's {last_s:g}, got {time_s:g}; leave it "
+                "out to count on by the frame rate"
+            )
+        return float(time_s)
 
     def _begin(self, size: tuple[int, int]) -> None:
         """Look at the whole picture, or the sector given, with an empty memory."""
@@ -210,15 +257,23 @@ class Session:
         assert self.size is not None
         self._look_at(self.size, sector, sector_gain(clip, sector))
 
-    def _volume(self, mask: np.ndarray) -> tuple[float | None, bool]:
-        """Return the cavity's volume, and whether it is in ml."""
+    def _volume(self, mask: np.ndarray) -> tuple[float | None, float | None, float | None]:
+        """Return the cavity's volume for the curve, whose unit stays; in ml; in cubic pixels."""
+        nothing = None, None, None
         if (mask == Label.LV_CAVITY).sum() < max(1, LEAST_LV_SHARE * mask.size):
-            return None, False
+            return nothing
         try:
-            volume, length = mask_volume_ml(mask, self.spacing_mm or (1.0, 1.0))
+            volume, length_mm = mask_volume_ml(mask, self.spacing_mm or (1.0, 1.0))
+            if not volume > 0:
+                return nothing
+            if self.spacing_mm is None:
+                return volume, None, 1000 * volume  # as if a pixel had 1 mm
+            if SHORTEST_LV_MM <= length_mm <= LONGEST_LV_MM:
+                return volume, volume, None
+            return volume, None, 1000 * mask_volume_ml(mask, (1.0, 1.0))[0]
         except MeasurementError:
-            return None, False
-        if not volume > 0:
-            return None, False
-        believable = SHORTEST_LV_MM <= length <= LONGEST_LV_MM
-        return volume, self.spacing_mm is not None and believable
+            return nothing
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)

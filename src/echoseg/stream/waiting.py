@@ -23,10 +23,15 @@ class Waiting(Generic[Item]):
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, item: Item) -> bool:
-        """Add a frame; return False when nobody will fetch it any more."""
+    def put(self, item: Item, *, is_last: bool = False) -> bool:
+        """Add a frame; return False when nobody will fetch it any more.
+
+        The last thing, which tells of an end, makes no frame give way.
+        """
         with self._changed:
-            if self._drop:
+            if self._drop and is_last:
+                pass
+            elif self._drop:
                 self.dropped += len(self._items)
                 self._items.clear()
             else:
