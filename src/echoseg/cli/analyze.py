@@ -269,7 +269,12 @@ def run_cohort(
         typer.echo(f"model {checkpoint.name}: {notice}")
     with progress_bar(output.name, "clips") as update:
         done = cohort.run_cohort(
-            cohort.find_clips(clips), settings, output, jobs=jobs, resume=resume, progress=update
+            cohort.find_clips(clips, output),
+            settings,
+            output,
+            jobs=jobs,
+            resume=resume,
+            progress=update,
         )
     good = done.clips - done.failed - done.without_ef
     typer.echo(
