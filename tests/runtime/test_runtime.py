@@ -1,5 +1,7 @@
 """The same network in every runtime: same logits, same state, and refusals of what is not ours."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,51 @@ def test_an_exported_network_says_the_same_frame_after_frame(tmp_path, checkpoin
     assert found.equal_share > 0.999
     assert stepper.size_px == SIZE
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("kind", sorted(SUFFIXES))
+def test_a_full_disk_is_one_sentence_and_what_was_there_stays(
+    tmp_path, checkpoint, kind, monkeypatch
+):
+    import openvino
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    def full_to_openvino(model, path, **options):
+        path.write_bytes(b"<xml")
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    path = tmp_path / f"net{SUFFIXES[kind]}"
+    path.write_bytes(b"before")
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino, "save_model", full_to_openvino)
+        if kind != "openvino":
+            patched.setattr(type(path), "write_bytes", full)
+        with pytest.raises(OutputError, match=rf"{path.name} cannot be written \(.*; make room"):
+            export(*checkpoint, kind, path)
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [
+        (path.name, b"before")
+    ]
+
+
+def test_a_signal_is_heard_while_a_network_is_written(tmp_path, checkpoint, monkeypatch, capsys):
+    import torch.onnx
+
+    def ended(*args, **options):
+        print("terminated", file=sys.stderr)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(torch.onnx, "export", ended)
+    with pytest.raises(SystemExit):
+        export(*checkpoint, "onnx", tmp_path / "net.onnx")
+    assert capsys.readouterr().err == "terminated\n"
+
+
+def test_an_export_says_nothing_of_its_stages(tmp_path, checkpoint, capfd):
+    export(*checkpoint, "onnx", tmp_path / "net.onnx")
+    told = capfd.readouterr()
+    assert told.out + told.err == ""
 
 
 @pytest.mark.parametrize("name", sorted(n for n, kind in MODELS.items() if kind.streams))
