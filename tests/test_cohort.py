@@ -22,6 +22,7 @@ from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.formats.whole import alone_in
 from echoseg.models.checkpoint import find_checkpoint, read_card
 from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.results import FILES
 
 SHA256 = read_card(find_checkpoint("phantom")).sha256
 SETTINGS = Settings(model="phantom", model_sha256=SHA256, device="cpu", pages=False)
@@ -273,7 +274,16 @@ def test_a_wrong_cohort_is_one_line(clips, tmp_path, words, told):
 def test_options_of_cohorts_are_refused_for_two_views(clips, tmp_path):
     pair = ["--a4c", str(clips / "a.avi"), "--a2c", str(clips / "c.avi")]
     done = CliRunner().invoke(app, ["analyze", *pair, "--jobs", "2", "-o", str(tmp_path / "o")])
-    assert done.exit_code == 2 and "--jobs, --resume and --no-pages are of cohorts" in done.stderr
+    assert done.exit_code == 2 and "--jobs, --resume and --no-pages are not for two" in done.stderr
+
+
+def test_one_clip_is_analysed_without_pages_too(clips, tmp_path):
+    words = ["analyze", str(clips / "a.avi"), "-o", str(tmp_path / "o"), "--no-pages"]
+    done = CliRunner().invoke(app, [*words, "--model", "phantom", "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in (tmp_path / "o" / "a").iterdir()} == FILES - {
+        "overlay.mp4", "curve.png", "report.html", "report.pdf",
+    }  # fmt: skip
 
 
 def test_names_do_not_meet(tmp_path):

@@ -35,15 +35,23 @@ def checkpoint(tmp_path_factory):
     return load_checkpoint(str(path))
 
 
+@pytest.fixture(scope="module")
+def onnx_file(checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    export(*checkpoint, "onnx", path)
+    return path
+
+
 def frames(num: int = 4) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [rng.random((1, 1, SIZE, SIZE), np.float32) for _ in range(num)]
 
 
 @pytest.mark.parametrize("kind", sorted(SUFFIXES))
-def test_an_exported_network_says_the_same_frame_after_frame(tmp_path, checkpoint, kind):
+def test_an_exported_network_says_the_same_frame_after_frame(tmp_path, checkpoint, kind, capfd):
     path = tmp_path / f"net{SUFFIXES[kind]}"
     export(*checkpoint, kind, path)
+    assert capfd.readouterr() == ("", "")
     stepper = READERS[kind](path)
     found = compare(TorchStepper(checkpoint[0], SIZE), stepper, frames())
     assert found.logit_difference < 1e-3
@@ -91,12 +99,6 @@ def test_a_signal_is_heard_while_a_network_is_written(tmp_path, checkpoint, monk
     assert capsys.readouterr().err == "terminated\n"
 
 
-def test_an_export_says_nothing_of_its_stages(tmp_path, checkpoint, capfd):
-    export(*checkpoint, "onnx", tmp_path / "net.onnx")
-    told = capfd.readouterr()
-    assert told.out + told.err == ""
-
-
 @pytest.mark.parametrize("name", sorted(n for n, kind in MODELS.items() if kind.streams))
 def test_stepping_from_the_spread_first_state_is_the_whole_clip(name):
     torch.manual_seed(1)
@@ -108,24 +110,18 @@ def test_stepping_from_the_spread_first_state_is_the_whole_clip(name):
     assert np.abs(whole - stepped).max() < 1e-4
 
 
-def test_openvino_reads_the_onnx_file_too(tmp_path, checkpoint):
-    path = tmp_path / "net.onnx"
-    export(*checkpoint, "onnx", path)
-    found = compare(OnnxStepper(path), OpenVinoStepper(path), frames())
+def test_openvino_reads_the_onnx_file_too(onnx_file):
+    found = compare(OnnxStepper(onnx_file), OpenVinoStepper(onnx_file), frames())
     assert found.logit_difference < 1e-3
 
 
-def test_openvino_leaves_the_choice_of_a_core_to_the_system(tmp_path, checkpoint):
+def test_openvino_leaves_the_choice_of_a_core_to_the_system(onnx_file):
     # pinned, all workers of a cohort share one core, at half the speed of two
-    path = tmp_path / "net.onnx"
-    export(*checkpoint, "onnx", path)
-    assert OpenVinoStepper(path)._compiled.get_property("ENABLE_CPU_PINNING") is False
+    assert OpenVinoStepper(onnx_file)._compiled.get_property("ENABLE_CPU_PINNING") is False
 
 
-def test_two_clips_do_not_hear_of_each_other(tmp_path, checkpoint):
-    path = tmp_path / "net.onnx"
-    export(*checkpoint, "onnx", path)
-    stepper = OpenVinoStepper(path)
+def test_two_clips_do_not_hear_of_each_other(onnx_file):
+    stepper = OpenVinoStepper(onnx_file)
     first = np.concatenate(list(each_frame(stepper, frames())))
     again = np.concatenate(list(each_frame(stepper, frames())))
     assert np.array_equal(first, again)
