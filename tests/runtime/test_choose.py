@@ -124,15 +124,17 @@ def test_what_is_remembered_and_is_nothing_of_ours_is_measured_anew(tmp_path, mo
     assert choose.choose("camus") == found
 
 
-@pytest.mark.parametrize("damage", [b"", b"truncated", None])
-def test_a_damaged_file_in_the_cache_is_written_anew(own_cache, damage):
+def test_a_damaged_file_in_the_cache_is_written_anew(own_cache):
     open_stepper("camus", "onnx")
     (path,) = own_cache.glob("*.onnx")
     whole = path.read_bytes()
-    # a byte among the weights: it loads, and says something else
-    path.write_bytes(whole[:-2000] + bytes([whole[-2000] ^ 64]) + whole[-1999:]
-                     if damage is None else damage)  # fmt: skip
-    assert not cache.is_sealed(path)
+    for damaged in (
+        b"",
+        whole[:-1],
+        whole[:-2000] + bytes([whole[-2000] ^ 64]) + whole[-1999:],  # a weight: it still loads
+    ):
+        path.write_bytes(damaged)
+        assert not cache.is_sealed(path)
     open_stepper("camus", "openvino")
     assert cache.is_sealed(path)
 
