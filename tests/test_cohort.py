@@ -3,22 +3,26 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from clip_makers import moving_frames, write_video
+from echoseg import cohort
 from echoseg.cli import app
 from echoseg.cohort import Settings, find_clips, is_done, run_cohort
-from echoseg.errors import ConfigError, OutputError
+from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.formats.whole import alone_in
 from echoseg.models.checkpoint import find_checkpoint, read_card
 from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.results import FILES
 
 SHA256 = read_card(find_checkpoint("phantom")).sha256
 SETTINGS = Settings(model="phantom", model_sha256=SHA256, device="cpu", pages=False)
@@ -75,6 +79,36 @@ def test_every_clip_has_a_row_or_a_reason(clips, whole):
     assert {path.name for path in (out / "a").iterdir()} == {
         "masks.nii.gz", "frames.csv", "report.json", "registry.csv",
     }  # fmt: skip
+
+
+def test_what_echoseg_wrote_below_a_folder_is_no_clip(clips, whole, tmp_path):
+    root = tmp_path / "clips"
+    shutil.copytree(clips, root)
+    shutil.copytree(whole[0] / "a", root / "older" / "a")
+    (root / "out").mkdir()
+    (root / "out" / "left.avi").touch()
+    assert list(find_clips([root], root / "out")) == list(find_clips([clips]))
+    assert "out/left.avi" in find_clips([root], tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such permissions")
+def test_a_folder_that_cannot_be_read_ends_the_run_in_one_line(tmp_path, monkeypatch):
+    closed = tmp_path / "clips" / "closed"
+    closed.mkdir(parents=True)
+    (tmp_path / "clips" / "a.avi").touch()
+    plain = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "closed":  # root may read everything
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    for place in (closed, closed.parent):
+        done = CliRunner().invoke(app, ["analyze", str(place), "-o", str(tmp_path / "o")])
+        assert done.exit_code == 2
+        assert "closed cannot be read (Permission denied); make it readable" in done.stderr
+        assert not (tmp_path / "o").exists()
 
 
 def test_several_processes_tell_the_same(clips, whole, tmp_path):
@@ -162,6 +196,65 @@ def test_a_full_disk_stops_the_run_and_blames_no_clip(clips, tmp_path, monkeypat
     assert run_cohort({"c.avi": clips / "c.avi"}, SETTINGS, out, resume=True).failed == 0
 
 
+def test_a_network_that_does_not_load_ends_the_run_before_the_first_clip(
+    clips, tmp_path, monkeypatch
+):
+    def broken(*asked):
+        raise ModelError("camus.onnx cannot be read by OpenVINO")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cohort, "_analyzer", broken)
+        with pytest.raises(ModelError, match="cannot be read by OpenVINO"):
+            run_cohort(find_clips([clips]), SETTINGS, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_clip_that_failed_is_tried_again_once_its_file_is_another(clips, whole, tmp_path):
+    root, out = tmp_path / "clips", tmp_path / "out"
+    root.mkdir()
+    (root / "a.avi").write_bytes(b"RIFF")
+    assert run_cohort(find_clips([root]), SETTINGS, out).failed == 1
+    before = (out / "failures" / "a.json").stat().st_mtime_ns
+    assert run_cohort(find_clips([root]), SETTINGS, out, resume=True).failed == 1
+    assert (out / "failures" / "a.json").stat().st_mtime_ns == before
+    shutil.copy(clips / "a.avi", root)
+    assert run_cohort(find_clips([root]), SETTINGS, out, resume=True).failed == 0
+    assert not (out / "failures" / "a.json").exists()
+    assert rows(out / "results.csv") == rows(whole[0] / "results.csv")[:1]
+
+
+def test_a_clip_that_is_not_what_was_analysed_is_refused_and_its_result_kept(
+    clips, whole, tmp_path
+):
+    root, out = tmp_path / "clips", tmp_path / "out"
+    shutil.copytree(clips, root)
+    shutil.copytree(whole[0], out)
+    shutil.copy(root / "c.avi", root / "a.avi")
+    with pytest.raises(ConfigError, match=r"a\.avi is not the file that .*out/a is of"):
+        run_cohort(find_clips([root]), SETTINGS, out, resume=True)
+    assert tables(out) == tables(whole[0])
+    shutil.rmtree(out / "a")
+    run_cohort(find_clips([root]), SETTINGS, out, resume=True)
+    first, _, third = rows(out / "results.csv")[:3]
+    assert first["input_sha256"] == third["input_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "removed", "reason"),
+    [("failures/broken.json", "failures/broken.json", "Invalid JSON"), ("a/report.json", "a", "")],
+)
+def test_the_file_that_cannot_be_read_is_the_one_named(
+    clips, whole, tmp_path, broken, removed, reason
+):
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    (out / broken).write_text("{")
+    with pytest.raises(OutputError) as told:
+        run_cohort(find_clips([clips]), SETTINGS, out, resume=True)
+    assert f"{out / broken} cannot be read ({reason}" in str(told.value)
+    assert f"remove {out / removed} and go on by --resume" in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -181,7 +274,16 @@ def test_a_wrong_cohort_is_one_line(clips, tmp_path, words, told):
 def test_options_of_cohorts_are_refused_for_two_views(clips, tmp_path):
     pair = ["--a4c", str(clips / "a.avi"), "--a2c", str(clips / "c.avi")]
     done = CliRunner().invoke(app, ["analyze", *pair, "--jobs", "2", "-o", str(tmp_path / "o")])
-    assert done.exit_code == 2 and "--jobs, --resume and --no-pages are of cohorts" in done.stderr
+    assert done.exit_code == 2 and "--jobs, --resume and --no-pages are not for two" in done.stderr
+
+
+def test_one_clip_is_analysed_without_pages_too(clips, tmp_path):
+    words = ["analyze", str(clips / "a.avi"), "-o", str(tmp_path / "o"), "--no-pages"]
+    done = CliRunner().invoke(app, [*words, "--model", "phantom", "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in (tmp_path / "o" / "a").iterdir()} == FILES - {
+        "overlay.mp4", "curve.png", "report.html", "report.pdf",
+    }  # fmt: skip
 
 
 def test_names_do_not_meet(tmp_path):
@@ -202,5 +304,5 @@ def test_done_is_a_result_or_a_reason(whole):
     from echoseg.cohort import Cohort
 
     out, _ = whole
-    cohort = Cohort.model_validate_json((out / "manifest.json").read_text())
-    assert all(is_done(out, entry) for entry in cohort.entries)
+    held = Cohort.model_validate_json((out / "manifest.json").read_text())
+    assert all(is_done(out, entry) for entry in held.entries)

@@ -2,16 +2,16 @@
 
     OUT/manifest.json       which clips, and how they are analysed; written first
     OUT/NAME/...            one result folder a clip, renamed into its place when it is whole
-    OUT/failures/NAME.json  why a clip has none
+    OUT/failures/NAME.json  why a clip has none, and the hash of what was read
     OUT/results.csv         a row a clip, OUT/failures.csv a row a failure; written last
 
 Tables are made from what lies in the folders, in the manifest's order, and hold no time: a run that
-was killed and resumed ends in the same bytes as one that was not.
+was killed and resumed ends in the same bytes as one that was not. A result is of one content of its
+clip, known by its hash: another content is refused, a failure's is tried anew.
 """
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,17 +19,18 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from echoseg.analysis import choose_device
 from echoseg.anatomy import View
-from echoseg.datasets.own_clips import clip_files
+from echoseg.datasets.own_clips import clip_files, readable
 from echoseg.datasets.workers import in_order
 from echoseg.errors import ConfigError, EchosegError, OutputError
 from echoseg.evaluation.segment import one_thread
+from echoseg.formats import open_clip, source_sha256
 from echoseg.formats.whole import alone_in, check_writable, write_text
 from echoseg.report import Report, registry_row
-from echoseg.results import MARK, free_names
+from echoseg.results import FILES, MARK, free_names
 from echoseg.runtime.choose import AUTO, check_name, choose
 
 MANIFEST, FAILURES = "manifest.json", "failures"
@@ -68,6 +69,17 @@ class Entry(BaseModel):
     name: str
 
 
+class Failure(BaseModel):
+    """All of `failures/NAME.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clip: str
+    reason: str
+    sha256: str = ""
+    """Of the file that failed; empty where it could not be read."""
+
+
 class Cohort(BaseModel):
     """All of `manifest.json`."""
 
@@ -86,35 +98,55 @@ class Outcome:
     without_ef: int
 
 
-def find_clips(sources: Sequence[Path]) -> dict[str, Path]:
+def find_clips(sources: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
     """Return name and file of every clip: files as given, those below a folder by their path in it.
 
-    A folder of nothing but PNG frames is a clip itself.
+    A folder of nothing but PNG frames is a clip itself. What lies in `out`, or is a file of a
+    result folder, was made by echoseg and is none.
 
     Raises:
         ConfigError: If a source is not there, or none holds anything.
+        DatasetError: If a folder cannot be read: its clips would be missing without a word.
     """
     found: dict[str, Path] = {}
     for source in sources:
-        if not source.exists():
-            raise ConfigError(f"{source} is not there; give clips, or folders of them")
         if is_clip(source):
             found[source.name if source.name not in found else str(source)] = source
             continue
+        own = _part_of(source, out)
         for path in clip_files(source):
-            inside = path.relative_to(source).as_posix()
-            found[inside if inside not in found else str(path)] = path
+            inside = path.relative_to(source)
+            result = path.name in FILES and (path.parent / MARK).exists()
+            if not result and (own is None or not inside.is_relative_to(own)):
+                name = inside.as_posix()
+                found[name if name not in found else str(path)] = path
     if not found:
         raise ConfigError(f"{sources[0]} holds no clip; give a folder of clips, or clips")
     return found
 
 
+def _part_of(source: Path, out: Path | None) -> Path | None:
+    """Return where in a folder `out` lies; None where it does not lie below it."""
+    if out is None or source.resolve() not in out.resolve().parents:
+        return None
+    return out.resolve().relative_to(source.resolve())
+
+
 def is_clip(source: Path) -> bool:
-    """Tell a clip, a file or a folder of PNG frames, from a folder of clips."""
-    if not source.is_dir():
-        return True
-    names = [path.suffix.lower() for path in source.iterdir() if not path.name.startswith(".")]
-    return bool(names) and ".png" in names and not any(p.is_dir() for p in source.iterdir())
+    """Tell a clip, a file or a folder of PNG frames, from a folder of clips.
+
+    Raises:
+        ConfigError: If it is not there.
+        DatasetError: If it cannot be read.
+    """
+    with readable(source):
+        if not source.exists():
+            raise ConfigError(f"{source} is not there; give clips, or folders of them")
+        if not source.is_dir():
+            return True
+        held = [path for path in source.iterdir() if not path.name.startswith(".")]
+        names = {path.suffix.lower() for path in held}
+        return ".png" in names and not any(path.is_dir() for path in held)
 
 
 def run_cohort(
@@ -128,6 +160,8 @@ def run_cohort(
 ) -> Outcome:
     """Analyse every clip that is not done, then write the tables.
 
+    A network or runtime that does not load ends the run before the first clip.
+
     Args:
         clips: What `find_clips` gives.
         settings: How.
@@ -137,18 +171,24 @@ def run_cohort(
         progress: Told (clips done, clips in all).
 
     Raises:
-        ConfigError: If `out` holds a cohort and `resume` is not asked for, or another cohort.
-        OutputError: If it holds something else, another process works in it, or it cannot be
+        ConfigError: If `out` holds a cohort and `resume` is not asked for, or another cohort, or
+            a clip is no longer what was analysed.
+        ModelError: If the network cannot be loaded.
+        OutputError: If `out` holds something else, another process works in it, or it cannot be
             written.
     """
     check_name(settings.runtime)
     check_writable(out, "choose another -o")
     with alone_in(out):
         settings = _settled(settings, out, resume)
-        cohort = _begin(clips, settings, out, resume)
+        cohort = _planned(clips, settings, out, resume)
+        left = [entry for entry in cohort.entries if not is_done(out, entry)]
+        if left:  # what does not load is no fault of a clip
+            _analyzer(settings.model, settings.device, settings.runtime)
         for cut in out.glob(".*partial*"):  # of a process that was killed
             cut.unlink() if cut.is_file() else shutil.rmtree(cut, ignore_errors=True)
-        left = [entry for entry in cohort.entries if not is_done(out, entry)]
+        write_text(out / MANIFEST, cohort.model_dump_json(indent=1) + "\n")
+        (out / FAILURES).mkdir(exist_ok=True)
         done = len(cohort.entries) - len(left)
         progress(done, len(cohort.entries))
         work = partial(_analyze, settings, out)
@@ -170,8 +210,8 @@ def _settled(settings: Settings, out: Path, resume: bool) -> Settings:
     return settings.model_copy(update={"runtime": runtime})
 
 
-def _begin(clips: dict[str, Path], settings: Settings, out: Path, resume: bool) -> Cohort:
-    """Return the cohort, its manifest written."""
+def _planned(clips: dict[str, Path], settings: Settings, out: Path, resume: bool) -> Cohort:
+    """Return what the manifest is to say: what it says, and the clips that are new."""
     path = out / MANIFEST
     held: tuple[Entry, ...] = ()
     if path.exists():
@@ -193,10 +233,7 @@ def _begin(clips: dict[str, Path], settings: Settings, out: Path, resume: bool) 
     entries = {entry.clip: entry for entry in held}
     for (clip, source), name in zip(new.items(), names, strict=True):
         entries[clip] = Entry(clip=clip, source=source, name=name)
-    cohort = Cohort(settings=settings, entries=tuple(entries[clip] for clip in sorted(entries)))
-    (out / FAILURES).mkdir(exist_ok=True)
-    write_text(path, cohort.model_dump_json(indent=1) + "\n")
-    return cohort
+    return Cohort(settings=settings, entries=tuple(entries[clip] for clip in sorted(entries)))
 
 
 def _stem(clip: str) -> str:
@@ -225,8 +262,45 @@ def _manifest(path: Path) -> Cohort:
 
 
 def is_done(out: Path, entry: Entry) -> bool:
-    """Return whether a clip has its result, or a reason why it has none."""
-    return (out / entry.name / MARK).exists() or _failure(out, entry).exists()
+    """Return whether a clip has its result, or a reason why its file as it is now has none.
+
+    Raises:
+        ConfigError: If the clip is no longer what its result is of.
+        OutputError: If what is said of it cannot be read.
+    """
+    found = _outcome(out, entry)
+    if isinstance(found, Report) and found.input.sha256 != source_sha256(entry.source):
+        raise ConfigError(
+            f"{entry.clip} is not the file that {out / entry.name} is of (its hash is another, or "
+            f"it cannot be read); bring that file back, or remove {out / entry.name} to have it "
+            "analysed anew"
+        )
+    if isinstance(found, Failure):
+        return found.sha256 == source_sha256(entry.source)
+    return found is not None
+
+
+def _outcome(out: Path, entry: Entry) -> Report | Failure | None:
+    """Return what is said of a clip; None where nothing is yet."""
+    kinds = {out / entry.name / MARK: Report, _failure(out, entry): Failure}
+    for path, kind in kinds.items():
+        try:
+            return kind.model_validate_json(path.read_text("utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            at_fault = path if kind is Failure else path.parent
+            raise OutputError(
+                f"{path} cannot be read ({_reason(error)}); remove {at_fault} and go on by --resume"
+            ) from error
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _failure(out: Path, entry: Entry) -> Path:
@@ -246,10 +320,12 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
 
     Raises:
         OutputError: If the disk fails: that is no fault of the clip.
+        EchosegError: If the network cannot be loaded: neither is that.
     """
-    from echoseg.formats import open_clip
     from echoseg.results import write_results
 
+    analyzer = _analyzer(settings.model, settings.device, settings.runtime)
+    sha256 = source_sha256(entry.source)  # first: a file still being copied is tried anew
     try:
         clip = open_clip(
             entry.source,
@@ -258,22 +334,22 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
             frame_rate_hz=settings.frame_rate_hz,
             allow_damaged=settings.allow_damaged,
         )
-        analyzer = _analyzer(settings.model, settings.device, settings.runtime)
         with one_thread():
             found = analyzer.analyze(clip, smoothing=settings.smoothing)
+        _failure(out, entry).unlink(missing_ok=True)  # of a file that was another
         write_results(found, out / entry.name, pdf=settings.pdf, pages=settings.pages)
     except OutputError:
         raise
     except EchosegError as error:
-        _tell_failure(out, entry, str(error))
+        _tell_failure(out, entry, str(error), sha256)
     except Exception as error:  # one clip must not end the night: it is told, and stays a fault
         reason = f"unexpected, please report it: {type(error).__name__}: {error}"
-        _tell_failure(out, entry, " ".join(reason.split()))
+        _tell_failure(out, entry, " ".join(reason.split()), sha256)
 
 
-def _tell_failure(out: Path, entry: Entry, reason: str) -> None:
-    document = {"clip": entry.clip, "reason": reason}
-    write_text(_failure(out, entry), json.dumps(document, ensure_ascii=False) + "\n")
+def _tell_failure(out: Path, entry: Entry, reason: str, sha256: str) -> None:
+    failure = Failure(clip=entry.clip, reason=reason, sha256=sha256)
+    write_text(_failure(out, entry), failure.model_dump_json() + "\n")
 
 
 def write_tables(cohort: Cohort, out: Path) -> Outcome:
@@ -284,20 +360,14 @@ def write_tables(cohort: Cohort, out: Path) -> Outcome:
     """
     rows, failures, without_ef = [], [], 0
     for entry in cohort.entries:
-        failure = _failure(out, entry)
-        try:
-            if failure.exists():
-                failures.append(json.loads(failure.read_text("utf-8")))
-                continue
-            text = (out / entry.name / MARK).read_text("utf-8")
-            report = Report.model_validate_json(text)
-        except (OSError, ValueError) as error:
-            raise OutputError(
-                f"{out / entry.name} holds no result that can be read ({str(error)[:80]}); remove "
-                "it and go on by --resume"
-            ) from error
-        without_ef += report.results.ef_percent is None
-        rows.append({"clip": entry.clip, "folder": entry.name, **registry_row(report)})
+        found = _outcome(out, entry)
+        if found is None:
+            raise OutputError(f"{out / entry.name} was removed; go on by --resume")
+        if isinstance(found, Failure):
+            failures.append({"clip": found.clip, "reason": found.reason})
+            continue
+        without_ef += found.results.ef_percent is None
+        rows.append({"clip": entry.clip, "folder": entry.name, **registry_row(found)})
     write_text(out / RESULTS_TABLE, _table(rows, ["clip", "folder"]))
     write_text(out / FAILURES_TABLE, _table(failures, ["clip", "reason"]))
     return Outcome(clips=len(cohort.entries), failed=len(failures), without_ef=without_ef)

@@ -10,7 +10,7 @@ import pytest
 
 from echoseg.analysis import Analyzer
 from echoseg.clip import Clip
-from echoseg.errors import ConfigError, EchosegError, ModelError
+from echoseg.errors import ConfigError, EchosegError, ModelError, OutputError
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.runtime import cache, choose
 from echoseg.runtime.choose import RUNTIMES, open_stepper
@@ -107,6 +107,58 @@ def test_a_cache_that_cannot_be_read_or_written_is_none(tmp_path, monkeypatch):
     assert cache.remembered("key") is None
     cache.remember("key", {"a": 1})
     assert cache.remembered("key") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "odd", [3, [], "onnx", {"runtime": []}, {"runtime": "onnx", "left_out": 1}]
+)
+def test_what_is_remembered_and_is_nothing_of_ours_is_measured_anew(tmp_path, monkeypatch, odd):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
+    checkpoint = choose.read_card(choose.find_checkpoint("camus"))
+    key = cache.machine_key(checkpoint.sha256, checkpoint.card.image_size, 1)
+    cache.remember(key, odd)
+    found = choose.Choice(runtime="torch", frames_per_s={"torch": 1.0})
+    monkeypatch.setattr(choose, "_measure", lambda *asked: found)
+    assert choose.choose("camus") == found
+    monkeypatch.setattr(choose, "_measure", None)
+    assert choose.choose("camus") == found
+
+
+def test_a_damaged_file_in_the_cache_is_written_anew(own_cache):
+    open_stepper("camus", "onnx")
+    (path,) = own_cache.glob("*.onnx")
+    whole = path.read_bytes()
+    for damaged in (
+        b"",
+        whole[:-1],
+        whole[:-2000] + bytes([whole[-2000] ^ 64]) + whole[-1999:],  # a weight: it still loads
+    ):
+        path.write_bytes(damaged)
+        assert not cache.is_sealed(path)
+    open_stepper("camus", "openvino")
+    assert cache.is_sealed(path)
+
+
+def test_a_cache_that_is_no_folder_names_the_way_out(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match=r"file cannot be written .* set ECHOSEG_CACHE_DIR"):
+        open_stepper("phantom", "onnx")
+
+
+def test_what_the_disk_kept_from_being_tried_is_not_left_out_for_good(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
+    plain = choose._open
+
+    def opened(model, checkpoint, runtime, threads):
+        if runtime != "torch":
+            raise OutputError("no room")
+        return plain(model, checkpoint, runtime, threads)
+
+    monkeypatch.setattr(choose, "_open", opened)
+    monkeypatch.setattr(choose, "MEASURED_S", 0.05)
+    assert choose.choose("camus").runtime == "torch"
+    assert not (tmp_path / cache.MEASURED).exists()
 
 
 def test_other_threads_or_weights_are_measured_apart():

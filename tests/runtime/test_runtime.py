@@ -1,5 +1,7 @@
 """The same network in every runtime: same logits, same state, and refusals of what is not ours."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -33,21 +35,68 @@ def checkpoint(tmp_path_factory):
     return load_checkpoint(str(path))
 
 
+@pytest.fixture(scope="module")
+def onnx_file(checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    export(*checkpoint, "onnx", path)
+    return path
+
+
 def frames(num: int = 4) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [rng.random((1, 1, SIZE, SIZE), np.float32) for _ in range(num)]
 
 
 @pytest.mark.parametrize("kind", sorted(SUFFIXES))
-def test_an_exported_network_says_the_same_frame_after_frame(tmp_path, checkpoint, kind):
+def test_an_exported_network_says_the_same_frame_after_frame(tmp_path, checkpoint, kind, capfd):
     path = tmp_path / f"net{SUFFIXES[kind]}"
     export(*checkpoint, kind, path)
+    assert capfd.readouterr() == ("", "")
     stepper = READERS[kind](path)
     found = compare(TorchStepper(checkpoint[0], SIZE), stepper, frames())
     assert found.logit_difference < 1e-3
     assert found.equal_share > 0.999
     assert stepper.size_px == SIZE
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("kind", sorted(SUFFIXES))
+def test_a_full_disk_is_one_sentence_and_what_was_there_stays(
+    tmp_path, checkpoint, kind, monkeypatch
+):
+    import openvino
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    def full_to_openvino(model, path, **options):
+        path.write_bytes(b"<xml")
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    path = tmp_path / f"net{SUFFIXES[kind]}"
+    path.write_bytes(b"before")
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino, "save_model", full_to_openvino)
+        if kind != "openvino":
+            patched.setattr(type(path), "write_bytes", full)
+        with pytest.raises(OutputError, match=rf"{path.name} cannot be written \(.*; make room"):
+            export(*checkpoint, kind, path)
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [
+        (path.name, b"before")
+    ]
+
+
+def test_a_signal_is_heard_while_a_network_is_written(tmp_path, checkpoint, monkeypatch, capsys):
+    import torch.onnx
+
+    def ended(*args, **options):
+        print("terminated", file=sys.stderr)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(torch.onnx, "export", ended)
+    with pytest.raises(SystemExit):
+        export(*checkpoint, "onnx", tmp_path / "net.onnx")
+    assert capsys.readouterr().err == "terminated\n"
 
 
 @pytest.mark.parametrize("name", sorted(n for n, kind in MODELS.items() if kind.streams))
@@ -61,24 +110,18 @@ def test_stepping_from_the_spread_first_state_is_the_whole_clip(name):
     assert np.abs(whole - stepped).max() < 1e-4
 
 
-def test_openvino_reads_the_onnx_file_too(tmp_path, checkpoint):
-    path = tmp_path / "net.onnx"
-    export(*checkpoint, "onnx", path)
-    found = compare(OnnxStepper(path), OpenVinoStepper(path), frames())
+def test_openvino_reads_the_onnx_file_too(onnx_file):
+    found = compare(OnnxStepper(onnx_file), OpenVinoStepper(onnx_file), frames())
     assert found.logit_difference < 1e-3
 
 
-def test_openvino_leaves_the_choice_of_a_core_to_the_system(tmp_path, checkpoint):
+def test_openvino_leaves_the_choice_of_a_core_to_the_system(onnx_file):
     # pinned, all workers of a cohort share one core, at half the speed of two
-    path = tmp_path / "net.onnx"
-    export(*checkpoint, "onnx", path)
-    assert OpenVinoStepper(path)._compiled.get_property("ENABLE_CPU_PINNING") is False
+    assert OpenVinoStepper(onnx_file)._compiled.get_property("ENABLE_CPU_PINNING") is False
 
 
-def test_two_clips_do_not_hear_of_each_other(tmp_path, checkpoint):
-    path = tmp_path / "net.onnx"
-    export(*checkpoint, "onnx", path)
-    stepper = OpenVinoStepper(path)
+def test_two_clips_do_not_hear_of_each_other(onnx_file):
+    stepper = OpenVinoStepper(onnx_file)
     first = np.concatenate(list(each_frame(stepper, frames())))
     again = np.concatenate(list(each_frame(stepper, frames())))
     assert np.array_equal(first, again)

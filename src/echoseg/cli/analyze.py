@@ -42,6 +42,7 @@ class Job:
     force: bool
     smoothing: bool = True
     pdf: bool = False
+    pages: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +71,7 @@ def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysi
     with progress_bar(job.source.name, "frames") as update:
         analysis = analyzer.analyze(clip, smoothing=job.smoothing, progress=update)
     start = time.perf_counter()
-    write_results(analysis, job.folder, force=job.force, pdf=job.pdf)
+    write_results(analysis, job.folder, force=job.force, pdf=job.pdf, pages=job.pages)
     return analysis, time.perf_counter() - start
 
 
@@ -179,7 +180,7 @@ def analyze(
     ] = False,
     pages: Annotated[
         bool,
-        typer.Option("--pages/--no-pages", help="Of a cohort: film, curve and page of each clip."),
+        typer.Option("--pages/--no-pages", help="Film, curve and page of each clip."),
     ] = True,
     device: Device = "auto",
     model: Model = "camus",
@@ -218,8 +219,8 @@ def analyze(
             }
             num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
             return run_cohort(clips, settings, output, num_jobs, resume)
-        if jobs is not None or resume or not pages:
-            raise ConfigError("--jobs, --resume and --no-pages are of cohorts: give CLIPS")
+        if pairs and (jobs is not None or resume or not pages):
+            raise ConfigError("--jobs, --resume and --no-pages are not for two views: give CLIPS")
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
@@ -230,7 +231,7 @@ def analyze(
         )
     ]
     todo += [
-        Job(source=clip, folder=output / name, **known)
+        Job(source=clip, folder=output / name, pages=pages, **known)
         for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
     ]
     run(todo, model=model, device=device, runtime=runtime, timing=timing)
@@ -269,7 +270,12 @@ def run_cohort(
         typer.echo(f"model {checkpoint.name}: {notice}")
     with progress_bar(output.name, "clips") as update:
         done = cohort.run_cohort(
-            cohort.find_clips(clips), settings, output, jobs=jobs, resume=resume, progress=update
+            cohort.find_clips(clips, output),
+            settings,
+            output,
+            jobs=jobs,
+            resume=resume,
+            progress=update,
         )
     good = done.clips - done.failed - done.without_ef
     typer.echo(

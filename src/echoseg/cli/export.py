@@ -1,12 +1,13 @@
 """`echoseg export`: a checkpoint as a file for other runtimes, checked before it is kept."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from echoseg.cli.console import fail
-from echoseg.errors import ConfigError, EchosegError, OutputError
+from echoseg.errors import EchosegError, OutputError
+from echoseg.formats.whole import check_new_file
 
 if TYPE_CHECKING:
     from echoseg.runtime.check import Agreement
@@ -40,41 +41,24 @@ def export(
 
 
 def _path(model: str, kind: str, output: Path | None, force: bool) -> Path:
-    from echoseg.runtime.export import SUFFIXES
+    """Return where to write; refuse, before the long work, what must not or cannot be written."""
+    from echoseg.runtime.export import SUFFIXES, check_name, files_of
 
-    if kind not in SUFFIXES:
-        raise ConfigError(f"to must be one of {', '.join(SUFFIXES)}, got {kind!r}")
-    path = Path(f"{Path(model).stem}{SUFFIXES[kind]}") if output is None else output
-    if path.exists() and not force:
-        raise OutputError(f"output {path} exists; give --force to replace it, or another name")
+    path = Path(f"{Path(model).stem}{SUFFIXES.get(kind, '')}") if output is None else output
+    check_name(kind, path)
+    try:
+        for each in files_of(path):
+            check_new_file(each, force)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}); choose another place"
+        ) from error
     return path
 
 
 def _export(model: str, kind: str, path: Path, size: int | None) -> "Agreement":
     from echoseg.models.checkpoint import load_checkpoint
-    from echoseg.runtime.check import check, compare, demo_frames
-    from echoseg.runtime.export import SUFFIXES, export
-    from echoseg.runtime.file_steppers import OnnxStepper, OpenVinoStepper, TorchExportStepper
-    from echoseg.runtime.torch_stepper import TorchStepper
+    from echoseg.runtime.export import export
 
     network, checkpoint = load_checkpoint(model)
-    size = checkpoint.card.image_size if size is None else size
-    trial = path.with_name(f".{path.stem}.unchecked{path.suffix}")
-    if trial.suffix == SUFFIXES.get(kind) and not trial.parent.is_dir():
-        raise OutputError(f"output must be in a folder that is there, {path.parent} is not")
-    try:
-        export(network, checkpoint, kind, trial, size_px=size)
-        readers: dict[str, Any] = {
-            "onnx": OnnxStepper,
-            "openvino": OpenVinoStepper,
-            "torch-export": TorchExportStepper,
-        }
-        found = compare(TorchStepper(network, size), readers[kind](trial), demo_frames(size))
-        check(found, reduced_precision=False)
-        for each in (trial.with_suffix(".bin"), trial):
-            if each.exists():
-                each.replace(path.with_suffix(each.suffix))
-    finally:
-        for left in (trial, trial.with_suffix(".bin")):
-            left.unlink(missing_ok=True)
-    return found
+    return export(network, checkpoint, kind, path, size_px=size)

@@ -31,5 +31,8 @@ Pdf = Annotated[bool, typer.Option("--pdf", help="Write report.pdf too, a sheet 
 Timing = Annotated[bool, typer.Option("--timing", help="Print where the time went.")]
 Runtime = Annotated[
     str,
-    typer.Option(help="torch, torch-bf16, torch-compile, onnx, openvino, openvino-bf16; or auto."),
+    typer.Option(
+        help="torch, torch-bf16, torch-compile, torch-compile-bf16, onnx, openvino, openvino-bf16; "
+        "or auto."
+    ),
 ]

@@ -10,7 +10,8 @@ a folder stands for the folder.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,17 +69,38 @@ def collect(root: Path) -> Collection:
 
 
 def clip_files(root: Path) -> Iterable[Path]:
-    """Yield what may be a clip: files, and folders of nothing but PNG frames."""
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if hidden or path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
-            continue
-        if path.is_dir():
-            names = [child.suffix.lower() for child in path.iterdir()]
-            if names and set(names) == {".png"}:
+    """Yield what may be a clip: files, and folders of nothing but PNG frames.
+
+    Raises:
+        DatasetError: If a folder cannot be read.
+    """
+    with readable(root):
+        for path in sorted(root.rglob("*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+            if hidden or path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
+                continue
+            if path.is_dir():
+                names = [child.suffix.lower() for child in path.iterdir()]
+                if names and set(names) == {".png"}:
+                    yield path
+            elif path.suffix.lower() != ".png":
                 yield path
-        elif path.suffix.lower() != ".png":
-            yield path
+
+
+@contextmanager
+def readable(place: Path) -> Iterator[None]:
+    """Refuse a folder that cannot be read, rather than pass over what lies in it.
+
+    Raises:
+        DatasetError: If so.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"{error.filename or place} cannot be read ({error.strerror or error}); make it "
+            "readable, or move it away"
+        ) from error
 
 
 def _is_clip(path: Path) -> bool:

@@ -158,6 +158,21 @@ def _sha256(path: Path, name: str) -> str:
     return digest.hexdigest()
 
 
+def source_sha256(path: Path) -> str:
+    """Return the `source_sha256` of the clip at PATH without reading it as one.
+
+    Of what is no clip the hash of its bytes; empty where it cannot be read.
+    """
+    try:
+        try:
+            name = find_format(path)
+        except FormatError:
+            name = ""
+        return _sha256(path, name)
+    except (OSError, ValueError, EchosegError):
+        return ""
+
+
 def _told(clip: Clip, options: OpenOptions) -> Clip:
     """Return the clip with what the user says of it, and what is missing or odd said aloud."""
     warnings = list(clip.warnings)
@@ -191,4 +206,4 @@ def _told(clip: Clip, options: OpenOptions) -> Clip:
     )
 
 
-__all__ = ["FORMATS", "Format", "find_format", "open_clip", "open_masks"]
+__all__ = ["FORMATS", "Format", "find_format", "open_clip", "open_masks", "source_sha256"]

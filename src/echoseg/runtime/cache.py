@@ -17,6 +17,8 @@ from echoseg.errors import OutputError
 from echoseg.formats.whole import write_text
 
 MEASURED = "runtimes.json"
+SEAL = ".sha256"
+"""How the name of the hash beside a file ends."""
 
 
 def cache_folder() -> Path:
@@ -35,10 +37,32 @@ def export_path(sha256: str, size_px: int) -> Path:
     return cache_folder() / f"{sha256[:16]}-{size_px}px-{version('echoseg')}.onnx"
 
 
+def seal(path: Path) -> None:
+    """Write a file's hash beside it.
+
+    Raises:
+        OSError: If it cannot be read.
+        OutputError: If that cannot be written.
+    """
+    write_text(path.with_suffix(SEAL), _sha256(path) + "\n")
+
+
+def is_sealed(path: Path) -> bool:
+    """Return whether a file is what it was when it was sealed: a damaged one may still load."""
+    try:
+        return path.with_suffix(SEAL).read_text("utf-8").strip() == _sha256(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def machine_key(sha256: str, size_px: int, num_threads: int) -> str:
     """Return what a measurement holds for: weights, size, threads, processor and versions."""
     parts = [sha256, str(size_px), str(num_threads), platform.node(), _processor()]
-    for name in ("echoseg", "torch", "onnxruntime", "openvino"):
+    for name in ("echoseg", "torch", "onnx", "onnxscript", "onnxruntime", "openvino"):
         try:
             parts.append(f"{name} {version(name)}")
         except PackageNotFoundError:
@@ -58,7 +82,8 @@ def _processor() -> str:
 
 def remembered(key: str) -> dict[str, Any] | None:
     """Return what was measured here under a key; None when nothing was, or the file is broken."""
-    return _all().get(key)
+    found = _all().get(key)
+    return found if isinstance(found, dict) else None
 
 
 def remember(key: str, found: dict[str, Any]) -> None:

@@ -5,15 +5,14 @@ those whose masks or EF differ (`runtime.check`), and remembers the fastest for 
 weights and these versions. `torch-compile` is taken by name only: it compiles for a minute.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from echoseg.card import Checkpoint, find_checkpoint, read_card
 from echoseg.errors import ConfigError, EchosegError, OutputError
@@ -55,11 +54,13 @@ class Choice:
         runtime: Key of `RUNTIMES`, the fastest.
         frames_per_s: Rate of each that was timed.
         left_out: Why the others were not.
+        for_good: Not when the disk kept one from being tried: it may do better next time.
     """
 
     runtime: str
     frames_per_s: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    for_good: bool = True
 
 
 def check_name(runtime: str) -> None:
@@ -103,26 +104,27 @@ def choose(model: str, *, num_threads: int = 1) -> Choice:
     """
     checkpoint = read_card(find_checkpoint(model))
     key = cache.machine_key(checkpoint.sha256, checkpoint.card.image_size, num_threads)
-    kept = cache.remembered(key)
-    if kept is not None and kept.get("runtime") in RUNTIMES:
-        return Choice(**{name: kept[name] for name in ("runtime", "frames_per_s", "left_out")})
+    if (kept := _kept(key)) is not None:
+        return kept
     found = _measure(model, checkpoint, num_threads)
-    cache.remember(
-        key,
-        {
-            "model": checkpoint.name,
-            "runtime": found.runtime,
-            "frames_per_s": found.frames_per_s,
-            "left_out": found.left_out,
-        },
-    )
+    if found.for_good:
+        cache.remember(key, {"model": checkpoint.name, **asdict(found)})
     return found
+
+
+def _kept(key: str) -> Choice | None:
+    """Return what was found before; None where that is nothing, or nothing that can be used."""
+    try:
+        kept = TypeAdapter(Choice).validate_python(cache.remembered(key))
+    except ValidationError:
+        return None
+    return kept if kept.runtime in RUNTIMES else None
 
 
 def _measure(model: str, checkpoint: Checkpoint, num_threads: int) -> Choice:
     frames = demo_frames(checkpoint.card.image_size)
     reference = _open(model, checkpoint, "torch", num_threads)
-    ready, left_out = {"torch": reference}, {}
+    ready, left_out, for_good = {"torch": reference}, {}, True
     for name, kind in RUNTIMES.items():
         if name == "torch" or not kind.tried:
             continue
@@ -132,12 +134,16 @@ def _measure(model: str, checkpoint: Checkpoint, num_threads: int) -> Choice:
             ready[name] = stepper
         except EchosegError as error:
             left_out[name] = str(error)
+            for_good = for_good and not isinstance(error, OutputError)
     rates = {
         name: round(rate_hz(stepper, frames, MEASURED_S / len(ready)), 1)
         for name, stepper in ready.items()
     }
     return Choice(
-        runtime=max(rates, key=lambda name: rates[name]), frames_per_s=rates, left_out=left_out
+        runtime=max(rates, key=lambda name: rates[name]),
+        frames_per_s=rates,
+        left_out=left_out,
+        for_good=for_good,
     )
 
 
@@ -156,7 +162,7 @@ def _check_once(model: str, checkpoint: Checkpoint, runtime: str, num_threads: i
     """Refuse a runtime of reduced precision whose masks differ; a machine is asked once."""
     size_px = checkpoint.card.image_size
     key = f"{runtime} {cache.machine_key(checkpoint.sha256, size_px, num_threads)}"
-    if cache.remembered(key) is None:
+    if (cache.remembered(key) or {}).get("same") is not True:
         pair = [_open(model, checkpoint, name, num_threads) for name in ("torch", runtime)]
         check(compare(pair[0], pair[1], demo_frames(size_px)), reduced_precision=True)
         cache.remember(key, {"model": checkpoint.name, "same": True})
@@ -183,30 +189,23 @@ def _open(model: str, checkpoint: Checkpoint, runtime: str, num_threads: int) ->
 
 
 def _exported(model: str, checkpoint: Checkpoint) -> Path:
-    """Return the checkpoint's ONNX file, written and checked once."""
+    """Return the checkpoint's ONNX file, written and checked once, and anew where it is damaged."""
     size_px = checkpoint.card.image_size
     path = cache.export_path(checkpoint.sha256, size_px)
-    if path.exists():
+    if cache.is_sealed(path):
         return path
     from echoseg.models.checkpoint import load_checkpoint
     from echoseg.runtime.export import export
-    from echoseg.runtime.file_steppers import OnnxStepper
-    from echoseg.runtime.torch_stepper import TorchStepper
 
-    network: Any
     network, _ = load_checkpoint(model)
-    trial = path.with_name(f"unchecked-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        export(network, checkpoint, "onnx", trial, size_px=size_px)
-        one, other = TorchStepper(network, size_px), OnnxStepper(trial)
-        check(compare(one, other, demo_frames(size_px)), reduced_precision=False)
-        trial.replace(path)
-    except OSError as error:
+        export(network, checkpoint, "onnx", path, size_px=size_px)
+        cache.seal(path)
+    except (OSError, OutputError) as error:
+        reason = error.__cause__ or error
         raise OutputError(
-            f"{path.parent} cannot be written ({error.strerror}); set ECHOSEG_CACHE_DIR to a "
-            "folder that can, or use --runtime torch"
+            f"{path.parent} cannot be written ({getattr(reason, 'strerror', None) or reason}); "
+            "set ECHOSEG_CACHE_DIR to a folder that can, or use --runtime torch"
         ) from error
-    finally:
-        trial.unlink(missing_ok=True)
     return path

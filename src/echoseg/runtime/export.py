@@ -1,5 +1,7 @@
 """A checkpoint as a file that other runtimes read: one step, state in and out, and its card.
 
+It is run over the demo clip beside torch (`runtime.check`) and stays only where it says the same.
+
 Inputs are `frame` (1 1 S S, float32 in [0, 1]) and one for each part of the state, outputs
 `logits` (1 K S S) and the state after the frame under the same names with `_after`. The metadata
 holds the card, the size and the SHA-256 of the weights; `first_state` in it tells which parts begin
@@ -14,9 +16,9 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,10 @@ from torch import nn
 
 from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.models.checkpoint import Checkpoint
-from echoseg.runtime.stepper import NEEDED, StateShape, state_of
+from echoseg.runtime.check import Agreement, check, compare, demo_frames
+from echoseg.runtime.file_steppers import OnnxStepper, OpenVinoStepper, TorchExportStepper
+from echoseg.runtime.stepper import NEEDED, StateShape, Stepper, state_of
+from echoseg.runtime.torch_stepper import TorchStepper
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 """Kind of file -> how its name ends."""
@@ -48,24 +53,25 @@ class OneStep(nn.Module):
 
 def export(
     network: Any, checkpoint: Checkpoint, kind: str, path: Path, *, size_px: int | None = None
-) -> None:
-    """Write a network's step.
+) -> Agreement:
+    """Write a network's step; what it says beside torch is checked and returned.
 
     Args:
         network: A Segmenter that streams, in evaluation mode, on the CPU.
         checkpoint: What its card says.
         kind: Key of `SUFFIXES`.
-        path: File to write; it is written beside and renamed.
+        path: File to write, whole or not at all; what is there is replaced.
         size_px: Side of a frame; the card's by default.
 
     Raises:
         ConfigError: If the kind is unknown, the name's end is another kind's, the size does not
             fit, or a package is missing.
-        ModelError: If the network cannot stream.
+        ModelError: If the network cannot stream, or the file says something else.
         OutputError: If the file cannot be written.
     """
     size_px = checkpoint.card.image_size if size_px is None else size_px
-    _check(network, kind, path, size_px)
+    check_name(kind, path)
+    _check(network, path, size_px)
     shape = state_of(network, size_px)
     metadata = {
         "echoseg_card": checkpoint.card.model_dump_json(),
@@ -77,19 +83,41 @@ def export(
     }
     frame = torch.zeros(1, 1, size_px, size_px)
     state = tuple(torch.from_numpy(part) for part in shape.first)
-    write = {"onnx": _write_onnx, "openvino": _write_openvino, "torch-export": _write_torch}[kind]
+    write, reader = _KINDS[kind]
+    trial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
-        with _quiet():
-            write(OneStep(network).eval(), (frame, *state), shape, metadata, path)
-    except OSError as error:
-        raise OutputError(f"output {path} cannot be written ({error.strerror})") from error
+        with _disk_told(path), _quiet():
+            write(OneStep(network).eval(), (frame, *state), shape, metadata, trial)
+        found = compare(TorchStepper(network, size_px), reader(trial), demo_frames(size_px))
+        check(found, reduced_precision=False)
+        with _disk_told(path):
+            for part, place in zip(files_of(trial), files_of(path), strict=True):
+                part.replace(place)
+    finally:
+        for left in files_of(trial):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+    return found
 
 
-def _check(network: Any, kind: str, path: Path, size_px: int) -> None:
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return every file that an export to PATH writes."""
+    return (path.with_suffix(".bin"), path) if path.suffix == SUFFIXES["openvino"] else (path,)
+
+
+def check_name(kind: str, path: Path) -> None:
+    """Refuse what is no kind of file, or a name that ends as another kind's.
+
+    Raises:
+        ConfigError: If so.
+    """
     if kind not in SUFFIXES:
         raise ConfigError(f"to must be one of {', '.join(SUFFIXES)}, got {kind!r}")
     if path.suffix != SUFFIXES[kind]:
         raise ConfigError(f"output must end in {SUFFIXES[kind]} for {kind}, got {path.name!r}")
+
+
+def _check(network: Any, path: Path, size_px: int) -> None:
     if not network.streams:
         raise ModelError(
             f"{type(network).__name__} must take frames one by one to be exported, it looks ahead"
@@ -102,6 +130,17 @@ def _check(network: Any, kind: str, path: Path, size_px: int) -> None:
         raise OutputError(f"output must be in a folder that is there, {path.parent} is not")
 
 
+@contextmanager
+def _disk_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"output {path} cannot be written ({error.strerror or error}); make room, or choose "
+            "another place"
+        ) from error
+
+
 def _first_values(shape: StateShape) -> dict[str, float]:
     """Return the one value that each part of the first state is filled with."""
     values = {}
@@ -111,9 +150,6 @@ def _first_values(shape: StateShape) -> dict[str, float]:
             raise ModelError(f"the first state must be of one value a part, {name} is not")
         values[name] = float(filled[0])
     return values
-
-
-Writer = Callable[[nn.Module, tuple[torch.Tensor, ...], StateShape, dict[str, str], Path], None]
 
 
 def _onnx_bytes(
@@ -130,6 +166,7 @@ def _onnx_bytes(
             dynamo=True,
             input_names=["frame", *shape.names],
             output_names=["logits", *(f"{name}_after" for name in shape.names)],
+            verbose=False,
         )
     model = program.model_proto  # type: ignore[union-attr]
     for key, value in metadata.items():
@@ -145,13 +182,7 @@ def _write_onnx(
     metadata: dict[str, str],
     path: Path,
 ) -> None:
-    content = _onnx_bytes(step, inputs, shape, metadata)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path.write_bytes(_onnx_bytes(step, inputs, shape, metadata))
 
 
 def _write_openvino(
@@ -168,16 +199,11 @@ def _write_openvino(
     model = openvino.Core().read_model(_onnx_bytes(step, inputs, shape, metadata))
     for key, value in metadata.items():
         model.set_rt_info(value, key)
-    stem = f".{path.stem}.partial-{os.getpid()}"
-    partial = path.with_name(f"{stem}.xml")
     try:
         # in single precision: what is saved for speed is chosen when it is loaded
-        openvino.save_model(model, partial, compress_to_fp16=False)
-        partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
-        partial.replace(path)
-    finally:
-        for left in (partial, partial.with_suffix(".bin")):
-            left.unlink(missing_ok=True)
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:  # of the disk it says no more than "iostream error"
+        raise OSError(f"OpenVINO: {error}") from error
 
 
 def _write_torch(
@@ -189,27 +215,33 @@ def _write_torch(
 ) -> None:
     with torch.no_grad():
         program = torch.export.export(step, inputs)
-    partial = path.with_name(f".{path.stem}.partial-{os.getpid()}.pt2")
-    try:
-        torch.export.save(program, partial, extra_files=dict(metadata))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = BytesIO()  # written to a full disk, torch's own writer ends the process
+    torch.export.save(program, content, extra_files=dict(metadata))
+    path.write_bytes(content.getvalue())
+
+
+Writer = Callable[[nn.Module, tuple[torch.Tensor, ...], StateShape, dict[str, str], Path], None]
+_KINDS: dict[str, tuple[Writer, Callable[[Path], Stepper]]] = {
+    "onnx": (_write_onnx, OnnxStepper),
+    "openvino": (_write_openvino, OpenVinoStepper),
+    "torch-export": (_write_torch, TorchExportStepper),
+}
 
 
 @contextmanager
-def _quiet() -> Any:
-    """Keep what the exporter tells of its stages off the terminal."""
-    teller = logging.getLogger("torch.onnx")
-    level = teller.level
-    teller.setLevel(logging.ERROR)
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter tells of its stages off the terminal.
+
+    The streams stay as they are: a signal's last words go there.
+    """
+    tellers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [teller.level for teller in tellers]
+    for teller in tellers:
+        teller.setLevel(logging.ERROR)
     try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(StringIO()),
-            redirect_stderr(StringIO()),
-        ):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        teller.setLevel(level)
+        for teller, level in zip(tellers, levels, strict=True):
+            teller.setLevel(level)
