@@ -1,5 +1,7 @@
 """A clip segmented by a schedule: what is shared, what it costs, and the rails."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from echoseg.schedule import Budget, FixedInterval, forward_by, segment_clip
 from echoseg.schedule.episode import ClipEpisode, mean_dice, play
 from echoseg.schedule.scheduled import beat_extremes
-from echoseg.schedule.table import TableEpisode, gain_table
+from echoseg.schedule.table import GainTable, TableEpisode, best_keys, gain_table
 
 
 def net():
@@ -169,3 +171,23 @@ def test_beyond_its_longest_wait_a_table_tells_the_last_it_knows():
     for _ in range(2):
         episode.take(True)
     assert episode.deviation() is None
+
+
+@pytest.mark.parametrize("num_keys", [1, 2, 3, 6])
+def test_the_best_key_frames_are_those_of_trying_all(num_keys):
+    torch.manual_seed(1)
+    table = GainTable(torch.zeros(6, 1, 1, 1), torch.rand(6), torch.rand(6, 5))
+
+    def dice(keys):
+        found, last = [], 0
+        for index in range(6):
+            last = index if index in keys else last
+            found.append(
+                table.full[index] if index == last else table.cheap[last, index - last - 1]
+            )
+        return float(sum(found)) / 6
+
+    tried = [(0, *others) for n in range(num_keys) for others in combinations(range(1, 6), n)]
+    score, keys = best_keys(table, num_keys)
+    assert score == pytest.approx(max(map(dice, tried)))
+    assert dice(keys) == pytest.approx(score)

@@ -50,6 +50,33 @@ def gain_table(model: Any, frames: Tensor, masks: Tensor, longest: int = 15) -> 
     return GainTable(box_means(frames[:, 0]), full, cheap)
 
 
+def best_keys(table: GainTable, num_keys: int) -> tuple[float, list[int]]:
+    """Return the greatest mean Dice of a clip with so many key frames, and which they are.
+
+    Found by dynamic programming over the last key frame, so no schedule does better by this table:
+    it bounds what there is to learn. Needs `longest` of at least the clip's length less 1.
+    """
+    full, cheap = table.full.double(), table.cheap.double()
+    num_frames = len(full)
+    # run[j][e]: Dice of frame j in full and of all after it, up to e, cheaply
+    sums = cheap.cumsum(1)
+    run = [
+        [float(full[j] + (sums[j, e - j - 1] if e > j else 0)) for e in range(num_frames)]
+        for j in range(num_frames)
+    ]
+    best = [(run[0][e], [0]) for e in range(num_frames)]  # all frames up to e, one key
+    for _ in range(1, num_keys):
+        best = [
+            max(
+                [best[e]]
+                + [(best[j - 1][0] + run[j][e], [*best[j - 1][1], j]) for j in range(1, e + 1)]
+            )
+            for e in range(num_frames)
+        ]
+    dice, keys = best[-1]
+    return dice / num_frames, keys
+
+
 class TableEpisode:
     """A clip played by its table; an `Episode`."""
 
