@@ -5,11 +5,13 @@ from echoseg.errors import ConfigError
 from echoseg.learn.batches import BatchConfig, Batches
 from echoseg.learn.objectives import OBJECTIVES
 from echoseg.learn.objectives.bcp import largest_pieces
-from echoseg.learn.objectives.mssnet import MSSNetObjective, _labelled_sample
+from echoseg.learn.objectives.mssnet import MSSNetObjective, _clip_by_clip, _labelled_sample
 from echoseg.learn.objectives.objective import ramp_up
 from echoseg.learn.objectives.supervised import Supervised
 from echoseg.learn.teacher import Teacher
 from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss
+from echoseg.models import MODELS
+from echoseg.models.gdkvm import GDKVM, GDKVMConfig
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from echoseg.models.msv_mamba import MSVMamba, MSVMambaConfig
 from learn.makers import disk_pool
@@ -149,6 +151,33 @@ def test_rac_and_doc_can_each_be_left_out():
         terms = objective(network, Teacher(network), batch(), 1.0)
         assert ("prototypes" in terms) == doc
         assert (objective.store is not None) == doc
+
+
+@pytest.mark.parametrize("rac", [True, False])
+def test_doc_sees_every_frame_of_a_network_that_draws_them_one_by_one(rac):
+    torch.manual_seed(0)
+    config = GDKVMConfig(widths=(4, 8, 8, 16), value_widths=(4, 4, 8, 8), num_heads=1)
+    network, objective = GDKVM(config).train(), MSSNetObjective(rac=rac)
+    objective.prepare(network, POOL)
+    terms = objective(network, Teacher(network), batch(), 1.0)
+    assert terms["prototypes"].isfinite()
+
+
+def test_features_seen_frame_by_frame_stand_as_those_of_whole_clips():
+    clips = torch.rand(3, 2, 4, 5, 5)
+    frame_by_frame = _clip_by_clip(list(clips.unbind(1)))
+    assert torch.equal(frame_by_frame, _clip_by_clip([clips.flatten(0, 1)]))
+
+
+@pytest.mark.parametrize("model", ["unet", "unet_3d"])
+def test_without_doc_a_network_needs_no_last_layer_of_its_own(model):
+    kind = MODELS[model]
+    widths = (4, 4, 8, 8, 8) if model == "unet" else (4, 4, 8, 8)
+    more = {"num_frames": 2} if model == "unet_3d" else {}
+    network, objective = kind(kind.config_class(widths=widths, **more)), MSSNetObjective(doc=False)
+    objective.prepare(network, POOL)
+    terms = objective(network, Teacher(network), batch(), 1.0)
+    assert minimised(terms).isfinite()
 
 
 def test_doc_refuses_a_network_whose_features_it_cannot_see():

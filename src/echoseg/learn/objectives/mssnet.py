@@ -11,9 +11,10 @@ teacher knows little (ramp near 0), RAC takes labelled donors, and an unlabelled
 background of an expert's mask rather than a place that teaches nothing.
 
 RAC adapts to how much is labelled: of the hosts of a step a share n^2 / (n^2 + even_clips^2) are
-labelled clips, with labelled donors, n being the labelled frames counted in whole clips. With four
-patients all hosts are unlabelled; with a hundred nearly none, since a teacher that knows no more
-than what the labels still have to teach costs more than it brings.
+labelled clips, with labelled donors, n being the labelled frames of the whole pool counted in whole
+clips, so those of data learnt from beside the others (`beside`) too. With four patients and nothing
+beside all hosts are unlabelled; with a hundred nearly none, since a teacher that knows no more than
+what the labels still have to teach costs more than it brings.
 
 Reference:
     The abstract of MSSNet; what its released code does otherwise and why stands in docs/method.md.
@@ -82,7 +83,8 @@ class MSSNetObjective(Objective):
             if not isinstance(head, torch.nn.Conv2d):
                 raise ConfigError(
                     f"doc must see the features before a network's last layer, head, "
-                    f"{type(student).__name__} has none; take another network or doc=false"
+                    f"{type(student).__name__} has none; take another network or "
+                    "objective_options.doc=false"
                 )
             self.store = MaskStore(pool)
             self.prototypes = Prototypes(head.in_channels, pool.known_labels.shape[1])
@@ -124,7 +126,7 @@ class MSSNetObjective(Objective):
         }
         mixed = self._mixed(loose, drawn, ramp) if self.rac else loose
         own = first - self.num_labelled_hosts
-        with _features_of(student) as seen:
+        with _features_of(None if self.prototypes is None else student.head) as seen:
             logits = student(torch.cat([batch.frames[:own], mixed.frames]))
         loss = soft_target_loss(
             logits[own:].float().flatten(0, 1),
@@ -135,7 +137,8 @@ class MSSNetObjective(Objective):
         if self.prototypes is not None:
             probs = torch.cat([drawn.probs[:own], mixed.probs])
             weights = torch.cat([drawn.weights[:own], mixed.weights * (mixed.weights > 0.5)])
-            pull = self.prototypes(seen[0], *_shrunk(probs, weights, seen[0].shape[-1]))
+            features = _clip_by_clip(seen)
+            pull = self.prototypes(features, *_shrunk(probs, weights, features.shape[-1]))
             terms["prototypes"] = self.prototype_weight * pull
         return terms | told
 
@@ -225,14 +228,22 @@ def _labelled_sample(batch: Batch) -> Sample:
 
 
 @contextmanager
-def _features_of(student: Any) -> Iterator[list[Tensor]]:
-    """Yield a list that gets what the network's last layer sees."""
+def _features_of(head: Any) -> Iterator[list[Tensor]]:
+    """Yield a list that gets what the network's last layer sees each time; none, no layer."""
     seen: list[Tensor] = []
-    handle = student.head.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    if head is None:
+        yield seen
+        return
+    handle = head.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     try:
         yield seen
     finally:
         handle.remove()
+
+
+def _clip_by_clip(seen: list[Tensor]) -> Tensor:
+    """Return features `B*T C h w`: seen at once so, or `B C h w` of each frame in turn."""
+    return seen[0] if len(seen) == 1 else torch.stack(seen, 1).flatten(0, 1)
 
 
 def _shrunk(probs: Tensor, weights: Tensor, side: int) -> tuple[Tensor, Tensor]:
