@@ -105,6 +105,14 @@ def test_the_best_is_kept_and_a_run_without_gain_stops_early(tmp_path):
     assert [r.values["validation_score"] for r in reports] == [0.5, 0.8, 0.7, 0.6]
 
 
+def test_a_loss_that_is_no_number_names_a_way_out_that_can_be_taken():
+    run = run_of()
+    with torch.no_grad():
+        next(run.module.student.parameters()).fill_(torch.nan)
+    with pytest.raises(ConfigError, match=r"begin anew in another folder \(-o\) with a learning_r"):
+        run.take_step()
+
+
 def test_only_the_last_checkpoints_stay_and_a_broken_one_is_passed_over(tmp_path):
     folder = folder_of(tmp_path)
     run = run_of()

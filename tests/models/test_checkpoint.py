@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from echoseg.errors import ModelError
 from echoseg.models import MODELS, MemoryUNet
@@ -88,3 +89,24 @@ def test_another_network_takes_the_encoder_and_nothing_else():
 def test_an_encoder_that_does_not_fit_is_refused(name, told):
     with pytest.raises(ModelError, match=told):
         load_encoder(MODELS[name](), "phantom")
+
+
+def test_an_encoder_that_is_not_there_is_not_blamed_on_the_model():
+    with pytest.raises(ModelError, match=r"encoder_start must be .* got 'nowhere.safetensors'"):
+        load_encoder(MODELS["gdkvm"](), "nowhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda x: x.fill_(torch.nan), "must have finite weights, stem.0.weight"),
+        (lambda x: x.long(), "must have torch.float32 .* has torch.int64"),
+    ],
+)
+def test_an_encoder_of_no_numbers_is_refused(spoil, told, tmp_path):
+    model = MODELS["memory_unet"]()
+    weights = model.state_dict()
+    weights["stem.0.weight"] = spoil(weights["stem.0.weight"].clone())
+    save_file(weights, tmp_path / "bad.safetensors")
+    with pytest.raises(ModelError, match=told):
+        load_encoder(model, str(tmp_path / "bad.safetensors"))

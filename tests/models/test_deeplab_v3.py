@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from echoseg.errors import ModelError
 from echoseg.models import DeepLabV3
@@ -119,3 +120,35 @@ def test_the_map_keeps_stride_eight():
     model = DeepLabV3(DeepLabV3Config(width=2)).eval()
     with torch.inference_mode():
         assert model.backbone(torch.rand(1, 3, 64, 48)).shape == (1, 64, 8, 6)
+
+
+def test_a_damaged_file_is_refused_in_one_sentence_without_unsafe_advice(tmp_path):
+    path = tmp_path / "published.pt"
+    content = pickle.dumps({"state_dict": {"module.x": list(range(500))}})
+    save_file({"x": torch.zeros(2)}, tmp_path / "x.safetensors")
+    contents = [content[: len(content) * part // 7] for part in range(1, 7)]
+    contents += [b"", b"epoch,loss\n1,2\n", bytes(100)]
+    for data in [*contents, (tmp_path / "x.safetensors").read_bytes()]:
+        path.write_bytes(data)
+        with pytest.raises(ModelError, match=r"^weights of EchoNet-Dynamic must") as told:
+            load_published(path)
+        assert "torch.load" not in str(told.value) and "weights_only" not in str(told.value)
+    with pytest.raises(ModelError, match="a file that can be read"):
+        load_published(tmp_path / "nowhere.pt")
+    (tmp_path / "x.safetensors").rename(tmp_path / "y.safetensors")
+    with pytest.raises(ModelError, match="weights of EchoNet-Dynamic must"):
+        load_published(tmp_path / "y.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ({1.5: torch.zeros(1)}, "must be tensors by their names, 1.5"),
+        ({"module.backbone.conv1.weight": 3}, "is int"),
+        ({"classifier.4.bias": torch.zeros(64)}, "must tell 1 to 32 labels apart, they tell 64"),
+        ({"classifier.4.bias": torch.zeros(0)}, "they tell 0"),
+    ],
+)
+def test_weights_that_are_none_are_refused_in_one_sentence(weights, told):
+    with pytest.raises(ModelError, match=told):
+        from_published(weights)

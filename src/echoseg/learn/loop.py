@@ -112,8 +112,9 @@ class Run:
         loss = sum((v for k, v in terms.items() if not k.startswith("told_")), torch.zeros(()))
         if not torch.isfinite(loss):
             raise ConfigError(
-                f"the loss must be a number, it was {loss.item()} at step {self.step}; resume with "
-                f"a learning_rate under {config.learning_rate:g} or precision 32-true"
+                f"the loss must be a number, it was {loss.item()} at step {self.step}; begin anew "
+                f"in another folder (-o) with a learning_rate under {config.learning_rate:g}"
+                f"{'' if config.precision == '32-true' else ' or precision=32-true'}"
             )
         self._optimizer.zero_grad()
         self.fabric.backward(loss)

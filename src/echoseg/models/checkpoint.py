@@ -44,7 +44,7 @@ def load_encoder(model: Any, name_or_path: str) -> None:
 
     Raises:
         ModelError: If there is no such file, the network has no encoder of the house, or the file's
-            has other names or shapes.
+            has other names, shapes or kinds of numbers, or some that are none.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -55,7 +55,13 @@ def load_encoder(model: Any, name_or_path: str) -> None:
             f"encoder_start needs a network with the encoder of nn.unet, {type(model).__name__} "
             "has another; leave encoder_start out, or take another model"
         )
-    path = find_checkpoint(name_or_path)
+    try:
+        path = find_checkpoint(name_or_path)
+    except ModelError as error:
+        raise ModelError(
+            f"encoder_start must be one of {', '.join(SHIPPED)} or a safetensors file that is "
+            f"there, got {name_or_path!r}"
+        ) from error
     try:
         given = {k: x for k, x in load_file(path).items() if k.startswith(ENCODER)}
     except (SafetensorError, OSError) as error:
@@ -69,6 +75,16 @@ def load_encoder(model: Any, name_or_path: str) -> None:
                 f"encoder_start must have {type(model).__name__}'s encoder, whose {name} is "
                 f"{tuple(x.shape)}; in {path} it is {there}; give architecture the widths of that "
                 "file, or leave encoder_start out"
+            )
+        if given[name].is_floating_point() != x.is_floating_point():
+            raise ModelError(
+                f"encoder_start must have {x.dtype} or the like for {name}, {path} has "
+                f"{given[name].dtype}; give weights as they were trained"
+            )
+        if not given[name].isfinite().all():
+            raise ModelError(
+                f"encoder_start must have finite weights, {name} in {path} has some that are no "
+                "number; give the file of a training that did not fail"
             )
     model.load_state_dict({name: given[name] for name in own}, strict=False)
 

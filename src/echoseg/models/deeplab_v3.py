@@ -12,7 +12,6 @@ Reference:
 
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from echoseg.models.frame_segmenter import FrameSegmenter
 from echoseg.nn.deeplab import DilatedResNet50, deeplab_head
 
 PUBLISHED_WIDTH = 64
+MOST_LABELS = 32
 PUBLISHED_PREFIX = "module."
 """What the published names begin with, being saved from several devices."""
 
@@ -37,7 +37,7 @@ class DeepLabV3Config(BaseModel):
 
     width: int = Field(default=PUBLISHED_WIDTH, ge=2, le=256)
     """Channels of the first layer; all other widths are multiples."""
-    num_labels: int = Field(default=4, ge=1, le=32)
+    num_labels: int = Field(default=4, ge=1, le=MOST_LABELS)
     """Labels told apart, background included; EchoNet-Dynamic's has 1, a foreground logit."""
     grey_mean: float = 0.128
     """What is taken off the grey; about the mean of EchoNet-Dynamic's training frames."""
@@ -83,10 +83,17 @@ def load_published(path: Path) -> DeepLabV3:
     try:
         with torch.serialization.safe_globals([*kinds, *names]):
             saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except OSError as error:
+        raise ModelError(
+            f"weights of EchoNet-Dynamic must be a file that can be read, {path} cannot "
+            f"({error.strerror or error}); give deeplabv3_resnet50_random.pt"
+        ) from error
+    # a file that is cut or no pickle fails wherever its bytes lead; what torch says of it is left
+    # out, since it advises to load without safety
+    except Exception as error:
         raise ModelError(
             f"weights of EchoNet-Dynamic must be a file of tensors and numbers alone, {path} "
-            f"is not: {str(error).splitlines()[0]}; fetch deeplabv3_resnet50_random.pt again"
+            "is damaged or holds something else; fetch deeplabv3_resnet50_random.pt again"
         ) from error
     if not isinstance(saved, dict) or not isinstance(saved.get("state_dict"), dict):
         raise ModelError(
@@ -107,10 +114,21 @@ def from_published(weights: Mapping[str, Tensor]) -> DeepLabV3:
     Raises:
         ModelError: If names or shapes are not the published network's.
     """
+    for name, tensor in weights.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ModelError(
+                f"weights must be tensors by their names, {name!r} is {type(tensor).__name__}; "
+                "give the state_dict of EchoNet-Dynamic's segmentation network"
+            )
     given = {name.removeprefix(PUBLISHED_PREFIX): tensor for name, tensor in weights.items()}
     given = {name: t for name, t in given.items() if not name.startswith("aux_classifier.")}
-    bias = given.get("classifier.4.bias", torch.zeros(1))
-    model = DeepLabV3(DeepLabV3Config(num_labels=bias.numel()))
+    num_labels = given.get("classifier.4.bias", torch.zeros(1)).numel()
+    if not 1 <= num_labels <= MOST_LABELS:
+        raise ModelError(
+            f"weights must tell 1 to {MOST_LABELS} labels apart, they tell {num_labels}; give "
+            "those of EchoNet-Dynamic"
+        )
+    model = DeepLabV3(DeepLabV3Config(num_labels=num_labels))
     if odd := sorted(given.keys() ^ model.state_dict().keys()):
         raise ModelError(
             f"weights must have the parameters of DeepLabV3-ResNet50, {odd[0]!r} is "
