@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from echoseg.errors import ModelError
 from echoseg.models import MODELS
 from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
 
@@ -79,6 +80,45 @@ def test_every_parameter_gets_a_finite_gradient(model):
         assert parameter.grad is not None, f"{name} is not used"
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [
+        (torch.rand(1, 2, 1, 33, 47), r"multiples of \d+ px for \w+, got 1 2 1 33 47"),
+        (torch.rand(2, 1, 64, 64), "must be B T 1 H W"),
+        (torch.rand(1, 2, 3, 64, 64), "must be B T 1 H W"),
+        (torch.rand(1, 0, 1, 64, 64), "must be B T 1 H W .*, got 1 0 1 64 64"),
+        (torch.rand(1, 2, 1, 0, 64), "must be B T 1 H W"),
+        (torch.zeros(1, 2, 1, 64, 64, dtype=torch.uint8), "must be torch.float32 .* torch.uint8"),
+        (torch.zeros(1, 2, 1, 64, 64).double(), "must be torch.float32 .* got torch.float64"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused_in_one_sentence(model, frames, told):
+    with pytest.raises(ModelError, match=told):
+        model(frames)
+    if frames.ndim == 5 and frames.shape[1]:
+        with pytest.raises(ModelError, match=told.replace("B T", "B").replace("got 1 2", "got 1")):
+            model.step(frames[:, 0], model.init_state(1))
+
+
+def test_a_state_of_other_clips_or_another_size_is_refused(model):
+    with torch.inference_mode():
+        _, small = model.step(torch.rand(1, 1, 16, 16), model.init_state(1))
+        _, state = model.step(torch.rand(1, 1, 64, 64), model.init_state(1))
+        if any(a.shape != b.shape for a, b in zip(small, state, strict=True)):
+            for one, size in ((small, (64, 64)), (state, (16, 16)), (state, (64, 80))):
+                with pytest.raises(ModelError, match="frames must keep their size"):
+                    model.step(torch.rand(1, 1, *size), one)
+        for one in (state, model.init_state(1)) if len(state) else ():
+            with pytest.raises(ModelError, match=r"as many clips as the frame, 2, it is of 1"):
+                model.step(torch.rand(2, 1, 64, 64), one)
+
+
+def test_mixed_precision_takes_the_frames_it_mixes(model):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for dtype in (torch.float32, torch.bfloat16):
+            assert model(torch.rand(1, 2, 1, 64, 64, dtype=dtype)).isfinite().all()
 
 
 def test_the_state_has_constant_size(model):

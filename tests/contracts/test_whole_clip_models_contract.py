@@ -83,6 +83,13 @@ def test_clips_without_batch_or_in_colour_are_refused(model, shape):
         model(torch.rand(shape))
 
 
+def test_bytes_and_sides_that_no_stride_divides_are_refused(model):
+    with pytest.raises(ModelError, match=r"must be torch\.float32 .*got torch\.uint8"):
+        model(clips(model).to(torch.uint8))
+    with pytest.raises(ModelError, match="multiples of 8 px"):
+        model(torch.rand(1, 5, 1, 33, 47))
+
+
 def test_a_batch_gives_what_its_clips_give_alone(model):
     frames = clips(model, 3)
     with torch.inference_mode():

@@ -30,7 +30,7 @@ class ConvGRUUNetState(NamedTuple):
     """What a `ConvGRUUNet` carries from frame to frame."""
 
     memory: Tensor
-    """Hidden map at stride 16, `B C h w`; `B C 1 1` of zeros before the first frame."""
+    """Hidden map at stride 16, `B C h w`; `B 1 1 1` of zeros before the first frame."""
 
 
 class ConvGRUUNet(ResidualUNet, Segmenter):
@@ -49,17 +49,24 @@ class ConvGRUUNet(ResidualUNet, Segmenter):
 
     def init_state(self, batch_size: int) -> ConvGRUUNetState:
         """Return zeros; they take the frame's size when the first frame comes."""
-        width = self.config.widths[-1]
-        return ConvGRUUNetState(self.head.weight.new_zeros(batch_size, width, 1, 1))
+        return ConvGRUUNetState(self.head.weight.new_zeros(batch_size, 1, 1, 1))
+
+    def seen_size(self, state: ConvGRUUNetState) -> tuple[int, int] | None:
+        """See `Segmenter`."""
+        _, channels, rows, columns = state.memory.shape
+        is_first = channels == rows == columns == 1
+        return None if is_first else (16 * rows, 16 * columns)
 
     def step(self, frame: Tensor, state: ConvGRUUNetState) -> tuple[Tensor, ConvGRUUNetState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
+        self.check_frame(frame, state)
         skip0, skip1, middle, coarse = self.encode(frame)
         memory = self.recurrence.step(coarse, state.memory)
         return self.decode(skip0, skip1, middle, memory), ConvGRUUNetState(memory)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
+        self.check_clip(frames)
         batch, time = frames.shape[:2]
         skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))
         memory = self.recurrence(coarse.unflatten(0, (batch, time)), self.init_state(batch).memory)

@@ -27,8 +27,10 @@ class FrameSegmenter(Segmenter):
 
     def step(self, frame: Tensor, state: NoState) -> tuple[Tensor, NoState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
+        self.check_frame(frame, state)
         return self.segment(frame), state
 
     def forward(self, frames: Tensor) -> Tensor:
         """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
+        self.check_clip(frames)
         return self.segment(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])

@@ -127,6 +127,7 @@ class GDKVM(ResidualUNet, Segmenter):
 
     def step(self, frame: Tensor, state: GDKVMState) -> tuple[Tensor, GDKVMState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
+        self.check_frame(frame, state)
         return self._step(frame, self.encode(frame), state)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -135,6 +136,7 @@ class GDKVM(ResidualUNet, Segmenter):
         Frames are encoded at once and decoded one by one, since each one's mask is remembered
         before the next.
         """
+        self.check_clip(frames)
         batch, time = frames.shape[:2]
         maps = (m.unflatten(0, (batch, time)).unbind(1) for m in self.encode(frames.flatten(0, 1)))
         state, found = self.init_state(batch), []

@@ -64,8 +64,14 @@ class MemoryUNet(ResidualUNet, Segmenter):
             torch.ones(batch_size, 1, 1, 1, dtype=torch.bool, device=weight.device),
         )
 
+    def seen_size(self, state: MemoryUNetState) -> tuple[int, int] | None:
+        """See `Segmenter`."""
+        rows, columns = state.middle.shape[-2:]
+        return None if rows == columns == 1 else (8 * rows, 8 * columns)
+
     def step(self, frame: Tensor, state: MemoryUNetState) -> tuple[Tensor, MemoryUNetState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
+        self.check_frame(frame, state)
         skip0, skip1, middle, coarse = self.encode(frame)
         middle = self.memory_middle.step(middle, state.middle, state.is_first)
         coarse = self.memory_coarse.step(coarse, state.coarse, state.is_first)
@@ -74,6 +80,7 @@ class MemoryUNet(ResidualUNet, Segmenter):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
+        self.check_clip(frames)
         batch, time = frames.shape[:2]
         state = self.init_state(batch)
         skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))

@@ -118,6 +118,11 @@ class MSSNet(ResidualUNet, Segmenter):
         is_first, decoded = guidance.is_first[..., None], torch.zeros_like(middle)
         return MSSNetState(*guidance[:3], middle, coarse, is_first, decoded)
 
+    def seen_size(self, state: MSSNetState) -> tuple[int, int] | None:
+        """See `Segmenter`."""
+        rows, columns = state.decoded.shape[-2:]
+        return None if rows == columns == 1 else (8 * rows, 8 * columns)
+
     def _join(
         self, middle: Tensor, coarse: Tensor, state: MSSNetState
     ) -> tuple[Tensor, Tensor, MSSNetState]:
@@ -142,6 +147,7 @@ class MSSNet(ResidualUNet, Segmenter):
 
     def step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""
+        self.check_frame(frame, state)
         skip0, skip1, middle, coarse = self.encode(frame)
         middle, coarse, state = self._join(middle, coarse, state)
         decoded = self.decoder2(coarse, middle)
@@ -158,11 +164,11 @@ class MSSNet(ResidualUNet, Segmenter):
         Raises:
             ModelError: If no frame of this size was taken in full before.
         """
-        if state.decoded.shape[-2:] != (frame.shape[-2] // 8, frame.shape[-1] // 8):
+        self.check_frame(frame, state)
+        if self.seen_size(state) is None:
             raise ModelError(
-                f"a cheap frame needs a frame of its size in full before it, the state has "
-                f"{tuple(state.decoded.shape[-2:])} places for {tuple(frame.shape[-2:])} pixels; "
-                "take the first frame of a clip by step"
+                "a cheap frame needs a frame in full before it, the state is of none; take the "
+                "first frame of a clip by step"
             )
         skip0 = self.encoder0(self.stem(frame))
         return self._drawn(frame, skip0, self.encoder1(skip0), state.decoded), state
@@ -180,6 +186,7 @@ class MSSNet(ResidualUNet, Segmenter):
             frames: The clip.
             bidirectional: Look back from the last frame as well; for recorded clips only.
         """
+        self.check_clip(frames)
         batch, time = frames.shape[:2]
         skip0, skip1, *maps = self.encode(frames.flatten(0, 1))
         middle, coarse = (each.unflatten(0, (batch, time)) for each in maps)

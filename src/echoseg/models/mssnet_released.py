@@ -130,13 +130,7 @@ class MSSNetReleased(Segmenter):
         Raises:
             ModelError: If frames have another number or size than the config's.
         """
-        expected = (self.num_frames, 1, self.image_size, self.image_size)
-        if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
-            raise ModelError(
-                f"frames must be B {' '.join(map(str, expected))} for this released MSSNet, got "
-                f"{' '.join(map(str, frames.shape))}; resize them first, and cut longer clips "
-                "with echoseg.models.windows.each_frame"
-            )
+        self.check_clip(frames)
         return torch.stack([self._decode(self._encode(clip)) for clip in frames])
 
     def _encode(self, frames: Tensor) -> Tensor:

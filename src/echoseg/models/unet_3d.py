@@ -65,10 +65,5 @@ class UNet3D(Segmenter):
         Raises:
             ModelError: If they have another number of frames than the config's.
         """
-        if frames.ndim != 5 or frames.shape[1] != self.num_frames or frames.shape[2] != 1:
-            raise ModelError(
-                f"frames must be B {self.num_frames} 1 H W for this 3-D U-Net, got "
-                f"{' '.join(map(str, frames.shape))}; cut longer clips with "
-                "echoseg.models.windows.each_frame"
-            )
+        self.check_clip(frames)
         return self.net(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])

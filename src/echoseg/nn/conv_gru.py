@@ -26,7 +26,7 @@ class ConvGRU(nn.Module):
 
         Args:
             features: `B C H W` of this frame.
-            memory: `B C H W`, or `B C 1 1` of zeros before the first frame.
+            memory: `B C H W`, or `B 1 1 1` of zeros before the first frame.
 
         Returns:
             The new memory, `B C H W`; it is the output too.
