@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from echoseg.errors import ModelError
 from echoseg.models import MODELS
@@ -27,6 +28,16 @@ def model(request):
 
 def test_our_models_stream_and_only_baselines_do_not():
     assert set(MODELS) - set(STREAMING) == {"mssnet_released", "unet_3d"}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("number", [0, -1])
+def test_widths_and_windows_of_nothing_are_refused_by_the_config(name, number):
+    config_class = MODELS[name].config_class
+    for field, told in config_class.model_fields.items():
+        if isinstance(told.default, tuple):
+            with pytest.raises(ValidationError, match=rf"{field}\.0"):
+                config_class(**{field: (number, *told.default[1:])})
 
 
 def stream(model, frames):

@@ -17,6 +17,8 @@ Reference:
     Echocardiography Segmentation", arXiv 2501.07120, IEEE TCSS 2025.
 """
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,8 +26,15 @@ from torch.nn import functional
 from echoseg.models.frame_segmenter import FrameSegmenter
 from echoseg.nn.blocks import UpBlock
 from echoseg.nn.level_fusion import LevelFusion
-from echoseg.nn.unet import ResidualUNet, Widths
+from echoseg.nn.unet import ResidualUNet
 from echoseg.nn.window_scan import WindowScan
+
+Window = Annotated[int, Field(ge=1, le=256)]
+"""Side of a window, in places of the map."""
+
+
+EvenWidth = Annotated[int, Field(ge=2, le=4096, multiple_of=2)]
+"""Channels, which the two windows share out."""
 
 
 class MSVMambaConfig(BaseModel):
@@ -33,10 +42,10 @@ class MSVMambaConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    widths: Widths = (16, 32, 64, 128)
+    widths: tuple[EvenWidth, EvenWidth, EvenWidth, EvenWidth] = (16, 32, 64, 128)
     """Channels at strides 2, 4, 8, 16."""
-    windows: tuple[int, int] = (8, 16)
-    """Sides of the windows, in places of the map."""
+    windows: tuple[Window, Window] = (8, 16)
+    """Sides of the windows."""
     fused_width: int = Field(default=32, ge=4, le=256)
     """Channels of the fused map."""
     num_labels: int = Field(default=4, ge=1, le=32)

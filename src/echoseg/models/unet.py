@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from echoseg.models.frame_segmenter import FrameSegmenter
+from echoseg.nn.blocks import Width
 from echoseg.nn.plain_unet import PlainUNet
 
 
@@ -20,7 +21,7 @@ class UNetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    widths: tuple[int, int, int, int, int] = (16, 32, 64, 128, 256)
+    widths: tuple[Width, Width, Width, Width, Width] = (16, 32, 64, 128, 256)
     """Channels at strides 1, 2, 4, 8, 16."""
     num_labels: int = Field(default=4, ge=1, le=32)
     """Labels told apart, background included."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from echoseg.errors import ModelError
 from echoseg.models.segmenter import Segmenter
 from echoseg.nn.plain_unet import PlainUNet
+from echoseg.nn.unet import Widths
 
 
 class UNet3DConfig(BaseModel):
@@ -25,7 +26,7 @@ class UNet3DConfig(BaseModel):
 
     num_frames: int = Field(default=8, ge=1, le=64)
     """Frames of a window; it takes no other number."""
-    widths: tuple[int, int, int, int] = (12, 24, 48, 96)
+    widths: Widths = (12, 24, 48, 96)
     """Channels at strides 1, 2, 4, 8."""
     num_labels: int = Field(default=4, ge=1, le=32)
     """Labels told apart, background included."""

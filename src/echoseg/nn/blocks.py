@@ -1,7 +1,13 @@
 """Convolution blocks of the encoder and the decoder."""
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+"""Channels of a map, as a config may ask for them."""
 
 
 class ResidualBlock(nn.Module):

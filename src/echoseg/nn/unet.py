@@ -7,9 +7,9 @@ are interpolated from stride 2 (shape: Ronneberger, Fischer and Brox, MICCAI 201
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoseg.nn.blocks import ResidualBlock, UpBlock
+from echoseg.nn.blocks import ResidualBlock, UpBlock, Width
 
-Widths = tuple[int, int, int, int]
+Widths = tuple[Width, Width, Width, Width]
 """Channels at strides 2, 4, 8 and 16."""
 
 
