@@ -3,8 +3,15 @@
 import pytest
 import torch
 
+from echoseg.errors import ArgumentError
 from echoseg.schedule.episode import Move, play
-from echoseg.schedule.gains import collect_gains, gain_scheduler, learn_gains, threshold_of_budget
+from echoseg.schedule.gains import (
+    collect_gains,
+    gain_scheduler,
+    key_share,
+    learn_gains,
+    threshold_of_budget,
+)
 from echoseg.schedule.net import KeyFrameNet
 from echoseg.schedule.observation import Budget
 from echoseg.schedule.policy import PolicyConfig, discounted, learn_policy
@@ -85,8 +92,40 @@ def test_rewards_are_discounted_to_the_moves_before_them():
 
 
 def test_the_threshold_of_a_budget_spends_no_more():
-    from echoseg.schedule.gains import key_share
-
     threshold = threshold_of_budget(DifferenceThreshold, lambda: clips(0), 0.2, (0, 2))
     assert key_share(lambda: clips(0), DifferenceThreshold(threshold)) <= 0.2
     assert key_share(lambda: clips(0), DifferenceThreshold(threshold - 0.1)) > 0.2
+
+
+@pytest.mark.parametrize(
+    ("share", "bounds", "told"),
+    [
+        (0.2, (0, 0.01), r"share 0.2 must be held at the upper of bounds, 0.01, there it is 1"),
+        (0.2, (2, 0), "bounds must be a lower and an upper one"),
+        (0, (0, 2), "share must be over 0"),
+        (float("nan"), (0, 2), "share must be over 0"),
+        (0.01, (0, 99), "the first frame of a clip is always full"),
+    ],
+)
+def test_a_budget_that_no_threshold_within_bounds_holds_is_refused(share, bounds, told):
+    with pytest.raises(ArgumentError, match=told):
+        threshold_of_budget(DifferenceThreshold, lambda: clips(0), share, bounds)
+
+
+@pytest.mark.parametrize("share", [0, 1, float("nan")])
+def test_a_key_frame_that_is_sure_or_impossible_is_no_start(share):
+    with pytest.raises(ArgumentError, match="key_share must be over 0 and under 1"):
+        KeyFrameNet(key_share=share)
+
+
+def test_nothing_is_learned_from_no_clips():
+    config = PolicyConfig(budget=BUDGET, num_updates=1)
+    for learn in (
+        lambda: collect_gains([], 0.3, torch.Generator()),
+        lambda: key_share(list, best),
+        lambda: learn_policy(KeyFrameNet(GRID), lambda update: [], config),
+    ):
+        with pytest.raises(ArgumentError, match="clip"):
+            learn()
+    with pytest.raises(ArgumentError, match="key_share must be from 0 to 1"):
+        collect_gains(clips(0, 1), 1.5, torch.Generator())

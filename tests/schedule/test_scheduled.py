@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from echoseg.errors import ModelError
+from echoseg.errors import ArgumentError, ModelError
+from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from echoseg.schedule import Budget, FixedInterval, forward_by, segment_clip
 from echoseg.schedule.episode import ClipEpisode, mean_dice, play
@@ -191,3 +192,30 @@ def test_the_best_key_frames_are_those_of_trying_all(num_keys):
     score, keys = best_keys(table, num_keys)
     assert score == pytest.approx(max(map(dice, tried)))
     assert dice(keys) == pytest.approx(score)
+
+
+def test_a_network_without_a_cheap_path_is_refused():
+    model, frames, masks = MemoryUNet(), torch.rand(2, 1, 1, 32, 32), torch.zeros(2, 32, 32)
+    for run in (
+        lambda: segment_clip(model, frames, FixedInterval(1)),
+        lambda: forward_by(model, frames.transpose(0, 1), [True, False]),
+        lambda: ClipEpisode(model, frames, masks),
+        lambda: gain_table(model, frames, masks),
+    ):
+        with pytest.raises(ModelError, match="MemoryUNet has none; take mssnet"):
+            run()
+
+
+def test_frames_and_schedules_that_are_not_one_clips_are_refused():
+    model, frames = net(), torch.rand(2, 2, 1, 32, 32)
+    with pytest.raises(ArgumentError, match="of one clip, got 2 1 32 32"):
+        segment_clip(model, frames, FixedInterval(1))
+    with pytest.raises(ArgumentError, match="one clip's"):
+        ClipEpisode(model, frames, torch.zeros(2, 32, 32))
+    with pytest.raises(ArgumentError, match="got 3 for 2 2 1 32 32"):
+        forward_by(model, frames, [True] * 3)
+    for odd in (-1, 2):
+        with pytest.raises(ArgumentError, match=f"frames from 0 to 1, got {odd}"):
+            segment_clip(
+                model, frames[:, :1], FixedInterval(1), extremes=lambda labels, odd=odd: {odd}
+            )

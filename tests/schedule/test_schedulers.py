@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -11,7 +13,12 @@ from echoseg.schedule.observation import (
     deviation,
     observe,
 )
-from echoseg.schedule.schedulers import DifferenceThreshold, FixedInterval, NoLongerThan
+from echoseg.schedule.schedulers import (
+    DifferenceThreshold,
+    FixedInterval,
+    GainThreshold,
+    NoLongerThan,
+)
 from schedule_toy import GRID, clips
 
 
@@ -33,9 +40,19 @@ def test_a_fixed_interval_keeps_it(interval):
     assert keys_of(FixedInterval(interval)) == [i % interval == 0 for i in range(1, 40)]
 
 
-def test_an_interval_of_nothing_is_refused():
-    with pytest.raises(ArgumentError, match="at least 1 frame, got 0"):
-        FixedInterval(0)
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: FixedInterval(0), "interval .* at least 1 frame, got 0"),
+        (lambda: FixedInterval(2.5), "whole number .* got 2.5"),
+        (lambda: NoLongerThan(never, 0), "longest .* got 0"),
+        (lambda: DifferenceThreshold(math.nan), "threshold must be a number"),
+        (lambda: GainThreshold(never, math.nan), "threshold must be a number"),
+    ],
+)
+def test_schedulers_of_nothing_are_refused(make, told):
+    with pytest.raises(ArgumentError, match=told):
+        make()
 
 
 def test_without_a_reason_a_key_frame_comes_after_the_longest_time():

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from echoseg.errors import ArgumentError, ModelError
 from echoseg.schedule.observation import (
     Budget,
     History,
@@ -26,6 +27,34 @@ from echoseg.schedule.observation import (
     observe,
 )
 from echoseg.schedule.schedulers import Scheduler
+
+
+def check_cheap(model: Any) -> None:
+    """Refuse a network that has no cheap path.
+
+    Raises:
+        ModelError: If so.
+    """
+    if not hasattr(model, "cheap_step"):
+        raise ModelError(
+            f"a schedule needs a network with a cheap_step, {type(model).__name__} has none; take "
+            "mssnet"
+        )
+
+
+def check_played(model: Any, frames: Tensor, masks: Tensor) -> None:
+    """Refuse what cannot be played: a network without a cheap path, other than one clip's frames.
+
+    Raises:
+        ModelError: If the network has no cheap path.
+        ArgumentError: If frames or masks have another shape.
+    """
+    check_cheap(model)
+    if frames.ndim != 5 or not len(frames) or frames.shape[1] != 1 or len(masks) != len(frames):
+        raise ArgumentError(
+            f"frames must be one clip's, T 1 1 H W, with a mask each, got "
+            f"{' '.join(map(str, frames.shape))} and {len(masks)} masks; give clips one by one"
+        )
 
 
 class Episode(Protocol):
@@ -51,9 +80,14 @@ class ClipEpisode:
         model: In evaluation mode.
         frames: `T 1 1 H W`.
         masks: `T H W`, the truth, or a teacher's.
+
+    Raises:
+        ModelError: If the model has no cheap path.
+        ArgumentError: If frames and masks are not one clip's.
     """
 
     def __init__(self, model: Any, frames: Tensor, masks: Tensor) -> None:
+        check_played(model, frames, masks)
         self.model, self.frames, self.masks = model, frames, masks
         with torch.inference_mode():
             _, self.state = model.step(frames[0], model.init_state(1))

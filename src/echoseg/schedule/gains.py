@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from echoseg.errors import ArgumentError
 from echoseg.schedule.episode import Episode, play
 from echoseg.schedule.net import KeyFrameNet
 from echoseg.schedule.observation import Observation
@@ -22,12 +23,23 @@ from echoseg.schedule.schedulers import GainThreshold, Scheduler
 def collect_gains(
     episodes: Sequence[Episode], key_share: float, generator: torch.Generator
 ) -> tuple[Observation, Tensor]:
-    """Play clips under a random schedule; return what was seen and what was to be gained."""
+    """Play clips under a random schedule; return what was seen and what was to be gained.
+
+    Raises:
+        ArgumentError: If `key_share` is no share, or no clip has a second frame.
+    """
+    if not 0 <= key_share <= 1:
+        raise ArgumentError(f"key_share must be from 0 to 1, got {key_share}")
 
     def by_chance(observation: Observation) -> Tensor:
         return torch.rand(len(observation.since_key), generator=generator) < key_share
 
     moves = play(episodes, by_chance, tell_all=True)
+    if not moves:
+        raise ArgumentError(
+            f"episodes must hold a clip of two frames or more, got {len(episodes)} clips without; "
+            "give clips to learn from"
+        )
     seen = Observation(
         *(torch.cat(parts) for parts in zip(*(m.observation for m in moves), strict=True))
     )
@@ -53,8 +65,14 @@ def learn_gains(
 
 
 def key_share(make_episodes: Callable[[], Sequence[Episode]], scheduler: Scheduler) -> float:
-    """Return the share of key frames when clips are played without a budget."""
+    """Return the share of key frames when clips are played without a budget.
+
+    Raises:
+        ArgumentError: If there are no clips.
+    """
     episodes = make_episodes()
+    if not episodes:
+        raise ArgumentError("make_episodes must give at least one clip, it gave none")
     moves = play(episodes, scheduler)
     keys = sum(int(move.is_key.sum()) for move in moves) + len(episodes)
     return keys / (sum(len(move.clips) for move in moves) + len(episodes))
@@ -68,8 +86,21 @@ def threshold_of_budget(
     *,
     num_halvings: int = 10,
 ) -> float:
-    """Return the least threshold, by halving, that spends at most `share` of the frames in full."""
+    """Return the least threshold, by halving, that spends at most `share` of the frames in full.
+
+    Raises:
+        ArgumentError: If `share` is no share, or not held at the upper of the bounds.
+    """
     low, high = bounds
+    if not 0 < share <= 1:
+        raise ArgumentError(f"share must be over 0 and at most 1, got {share}")
+    if not low < high:
+        raise ArgumentError(f"bounds must be a lower and an upper one, got {low} and {high}")
+    if (least := key_share(make_episodes, make_scheduler(high))) > share:
+        raise ArgumentError(
+            f"share {share:g} must be held at the upper of bounds, {high:g}, there it is "
+            f"{least:.3g}; raise that bound, or the share: the first frame of a clip is always full"
+        )
     for _ in range(num_halvings):
         middle = (low + high) / 2
         if key_share(make_episodes, make_scheduler(middle)) > share:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echoseg.errors import ArgumentError
 from echoseg.schedule.observation import GRID, Observation
 
 
@@ -22,10 +23,17 @@ class KeyFrameNet(nn.Module):
         width: Of the layers.
         key_share: As a policy, about how probable key frames are before learning: as probable as
             the budget allows is a good start.
+
+    Raises:
+        ArgumentError: If `key_share` is not between 0 and 1.
     """
 
     def __init__(self, grid: int = GRID, width: int = 32, key_share: float = 0.5) -> None:
         super().__init__()
+        if not 0 < key_share < 1:
+            raise ArgumentError(
+                f"key_share must be over 0 and under 1, got {key_share}; 0.5 leans to neither"
+            )
         self.conv = nn.Conv2d(1, 4, 3, 1, 1)
         widths = (4 * grid * grid + 2, 2 * width, width, width)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))

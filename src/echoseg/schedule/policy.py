@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
+from echoseg.errors import ArgumentError
 from echoseg.schedule.episode import Episode, Move, play
 from echoseg.schedule.net import KeyFrameNet
 from echoseg.schedule.observation import Budget
@@ -60,6 +61,9 @@ def learn_policy(
 
     Returns:
         Mean sum of rewards of a clip in each round.
+
+    Raises:
+        ArgumentError: If a round has no clip.
     """
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
@@ -68,6 +72,10 @@ def learn_policy(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - update / config.num_updates)
         episodes = [each for _ in range(config.num_plays) for each in make_episodes(update)]
+        if not episodes:
+            raise ArgumentError(
+                f"make_episodes must give at least one clip, it gave none for update {update}"
+            )
         moves = play(episodes, Policy(net, generator), config.budget)
         found.append(sum(float(move.reward.sum()) for move in moves) / len(episodes))
         if not moves:

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from echoseg.anatomy import Label
+from echoseg.errors import ArgumentError
 from echoseg.measure.phases import ASSUMED_FRAME_S, clip_as_beat, find_beats, smooth
 from echoseg.measure.volumes import mask_volume_ml
+from echoseg.schedule.episode import check_cheap
 from echoseg.schedule.observation import Budget, History, box_means, deviation, observe
 from echoseg.schedule.schedulers import Scheduler
 
@@ -43,7 +45,18 @@ class ScheduledClip:
 
 
 def forward_by(model: Any, frames: Tensor, is_full: Sequence[bool]) -> Tensor:
-    """Run clips by a given schedule, to train on: `B T 1 H W` -> logits `B T K H W`."""
+    """Run clips by a given schedule, to train on: `B T 1 H W` -> logits `B T K H W`.
+
+    Raises:
+        ModelError: If the model has no cheap path, or the first frame is to be cheap.
+        ArgumentError: If the schedule is not of as many frames as the clips.
+    """
+    check_cheap(model)
+    if frames.ndim != 5 or frames.shape[1] != len(is_full) or not is_full:
+        raise ArgumentError(
+            f"is_full must tell of each of T frames B T 1 H W, got {len(is_full)} for "
+            f"{' '.join(map(str, frames.shape))}"
+        )
     state, found = model.init_state(len(frames)), []
     for frame, full in zip(frames.unbind(1), is_full, strict=True):
         logits, state = model.step(frame, state) if full else model.cheap_step(frame, state)
@@ -71,12 +84,22 @@ def segment_clip(
         live_margin: Share of the cavity's range so far, for the live rail; not given, none.
         extremes: Label maps `T H W` -> frames that must be in full; ED and ES of all beats when
             not given.
+
+    Raises:
+        ModelError: If the model has no cheap path.
+        ArgumentError: If a frame is of several clips, or `extremes` tells of one that is not there.
     """
+    check_cheap(model)
     clip, history, areas = ScheduledClip(), History(), list[float]()
     kept: list[Tensor] = []
     before: list[Any] = []
     state, key_means = model.init_state(1), None
     for frame in frames:
+        if frame.ndim != 4 or frame.shape[0] != 1:
+            raise ArgumentError(
+                f"frames must be 1 1 H W, of one clip, got {' '.join(map(str, frame.shape))}; "
+                "segment clips one by one"
+            )
         is_key, means = key_means is None, box_means(frame)[0]
         if key_means is not None:
             seen = observe([deviation(means, key_means)], [history])
@@ -109,7 +132,12 @@ def _settle(
     """The rail for recorded clips; each round computes a frame in full, so there is an end."""
     while clip.logits:
         labels = np.stack([_labels(logits).cpu().numpy() for logits in clip.logits])
-        cheap = [i for i in sorted(extremes(labels)) if not clip.is_full[i]]
+        wanted = sorted(extremes(labels))
+        if odd := set(wanted) - set(range(len(labels))):
+            raise ArgumentError(
+                f"extremes must tell frames from 0 to {len(labels) - 1}, got {min(odd)}"
+            )
+        cheap = [i for i in wanted if not clip.is_full[i]]
         if not cheap:
             return
         for index in cheap:

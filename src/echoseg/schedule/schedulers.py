@@ -3,6 +3,7 @@
 Each is a function of an `Observation` of E frames that returns E answers.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,8 +25,7 @@ class FixedInterval:
     interval: int
 
     def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise ArgumentError(f"interval must be at least 1 frame, got {self.interval}")
+        _check_frames("interval", self.interval)
 
     def __call__(self, observation: Observation) -> Tensor:
         """Decide for E frames."""
@@ -37,6 +37,9 @@ class DifferenceThreshold:
     """Where the mean deviation from the last key frame passes a threshold."""
 
     threshold: float
+
+    def __post_init__(self) -> None:
+        _check_threshold(self.threshold)
 
     def __call__(self, observation: Observation) -> Tensor:
         """Decide for E frames."""
@@ -52,6 +55,9 @@ class GainThreshold:
 
     net: KeyFrameNet
     threshold: float
+
+    def __post_init__(self) -> None:
+        _check_threshold(self.threshold)
 
     @torch.no_grad()
     def __call__(self, observation: Observation) -> Tensor:
@@ -87,6 +93,19 @@ class NoLongerThan:
     scheduler: Scheduler
     longest: int
 
+    def __post_init__(self) -> None:
+        _check_frames("longest", self.longest)
+
     def __call__(self, observation: Observation) -> Tensor:
         """Decide for E frames."""
         return self.scheduler(observation) | (observation.since_key >= self.longest)
+
+
+def _check_frames(name: str, number: int) -> None:
+    if not isinstance(number, int) or number < 1:
+        raise ArgumentError(f"{name} must be a whole number of at least 1 frame, got {number}")
+
+
+def _check_threshold(threshold: float) -> None:
+    if math.isnan(threshold):
+        raise ArgumentError("threshold must be a number, got nan")

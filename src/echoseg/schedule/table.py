@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from echoseg.schedule.episode import mean_dice
+from echoseg.schedule.episode import check_played, mean_dice
 from echoseg.schedule.observation import box_means, deviation
 
 
@@ -36,7 +36,12 @@ def gain_table(model: Any, frames: Tensor, masks: Tensor, longest: int = 15) -> 
         frames: `T 1 1 H W`.
         masks: `T H W`.
         longest: Frames without a key frame that are told apart.
+
+    Raises:
+        ModelError: If the model has no cheap path.
+        ArgumentError: If frames and masks are not one clip's.
     """
+    check_played(model, frames, masks)
     num_frames = len(frames)
     full, cheap = torch.zeros(num_frames), torch.zeros(num_frames, longest)
     state = model.init_state(1)
