@@ -12,6 +12,8 @@ Tokens are the cells of a coarse feature map. With f_t their features, P_t their
     u_t  = sigmoid(W_u [y_t, S_t h_(t-1), |y_t - S_t h_(t-1)|] + 1)
     h_t  = S_t h_(t-1) + u_t (y_t - S_t h_(t-1))
 
+h_t is both what is given on and what is carried; on the first frame g = 0 and u = 1, so h = y.
+
 e, q, k have unit length, so all logits are bounded. `agreement` is e_t(i) . (S_t e_(t-1))(i): low
 where the frame is noise or the scene was cut; `doubt` is the min-entropy of the frame's own
 weights in parts of its largest: high where the frame alone does not know where to look. Because the
