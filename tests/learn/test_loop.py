@@ -105,10 +105,13 @@ def test_the_best_is_kept_and_a_run_without_gain_stops_early(tmp_path):
     assert [r.values["validation_score"] for r in reports] == [0.5, 0.8, 0.7, 0.6]
 
 
-def test_a_loss_that_is_no_number_names_a_way_out_that_can_be_taken():
+@pytest.mark.parametrize("broken", ["student", "teacher"])
+def test_a_loss_that_is_no_number_names_a_way_out_that_can_be_taken(broken):
     run = run_of()
+    network = run.module.student if broken == "student" else run.teacher
     with torch.no_grad():
-        next(run.module.student.parameters()).fill_(torch.nan)
+        for parameter in network.parameters():
+            parameter.fill_(torch.nan)
     with pytest.raises(ConfigError, match=r"begin anew in another folder \(-o\) with a learning_r"):
         run.take_step()
 

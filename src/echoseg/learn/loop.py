@@ -108,14 +108,14 @@ class Run:
             * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         )
         self.module.train()
-        terms = self._step(self.teacher, batch, ramp_up(done, config.ramp_share))
+        try:
+            terms = self._step(self.teacher, batch, ramp_up(done, config.ramp_share))
+        # RAC, of masks that are no numbers
+        except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
+            raise self._no_number("none") from error
         loss = sum((v for k, v in terms.items() if not k.startswith("told_")), torch.zeros(()))
         if not torch.isfinite(loss):
-            raise ConfigError(
-                f"the loss must be a number, it was {loss.item()} at step {self.step}; begin anew "
-                f"in another folder (-o) with a learning_rate under {config.learning_rate:g}"
-                f"{'' if config.precision == '32-true' else ' or precision=32-true'}"
-            )
+            raise self._no_number(str(loss.item()))
         self._optimizer.zero_grad()
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self._step, self._optimizer, max_norm=MOST_GRADIENT)
@@ -124,6 +124,15 @@ class Run:
         self.step += 1
         told = {"loss": loss, **terms}
         return {name: float(value.detach()) for name, value in told.items()}
+
+    def _no_number(self, found: str) -> ConfigError:
+        """Return the refusal to go on; what was saved of the run may be as broken."""
+        config = self.config
+        return ConfigError(
+            f"the loss must be a number, it was {found} at step {self.step}; begin anew in another "
+            f"folder (-o) with a learning_rate under {config.learning_rate:g}"
+            f"{'' if config.precision == '32-true' else ' or precision=32-true'}"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that resuming needs."""
