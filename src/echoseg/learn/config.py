@@ -15,7 +15,7 @@ from echoseg.models import MODELS
 class RunConfig(BaseModel):
     """One run of `learn.loop`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     objective: str = "supervised"
     """Key of `OBJECTIVES`."""
