@@ -34,12 +34,13 @@ def run_app(app: typer.Typer) -> int:
     try:
         code = app(prog_name="echoseg", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
-        fail("interrupted; finished results are kept")
-        return INTERRUPTED
+        code = INTERRUPTED
     except Exception as error:  # typer brings a copy of click's errors, older ones click's own
         if not hasattr(error, "format_message"):
             raise
         return _wrong_command(error)
+    if code == INTERRUPTED:
+        fail("interrupted; finished results are kept")
     return code
 
 

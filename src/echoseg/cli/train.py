@@ -63,7 +63,7 @@ def train(
         _run(config, resume or output)
     except KeyboardInterrupt:
         fail(f"go on with echoseg train --resume {resume or output}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None  # typer.Exit would be told once more
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
