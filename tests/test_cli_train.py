@@ -89,6 +89,7 @@ def test_ctrl_c_waits_for_the_step_and_loses_none(tmp_path):
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
     assert f"go on with echoseg train --resume {out}" in done.stderr
+    assert "interrupted" not in done.stderr  # one sentence is enough
     assert [path.name for path in out.glob("resume-*")] == ["resume-000001.pt"]
     assert run("--resume", str(out))[0] == 0
     assert run(words[0], "-o", str(whole), *words[1:])[0] == 0
@@ -115,6 +116,16 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         (["mssnet", "--set", "num_stepz=3"], "did you mean num_steps"),
         (["mssnet", "--set", "num_steps"], "field=value"),
         (["mssnet", "--set", "objective_options.racc=true", "--data", "phantom:4"], "racc"),
+        (["mssnet", "--set", "=5"], "field=value, got '=5'"),
+        (["mssnet", "--set", "image_size=64", "--set", "image_size.x=3"], "image_size is 64"),
+        (["mssnet", "--set", "objective_options.even_clips=abc"], "even_clips must be a valid num"),
+        (["mssnet", "--set", "objective_options.even_clips=-3"], "greater than or equal to 0"),
+        (["mssnet", "--set", "objective_options.weight=NaN"], "weight must be a finite number"),
+        (["mssnet", "--set", "objective_options.mixed_share=7"], "less than or equal to 1, got 7"),
+        (
+            ["supervised", "--data", "phantom:4", "--validation", "/nonexistent"],
+            "validation must be phantom:N, an .npz",
+        ),
         (["mssnet", "--labels", "many"], "5% or 0.05"),
         (["mssnet", "--labels", "0%"], "labels"),
         (["mssnet", "--labels", "1%", "--data", "phantom:12"], "leaves none"),

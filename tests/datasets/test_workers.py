@@ -1,11 +1,13 @@
 """Several processes: nobody waits for what nobody wants, and nothing half-written stays."""
 
+import multiprocessing
+import threading
 import time
 
 import pytest
 
 from echoseg.datasets.workers import in_order
-from echoseg.errors import DatasetError
+from echoseg.errors import ConfigError, DatasetError
 
 
 def slow(path):
@@ -33,9 +35,6 @@ def test_whoever_stops_early_does_not_wait_for_the_rest(tmp_path):
 
 
 def test_a_worker_that_is_told_to_end_ends_the_work(tmp_path):
-    import multiprocessing
-    import threading
-
     names = [tmp_path / name for name in ("b", "c")]
 
     def end_one():
@@ -47,3 +46,29 @@ def test_a_worker_that_is_told_to_end_ends_the_work(tmp_path):
     with pytest.raises(DatasetError, match="a process was ended from outside"):
         list(in_order(slow, names, jobs=2))
     assert list(tmp_path.iterdir()) == []
+
+
+def slow_or_wrong(path):
+    """Fail once the other works."""
+    if path.name != "wrong":
+        return slow(path)
+    while not path.with_name("b").exists():
+        time.sleep(0.05)
+    raise ConfigError("no")
+
+
+@pytest.mark.timeout(60)
+def test_a_failure_ends_those_that_still_work(tmp_path):
+    with pytest.raises(ConfigError, match="no"):
+        list(in_order(slow_or_wrong, [tmp_path / name for name in ("wrong", "b", "c")], jobs=2))
+    assert list(tmp_path.iterdir()) == []
+    assert multiprocessing.active_children() == []
+
+
+def test_an_answer_that_cannot_be_sent_is_an_error_and_not_the_end_of_a_process():
+    with pytest.raises(RuntimeError, match="cannot be sent"):
+        list(in_order(unsendable, [1, 2], jobs=2))
+
+
+def unsendable(item):
+    return lambda: item

@@ -67,6 +67,11 @@ def test_nothing_but_the_supervised_way_runs_where_all_is_labelled():
     ]  # fmt: skip
 
 
+def test_what_is_named_twice_runs_once():
+    curve = small_curve(recipes=("mssnet", "mssnet"), labels=(0.25, 0.25))
+    assert [cell.name for cell in curve.cells()] == ["mssnet-25pct-seed0"]
+
+
 def test_every_way_runs_where_the_frames_between_are_unlabelled():
     curve = small_curve(labels=(1.0,), settings=SMALL | {"frames_labelled": "ends"})
     assert [cell.recipe for cell in curve.cells()] == ["supervised", "mssnet"]
@@ -138,19 +143,20 @@ def test_clips_that_could_not_be_judged_are_told(tmp_path):
     assert "1 clips could not be judged" in markdown(told)
 
 
-def test_a_curve_that_fails_at_once_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [ConfigError, KeyError])
+def test_a_curve_that_fails_at_once_leaves_the_folder_as_it_was(tmp_path, monkeypatch, kind):
     def fails(*args):
-        raise ConfigError("no")
+        raise kind("no")
 
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
         patched.setattr("echoseg.learn.label_curve.train", fails)
-        with pytest.raises(ConfigError):
+        with pytest.raises(kind):
             run_curve(small_curve(), out)
         assert not out.exists()
         begin(small_curve(), out := tmp_path)
         before = (out / "curve.json").read_bytes()
-        with pytest.raises(ConfigError):
+        with pytest.raises(kind):
             run_curve(small_curve(num_seeds=2), out)
     assert (out / "curve.json").read_bytes() == before
 
@@ -185,6 +191,9 @@ def test_another_experiment_in_the_folder_is_refused_and_a_larger_one_is_not(tmp
         ({"settings": {"num_step": 3}}, "did you mean num_steps"),
         ({"settings": {"seed": 3}}, "settings must leave seed to the experiment"),
         ({"labels": (0.0,)}, "labels"),
+        ({"labels": (float("nan"),)}, "must be a finite number"),
+        ({"judge": "phantom:test"}, "give --judge phantom --split test"),
+        ({"judge": ""}, "judge must be .*got ''"),
         ({"num_seeds": 0}, "num_seeds must be greater than or equal to 1, got 0"),
         ({"settings": {"architecture": {"size": "huge"}}}, "architecture.size must be .*'huge'"),
         ({"settings": {"architecture": {"sice": "tiny"}}}, "did you mean size"),

@@ -53,11 +53,11 @@ def bench(
         if not draw:
             check_can_train()
             asked = _asked(data, judge, hearts, model, minutes, most_steps, settings)
-            run_bench(asked, output, jobs=check_jobs(jobs), report=_show)
+            run_bench(asked, output, jobs=check_jobs(jobs), report=_show, say=typer.echo)
         _write(read(output), output)
     except KeyboardInterrupt:
         fail("the same command goes on where this one was")
-        raise typer.Exit(INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None  # typer.Exit would be told once more
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
@@ -94,8 +94,8 @@ def _show(name: str, done: int, total: int) -> None:
 
 def _write(bench: "ModelBench", output: Path) -> None:
     from echoseg.formats.whole import whole, write_text
+    from echoseg.learn.bench_folder import SPEED
     from echoseg.learn.bench_table import markdown, summary, table_csv
-    from echoseg.learn.model_bench import SPEED
     from echoseg.show.model_bench import accuracy_speed_png
 
     if not (output / SPEED).exists():

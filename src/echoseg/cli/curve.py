@@ -65,7 +65,7 @@ def curve(
         _write(read(output), output)
     except KeyboardInterrupt:
         fail("the same command goes on where this one was")
-        raise typer.Exit(INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None  # typer.Exit would be told once more
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None

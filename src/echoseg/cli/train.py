@@ -63,7 +63,7 @@ def train(
         _run(config, resume or output)
     except KeyboardInterrupt:
         fail(f"go on with echoseg train --resume {resume or output}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None  # typer.Exit would be told once more
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
@@ -126,20 +126,26 @@ def as_settings(pairs: list[str]) -> dict[str, Any]:
     """Return fields and values; a value is read as JSON where it can be.
 
     Raises:
-        ConfigError: If a pair is not field=value.
+        ConfigError: If a pair is not field=value, or a part is of a field that has none.
     """
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
-        if not equals:
+        outer, dot, inner = name.partition(".")
+        if not equals or not outer or bool(dot) != bool(inner):
             raise ConfigError(f"--set must be field=value, got {pair!r}")
         try:
             value = json.loads(text)
         except json.JSONDecodeError:
             value = text
-        outer, dot, inner = name.partition(".")
         if dot:
-            found.setdefault(outer, {})[inner] = value
+            parts = found.setdefault(outer, {})
+            if not isinstance(parts, dict):
+                raise ConfigError(
+                    f"--set {pair} must be of a field with parts, {outer} is {parts!r}; leave one "
+                    "of the two out"
+                )
+            parts[inner] = value
         else:
             found[name] = value
     return found

@@ -1,19 +1,28 @@
-"""Work on many clips in several processes: results in order, never more waiting than needed."""
+"""Work on many clips in several processes: results in order, never more waiting than needed.
+
+Each process has a pipe of its own. A pool's shared queues have locks, and a process that ends
+while it holds one leaves the others, and the parent, to wait for ever.
+"""
 
 import multiprocessing
 import os
 import signal
 import threading
+import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from echoseg.errors import ConfigError, DatasetError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+LONGEST_END_S = 10.0
+"""What a process may take to clean up after it was told to end."""
 
 
 def check_jobs(jobs: int) -> int:
@@ -43,36 +52,105 @@ def in_order(
     if jobs < 2:
         yield from map(function, items)
         return
-    pool = ProcessPoolExecutor(
-        jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=leave_signals_to_the_parent,
-    )
+    workers: list[_Worker] = []
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+
+    def ask(item: Item) -> Result:
+        worker = idle.get()
+        try:
+            return worker.ask(function, item)
+        except _GoneError:
+            _terminate(workers)  # nobody waits for the others' results now
+            raise
+        finally:
+            idle.put(worker)
+
+    threads = ThreadPoolExecutor(jobs)  # one waits for each process
     waiting: deque[Future[Result]] = deque()
-    others = set(multiprocessing.active_children())
     try:
+        for _ in range(jobs):
+            workers.append(_Worker())
+            idle.put(workers[-1])
         for item in items:
-            waiting.append(pool.submit(_work, function, item))
+            waiting.append(threads.submit(ask, item))
             if len(waiting) > 2 * jobs:
                 yield _first(waiting)
         while waiting:
             yield _first(waiting)
-    except (BrokenProcessPool, _EndedError) as error:
+    except _GoneError as error:
         raise DatasetError(
             "a process was ended from outside, often for want of memory; give fewer --jobs than "
             f"{jobs}"
         ) from error
     finally:
-        if waiting:  # Ctrl-C, a failure, or nobody wants the rest: nor wait for it
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.terminate()
-        pool.shutdown(cancel_futures=True)
+        threads.shutdown(wait=False, cancel_futures=True)
+        _end_all(workers, is_wanted=not waiting)
 
 
 def _first(waiting: deque[Future[Result]]) -> Result:
     result = waiting[0].result()
     waiting.popleft()  # only now: what is waited for is not done
     return result
+
+
+class _GoneError(Exception):
+    """A process ended before it answered."""
+
+
+class _Worker:
+    """A process that answers one question after another."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,))
+        self.process.start()
+        theirs.close()  # so that its end is seen when the process ends
+
+    def ask(self, function: Callable[[Item], Result], item: Item) -> Result:
+        try:
+            self.pipe.send((function, item))
+            is_result, answer = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise _GoneError from error
+        if is_result:
+            return answer
+        raise answer
+
+
+def _terminate(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.process.terminate()
+
+
+def _end_all(workers: list[_Worker], *, is_wanted: bool) -> None:
+    if is_wanted:
+        for worker in workers:
+            worker.pipe.close()
+    else:  # Ctrl-C, a failure, or nobody wants the rest: nor wait for it
+        _terminate(workers)
+    end_s = time.monotonic() + LONGEST_END_S
+    for worker in workers:
+        worker.process.join(max(0.0, end_s - time.monotonic()))
+        worker.process.kill()
+        worker.process.join()
+
+
+def _serve(pipe: Any) -> None:
+    """Answer until the parent closes its end."""
+    leave_signals_to_the_parent()
+    while True:
+        try:
+            function, item = pipe.recv()
+        except EOFError:
+            return
+        answer = _answer(function, item)
+        try:
+            pipe.send(answer)
+        except OSError:
+            return
+        except Exception as error:  # it cannot be sent, which is known before a byte is
+            pipe.send((False, RuntimeError(f"{answer[1]!r} cannot be sent: {error}")))
 
 
 class _EndedError(BaseException):
@@ -96,15 +174,21 @@ _is_working = _is_ended = False
 """Of this process, if it is a worker."""
 
 
-def _work(function: Callable[[Item], Result], item: Item) -> Result:
+def _answer(function: Callable[[Item], Any], item: Item) -> tuple[bool, Any]:
+    """Return whether there is a result, and it or the error; a worker told to end does neither."""
     global _is_working
-    if _is_ended:  # one more was in the queue
-        raise _EndedError("a worker was told to end")
-    _is_working = True
     try:
-        return function(item)
-    finally:
-        _is_working = False
+        try:
+            _is_working = True
+            answer = True, function(item)
+        finally:
+            _is_working = False
+    except BaseException as error:
+        error.add_note("".join(traceback.format_exception(error)))  # which a pipe leaves out
+        answer = False, error
+    if _is_ended:
+        os._exit(1)
+    return answer
 
 
 def _end(number: int, frame: object) -> None:

@@ -2,40 +2,48 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from echoseg.agreement import mean_interval
+from echoseg.errors import DatasetError
 from echoseg.evaluation.compare import signed_rank_p
 from echoseg.evaluation.items import STRUCTURES
 from echoseg.evaluation.summary import FAILED_DICE
-from echoseg.evaluation.tables import read_items
-from echoseg.learn.model_bench import COST, RUNS, ModelBench, is_done, items_path, read_speed
+from echoseg.learn.bench_folder import damage, is_done, read_cost, read_judged, read_speed
+from echoseg.learn.model_bench import TAKING_PART, ModelBench
 
 REFERENCE = "mssnet"
 """The network that every other one is paired with."""
 
 
 def summary(bench: ModelBench, out: Path) -> dict[str, Any]:
-    """Return rows of all networks that are done, ready for JSON."""
-    names = [name for name in bench.models if is_done(bench, out, name)]
+    """Return rows of all networks that are done, ready for JSON.
+
+    Raises:
+        DatasetError: If a file that was there is damaged.
+    """
+    num_judges = len(bench.judges)
+    for name in bench.models:
+        if told := damage(out, name, num_judges):
+            raise DatasetError(f"{told}; run the bench again without --draw")
+    names = [name for name in bench.models if is_done(out, name, num_judges)]
     speed = read_speed(out)
     rows = []
     for name in names:
-        cost = json.loads((out / RUNS / name / COST).read_text("utf-8"))
+        cost = read_cost(out, name).model_dump()
         judged = [
             {"judge": judge, "groups": _groups(out, name, index, names)}
             for index, judge in enumerate(bench.judges)
         ]
         rows.append(
-            {"model": name, **cost, "speed": speed["networks"].get(name, {}), "judged": judged}
+            {"model": name, **cost, "speed": speed.networks.get(name, {}), "judged": judged}
         )
     return {
         "bench": bench.model_dump(mode="json"),
-        "machine": speed["machine"],
+        "machine": speed.machine,
         "num_done": len(names),
         "rows": rows,
     }
@@ -43,9 +51,9 @@ def summary(bench: ModelBench, out: Path) -> dict[str, Any]:
 
 def _groups(out: Path, name: str, judge: int, names: list[str]) -> dict[str, Any]:
     """Return scores over all items, then by phase and by quality (a phantom's tier)."""
-    items = read_items(items_path(out, name, judge).parent)
+    items = read_judged(out, name, judge)
     other = (
-        {_key(row): row for row in read_items(items_path(out, REFERENCE, judge).parent)}
+        {_key(row): row for row in read_judged(out, REFERENCE, judge)}
         if REFERENCE in names and name != REFERENCE
         else {}
     )
@@ -111,6 +119,7 @@ def markdown(told: dict[str, Any]) -> str:
     lines = [
         f"{told['num_done']} networks, {minutes:g} CPU minutes of training each; timed in one run "
         f"on {machine}.",
+        *_overridden(told),
         "",
         "| network | steps | CPU min | M weights | GMAC 112 | streaming 112 px, frames/s | 256 px "
         "| clip at once 112 px | 256 px | peak MB |",
@@ -137,14 +146,30 @@ def markdown(told: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _overridden(told: dict[str, Any]) -> list[str]:
+    """Return a sentence for each network that cannot run as the settings say."""
+    asked = told["bench"]["settings"]
+    lines = []
+    for row in told["rows"]:
+        fixed = TAKING_PART[row["model"]].fixed
+        words = [
+            f"{name} {value}, not {asked[name]}"
+            for name, value in fixed.items()
+            if name in asked and asked[name] != value
+        ]
+        if words:
+            lines += ["", f"{row['model']} can only be trained with {', '.join(words)}."]
+    return lines
+
+
 def _rate(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
 def _accuracy(told: dict[str, Any], index: int, judge: str) -> list[str]:
-    groups = told["rows"][0]["judged"][index]["groups"] if told["rows"] else {}
-    names = list(groups.get("all", {}))
-    tiers = [group for group in groups if group != "all"]
+    judged = [row["judged"][index]["groups"] for row in told["rows"]]
+    names = list(dict.fromkeys(name for groups in judged for name in groups["all"]))
+    tiers = list(dict.fromkeys(tier for groups in judged for tier in groups if tier != "all"))
     heads = [
         *(f"{name} Dice" for name in names), "LV HD95", f"LV under {FAILED_DICE}",
         *(f"LV, {tier}" for tier in tiers), f"LV less {REFERENCE}'s, points",
@@ -157,11 +182,15 @@ def _accuracy(told: dict[str, Any], index: int, judge: str) -> list[str]:
         scores = found["all"]
         lv = scores.get("lv_endo", {})
         far = "" if lv.get("hd95") is None else f"{lv['hd95']:.1f} {lv['unit']}"
-        cells = [f"{scores[name]['dice']:.3f}" for name in names]
+        cells = [_dice(scores, name) for name in names]
         cells += [far, f"{100 * lv.get('failed_share', 0):.1f} %"]
-        cells += [f"{found[tier]['lv_endo']['dice']:.3f}" for tier in tiers]
+        cells += [_dice(found.get(tier, {}), "lv_endo") for tier in tiers]
         lines.append(f"| {row['model']} | " + " | ".join([*cells, _told_gain(lv)]) + " |")
     return lines
+
+
+def _dice(scores: dict[str, Any], structure: str) -> str:
+    return f"{scores[structure]['dice']:.3f}" if structure in scores else ""
 
 
 def _told_gain(lv: dict[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Literal, Self
+from functools import cache
+from inspect import signature
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from echoseg.errors import ConfigError
 from echoseg.learn.batches import BatchConfig
@@ -15,7 +17,7 @@ from echoseg.models import MODELS
 class RunConfig(BaseModel):
     """One run of `learn.loop`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     objective: str = "supervised"
     """Key of `OBJECTIVES`."""
@@ -91,6 +93,21 @@ class RunConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _objective_takes_its_options(self) -> Self:
+        self._options()
+        return self
+
+    def _options(self) -> dict[str, Any]:
+        """Return the arguments of the objective, of the types that it says."""
+        kind = _options_of(OBJECTIVES[self.objective])
+        try:
+            found = kind.model_validate(self.objective_options)
+        except ValidationError as error:
+            told = one_sentence(error, "objective_options", kind.model_fields)
+            raise ValueError(told) from error
+        return found.model_dump(exclude_unset=True)
+
+    @model_validator(mode="after")
     def _architecture_fits(self) -> Self:
         if self.start is None:
             try:
@@ -120,18 +137,23 @@ class RunConfig(BaseModel):
         )
 
     def make_objective(self) -> Objective:
-        """Return the objective with its options.
+        """Return the objective with its options."""
+        return OBJECTIVES[self.objective](**self._options())
 
-        Raises:
-            ConfigError: If it has no such option.
-        """
-        try:
-            return OBJECTIVES[self.objective](**self.objective_options)
-        except TypeError as error:
-            raise ConfigError(
-                f"objective_options must be arguments of {self.objective}, got "
-                f"{self.objective_options} ({error})"
-            ) from error
+
+@cache
+def _options_of(objective: type[Objective]) -> type[BaseModel]:
+    """Return what an objective's constructor takes: weights and shares are numbers from 0 on."""
+    fields: dict[str, Any] = {}
+    for name, given in signature(objective).parameters.items():
+        kind = given.annotation
+        if kind is float:
+            most = 1 if name.endswith(("share", "prob")) else None
+            kind = Annotated[float, Field(ge=0, le=most, allow_inf_nan=False)]
+        elif kind is int:
+            kind = Annotated[int, Field(ge=1)]
+        fields[name] = (kind, given.default)
+    return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
 
 
 def run_config(**fields: Any) -> RunConfig:

@@ -90,8 +90,9 @@ def open_source(name: str, size_px: int, *, validation: bool = False) -> Source:
         ConfigError: If the name says no number of clips.
         DatasetError: If nothing of the name is there, or its layout is unknown.
     """
+    field = "validation" if validation else "data"
     if name.startswith("phantom:"):
-        return Source(_phantom_pool(name, size_px), "Apache-2.0", "", "phantom clips")
+        return Source(_phantom_pool(name, size_px, field), "Apache-2.0", "", "phantom clips")
     path = Path(name)
     if path.is_file() and path.suffix != ".csv":
         return Source(_of_size(stored_pool(path), size_px), "Apache-2.0", "", "stored clips")
@@ -101,7 +102,7 @@ def open_source(name: str, size_px: int, *, validation: bool = False) -> Source:
         return Source(pool, "CC-BY-NC-SA-4.0", CAMUS_NOTICE, words)
     if not path.exists():
         raise DatasetError(
-            "data must be phantom:N, an .npz file or the folder of a data set, "
+            f"{field} must be phantom:N, an .npz file or the folder of a data set, "
             f"{name!r} is not there"
         )
     dataset = recognise(path)
@@ -187,11 +188,11 @@ def phantom_config(seed: int, size_px: int, num_frames: int = PHANTOM_FRAMES) ->
     )
 
 
-def _phantom_pool(name: str, size_px: int) -> Pool:
+def _phantom_pool(name: str, size_px: int, field: str) -> Pool:
     numbers = name.split(":")[1:]
     if not all(part.isdecimal() for part in numbers) or len(numbers) > 2 or not int(numbers[0]):
         raise ConfigError(
-            f"data must be phantom:N or phantom:N:FIRST_SEED with whole numbers, got {name!r}"
+            f"{field} must be phantom:N or phantom:N:FIRST_SEED with whole numbers, got {name!r}"
         )
     num, first = int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0
     clips = PhantomClips([phantom_config(first + i, max(size_px, 64)) for i in range(num)])

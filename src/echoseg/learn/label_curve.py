@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from echoseg.datasets import Problem, Record, open_dataset
 from echoseg.datasets.workers import in_order
-from echoseg.errors import ConfigError, EchosegError
+from echoseg.errors import ConfigError
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.tables import ITEMS, table_text
@@ -55,7 +56,7 @@ class Cell:
 class LabelCurve(BaseModel):
     """What is compared with what."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: tuple[str, ...]
     """As in `RunConfig`."""
@@ -80,7 +81,18 @@ class LabelCurve(BaseModel):
     @field_validator("judge")
     @classmethod
     def _one_name(cls, name: str) -> str:
+        if name.startswith("phantom:"):
+            split = name.partition(":")[2]
+            raise ValueError(
+                f"judge must be a folder or phantom, got {name!r}; give --judge phantom --split "
+                f"{split or 'test'}"
+            )
         return plain_name(name)
+
+    @field_validator("recipes", "labels")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(values))
 
     @model_validator(mode="after")
     def _no_field_is_said_twice(self) -> Self:
@@ -132,7 +144,13 @@ class LabelCurve(BaseModel):
 
 
 def plain_name(name: str) -> str:
-    """Return a path as it is written most plainly: `./d1/` is `d1`."""
+    """Return a path as it is written most plainly: `./d1/` is `d1`.
+
+    Raises:
+        ValueError: If it is empty, which would be the folder one stands in.
+    """
+    if not name:
+        raise ValueError("data and judge must be folders or the phantom, got ''; give its name")
     return name if name.startswith("phantom:") else os.path.normpath(name)
 
 
@@ -183,22 +201,30 @@ def run_curve(
     """
     curve.records()  # refuse what is not there before hours of training
     check_writable(out, "choose another -o")
-    with alone_in(out):
-        before = (out / CONFIG).read_text("utf-8") if (out / CONFIG).exists() else None
+    with alone_in(out), as_it_was(out, CONFIG):
         begin(curve, out)
-        try:
-            _run_cells(curve, out, jobs, keep_weights, report)
-        except EchosegError:
-            if not any((out / RUNS).glob("*/*")):  # nothing done: the folder is as it was
-                _forget(out, before)
-            raise
+        _run_cells(curve, out, jobs, keep_weights, report)
 
 
-def _forget(out: Path, before: str | None) -> None:
+@contextmanager
+def as_it_was(out: Path, config: str) -> Iterator[None]:
+    """Leave a folder as it was when what is begun in it fails before anything is done."""
+    path = out / config
+    before = path.read_text("utf-8", "replace") if path.exists() else None
+    try:
+        yield
+    except Exception:
+        if not any((out / RUNS).glob("*/*")):
+            _forget(path, before)
+        raise
+
+
+def _forget(path: Path, before: str | None) -> None:
     if before is not None:
-        return write_text(out / CONFIG, before)
-    shutil.rmtree(out / RUNS, ignore_errors=True)
-    (out / CONFIG).unlink(missing_ok=True)
+        write_text(path, before)
+    elif path.exists():  # else what is there is not ours
+        shutil.rmtree(path.parent / RUNS, ignore_errors=True)
+        path.unlink()
 
 
 def _run_cells(
@@ -256,10 +282,22 @@ def read(out: Path) -> LabelCurve:
     Raises:
         ConfigError: If it holds none.
     """
+    return label_curve(**read_fields(out / CONFIG, "an experiment"))
+
+
+def read_fields(path: Path, what: str) -> dict[str, Any]:
+    """Return the fields that a file says an experiment has.
+
+    Raises:
+        ConfigError: If it says none.
+    """
     try:
-        return label_curve(**json.loads((out / CONFIG).read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{out} must hold an experiment ({CONFIG}): {error}") from error
+        fields = json.loads(path.read_text("utf-8"))
+        if not isinstance(fields, dict):
+            raise ValueError(f"it holds {type(fields).__name__} and no fields")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path.parent} must hold {what} ({path.name}): {error}") from error
+    return fields
 
 
 def is_done(out: Path, cell: Cell) -> bool:

@@ -28,20 +28,33 @@ from echoseg.clip import Annotation, Clip
 from echoseg.corruptions import corrupt_frames
 from echoseg.datasets import Record, open_dataset
 from echoseg.datasets.workers import in_order
-from echoseg.errors import ConfigError, DatasetError
+from echoseg.errors import ConfigError, DatasetError, ModelError
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.speed import made, peak_mb, rates, sizes
 from echoseg.evaluation.tables import table_text
 from echoseg.formats.whole import LOCK, alone_in, check_writable, write_text
 from echoseg.learn import recipes
+from echoseg.learn.bench_folder import (
+    COST,
+    RUNS,
+    SPEED,
+    Cost,
+    Speed,
+    damage,
+    is_done,
+    is_judged,
+    items_path,
+    read_cost,
+    read_speed,
+)
 from echoseg.learn.config import RunConfig, one_sentence
-from echoseg.learn.label_curve import plain_name
+from echoseg.learn.label_curve import as_it_was, plain_name, read_fields
+from echoseg.learn.loop import make_student
 from echoseg.learn.train import seconds_a_step, train
+from echoseg.models.checkpoint import load_checkpoint
 
-CONFIG, RUNS, COST, SPEED, WEIGHTS = (
-    "bench.json", "runs", "cost.json", "speed.json", "model.safetensors",
-)  # fmt: skip
+CONFIG, WEIGHTS = "bench.json", "model.safetensors"
 SPOILT_SHARE = 0.15
 """Frames that are spoilt where a judge asks for it."""
 
@@ -66,7 +79,8 @@ ENTRANTS: dict[str, Entrant] = {
     "msv_mamba": Entrant("msv_mamba", {}, {}),
     "unet": Entrant("unet", {}, {}),
     "conv_gru_unet": Entrant("conv_gru_unet", {}, {}),
-    "unet_3d": Entrant("unet_3d", {}, {"num_frames": 8}),
+    # as many frames as the pool's phantom clips have: more would stand still
+    "unet_3d": Entrant("unet_3d", {"num_frames": 6}, {"num_frames": 6}),
     "deeplab_v3": Entrant("deeplab_v3", {}, {}),
     "mssnet_released": Entrant(
         "mssnet_released",
@@ -90,7 +104,7 @@ TAKING_PART = ENTRANTS | ABLATIONS
 class ModelBench(BaseModel):
     """What is compared with what."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: tuple[str, ...]
     """As in `RunConfig`."""
@@ -110,6 +124,11 @@ class ModelBench(BaseModel):
     @classmethod
     def _one_name_a_place(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name if name.startswith("phantom") else plain_name(name) for name in names)
+
+    @field_validator("judges", "models")
+    @classmethod
+    def _each_is_one_row(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names))
 
     @field_validator("models")
     @classmethod
@@ -159,14 +178,18 @@ def run_bench(
     *,
     jobs: int = 1,
     report: Callable[[str, int, int], None] = lambda name, done, total: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Train and judge every network that is not done, then time all of them side by side.
+
+    What is damaged counts as not done.
 
     Args:
         bench: The experiment.
         out: Its folder; made.
         jobs: Networks trained at a time, each in its own process.
         report: Called with (name, done, in all) after each.
+        say: Called with a sentence about what is done again.
 
     Raises:
         EchosegError: If the folder holds another bench, or a network fails; what was done stays.
@@ -174,15 +197,39 @@ def run_bench(
     for judge in bench.judges:
         judged_records(judge, bench.num_hearts)  # refuse what is not there before the work
     check_writable(out, "choose another -o")
-    with alone_in(out):
+    with alone_in(out), as_it_was(out, CONFIG):
         begin(bench, out)
-        left = [name for name in bench.models if not is_done(bench, out, name)]
-        total = len(bench.models)
+        num_judges, total = len(bench.judges), len(bench.models)
+        left = [name for name in bench.models if not is_done(out, name, num_judges)]
+        for name in left:
+            _check(bench.run_of(name, 1))
+            if told := damage(out, name, num_judges):
+                say(f"{told}; it is done again")
         for index, name in enumerate(in_order(partial(run_model, bench, out), left, jobs)):
             report(name, total - len(left) + index + 1, total)
-        names = [name for name in read(out).models if is_done(bench, out, name)]
-        if not (out / SPEED).exists() or set(read_speed(out)["networks"]) != set(names):
-            write_text(out / SPEED, json.dumps(timed(names), indent=1) + "\n")
+        names = [name for name in read(out).models if is_done(out, name, num_judges)]
+        _time(names, out, say)
+
+
+def _check(run: RunConfig) -> None:
+    """Refuse, before any is trained, a network that its run does not fit.
+
+    Raises:
+        EchosegError: If so.
+    """
+    make_student(run)
+    run.make_objective()
+
+
+def _time(names: list[str], out: Path, say: Callable[[str], None]) -> None:
+    """Time the networks, unless just these have been."""
+    if (out / SPEED).exists():
+        try:
+            if set(read_speed(out).networks) == set(names):
+                return
+        except DatasetError as error:
+            say(f"{error}; all are timed again")
+    write_text(out / SPEED, json.dumps(timed(names).model_dump(), indent=1) + "\n")
 
 
 def begin(bench: ModelBench, out: Path) -> None:
@@ -213,20 +260,7 @@ def read(out: Path) -> ModelBench:
     Raises:
         ConfigError: If it holds none.
     """
-    try:
-        return model_bench(**json.loads((out / CONFIG).read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{out} must hold a bench ({CONFIG}): {error}") from error
-
-
-def items_path(out: Path, name: str, judge: int) -> Path:
-    """Return where the items of a network before a judge are."""
-    return out / RUNS / name / f"items-{judge}" / "items.csv"
-
-
-def is_done(bench: ModelBench, out: Path, name: str) -> bool:
-    """Return whether a network has been trained, and judged by all."""
-    return all(items_path(out, name, judge).exists() for judge in range(len(bench.judges)))
+    return model_bench(**read_fields(out / CONFIG, "a bench"))
 
 
 def run_model(bench: ModelBench, out: Path, name: str) -> str:
@@ -237,7 +271,7 @@ def run_model(bench: ModelBench, out: Path, name: str) -> str:
     """
     folder = out / RUNS / name
     torch.set_num_threads(1)
-    if not (folder / COST).exists():
+    if not _is_trained(out, name):
         shutil.rmtree(folder, ignore_errors=True)
         step_s = seconds_a_step(bench.run_of(name, 1))
         num_steps = max(1, min(bench.most_steps, int(60 * bench.minutes / step_s)))
@@ -245,16 +279,26 @@ def run_model(bench: ModelBench, out: Path, name: str) -> str:
         train(bench.run_of(name, num_steps), folder)
         for old in folder.glob("resume-*.pt"):
             old.unlink()
-        cost = {"num_steps": num_steps, "cpu_s": time.process_time() - start}
-        write_text(folder / COST, json.dumps(cost) + "\n")
+        cost = Cost(num_steps=num_steps, cpu_s=time.process_time() - start)
+        write_text(folder / COST, json.dumps(cost.model_dump()) + "\n")
     for index, judge in enumerate(bench.judges):
-        path = items_path(out, name, index)
-        if not path.exists():
+        if not is_judged(out, name, index):
+            path = items_path(out, name, index)
             records = judged_records(judge, bench.num_hearts)
             found = evaluate(str(folder / WEIGHTS), records)
             path.parent.mkdir(exist_ok=True)
             write_text(path, table_text(found.items, Item))
     return name
+
+
+def _is_trained(out: Path, name: str) -> bool:
+    """Return whether weights and cost can be read."""
+    try:
+        read_cost(out, name)
+        load_checkpoint(str((out / RUNS / name / WEIGHTS).absolute()))
+    except (DatasetError, ModelError):
+        return False
+    return True
 
 
 def judged_records(judge: str, num_hearts: int | None) -> tuple[Record, ...]:
@@ -285,7 +329,7 @@ def spoilt(seed: int, record: Record) -> Record:
     return replace(record, read=read_spoilt)
 
 
-def timed(names: list[str]) -> dict[str, Any]:
+def timed(names: list[str]) -> Speed:
     """Return rates, size and memory of networks, all in this run.
 
     Raises:
@@ -299,7 +343,7 @@ def timed(names: list[str]) -> dict[str, Any]:
     for name, model in models.items():
         peak = peak_mb(TAKING_PART[name].model, TAKING_PART[name].architecture)
         networks[name] = {**sizes(model), **fast[name], "peak_mb_256": peak}
-    return {"machine": _machine(), "networks": networks}
+    return Speed(machine=_machine(), networks=networks)
 
 
 def _machine() -> dict[str, Any]:
@@ -311,8 +355,3 @@ def _machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-
-
-def read_speed(out: Path) -> dict[str, Any]:
-    """Return what was timed."""
-    return json.loads((out / SPEED).read_text("utf-8"))
