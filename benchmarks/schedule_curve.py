@@ -2,7 +2,7 @@
 
     python benchmarks/schedule_curve.py CLIPS.npz --out FILE.json [--shares 0.1 0.2 0.35 0.5]
         [--checkpoint NET] [--num-steps N] [--num-updates N] [--clips-each N] [--num-frames N]
-        [--beside N]
+        [--beside N] [--picture FILE.png]
 
 The network (MSSNet `small`, or a checkpoint) is trained for some steps on CLIPS.npz, each frame
 in full or cheap by chance. For each budget, a share of key frames, it then segments long phantom
@@ -185,6 +185,31 @@ def searched(
     return found
 
 
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Draw Dice lost against compute, with one standard error over clips."""
+    from matplotlib.figure import Figure
+
+    full = np.array(found["all in full"]["clips"])
+    figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for name in ("fixed interval", "difference", "regressed gain", "policy"):
+        points = [found[key] for key in found if key.endswith(f" {name}")]
+        lost = [100 * (np.array(point["clips"]) - full) for point in points]
+        axes.errorbar(
+            [100 * point["cost"] for point in points],
+            [each.mean() for each in lost],
+            [each.std(ddof=1) / len(each) ** 0.5 for each in lost],
+            marker="o", capsize=2, label=name,
+        )  # fmt: skip
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.axhline(-0.3, color="grey", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("compute, % of all frames in full")
+    axes.set_ylabel("Dice less that of all frames in full, points")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Software": None})
+
+
 def main() -> None:
     """Train, choose, score, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -198,7 +223,10 @@ def main() -> None:
     parser.add_argument("--num-frames", type=int, default=60)
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--beside", type=int, default=0, help="frames by ED and ES in full too")
+    parser.add_argument("--picture", type=Path, help="draw what stands in FILE and run nothing")
     args = parser.parse_args()
+    if args.picture:
+        return draw(json.loads(args.out.read_text("utf-8")), args.picture)
     torch.manual_seed(0)
     model = trained(args)
     seeds = range(args.clips_each)
@@ -219,6 +247,7 @@ def main() -> None:
     if "searched" not in found:
         found["searched"] = searched(model, scored_on, args.shares)
         print("searched:", found["searched"], flush=True)
+        args.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     for share in args.shares:
         if all(f"{share} {name}" in found for name in ("fixed interval", "policy")):
             continue
