@@ -62,7 +62,7 @@ def test_a_folder_that_may_not_be_entered_is_one_sentence(tmp_path, monkeypatch)
     def closed(path, force=False):  # root may enter everything
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("echoseg.cli.export.check_new_file", closed)
+    monkeypatch.setattr("echoseg.formats.whole.check_new_file", closed)
     done = run("phantom", "-o", tmp_path / "a.onnx")
     assert done.exit_code == 2
     assert "a.onnx cannot be written (Permission denied); choose another place" in done.output

@@ -240,7 +240,9 @@ def analyze(
 def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
     from echoseg.cohort import is_clip
 
-    return resume or jobs is not None or not all(map(is_clip, clips))
+    # a clip that is not there fails beside the others, which are done
+    there = filter(os.path.exists, clips)
+    return resume or jobs is not None or not all(map(is_clip, there))
 
 
 def run_cohort(

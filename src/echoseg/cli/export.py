@@ -7,7 +7,6 @@ import typer
 
 from echoseg.cli.console import fail
 from echoseg.errors import EchosegError, OutputError
-from echoseg.formats.whole import check_new_file
 
 if TYPE_CHECKING:
     from echoseg.runtime.check import Agreement
@@ -42,6 +41,7 @@ def export(
 
 def _path(model: str, kind: str, output: Path | None, force: bool) -> Path:
     """Return where to write; refuse, before the long work, what must not or cannot be written."""
+    from echoseg.formats.whole import check_new_file
     from echoseg.runtime.export import SUFFIXES, check_name, files_of
 
     path = Path(f"{Path(model).stem}{SUFFIXES.get(kind, '')}") if output is None else output

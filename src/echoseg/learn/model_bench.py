@@ -91,6 +91,11 @@ ENTRANTS: dict[str, Entrant] = {
 }
 """Name -> network; the whole list of those that are compared."""
 ABLATIONS: dict[str, Entrant] = {
+    "mssnet_no_memory": Entrant("mssnet", {"memory": "none"}, {}),
+    # as many frames a step where a clip has two
+    "mssnet_stills": Entrant(
+        "mssnet", {}, {"num_frames": 1, "num_labelled": 8, "num_unlabelled": 8}
+    ),
     "gdkvm_sum": Entrant("gdkvm", {"write": "sum"}, {}),
     "gdkvm_no_fusion": Entrant("gdkvm", {"key_pixel_fusion": False}, {}),
     "gdkvm_sum_no_fusion": Entrant("gdkvm", {"write": "sum", "key_pixel_fusion": False}, {}),
