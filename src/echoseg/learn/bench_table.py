@@ -14,9 +14,12 @@ from echoseg.evaluation.items import STRUCTURES
 from echoseg.evaluation.summary import FAILED_DICE
 from echoseg.learn.bench_folder import damage, is_done, read_cost, read_judged, read_speed
 from echoseg.learn.model_bench import TAKING_PART, ModelBench
+from echoseg.phantom.config import Tier
 
 REFERENCE = "mssnet"
 """The network that every other one is paired with."""
+LEAST_PATIENTS = 6
+"""With fewer no signed-rank test can reach .05."""
 
 
 def summary(bench: ModelBench, out: Path) -> dict[str, Any]:
@@ -59,12 +62,18 @@ def _groups(out: Path, name: str, judge: int, names: list[str]) -> dict[str, Any
     )
     found = {"all": _scores(items, other)}
     for column in ("phase", "quality"):
-        values = list(dict.fromkeys(row[column] for row in items if row[column]))
+        values = _in_order({row[column] for row in items if row[column]})
         if len(values) > 1:
             for value in values:
                 rows = [row for row in items if row[column] == value]
                 found[value] = _scores(rows, other)
     return found
+
+
+def _in_order(values: set[str]) -> list[str]:
+    """A phantom's tiers from easy to extreme, all else by the alphabet."""
+    tiers = [str(tier) for tier in Tier]
+    return sorted(values, key=lambda value: (tiers.index(value) if value in tiers else -1, value))
 
 
 def _key(row: dict[str, str]) -> tuple[str, ...]:
@@ -105,10 +114,11 @@ def _gain(
     if not pairs:
         return {}
     patients, gains = [patient for patient, _ in pairs], np.array([gain for _, gain in pairs])
+    enough = len(set(patients)) >= LEAST_PATIENTS
     return {
         "gain": float(gains.mean()),
         "gain_ci95": mean_interval(gains, patients),
-        "p_value": signed_rank_p(gains, patients),
+        "p_value": signed_rank_p(gains, patients) if enough else None,
     }
 
 

@@ -1,5 +1,6 @@
 """Accuracy against speed as a picture, one panel a judge."""
 
+import statistics
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,31 +11,54 @@ _COLOUR, _OURS = "#2f6fb0", "#d9601a"
 def accuracy_speed_png(told: dict[str, Any]) -> bytes:
     """Return the picture of what `learn.bench_table.summary` says, as the bytes of a PNG.
 
-    A network is a point: frames a second at 112 px, streamed (hollow: only by whole clips), and the
-    Dice of its LV cavity with its 95 % interval over patients. One that takes no 112 px stands at
-    its rate at 256 px.
+    A network is a numbered point: frames a second at 112 px, streamed (hollow: only by whole
+    clips), and the Dice of its LV cavity with its 95 % interval over patients. One that takes no
+    112 px stands at its rate at 256 px; one that lies far below the others is a triangle at the
+    lower edge, so that these can be told apart.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     judges = told["bench"]["judges"]
-    figure = Figure(figsize=(5.4 * len(judges), 4.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.6 * len(judges) + 2.2, 4.4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(judges), squeeze=False)[0]
     for index, (axes, judge) in enumerate(zip(panels, judges, strict=True)):
-        for row in told["rows"]:
-            _point(axes, row, row["judged"][index]["groups"]["all"].get("lv_endo"))
+        scores = [row["judged"][index]["groups"]["all"].get("lv_endo") for row in told["rows"]]
+        low = _lower_edge([score["dice"] for score in scores if score])
+        for number, (row, score) in enumerate(zip(told["rows"], scores, strict=True), 1):
+            _point(axes, row, score, number, low)
         place = judge if judge.startswith("phantom") else Path(judge).name
         axes.set_title(place, fontsize=11, loc="left")
         axes.set_xscale("log")
+        axes.set_ylim(bottom=low - 0.004)
         axes.set_xlabel("frames a second")
         axes.set_ylabel("Dice, LV cavity")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, which="both")
-        axes.margins(x=0.18, y=0.1)
+    names = [f"{number}  {row['model']}" for number, row in enumerate(told["rows"], 1)]
+    keys = [Line2D([], [], linestyle="", label=name) for name in names]
+    legend = figure.legend(
+        handles=keys, loc="outside right upper", fontsize=8, frameon=False, handlelength=0
+    )
+    for text, row in zip(legend.get_texts(), told["rows"], strict=True):
+        text.set_color(_colour(row))
     buffer = BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _lower_edge(dice: list[float]) -> float:
+    """Return the least Dice that is shown to scale: well under the middle of the field."""
+    if not dice:
+        return 0.0
+    best = max(dice)
+    return max(min(dice), best - max(0.08, 4 * (best - statistics.median(dice))))
+
+
+def _colour(row: dict[str, Any]) -> str:
+    return _OURS if row["model"].startswith("mssnet") else _COLOUR
 
 
 def speed_of(row: dict[str, Any]) -> tuple[float | None, bool]:
@@ -46,16 +70,20 @@ def speed_of(row: dict[str, Any]) -> tuple[float | None, bool]:
     return None, False
 
 
-def _point(axes: Any, row: dict[str, Any], score: dict[str, Any] | None) -> None:
+def _point(
+    axes: Any, row: dict[str, Any], score: dict[str, Any] | None, number: int, low: float
+) -> None:
     rate, streams = speed_of(row)
     if rate is None or score is None:
         return
-    colour = _OURS if row["model"].startswith("mssnet") else _COLOUR
-    if score["ci95"]:
-        axes.plot([rate, rate], score["ci95"], color=colour, alpha=0.4, linewidth=1.5)
+    colour, dice = _colour(row), score["dice"]
+    if dice >= low and score["ci95"]:
+        axes.plot([rate, rate], score["ci95"], color=colour, alpha=0.3, linewidth=1.2)
     face = colour if streams else "white"
-    axes.plot(rate, score["dice"], "o", color=colour, markerfacecolor=face, markersize=7)
+    marker = "o" if dice >= low else "v"
+    axes.plot(rate, max(dice, low), marker, color=colour, markerfacecolor=face, markersize=6)
+    said = str(number) if dice >= low else f"{number}: {dice:.2f}"
     axes.annotate(
-        row["model"], (rate, score["dice"]), xytext=(5, 4), textcoords="offset points", fontsize=8,
+        said, (rate, max(dice, low)), xytext=(4, 3), textcoords="offset points", fontsize=8,
         color=colour,
     )  # fmt: skip
