@@ -35,8 +35,8 @@ class FullSizeDetail(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.out = nn.Conv2d(width, num_labels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # pyright: ignore[reportArgumentType]
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, frames: Tensor, maps: Tensor) -> Tensor:
         """`N 1 H W` and `N C H/2 W/2` -> `N K H W`."""
