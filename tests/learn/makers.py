@@ -40,4 +40,5 @@ def disk_pool(num: int = 12, size: int = 32, num_frames: int = 2, num_labelled: 
         patients=pool.patients,
         known_labels=pool.known_labels,
         weights=pool.weights,
+        lengths=pool.lengths,
     )

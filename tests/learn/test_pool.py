@@ -44,6 +44,7 @@ def test_a_patient_with_several_clips_is_labelled_or_not_as_a_whole():
         **{name: getattr(pool, name) for name in ("frames", "masks", "truth", "phases")},
         known_labels=pool.known_labels,
         weights=pool.weights,
+        lengths=pool.lengths,
         patients=tuple(f"p{n // 2}" for n in range(12)),
     )
     kept = twice.labelled_share(0.5).is_labelled
@@ -177,6 +178,20 @@ def test_pools_of_other_lengths_and_labels_join():
     assert both.frames.shape[:2] == (5, 2)
     assert torch.equal(both.frames[:3, 1], long.frames[:, 4])
     assert both.known_labels.tolist() == [[True] * 4] * 3 + [[True, True, False, False]] * 2
+
+
+def test_clips_keep_the_frames_that_a_step_takes_beside_stills():
+    long, short = disk_pool(3, num_frames=6), disk_pool(2)
+    both = join([long, short], num_frames=4)
+    assert both.lengths.tolist() == [4, 4, 4, 2, 2]
+    assert torch.equal(both.frames[:3], long.frames[:, [0, 2, 3, 5]])
+    assert torch.equal(both.masks[3:, :2], short.masks)
+    config = BatchConfig(image_size=32, num_labelled=64, num_unlabelled=0, num_frames=4)
+    batch = Batches(both, config).next()
+    for clip, times in zip(batch.clips.tolist(), batch.times.tolist(), strict=True):
+        own = set(range(4)) if clip < 3 else {0, 1}
+        assert set(times) == own  # never a repeat behind the end
+        assert times in (sorted(times), sorted(times, reverse=True))
 
 
 def test_shares_say_how_often_a_source_comes():

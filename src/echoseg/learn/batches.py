@@ -162,13 +162,11 @@ class Batches:
         Where a clip has fewer frames than asked for, its first stands for a while, then its last:
         a memory so learns when *not* to trust the past.
         """
-        want, have = self.config.num_frames, self.pool.frames.shape[1]
-        if have < want:
-            turn = torch.randint(1, want, (len(clips), 1), generator=self.generator)
-            times = (torch.arange(want) >= turn).long() * (have - 1)
-        else:
-            start = torch.randint(have - want + 1, (len(clips), 1), generator=self.generator)
-            times = start + torch.arange(want)
+        want, have = self.config.num_frames, self.pool.lengths[clips, None]
+        drawn, steps = torch.rand(len(clips), 1, generator=self.generator), torch.arange(want)
+        turn = 1 + (drawn * (want - 1)).long()
+        start = (drawn * (have - want + 1)).long()
+        times = torch.where(have < want, (steps >= turn) * (have - 1), start + steps)
         backwards = torch.rand(len(clips), 1, generator=self.generator) < 0.5
         return torch.where(backwards, times.flip(1), times)
 

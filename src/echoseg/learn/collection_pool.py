@@ -16,7 +16,7 @@ from echoseg.clip import Annotation, Clip
 from echoseg.datasets import open_dataset
 from echoseg.datasets.collection import Collection, Kind, Record
 from echoseg.errors import DatasetError, EchosegError
-from echoseg.learn.pool import NUM_LABELS, Pool, phases_of
+from echoseg.learn.pool import NUM_LABELS, Pool, phases_of, whole_lengths
 from echoseg.losses import IGNORE_LABEL
 from echoseg.transforms import letterbox_for, mask_to_square, to_square
 
@@ -69,6 +69,7 @@ def collection_pool(
         patients=tuple(record.patient for record, _, _ in loaded),
         known_labels=torch.stack([_known_labels(record, known) for record, _, known in loaded]),
         weights=torch.ones(len(frames)),
+        lengths=whole_lengths(frames),
     )
     broken = [problem for problem in collection.problems if problem.kind is not Kind.KNOWN]
     return pool, len(records) - len(loaded) + len(broken)

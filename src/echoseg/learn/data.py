@@ -126,12 +126,15 @@ def open_validation(data: tuple[str, ...], name: str | None, size_px: int) -> Po
     return None
 
 
-def join(pools: list[Pool], shares: tuple[float, ...] | None = None) -> Pool:
-    """Return one pool of all clips; of longer clips as many frames as the shortest have.
+def join(
+    pools: list[Pool], shares: tuple[float, ...] | None = None, *, num_frames: int = 1
+) -> Pool:
+    """Return one pool of all clips; longer ones are thinned to as many frames as the shortest have.
 
     Args:
         pools: One a source.
         shares: How often a labelled clip comes from each; by their numbers of clips otherwise.
+        num_frames: Of a clip in a step; none is thinned to fewer, shorter ones stay as they are.
 
     Raises:
         ConfigError: If there are not as many shares as pools, or one is not above 0.
@@ -142,15 +145,11 @@ def join(pools: list[Pool], shares: tuple[float, ...] | None = None) -> Pool:
         )
     if len(pools) == 1:
         return pools[0]
-    least = min(pool.frames.shape[1] for pool in pools)
+    most = max(num_frames, min(pool.frames.shape[1] for pool in pools))
+    chosen = [_thinned(pool.frames.shape[1], most) for pool in pools]
 
     def part(take: Callable[[Pool], Tensor]) -> Tensor:
-        return torch.cat(
-            [
-                take(pool)[:, torch.linspace(0, pool.frames.shape[1] - 1, least).round().long()]
-                for pool in pools
-            ]
-        )
+        return torch.cat([take(pool)[:, times] for pool, times in zip(pools, chosen, strict=True)])
 
     return Pool(
         frames=part(lambda pool: pool.frames),
@@ -167,7 +166,15 @@ def join(pools: list[Pool], shares: tuple[float, ...] | None = None) -> Pool:
                 for k, pool in enumerate(pools)
             ]
         ),
+        lengths=torch.cat([pool.lengths.clamp(max=most) for pool in pools]),
     )
+
+
+def _thinned(have: int, want: int) -> Tensor:
+    """Return `want` of `have` frames, spread evenly; all and the last again if less."""
+    if have < want:
+        return torch.arange(want).clamp(max=have - 1)
+    return torch.linspace(0, have - 1, want).round().long()
 
 
 def _labelled_weight(pool: Pool) -> Tensor:

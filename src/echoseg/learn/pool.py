@@ -34,6 +34,7 @@ class Pool:
         patients: The patient of each clip.
         known_labels: `N K` bool, the labels that a clip's masks tell apart.
         weights: `N`, how often a labelled clip is drawn beside the others.
+        lengths: `N`, so many of the `T` frames are the clip's own, the last is repeated behind.
 
     Raises:
         ConfigError: If shapes do not go together.
@@ -46,6 +47,7 @@ class Pool:
     patients: tuple[str, ...]
     known_labels: Tensor
     weights: Tensor
+    lengths: Tensor
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -54,6 +56,7 @@ class Pool:
             self.masks.shape == self.truth.shape == self.frames.shape
             and self.phases.shape == (num, time)
             and len(self.patients) == len(self.known_labels) == len(self.weights) == num
+            and len(self.lengths) == num
         )
         if not right:
             raise ConfigError(
@@ -118,6 +121,7 @@ class Pool:
             patients=self.patients[:num],
             known_labels=self.known_labels[:num],
             weights=self.weights[:num],
+            lengths=self.lengths[:num],
         )
 
 
@@ -137,7 +141,13 @@ def pool_of(frames: Tensor, masks: Tensor, phases: Tensor, patients: list[str]) 
         patients=tuple(patients),
         known_labels=known,
         weights=torch.ones(len(frames)),
+        lengths=whole_lengths(frames),
     )
+
+
+def whole_lengths(frames: Tensor) -> Tensor:
+    """Return the lengths of clips `N T ...` all of whose frames are their own."""
+    return torch.full(frames.shape[:1], frames.shape[1])
 
 
 def camus_pool(root: Path, size_px: int, split: str = "training") -> Pool:

@@ -194,10 +194,12 @@ def gathered(pools: list[Pool], beside: list[Pool], config: RunConfig) -> Pool:
     Raises:
         ConfigError: If the share of labels leaves no patient, or shares do not fit the data.
     """
-    pool = join([labelled(each, config) for each in pools], config.data_shares)
+    time = config.num_frames
+    pool = join([labelled(each, config) for each in pools], config.data_shares, num_frames=time)
     if not beside:
         return pool
-    return join([pool, join(beside)], (1 - config.beside_share, config.beside_share))
+    shares = 1 - config.beside_share, config.beside_share
+    return join([pool, join(beside, num_frames=time)], shares, num_frames=time)
 
 
 def labelled(pool: Pool, config: RunConfig) -> Pool:
