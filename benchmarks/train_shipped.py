@@ -98,6 +98,7 @@ def main() -> None:
             f"commit {commit}; {told['cores']} cores of {told['cpu']}, torch {told['torch']}"
         )
         change = {
+            "trained_on": "phantom clips and the CAMUS training patients' A4C ED and ES frames",
             "recipe": recipe,
             "camus_validation": {name: round(value, 5) for name, value in scores.items()},
         }

@@ -243,7 +243,8 @@ def pool_scores(model: Any, pool: Pool, num_clips: int = 10) -> dict[str, float]
 
 def _card(config: RunConfig, sources: list[Source]) -> Card:
     begun = [_begun_from(place) for place in (config.start, config.encoder_start) if place]
-    words = [card.trained_on for card in begun] + [source.words for source in sources]
+    told = [card.trained_on for card in begun] + [source.words for source in sources]
+    words = [each for words in told for each in words.split("; ")]
     architecture = begun[0].architecture if config.start else config.model
     # what is under terms of its own puts all that was learnt from it under them
     bound = [each for each in [*begun, *sources] if each.licence != "Apache-2.0"]
