@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from echoseg.card import read_card
 from echoseg.cli import app
 
 TINY = [
@@ -51,6 +52,14 @@ def test_a_run_gives_weights_that_analyze_takes(tmp_path):
     assert checkpoint.card.image_size == 64
     assert checkpoint.card.licence == "Apache-2.0"
     assert json.loads((out / "run.json").read_text())["labels"] == 0.25
+
+
+def test_weights_begun_from_others_name_each_kind_of_data_once(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("supervised", "-o", str(first), *TINY)[0] == 0
+    start = ["--start", str(first / "model.safetensors"), "--set", 'beside=["phantom:3"]']
+    assert run("supervised", "-o", str(second), *start, *TINY[2:])[0] == 0
+    assert read_card(second / "model.safetensors").card.trained_on == "phantom clips"
 
 
 def test_a_run_goes_on_where_it_was_cut(tmp_path):
