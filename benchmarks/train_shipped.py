@@ -15,16 +15,20 @@ made on their card.
 
 import argparse
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from echoseg.card import find_checkpoint
+from echoseg.errors import EchosegError
 from echoseg.learn import recipes
+from echoseg.learn.data import open_source
 from echoseg.learn.evaluate import camus_scores
 from echoseg.learn.train import train
 from echoseg.models.checkpoint import load_checkpoint, save_checkpoint
 from startup import machine
 
+HERE = Path(__file__).parent
 SHARED: dict[str, Any] = {
     "image_size": 160,
     "averaging": 0.995,
@@ -81,29 +85,48 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the stages")
     parser.add_argument("--write", action="store_true", help="put the weights into the package")
     args = parser.parse_args()
-    begun = stage(args.work / "phantom", **PHANTOM)
-    camus = CAMUS | {"data": (str(args.camus),)}
-    moving = stage(args.work / "moving", start=str(begun), **camus, **MOVING)
-    made = stage(args.work / "still", start=str(moving), **camus, **STILL)
+    try:
+        ship(args.camus, args.work, _commit() if args.write else None)
+    except EchosegError as error:
+        sys.exit(f"train_shipped: {error}")
+
+
+def ship(camus: Path, work: Path, commit: str | None) -> None:
+    """Train and score; put the weights into the package when told the commit they are made at."""
+    open_source(str(camus), SHARED["image_size"])  # refused now, not after the first stage
+    begun = stage(work / "phantom", **PHANTOM)
+    fields = CAMUS | {"data": (str(camus),)}
+    moving = stage(work / "moving", start=str(begun), **fields, **MOVING)
+    made = stage(work / "still", start=str(moving), **fields, **STILL)
     model, checkpoint = load_checkpoint(str(made))
-    scores = camus_scores(model, args.camus, checkpoint.card.image_size)
+    scores = camus_scores(model, camus, checkpoint.card.image_size)
     print(scores)
-    if args.write:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        told = machine()
-        recipe = (
-            "OMP_NUM_THREADS=2 python benchmarks/train_shipped.py CAMUS --work DIR --write, at "
-            f"commit {commit}; {told['cores']} cores of {told['cpu']}, torch {told['torch']}"
-        )
-        change = {
-            "trained_on": "phantom clips and the CAMUS training patients' A4C ED and ES frames",
-            "recipe": recipe,
-            "camus_validation": {name: round(value, 5) for name, value in scores.items()},
-        }
-        card = checkpoint.card.model_copy(update=change)
-        save_checkpoint(find_checkpoint("camus"), model, card)
+    if commit is None:
+        return
+    told = machine()
+    change = {
+        "trained_on": "phantom clips and the CAMUS training patients' A4C ED and ES frames",
+        "recipe": "OMP_NUM_THREADS=2 python benchmarks/train_shipped.py CAMUS --work DIR --write, "
+        f"at commit {commit}; {told['cores']} cores of {told['cpu']}, torch {told['torch']}",
+        "camus_validation": {name: round(value, 5) for name, value in scores.items()},
+    }
+    save_checkpoint(find_checkpoint("camus"), model, checkpoint.card.model_copy(update=change))
+
+
+def _commit() -> str:
+    """Return the commit that is checked out; its name goes on the card.
+
+    Raises:
+        EchosegError: Outside a clone.
+    """
+    try:
+        asked = ["git", "rev-parse", "--short", "HEAD"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=HERE)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise EchosegError(
+            "--write must be given in a git clone, whose commit goes on the card; leave it out"
+        ) from error
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":
