@@ -81,4 +81,6 @@ def test_the_command_writes_one_picture_and_keeps_what_is_there(tmp_path, clip, 
     assert "pass --force" in capsys.readouterr().err
     assert run("--force", "--darken", "9") == 2
     assert "2 to 8, got 9" in capsys.readouterr().err
+    assert run("-o", str(tmp_path), "--force") == 2
+    assert "must be a file that ends in .png" in capsys.readouterr().err
     assert out.read_bytes() == first

@@ -140,7 +140,9 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         (["mssnet", "--labels", "1%", "--data", "phantom:12"], "leaves none"),
         (["mssnet", "--labels", "50%", "--data", "phantom:4"], "num_unlabelled must be at most"),
         (["mssnet", "--data", "nowhere"], "is not there"),
-        (["mssnet", "--start", "nowhere.safetensors", "--data", "phantom:24"], "nowhere"),
+        (["mssnet", "--start", "nowhere.safetensors", "--data", "phantom:24"], "start must be"),
+        (["mssnet", "--data", "phantom:1", "--set", 'beside=["no"]'], "beside must be phantom:N"),
+        (["mssnet", "--data", "phantom:0"], "N from 1 on, got 'phantom:0'"),
         (["mssnet", "--resume", "somewhere"], "no recipe"),
         (["--resume", "/nonexistent/folder"], "must hold a run"),
         pytest.param(

@@ -51,8 +51,8 @@ class Checkpoint:
     config: dict[str, Any]
 
 
-def find_checkpoint(name_or_path: str = DEFAULT_MODEL) -> Path:
-    """Return the file of a shipped checkpoint, or the path given.
+def find_checkpoint(name_or_path: str = DEFAULT_MODEL, *, field: str = "model") -> Path:
+    """Return the file of a shipped checkpoint, or the path given; a refusal names `field`.
 
     Raises:
         ModelError: If neither a shipped name nor a file.
@@ -62,7 +62,7 @@ def find_checkpoint(name_or_path: str = DEFAULT_MODEL) -> Path:
     path = Path(name_or_path)
     if not path.is_file():
         raise ModelError(
-            f"model must be one of {', '.join(SHIPPED)} or a .safetensors file, "
+            f"{field} must be one of {', '.join(SHIPPED)} or a .safetensors file, "
             f"got {name_or_path!r}"
         )
     return path

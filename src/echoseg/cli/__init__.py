@@ -113,6 +113,8 @@ def attention(
     from echoseg.show.attention import attention_sheet
 
     try:
+        if output.suffix.lower() != ".png":
+            raise ArgumentError(f"-o must be a file that ends in .png, got {output}")
         if output.exists() and not force:
             raise OutputError(f"{output} exists; pass --force to replace it or give another -o")
         opened = open_clip(clip)

@@ -78,19 +78,21 @@ class Source(NamedTuple):
     """Clips that cannot be used."""
 
 
-def open_source(name: str, size_px: int, *, validation: bool = False) -> Source:
+def open_source(
+    name: str, size_px: int, *, validation: bool = False, field: str = "data"
+) -> Source:
     """Return the clips of a source; its validation split where asked for.
 
     Args:
         name: See the module.
         size_px: Side of the square frames.
         validation: The part that is never learnt from.
+        field: Of the run, which a refusal names.
 
     Raises:
         ConfigError: If the name says no number of clips.
         DatasetError: If nothing of the name is there, or its layout is unknown.
     """
-    field = "validation" if validation else "data"
     if name.startswith("phantom:"):
         return Source(_phantom_pool(name, size_px, field), "Apache-2.0", "", "phantom clips")
     path = Path(name)
@@ -117,7 +119,7 @@ def open_source(name: str, size_px: int, *, validation: bool = False) -> Source:
 def open_validation(data: tuple[str, ...], name: str | None, size_px: int) -> Pool | None:
     """Return what a run is scored on: the source named, or the first one's validation split."""
     if name is not None:
-        return open_source(name, size_px, validation=True).pool
+        return open_source(name, size_px, validation=True, field="validation").pool
     for each in data:
         path = Path(each)
         is_collection = path.is_dir() or (path.is_file() and path.suffix == ".csv")
@@ -199,7 +201,8 @@ def _phantom_pool(name: str, size_px: int, field: str) -> Pool:
     numbers = name.split(":")[1:]
     if not all(part.isdecimal() for part in numbers) or len(numbers) > 2 or not int(numbers[0]):
         raise ConfigError(
-            f"{field} must be phantom:N or phantom:N:FIRST_SEED with whole numbers, got {name!r}"
+            f"{field} must be phantom:N or phantom:N:FIRST_SEED with whole numbers, N from 1 on, "
+            f"got {name!r}"
         )
     num, first = int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0
     clips = PhantomClips([phantom_config(first + i, max(size_px, 64)) for i in range(num)])

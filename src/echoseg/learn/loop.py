@@ -19,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from echoseg.card import find_checkpoint
 from echoseg.errors import ConfigError
 from echoseg.learn.batches import Batch, Batches
 from echoseg.learn.config import RunConfig
@@ -176,7 +177,7 @@ def make_student(config: RunConfig) -> Any:
     """
     student: Any
     if config.start:
-        student, _ = load_checkpoint(config.start)
+        student, _ = load_checkpoint(str(find_checkpoint(config.start, field="start")))
         student.is_pretrained = True
     else:
         kind = MODELS[config.model]

@@ -73,7 +73,7 @@ def _train(
     out = folder.path
     say("opening the data")
     sources = [open_source(name, config.image_size) for name in config.data]
-    beside = [open_source(name, config.image_size) for name in config.beside]
+    beside = [open_source(name, config.image_size, field="beside") for name in config.beside]
     pool = gathered([source.pool for source in sources], [more.pool for more in beside], config)
     for name, source in zip((*config.data, *config.beside), (*sources, *beside), strict=True):
         if source.num_left_out:
