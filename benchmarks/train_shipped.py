@@ -7,10 +7,10 @@
    step, 4,800 steps of 8 clips x 3 frames, 6 % spoilt.
 3. The same with more of CAMUS, 3,200 steps of 12 clips x 2 frames, the phantom in one of eight.
 
-All at 160 px; the running average of the weights after the last step is kept, so nothing is
-chosen on the patients that score it. Stages that are done are not done again; one that was cut goes
-on where it was. `--write` puts the weights into the package, with their scores and how they were
-made on their card.
+All at 160 px; the running average of the weights after the last step is kept, so no step is
+chosen on the patients that score it (that there is a third stage was). Stages that are done are not
+done again; one that was cut goes on where it was. `--write` puts the weights into the package, with
+their scores and how they were made on their card.
 """
 
 import argparse

@@ -143,7 +143,8 @@ class MSSNet(ResidualUNet, Segmenter):
         for frame in zip(middle.unbind(1), coarse.unbind(1), strict=True):
             *maps, state = self._join(*frame, state)
             joined.append(maps)
-        return tuple(torch.stack(maps, 1) for maps in zip(*joined, strict=True))  # type: ignore[return-value]
+        middles, coarses = zip(*joined, strict=True)
+        return torch.stack(middles, 1), torch.stack(coarses, 1)
 
     def step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
         """Take in one frame: `B 1 H W` -> logits `B K H W`."""

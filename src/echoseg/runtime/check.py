@@ -45,8 +45,8 @@ def compare(one: Stepper, other: Stepper, frames: Sequence[np.ndarray]) -> Agree
         equal.append(float((pair[0] == pair[1]).mean()))
         for kept, mask in zip(masks, pair, strict=True):
             kept.append(mask.astype(np.uint8))
-    efs = [_ef_percent(kept) for kept in masks]
-    difference = None if None in efs else abs(efs[0] - efs[1])  # type: ignore[operator]
+    ef, other_ef = map(_ef_percent, masks)
+    difference = None if ef is None or other_ef is None else abs(ef - other_ef)
     return Agreement(
         logit_difference=most,
         equal_share=float(np.mean(equal)),
