@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 
 # tested in a process of their own: in one, the runtimes' native libraries end in a segmentation
 # fault after numba's and torch's (docs/log.md)
-FIRST := $(addprefix tests/,contracts datasets evaluation formats learn measure models nn phantom)
+FIRST := $(addprefix tests/,contracts data evaluation experiments io measure models nn phantom train)
 
 .PHONY: demo test check format clean
 
@@ -22,13 +22,13 @@ test: $(READY)
 	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(FIRST))
 
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src experiments scripts benchmarks tests
+	$(BIN)/ruff check src experiments scripts benchmarks tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(READY)
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src experiments scripts benchmarks tests
+	$(BIN)/ruff check --fix src experiments scripts benchmarks tests
 
 clean:
 	rm -rf $(VENV) build dist src/echoseg.egg-info .pytest_cache .ruff_cache

@@ -16,9 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from test_broken_masks import check
+
 from mask_breakers import BREAKERS
 from startup import machine
-from test_broken_masks import check
 
 
 def main() -> None:

@@ -26,10 +26,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from echoseg.anatomy import View
-from echoseg.clip import Annotation, Clip
-from echoseg.datasets import open_dataset
-from echoseg.datasets.collection import Record
+from echoseg.clip import Annotation, Clip, View
+from echoseg.data import open_dataset
+from echoseg.data.records import Record
 from echoseg.errors import MeasurementError
 from echoseg.evaluation.run import phantom_records
 from echoseg.evaluation.segment import loaded, segment
@@ -37,9 +36,10 @@ from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.volumes import mask_volume_ml
 from echoseg.models.checkpoint import load_checkpoint
-from echoseg.transforms import letterbox_for, to_square
-from echoseg.trust.clip import clip_trust
-from echoseg.trust.interval import (
+from echoseg.preprocess.letterbox import letterbox_for
+from echoseg.preprocess.letterbox_torch import to_square
+from echoseg.quality.assess import clip_trust
+from echoseg.quality.conformal import (
     Calibration,
     ClipDoubts,
     EfInterval,

@@ -22,7 +22,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from echoseg.formats.video import write_mjpeg
+from echoseg.io.video import write_mjpeg
 from echoseg.phantom import Phantom, PhantomConfig
 from startup import machine
 

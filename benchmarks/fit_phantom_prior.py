@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from echoseg.anatomy import Label
-from echoseg.datasets import camus
-from echoseg.geometry import long_axis, mask_contour_mm
+from echoseg.clip import Label
+from echoseg.data import camus
+from echoseg.measure.geometry import long_axis, mask_contour_mm
 
 SIDE_POINTS = 13
 """Points on each side of a border, its two ends included."""

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echoseg.learn.data import phantom_config
 from echoseg.losses import cross_entropy_dice_loss
 from echoseg.models.gdkvm import GDKVM, GDKVMConfig
 from echoseg.phantom import Phantom
+from echoseg.train.data.sources import phantom_config
 
 
 def resized(frames: np.ndarray, masks: np.ndarray, size: int) -> tuple[Tensor, Tensor]:

@@ -21,15 +21,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from echoseg.datasets import open_dataset
-from echoseg.datasets.cache import CachedClips, on_square, prepare
+from echoseg.data import open_dataset
+from echoseg.data.cache import CachedClips, on_square, prepare
 from startup import machine
 
 WINDOW, BATCH = 16, 2
 
 
 def made_data(folder: Path, clips: int) -> Path:
-    from echoseg.datasets import phantom_layout
+    from echoseg.data import phantom_writer as phantom_layout
     from echoseg.phantom import PhantomConfig
 
     first = PhantomConfig(seed=0, size_px=112, num_frames=64, frame_rate_hz=50)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from echoseg.learn.data import phantom_config
 from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.train.data.sources import phantom_config
 
 
 def film(config: PhantomConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from echoseg.anatomy import Label, View
+from echoseg.clip import Label, View
 from echoseg.measure.biplane import join_views
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement

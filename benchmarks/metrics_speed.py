@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from echoseg.metrics import compare_masks
+from echoseg.metrics.segmentation import compare_masks
 from startup import machine
 
 PAIRS, SIDE_PX, TARGET_S, TURNS = 1000, 256, 5.0, 3

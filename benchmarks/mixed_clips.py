@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from echoseg.learn.batches import BatchConfig, Batches
-from echoseg.learn.data import open_source
-from echoseg.learn.rac import Sample, cross_mix
-from echoseg.show.training_sheet import training_sheet
+from echoseg.train.data.batches import BatchConfig, Batches
+from echoseg.train.data.sources import open_source
+from echoseg.train.methods.mssnet_cross_mix import Sample, cross_mix
+from echoseg.train.samples import training_sheet
 
 
 def main() -> None:

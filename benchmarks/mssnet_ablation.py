@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from echoseg.learn.config import run_config
-from echoseg.learn.data import open_source
-from echoseg.learn.evaluate import Case, phantom_cases, scores_by_group
-from echoseg.learn.loop import Run
+from echoseg.evaluation.training_scores import Case, phantom_cases, scores_by_group
+from echoseg.train.config import run_config
+from echoseg.train.data.sources import open_source
+from echoseg.train.loop import Run
 
 SIZE_PX = 112
 NUM_FRAMES = 4

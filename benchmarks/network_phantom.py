@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.analysis import Analysis, Analyzer
-from echoseg.anatomy import View
-from echoseg.datasets.phantom import film
+from echoseg.clip import View
+from echoseg.data.phantom import film
 from echoseg.errors import MeasurementError
+from echoseg.inference.analyzer import Analysis, Analyzer
 from echoseg.measure.biplane import join_views
 from echoseg.phantom import PhantomConfig, Tier
 from echoseg.phantom.benchmark import FIRST_SEED

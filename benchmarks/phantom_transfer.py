@@ -13,10 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from echoseg.learn import recipes
-from echoseg.learn.evaluate import camus_scores
-from echoseg.learn.train import train
+from echoseg.evaluation.training_scores import camus_scores
 from echoseg.models.checkpoint import load_checkpoint
+from echoseg.train import recipes
+from echoseg.train.train import train
 
 HERE = Path(__file__).parent
 

@@ -29,12 +29,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from echoseg.anatomy import View
+from echoseg.clip import View
 from echoseg.losses import cross_entropy_dice_loss
 from echoseg.models.checkpoint import load_checkpoint
 from echoseg.models.mssnet import MSSNet
 from echoseg.phantom import Phantom, PhantomConfig
-from echoseg.schedule import (
+from experiments.keyframes import (
     Budget,
     DifferenceThreshold,
     FixedInterval,
@@ -43,17 +43,17 @@ from echoseg.schedule import (
     forward_by,
     segment_clip,
 )
-from echoseg.schedule.episode import mean_dice
-from echoseg.schedule.gains import (
+from experiments.keyframes.episode import mean_dice
+from experiments.keyframes.gains import (
     collect_gains,
     gain_scheduler,
     learn_gains,
     threshold_of_budget,
 )
-from echoseg.schedule.net import KeyFrameNet
-from echoseg.schedule.policy import PolicyConfig, learn_policy
-from echoseg.schedule.scheduled import beat_extremes
-from echoseg.schedule.table import GainTable, TableEpisode, best_keys, gain_table
+from experiments.keyframes.net import KeyFrameNet
+from experiments.keyframes.policy import PolicyConfig, learn_policy
+from experiments.keyframes.scheduled import beat_extremes
+from experiments.keyframes.table import GainTable, TableEpisode, best_keys, gain_table
 
 FilmedClip = tuple[Tensor, Tensor]
 """Frames `T 1 1 S S` and masks `T S S`."""

@@ -39,11 +39,11 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
     """Return every network in torch, and two of them in every runtime."""
     import torch
 
-    from echoseg.card import Card, Checkpoint
+    from echoseg.inference.backends.export import export
+    from echoseg.inference.backends.exported import OnnxStepper, OpenVinoStepper
+    from echoseg.inference.backends.torch import TorchStepper
     from echoseg.models import MODELS
-    from echoseg.runtime.export import export
-    from echoseg.runtime.file_steppers import OnnxStepper, OpenVinoStepper
-    from echoseg.runtime.torch_stepper import TorchStepper
+    from echoseg.weights.card import Card, Checkpoint
 
     torch.set_num_threads(threads)
     found: dict[str, Any] = {}
@@ -131,9 +131,9 @@ def resident_mb() -> float:
 
 def live_session(runtime: str) -> tuple[Any, np.ndarray]:
     """Return a session of the shipped network and two seconds of a beating phantom."""
+    from echoseg.inference.backends.select import open_stepper
+    from echoseg.inference.live.session import Session
     from echoseg.phantom import Phantom, PhantomConfig
-    from echoseg.runtime.choose import open_stepper
-    from echoseg.stream.session import Session
 
     config = PhantomConfig(seed=7, size_px=112, num_frames=100, frame_rate_hz=50)
     frames = Phantom(config).frames()
@@ -172,7 +172,7 @@ def busy_p99(runtime: str, seconds: float = 20) -> dict[str, Any]:
 
     Latency counts from when a frame was due; of those that are due the newest is taken.
     """
-    from echoseg.stream.latency import Latencies
+    from echoseg.inference.live.latency import Latencies
 
     session, frames = live_session(runtime)
     for frame in frames[:20]:
@@ -199,8 +199,8 @@ FIRST_MASK = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from echoseg.runtime.choose import open_stepper
-from echoseg.stream.session import Session
+from echoseg.inference.backends.select import open_stepper
+from echoseg.inference.live.session import Session
 session = Session(open_stepper("camus", sys.argv[1]))
 session.push(np.random.default_rng(0).integers(0, 255, (112, 112), dtype=np.uint8))
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024

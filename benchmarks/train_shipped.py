@@ -19,13 +19,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from echoseg.card import find_checkpoint
 from echoseg.errors import EchosegError
-from echoseg.learn import recipes
-from echoseg.learn.data import open_source
-from echoseg.learn.evaluate import camus_scores
-from echoseg.learn.train import train
+from echoseg.evaluation.training_scores import camus_scores
 from echoseg.models.checkpoint import load_checkpoint, save_checkpoint
+from echoseg.train import recipes
+from echoseg.train.data.sources import open_source
+from echoseg.train.train import train
+from echoseg.weights.card import find_checkpoint
 from startup import machine
 
 HERE = Path(__file__).parent

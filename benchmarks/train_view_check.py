@@ -25,14 +25,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echoseg.anatomy import View
-from echoseg.datasets import camus
-from echoseg.datasets.phantom import film_all
+from echoseg.clip import View
+from echoseg.data import camus
+from echoseg.data.phantom import film_all
 from echoseg.phantom import PhantomConfig, Tier
 from echoseg.phantom.benchmark import FIRST_SEED
 from echoseg.phantom.config import Style
-from echoseg.transforms import letterbox_for, to_square
-from echoseg.view.net import CLASSES, SIZE_PX, ViewCard, ViewNet, save_view_net
+from echoseg.preprocess.letterbox import letterbox_for
+from echoseg.preprocess.letterbox_torch import to_square
+from echoseg.quality.view_net import CLASSES, SIZE_PX, ViewCard, ViewNet, save_view_net
 from startup import machine
 
 WIDE_PX = 96

@@ -7,8 +7,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
 from echoseg.clip import Clip
-from echoseg.formats import metaimage
-from echoseg.formats.nifti import write_masks
+from echoseg.io import metaimage
+from echoseg.io.nifti import write_masks
 
 RATE_HZ = 25.0
 

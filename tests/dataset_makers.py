@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from clip_makers import moving_frames, write_video
-from echoseg.anatomy import Label, View
-from echoseg.clip import Annotation, Clip
-from echoseg.datasets import camus_layout, echonet_dynamic_layout, open_dataset
-from echoseg.datasets.cache import prepare
-from echoseg.formats import metaimage
-from echoseg.formats.nifti import write_masks
+from echoseg.clip import Annotation, Clip, Label, View
+from echoseg.data import (
+    camus_writer as camus_layout,
+)
+from echoseg.data import (
+    echonet_writer as echonet_dynamic_layout,
+)
+from echoseg.data import (
+    open_dataset,
+)
+from echoseg.data.cache import prepare
+from echoseg.io import metaimage
+from echoseg.io.nifti import write_masks
 
 NUM_FRAMES, ROWS, COLUMNS = 6, 64, 48
 SPACING_MM = (0.4, 0.7)
@@ -167,7 +174,7 @@ def make_echonet_lvh(root):
 
 
 def make_phantom(root):
-    from echoseg.datasets import phantom_layout
+    from echoseg.data import phantom_writer as phantom_layout
     from echoseg.phantom import PhantomConfig
 
     configs = [PhantomConfig(seed=s, size_px=64, num_frames=6, frame_rate_hz=6) for s in (1, 2)]

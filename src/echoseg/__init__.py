@@ -16,11 +16,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from echoseg.analysis import Analysis, analyze
-    from echoseg.anatomy import Label, View
-    from echoseg.clip import Clip
+    from echoseg.clip import Clip, Label, View
     from echoseg.errors import EchosegError
-    from echoseg.formats import open_clip
+    from echoseg.inference.analyzer import Analysis, analyze
+    from echoseg.io import open_clip
 
 __version__ = version("echoseg")
 
@@ -37,13 +36,13 @@ __all__ = [
 
 # imported on first use: torch alone takes over a second
 _HOMES = {
-    "Analysis": "echoseg.analysis",
+    "Analysis": "echoseg.inference.analyzer",
     "Clip": "echoseg.clip",
     "EchosegError": "echoseg.errors",
-    "Label": "echoseg.anatomy",
-    "View": "echoseg.anatomy",
-    "analyze": "echoseg.analysis",
-    "open_clip": "echoseg.formats",
+    "Label": "echoseg.clip",
+    "View": "echoseg.clip",
+    "analyze": "echoseg.inference.analyzer",
+    "open_clip": "echoseg.io",
 }
 
 

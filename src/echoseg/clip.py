@@ -1,10 +1,13 @@
 """A clip: the frames of one view filmed in one go, and what may be known of them."""
 
+import math
 from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # the command line reads the enums without numpy
+    import numpy as np
 
-from echoseg.anatomy import Label, View
 from echoseg.errors import ArgumentError
 
 _MOST_JITTER = 0.25
@@ -13,6 +16,33 @@ _MOST_JITTER = 0.25
 
 NOT_AS_LISTED = "not_as_listed"
 """Code of a warning: the data set's own tables say something else than the clip."""
+
+
+class View(StrEnum):
+    """Where the probe looks."""
+
+    A4C = "A4C"
+    A2C = "A2C"
+    ALAX = "ALAX"
+    PLAX = "PLAX"
+    PSAX = "PSAX"
+    UNKNOWN = "unknown"
+
+
+class Phase(StrEnum):
+    """A moment of the beat: ED, cavity largest; ES, cavity smallest."""
+
+    ED = "ED"
+    ES = "ES"
+
+
+class Label(IntEnum):
+    """Value of a mask pixel, as in CAMUS (Leclerc et al., IEEE TMI 38, 2019)."""
+
+    BACKGROUND = 0
+    LV_CAVITY = 1
+    LV_MYOCARDIUM = 2
+    LA_CAVITY = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +81,8 @@ class Clip:
         ArgumentError: If shape, type, spacing or times break the rules above.
     """
 
-    frames: np.ndarray
-    times_s: np.ndarray | None = None
+    frames: "np.ndarray"
+    times_s: "np.ndarray | None" = None
     spacing_mm: tuple[float, float] | None = None
     sector_box: tuple[int, int, int, int] | None = None
     view: View = View.UNKNOWN
@@ -65,16 +95,18 @@ class Clip:
 
     def __post_init__(self) -> None:
         """Refuse what would make a later number wrong."""
-        if self.frames.ndim != 3 or self.frames.dtype != np.uint8 or 0 in self.frames.shape:
+        if self.frames.ndim != 3 or self.frames.dtype != "uint8" or 0 in self.frames.shape:
             raise ArgumentError(
                 "frames must be a non-empty (T, H, W) uint8 array, "
                 f"got {self.frames.shape} {self.frames.dtype}"
             )
         if self.spacing_mm is not None and not all(
-            np.isfinite(s) and s > 0 for s in self.spacing_mm
+            math.isfinite(s) and s > 0 for s in self.spacing_mm
         ):
             raise ArgumentError(f"spacing_mm must be positive and finite, got {self.spacing_mm}")
         if self.times_s is not None:
+            import numpy as np
+
             times = np.asarray(self.times_s)
             if times.shape != (self.num_frames,) or not (
                 np.isfinite(times).all() and (np.diff(times) > 0).all()
@@ -107,6 +139,8 @@ class Clip:
         Raises:
             ArgumentError: If the frames are not evenly spaced in time.
         """
+        import numpy as np
+
         rate_hz = self.frame_rate_hz
         if rate_hz is None or self.times_s is None:
             return None
@@ -139,7 +173,7 @@ class Annotation:
         ArgumentError: If shape, type, labels, indices or values break the rules above.
     """
 
-    masks: np.ndarray
+    masks: "np.ndarray"
     labelled_frames: tuple[int, ...] = None  # type: ignore[assignment]  # all frames, see below
     ed_frame: int | None = None
     es_frame: int | None = None
@@ -150,7 +184,7 @@ class Annotation:
 
     def __post_init__(self) -> None:
         """Refuse what would make a later number wrong."""
-        if self.masks.ndim != 3 or self.masks.dtype != np.uint8 or 0 in self.masks.shape:
+        if self.masks.ndim != 3 or self.masks.dtype != "uint8" or 0 in self.masks.shape:
             raise ArgumentError(
                 "masks must be a non-empty (T, H, W) uint8 array, "
                 f"got {self.masks.shape} {self.masks.dtype}"
@@ -179,7 +213,7 @@ class Annotation:
         if self.ef_percent is not None and not 0 <= self.ef_percent <= 100:
             raise ArgumentError(f"ef_percent must be 0 to 100, got {self.ef_percent:g}")
         for name, value_ml in (("edv_ml", self.edv_ml), ("esv_ml", self.esv_ml)):
-            if value_ml is not None and not (np.isfinite(value_ml) and value_ml > 0):
+            if value_ml is not None and not (math.isfinite(value_ml) and value_ml > 0):
                 raise ArgumentError(f"{name} must be positive and finite, got {value_ml:g}")
         if self.edv_ml is not None and self.esv_ml is not None and self.esv_ml > self.edv_ml:
             raise ArgumentError(

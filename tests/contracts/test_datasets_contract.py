@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from dataset_makers import MAKERS
-from echoseg.anatomy import Label, View
-from echoseg.clip import Annotation, Clip
-from echoseg.datasets import DATASETS, open_dataset, recognise
+from echoseg.clip import Annotation, Clip, Label, View
+from echoseg.data import DATASETS, open_dataset, recognise
 from echoseg.errors import DatasetError, EchosegError
 
 MADE = {}

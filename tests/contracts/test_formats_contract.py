@@ -17,9 +17,9 @@ from clip_makers import (
 )
 from echoseg import open_clip
 from echoseg.errors import FormatError
-from echoseg.formats import FORMATS
-from echoseg.formats.nifti import write_masks
-from echoseg.formats.video import write_h264
+from echoseg.io import FORMATS
+from echoseg.io.nifti import write_masks
+from echoseg.io.video import write_h264
 
 WRITERS = {
     "dicom": write_dicom,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from clip_makers import write_video
 from dataset_makers import made_clip, make_camus, make_camus_mhd, make_echonet_dynamic
 from echoseg.cli import app
-from echoseg.datasets import Kind, open_dataset
+from echoseg.data import Kind, open_dataset
 from echoseg.errors import DatasetError, EchosegError, ModelError, OutputError
 from echoseg.evaluation import results, run
 from echoseg.evaluation.items import Item
@@ -288,7 +288,7 @@ def test_odd_names_and_a_broken_clip_are_told_and_end_in_one(tmp_path, by_grey):
     folder = tmp_path / "Jörg <s> clips"
     folder.mkdir()
     from dataset_makers import SPACING_MM
-    from echoseg.formats.nifti import write_masks
+    from echoseg.io.nifti import write_masks
 
     for name in ("a b", "é"):
         clip, known = made_clip()

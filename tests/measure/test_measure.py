@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from echoseg.errors import MeasurementError
-from echoseg.geometry import disk_volume_ml
 from echoseg.measure.clean import clean_masks
+from echoseg.measure.geometry import disk_volume_ml
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.volumes import mask_volume_ml
 from heart_makers import beating, half_ellipsoid_ml, heart

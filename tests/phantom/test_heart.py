@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from echoseg.anatomy import View
+from echoseg.clip import View
 from echoseg.errors import ConfigError
 from echoseg.phantom import Phantom, PhantomConfig, Phenotype, Rhythm, Tier
 from echoseg.phantom.heart import Heart

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from echoseg.anatomy import Label, View
+from echoseg.clip import Label, View
 from echoseg.errors import ConfigError
-from echoseg.geometry import disk_diameters_mm, disk_volume_ml, long_axis, mask_contour_mm
+from echoseg.measure.geometry import disk_diameters_mm, disk_volume_ml, long_axis, mask_contour_mm
 from echoseg.phantom import Phantom, PhantomConfig, Phenotype, Rhythm, Style, Tier
 
 SEEDS = range(6)

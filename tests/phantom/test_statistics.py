@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from echoseg.anatomy import Label, Phase
+from echoseg.clip import Label, Phase
 from echoseg.phantom.statistics import Distribution, Still, describe, distance
 
 

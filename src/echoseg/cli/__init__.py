@@ -11,22 +11,11 @@ from typing import Annotated
 
 import typer
 
-from echoseg.anatomy import View
-from echoseg.cli import (
-    analyze,
-    bench,
-    curve,
-    data,
-    evaluate,
-    export,
-    live,
-    measure,
-    phantom,
-    train,
-)
+from echoseg.cli import analyze, data, evaluate, export, live, measure, phantom, train
 from echoseg.cli.analyze import Job, run
 from echoseg.cli.console import DISCLAIMER, fail, run_app
 from echoseg.cli.options import Device, Force, Model, Output, Timing
+from echoseg.clip import View
 from echoseg.errors import EchosegError
 
 app = typer.Typer(
@@ -42,8 +31,6 @@ app.add_typer(data.app)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.compare)
 app.command()(train.train)
-app.command()(curve.curve)
-app.command()(bench.bench)
 app.command()(export.export)
 app.command()(measure.measure)
 app.command()(analyze.analyze)
@@ -105,12 +92,12 @@ def attention(
     model: Model = "camus",
 ) -> None:
     """Draw where the guidance looks, frame by frame (networks of architecture mssnet)."""
-    from echoseg.analysis import Analyzer
-    from echoseg.attention import watch_attention
     from echoseg.errors import ArgumentError, OutputError
-    from echoseg.formats import open_clip
-    from echoseg.formats.whole import whole
-    from echoseg.show.attention import attention_sheet
+    from echoseg.files import whole
+    from echoseg.inference.analyzer import Analyzer
+    from echoseg.inference.attention import watch_attention
+    from echoseg.io import open_clip
+    from echoseg.report.figures.attention import attention_sheet
 
     try:
         if output.suffix.lower() != ".png":

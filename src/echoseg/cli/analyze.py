@@ -27,9 +27,9 @@ from echoseg.cli.table import show_analysis, show_study
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
-    from echoseg.analysis import Analysis, Analyzer
     from echoseg.clip import Clip
-    from echoseg.study import Pair
+    from echoseg.inference.analyzer import Analysis, Analyzer
+    from echoseg.report.biplane import Pair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ def _show_timing(stages: dict[str, float]) -> None:
 
 def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysis", float]:
     """Analyse and write; return the analysis and the seconds spent writing."""
-    from echoseg.results import write_results
+    from echoseg.report.writer import write_results
 
     with progress_bar(job.source.name, "frames") as update:
         analysis = analyzer.analyze(clip, smoothing=job.smoothing, progress=update)
@@ -77,8 +77,8 @@ def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysi
 
 def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
     """Run one clip; return whether it has an EF. Errors are told in one line."""
-    from echoseg.formats import open_clip
-    from echoseg.results import check_output
+    from echoseg.io import open_clip
+    from echoseg.report.writer import check_output
 
     start = time.perf_counter()
     try:
@@ -97,10 +97,10 @@ def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
 
 def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
     """Run both clips of a heart; return whether they have a biplane EF."""
-    from echoseg.anatomy import View
-    from echoseg.formats import open_clip
-    from echoseg.results import check_study_output, write_study
-    from echoseg.study import join
+    from echoseg.clip import View
+    from echoseg.io import open_clip
+    from echoseg.report.biplane import join
+    from echoseg.report.writer import check_study_output, write_study
 
     start = time.perf_counter()
     try:
@@ -132,7 +132,7 @@ def run(
     """Load the model once, run every job, and leave with the exit code."""
     start = time.perf_counter()
     try:
-        from echoseg.analysis import Analyzer
+        from echoseg.inference.analyzer import Analyzer
 
         analyzer = Analyzer(model, device, runtime)
     except EchosegError as error:
@@ -192,8 +192,8 @@ def analyze(
     A folder of many clips, --jobs or --resume make a cohort: one result folder a clip, results.csv
     and failures.csv over all; after any stop --resume goes on.
     """
-    from echoseg.formats.frames import OpenOptions
-    from echoseg.results import result_folder_names
+    from echoseg.io.frames import OpenOptions
+    from echoseg.report.writer import result_folder_names
 
     options: dict[str, Any] = {
         "view": view,
@@ -238,7 +238,7 @@ def analyze(
 
 
 def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
-    from echoseg.cohort import is_clip
+    from echoseg.report.cohort import is_clip
 
     # a clip that is not there fails beside the others, which are done
     there = filter(os.path.exists, clips)
@@ -253,9 +253,9 @@ def run_cohort(
     Raises:
         EchosegError: If it cannot be begun or gone on with.
     """
-    from echoseg import cohort
-    from echoseg.datasets.workers import check_jobs
     from echoseg.models.checkpoint import find_checkpoint, read_card
+    from echoseg.parallel import check_jobs
+    from echoseg.report import cohort
 
     if asked["force"]:
         raise ConfigError("--force is not for a cohort: nothing is replaced; give another -o")
@@ -292,7 +292,7 @@ def _pairs(
     clips: list[Path], a4c: Path | None, a2c: Path | None, study: Path | None
 ) -> "tuple[Pair, ...]":
     """Return the pairs asked for, none where clips are; refuse what asks for two things."""
-    from echoseg.study import Pair, pair_clips
+    from echoseg.report.biplane import Pair, pair_clips
 
     if bool(clips) + (study is not None) + (a4c is not None or a2c is not None) != 1:
         raise ConfigError(

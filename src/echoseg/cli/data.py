@@ -9,8 +9,8 @@ from echoseg.cli.console import fail, one_line, progress_bar
 from echoseg.errors import EchosegError
 
 if TYPE_CHECKING:
-    from echoseg.datasets import Collection, Problem
-    from echoseg.datasets.check import Checkup
+    from echoseg.data import Collection, Problem
+    from echoseg.data.validate import Checkup
 
 app = typer.Typer(
     name="data",
@@ -44,10 +44,10 @@ def check(
     is no data set, or the command is wrong.
     """
     try:
-        from echoseg.datasets import open_dataset
-        from echoseg.datasets.check import check as check_clips
-        from echoseg.datasets.workers import check_jobs
-        from echoseg.formats.whole import check_new_file
+        from echoseg.data import open_dataset
+        from echoseg.data.validate import check as check_clips
+        from echoseg.files import check_new_file
+        from echoseg.parallel import check_jobs
 
         jobs = check_jobs(jobs)
         for path in filter(None, (sheet, json)):
@@ -80,9 +80,9 @@ def prepare(
     try:
         from dataclasses import replace
 
-        from echoseg.datasets import open_dataset
-        from echoseg.datasets.cache import prepare as prepare_clips
-        from echoseg.datasets.workers import check_jobs
+        from echoseg.data import open_dataset
+        from echoseg.data.cache import prepare as prepare_clips
+        from echoseg.parallel import check_jobs
 
         jobs = check_jobs(jobs)
         collection = open_dataset(folder)
@@ -101,14 +101,14 @@ def prepare(
 
 
 def _write(found: "Checkup", sheet: Path | None, table: Path | None) -> None:
-    from echoseg.formats.whole import whole, write_text
+    from echoseg.files import whole, write_text
 
     if table is not None:
         from json import dumps
 
         write_text(table, dumps(found.as_dict(), indent=1) + "\n")
     if sheet is not None:
-        from echoseg.show.dataset_sheet import dataset_sheet
+        from echoseg.report.figures.dataset_sheet import dataset_sheet
 
         with whole(sheet) as partial:
             dataset_sheet(found.collection.records).save(partial, format="PNG")
@@ -116,7 +116,7 @@ def _write(found: "Checkup", sheet: Path | None, table: Path | None) -> None:
 
 def _show(found: "Checkup") -> None:
     """Print what a data set holds and what is wrong with it."""
-    from echoseg.datasets import DATASETS
+    from echoseg.data import DATASETS
 
     told = found.as_dict()
     title = DATASETS[found.collection.dataset].title

@@ -9,7 +9,7 @@ from echoseg.cli.console import fail, one_line, progress_bar
 from echoseg.errors import EchosegError
 
 if TYPE_CHECKING:
-    from echoseg.datasets import Record
+    from echoseg.data import Record
     from echoseg.evaluation.results import Source
 
 
@@ -44,10 +44,10 @@ def evaluate(
     Exit codes: 0 every clip was judged; 1 some could not be, and were told; 2 nothing was done.
     """
     try:
-        from echoseg.analysis import choose_device
-        from echoseg.datasets.workers import check_jobs
         from echoseg.evaluation.results import check_output, write_results
         from echoseg.evaluation.run import evaluate as judge
+        from echoseg.inference.analyzer import choose_device
+        from echoseg.parallel import check_jobs
 
         jobs, device = check_jobs(jobs), choose_device(device)
         check_output(output, force)
@@ -90,7 +90,7 @@ def _of_dataset(data: Path, split: str | None) -> "tuple[tuple[Record, ...], Sou
     Raises:
         DatasetError: If the split is not there, or there are splits and none to be judged on.
     """
-    from echoseg.datasets import DATASETS, open_dataset
+    from echoseg.data import DATASETS, open_dataset
     from echoseg.errors import DatasetError
     from echoseg.evaluation.results import Source
 
@@ -163,7 +163,7 @@ def compare(
         from json import dumps
 
         from echoseg.evaluation.compare import compare as set_beside
-        from echoseg.formats.whole import check_new_file, write_text
+        from echoseg.files import check_new_file, write_text
 
         if output is not None:
             check_new_file(output, force)

@@ -9,7 +9,7 @@ from echoseg.cli.console import fail
 from echoseg.errors import EchosegError, OutputError
 
 if TYPE_CHECKING:
-    from echoseg.runtime.check import Agreement
+    from echoseg.inference.backends.verify import Agreement
 
 
 def export(
@@ -41,8 +41,8 @@ def export(
 
 def _path(model: str, kind: str, output: Path | None, force: bool) -> Path:
     """Return where to write; refuse, before the long work, what must not or cannot be written."""
-    from echoseg.formats.whole import check_new_file
-    from echoseg.runtime.export import SUFFIXES, check_name, files_of
+    from echoseg.files import check_new_file
+    from echoseg.inference.backends.export import SUFFIXES, check_name, files_of
 
     path = Path(f"{Path(model).stem}{SUFFIXES.get(kind, '')}") if output is None else output
     check_name(kind, path)
@@ -57,8 +57,8 @@ def _path(model: str, kind: str, output: Path | None, force: bool) -> Path:
 
 
 def _export(model: str, kind: str, path: Path, size: int | None) -> "Agreement":
+    from echoseg.inference.backends.export import export
     from echoseg.models.checkpoint import load_checkpoint
-    from echoseg.runtime.export import export
 
     network, checkpoint = load_checkpoint(model)
     return export(network, checkpoint, kind, path, size_px=size)

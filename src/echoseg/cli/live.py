@@ -15,7 +15,7 @@ from echoseg.cli.options import Device, Fps, Model, Runtime, SpacingMm
 from echoseg.errors import ConfigError, EchosegError, FormatError, OutputError
 
 if TYPE_CHECKING:
-    from echoseg.stream.live import Status
+    from echoseg.inference.live.run import Status
 
 REPORT_BYTES = 4096
 """Taken at the start, so that a disk that filled up still has room for the report."""
@@ -56,8 +56,8 @@ def live(
     a frame's arrival to its mask and numbers. Exit code 0 at the source's end or when stopped, 1
     when something went wrong on the way (what came before is kept), 2 when nothing was written.
     """
-    from echoseg.formats.live import SourceOptions
-    from echoseg.stream.session import Session
+    from echoseg.inference.live.session import Session
+    from echoseg.inference.live.sources import SourceOptions
 
     try:
         options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
@@ -81,7 +81,7 @@ def live(
 
 def _check_places(output: Path | None, overlay: str | None) -> None:
     """Refuse, before the first frame, what exists or cannot be written."""
-    from echoseg.formats.whole import check_new_file
+    from echoseg.files import check_new_file
 
     if output is not None:
         _check_folder(output)
@@ -102,7 +102,7 @@ def _check_places(output: Path | None, overlay: str | None) -> None:
 
 
 def _check_folder(output: Path) -> None:
-    from echoseg.formats.whole import check_writable
+    from echoseg.files import check_writable
 
     if os.path.lexists(output):
         raise OutputError(f"{output} exists and is not replaced; choose another -o")
@@ -110,7 +110,7 @@ def _check_folder(output: Path) -> None:
 
 
 def _echo_notice(model: str) -> None:
-    from echoseg.card import find_checkpoint, read_card
+    from echoseg.weights.card import find_checkpoint, read_card
 
     checkpoint = read_card(find_checkpoint(model))
     if notice := checkpoint.card.notice:
@@ -119,13 +119,13 @@ def _echo_notice(model: str) -> None:
 
 def _stepper(model: str, device: str, runtime: str) -> Any:
     """Return the network; torch runtimes may run on a GPU, the others load no torch."""
-    from echoseg.runtime.choose import check_name, open_stepper
+    from echoseg.inference.backends.select import check_name, open_stepper
 
     check_name(runtime)
     if runtime == "torch" and device != "cpu":
-        from echoseg.analysis import choose_device
+        from echoseg.inference.analyzer import choose_device
+        from echoseg.inference.backends.torch import TorchStepper
         from echoseg.models.checkpoint import load_checkpoint
-        from echoseg.runtime.torch_stepper import TorchStepper
 
         network, checkpoint = load_checkpoint(model, device=choose_device(device))
         return TorchStepper(network, checkpoint.card.image_size)
@@ -137,10 +137,10 @@ def _stepper(model: str, device: str, runtime: str) -> Any:
 def _follow(
     session: Any, source: str, options: Any, places: tuple[Path | None, str | None, float]
 ) -> "Status":
-    from echoseg.formats.live import is_endless, open_source
-    from echoseg.formats.whole import whole, whole_folder
-    from echoseg.show.live import open_sinks
-    from echoseg.stream.live import LiveOptions, Run
+    from echoseg.files import whole, whole_folder
+    from echoseg.inference.live.run import LiveOptions, Run
+    from echoseg.inference.live.sources import is_endless, open_source
+    from echoseg.report.figures.live import open_sinks
 
     output, overlay, reconnect_s = places
     with ExitStack() as stack:
@@ -176,7 +176,7 @@ def _show() -> Any:
 
 
 def _line(status: "Status") -> str:
-    from echoseg.show.live import told
+    from echoseg.report.figures.live import told
 
     milliseconds = [
         "-" if value is None else f"{1000 * value:.1f}"

@@ -33,9 +33,9 @@ def measure(
     Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
     """
     try:
-        from echoseg.analysis import analyze_masks
-        from echoseg.formats import open_clip, open_masks
-        from echoseg.results import check_output, write_results
+        from echoseg.inference.analyzer import analyze_masks
+        from echoseg.io import open_clip, open_masks
+        from echoseg.report.writer import check_output, write_results
 
         check_output(output, force)
         shown, labels = open_masks(masks, spacing_mm=spacing_mm, frame_rate_hz=fps, view=view)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from echoseg.anatomy import View
+from echoseg.clip import View
 
 ViewGiven = Annotated[
     View | None, typer.Option("--view", help="The view. Each of these replaces what the file says.")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.anatomy import View
 from echoseg.cli.console import fail, progress_bar
+from echoseg.clip import View
 from echoseg.errors import EchosegError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def make(
 ) -> None:
     """Write clips with their truth: masks, volumes, landmarks, phases, beats."""
     try:
-        from echoseg.datasets import phantom_layout
+        from echoseg.data import phantom_writer as phantom_layout
         from echoseg.errors import ConfigError
 
         if jobs < 1:
@@ -108,7 +108,7 @@ def show(
 ) -> None:
     """Draw one heart: a sheet in all views and tiers, and a video with contours."""
     try:
-        from echoseg.show.phantom_sheet import write_phantom_show
+        from echoseg.report.figures.phantom_sheet import write_phantom_show
 
         config = _config(
             seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
@@ -124,7 +124,7 @@ def show(
 def _check_file(output: Path, force: bool) -> None:
     """Refuse a file that must not or cannot be written."""
     from echoseg.errors import OutputError
-    from echoseg.formats.whole import check_writable
+    from echoseg.files import check_writable
 
     check_writable(output.parent, "choose another -o")
     if os.path.isdir(output) or (os.path.exists(output) and not force):
@@ -147,9 +147,9 @@ def calibrate(
 ) -> None:
     """Print how a data set measures and looks beside the phantom: only numbers leave."""
     try:
-        from echoseg.datasets.phantom import phantom_stills, stills_of
+        from echoseg.data.phantom import phantom_stills, stills_of
         from echoseg.errors import DatasetError
-        from echoseg.formats.whole import write_text
+        from echoseg.files import write_text
         from echoseg.phantom.statistics import describe, distance
 
         simulated = phantom_stills(hearts, seed)

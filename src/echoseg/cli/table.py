@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from echoseg.cli.console import one_line
 
 if TYPE_CHECKING:
-    from echoseg.analysis import Analysis
-    from echoseg.study import Study
+    from echoseg.inference.analyzer import Analysis
+    from echoseg.report.biplane import Study
 
 
 def show_analysis(analysis: "Analysis", folder: Path) -> None:

@@ -11,8 +11,8 @@ from echoseg.cli.console import INTERRUPTED, fail
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
-    from echoseg.learn.config import RunConfig
-    from echoseg.learn.loop import Report
+    from echoseg.train.config import RunConfig
+    from echoseg.train.loop import Report
 
 
 def train(
@@ -78,14 +78,14 @@ def _config(recipe: str | None, changes: dict[str, Any], resume: Path | None) ->
         return None
     if recipe is None:
         raise ConfigError("train needs a recipe, such as mssnet, or --resume FOLDER")
-    from echoseg.learn import recipes
+    from echoseg.train import recipes
 
     return recipes.make(recipe, **changes)
 
 
 def _run(config: "RunConfig | None", output: Path) -> None:
     check_can_train()
-    from echoseg.learn.train import train
+    from echoseg.train.train import train
 
     best = train(config, output, report=_show, say=typer.echo)
     typer.echo(f"written {best}")

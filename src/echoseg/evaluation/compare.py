@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from echoseg.agreement import Interval, mean_interval
 from echoseg.errors import DatasetError
 from echoseg.evaluation.tables import read_items
+from echoseg.metrics.agreement import Interval, mean_interval
 
 METRICS = ("dice", "iou", "hd95", "asd")
 

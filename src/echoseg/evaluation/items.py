@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.anatomy import Label
-from echoseg.clip import Annotation, Clip
-from echoseg.datasets import Record
+from echoseg.clip import Annotation, Clip, Label
+from echoseg.data import Record
 from echoseg.errors import MeasurementError
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.volumes import mask_volume_ml
-from echoseg.metrics import area_jitter_percent, compare_masks
+from echoseg.metrics.segmentation import area_jitter_percent, compare_masks
 
 STRUCTURES: dict[str, tuple[Label, ...]] = {
     "lv_endo": (Label.LV_CAVITY,),

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from echoseg.anatomy import Label
-from echoseg.datasets import Problem, Record
+from echoseg.clip import Label
+from echoseg.data import Problem, Record
 from echoseg.errors import EchosegError, OutputError
 from echoseg.evaluation.items import ClipRow, Item
 from echoseg.evaluation.report import STRUCTURE_NAMES, html, markdown
@@ -16,10 +16,10 @@ from echoseg.evaluation.run import Evaluation
 from echoseg.evaluation.segment import PROTOCOL, loaded, segment
 from echoseg.evaluation.summary import summarise
 from echoseg.evaluation.tables import CLIPS, ITEMS, PARQUET, has_parquet, table_text, write_parquet
-from echoseg.formats.whole import check_writable, whole_folder, write_text
+from echoseg.files import check_writable, whole_folder, write_text
 from echoseg.models.checkpoint import find_checkpoint, read_card
-from echoseg.show.agreement import Readings, agreement_png
-from echoseg.show.worst_cases import case_png
+from echoseg.report.figures.agreement import Readings, agreement_png
+from echoseg.report.figures.worst_cases import case_png
 
 MARK, FIGURE = "summary.json", "figure.png"
 FILES = frozenset({MARK, ITEMS, CLIPS, PARQUET, "report.md", "report.html", FIGURE})

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from echoseg.clip import Annotation, Clip
-from echoseg.datasets import Problem, Record
-from echoseg.datasets.collection import Kind
-from echoseg.datasets.sources import sha256_of, source_files
-from echoseg.datasets.workers import in_order
+from echoseg.data import Problem, Record
+from echoseg.data.hashing import sha256_of, source_files
+from echoseg.data.records import Kind
 from echoseg.errors import DatasetError, EchosegError, ModelError
 from echoseg.evaluation.items import ClipRow, Item, in_fixed_order, judge
 from echoseg.evaluation.segment import loaded, segment
+from echoseg.parallel import in_order
 
 Progress = Callable[[int, int], None]
 
@@ -138,7 +138,7 @@ def phantom_records(
     Raises:
         ConfigError: If there is no such split or tier.
     """
-    from echoseg.datasets.phantom import name_of
+    from echoseg.data.phantom import name_of
     from echoseg.errors import ConfigError
     from echoseg.phantom import PhantomConfig, Tier
     from echoseg.phantom.benchmark import FIRST_SEED, phantom_v1
@@ -169,7 +169,7 @@ def phantom_records(
 
 
 def _filmed(config: object) -> tuple[Clip, Annotation]:
-    from echoseg.datasets.phantom import film
+    from echoseg.data.phantom import film
     from echoseg.phantom import PhantomConfig
 
     assert isinstance(config, PhantomConfig)

@@ -8,12 +8,12 @@ Clips are never put into one batch, and torch has one thread, so that the masks 
 whatever else is asked for.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+from echoseg.parallel import one_thread
 
 PROTOCOL = {
     "input": "whole picture, letterboxed, bilinear with antialiasing, grey / 255",
@@ -37,19 +37,6 @@ def loaded(model: str, device: str = "cpu") -> tuple[Any, int]:
     return network, checkpoint.card.image_size
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch have one thread: another number may sum in another order."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) -> np.ndarray:
     """Return the label maps `T H W` uint8 of frames `T H W` uint8.
 
@@ -59,7 +46,8 @@ def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) 
     import torch
 
     from echoseg.models.windows import each_frame
-    from echoseg.transforms import from_square, letterbox_for, to_square
+    from echoseg.preprocess.letterbox import letterbox_for
+    from echoseg.preprocess.letterbox_torch import from_square, to_square
 
     rows, columns = frames.shape[1:]
     letterbox = letterbox_for((0, 0, rows, columns), image_size)

@@ -10,9 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.agreement import agreement, correlation, mean_interval, statistic_interval
 from echoseg.evaluation.items import STRUCTURES, ClipRow, Item, ef_band
 from echoseg.evaluation.run import Evaluation
+from echoseg.metrics.agreement import (
+    agreement,
+    correlation,
+    mean_interval,
+    statistic_interval,
+)
 
 FAILED_DICE = 0.8
 """An item whose Dice is lower counts as a failure."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoseg.clip import ClipWarning
-from echoseg.geometry import disk_volume_ml
+from echoseg.measure.geometry import disk_volume_ml
 from echoseg.measure.measurement import Measurement
 
 MOST_LENGTH_DIFFERENCE_PERCENT = 10.0

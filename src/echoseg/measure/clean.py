@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import label as connected
 
-from echoseg.anatomy import Label
+from echoseg.clip import Label
 
 
 def keep_largest(region: np.ndarray) -> np.ndarray:

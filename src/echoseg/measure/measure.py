@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from echoseg.anatomy import Label
-from echoseg.clip import ClipWarning
+from echoseg.clip import ClipWarning, Label
 from echoseg.errors import MeasurementError
 from echoseg.measure.dimensions import beat_rows, dimensions_of, disks_of
 from echoseg.measure.measurement import FrameMeasurement, Measurement

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from echoseg.anatomy import Label
-from echoseg.clip import ClipWarning
+from echoseg.clip import ClipWarning, Label
 from echoseg.measure.phases import frame_interval_s, smooth
 
 LEAST_FRAMES_SHARE = 0.5

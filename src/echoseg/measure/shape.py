@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoseg.anatomy import Label
-from echoseg.geometry import (
+from echoseg.clip import Label
+from echoseg.measure.geometry import (
     LongAxis,
     area_length_volume_ml,
     disk_diameters_mm,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from echoseg.geometry import disk_diameters_mm, disk_volume_ml, long_axis, mask_contour_mm
+from echoseg.measure.geometry import disk_diameters_mm, disk_volume_ml, long_axis, mask_contour_mm
 
 
 def mask_volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[float, float]:

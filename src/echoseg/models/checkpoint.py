@@ -6,9 +6,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from echoseg.card import DEFAULT_MODEL, FORMAT_VERSION, Card, Checkpoint, find_checkpoint, read_card
-from echoseg.card import SHIPPED as SHIPPED
 from echoseg.errors import ModelError
+from echoseg.weights.card import (
+    DEFAULT_MODEL,
+    FORMAT_VERSION,
+    Card,
+    Checkpoint,
+    find_checkpoint,
+    read_card,
+)
+from echoseg.weights.card import SHIPPED as SHIPPED
 
 
 def save_checkpoint(path: Path, model: Any, card: Card) -> None:

@@ -159,8 +159,8 @@ class MSSNet(ResidualUNet, Segmenter):
         """Take in one frame for a third of the work: `B 1 H W` -> logits `B K H W`, same state.
 
         Strides 2 and 4 see the frame; what stands above them in the decoder is that of the last
-        frame in full, and nothing is remembered. `echoseg.schedule` chooses which frames; train
-        with such frames (`schedule.forward_by`) or the borders stay behind.
+        frame in full, and nothing is remembered. `experiments.keyframes` chooses which frames;
+        train with such frames (`experiments.keyframes.forward_by`) or the borders stay behind.
 
         Raises:
             ModelError: If no frame of this size was taken in full before.

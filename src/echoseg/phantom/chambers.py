@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoseg.anatomy import View
+from echoseg.clip import View
 from echoseg.phantom.body import Cut, Plane
 from echoseg.phantom.heart import AZIMUTH_RAD, Heart
 from echoseg.phantom.prior import WALL_PLACES

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.anatomy import View
+from echoseg.clip import View
 from echoseg.errors import ConfigError
 
 VIEWS = (View.A4C, View.A2C, View.ALAX)

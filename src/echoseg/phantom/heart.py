@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoseg.anatomy import View
+from echoseg.clip import View
 from echoseg.errors import ConfigError
 from echoseg.phantom.body import RINGS, Cut, Field, Plane, RingBody
 from echoseg.phantom.config import Phenotype

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from echoseg.anatomy import Label
+from echoseg.clip import Label
 from echoseg.phantom.chambers import Standpoint, show
 from echoseg.phantom.config import PhantomConfig
 from echoseg.phantom.film import Film

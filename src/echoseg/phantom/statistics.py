@@ -12,9 +12,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.transform import resize
 
-from echoseg.anatomy import Label, Phase
+from echoseg.clip import Label, Phase
 from echoseg.errors import MeasurementError
-from echoseg.geometry import disk_diameters_mm, long_axis, mask_contour_mm
+from echoseg.measure.geometry import disk_diameters_mm, long_axis, mask_contour_mm
 
 FRAME_PX = 160
 _FINE_PX = 7

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from echoseg.anatomy import View
+from echoseg.clip import View
 from echoseg.phantom.chambers import OUTER_PLACES, View2D
 from echoseg.phantom.greymap import GreyMap
 from echoseg.phantom.prior import Shades

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoseg.geometry import LongAxis, disk_diameters_mm, disk_volume_ml
+from echoseg.measure.geometry import LongAxis, disk_diameters_mm, disk_volume_ml
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""Experiments with echoseg: label efficiency, model benchmark, key-frame scheduling."""

@@ -1,0 +1,28 @@
+"""`python -m experiments`: the experiments that compare recipes, labels and networks."""
+
+import sys
+
+import typer
+
+from echoseg.cli.console import run_app
+from experiments.bench_command import bench
+from experiments.curve_command import curve
+
+app = typer.Typer(
+    name="experiments",
+    help="Experiments with echoseg; they are not part of the installed package.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(curve)
+app.command()(bench)
+
+
+@app.callback()
+def root() -> None:
+    """Experiments with echoseg."""
+
+
+if __name__ == "__main__":
+    sys.exit(run_app(app))

@@ -1,0 +1,106 @@
+"""What key frames gain on a clip, as a table, so that a thousand plays cost what one did.
+
+    full_i      Dice of frame i in full
+    cheap_j,l   Dice of frame j + l taken cheaply, the last full frame being j
+
+Both from the states of a run with every frame in full. In a real play the state at j has seen fewer
+full frames; the table is to learn and to search thresholds with, not to report from.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from experiments.keyframes.episode import check_played, mean_dice
+from experiments.keyframes.observation import box_means, deviation
+
+
+class GainTable(NamedTuple):
+    """A clip's numbers."""
+
+    means: Tensor
+    """Box means of its frames, `T 1 G G`."""
+    full: Tensor
+    """`T`."""
+    cheap: Tensor
+    """`T longest`; of l = 1 first."""
+
+
+@torch.inference_mode()
+def gain_table(model: Any, frames: Tensor, masks: Tensor, longest: int = 15) -> GainTable:
+    """Run a clip once in full and `longest` times cheaply.
+
+    Args:
+        model: A Segmenter with a cheap path, in evaluation mode.
+        frames: `T 1 1 H W`.
+        masks: `T H W`.
+        longest: Frames without a key frame that are told apart.
+
+    Raises:
+        ModelError: If the model has no cheap path.
+        ArgumentError: If frames and masks are not one clip's.
+    """
+    check_played(model, frames, masks)
+    num_frames = len(frames)
+    full, cheap = torch.zeros(num_frames), torch.zeros(num_frames, longest)
+    state = model.init_state(1)
+    for index, frame in enumerate(frames):
+        logits, state = model.step(frame, state)
+        full[index] = mean_dice(logits, masks[index])
+        after = state
+        for place, later in enumerate(range(index + 1, min(index + longest + 1, num_frames))):
+            logits, after = model.cheap_step(frames[later], after)
+            cheap[index, place] = mean_dice(logits, masks[later])
+    return GainTable(box_means(frames[:, 0]), full, cheap)
+
+
+def best_keys(table: GainTable, num_keys: int) -> tuple[float, list[int]]:
+    """Return the greatest mean Dice of a clip with so many key frames, and which they are.
+
+    Found by dynamic programming over the last key frame, so no schedule does better by this table:
+    it bounds what there is to learn. Needs `longest` of at least the clip's length less 1.
+    """
+    full, cheap = table.full.double(), table.cheap.double()
+    num_frames = len(full)
+    # run[j][e]: Dice of frame j in full and of all after it, up to e, cheaply
+    sums = cheap.cumsum(1)
+    run = [
+        [float(full[j] + (sums[j, e - j - 1] if e > j else 0)) for e in range(num_frames)]
+        for j in range(num_frames)
+    ]
+    best = [(run[0][e], [0]) for e in range(num_frames)]  # all frames up to e, one key
+    for _ in range(1, num_keys):
+        best = [
+            max(
+                [best[e]]
+                + [(best[j - 1][0] + run[j][e], [*best[j - 1][1], j]) for j in range(1, e + 1)]
+            )
+            for e in range(num_frames)
+        ]
+    dice, keys = best[-1]
+    return dice / num_frames, keys
+
+
+class TableEpisode:
+    """A clip played by its table; an `Episode`."""
+
+    def __init__(self, table: GainTable) -> None:
+        self.table, self.index, self.key_index = table, 1, 0
+
+    def deviation(self) -> Tensor | None:
+        """Return `1 G G` of the frame that comes, None after the last."""
+        if self.index == len(self.table.full):
+            return None
+        return deviation(self.table.means[self.index], self.table.means[self.key_index])
+
+    def gain(self) -> float:
+        """Return what a full frame would gain; after too long a wait, over a nearer full frame."""
+        waited = min(self.index - self.key_index, self.table.cheap.shape[1])
+        cheap = self.table.cheap[self.index - waited, waited - 1]
+        return float(self.table.full[self.index] - cheap)
+
+    def take(self, is_key: bool) -> None:
+        """Go on to the next frame."""
+        self.key_index = self.index if is_key else self.key_index
+        self.index += 1

@@ -1,0 +1,148 @@
+"""COLLECTIONS. One public data set a module: where its files lie, labels, split, quirks.
+
+`DATASETS` is the whole list; which one a folder holds is found from what is in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from echoseg.data import (
+    cache_reader as cached,
+)
+from echoseg.data import (
+    camus,
+    camus_mhd,
+    echonet_dynamic,
+    echonet_lvh,
+    echonet_pediatric,
+    ted,
+)
+from echoseg.data import (
+    custom as own_clips,
+)
+from echoseg.data import (
+    phantom_files as phantom_clips,
+)
+from echoseg.data.records import Collection, Kind, Problem, Record
+from echoseg.errors import DatasetError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """One data set: its name for people, what its folder holds, how it is told and read."""
+
+    title: str
+    expected: str
+    recognise: Callable[[Path], bool]
+    collect: Callable[[Path], Collection]
+
+
+DATASETS: dict[str, Dataset] = {
+    "camus": Dataset(
+        title="CAMUS, NIfTI release",
+        expected=camus.EXPECTED,
+        recognise=camus.recognise,
+        collect=camus.collect,
+    ),
+    "camus_mhd": Dataset(
+        title="CAMUS, older release",
+        expected=camus_mhd.EXPECTED,
+        recognise=camus_mhd.recognise,
+        collect=camus_mhd.collect,
+    ),
+    "ted": Dataset(
+        title="TED", expected=ted.EXPECTED, recognise=ted.recognise, collect=ted.collect
+    ),
+    "echonet_dynamic": Dataset(
+        title="EchoNet-Dynamic",
+        expected=echonet_dynamic.EXPECTED,
+        recognise=echonet_dynamic.recognise,
+        collect=echonet_dynamic.collect,
+    ),
+    "echonet_pediatric": Dataset(
+        title="EchoNet-Pediatric",
+        expected=echonet_pediatric.EXPECTED,
+        recognise=echonet_pediatric.recognise,
+        collect=echonet_pediatric.collect,
+    ),
+    "echonet_lvh": Dataset(
+        title="EchoNet-LVH",
+        expected=echonet_lvh.EXPECTED,
+        recognise=echonet_lvh.recognise,
+        collect=echonet_lvh.collect,
+    ),
+    "phantom": Dataset(
+        title="the phantom",
+        expected=phantom_clips.EXPECTED,
+        recognise=phantom_clips.recognise,
+        collect=phantom_clips.collect,
+    ),
+    "cache": Dataset(
+        title="a cache of `echoseg data prepare`",
+        expected=cached.EXPECTED,
+        recognise=cached.recognise,
+        collect=cached.collect,
+    ),
+    "own_clips": Dataset(
+        title="clips of one's own",
+        expected=own_clips.EXPECTED,
+        recognise=own_clips.recognise,
+        collect=own_clips.collect,
+    ),
+}
+
+
+def recognise(root: Path) -> str:
+    """Return the key of `DATASETS` that a folder, or a table of clips, belongs to.
+
+    Raises:
+        DatasetError: If it is none; the text says what was expected and what was found.
+    """
+    if not root.exists():
+        raise DatasetError(f"{root}: there is no such folder; give the folder of a data set")
+    if root.is_dir():
+        if found := _released(root):
+            return found
+        for place in (root.absolute().parent, *sorted(root.iterdir())):
+            if place.is_dir() and (found := _released(place)):
+                title = DATASETS[found].title
+                raise DatasetError(f"{root} is not the folder of a data set, {place} is ({title})")
+    if own_clips.recognise(root):
+        return "own_clips"
+    expected = "; ".join(f"{known.title}: {known.expected}" for known in DATASETS.values())
+    raise DatasetError(f"{root} is no data set known, {_found(root)}; expected is {expected}")
+
+
+def _released(root: Path) -> str:
+    """Return the key of the release that a folder holds; empty for none."""
+    named = (name for name in DATASETS if name != "own_clips" and DATASETS[name].recognise(root))
+    return next(named, "")
+
+
+def _found(root: Path) -> str:
+    """Return what is there instead, for a message."""
+    if root.is_file():
+        return "it is a file"
+    names = sorted(path.name for path in root.iterdir())
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"it holds {listed}" if names else "it is empty"
+
+
+def open_dataset(root: str | Path) -> Collection:
+    """Read a data set's folder without opening a clip.
+
+    Args:
+        root: Folder of one of `DATASETS`, or a CSV of one's own clips.
+
+    Raises:
+        DatasetError: If the folder is none of them, or nothing in it can be used.
+    """
+    root = Path(root)
+    try:
+        return DATASETS[recognise(root)].collect(root)
+    except OSError as error:
+        raise DatasetError(f"{root} cannot be read ({error.strerror or error})") from error
+
+
+__all__ = ["DATASETS", "Collection", "Dataset", "Kind", "Problem", "Record", "open_dataset"]

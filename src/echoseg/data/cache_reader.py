@@ -1,0 +1,82 @@
+"""A cache of `echoseg data prepare` as a data set: training opens it like what it was made from.
+
+Pictures and masks are on the cache's square grid; so are distances, though told in millimetres
+where the scale is known. Accuracy is told on the pictures' own grid: judge on the data set itself.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.clip import Annotation, Clip, Label, View
+from echoseg.data.cache import MARK, CachedClips
+from echoseg.data.records import Collection, Record, gather
+from echoseg.errors import DatasetError
+
+EXPECTED = f"{MARK} beside a folder clips"
+
+
+def recognise(root: Path) -> bool:
+    """Tell a cache by its list."""
+    return (root / MARK).is_file()
+
+
+def collect(root: Path) -> Collection:
+    """Return every clip of a cache.
+
+    Raises:
+        DatasetError: If its lists are broken.
+    """
+    clips = CachedClips(root)
+    records = [
+        Record(
+            name=entry.name,
+            patient=entry.patient,
+            view=View(entry.view),
+            files=(root / entry.file,),
+            read=partial(_read, clips, index),
+            split=entry.split,
+            quality=entry.quality,
+            stills=entry.stills,
+            labelled=bool(entry.labelled_frames),
+            labels=None if entry.labels is None else tuple(map(Label, entry.labels)),
+        )
+        for index, entry in enumerate(clips.entries)
+    ]
+    notes = [f"a cache of {clips.dataset} at {clips.size_px} px, not the pictures' own grid"]
+    return gather("cache", root, records, notes=notes)
+
+
+def _read(clips: CachedClips, index: int) -> tuple[Clip, Annotation | None]:
+    entry = clips.entries[index]
+    try:
+        frames, labelled = clips[index]
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(
+            f"{clips.folder / entry.file} is broken ({error}); run `echoseg data prepare` again"
+        ) from error
+    rate_hz = entry.frame_rate_hz
+    times_s = None
+    if rate_hz is not None and not entry.stills:
+        times_s = np.arange(entry.num_frames) / rate_hz
+    clip = Clip(
+        frames=frames,
+        times_s=times_s,
+        spacing_mm=entry.spacing_mm,
+        sector_box=entry.box,
+        view=View(entry.view),
+        source=str(clips.folder / entry.file),
+    )
+    if not entry.labelled_frames:
+        return clip, None
+    masks = np.zeros_like(frames)
+    masks[list(entry.labelled_frames)] = labelled
+    return clip, Annotation(
+        masks=masks,
+        labelled_frames=entry.labelled_frames,
+        ed_frame=entry.ed_frame,
+        es_frame=entry.es_frame,
+        ef_percent=entry.ef_percent,
+        quality=entry.quality,
+    )

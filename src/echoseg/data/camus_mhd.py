@@ -1,0 +1,135 @@
+"""CAMUS, older release: 450 training and 50 test patients in MetaImage.
+
+Layout: `training/patientNNNN/` and `testing/patientNNNN/` (numbered from 1 again, so the folder is
+part of a patient's name here), and for each view V of 2CH and 4CH `patientNNNN_V_ED.mhd`, `_ES`,
+`_sequence`, each with its `.raw`; `_ED_gt` and `_ES_gt` in training alone; `Info_V.cfg`.
+
+The sequence has masks on its first and last phase only, and its frame rate is told by nobody.
+
+Reference:
+    Leclerc et al., IEEE Transactions on Medical Imaging 38(9):2198-2210, 2019.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.clip import Annotation, Clip, View
+from echoseg.data.camus_writer import VIEW_NAMES, read_info, told_quality
+from echoseg.data.images import read_labels, read_picture
+from echoseg.data.records import SPLIT_WORDS, Collection, Kind, Problem, Record, gather
+from echoseg.errors import DatasetError
+
+EXPECTED = "training/patientNNNN/patientNNNN_4CH_ED.mhd, testing/"
+_FOLDERS = ("training", "testing")
+
+
+def recognise(root: Path) -> bool:
+    """Tell the older release by a patient's MetaImage, below or beside the two folders."""
+    return any(_patients(folder) for folder, _ in _folders(root))
+
+
+def collect(root: Path) -> Collection:
+    """Return every view of every patient that is under `root`.
+
+    Raises:
+        DatasetError: If nothing can be used.
+    """
+    records, problems, notes = [], [], []
+    for folder, split in _folders(root):
+        found = _patients(folder)
+        if not found:
+            notes.append(f"{folder} holds no patient")
+        for patient in found:
+            for view in VIEW_NAMES:
+                record, missing = _record(patient, view, split)
+                records += [record] if record else []
+                problems += missing
+    return gather("camus_mhd", root, records, problems, notes)
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each folder of patients with its split: the two of the release, or the root alone."""
+    named = [root / name for name in _FOLDERS if (root / name).is_dir()]
+    if named:
+        yield from ((folder, SPLIT_WORDS[folder.name]) for folder in named)
+    else:
+        yield root, SPLIT_WORDS.get(root.name, "")
+
+
+def _patients(folder: Path) -> list[Path]:
+    return sorted({path.parent for path in folder.glob("patient*/patient*_[24]CH_ED.mhd")})
+
+
+def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[Problem]]:
+    """Return a view's record, if it can be used, and the files that it lacks."""
+    stem = patient / f"{patient.name}_{VIEW_NAMES[view]}"
+    cfg = patient / f"Info_{VIEW_NAMES[view]}.cfg"
+    traced = split != "test"
+    wanted = [cfg, *(Path(f"{stem}_{part}.mhd") for part in ("ED", "ES", "sequence"))]
+    wanted += [Path(f"{stem}_{part}_gt.mhd") for part in ("ED", "ES") if traced]
+    missing = [path for path in wanted if not path.is_file()]
+    reason = "the file is missing; a CAMUS patient has it"
+    problems = [Problem(place=str(path), kind=Kind.MISSING, reason=reason) for path in missing]
+    if missing:
+        return None, problems
+    name = f"{patient.parent.name}_{patient.name}"
+    record = Record(
+        name=f"{name}_{VIEW_NAMES[view]}",
+        patient=name,
+        view=view,
+        split=split,
+        quality=told_quality(cfg),
+        labelled=traced,
+        files=(Path(f"{stem}_sequence.mhd"), cfg, *(path for path in wanted if "_gt" in path.name)),
+        read=partial(read_sequence, stem, cfg, view, traced),
+    )
+    return record, problems
+
+
+def read_sequence(
+    stem: Path, cfg: Path, view: View, traced: bool
+) -> tuple[Clip, Annotation | None]:
+    """Read a view's sequence with the masks of its two phases.
+
+    Raises:
+        DatasetError: If a file is missing, broken, or does not fit the others.
+    """
+    frames, spacing_mm = read_picture(Path(f"{stem}_sequence.mhd"))
+    clip = Clip(frames=frames, spacing_mm=spacing_mm, view=view, source=f"{stem}_sequence.mhd")
+    if not traced:
+        return clip, None
+    info = read_info(cfg)
+    masks = np.zeros_like(frames)
+    try:
+        phases = {name: int(info[name]) - 1 for name in ("ED", "ES")}
+        for name, index in phases.items():
+            if not 0 <= index < len(frames):
+                raise DatasetError(
+                    f"{cfg}: {name} must be a frame of the sequence, 1 to {len(frames)}, "
+                    f"got {index + 1}"
+                )
+            masks[index] = read_labels(Path(f"{stem}_{name}_gt.mhd"), (1, *clip.size))[0]
+        ef, edv, esv = (_number(info, name) for name in ("LVef", "LVedv", "LVesv"))
+        known = Annotation(
+            masks=masks,
+            labelled_frames=tuple(sorted(phases.values())),
+            ed_frame=phases["ED"],
+            es_frame=phases["ES"],
+            ef_percent=ef,
+            edv_ml=edv,
+            esv_ml=esv,
+            quality=told_quality(cfg),
+        )
+    except KeyError as error:
+        raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
+    except ValueError as error:
+        raise DatasetError(f"{cfg}: {error}") from error
+    return clip, known
+
+
+def _number(info: dict[str, str], key: str) -> float | None:
+    value = info.get(key, "NA")
+    return None if value == "NA" else float(value)

@@ -1,0 +1,111 @@
+"""Pictures and label maps as research releases store them: NIfTI or MetaImage, checked.
+
+Other than `formats`, a single frame is allowed, grey levels are never spread, and the scale must
+be there: a release that gives none is read through `formats`.
+"""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.clip import Label
+from echoseg.errors import DatasetError, EchosegError
+from echoseg.io.frames import SPACING_MM
+
+Spacing = tuple[float, float]
+
+
+def read_picture(path: Path) -> tuple[np.ndarray, Spacing]:
+    """Return grey levels `T H W` uint8, one frame for a still, and (row, column) mm a pixel.
+
+    Raises:
+        DatasetError: If the file is missing, cut or broken, or its grey levels or scale are none.
+    """
+    pixels, spacing_mm = _read(path)
+    if pixels.dtype != np.uint8 and not (pixels.min() >= 0 and pixels.max() <= 255):  # NaN is not
+        raise DatasetError(
+            f"{path} must hold grey levels 0 to 255, it has {pixels.min():g} to {pixels.max():g}"
+        )
+    if not all(SPACING_MM[0] <= step <= SPACING_MM[1] for step in spacing_mm):  # NaN is not
+        raise DatasetError(
+            f"{path}: spacing must be {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm a pixel, it is "
+            f"{spacing_mm[0]:g} x {spacing_mm[1]:g}; fetch the file again"
+        )
+    return np.ascontiguousarray(pixels, np.uint8), spacing_mm
+
+
+def read_labels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Return label maps `T H W` uint8 of the picture's shape.
+
+    Raises:
+        DatasetError: If the file is missing, cut or broken, of another shape, or holds a value
+            that is no label.
+    """
+    values, _ = _read(path)
+    if values.shape != tuple(shape):
+        raise DatasetError(
+            f"{path} must have its picture's size, {_size(shape)}, it has {_size(values.shape)}; "
+            "fetch both files again"
+        )
+    unknown = sorted(set(np.unique(values).tolist()) - set(Label))
+    if unknown:
+        named = ", ".join(f"{value:g}" for value in unknown[:5])
+        raise DatasetError(f"{path} must hold labels 0 to {max(Label)} only, it holds {named}")
+    return np.ascontiguousarray(values, np.uint8)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape[1:] if shape[0] == 1 else shape))
+
+
+def _read(path: Path) -> tuple[np.ndarray, Spacing]:
+    """Return pixels as stored, `T H W`, and the scale as the header has it, mended by nobody."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing; fetch it again")
+    try:
+        read = _read_metaimage if path.suffix == ".mhd" else _read_nifti
+        pixels, spacing_mm = read(path)
+    except EchosegError:
+        raise
+    except Exception as error:  # gzip, nibabel and numpy raise kinds of their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(f"{path} is cut or broken ({reason}); fetch it again") from error
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    if pixels.ndim != 3 or 0 in pixels.shape or pixels.dtype.kind not in "uif":
+        raise DatasetError(
+            f"{path} must hold grey frames, (x, y) or (x, y, t), it has {pixels.T.shape}"
+        )
+    return pixels, spacing_mm
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, Spacing]:
+    import gzip
+    import warnings
+    from io import BytesIO
+
+    from nibabel.imageglobals import LoggingOutputSuppressor
+    from nibabel.nifti1 import Nifti1Image
+
+    raw = path.read_bytes()
+    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    with LoggingOutputSuppressor(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # nibabel's image mends a pixdim that is zero or negative; its bare header does not
+        header = Nifti1Image.header_class.from_fileobj(BytesIO(raw), check=False)
+        pixels = np.asarray(Nifti1Image.from_bytes(raw).dataobj).T
+    _, column_mm, row_mm, *_ = (float(step) for step in header["pixdim"])
+    return pixels, (row_mm, column_mm)
+
+
+def _read_metaimage(path: Path) -> tuple[np.ndarray, Spacing]:
+    from echoseg.io.metaimage import read_array
+
+    try:
+        pixels, spacing = read_array(path)
+    except zlib.error as error:
+        raise DatasetError(f"{path} is cut or broken ({error}); fetch it again") from error
+    if len(spacing) < 2:
+        raise DatasetError(f"{path} must have ElementSpacing, it has none; fetch it again")
+    return pixels, (spacing[1], spacing[0])

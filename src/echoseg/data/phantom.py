@@ -1,0 +1,180 @@
+"""The phantom as a data set: clips on the fly, filmed in one process or several."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.clip import Annotation, Clip, Phase
+from echoseg.data import camus, echonet_dynamic
+from echoseg.errors import ConfigError, DatasetError
+from echoseg.parallel import leave_signals_to_the_parent
+from echoseg.phantom import Phantom, PhantomConfig, Truth
+from echoseg.phantom.statistics import Still
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Filmed:
+    """A clip of the phantom with all that is true of it."""
+
+    config: PhantomConfig
+    clip: Clip
+    annotation: Annotation
+    truth: Truth
+
+    @property
+    def name(self) -> str:
+        """Name that is unique to seed, view and tier."""
+        return name_of(self.config)
+
+
+def name_of(config: PhantomConfig) -> str:
+    """Return the name that a clip's files have."""
+    return f"phantom{config.seed:06d}_{config.view}_{config.tier}"
+
+
+def film(config: PhantomConfig) -> Filmed:
+    """Film a clip.
+
+    Raises:
+        ConfigError: If the heart cannot reach the ejection fraction asked for.
+    """
+    phantom = Phantom(config)
+    truth = phantom.truth()
+    clip = Clip(
+        frames=phantom.frames(),
+        times_s=truth.times_s,
+        spacing_mm=truth.spacing_mm,
+        view=config.view,
+        r_wave_times_s=tuple(
+            float(t) for t in truth.r_peaks_s if 0 <= t <= float(truth.times_s[-1])
+        ),
+        source=f"phantom seed {config.seed}",
+    )
+    still = truth.ed_frame == truth.es_frame
+    annotation = Annotation(
+        masks=truth.masks,
+        ed_frame=truth.ed_frame,
+        es_frame=None if still else truth.es_frame,
+        ef_percent=None if still else truth.ef_percent,
+        edv_ml=float(truth.volume_ml.max()),
+        esv_ml=float(truth.volume_ml.min()),
+        quality=str(config.tier),
+    )
+    return Filmed(config=config, clip=clip, annotation=annotation, truth=truth)
+
+
+class PhantomClips:
+    """Clips on the fly, a map-style data set: item i is the clip of the i-th config.
+
+    Give it to `torch.utils.data.DataLoader` with any number of workers; what item i holds depends
+    on its config alone.
+
+    Example:
+        >>> clips = PhantomClips([PhantomConfig(seed=s) for s in range(1000)])
+        >>> frames, masks = clips[3]  # each `T H W` uint8
+    """
+
+    def __init__(self, configs: Iterable[PhantomConfig]) -> None:
+        self.configs = tuple(configs)
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.configs)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return frames and masks of one clip, each `T H W` uint8."""
+        phantom = Phantom(self.configs[index])
+        return phantom.frames(), phantom.masks()
+
+
+def stills_of(root: Path) -> Iterator[Still]:
+    """Yield the annotated ED and ES frames of a data set's training patients, A4C.
+
+    Raises:
+        DatasetError: If the folder is neither CAMUS's nor EchoNet-Dynamic's layout.
+    """
+    if (root / "database_nifti").is_dir():
+        for one in camus.stills(root, "training"):
+            yield Still(
+                picture=one.picture, mask=one.mask, spacing_mm=one.spacing_mm, phase=one.phase
+            )
+    elif (root / "FileList.csv").is_file():
+        for record in echonet_dynamic.read(root).of_split("TRAIN"):
+            clip, known = record.load()
+            for phase, frame in ((Phase.ED, known.ed_frame), (Phase.ES, known.es_frame)):
+                if frame is not None:
+                    yield Still(
+                        picture=clip.frames[frame],
+                        mask=known.masks[frame],
+                        spacing_mm=None,
+                        phase=phase,
+                    )
+    else:
+        raise DatasetError(
+            f"{root} must hold database_nifti (CAMUS) or FileList.csv (EchoNet-Dynamic), it holds "
+            "neither; give the folder above them"
+        )
+
+
+def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:
+    """Return ED and ES of the phantom's A4C at medium tier, as CAMUS has them, one by one.
+
+    Raises:
+        ConfigError: At once, if there are fewer than 2 hearts or too many.
+    """
+    if num_hearts < 2:
+        raise ConfigError(f"hearts must be at least 2, got {num_hearts}")
+    first = PhantomConfig(
+        seed=first_seed, size_px=256, num_frames=24, frame_rate_hz=24, overlay=False
+    )
+    return _stills(first.next_hearts(num_hearts))
+
+
+def _stills(configs: list[PhantomConfig]) -> Iterator[Still]:
+    for one in map(film, configs):
+        phases = ((Phase.ED, one.truth.ed_frame), (Phase.ES, one.truth.es_frame))
+        for phase, frame in phases:
+            yield Still(
+                picture=one.clip.frames[frame],
+                mask=one.annotation.masks[frame],
+                spacing_mm=one.clip.spacing_mm,
+                phase=phase,
+            )
+
+
+def film_all(configs: Iterable[PhantomConfig], num_processes: int = 1) -> Iterator[Filmed]:
+    """Film clips in order, in several processes when asked for.
+
+    There are never more processes than clips or processors, and no more clips wait to be taken
+    than two a process.
+
+    Raises:
+        ConfigError: If a heart is not possible, or a process was ended from outside.
+    """
+    configs = tuple(configs)
+    num_processes = min(num_processes, len(configs), os.cpu_count() or 1)
+    if num_processes < 2:
+        yield from map(film, configs)
+        return
+    pool = ProcessPoolExecutor(num_processes, initializer=leave_signals_to_the_parent)
+    waiting: deque[Future[Filmed]] = deque()
+    try:
+        for config in configs:
+            waiting.append(pool.submit(film, config))
+            if len(waiting) > 2 * num_processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "a process that films was ended from outside, often for want of memory; give fewer "
+            f"jobs than {num_processes}, a smaller size or fewer frames"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,315 @@
+"""Clips of the phantom written in the layouts that real data come in.
+
+Layouts: `avi` (MJPEG with masks beside it), `nifti`, `dicom`, `camus` and `echonet` (the exact
+folders of CAMUS and of EchoNet-Dynamic). Whatever the layout, `truth.csv` tells of every frame and
+`phantom.json` how each clip was made. `camus` and `echonet` know of one ED and one ES frame a clip:
+those of the whole beat that ejects most, where the clip holds one. `phantom.json` names them under
+`labelled`, counted from the clip's first frame as everything in it, and CAMUS's patient.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from echoseg.clip import View
+from echoseg.data import camus_writer as camus_layout
+from echoseg.data import echonet_writer as echonet_dynamic_layout
+from echoseg.data.phantom import Filmed, film_all, name_of
+from echoseg.errors import ConfigError, OutputError
+from echoseg.files import check_writable, whole_folder, write_text
+from echoseg.io import dicom_writer, nifti
+from echoseg.io.video import write_mjpeg
+from echoseg.phantom import PhantomConfig
+
+LAYOUTS = ("avi", "nifti", "dicom", "camus", "echonet")
+TRUTH_COLUMNS = (
+    "clip", "frame", "time_s", "beat", "contraction", "volume_ml", "disk_volume_ml",
+    "strain_percent", "hinge_left_x_px", "hinge_left_y_px", "hinge_right_x_px",
+    "hinge_right_y_px", "apex_x_px", "apex_y_px",
+)  # fmt: skip
+MARK = "phantom.json"
+"""The file by which a folder is known as one of ours."""
+_OURS = re.compile(
+    r"phantom\.json|(truth|FileList|VolumeTracings)\.csv"
+    r"|(Videos/)?phantom\d+_\w+\.(avi|dcm|nii\.gz)"
+    r"|database_nifti/patient\d{4}/(patient\d{4}_\w+\.nii\.gz|Info_\dCH\.cfg)"
+    r"|database_split/subgroup_\w+\.txt"
+)
+"""All that such a folder holds; one that holds more is never replaced."""
+_ONE_BEAT = ("camus", "echonet")
+
+Progress = Callable[[int, int], None]
+
+
+def write(
+    root: Path,
+    configs: list[PhantomConfig],
+    layout: str,
+    *,
+    num_processes: int = 1,
+    force: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Film clips and write them, all or nothing: the folder appears when it is whole.
+
+    Args:
+        root: Folder to be made.
+        configs: The clips; in `camus`'s layout one patient a seed, with both views.
+        layout: One of `LAYOUTS`.
+        num_processes: Processes that film; what is written does not depend on it.
+        force: Replace the folder when it exists, unless it holds what was not written here.
+        progress: Told (clips done, clips in all).
+
+    Raises:
+        ConfigError: If layout, views or a heart are not possible, or two clips have one name.
+        OutputError: If the folder exists and may not be replaced, or cannot be written.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    configs = _for_layout(configs, layout)
+    _check_names(configs)
+    check_folder(root, force)
+    rows, made = io.StringIO(), {}
+    csv.writer(rows, lineterminator="\n").writerow(TRUTH_COLUMNS)
+
+    def filmed() -> Iterator[Filmed]:
+        for index, one in enumerate(film_all(configs, num_processes)):
+            written = _of_one_beat(one) if layout in _ONE_BEAT else one
+            _tell_frames(rows, one)
+            made[one.name] = _recipe(one) | _labelled(written, index, layout)
+            progress(index + 1, len(configs))
+            yield written
+
+    try:
+        with whole_folder(root, lambda: check_folder(root, force)) as partial:
+            _WRITERS[layout](partial, filmed())
+            write_text(partial / "truth.csv", rows.getvalue())
+            write_text(partial / MARK, _document(layout, made))
+    except ValueError as error:  # the layout's writer says what it cannot hold
+        raise ConfigError(
+            f"the {layout} layout cannot hold this clip: {error}; give more frames, or another "
+            "layout"
+        ) from error
+
+
+def check_folder(folder: Path, force: bool = False) -> None:
+    """Refuse, before the long work, a folder that must not or cannot be written.
+
+    Raises:
+        OutputError: If it exists without `force`; if it is none of ours, or holds what is none
+            of ours; if the folder above it cannot be made or written.
+    """
+    try:
+        if folder.exists():
+            if not force:
+                raise OutputError(
+                    f"{folder} exists; choose another folder or replace it with --force"
+                )
+            _check_ours(folder)
+        check_writable(folder.parent, "choose another folder")
+    except OSError as error:  # a name that is too long, a place that may not be looked at
+        raise OutputError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder"
+        ) from error
+
+
+def _check_ours(folder: Path) -> None:
+    held = [folder]
+    if folder.is_dir():
+        held = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = sorted(path.relative_to(folder).as_posix() for path in held)
+    if not folder.is_dir() or (names and MARK not in names):
+        raise OutputError(
+            f"{folder} exists and holds no {MARK}, so the phantom did not write it and it is not "
+            "replaced; choose another folder"
+        )
+    if foreign := next((name for name in names if not _OURS.fullmatch(name)), None):
+        raise OutputError(
+            f"{folder} holds {foreign}, which the phantom did not write, so it is not replaced; "
+            "move it away, or choose another folder"
+        )
+
+
+def _check_names(configs: list[PhantomConfig]) -> None:
+    if not configs:
+        raise ConfigError("configs must hold at least one clip, got none")
+    seen: set[str] = set()
+    for name in map(name_of, configs):
+        if name in seen:
+            raise ConfigError(
+                f"clips must differ in seed, view or tier, which name their files; {name} comes "
+                "twice; write the second into another folder"
+            )
+        seen.add(name)
+
+
+def _of_one_beat(one: Filmed) -> Filmed:
+    """Return a clip whose ED and ES are of the whole beat that ejects most, if it holds one."""
+    volume_ml = one.truth.volume_ml
+    if not one.truth.beats:
+        return one
+    ed_frame, es_frame = max(
+        one.truth.beats, key=lambda beat: volume_ml[beat[0]] - volume_ml[beat[1]]
+    )
+    edv_ml, esv_ml = float(volume_ml[ed_frame]), float(volume_ml[es_frame])
+    known = replace(
+        one.annotation,
+        ed_frame=ed_frame,
+        es_frame=es_frame,
+        ef_percent=100 * (1 - esv_ml / edv_ml),
+        edv_ml=edv_ml,
+        esv_ml=esv_ml,
+    )
+    return replace(one, annotation=known)
+
+
+def _for_layout(configs: list[PhantomConfig], layout: str) -> list[PhantomConfig]:
+    """Return the clips to film; CAMUS has both views of each patient."""
+    if (fewest := min((config.num_frames for config in configs), default=2)) < 2:
+        raise ConfigError(
+            "num_frames must be at least 2 in a file, for a clip is read back only so, "
+            f"got {fewest}"
+        )
+    if layout == "echonet" and any(config.view is not View.A4C for config in configs):
+        raise ConfigError("view must be A4C in the echonet layout, which has no other")
+    if layout != "camus":
+        return configs
+    if any(config.view not in (View.A4C, View.A2C) for config in configs):
+        raise ConfigError("view must be A4C or A2C in the camus layout, which has both of each")
+    if len(configs) > 9999:
+        raise ConfigError(f"num_clips must be at most 9999 patients in camus, got {len(configs)}")
+    return [replace(config, view=view) for config in configs for view in (View.A4C, View.A2C)]
+
+
+def _write_files(
+    root: Path, clips: Iterable[Filmed], suffix: str, write_clip: Callable[[Path, Filmed], None]
+) -> None:
+    """Write each clip as one file with its masks beside it."""
+    for one in clips:
+        write_clip(root / f"{one.name}.{suffix}", one)
+        nifti.write_masks(
+            root / f"{one.name}_masks.nii.gz",
+            one.annotation.masks,
+            one.clip.spacing_mm,
+            1 / _rate_hz(one),
+        )
+
+
+def _rate_hz(one: Filmed) -> float:
+    return one.clip.frame_rate_hz or 30.0
+
+
+def _write_avi(root: Path, clips: Iterable[Filmed]) -> None:
+    _write_files(
+        root, clips, "avi", lambda path, one: write_mjpeg(path, one.clip.frames, _rate_hz(one))
+    )
+
+
+def _write_nifti(root: Path, clips: Iterable[Filmed]) -> None:
+    _write_files(root, clips, "nii.gz", lambda path, one: nifti.write_clip(path, one.clip))
+
+
+def _write_dicom(root: Path, clips: Iterable[Filmed]) -> None:
+    def write_clip(path: Path, one: Filmed) -> None:
+        dicom_writer.write(path, one.clip, pseudonym=f"PHANTOM{one.config.seed:06d}")
+
+    _write_files(root, clips, "dcm", write_clip)
+
+
+def _write_camus(root: Path, clips: Iterable[Filmed]) -> None:
+    splits: dict[str, list[str]] = {name: [] for name in camus_layout.SPLITS}
+    pair: list[Filmed] = []
+    for index, one in enumerate(clips):
+        pair.append(one)
+        if len(pair) < 2:
+            continue
+        number = index // 2
+        patient = _patient(number)
+        views = {part.config.view: (part.clip, part.annotation) for part in pair}
+        camus_layout.write_patient(root, patient, views)
+        # of ten patients eight train, one validates, one tests, as in CAMUS
+        split = {8: "validation", 9: "testing"}.get(number % 10, "training")
+        splits[split].append(patient)
+        pair = []
+    camus_layout.write_splits(root, splits)
+
+
+def _patient(number: int) -> str:
+    """Return the name of a patient, counted from 0."""
+    return f"patient{number + 1:04d}"
+
+
+def _write_echonet(root: Path, clips: Iterable[Filmed]) -> None:
+    def items() -> Iterator[echonet_dynamic_layout.Item]:
+        for index, one in enumerate(clips):
+            split = {8: "VAL", 9: "TEST"}.get(index % 10, "TRAIN")
+            yield echonet_dynamic_layout.Item(one.name, one.clip, one.annotation, split)
+
+    echonet_dynamic_layout.write_dataset(root, items())
+
+
+_WRITERS = {
+    "avi": _write_avi,
+    "nifti": _write_nifti,
+    "dicom": _write_dicom,
+    "camus": _write_camus,
+    "echonet": _write_echonet,
+}
+
+
+def _tell_frames(text: io.StringIO, one: Filmed) -> None:
+    """Add a clip's rows to the table of the truth."""
+    table, true = csv.writer(text, lineterminator="\n"), one.truth
+    for frame in range(len(true.times_s)):
+        points = (*true.hinges_px[frame].ravel(), *true.apex_px[frame])
+        values = (
+            true.contraction[frame], true.volume_ml[frame], true.disk_volume_ml[frame],
+            true.strain_percent[frame], *points,
+        )  # fmt: skip
+        start = (one.name, frame, f"{true.times_s[frame]:.6f}", int(true.beat_index[frame]))
+        table.writerow((*start, *(f"{value:.4f}" for value in values)))
+
+
+def _recipe(one: Filmed) -> dict[str, Any]:
+    """Return how a clip was made and what is true of the whole of it."""
+    true, still = one.truth, one.annotation.es_frame is None
+    return asdict(one.config) | {
+        "spacing_mm": true.spacing_mm,
+        "ed_frame": true.ed_frame,
+        "es_frame": true.es_frame,
+        "true_ef_percent": None if still else round(true.ef_percent, 3),
+        "beats": true.beats,
+        "r_peaks_s": [round(float(t), 5) for t in true.r_peaks_s],
+        "premature": [bool(x) for x in true.premature],
+        "foreshortening_deg": round(true.foreshortening_deg, 3),
+    }
+
+
+def _labelled(written: Filmed, index: int, layout: str) -> dict[str, Any]:
+    """Return what the layout's own files say of a clip, where they say it otherwise."""
+    if layout not in _ONE_BEAT:
+        return {}
+    known = written.annotation
+    ef_percent = None if known.ef_percent is None else round(known.ef_percent, 3)
+    phases = {"ed_frame": known.ed_frame, "es_frame": known.es_frame, "ef_percent": ef_percent}
+    patient = {"patient": _patient(index // 2)} if layout == "camus" else {}
+    return {"labelled": patient | phases}
+
+
+def _document(layout: str, clips: dict[str, dict[str, Any]]) -> str:
+    from echoseg.phantom.benchmark import PHANTOM_VERSION
+
+    return json.dumps(
+        {
+            "note": "simulated hearts; research use only, not a medical device",
+            "phantom_version": PHANTOM_VERSION,
+            "layout": layout,
+            "clips": clips,
+        },
+        indent=1,
+    )

@@ -1,0 +1,1 @@
+"""A clip through a network: masks, live sessions, backends."""

@@ -1,0 +1,178 @@
+"""Exported files, run: ONNX Runtime, OpenVINO, and torch's own format.
+
+Each reads its metadata for the size and the first state; `logits` and state come back as numpy.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoseg.errors import ConfigError, ModelError
+from echoseg.inference.backends.base import NEEDED, State
+
+METADATA = ("echoseg_size_px", "echoseg_state", "echoseg_first_state")
+"""What running a file needs to know of it."""
+
+
+class _FromFile:
+    """What all three have: size and first state out of the metadata."""
+
+    def __init__(self, path: Path, metadata: dict[str, str], shapes: dict[str, tuple]) -> None:
+        try:
+            self.size_px = int(metadata["echoseg_size_px"])
+            self.state_names: tuple[str, ...] = tuple(json.loads(metadata["echoseg_state"]))
+            first = json.loads(metadata["echoseg_first_state"])
+            self._first = tuple(
+                np.full(shapes[name][0], first[name], shapes[name][1]) for name in self.state_names
+            )
+        except (KeyError, ValueError) as error:
+            raise ModelError(
+                f"{path} must be written by `echoseg export`, its metadata lacks {error}"
+            ) from error
+
+    def first_state(self) -> State:
+        """See `Stepper`."""
+        return self._first
+
+
+_ONNX_TYPES = {"tensor(float)": np.float32, "tensor(bool)": np.bool_, "tensor(int64)": np.int64}
+
+
+class OnnxStepper(_FromFile):
+    """An `.onnx` file in ONNX Runtime on the CPU.
+
+    Raises:
+        ConfigError: If ONNX Runtime is missing.
+        ModelError: If the file is not one that `export` wrote.
+    """
+
+    def __init__(self, path: Path, *, num_threads: int = 0) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise ConfigError(f"runtime onnx needs ONNX Runtime; {NEEDED}") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its own errors share no base but this
+            raise ModelError(f"{path} cannot be read as ONNX ({str(error)[:160]})") from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        inputs = {i.name: (i.shape, _ONNX_TYPES[i.type]) for i in self._session.get_inputs()}
+        super().__init__(path, metadata, inputs)
+        self.name = "onnx f32"
+
+    def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """See `Stepper`."""
+        given = dict(zip(self.state_names, state, strict=True))
+        found: Any = self._session.run(None, {"frame": frame, **given})
+        return found[0], tuple(found[1:])
+
+
+class OpenVinoStepper(_FromFile):
+    """An `.xml` or `.onnx` file in OpenVINO on the CPU.
+
+    Args:
+        path: The file.
+        num_threads: 0 for all.
+        bf16: Let it count in bfloat16 where the processor can.
+
+    Raises:
+        ConfigError: If OpenVINO is missing.
+        ModelError: If the file is not one that `export` wrote.
+    """
+
+    def __init__(self, path: Path, *, num_threads: int = 0, bf16: bool = False) -> None:
+        try:
+            import openvino
+        except ImportError:
+            raise ConfigError(f"runtime openvino needs OpenVINO; {NEEDED}") from None
+        core = openvino.Core()
+        try:
+            model = core.read_model(path)
+        except RuntimeError as error:
+            raise ModelError(f"{path} cannot be read by OpenVINO ({str(error)[:160]})") from error
+        metadata = _openvino_metadata(model, path)
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            # pinned, the workers of a cohort would all be put on the same cores
+            "ENABLE_CPU_PINNING": False,
+        }
+        if num_threads:
+            options["INFERENCE_NUM_THREADS"] = str(num_threads)
+        self._compiled = core.compile_model(model, "CPU", options)
+        self._request = self._compiled.create_infer_request()
+        # OpenVINO drops an input that a step only writes, so shapes are those of the state after
+        parts = json.loads(metadata.get("echoseg_state", "[]"))
+        shapes = {
+            name: (tuple(part.shape), part.element_type.to_dtype())
+            for name, part in zip(parts, self._compiled.outputs[1:], strict=False)
+        }
+        super().__init__(path, metadata, shapes)
+        self._taken = {name for entry in self._compiled.inputs for name in entry.names}
+        self.name = f"openvino {'bf16' if bf16 else 'f32'}"
+
+    def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """See `Stepper`."""
+        parts = zip(self.state_names, state, strict=True)
+        given = {name: part for name, part in parts if name in self._taken}
+        found = self._request.infer(
+            {"frame": frame, **given}, share_inputs=True, share_outputs=True
+        )
+        # the request's buffers are used again for the next frame
+        logits, *after = (np.array(found[output]) for output in self._compiled.outputs)
+        return logits, tuple(after)
+
+
+def _openvino_metadata(model: Any, path: Path) -> dict[str, str]:
+    """Return the metadata, whether the file is OpenVINO's own or ONNX.
+
+    OpenVINO drops what an ONNX file tells of itself, so that is read from the file.
+    """
+    if path.suffix == ".onnx":
+        import onnx
+
+        return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    info = model.get_rt_info()
+    return {name: str(info[name].astype(str)) for name in METADATA if name in info}
+
+
+class TorchExportStepper(_FromFile):
+    """A `.pt2` file of `torch.export`.
+
+    Raises:
+        ModelError: If the file is not one that `export` wrote.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import torch
+
+        metadata: dict[str, Any] = dict.fromkeys(METADATA, "")
+        try:
+            program = torch.export.load(path, extra_files=metadata)
+        except Exception as error:  # zip, pickle and graph errors share no base
+            raise ModelError(f"{path} cannot be read as torch-export ({error})") from error
+        self._module = program.module()
+        values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"]
+        state_names = json.loads(metadata["echoseg_state"] or "[]")
+        given = values[len(values) - len(state_names) :]
+        shapes = {
+            name: (tuple(value.shape), np.bool_ if value.dtype == torch.bool else np.float32)
+            for name, value in zip(state_names, given, strict=True)
+        }
+        super().__init__(path, metadata, shapes)
+        self.name = "torch-export f32"
+
+    def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """See `Stepper`."""
+        import torch
+
+        with torch.inference_mode():
+            parts = (torch.from_numpy(part) for part in state)
+            logits, *after = self._module(torch.from_numpy(frame), *parts)
+        return logits.numpy(), tuple(part.numpy() for part in after)

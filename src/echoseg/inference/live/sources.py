@@ -1,0 +1,231 @@
+"""Sources of live frames: a file at its own pace, a camera, a network stream, raw bytes.
+
+What is given tells which: `-` is standard input, `rtsp://...` and every other URL a stream,
+`/dev/video0` or `FORMAT:NAME` (`avfoundation:0`, `dshow:video=Probe`) a capture device, the rest
+a file. All but the file's are read by PyAV as they come; a video file is decoded as it is shown, so
+that hours need no memory.
+"""
+
+import io
+import itertools
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.errors import ConfigError, DamagedError, FormatError
+from echoseg.io import find_format, open_clip, refusals
+from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, damage_told, to_grey
+from echoseg.io.video import pictures, pixels
+
+OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 3.0
+"""A stream that is silent for longer has gone away."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LiveFrame:
+    """A frame `H W` uint8, its time in the source, and when it arrived (`time.perf_counter`)."""
+
+    frame: np.ndarray
+    time_s: float
+    arrived_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceOptions:
+    """How a source is read.
+
+    Attributes:
+        size: (rows, columns) of raw frames.
+        frame_rate_hz: Of raw frames, and of files that do not say theirs.
+        paced: Play a file at its own rate; else as fast as it is taken.
+        raw: Descriptor that raw frames come from; standard input by default.
+    """
+
+    size: tuple[int, int] | None = None
+    frame_rate_hz: float | None = None
+    paced: bool = True
+    raw: int | None = None
+
+
+def is_endless(source: str) -> bool:
+    """Tell a camera or network stream, whose end means that it went away."""
+    return "://" in source or _device(source) is not None
+
+
+def open_source(source: str, options: SourceOptions) -> Iterator[LiveFrame]:
+    """Yield the frames of a source until it ends or goes away.
+
+    Raises:
+        ConfigError: If raw frames come without size or rate, or others with a size.
+        FormatError: If the source cannot be opened, or its frames cannot be read.
+        DamagedError: After the last frame, if some could not be read or the last is cut short.
+    """
+    if source == "-":
+        return _raw(options)
+    if options.size is not None:
+        raise ConfigError(
+            "--size {} {} goes with raw frames on standard input (-); leave it out, {} tells its "
+            "own".format(*options.size, source)
+        )
+    if "://" in source:
+        return _stream(source, None)
+    if device := _device(source):
+        return _stream(device[1], device[0])
+    return _file(Path(source), options)
+
+
+def _device(source: str) -> tuple[str, str] | None:
+    """Return (PyAV's format, name) of a capture device; None for what is none."""
+    if source.startswith("/dev/"):
+        return "v4l2", source
+    found = re.fullmatch(r"(v4l2|avfoundation|dshow|decklink|x11grab):(.+)", source)
+    return (found[1], found[2]) if found else None
+
+
+def _raw(options: SourceOptions) -> Iterator[LiveFrame]:
+    if options.size is None or options.frame_rate_hz is None:
+        raise ConfigError("raw frames on standard input need --size ROWS COLUMNS and --fps N")
+    least, most = FRAME_SIDE_PX
+    if not all(least <= side <= most for side in options.size):
+        raise ConfigError(
+            "--size must be the ROWS COLUMNS of raw frames, {} to {} each, got {} {}".format(
+                *FRAME_SIDE_PX, *options.size
+            )
+        )
+    return _raw_frames(options.size, options.frame_rate_hz, options.raw)
+
+
+def _raw_frames(
+    size: tuple[int, int], frame_rate_hz: float, descriptor: int | None
+) -> Iterator[LiveFrame]:
+    try:
+        # unbuffered: a thread that waits inside a buffer aborts the interpreter at its end
+        pipe = io.FileIO(sys.stdin.fileno() if descriptor is None else descriptor, closefd=False)
+    except (AttributeError, OSError) as error:
+        raise FormatError(
+            "standard input cannot be read, it is closed or no pipe; pipe raw frames into it, or "
+            "give a file"
+        ) from error
+    for number in itertools.count():
+        data = bytearray(size[0] * size[1])
+        got = _fill(pipe, data)
+        if got < len(data):
+            break
+        frame = np.frombuffer(data, np.uint8).reshape(size)
+        time_s = number / frame_rate_hz
+        yield LiveFrame(frame=frame, time_s=time_s, arrived_s=time.perf_counter())
+    if got:
+        raise DamagedError(
+            f"frame {number} on standard input is cut short, {got} of {len(data)} bytes; check "
+            "--size {} {} against what is written".format(*size)
+        )
+    if not number:
+        raise FormatError("standard input ended before its first frame; pipe raw frames into it")
+
+
+def _fill(pipe: io.FileIO, data: bytearray) -> int:
+    """Read until DATA is full or the pipe ends; return how many bytes came."""
+    got = 0
+    while more := pipe.readinto(memoryview(data)[got:]):
+        got += more
+    return got
+
+
+def _stream(name: str, kind: str | None) -> Iterator[LiveFrame]:
+    """Yield the frames of a device or URL; times count from its first frame's arrival.
+
+    Arrival, not time stamps: those of live streams jump when a sender starts again.
+    """
+    import av
+    import av.error
+    from av import logging
+    from av.error import FFmpegError
+
+    logging.set_level(logging.PANIC)
+    options = {"fflags": "nobuffer", "rtsp_transport": "tcp"} if kind is None else {}
+    began_s, reason = None, ""
+    try:
+        with av.open(
+            name, format=kind, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S)
+        ) as container:
+            stream = container.streams.video[0]
+            # threads over frames would each delay the newest by one; the flag low_delay does not
+            # help H.264 and gives MPEG-2 with B frames out of order
+            stream.thread_type = "SLICE"
+            for frame in container.decode(stream):
+                now_s = time.perf_counter()
+                began_s = now_s if began_s is None else began_s
+                grey = to_grey(pixels(frame))
+                yield LiveFrame(frame=grey, time_s=now_s - began_s, arrived_s=now_s)
+    except (FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, av.error.ExitError):
+            reason = f"nothing came for {OPEN_TIMEOUT_S:g} s"
+    except IndexError:
+        reason = "it holds no video"
+    if began_s is None:
+        raise FormatError(
+            f"{name} cannot be opened as a live source ({reason or 'it gave no frame'}); check its "
+            "name, that it is there and sends, and that you may read it"
+        )
+
+
+def _file(path: Path, options: SourceOptions) -> Iterator[LiveFrame]:
+    """Yield a file's frames, each when its time has come."""
+    begin_s = None
+    with refusals(path):
+        is_video = find_format(path) == "video"
+        frames = _video_frames(path, options) if is_video else _clip(path, options)
+        for frame, time_s in frames:
+            begin_s = time.perf_counter() - time_s if begin_s is None else begin_s
+            if options.paced:
+                time.sleep(max(0.0, begin_s + time_s - time.perf_counter()))
+            yield LiveFrame(frame=frame, time_s=time_s, arrived_s=time.perf_counter())
+
+
+def _clip(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarray, float]]:
+    clip = open_clip(path, frame_rate_hz=options.frame_rate_hz, allow_damaged=True)
+    assert clip.times_s is not None  # open_clip assumes what the file does not say
+    yield from zip(clip.frames, (clip.times_s - clip.times_s[0]).tolist(), strict=True)
+    _refuse_damage(path, clip.damaged_frames, clip.num_frames + len(clip.damaged_frames))
+
+
+def _video_frames(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield frames with the times of their stamps; one that is missing or late follows the last."""
+    damaged: list[int] = []
+    number, interval_s = -1, 1 / (options.frame_rate_hz or ASSUMED_FRAME_RATE_HZ)
+    first_s = last_s = None
+    for number, picture in enumerate(pictures(path)):
+        if picture is None:
+            damaged.append(number)
+            continue
+        stamp_s = picture.time if options.frame_rate_hz is None else number * interval_s
+        if last_s is None:
+            first_s, time_s = stamp_s, 0.0
+        elif stamp_s is not None and first_s is not None and stamp_s - first_s > last_s:
+            time_s = stamp_s - first_s
+            interval_s = time_s - last_s if options.frame_rate_hz is None else interval_s
+        else:
+            time_s = last_s + interval_s
+        last_s = time_s
+        yield to_grey(pixels(picture)), time_s
+    if last_s is None:
+        raise FormatError(f"{path}: no frame of the video can be decoded")
+    _refuse_damage(path, damaged, number + 1)
+
+
+def _refuse_damage(path: Path, damaged: Sequence[int], total: int) -> None:
+    if damaged:
+        raise DamagedError(
+            f"{path}: {damage_told(damaged, total)}, the rest was played; get a whole copy",
+            tuple(damaged),
+        )
+
+
+Opener = Callable[[], Iterator[LiveFrame]]
+"""Opens a source, again after it went away."""

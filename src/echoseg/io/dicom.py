@@ -1,0 +1,217 @@
+"""Ultrasound multi-frame DICOM.
+
+Scale comes from the Sequence of Ultrasound Regions (PS3.3 C.8.5.5) and from nothing else; time
+from the Frame Increment Pointer, then Cine Rate, then Recommended Display Frame Rate. Patient
+identifiers are neither read nor kept.
+"""
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import Clip, ClipWarning
+from echoseg.errors import FormatError
+from echoseg.io.dicom_cut import keep_whole_frames, mended
+from echoseg.io.dicom_view import read_view
+from echoseg.io.frames import OpenOptions, colour_warnings, damage, file_scale, rescale_grey, stack
+
+_TISSUE, _TWO_D, _CENTIMETRE = 1, 1, 3
+_VIDEO_CODECS = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101")
+_VIDEO_PREFIX = "1.2.840.10008.1.2.4.10"
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Tell DICOM by its preamble, or by a first element of group 0002 or 0008 without one."""
+    return head[128:132] == b"DICM" or (
+        head[:2] in (b"\x02\x00", b"\x08\x00") and head[2:4] in (b"\0\0", b"\x05\0", b"\x08\0")
+    )
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read a multi-frame ultrasound object."""
+    with warnings.catch_warnings():
+        # pydicom warns of misspelt character sets and padding; what matters here is refused
+        warnings.simplefilter("ignore")
+        return _read(path, options)
+
+
+def _read(path: Path, options: OpenOptions) -> Clip:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        dataset = pydicom.dcmread(path, force=True)
+        modality = str(dataset.get("Modality", ""))
+    except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise FormatError(f"{path}: not a readable DICOM file ({error})") from error
+    if modality not in ("US", "OT", "IVUS", ""):
+        raise FormatError(
+            f"{path}: Modality must be US (ultrasound), this is {modality}; give an echo clip"
+        )
+    if "PixelData" not in dataset and (whole_part := mended(path)):
+        dataset = pydicom.dcmread(io.BytesIO(whole_part), force=True)
+    if "PixelData" not in dataset:
+        raise FormatError(
+            f"{path}: the DICOM object holds no pixels: it is no clip, or the file is cut short "
+            "before the end of its first frame"
+        )
+    frames, damaged, total = _decode(path, dataset)
+    found = damage(path, damaged, total, options) + colour_warnings(frames)
+    if frames and frames[0].ndim == 2:
+        bits = int(dataset.get("BitsStored", 0))
+        grey_frames, grey_warnings = rescale_grey(stack(path, frames), bits=bits)
+        found += grey_warnings
+        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+            grey_frames = 255 - grey_frames
+            message = "grey levels were inverted: in this file (MONOCHROME1) white is low"
+            found += (ClipWarning(code="inverted_grey", message=message),)
+        frames = list(grey_frames)
+    grey = stack(path, frames)
+    spacing_mm, box, scale_warnings = _scale(dataset)
+    view, view_warnings = read_view(dataset) if options.view is None else (options.view, ())
+    return Clip(
+        frames=grey,
+        spacing_mm=spacing_mm,
+        sector_box=box,
+        view=view,
+        times_s=_times(dataset, total, damaged),
+        r_wave_times_s=_r_waves(dataset),
+        damaged_frames=tuple(damaged),
+        warnings=found + scale_warnings + view_warnings,
+    )
+
+
+def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
+    """Return decoded frames (grey or RGB), indices of those that failed, and how many there are."""
+    from pydicom.pixels.utils import pixel_array
+
+    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
+    if syntax.startswith(_VIDEO_PREFIX) and len(syntax) == len(_VIDEO_CODECS[0]):
+        return _decode_video(path, dataset)
+    total = int(dataset.get("NumberOfFrames", 1) or 1)
+    if syntax and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        if not keep_whole_frames(dataset):
+            raise FormatError(f"{path}: the file is cut short before the end of its first frame")
+    frames, damaged, reason = [], [], None
+    for index in range(total):
+        try:
+            frame = pixel_array(dataset, index=index)
+        except Exception as error:  # decoders raise many kinds; each is told by frame number
+            damaged.append(index)
+            reason = reason or error
+            continue
+        if frame.dtype == np.uint16 and frame.ndim == 3:
+            frame = (frame >> (int(dataset.BitsStored) - 8)).astype(np.uint8)
+        frames.append(_colours(dataset, frame))
+    if not frames:
+        raise FormatError(f"{path}: no frame can be decoded ({reason})") from reason
+    return frames, damaged, total
+
+
+def _colours(dataset: Any, frame: np.ndarray) -> np.ndarray:
+    """Turn palette indices into RGB; other pixels come decoded."""
+    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+        from pydicom.pixels.processing import apply_color_lut
+
+        rgb = apply_color_lut(frame, dataset)
+        return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
+    return frame
+
+
+def _decode_video(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
+    """Decode MPEG-2, MPEG-4 or HEVC: the fragments joined are one stream."""
+    import av
+    from av.error import FFmpegError
+    from pydicom.encaps import generate_fragments
+
+    buffer = dataset.PixelData
+    fragments = list(generate_fragments(buffer))
+    stream = b"".join(fragments[1:]) if len(fragments) > 1 else b"".join(fragments)
+    try:
+        with av.open(io.BytesIO(stream), "r") as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    except FFmpegError as error:
+        raise FormatError(f"{path}: the video inside cannot be decoded ({error})") from error
+    total = max(len(frames), int(dataset.get("NumberOfFrames", 0) or 0))
+    return frames, list(range(len(frames), total)), total
+
+
+def _scale(
+    dataset: Any,
+) -> tuple[tuple[float, float] | None, tuple[int, int, int, int] | None, tuple[ClipWarning, ...]]:
+    """Return spacing, region box and warnings from the 2-D tissue region.
+
+    A box outside the picture means that the pixels were rescaled after the region was written:
+    then the scale is wrong too and is refused.
+    """
+    regions = [
+        region
+        for region in dataset.get("SequenceOfUltrasoundRegions", [])
+        if region.get("RegionSpatialFormat") == _TWO_D
+        and region.get("RegionDataType") == _TISSUE
+        and region.get("PhysicalUnitsXDirection") == _CENTIMETRE
+        and region.get("PhysicalUnitsYDirection") == _CENTIMETRE
+    ]
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    if not regions:
+        return None, None, ()
+    boxes = [_box(region) for region in regions]
+    largest = max(range(len(boxes)), key=lambda k: _area(boxes[k]))
+    region, (left, top, right, bottom) = regions[largest], boxes[largest]
+    if right > columns or bottom > rows or left < 0 or top < 0 or right <= left or bottom <= top:
+        message = (
+            f"the file's ultrasound region ({left},{top})-({right - 1},{bottom - 1}) does not fit "
+            f"its picture of {columns} x {rows} pixels: the pixels were rescaled, the file's scale "
+            "is stale, so it is not used. Pass --spacing-mm ROW COL if you know the true one"
+        )
+        return None, None, (ClipWarning(code="stale_scale", message=message),)
+    delta_x, delta_y = (abs(float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "XY")
+    spacing_mm, warnings = file_scale(10 * delta_y, 10 * delta_x)
+    return spacing_mm, (top, left, bottom, right), warnings
+
+
+def _box(region: Any) -> tuple[int, int, int, int]:
+    """Return (left, top, right, bottom) of a region, half open."""
+    return (
+        int(region.get("RegionLocationMinX0", 0)),
+        int(region.get("RegionLocationMinY0", 0)),
+        int(region.get("RegionLocationMaxX1", -1)) + 1,
+        int(region.get("RegionLocationMaxY1", -1)) + 1,
+    )
+
+
+def _area(box: tuple[int, int, int, int]) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _times(dataset: Any, total: int, damaged: list[int]) -> np.ndarray | None:
+    """Return the times of the frames that were decoded; None when the file does not say."""
+    times_s = _all_times(dataset, total)
+    if times_s is None or (np.diff(times_s) <= 0).any():
+        return None
+    kept = np.delete(times_s, damaged)
+    return kept - kept[0]
+
+
+def _all_times(dataset: Any, total: int) -> np.ndarray | None:
+    vector = dataset.get("FrameTimeVector")
+    if vector is not None and total > 1 and len(np.atleast_1d(vector)) == total:
+        return np.cumsum(np.atleast_1d(vector).astype(float)) / 1000
+    frame_ms = float(dataset.get("FrameTime") or 0)
+    if frame_ms > 0:
+        return np.arange(total) * frame_ms / 1000
+    for name in ("CineRate", "RecommendedDisplayFrameRate"):
+        rate_hz = float(dataset.get(name) or 0)
+        if rate_hz > 0:
+            return np.arange(total) / rate_hz
+    return None
+
+
+def _r_waves(dataset: Any) -> tuple[float, ...]:
+    vector = dataset.get("RWaveTimeVector")
+    if vector is None or vector == "":
+        return ()
+    return tuple(float(value) / 1000 for value in np.atleast_1d(vector))

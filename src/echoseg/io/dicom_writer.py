@@ -1,0 +1,193 @@
+"""Ultrasound multi-frame DICOM written: a clip of nobody, scale and times where readers look.
+
+Scale goes into the Sequence of Ultrasound Regions (PS3.3 C.8.5.5), time into Frame Time or Frame
+Time Vector with the pointer to it (C.7.6.5, C.7.6.6). Identifiers come from the content: the same
+clip gives the same object.
+"""
+
+import hashlib
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import Clip
+from echoseg.errors import ArgumentError, OutputError
+from echoseg.files import whole
+from echoseg.io.dicom_view import view_code
+
+_EVEN_S = 1e-6
+"""Times nearer than this to an even rhythm are written as one Frame Time."""
+
+
+def write(
+    path: Path, clip: Clip, *, pseudonym: str = "ANONYMOUS", jpeg_quality: int | None = None
+) -> None:
+    """Write a clip as an Ultrasound Multi-frame Image of an anonymous patient.
+
+    A clip without spacing gets no region, and so reads back uncalibrated. Clips of one pseudonym
+    are one study.
+
+    Args:
+        path: Where to.
+        clip: Its times must be known; the region's box is its `sector_box`, or the whole picture.
+        pseudonym: Patient ID and name; nothing that tells who the patient is.
+        jpeg_quality: None for plain 8-bit grey (MONOCHROME2, Explicit VR Little Endian); 1 to 95
+            for what scanners store, JPEG Baseline in YBR_FULL_422, at that quality of Pillow's.
+
+    Raises:
+        ArgumentError: If `jpeg_quality` or `pseudonym` is out of its range.
+        OutputError: If the times are unknown or PATH cannot be written.
+    """
+    from pydicom import dcmwrite
+    from pydicom.dataset import Dataset
+
+    if jpeg_quality is not None and not 1 <= jpeg_quality <= 95:
+        raise ArgumentError(f"jpeg_quality must be 1 to 95, got {jpeg_quality}")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", pseudonym):
+        raise ArgumentError(
+            f"pseudonym must be 1 to 60 letters, digits, '_', '.' or '-', got {pseudonym!r}"
+        )
+    if clip.times_s is None:
+        raise OutputError(
+            f"{path}: a multi-frame DICOM object must say its frames' times and this clip's are "
+            "unknown; give the clip its times_s"
+        )
+    dataset = Dataset()
+    _identify(dataset, clip, pseudonym, jpeg_quality)
+    _describe(dataset, clip)
+    _add_times(dataset, clip)
+    _add_region(dataset, clip)
+    _add_pixels(dataset, clip.frames, jpeg_quality)
+    with whole(path) as partial:
+        dcmwrite(partial, dataset, enforce_file_format=True)
+
+
+def _uid(*parts: bytes | str) -> Any:
+    from pydicom.uid import UID
+
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    # 2.25. and a 128-bit number: PS3.5 B.2
+    return UID(f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}")
+
+
+def _identify(dataset: Any, clip: Clip, pseudonym: str, jpeg_quality: int | None) -> None:
+    """Add who, which study, which series, which object; what nobody knows stays empty."""
+    from pydicom.uid import UltrasoundMultiFrameImageStorage
+
+    dataset.SOPClassUID = UltrasoundMultiFrameImageStorage
+    dataset.SOPInstanceUID = _uid(
+        pseudonym,
+        clip.frames.tobytes(),
+        repr((clip.frames.shape, clip.spacing_mm, clip.sector_box, clip.r_wave_times_s)),
+        np.asarray(clip.times_s, float).tobytes(),
+        f"{clip.view} {jpeg_quality}",
+    )
+    dataset.StudyInstanceUID = _uid("study", pseudonym)
+    dataset.SeriesInstanceUID = _uid("series", pseudonym, clip.view)
+    dataset.PatientID, dataset.PatientName = pseudonym, f"{pseudonym}^"
+    dataset.PatientIdentityRemoved = "YES"
+    dataset.DeidentificationMethod = "written by echoseg without any patient's data"
+    dataset.PatientBirthDate = dataset.PatientSex = dataset.ReferringPhysicianName = ""
+    dataset.StudyDate = dataset.StudyTime = dataset.AccessionNumber = ""
+    dataset.StudyID, dataset.SeriesNumber, dataset.InstanceNumber = "1", 1, 1
+    dataset.PatientOrientation = ""
+    dataset.Manufacturer = "echoseg"
+
+
+def _describe(dataset: Any, clip: Clip) -> None:
+    """Add what kind of picture it is, and the view where there is a code for it."""
+    from pydicom.dataset import Dataset
+
+    dataset.Modality, dataset.BodyPartExamined = "US", "HEART"
+    dataset.ImageType = ["DERIVED", "PRIMARY", "TTE", "0001"]
+    if code := view_code(clip.view):
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
+        item.CodeMeaning = code.meaning
+        dataset.ViewCodeSequence = [item]
+
+
+def _add_times(dataset: Any, clip: Clip) -> None:
+    """Add Frame Time for an even rhythm, else Frame Time Vector; R waves when known."""
+    from pydicom.valuerep import DS
+
+    def as_ms(time_s: float) -> Any:
+        return DS(float(time_s) * 1000, auto_format=True)
+
+    times_s = np.asarray(clip.times_s, float) - float(np.asarray(clip.times_s)[0])
+    interval_s = times_s[-1] / max(1, clip.num_frames - 1)
+    dataset.NumberOfFrames = clip.num_frames
+    if np.abs(times_s - np.arange(clip.num_frames) * interval_s).max() < _EVEN_S:
+        dataset.FrameTime = as_ms(interval_s)
+        dataset.FrameIncrementPointer = 0x00181063
+    else:
+        dataset.FrameTimeVector = [as_ms(step) for step in np.diff(times_s, prepend=0.0)]
+        dataset.FrameIncrementPointer = 0x00181065
+    if clip.r_wave_times_s:
+        dataset.RWaveTimeVector = [as_ms(time_s) for time_s in clip.r_wave_times_s]
+
+
+def _add_region(dataset: Any, clip: Clip) -> None:
+    """Add the one region, 2-D tissue in centimetres, unless the clip has no scale."""
+    from pydicom.dataset import Dataset
+
+    if clip.spacing_mm is None:
+        return
+    top, left, bottom, right = clip.sector_box or (0, 0, *clip.size)
+    region = Dataset()
+    region.RegionSpatialFormat = region.RegionDataType = 1
+    region.RegionFlags = 0
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = left, top
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = right - 1, bottom - 1
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+    region.PhysicalDeltaX, region.PhysicalDeltaY = clip.spacing_mm[1] / 10, clip.spacing_mm[0] / 10
+    dataset.SequenceOfUltrasoundRegions = [region]
+
+
+def _add_pixels(dataset: Any, frames: np.ndarray, jpeg_quality: int | None) -> None:
+    """Add the pixels and their description, plain or as JPEG, and the transfer syntax."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
+
+    dataset.Rows, dataset.Columns = frames.shape[1:]
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.file_meta = FileMetaDataset()
+    if jpeg_quality is None:
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        raw = frames.tobytes()
+        dataset.PixelData = raw + b"\0" * (len(raw) % 2)
+        dataset["PixelData"].VR = "OB"
+        return
+    pictures = [_jpeg(frame, jpeg_quality) for frame in frames]
+    dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
+    dataset.PhotometricInterpretation = "YBR_FULL_422"
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.LossyImageCompression = "01"
+    dataset.LossyImageCompressionMethod = "ISO_10918_1"
+    # against the three samples a pixel that the object says it has
+    ratio = 3 * frames.nbytes / sum(map(len, pictures))
+    dataset.LossyImageCompressionRatio = f"{ratio:.4g}"
+    dataset.PixelData = encapsulate(pictures)
+    dataset["PixelData"].VR = "OB"
+
+
+def _jpeg(frame: np.ndarray, quality: int) -> bytes:
+    """Return a frame as baseline JPEG: its grey levels are the luma, the chroma is neutral."""
+    from PIL import Image
+
+    luma = Image.fromarray(frame)
+    neutral = Image.new("L", luma.size, 128)
+    buffer = io.BytesIO()
+    Image.merge("YCbCr", (luma, neutral, neutral)).save(
+        buffer, "JPEG", quality=quality, subsampling="4:2:2"
+    )
+    return buffer.getvalue()

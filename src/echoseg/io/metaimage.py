@@ -1,0 +1,102 @@
+"""MetaImage: a text header (.mhd) with its pixels beside it (.raw, .zraw) or behind it (LOCAL)."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.clip import Clip
+from echoseg.errors import FormatError
+from echoseg.files import whole, write_text
+from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
+
+_TYPES = {
+    "MET_UCHAR": "u1",
+    "MET_CHAR": "i1",
+    "MET_USHORT": "u2",
+    "MET_SHORT": "i2",
+    "MET_UINT": "u4",
+    "MET_INT": "i4",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Tell a MetaImage by the words its header must hold."""
+    return b"DimSize" in head and b"ElementType" in head and b"=" in head
+
+
+def _header(path: Path) -> tuple[dict[str, str], bytes]:
+    """Return the fields up to ElementDataFile, which is the last, and the bytes behind it."""
+    rest, fields = path.read_bytes(), {}
+    while rest and "ElementDataFile" not in fields:
+        line, _, rest = rest.partition(b"\n")
+        key, separator, value = line.decode("latin-1").partition("=")
+        if not separator:
+            break
+        fields[key.strip()] = value.strip()
+    return fields, rest
+
+
+def data_file(path: Path) -> Path | None:
+    """Return the file that holds the pixels, or None when they lie in the header's own file."""
+    name = _header(path)[0].get("ElementDataFile", "LOCAL")
+    return None if name == "LOCAL" else path.parent / name
+
+
+def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
+    """Return the pixels as stored, slowest axis first, and the spacing, fastest axis first.
+
+    Raises:
+        FormatError: If the header or its data is broken.
+    """
+    fields, rest = _header(path)
+    try:
+        size = [int(value) for value in fields["DimSize"].split()]
+        big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
+        dtype = np.dtype((">" if big.lower() == "true" else "<") + _TYPES[fields["ElementType"]])
+        spacing = [float(value) for value in fields.get("ElementSpacing", "").split()]
+        file = data_file(path)
+        raw = rest if file is None else file.read_bytes()
+        if fields.get("CompressedData", "False").lower() == "true":
+            raw = zlib.decompress(raw)
+        data = np.frombuffer(raw, dtype, int(np.prod(size)))
+        channels = int(fields.get("ElementNumberOfChannels", "1"))
+    except (KeyError, ValueError, OSError, zlib.error) as error:
+        raise FormatError(
+            f"{path}: the MetaImage header or its data is broken ({error})"
+        ) from error
+    size = [side for side in size if side > 1] if len(size) > 3 else size
+    if channels != 1:
+        raise FormatError(f"{path}: a picture must be grey, ElementNumberOfChannels is {channels}")
+    return data.reshape(size[::-1]), spacing
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read a clip stored as (x, y, t); the third ElementSpacing is not taken for a time."""
+    data, spacing = read_array(path)
+    if data.ndim != 3:
+        raise FormatError(
+            f"{path}: a clip must be grey and (x, y, t), DimSize is {list(data.shape[::-1])}"
+        )
+    frames, grey_warnings = rescale_grey(data)
+    grey = stack(path, list(frames))
+    spacing_mm, warnings = file_scale(spacing[1], spacing[0]) if len(spacing) > 1 else (None, ())
+    return Clip(frames=grey, spacing_mm=spacing_mm, warnings=warnings + grey_warnings)
+
+
+def write(path: Path, clip: Clip) -> None:
+    """Write PATH (.mhd) and the pixels beside it (.raw)."""
+    raw = path.with_suffix(".raw")
+    columns, rows = clip.size[1], clip.size[0]
+    row_mm, column_mm = clip.spacing_mm or (1.0, 1.0)
+    spacing = f"ElementSpacing = {column_mm} {row_mm} 1\n" if clip.spacing_mm else ""
+    with whole(raw) as partial:
+        partial.write_bytes(clip.frames.tobytes())
+    write_text(
+        path,
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        f"CompressedData = False\n{spacing}DimSize = {columns} {rows} {clip.num_frames}\n"
+        f"ElementType = MET_UCHAR\nElementDataFile = {raw.name}\n",
+    )

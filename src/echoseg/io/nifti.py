@@ -1,0 +1,147 @@
+"""NIfTI: clips and label maps as (x, y, t)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from echoseg.clip import Clip, ClipWarning, Label
+from echoseg.errors import FormatError, OutputError
+from echoseg.files import whole
+from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
+
+_GREYS = (0, 40, 110, 70)
+"""How bright each label is in the picture of masks that come without a clip."""
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Tell NIfTI-1 and -2 by the header's size, inside gzip too."""
+    if head[:2] == b"\x1f\x8b":
+        import gzip
+
+        try:
+            with gzip.open(path) as file:
+                head = file.read(8)
+        except (OSError, EOFError):
+            return False
+    return head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read a clip; spacing and frame time count only where the header names their units."""
+    data, known = _load(path)
+    frames, grey_warnings = rescale_grey(data)
+    grey = stack(path, list(frames))
+    return Clip(
+        frames=grey,
+        spacing_mm=known.spacing_mm,
+        times_s=known.times_s(len(grey)),
+        warnings=known.warnings + grey_warnings,
+    )
+
+
+def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
+    """Read label maps `T H W` uint8, and as their clip a picture of them, with scale and times.
+
+    Raises:
+        FormatError: If the file is broken, no (x, y, t) volume, or holds what is no label.
+    """
+    data, known = _load(path)
+    values = np.unique(data)
+    unknown = [value for value in values.tolist() if value not in set(Label)]
+    if unknown:
+        raise FormatError(
+            f"{path}: masks must hold 0 background, 1 LV cavity, 2 LV myocardium and 3 left atrium "
+            f"alone, this holds {', '.join(f'{value:g}' for value in unknown[:5])}; relabel it"
+        )
+    masks = np.ascontiguousarray(data, np.uint8)
+    clip = Clip(
+        frames=np.asarray(_GREYS, np.uint8)[masks],
+        spacing_mm=known.spacing_mm,
+        times_s=known.times_s(len(masks)),
+        warnings=known.warnings,
+    )
+    return clip, masks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """What a header says; None where it does not name the unit."""
+
+    spacing_mm: tuple[float, float] | None
+    frame_s: float | None
+    warnings: tuple[ClipWarning, ...]
+
+    def times_s(self, num_frames: int) -> np.ndarray | None:
+        return None if self.frame_s is None else np.arange(num_frames) * self.frame_s
+
+
+def _load(path: Path) -> tuple[np.ndarray, _Header]:
+    """Return the values `T H W` as stored, and what the header says."""
+    import gzip
+    import warnings
+    from io import BytesIO
+
+    from nibabel.imageglobals import LoggingOutputSuppressor
+    from nibabel.nifti1 import Nifti1Image
+    from nibabel.nifti2 import Nifti2Image
+
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
+        with LoggingOutputSuppressor(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # nibabel's image mends a pixdim that is zero or negative; its bare header does not
+            header = kind.header_class.from_fileobj(BytesIO(raw), check=False)
+            image = kind.from_bytes(raw)
+        data = np.squeeze(np.asarray(image.dataobj))
+    except (OSError, EOFError, ValueError) as error:
+        raise FormatError(f"{path}: the NIfTI file is cut or broken ({error})") from error
+    if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
+        raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.shape}")
+    space, step = header.get_xyzt_units()
+    pixdim = [float(value) for value in header["pixdim"]]
+    to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(str(space))
+    to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(str(step))
+    frame_s = (pixdim[4] if image.ndim > 3 else pixdim[3]) * (to_s or 0.0)
+    spacing_mm, told = None, ()
+    if to_mm is not None:
+        spacing_mm, told = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
+    return data.transpose(2, 1, 0), _Header(
+        spacing_mm=spacing_mm, frame_s=frame_s if frame_s > 0 else None, warnings=told
+    )
+
+
+def write_masks(
+    path: Path,
+    masks: np.ndarray,
+    spacing_mm: tuple[float, float] | None,
+    frame_interval_s: float | None,
+) -> None:
+    """Write label maps `T H W` uint8 as (x, y, t); what is unknown is written so."""
+    from nibabel.nifti1 import Nifti1Image
+
+    row_mm, column_mm = spacing_mm or (1.0, 1.0)
+    image = Nifti1Image(
+        np.ascontiguousarray(masks.transpose(2, 1, 0)), np.diag([column_mm, row_mm, 1.0, 1.0])
+    )
+    image.header["pixdim"][1:4] = column_mm, row_mm, frame_interval_s or 1.0
+    image.header.set_xyzt_units(
+        "mm" if spacing_mm else "unknown", "sec" if frame_interval_s else "unknown"
+    )
+    with whole(path) as partial:
+        image.to_filename(partial)
+
+
+def write_clip(path: Path, clip: Clip) -> None:
+    """Write a clip's frames as (x, y, t), with spacing and frame time where they are known.
+
+    Raises:
+        OutputError: If PATH cannot be written or the frames are not evenly spaced in time.
+    """
+    try:
+        rate_hz = clip.even_frame_rate_hz()
+    except ValueError as error:
+        raise OutputError(f"{path}: {error}") from error
+    write_masks(path, clip.frames, clip.spacing_mm, 1 / rate_hz if rate_hz else None)

@@ -1,0 +1,277 @@
+"""AVI (MJPEG and others), MP4, MOV and GIF, read and written by PyAV."""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import Clip, ClipWarning
+from echoseg.errors import ArgumentError, FormatError, OutputError
+from echoseg.files import whole
+from echoseg.io.frames import OpenOptions, colour_warnings, damage, stack
+
+_MILLISECOND = Fraction(1, 1000)
+WRITE_TIMEOUT_S = 3.0
+"""A receiver over TCP that takes nothing for longer has gone away; it would hold up all else."""
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Tell RIFF AVI, ISO media (ftyp), Matroska and GIF by their first bytes."""
+    return (
+        (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        or head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+        or head[:4] == b"\x1aE\xdf\xa3"
+        or head[:6] in (b"GIF87a", b"GIF89a")
+    )
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read a video file; times come from its time stamps."""
+    frames, times, damaged, total = _decode(path)
+    if not frames:
+        raise FormatError(f"{path}: no frame of the video can be decoded")
+    warnings = damage(path, damaged, total, options)
+    grey = stack(path, frames)
+    times_s = _increasing(times, grey.shape[0])
+    if times_s is None:
+        warnings += (
+            ClipWarning(
+                code="no_times",
+                message="the video's time stamps are missing or out of order; they were not used",
+            ),
+        )
+    return Clip(
+        frames=grey,
+        times_s=times_s,
+        damaged_frames=tuple(damaged),
+        warnings=warnings + colour_warnings(frames),
+    )
+
+
+def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int], int]:
+    """Return frames, their times, indices of damaged ones, and the number there should be."""
+    frames: list[np.ndarray] = []
+    times: list[float | None] = []
+    damaged: list[int] = []
+    for position, picture in enumerate(pictures(path)):
+        if picture is None:
+            damaged.append(position)
+        else:
+            frames.append(pixels(picture))
+            times.append(picture.time)
+    return frames, times, damaged, len(frames) + len(damaged)
+
+
+def pictures(path: Path) -> Iterator[Any]:
+    """Yield a video's pictures (PyAV's) as they are decoded, None for a damaged or missing one.
+
+    Raises:
+        FormatError: If it holds no video stream, or breaks before the first whole picture.
+    """
+    import av
+    from av import logging
+    from av.error import FFmpegError
+
+    logging.set_level(logging.PANIC)
+    position = promised = num_whole = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise FormatError(f"{path}: the file holds no video stream")
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"  # a broken frame then fails where it is
+            # explode: a damaged picture is an error, not a guess
+            stream.codec_context.options = {"err_detect": "explode"}
+            promised = stream.frames
+            for packet in container.demux(stream):
+                try:
+                    decoded: Iterable[Any] = packet.decode()
+                except FFmpegError:
+                    decoded = (None,)
+                for picture in decoded:
+                    is_whole = picture is not None and not picture.is_corrupt
+                    num_whole += is_whole
+                    position += 1
+                    yield picture if is_whole else None
+    except FFmpegError as error:
+        if not num_whole:
+            raise FormatError(f"{path}: not a readable video ({error.strerror})") from error
+    yield from itertools.repeat(None, max(0, promised - position))
+
+
+def pixels(picture: Any) -> np.ndarray:
+    """Return grey `H W` for a grey picture of PyAV's, else RGB `H W 3`."""
+    is_grey = picture.format.name.startswith("gray")
+    return picture.to_ndarray(format="gray" if is_grey else "rgb24")
+
+
+def _increasing(times: list[float | None], num_frames: int) -> np.ndarray | None:
+    known = [time for time in times if time is not None]
+    if len(known) != num_frames:
+        return None
+    times_s = np.asarray(known) - known[0]
+    return times_s if (np.diff(times_s) > 0).all() else None
+
+
+def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: float) -> None:
+    """Write RGB frames `H W 3` uint8 as H.264 that plays in a browser.
+
+    Odd sides are padded by a pixel, since 4:2:0 colour needs even ones.
+    """
+    import av
+
+    rate = Fraction(frame_rate_hz).limit_denominator(1001)
+    options = {"movflags": "+faststart"}
+    with (
+        whole(path) as partial,
+        av.open(str(partial), "w", format="mp4", options=options) as container,
+    ):
+        stream = None
+        for frame_rgb in frames_rgb:
+            rows, columns = frame_rgb.shape[:2]
+            padded = np.pad(frame_rgb, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
+            if stream is None:
+                stream = container.add_stream("libx264", rate=rate)
+                stream.height, stream.width = padded.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.options = {"crf": "20", "preset": "veryfast"}
+            picture = av.VideoFrame.from_ndarray(padded, format="rgb24")
+            container.mux(stream.encode(picture))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: int = 95) -> None:
+    """Write grey frames `T H W` uint8 as MJPEG in AVI, the kind EchoNet-Dynamic comes in.
+
+    Args:
+        path: Where to.
+        frames: Grey levels; they are the JPEG's luma as they are, its chroma is neutral.
+        frame_rate_hz: Frames a second, kept to a fraction with a denominator up to 1001.
+        quality: 1 to 100, finest; laid evenly onto FFmpeg's quantiser, 31 to 1.
+
+    Raises:
+        ArgumentError: If an argument is out of its range.
+        OutputError: If PATH cannot be written.
+    """
+    import av
+
+    if frames.ndim != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
+        raise ArgumentError(
+            f"frames must be a non-empty (T, H, W) uint8 array, got {frames.shape} {frames.dtype}"
+        )
+    if not 0.001 <= frame_rate_hz <= 10_000:
+        raise ArgumentError(f"frame_rate_hz must be 0.001 to 10000, got {frame_rate_hz:g}")
+    if not 1 <= quality <= 100:
+        raise ArgumentError(f"quality must be 1 to 100, got {quality}")
+    rows, columns = frames.shape[1:]
+    quantiser = str(1 + round((100 - quality) * 30 / 99))
+    half = rows % 2 == 0 and columns % 2 == 0  # 4:2:0 as in the data set, where the size allows
+    with whole(path) as partial, av.open(str(partial), "w", format="avi") as container:
+        stream = container.add_stream("mjpeg", rate=Fraction(frame_rate_hz).limit_denominator(1001))
+        stream.height, stream.width = rows, columns
+        stream.pix_fmt = "yuvj420p" if half else "yuvj444p"
+        stream.options = {"qmin": quantiser, "qmax": quantiser}
+        neutral = np.full((rows // 2, columns) if half else (2, rows, columns), 128, np.uint8)
+        for frame in frames:
+            planes = np.concatenate((frame if half else frame[None], neutral))
+            picture = av.VideoFrame.from_ndarray(planes, format=stream.pix_fmt)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+class GrowingVideo:
+    """A video written frame by frame into an open place; for runs whose end nobody knows.
+
+    Args:
+        target: File, its suffix telling the container; or a URL to send to (`udp://...`, as
+            MPEG-TS).
+        lossless: FFV1 of grey frames `H W`; else H.264 of RGB frames `H W 3`, played at once.
+        name: What refusals call it; TARGET by default.
+    """
+
+    def __init__(self, target: str, *, lossless: bool = False, name: str = "") -> None:
+        self._target, self._lossless, self._name = target, lossless, name or target
+        self._container: Any = None
+        self._stream: Any = None
+        self._size: tuple[int, ...] | None = None
+        self._last_ms = -1
+
+    def add(self, frame: np.ndarray, time_s: float) -> None:
+        """Write one frame, shown from `time_s` on.
+
+        Raises:
+            ArgumentError: If it is not of the first one's size.
+            OutputError: If the place cannot be written.
+        """
+        import av
+
+        self._size = self._size or frame.shape[:2]
+        if frame.shape[:2] != self._size:  # PyAV would stretch it, and mix labels
+            raise ArgumentError(
+                "{} holds frames of {} x {} pixels, got one of {} x {}; write it to another".format(
+                    self._name, *self._size, *frame.shape[:2]
+                )
+            )
+        self._last_ms = max(self._last_ms + 1, round(1000 * time_s))
+        if not self._lossless:
+            rows, columns = self._size
+            frame = np.pad(frame, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
+        kind = "gray" if self._lossless else "rgb24"
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=kind)
+        picture.pts, picture.time_base = self._last_ms, _MILLISECOND
+        with self._refusals():
+            container = self._container or self._open(frame.shape[0], frame.shape[1])
+            container.mux(self._stream.encode(picture))
+
+    def _open(self, rows: int, columns: int) -> Any:
+        import av
+
+        is_url = "://" in self._target
+        target = self._target
+        if target.startswith("tcp://") and "?" not in target:  # microseconds
+            target += f"?timeout={round(1e6 * WRITE_TIMEOUT_S)}"
+        container = av.open(target, "w", format="mpegts" if is_url else None)
+        self._container = container
+        self._stream = container.add_stream("ffv1" if self._lossless else "libx264")
+        self._stream.codec_context.time_base = _MILLISECOND
+        self._stream.codec_context.framerate = Fraction(0)  # not known: its time stamps tell
+        self._stream.height, self._stream.width = rows, columns
+        self._stream.pix_fmt = "gray" if self._lossless else "yuv420p"
+        if not self._lossless:
+            self._stream.options = {"crf": "23", "preset": "ultrafast", "tune": "zerolatency"}
+        return container
+
+    def close(self) -> None:
+        """Write what is left and close; again does nothing.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        container, self._container = self._container, None
+        if container is None:
+            return
+        with self._refusals():
+            try:
+                container.mux(self._stream.encode())
+            finally:
+                container.close()
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        from av.error import FFmpegError
+
+        try:
+            yield
+        except (FFmpegError, OSError) as error:  # a protocol that is none is no OSError
+            is_url = "://" in self._target
+            way_out = (
+                "check that its receiver runs" if is_url else "make room, or choose another place"
+            )
+            raise OutputError(
+                f"{self._name} cannot be written ({error.strerror}); {way_out}"
+            ) from error

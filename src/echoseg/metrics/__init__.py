@@ -1,0 +1,1 @@
+"""How near masks and numbers are to the ground truth."""

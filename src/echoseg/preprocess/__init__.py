@@ -1,0 +1,1 @@
+"""From a clip's own grid to the network's and back."""

@@ -1,0 +1,71 @@
+"""Letterboxing of torch tensors: frames and masks into the square, logits back."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from echoseg.preprocess.letterbox import Letterbox
+
+
+def to_square(frames: Tensor, letterbox: Letterbox) -> Tensor:
+    """Put float frames `T H W` into the square, `T S S`, averaged when shrunk, black around."""
+    top, left, bottom, right = letterbox.box
+    rows, columns = letterbox.inner_size
+    inner = functional.interpolate(
+        frames[:, None, top:bottom, left:right],
+        size=(rows, columns),
+        mode="bilinear",
+        antialias=True,
+        align_corners=False,
+    )[:, 0]
+    below = letterbox.size - letterbox.top - rows
+    after = letterbox.size - letterbox.left - columns
+    return functional.pad(inner, (letterbox.left, after, letterbox.top, below))
+
+
+def mask_to_square(masks: Tensor, letterbox: Letterbox) -> Tensor:
+    """Put label maps `T H W` into the square, `T S S`: the nearest pixel's label, 0 around."""
+    top, left, bottom, right = letterbox.box
+    inner = functional.interpolate(
+        masks[:, None, top:bottom, left:right].float(), letterbox.inner_size, mode="nearest-exact"
+    )[:, 0]
+    square = masks.new_zeros(len(masks), letterbox.size, letterbox.size)
+    rows, columns = letterbox.inner_size
+    inside = (
+        slice(letterbox.top, letterbox.top + rows),
+        slice(letterbox.left, letterbox.left + columns),
+    )
+    square[:, *inside] = inner.to(masks.dtype)
+    return square
+
+
+def from_square(logits: Tensor, letterbox: Letterbox, picture_size: tuple[int, int]) -> Tensor:
+    """Return the label map `T H W` uint8 on the picture's own grid, 0 outside the box.
+
+    Logits `T K S S` are interpolated before the largest is taken, so borders fall between
+    network pixels.
+    """
+    top, left, bottom, right = letterbox.box
+    rows, columns = letterbox.inner_size
+    masks = torch.zeros(logits.shape[0], *picture_size, dtype=torch.uint8)
+    for index, frame_logits in enumerate(logits):
+        inner = frame_logits[
+            None,
+            :,
+            letterbox.top : letterbox.top + rows,
+            letterbox.left : letterbox.left + columns,
+        ]
+        full = functional.interpolate(
+            inner, size=(bottom - top, right - left), mode="bilinear", align_corners=False
+        )
+        masks[index, top:bottom, left:right] = _largest(full[0])
+    return masks
+
+
+def _largest(logits: Tensor) -> Tensor:
+    """Return `logits.argmax(0)` of `K H W` as uint8; on a CPU argmax takes ten times as long."""
+    best, found = logits[0], torch.zeros(logits.shape[1:], dtype=torch.uint8)
+    for label in range(1, len(logits)):
+        found[logits[label] > best] = label
+        best = torch.maximum(best, logits[label])
+    return found

@@ -1,0 +1,1 @@
+"""REPORT. What a cardiologist reads off the masks: schema, files, cohort, pictures."""

@@ -1,0 +1,381 @@
+"""Many clips on one machine: each whole or not at all, gone on with after any stop.
+
+    OUT/manifest.json       which clips, and how they are analysed; written first
+    OUT/NAME/...            one result folder a clip, renamed into its place when it is whole
+    OUT/failures/NAME.json  why a clip has none, and the hash of what was read
+    OUT/results.csv         a row a clip, OUT/failures.csv a row a failure; written last
+
+Tables are made from what lies in the folders, in the manifest's order, and hold no time: a run that
+was killed and resumed ends in the same bytes as one that was not. A result is of one content of its
+clip, known by its hash: another content is refused, a failure's is tried anew.
+"""
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from echoseg.clip import View
+from echoseg.data.custom import clip_files, readable
+from echoseg.errors import ConfigError, EchosegError, OutputError
+from echoseg.files import alone_in, check_writable, write_text
+from echoseg.inference.analyzer import choose_device
+from echoseg.inference.backends.select import AUTO, check_name, choose
+from echoseg.io import open_clip, source_sha256
+from echoseg.parallel import in_order, one_thread
+from echoseg.report.schema import Report, registry_row
+from echoseg.report.writer import FILES, MARK, free_names
+
+MANIFEST, FAILURES = "manifest.json", "failures"
+RESULTS_TABLE, FAILURES_TABLE = "results.csv", "failures.csv"
+_OWN = (MANIFEST, FAILURES, RESULTS_TABLE, FAILURES_TABLE)
+
+Progress = Callable[[int, int], None]
+
+
+class Settings(BaseModel):
+    """How every clip is analysed; another way is another cohort."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    model_sha256: str
+    device: str = "auto"
+    runtime: str = "torch"
+    """`auto` becomes the one that is fastest when the cohort is begun."""
+    view: View | None = None
+    spacing_mm: tuple[float, float] | None = None
+    frame_rate_hz: float | None = None
+    allow_damaged: bool = False
+    smoothing: bool = True
+    pdf: bool = False
+    pages: bool = True
+
+
+class Entry(BaseModel):
+    """One clip: its file, as given or below the folder given, and its result folder's name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clip: str
+    source: Path
+    name: str
+
+
+class Failure(BaseModel):
+    """All of `failures/NAME.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clip: str
+    reason: str
+    sha256: str = ""
+    """Of the file that failed; empty where it could not be read."""
+
+
+class Cohort(BaseModel):
+    """All of `manifest.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: Settings
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of a cohort."""
+
+    clips: int
+    failed: int
+    without_ef: int
+
+
+def find_clips(sources: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
+    """Return name and file of every clip: files as given, those below a folder by their path in it.
+
+    A folder of nothing but PNG frames is a clip itself. What lies in `out`, or is a file of a
+    result folder, was made by echoseg and is none.
+
+    Raises:
+        ConfigError: If a source is not there, or none holds anything.
+        DatasetError: If a folder cannot be read: its clips would be missing without a word.
+    """
+    found: dict[str, Path] = {}
+    for source in sources:
+        if is_clip(source):
+            found[source.name if source.name not in found else str(source)] = source
+            continue
+        own = _part_of(source, out)
+        for path in clip_files(source):
+            inside = path.relative_to(source)
+            result = path.name in FILES and (path.parent / MARK).exists()
+            if not result and (own is None or not inside.is_relative_to(own)):
+                name = inside.as_posix()
+                found[name if name not in found else str(path)] = path
+    if not found:
+        raise ConfigError(f"{sources[0]} holds no clip; give a folder of clips, or clips")
+    return found
+
+
+def _part_of(source: Path, out: Path | None) -> Path | None:
+    """Return where in a folder `out` lies; None where it does not lie below it."""
+    if out is None or source.resolve() not in out.resolve().parents:
+        return None
+    return out.resolve().relative_to(source.resolve())
+
+
+def is_clip(source: Path) -> bool:
+    """Tell a clip, a file or a folder of PNG frames, from a folder of clips.
+
+    Raises:
+        ConfigError: If it is not there.
+        DatasetError: If it cannot be read.
+    """
+    with readable(source):
+        if not source.exists():
+            raise ConfigError(f"{source} is not there; give clips, or folders of them")
+        if not source.is_dir():
+            return True
+        held = [path for path in source.iterdir() if not path.name.startswith(".")]
+        names = {path.suffix.lower() for path in held}
+        return ".png" in names and not any(path.is_dir() for path in held)
+
+
+def run_cohort(
+    clips: dict[str, Path],
+    settings: Settings,
+    out: Path,
+    *,
+    jobs: int = 1,
+    resume: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Outcome:
+    """Analyse every clip that is not done, then write the tables.
+
+    A network or runtime that does not load ends the run before the first clip.
+
+    Args:
+        clips: What `find_clips` gives.
+        settings: How.
+        out: Folder, made.
+        jobs: Processes; each loads the network once.
+        resume: Go on with what `out` holds; clips that are new are added.
+        progress: Told (clips done, clips in all).
+
+    Raises:
+        ConfigError: If `out` holds a cohort and `resume` is not asked for, or another cohort, or
+            a clip is no longer what was analysed.
+        ModelError: If the network cannot be loaded.
+        OutputError: If `out` holds something else, another process works in it, or it cannot be
+            written.
+    """
+    check_name(settings.runtime)
+    check_writable(out, "choose another -o")
+    with alone_in(out):
+        settings = _settled(settings, out, resume)
+        cohort = _planned(clips, settings, out, resume)
+        left = [entry for entry in cohort.entries if not is_done(out, entry)]
+        if left:  # what does not load is no fault of a clip
+            _analyzer(settings.model, settings.device, settings.runtime)
+        for cut in out.glob(".*partial*"):  # of a process that was killed
+            cut.unlink() if cut.is_file() else shutil.rmtree(cut, ignore_errors=True)
+        write_text(out / MANIFEST, cohort.model_dump_json(indent=1) + "\n")
+        (out / FAILURES).mkdir(exist_ok=True)
+        done = len(cohort.entries) - len(left)
+        progress(done, len(cohort.entries))
+        work = partial(_analyze, settings, out)
+        for index, _ in enumerate(in_order(work, left, jobs), done + 1):
+            progress(index, len(cohort.entries))
+        return write_tables(cohort, out)
+
+
+def _settled(settings: Settings, out: Path, resume: bool) -> Settings:
+    """Return the settings, an `auto` runtime as it was when resumed, else by measuring."""
+    if settings.runtime != AUTO:
+        return settings
+    if resume and (out / MANIFEST).exists():
+        runtime = _manifest(out / MANIFEST).settings.runtime
+    elif choose_device(settings.device) != "cpu":
+        runtime = "torch"
+    else:
+        runtime = choose(settings.model, num_threads=1).runtime
+    return settings.model_copy(update={"runtime": runtime})
+
+
+def _planned(clips: dict[str, Path], settings: Settings, out: Path, resume: bool) -> Cohort:
+    """Return what the manifest is to say: what it says, and the clips that are new."""
+    path = out / MANIFEST
+    held: tuple[Entry, ...] = ()
+    if path.exists():
+        if not resume:
+            raise ConfigError(f"{out} holds a cohort already; go on by --resume, or another -o")
+        held = _read(path, settings)
+        if gone := [entry.clip for entry in held if entry.clip not in clips]:
+            raise ConfigError(
+                f"{out} was begun with {len(gone)} clips that are not there now, such as "
+                f"{gone[0]}; bring them back, or choose another -o"
+            )
+    elif any(not item.name.startswith(".") for item in out.iterdir()):
+        raise OutputError(f"{out} holds other things and no {MANIFEST}; choose another -o")
+    held = tuple(e.model_copy(update={"source": clips[e.clip].absolute()}) for e in held)
+    known = {entry.clip for entry in held}
+    new = {clip: source.absolute() for clip, source in clips.items() if clip not in known}
+    stems = [_stem(clip) for clip in new]
+    names = free_names(stems, (*_OWN, *(entry.name for entry in held)))
+    entries = {entry.clip: entry for entry in held}
+    for (clip, source), name in zip(new.items(), names, strict=True):
+        entries[clip] = Entry(clip=clip, source=source, name=name)
+    return Cohort(settings=settings, entries=tuple(entries[clip] for clip in sorted(entries)))
+
+
+def _stem(clip: str) -> str:
+    """Return a clip's name without its suffix, its folders joined in."""
+    path = Path(clip.removesuffix(".gz"))
+    return "_".join((*path.parts[:-1], path.stem))
+
+
+def _read(path: Path, settings: Settings) -> tuple[Entry, ...]:
+    held = _manifest(path)
+    for name in Settings.model_fields:
+        old, new = getattr(held.settings, name), getattr(settings, name)
+        if old != new:
+            raise ConfigError(
+                f"{path.parent} was begun with {name} {old!s}, got {new!s}; choose another -o, or "
+                "the old value"
+            )
+    return held.entries
+
+
+def _manifest(path: Path) -> Cohort:
+    try:
+        return Cohort.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} is no manifest of a cohort; choose another -o") from error
+
+
+def is_done(out: Path, entry: Entry) -> bool:
+    """Return whether a clip has its result, or a reason why its file as it is now has none.
+
+    Raises:
+        ConfigError: If the clip is no longer what its result is of.
+        OutputError: If what is said of it cannot be read.
+    """
+    found = _outcome(out, entry)
+    if isinstance(found, Report) and found.input.sha256 != source_sha256(entry.source):
+        raise ConfigError(
+            f"{entry.clip} is not the file that {out / entry.name} is of (its hash is another, or "
+            f"it cannot be read); bring that file back, or remove {out / entry.name} to have it "
+            "analysed anew"
+        )
+    if isinstance(found, Failure):
+        return found.sha256 == source_sha256(entry.source)
+    return found is not None
+
+
+def _outcome(out: Path, entry: Entry) -> Report | Failure | None:
+    """Return what is said of a clip; None where nothing is yet."""
+    kinds = {out / entry.name / MARK: Report, _failure(out, entry): Failure}
+    for path, kind in kinds.items():
+        try:
+            return kind.model_validate_json(path.read_text("utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            at_fault = path if kind is Failure else path.parent
+            raise OutputError(
+                f"{path} cannot be read ({_reason(error)}); remove {at_fault} and go on by --resume"
+            ) from error
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _failure(out: Path, entry: Entry) -> Path:
+    return out / FAILURES / f"{entry.name}.json"
+
+
+@lru_cache(maxsize=1)
+def _analyzer(model: str, device: str, runtime: str) -> Any:
+    """Return the network, loaded once a process."""
+    from echoseg.inference.analyzer import Analyzer
+
+    return Analyzer(model, device, runtime)
+
+
+def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
+    """Write a clip's result, or why there is none; with one thread, as another number may differ.
+
+    Raises:
+        OutputError: If the disk fails: that is no fault of the clip.
+        EchosegError: If the network cannot be loaded: neither is that.
+    """
+    from echoseg.report.writer import write_results
+
+    analyzer = _analyzer(settings.model, settings.device, settings.runtime)
+    sha256 = source_sha256(entry.source)  # first: a file still being copied is tried anew
+    try:
+        clip = open_clip(
+            entry.source,
+            view=settings.view,
+            spacing_mm=settings.spacing_mm,
+            frame_rate_hz=settings.frame_rate_hz,
+            allow_damaged=settings.allow_damaged,
+        )
+        with one_thread():
+            found = analyzer.analyze(clip, smoothing=settings.smoothing)
+        _failure(out, entry).unlink(missing_ok=True)  # of a file that was another
+        write_results(found, out / entry.name, pdf=settings.pdf, pages=settings.pages)
+    except OutputError:
+        raise
+    except EchosegError as error:
+        _tell_failure(out, entry, str(error), sha256)
+    except Exception as error:  # one clip must not end the night: it is told, and stays a fault
+        reason = f"unexpected, please report it: {type(error).__name__}: {error}"
+        _tell_failure(out, entry, " ".join(reason.split()), sha256)
+
+
+def _tell_failure(out: Path, entry: Entry, reason: str, sha256: str) -> None:
+    failure = Failure(clip=entry.clip, reason=reason, sha256=sha256)
+    write_text(_failure(out, entry), failure.model_dump_json() + "\n")
+
+
+def write_tables(cohort: Cohort, out: Path) -> Outcome:
+    """Write both tables from what lies in the folder.
+
+    Raises:
+        OutputError: If they cannot be written, or a result cannot be read.
+    """
+    rows, failures, without_ef = [], [], 0
+    for entry in cohort.entries:
+        found = _outcome(out, entry)
+        if found is None:
+            raise OutputError(f"{out / entry.name} was removed; go on by --resume")
+        if isinstance(found, Failure):
+            failures.append({"clip": found.clip, "reason": found.reason})
+            continue
+        without_ef += found.results.ef_percent is None
+        rows.append({"clip": entry.clip, "folder": entry.name, **registry_row(found)})
+    write_text(out / RESULTS_TABLE, _table(rows, ["clip", "folder"]))
+    write_text(out / FAILURES_TABLE, _table(failures, ["clip", "reason"]))
+    return Outcome(clips=len(cohort.entries), failed=len(failures), without_ef=without_ef)
+
+
+def _table(rows: Iterable[dict[str, Any]], columns: list[str]) -> str:
+    rows = list(rows)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]) if rows else columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()

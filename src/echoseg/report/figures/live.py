@@ -1,0 +1,134 @@
+"""What a live run leaves: masks as a lossless video, an overlay to look at, a table of readings."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from echoseg.errors import OutputError
+from echoseg.inference.live.session import Reading
+from echoseg.io.video import GrowingVideo
+from echoseg.report.figures.colours import CONTOURS
+from echoseg.report.figures.overlay import draw_contours
+from echoseg.report.schema import DISCLAIMER
+
+COLUMNS = ("frame_index", "time_s", "volume_ml", "volume_px3", "last_ed_s", "last_es_s",
+           "num_beats", "ef_percent", "reset", "latency_s")  # fmt: skip
+_LEAST_WIDTH_PX = 480
+_BAR_PX = 44
+
+
+class MaskVideo:
+    """Masks as FFV1 in Matroska: the grey level of a pixel is its label, 0 to 3."""
+
+    def __init__(self, target: str) -> None:
+        self._video = GrowingVideo(target, lossless=True, name=Path(target).name)
+
+    def write(self, frame: np.ndarray, reading: Reading) -> None:
+        """Add a mask."""
+        self._video.add(reading.mask, reading.time_s)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._video.close()
+
+
+class OverlayVideo:
+    """Frames with their contours and the running numbers under them, H.264."""
+
+    def __init__(self, target: str, name: str = "") -> None:
+        self._video = GrowingVideo(target, name=name)
+
+    def write(self, frame: np.ndarray, reading: Reading) -> None:
+        """Add a picture."""
+        self._video.add(live_picture(frame, reading), reading.time_s)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._video.close()
+
+
+class ReadingTable:
+    """A row a frame, in the file at once; a full disk leaves whole rows."""
+
+    def __init__(self, path: Path) -> None:
+        self._name, self._length = path.name, 0
+        self._file = path.open("wb", buffering=0)
+        self._add(COLUMNS)
+
+    def write(self, frame: np.ndarray, reading: Reading) -> None:
+        """Add a row; an empty cell is a value that is not known."""
+        values = (getattr(reading, name) for name in COLUMNS)
+        self._add([round(v, 5) if isinstance(v, float) else v for v in values])
+
+    def _add(self, values: Sequence[object]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        row = text.getvalue().encode()
+        reason = "the disk is full"
+        try:
+            written = self._file.write(row)
+        except OSError as error:
+            written, reason = 0, error.strerror or reason
+        if written != len(row):
+            self._file.truncate(self._length)
+            raise OutputError(f"{self._name} cannot be written ({reason}); make room")
+        self._length += len(row)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+def live_picture(frame: np.ndarray, reading: Reading) -> np.ndarray:
+    """Return a frame `H W` with contours and numbers, `H' W' 3` uint8 RGB."""
+    zoom = max(1.0, _LEAST_WIDTH_PX / frame.shape[1])
+    size = round(frame.shape[1] * zoom), round(frame.shape[0] * zoom)
+    picture = Image.fromarray(frame).convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    draw_contours(picture, reading.mask, zoom)
+    canvas = Image.new("RGB", (size[0], size[1] + _BAR_PX))
+    canvas.paste(picture)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    draw.text((8, size[1] + 4), told(reading), fill=CONTOURS["LV"][1], font=font)
+    draw.text((8, size[1] + 23), DISCLAIMER, fill=(235, 238, 242), font=font)
+    return np.asarray(canvas)
+
+
+def told(reading: Reading) -> str:
+    """Return a reading in a few words."""
+    volume = "LV not found"
+    if reading.volume_ml is not None:
+        volume = f"LV {reading.volume_ml:.0f} ml"
+    elif reading.volume_px3 is not None:
+        volume = "LV found, no scale"
+    if reading.ef_percent is None:
+        beats = "no beat of late" if reading.num_beats else "no whole beat yet"
+        return f"{reading.time_s:.1f} s  {volume}  {beats}"
+    beats = f"{reading.num_beats} beat{'s' * (reading.num_beats > 1)}"
+    return f"{reading.time_s:.1f} s  {volume}  EF {reading.ef_percent:.0f} % ({beats})"
+
+
+class Sinks(NamedTuple):
+    """What a run must write, and what it goes on without."""
+
+    needed: list[MaskVideo | OverlayVideo | ReadingTable]
+    asides: list[OverlayVideo]
+
+
+def open_sinks(folder: Path | None, overlay: str | None, overlay_name: str = "") -> Sinks:
+    """Return the sinks asked for; the overlay is an aside where there are masks.
+
+    Args:
+        folder: Gets `masks.mkv` and `frames.csv`.
+        overlay: File or URL of the overlay video.
+        overlay_name: What refusals call it; OVERLAY by default.
+    """
+    overlays = [] if overlay is None else [OverlayVideo(overlay, overlay_name)]
+    if folder is None:
+        return Sinks([*overlays], [])
+    masks = MaskVideo(str(folder / "masks.mkv"))
+    return Sinks([masks, ReadingTable(folder / "frames.csv")], overlays)

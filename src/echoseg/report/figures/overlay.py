@@ -1,0 +1,240 @@
+"""The clip with its contours, and the volume curve growing under it.
+
+Drawn with Pillow: static parts once, then one copy a frame, so that a clip of 30 frames takes
+about a second.
+"""
+
+import textwrap
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from skimage.measure import find_contours
+
+from echoseg.inference.analyzer import Analysis
+from echoseg.report.figures.colours import CONTOURS, ED_COLOUR, ES_COLOUR
+from echoseg.report.schema import DISCLAIMER
+
+_LEAST_HEIGHT_PX, _MOST_HEIGHT_PX = 480, 960
+_LEAST_WIDTH_PX = 560
+_UNIT_WIDTH_PX = 640
+"""Width for which sizes are given; on a wider picture fonts and lines grow with it."""
+_PANEL_HEIGHT = 230
+_SUPERSAMPLING = 3
+_LINE_PX = 1.7
+_BACKGROUND, _TEXT, _DIM = (14, 17, 22), (235, 238, 242), (140, 148, 160)
+
+
+def _unit(width: int) -> float:
+    """Return how many pixels one pixel of a 640 pixels wide picture becomes."""
+    return max(1.0, width / _UNIT_WIDTH_PX)
+
+
+def _zoom(analysis: Analysis) -> float:
+    rows, columns = analysis.clip.size
+    zoom = max(1.0, _LEAST_HEIGHT_PX / rows, _LEAST_WIDTH_PX / columns)
+    return min(zoom, _MOST_HEIGHT_PX / rows)
+
+
+def draw_contours(picture: Image.Image, mask: np.ndarray, zoom: float) -> None:
+    """Draw the borders of one label map `H W` on its picture, enlarged by `zoom`.
+
+    Lines are drawn three times too large and reduced, since Pillow's own have hard stairs.
+    """
+    for labels, colour in CONTOURS.values():
+        region = np.isin(mask, labels)
+        rows, columns = np.nonzero(region)
+        if not rows.size:
+            continue
+        corner = np.array([rows.min(), columns.min()]) - 0.5  # undoes the pad, to pixel edges
+        crop = np.pad(region[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1)
+        for contour in find_contours(crop.astype(float), 0.5):
+            if len(contour) > 4:
+                _draw_line(picture, (_smoothed(contour) + corner) * zoom, colour)
+
+
+def _draw_line(picture: Image.Image, points: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Draw a closed line through (y, x) points in picture pixels, anti-aliased."""
+    (top, left), (bottom, right) = np.floor(points.min(0)) - 3, np.ceil(points.max(0)) + 3
+    size = (int(right - left) * _SUPERSAMPLING, int(bottom - top) * _SUPERSAMPLING)
+    layer = Image.new("L", size)
+    line = [tuple((point - (top, left))[::-1] * _SUPERSAMPLING) for point in points]
+    width = round(_LINE_PX * _unit(picture.width) * _SUPERSAMPLING)
+    ImageDraw.Draw(layer).line([*line, *line[:2]], fill=255, width=width, joint="curve")
+    picture.paste(colour, (int(left), int(top)), layer.reduce(_SUPERSAMPLING))
+
+
+def _smoothed(contour: np.ndarray) -> np.ndarray:
+    """Return a closed contour averaged over five points: pixel stairs go, the shape stays."""
+    closed = contour[:-1] if len(contour) > 1 and (contour[0] == contour[-1]).all() else contour
+    if len(closed) < 8:
+        return closed
+    return np.mean([np.roll(closed, shift, 0) for shift in range(-2, 3)], 0)
+
+
+def frame_picture(analysis: Analysis, frame_index: int, *, contours: bool = True) -> Image.Image:
+    """Return one frame, enlarged, with its contours, as RGB."""
+    zoom = _zoom(analysis)
+    rows, columns = analysis.clip.size
+    picture = Image.fromarray(analysis.clip.frames[frame_index]).convert("RGB")
+    picture = picture.resize((round(columns * zoom), round(rows * zoom)), Image.Resampling.BICUBIC)
+    if contours:
+        draw_contours(picture, analysis.masks[frame_index], zoom)
+    return picture
+
+
+class _Curve:
+    """Where each frame's volume lies in the panel under the picture."""
+
+    def __init__(self, analysis: Analysis, width: int) -> None:
+        frames = analysis.measurement.frames
+        self.scaled = analysis.measurement.spacing_mm is not None
+        self.values = [f.volume_ml if self.scaled else f.relative_volume for f in frames]
+        known = [value for value in self.values if value is not None]
+        self.is_empty = not known
+        self.top = max(known, default=1.0) * 1.1 or 1.0
+        times = analysis.clip.times_s
+        self.times = np.arange(len(frames)) if times is None else times
+        self.width, self.unit = width, _unit(width)
+        self.height = round(_PANEL_HEIGHT * self.unit)
+        self.left, self.right = 58 * self.unit, width - 16 * self.unit
+        self.low, self.high = self.height - 30 * self.unit, 84 * self.unit
+
+    def font(self, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        """Return the font that is `size` pixels high in a panel 640 pixels wide."""
+        return ImageFont.load_default(round(size * self.unit))
+
+    def point(self, index: int) -> tuple[float, float] | None:
+        """Return (x, y) in the panel; None where the frame has no volume."""
+        value = self.values[index]
+        if value is None:
+            return None
+        span = max(float(self.times[-1] - self.times[0]), 1e-9)
+        x = self.left + (self.right - self.left) * float(self.times[index] - self.times[0]) / span
+        return x, self.low - (self.low - self.high) * value / self.top
+
+    def pieces(self, stop: int) -> list[list[tuple[float, float]]]:
+        """Return the line up to frame `stop`, broken where frames have no volume."""
+        pieces: list[list[tuple[float, float]]] = [[]]
+        for point in map(self.point, range(stop)):
+            if point is not None:
+                pieces[-1].append(point)
+            elif pieces[-1]:
+                pieces.append([])
+        return [piece for piece in pieces if len(piece) > 1]
+
+
+def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
+    """Return the static part of the panel: legend, disclaimer, numbers, axes, faint whole curve.
+
+    Words stand at its top: a browser's controls lie over the bottom of a video.
+    """
+    unit, right = curve.unit, curve.width - 12 * curve.unit
+    panel = Image.new("RGB", (curve.width, curve.height), _BACKGROUND)
+    draw = ImageDraw.Draw(panel)
+    x = 10 * unit
+    for name in ("LV", "myocardium", "LA"):
+        draw.text((x, 8 * unit), name, fill=CONTOURS[name][1], font=curve.font(14))
+        x += 14 * unit + draw.textlength(name, font=curve.font(14))
+    draw.text((10 * unit, 32 * unit), DISCLAIMER, fill=_TEXT, font=curve.font(14))
+    found = analysis.measurement
+    ef = "no EF" if found.ef_percent is None else f"EF {found.ef_percent:.0f} %"
+    draw.text((right, 30 * unit), ef, fill=_TEXT, font=curve.font(19), anchor="ra")
+    title = "LV volume (ml)" if curve.scaled else "relative LV volume (no scale)"
+    draw.text((10 * unit, 56 * unit), title, fill=_DIM, font=curve.font(14))
+    _draw_axes(draw, analysis, curve)
+    if found.refusal:
+        _draw_refusal(draw, found.refusal, curve)
+    return panel
+
+
+def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> None:
+    unit, font = curve.unit, curve.font(12)
+    for share in (0.0, 0.5, 1.0):
+        value = share * curve.top / 1.1
+        y = curve.low - (curve.low - curve.high) * share / 1.1
+        draw.line([(curve.left, y), (curve.right, y)], fill=(38, 44, 54), width=round(unit))
+        text = "" if curve.is_empty else f"{value:.0f}" if curve.scaled else f"{value:.1f}"
+        draw.text((curve.left - 8 * unit, y), text, fill=_DIM, font=font, anchor="rm")
+    for piece in curve.pieces(len(curve.values)):
+        draw.line(piece, fill=(62, 70, 84), width=round(unit))
+    words = "frame {:.0f}" if analysis.clip.times_s is None else "{:.2f} s"
+    for x, time, anchor in ((curve.left, 0, "la"), (curve.right, -1, "ra")):
+        text = words.format(curve.times[time])
+        draw.text((x, curve.low + 6 * unit), text, fill=_DIM, font=font, anchor=anchor)
+
+
+def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, curve: _Curve) -> None:
+    """Write why there is no EF over the axes, in as many lines as it needs."""
+    lines = textwrap.wrap(f"no EF: {refusal}", max(20, round((curve.width / curve.unit - 100) / 8)))
+    if len(lines) > 5:
+        lines = [*lines[:4], f"{lines[4]} ..."]
+    place = (curve.width / 2, (curve.low + curve.high) / 2)
+    draw.multiline_text(place, "\n".join(lines), fill=ED_COLOUR, font=curve.font(15), anchor="mm",
+                        align="center", stroke_width=3, stroke_fill=_BACKGROUND)  # fmt: skip
+
+
+def _marks(analysis: Analysis) -> list[tuple[int, str, tuple[int, int, int]]]:
+    found = analysis.measurement
+    marks = [(found.ed_frame, "ED", ED_COLOUR), (found.es_frame, "ES", ES_COLOUR)]
+    return [(frame, name, colour) for frame, name, colour in marks if frame is not None]
+
+
+def _draw_now(panel: Image.Image, analysis: Analysis, curve: _Curve, now: int) -> None:
+    """Draw the frame's number and time, the curve up to it, ED and ES when passed."""
+    draw, unit = ImageDraw.Draw(panel), curve.unit
+    time_s = analysis.measurement.frames[now].time_s
+    text = f"frame {now}" + ("" if time_s is None else f"   {time_s:.2f} s")
+    place = (curve.width - 12 * unit, 8 * unit)
+    draw.text(place, text, fill=_TEXT, font=curve.font(14), anchor="ra")
+    for piece in curve.pieces(now + 1):
+        draw.line(piece, fill=CONTOURS["LV"][1], width=round(3 * unit), joint="curve")
+    for frame, name, colour in _marks(analysis):
+        point = curve.point(frame)
+        if point is not None and frame <= now:
+            x, y = point
+            _dot(draw, point, 5 * unit, colour)
+            draw.text((x, y + 8 * unit), name, fill=colour, font=curve.font(13), anchor="ma")
+    here = curve.point(now)
+    if here is not None:
+        _dot(draw, here, 3 * unit, _TEXT)
+
+
+def _dot(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    radius: float,
+    colour: tuple[int, int, int],
+) -> None:
+    x, y = place
+    draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+
+
+def _draw_badge(picture: Image.Image, analysis: Analysis, curve: _Curve, now: int) -> None:
+    """Mark the ED and the ES frame; on others nothing is written over the picture."""
+    draw, unit = ImageDraw.Draw(picture), curve.unit
+    right = picture.width - 12 * unit
+    for frame, name, colour in _marks(analysis):
+        if frame == now:
+            box = [right - 62 * unit, 12 * unit, right, 50 * unit]
+            draw.rounded_rectangle(box, 8 * unit, fill=colour)
+            place = (right - 31 * unit, 31 * unit)
+            draw.text(place, name, fill=(20, 20, 20), font=curve.font(24), anchor="mm")
+
+
+def overlay_frames(analysis: Analysis) -> Iterator[np.ndarray]:
+    """Yield the overlay's frames, `H W 3` uint8 RGB, one a frame of the clip."""
+    first = frame_picture(analysis, 0, contours=False)
+    width = max(first.width, _LEAST_WIDTH_PX)  # a narrow clip must not cut the disclaimer
+    curve = _Curve(analysis, width)
+    still = _panel(analysis, curve)
+    for now in range(analysis.clip.num_frames):
+        canvas = Image.new("RGB", (width, first.height + curve.height), _BACKGROUND)
+        picture = Image.new("RGB", (width, first.height))
+        picture.paste(frame_picture(analysis, now), ((width - first.width) // 2, 0))
+        _draw_badge(picture, analysis, curve, now)
+        panel = still.copy()
+        _draw_now(panel, analysis, curve, now)
+        canvas.paste(picture, (0, 0))
+        canvas.paste(panel, (0, first.height))
+        yield np.asarray(canvas)

@@ -1,0 +1,173 @@
+"""One sheet of A4 of one clip, to print and to file: what the page holds, without its loop.
+
+Matplotlib draws it, which draws the curve anyway.
+"""
+
+import textwrap
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from echoseg.inference.analyzer import Analysis
+from echoseg.report.figures.curve import draw_curve
+from echoseg.report.figures.overlay import frame_picture
+from echoseg.report.figures.tables import sizes
+from echoseg.report.schema import Report
+
+A4_INCHES = (8.27, 11.69)
+NUM_STRIP = 6
+"""Frames of the beat in the strip."""
+INK, DIM, ALERT, PAPER = "#17202a", "#5d6b7a", "#8a4b00", "#fff3e0"
+_LINE, _WIDE = 0.0125, 130
+"""Height of a line of small text as a share of the sheet, and its letters."""
+
+
+def page_pdf(analysis: Analysis, report: Report) -> bytes:
+    """Return the sheet; the same analysis gives the same bytes."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=A4_INCHES)
+    FigureCanvasPdf(figure)
+    y = _head(figure, report)
+    y = _alert(figure, report, y)
+    y = _stills(figure, analysis, report, y)
+    y = _strip(figure, analysis, report, y)
+    axes = figure.add_axes((0.10, y - 0.165, 0.82, 0.14))
+    draw_curve(axes, analysis)
+    axes.tick_params(labelsize=7)
+    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        text.set_fontsize(8)
+    _numbers(figure, report, y - 0.215)
+    _foot(figure, report)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="pdf", dpi=150, metadata={"CreationDate": None})
+    return buffer.getvalue()
+
+
+def _text(
+    figure: Any, y: float, text: str, *, x: float = 0.06, size: float = 8, **style: Any
+) -> None:
+    style = {"color": INK, "va": "top", "parse_math": False, **style}
+    figure.text(x, y, text, fontsize=size, **style)
+
+
+def _head(figure: Any, report: Report) -> float:
+    """Write whose sheet it is and the EF; return where the next part begins."""
+    name = textwrap.shorten(report.input.file_name or "clip", 70, placeholder="...")
+    _text(figure, 0.975, report.disclaimer, size=8, color=ALERT, fontweight="bold")
+    _text(figure, 0.955, name, size=13, fontweight="bold")
+    found, trust = report.results, report.trust
+    ef = "no EF" if found.ef_percent is None else f"EF {found.ef_percent:.0f} %"
+    _text(figure, 0.958, ef, x=0.94, size=17, ha="right", fontweight="bold")
+    told = [{0: "no whole beat", 1: "1 beat"}.get(found.num_beats, f"{found.num_beats} beats")]
+    if found.ef_grade is not None:
+        told.append(f"{found.ef_grade.name} ({found.ef_grade.scheme})")
+    _text(figure, 0.928, ", ".join(told), x=0.94, size=7.5, ha="right", color=DIM)
+    if trust is not None and trust.ef_low_percent is not None and trust.ef_high_percent is not None:
+        span = (
+            f"{trust.interval_level_percent:.0f} % interval {trust.ef_low_percent:.0f} to "
+            f"{trust.ef_high_percent:.0f} %, {trust.interval_source}"
+        )
+        _text(figure, 0.915, span, x=0.94, size=7.5, ha="right", color=DIM)
+    source = report.input
+    rate = f"{source.frame_rate_hz:.4g} Hz" if source.frame_rate_hz else "frame rate unknown"
+    scale = "no scale"
+    if source.spacing_mm is not None:
+        scale = "{:.3f} x {:.3f} mm a pixel".format(*source.spacing_mm)
+    view = f"view {source.view} (as given)"
+    size = f"{source.num_frames} frames of {source.columns} x {source.rows}"
+    _text(figure, 0.928, f"{view}, {rate}", size=7.5, color=DIM)
+    _text(figure, 0.915, f"{size}, {scale}", size=7.5, color=DIM)
+    return 0.897
+
+
+def _alert(figure: Any, report: Report, y: float) -> float:
+    told = [warning.message for warning in report.warnings]
+    if report.results.refusal:
+        told.insert(0, f"No EF: {report.results.refusal}")
+    if not told:
+        return y
+    lines = [line for each in told for line in _wrapped(each)]
+    if len(lines) > 14:  # the page and the JSON have them whole
+        lines = [*lines[:13], "  ... more in report.html"]
+    from matplotlib.patches import Rectangle
+
+    height = _LINE * (len(lines) + 1) + 0.012
+    box = Rectangle((0.05, y - height), 0.9, height, color=PAPER, transform=figure.transFigure)
+    figure.add_artist(box)
+    _text(figure, y - 0.006, "Before you read the numbers", color=ALERT, fontweight="bold")
+    for index, line in enumerate(lines, 1):
+        _text(figure, y - 0.006 - _LINE * index, line, size=7, color=ALERT)
+    return y - height - 0.01
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDE, initial_indent="- ", subsequent_indent="  ")
+
+
+def _picture(
+    figure: Any, analysis: Analysis, frame: int, box: tuple[float, ...], name: str
+) -> None:
+    axes = figure.add_axes(box)
+    axes.imshow(np.asarray(frame_picture(analysis, frame).convert("RGB")))
+    axes.set_axis_off()
+    axes.set_title(name, fontsize=7, color=DIM, pad=2)
+
+
+def _stills(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
+    found = report.results
+    if found.ed_frame is None or found.es_frame is None:
+        return y
+    height = 0.235
+    ends = (("End of diastole", found.ed_frame), ("End of systole", found.es_frame))
+    for place, (name, frame) in enumerate(ends):
+        box = (0.05 + 0.455 * place, y - height, 0.445, height - 0.015)
+        _picture(figure, analysis, frame, box, f"{name}, frame {frame}")
+    return y - height
+
+
+def _strip(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
+    """Draw frames over the beat that is told, from ED over ES on; or over the clip."""
+    found, last = report.results, report.input.num_frames - 1
+    first = 0 if found.ed_frame is None else found.ed_frame
+    end = last
+    if found.es_frame is not None:
+        end = min(last, first + max(2 * abs(found.es_frame - first), NUM_STRIP))
+    frames = np.linspace(min(first, end), end, NUM_STRIP).round().astype(int)
+    width = 0.9 / NUM_STRIP
+    for place, frame in enumerate(frames.tolist()):
+        box = (0.05 + width * place, y - 0.105, width * 0.97, 0.092)
+        _picture(figure, analysis, frame, box, f"{frame}")
+    return y - 0.11
+
+
+def _numbers(figure: Any, report: Report, y: float) -> None:
+    rows = sizes(report)
+    columns = ((0.06, "left"), (0.52, "right"), (0.62, "center"), (0.71, "center"), (0.76, "left"))
+    heads = ("", "measured", "normal, men", "women", "by")
+    least = 0.055
+    step = min(0.0118, (y - least) / max(len(rows) + 1, 1))
+    for (x, align), head in zip(columns, heads, strict=True):
+        _text(figure, y, head, x=x, size=6.5, ha=align, color=DIM)
+    for index, (name, value, normal) in enumerate(rows, 1):
+        cells = [name, value, "", "", ""]
+        if normal is not None:
+            spans = ("{:.0f} to {:.0f}".format(*limits) for limits in (normal.men, normal.women))
+            cells[2:] = [*spans, textwrap.shorten(normal.scheme, 34, placeholder="...")]
+        for (x, align), cell in zip(columns, cells, strict=True):
+            _text(figure, y - step * index, cell, x=x, size=6.5, ha=align)
+
+
+def _foot(figure: Any, report: Report) -> None:
+    model = "masks as given"
+    if report.model is not None:
+        weights = report.model.sha256[:12]
+        model = f"model {report.model.name} ({report.model.licence}), weights {weights}"
+    text = (
+        f"echoseg {report.software.version}, {model}, input {report.input.sha256[:12]}. "
+        f"{report.results.method}."
+    )
+    for index, line in enumerate(textwrap.wrap(text, 135)[:3]):
+        _text(figure, 0.04 - 0.011 * index, line, size=6, color=DIM)

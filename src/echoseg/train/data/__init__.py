@@ -1,0 +1,1 @@
+"""What training sees: clips, batches, augmentation."""

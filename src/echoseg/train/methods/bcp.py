@@ -1,0 +1,87 @@
+"""Bidirectional copy-paste: a box of labelled frames in unlabelled ones, and the other way round.
+
+    mixed_1 = m x_l + (1 - m) x_u,  mixed_2 = m x_u + (1 - m) x_l        m = 0 in a box of 2/3 side
+    L = sum over both: CE + Dice, pixels of pseudo-masks at weight a
+
+Pseudo-masks are the largest piece of each label of the teacher's.
+
+Reference:
+    Bai, Chen, Li, Shen and Wang, "Bidirectional copy-paste for semi-supervised medical image
+    segmentation", CVPR 2023.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from echoseg.losses import IGNORE_LABEL, soft_target_loss
+from echoseg.train.data.batches import Batch
+from echoseg.train.ema import Teacher
+from echoseg.train.methods.base import Objective, Terms, pseudo_probs, supervised_term, told_dice
+
+
+class BidirectionalCopyPaste(Objective):
+    """See the module.
+
+    Args:
+        weight: a.
+        box_share: Side of the box in parts of the frame's.
+    """
+
+    def __init__(self, weight: float = 0.5, box_share: float = 2 / 3) -> None:
+        super().__init__()
+        self.weight, self.box_share = weight, box_share
+
+    def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
+        """See `Objective`."""
+        first, size = batch.num_labelled, batch.frames.shape[-1]
+        probs = pseudo_probs(teacher, batch)
+        num = min(first, len(probs))
+        pseudo = functional.one_hot(largest_pieces(probs[:num]), probs.shape[2]).movedim(-1, 2)
+        masks = batch.masks[:num]
+        known = (masks != IGNORE_LABEL).float()
+        drawn = functional.one_hot(
+            masks.long().masked_fill(masks == IGNORE_LABEL, 0), probs.shape[2]
+        ).movedim(-1, 2)
+        box = self._box(size).to(probs.device)  # 1 inside
+        pairs = (
+            (batch.frames[:num], drawn, known),
+            (batch.frames[first : first + num], pseudo, torch.full_like(known, self.weight * ramp)),
+        )
+        mixed = [
+            [box * a + (1 - box) * b for a, b in zip(*order, strict=True)]
+            for order in (pairs, pairs[::-1])
+        ]
+        frames, targets, weights = (torch.cat(each) for each in zip(*mixed, strict=True))
+        logits = student(torch.cat([batch.frames[:first], frames.to(batch.frames.dtype)]))
+        loss = soft_target_loss(
+            logits[first:].float().flatten(0, 1), targets.flatten(0, 1), weights.flatten(0, 1)
+        )
+        return {
+            "supervised": supervised_term(logits, batch),
+            "pasted": loss,
+            "told_pseudo_dice": told_dice(probs, batch),
+        }
+
+    def _box(self, size: int) -> Tensor:
+        side = int(self.box_share * size)
+        top, left = torch.randint(size - side + 1, (2,)).tolist()
+        box = torch.zeros(size, size)
+        box[top : top + side, left : left + side] = 1
+        return box
+
+
+def largest_pieces(probs: Tensor) -> Tensor:
+    """Return the mask `B T S S` of probabilities `B T K S S`, each label its largest piece only."""
+    masks = probs.argmax(2).flatten(0, 1).cpu().numpy()
+    for mask in masks:
+        for one in range(1, probs.shape[2]):
+            pieces = np.empty(mask.shape, np.int32)
+            if int(ndimage.label(mask == one, output=pieces)) > 1:  # pyright: ignore[reportArgumentType]
+                largest = np.bincount(pieces.ravel())[1:].argmax() + 1
+                mask[(pieces > 0) & (pieces != largest)] = 0
+    return torch.from_numpy(masks).to(probs.device).unflatten(0, probs.shape[:2])

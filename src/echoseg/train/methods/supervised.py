@@ -1,0 +1,31 @@
+"""Labelled clips only: what every other method must beat."""
+
+from typing import Any
+
+from echoseg.losses import level_loss
+from echoseg.train.data.batches import Batch
+from echoseg.train.ema import Teacher
+from echoseg.train.methods.base import Objective, Terms, supervised_term
+
+
+class Supervised(Objective):
+    """Cross entropy and Dice against the masks.
+
+    Args:
+        levels: Learn also what each decoder level draws, where a network tells (`level_logits`).
+    """
+
+    unlabelled = False
+
+    def __init__(self, *, levels: bool = True) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
+        """See `Objective`."""
+        if not (self.levels and hasattr(student, "level_logits")):
+            return {"supervised": supervised_term(student(batch.frames), batch)}
+        drawn = student.level_logits(batch.frames.flatten(0, 1))
+        known = batch.known_labels.repeat_interleave(batch.frames.shape[1], 0)
+        loss = level_loss([each.float() for each in drawn], batch.masks.flatten(0, 1), known)
+        return {"supervised": loss}

@@ -1,0 +1,60 @@
+"""Recipes: functions that return a whole run, to be changed field by field.
+
+    config = recipes.make("mssnet", labels=0.05, seed=1, data=("camus-folder",))
+
+All share network, size, augmentation, steps and learning rate, so that what differs between two
+recipes is the way of learning alone.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from echoseg.errors import ConfigError
+from echoseg.train.config import RunConfig, run_config
+from echoseg.train.methods import OBJECTIVES
+
+
+def _plain(objective: str) -> Callable[..., RunConfig]:
+    def recipe(**changes: Any) -> RunConfig:
+        return run_config(**{"objective": objective, **changes})
+
+    recipe.__doc__ = f"Return a run of `{objective}` on whatever data is given."
+    return recipe
+
+
+def rac_only(**changes: Any) -> RunConfig:
+    """Return a run of MSSNet's learning with RAC and without DOC."""
+    return run_config(
+        **{"objective": "mssnet", "objective_options": {"doc": False}, **changes},
+    )
+
+
+def doc_only(**changes: Any) -> RunConfig:
+    """Return a run of MSSNet's learning with DOC and without RAC."""
+    return run_config(
+        **{"objective": "mssnet", "objective_options": {"rac": False}, **changes},
+    )
+
+
+RECIPES: dict[str, Callable[..., RunConfig]] = {
+    **{name: _plain(name) for name in OBJECTIVES},
+    "doc_only": doc_only,
+    "rac_only": rac_only,
+}
+"""Name -> recipe."""
+
+
+def make(name: str, **changes: Any) -> RunConfig:
+    """Return the run of a recipe with some fields changed.
+
+    Raises:
+        ConfigError: If there is no such recipe (the nearest is told) or a field is wrong.
+    """
+    if name not in RECIPES:
+        near = get_close_matches(name, RECIPES, 1, 0.4)
+        hint = f"did you mean {near[0]}?" if near else "see the list"
+        raise ConfigError(
+            f"recipe must be one of {', '.join(sorted(RECIPES))}, got {name!r}; {hint}"
+        )
+    return RECIPES[name](**changes)

@@ -1,0 +1,1 @@
+"""Shipped checkpoints and the card that each carries."""

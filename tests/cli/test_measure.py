@@ -1,0 +1,190 @@
+"""`echoseg measure`: masks of any tool in, the report out."""
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from echoseg.cli import app
+from echoseg.io import open_clip, open_masks
+from echoseg.io.nifti import write_masks
+from echoseg.measure.measure import measure_masks
+from echoseg.measure.reference import ef_grade
+from echoseg.report.schema import Report
+from echoseg.report.writer import FILES, PDF
+from heart_makers import beating
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["measure", *(str(arg) for arg in args)])
+
+
+@pytest.fixture(scope="module")
+def heart_file(tmp_path_factory):
+    masks, times, truth = beating(80, phase=0.5)
+    path = tmp_path_factory.mktemp("masks") / "theirs.nii.gz"
+    write_masks(path, masks, (1.0, 1.0), 1 / 40)
+    return path, masks, times, truth
+
+
+@pytest.fixture(scope="module")
+def measured(heart_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "result"
+    result = run(heart_file[0], "-o", out, "--view", "A4C")
+    assert result.exit_code == 0, result.output
+    return out, json.loads((out / "report.json").read_text())
+
+
+def test_the_report_holds_what_was_measured_by_the_headers_scale(heart_file, measured):
+    _, masks, times, truth = heart_file
+    out, report = measured
+    found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
+    told = report["results"]
+    assert Report.model_validate(report).model is None
+    assert {path.name for path in out.iterdir()} == FILES - {PDF}
+    assert told["edv_ml"] == pytest.approx(truth.max(), rel=0.03)
+    assert told["ef_percent"] == pytest.approx(found.ef_percent, abs=0.051)
+    assert told["num_beats"] == len(report["beats"]) == 2
+    assert told["stroke_volume_ml"] == pytest.approx(told["edv_ml"] - told["esv_ml"], abs=0.11)
+    assert told["lv_length_ed_mm"] == pytest.approx(80, abs=1.5)
+    assert told["peak_ejection_rate_ml_per_s"] == pytest.approx(
+        told["peak_ejection_rate_edv_per_s"] * told["edv_ml"], rel=0.01
+    )
+    assert told["ef_grade"]["name"] == ef_grade(found.ef_percent)
+    assert "heart failure 2021" in told["ef_grade"]["scheme"]
+    assert [warning["code"] for warning in report["warnings"]] == ["few_beats"]
+
+
+def test_scale_and_rate_given_replace_the_headers(heart_file, tmp_path):
+    out = tmp_path / "out"
+    result = run(heart_file[0], "-o", out, "--spacing-mm", "0.9", "0.9", "--fps", "20")
+    assert result.exit_code == 0, result.output
+    report = json.loads((out / "report.json").read_text())
+    assert report["input"]["spacing_mm"] == [0.9, 0.9]
+    assert report["input"]["frame_rate_hz"] == 20
+    assert "view_not_apical" in {warning["code"] for warning in report["warnings"]}
+
+
+def test_the_page_shows_normal_ranges_with_their_scheme(measured):
+    page = (measured[0] / "report.html").read_text()
+    assert "universal definition of heart failure 2021" in page
+    assert "<td>52 to 72</td><td>54 to 74</td><td>ASE/EACVI 2015, adults, biplane</td>" in page
+    assert "not speckle tracking" in page
+    assert "masks as given" in page
+
+
+def test_the_registry_has_one_row_that_names_nobody(measured):
+    out, report = measured
+    with (out / "registry.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["ef_percent"]) == report["results"]["ef_percent"]
+    assert row["input_sha256"] == report["input"]["sha256"]
+    assert row["warnings"] == "few_beats"
+    assert "theirs" not in (out / "registry.csv").read_text()
+
+
+def test_smoothing_can_be_left_out(heart_file, tmp_path):
+    out = tmp_path / "out"
+    assert run(heart_file[0], "-o", out, "--no-smoothing").exit_code == 0
+    told = json.loads((out / "report.json").read_text())
+    assert told["results"]["ef_percent"] == told["results"]["ef_unsmoothed_percent"]
+    assert "regularised" not in {note["code"] for note in told["notes"]}
+
+
+def test_tracings_of_the_cavity_alone_are_measured(heart_file, tmp_path):
+    _, masks, _, truth = heart_file
+    cavity = np.where(masks == 1, masks, 0)
+    write_masks(tmp_path / "cavity.nii.gz", cavity, (1.0, 1.0), 1 / 40)
+    result = run(tmp_path / "cavity.nii.gz", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["results"]
+    true = 100 * (1 - truth.min() / truth.max())
+    assert told["ef_percent"] == pytest.approx(true, abs=3)
+    assert told["la_volume_ml"] is None
+    assert told["lv_mass_g"] is None
+
+
+def test_the_pictures_may_be_given_and_must_fit(heart_file, tmp_path):
+    path, masks, _, _ = heart_file
+    write_masks(tmp_path / "clip.nii.gz", (60 + 40 * masks).astype(np.uint8), (1.0, 1.0), 1 / 40)
+    write_masks(tmp_path / "other.nii.gz", masks[:9] * 40, (1.0, 1.0), 1 / 40)
+    assert run(path, "-o", tmp_path / "a", "--clip", tmp_path / "clip.nii.gz").exit_code == 0
+    refused = run(path, "-o", tmp_path / "b", "--clip", tmp_path / "other.nii.gz")
+    assert refused.exit_code == 2
+    assert "must have the clip's shape" in refused.output
+    assert not (tmp_path / "b").exists()
+
+
+def wrong_files(folder):
+    masks = np.zeros((4, 20, 20), np.uint8)
+    write_masks(folder / "labels.nii.gz", masks + 9, (1.0, 1.0), None)
+    (folder / "text.nii.gz").write_text("no masks")
+    (folder / "empty.nii").write_bytes(b"")
+    nibabel.Nifti1Image(np.zeros((20, 20), np.uint8), np.eye(4)).to_filename(folder / "flat.nii")
+    nan = np.full((20, 20, 4), np.nan, np.float32)
+    nibabel.Nifti1Image(nan, np.eye(4)).to_filename(folder / "nan.nii")
+    whole = (folder / "labels.nii.gz").read_bytes()
+    (folder / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("labels.nii.gz", "this holds 9; relabel it"),
+        ("text.nii.gz", "none of the formats read"),
+        ("empty.nii", "the file is empty"),
+        ("flat.nii", "(x, y, t)"),
+        ("nan.nii", "this holds nan"),
+        ("cut.nii.gz", "cut.nii.gz"),
+        ("none.nii.gz", "no such file"),
+    ],
+)
+def test_what_are_no_masks_is_refused_in_one_line(tmp_path, name, words):
+    wrong_files(tmp_path)
+    result = run(tmp_path / name, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert words in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_out_of_range_and_a_folder_that_is_there_are_refused(heart_file, tmp_path):
+    path = heart_file[0]
+    (tmp_path / "mine.txt").write_text("x")
+    for args, words in (
+        (("--fps", "0"), "--fps"),
+        (("--spacing-mm", "0", "1"), "--spacing-mm"),
+        (("-o", tmp_path), "holds no report.json"),
+    ):
+        result = run(path, "-o", tmp_path / "out", *args, "--force")
+        assert (result.exit_code, words in result.output) == (2, True), result.output
+
+
+def test_masks_of_no_heart_give_no_ef_and_a_reason(tmp_path):
+    write_masks(tmp_path / "none.nii.gz", np.zeros((8, 40, 40), np.uint8), (1.0, 1.0), 0.03)
+    result = run(tmp_path / "none.nii.gz", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["results"]
+    assert told["ef_percent"] is None
+    assert "0 of 8 frames" in told["refusal"]
+
+
+def test_masks_read_back_as_they_were_written(heart_file):
+    path, masks, times, _ = heart_file
+    clip, read = open_masks(path)
+    assert np.array_equal(read, masks)
+    assert clip.spacing_mm == (1.0, 1.0)
+    assert clip.times_s == pytest.approx(times)
+    assert open_clip(path).spacing_mm == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ef_percent", "grade"),
+    [(12, "reduced"), (40.4, "reduced"), (40.6, "mildly reduced"), (49.4, "mildly reduced"),
+     (49.6, "preserved"), (70, "preserved")],
+)  # fmt: skip
+def test_the_class_of_an_ef_is_that_of_its_whole_percent(ef_percent, grade):
+    assert ef_grade(ef_percent) == grade

@@ -1,0 +1,178 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from echoseg.cli import app
+from echoseg.weights.card import read_card
+
+TINY = [
+    "--set",
+    "architecture.size=tiny",
+    "--set",
+    "image_size=64",
+    "--set",
+    "num_steps=4",
+    "--set",
+    "save_every=2",
+    "--set",
+    "validate_every=2",
+    "--set",
+    "num_labelled=2",
+    "--set",
+    "num_unlabelled=2",
+    "--data",
+    "phantom:12",
+    "--validation",
+    "phantom:2:7000",
+]
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["train", *words])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_a_run_gives_weights_that_analyze_takes(tmp_path):
+    out = tmp_path / "run"
+    code, shown, _ = run("mssnet", "-o", str(out), "--labels", "25%", *TINY)
+    assert code == 0
+    assert "12 clips, 3 with masks" in shown
+    assert "target_dice" in shown
+    assert Image.open(out / "samples.png").size == (600, 420)
+    assert list((out / "tensorboard").glob("events*"))
+    from echoseg.models.checkpoint import load_checkpoint
+
+    _, checkpoint = load_checkpoint(str(out / "best.safetensors"))
+    assert checkpoint.card.image_size == 64
+    assert checkpoint.card.licence == "Apache-2.0"
+    assert json.loads((out / "run.json").read_text())["labels"] == 0.25
+
+
+def test_weights_begun_from_others_name_each_kind_of_data_once(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("supervised", "-o", str(first), *TINY)[0] == 0
+    start = ["--start", str(first / "model.safetensors"), "--set", 'beside=["phantom:3"]']
+    assert run("supervised", "-o", str(second), *start, *TINY[2:])[0] == 0
+    assert read_card(second / "model.safetensors").card.trained_on == "phantom clips"
+
+
+def test_a_run_goes_on_where_it_was_cut(tmp_path):
+    out = tmp_path / "run"
+    run("supervised", "-o", str(out), *TINY)
+    (out / "resume-000004.pt").unlink()
+    code, shown, _ = run("--resume", str(out))
+    assert code == 0
+    assert "2 steps" in shown
+    assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [
+        2,
+        4,
+        4,
+    ]
+
+
+def test_ctrl_c_waits_for_the_step_and_loses_none(tmp_path):
+    """The run that goes on ends like one that nobody stopped."""
+    out = tmp_path / "run"
+    whole = tmp_path / "whole"
+    words = ["supervised", *TINY, "--set", "save_every=4", "--set", "accelerator=cpu"]
+    code = (
+        "import sys, signal, os; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from echoseg.train import loop\n"
+        "step = loop.Run.take_step\n"
+        "def stopped(self):\n"
+        "    told = step(self)\n"
+        "    if self.step == 1: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return told\n"
+        "loop.Run.take_step = stopped\n"
+        "from echoseg.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "-o", str(out), *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert f"go on with echoseg train --resume {out}" in done.stderr
+    assert "interrupted" not in done.stderr  # one sentence is enough
+    assert [path.name for path in out.glob("resume-*")] == ["resume-000001.pt"]
+    assert run("--resume", str(out))[0] == 0
+    assert run(words[0], "-o", str(whole), *words[1:])[0] == 0
+    one, other = (load_file(folder / "model.safetensors") for folder in (out, whole))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_a_folder_that_holds_other_things_is_not_written(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    code, _, told = run("supervised", "-o", str(tmp_path), *TINY)
+    assert code == 2
+    assert "must be a new or an empty folder, it holds thesis.txt" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["mssnte"], "did you mean mssnet"),
+        ([], "needs a recipe"),
+        (["mssnet", "--set", "num_stepz=3"], "did you mean num_steps"),
+        (["mssnet", "--set", "num_steps"], "field=value"),
+        (["mssnet", "--set", "objective_options.racc=true", "--data", "phantom:4"], "racc"),
+        (["mssnet", "--set", "=5"], "field=value, got '=5'"),
+        (["mssnet", "--set", "image_size=64", "--set", "image_size.x=3"], "image_size is 64"),
+        (["mssnet", "--set", "objective_options.even_clips=abc"], "even_clips must be a valid num"),
+        (["mssnet", "--set", "objective_options.even_clips=-3"], "greater than or equal to 0"),
+        (["mssnet", "--set", "objective_options.weight=NaN"], "weight must be a finite number"),
+        (["mssnet", "--set", "objective_options.mixed_share=7"], "less than or equal to 1, got 7"),
+        (
+            ["supervised", "--data", "phantom:4", "--validation", "/nonexistent"],
+            "validation must be phantom:N, an .npz",
+        ),
+        (["mssnet", "--labels", "many"], "5% or 0.05"),
+        (["mssnet", "--labels", "0%"], "labels"),
+        (["mssnet", "--labels", "1%", "--data", "phantom:12"], "leaves none"),
+        (["mssnet", "--labels", "50%", "--data", "phantom:4"], "num_unlabelled must be at most"),
+        (["mssnet", "--data", "nowhere"], "is not there"),
+        (["mssnet", "--start", "nowhere.safetensors", "--data", "phantom:24"], "start must be"),
+        (["mssnet", "--data", "phantom:1", "--set", 'beside=["no"]'], "beside must be phantom:N"),
+        (["mssnet", "--data", "phantom:0"], "N from 1 on, got 'phantom:0'"),
+        (["mssnet", "--resume", "somewhere"], "no recipe"),
+        (["--resume", "/nonexistent/folder"], "must hold a run"),
+        pytest.param(
+            ["mssnet", "--set", "accelerator=cuda", "--data", "phantom:24"],
+            "accelerator must be",
+            marks=NO_CUDA,
+        ),
+        (
+            ["mssnet", "--set", "architecture.num_labels=2", "--data", "phantom:24"],
+            "must tell 4 labels apart",
+        ),
+        (
+            ["supervised", "--set", "model=mssnet_released", "--data", "phantom:24"],
+            "image_size must be 256",
+        ),
+        (
+            [
+                *("supervised", "--set", "model=mssnet_released", "--set", "image_size=256"),
+                *("--data", "phantom:12"),
+            ],
+            "num_frames must be 10",
+        ),
+        (["mssnet", "--set", "architecture.sizee=tiny", "--data", "phantom:24"], "sizee"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence_and_leaves_no_run(tmp_path, args, message):
+    out = tmp_path / "run"
+    given = args if "--resume" in args else [*args, "-o", str(out)]
+    code, _, told = run(*given)
+    assert code == 2
+    assert message in told
+    assert told.count("\n") == 1
+    assert not (out / "run.json").exists()

@@ -1,0 +1,82 @@
+import nibabel
+import numpy as np
+import pytest
+
+from echoseg.clip import Phase
+from echoseg.data import camus
+from echoseg.errors import DatasetError
+
+
+def make_copy(root, patients=("patient0001", "patient0002")):
+    """Write CAMUS's layout with two made-up stills a patient; axes are (x, y) as in the release."""
+    (root / "database_split").mkdir(parents=True)
+    (root / "database_split" / "subgroup_training.txt").write_text("\n".join(patients) + "\n")
+    rng = np.random.default_rng(0)
+    for patient in patients[:-1] if len(patients) > 2 else patients:
+        folder = root / "database_nifti" / patient
+        folder.mkdir(parents=True)
+        for phase in ("ED", "ES"):
+            for suffix, top in (("", 256), ("_gt", 4)):
+                data = rng.integers(0, top, (30, 20), dtype=np.uint8)
+                image = nibabel.Nifti1Image(data, np.diag([0.3, 0.15, 1, 1]))
+                nibabel.save(image, folder / f"{patient}_4CH_{phase}{suffix}.nii.gz")
+
+
+def test_stills_come_as_row_and_column_with_their_own_spacing(tmp_path):
+    make_copy(tmp_path)
+    found = list(camus.stills(tmp_path, "training"))
+    assert [(s.patient, s.phase) for s in found] == [
+        (p, phase) for p in ("patient0001", "patient0002") for phase in (Phase.ED, Phase.ES)
+    ]
+    path = tmp_path / "database_nifti" / "patient0002" / "patient0002_4CH_ED.nii.gz"
+    assert found[2].picture.shape == found[2].mask.shape == (20, 30)
+    assert np.array_equal(found[2].picture, np.asarray(nibabel.load(path).dataobj).T)
+    assert found[2].spacing_mm == pytest.approx((0.15, 0.3))
+
+
+def test_patients_that_are_listed_and_absent_are_left_out(tmp_path):
+    make_copy(tmp_path, ("patient0001", "patient0002", "patient0039"))
+    assert camus.patients(tmp_path, "training") == ["patient0001", "patient0002"]
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="is no CAMUS copy"):
+        camus.patients(tmp_path, "training")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (None, "is missing; fetch it again"),
+        (b"", "is cut or broken"),
+        (b"no gzip at all", "is cut or broken"),
+        ("half", "is cut or broken"),
+        ("flipped", "is cut or broken"),
+        ("frames", "must have its picture's size, 20 x 30, it has 2 x 20 x 30"),
+        ("small", "must have its picture's size"),
+    ],
+)
+def test_a_patient_with_a_bad_file_is_named(tmp_path, data, said):
+    make_copy(tmp_path)
+    path = tmp_path / "database_nifti" / "patient0002" / "patient0002_4CH_ES_gt.nii.gz"
+    good = path.read_bytes()
+    sizes = {"frames": (30, 20, 2), "small": (30, 19)}
+    if data is None:
+        path.unlink()
+    elif data in sizes:
+        nibabel.save(nibabel.Nifti1Image(np.zeros(sizes[data], np.uint8), np.eye(4)), path)
+    else:
+        flipped = good[:20] + bytes(255 - byte for byte in good[20:])
+        path.write_bytes({"half": good[: len(good) // 2], "flipped": flipped}.get(data, data))
+    with pytest.raises(DatasetError, match=f"patient0002_4CH_ES_gt.nii.gz {said}"):
+        list(camus.stills(tmp_path, "training"))
+
+
+def test_a_picture_with_values_that_are_no_numbers_is_refused(tmp_path):
+    make_copy(tmp_path)
+    path = tmp_path / "database_nifti" / "patient0002" / "patient0002_4CH_ED.nii.gz"
+    picture = np.full((30, 20), 100, np.float32)
+    picture[3, 4] = np.nan
+    nibabel.save(nibabel.Nifti1Image(picture, np.eye(4)), path)
+    with pytest.raises(DatasetError, match=r"must hold grey levels 0 to 255, it has nan"):
+        list(camus.stills(tmp_path, "training"))

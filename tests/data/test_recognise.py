@@ -1,0 +1,69 @@
+"""Which data set a folder is: wrong folders, near misses, leaks and names that come twice."""
+
+from pathlib import Path
+
+import pytest
+
+from dataset_makers import make_camus, make_echonet_dynamic
+from echoseg.clip import View
+from echoseg.data import open_dataset, recognise
+from echoseg.data.records import Kind, Problem, Record, gather
+from echoseg.errors import DatasetError
+
+
+def record(name, patient, split=""):
+    return Record(name=name, patient=patient, view=View.A4C, split=split, files=(), read=None)
+
+
+def test_a_folder_that_is_none_says_what_was_expected_and_found(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(DatasetError, match=r"it holds notes\.txt, pictures; expected") as e:
+        recognise(tmp_path)
+    assert "FileList.csv" in str(e.value)
+    with pytest.raises(DatasetError, match="it is empty"):
+        recognise(tmp_path / "pictures")
+    with pytest.raises(DatasetError, match="there is no such folder"):
+        recognise(tmp_path / "none")
+    with pytest.raises(DatasetError, match="it is a file"):
+        recognise(tmp_path / "notes.txt")
+
+
+def test_the_folder_above_or_inside_a_data_set_is_told_the_right_one(tmp_path):
+    make_camus(tmp_path / "data" / "camus")
+    for wrong in (tmp_path / "data", tmp_path / "data" / "camus" / "database_nifti"):
+        with pytest.raises(DatasetError, match=r"/data/camus is \(CAMUS, NIfTI release\)"):
+            open_dataset(wrong)
+    make_echonet_dynamic(tmp_path / "echonet")
+    with pytest.raises(DatasetError, match=r"/echonet is \(EchoNet-Dynamic\)"):
+        open_dataset(tmp_path / "echonet" / "Videos")
+
+
+def test_a_patient_in_two_splits_is_in_neither():
+    records = [record("a", "p1", "train"), record("b", "p1", "test"), record("c", "p2", "test")]
+    collection = gather("camus", Path(), records)
+    assert [one.name for one in collection.records] == ["c"]
+    (problem,) = collection.problems
+    assert (problem.place, problem.kind) == ("p1", Kind.ODD)
+    assert "in more than one split (test, train)" in problem.reason
+
+
+def test_a_name_that_comes_twice_is_used_for_none():
+    collection = gather("camus", Path(), [record("a", "p"), record("a", "q"), record("b", "r")])
+    assert [one.name for one in collection.records] == ["b"]
+    assert collection.problems[0].reason == "2 clips have this name"
+
+
+def test_nothing_left_is_refused_with_the_first_reason():
+    problem = Problem(place="x.avi", kind=Kind.MISSING, reason="gone")
+    with pytest.raises(DatasetError, match=r"1 files or clips .*the first x.avi: gone"):
+        gather("camus", Path(), [], [problem])
+
+
+def test_a_folder_that_may_not_be_read_is_refused_in_one_line(tmp_path, monkeypatch):
+    def closed(root):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("echoseg.data.recognise", closed)
+    with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\)"):
+        open_dataset(tmp_path)

@@ -1,0 +1,205 @@
+"""The fastest runtime is measured once a machine, and one that says something else is left out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echoseg.clip import Clip
+from echoseg.errors import ConfigError, EchosegError, ModelError, OutputError
+from echoseg.inference.analyzer import Analyzer
+from echoseg.inference.backends import cache
+from echoseg.inference.backends import select as choose
+from echoseg.inference.backends.select import RUNTIMES, open_stepper
+from echoseg.phantom import Phantom, PhantomConfig
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """One cache for all: writing a network for other runtimes takes a while."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(kept, monkeypatch):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(kept))
+    return kept
+
+
+@pytest.fixture(scope="module")
+def clip():
+    phantom = Phantom(PhantomConfig(seed=1, size_px=96, num_frames=20, frame_rate_hz=25))
+    return Clip(frames=phantom.frames(), times_s=np.arange(20) / 25)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino", "openvino-bf16", "torch-bf16"])
+def test_every_runtime_analyses_a_clip_alike_and_says_its_name(clip, runtime):
+    plain, other = Analyzer("camus", "cpu"), Analyzer("camus", "cpu", runtime)
+    one, two = plain.analyze(clip), other.analyze(clip)
+    assert (one.masks == two.masks).mean() > (0.999 if "bf16" in runtime else 0.9999)
+    assert not [note for note in one.notes if note.code == "runtime"]
+    (note,) = [note for note in two.notes if note.code == "runtime"]
+    assert other.stepper.name in note.message
+
+
+def test_the_fastest_is_chosen_remembered_and_not_measured_again(own_cache, monkeypatch):
+    rates = {"torch f32": 5.0, "openvino f32": 50.0}
+    timed = []
+
+    def rate_hz(stepper, frames, seconds):
+        timed.append(stepper.name)
+        return rates.get(stepper.name, 1.0)
+
+    monkeypatch.setattr(choose, "rate_hz", rate_hz)
+    found = choose.choose("camus")
+    assert found.runtime == "openvino"
+    assert set(found.frames_per_s) | set(found.left_out) == {
+        name for name, kind in RUNTIMES.items() if kind.tried
+    }
+    num_timed = len(timed)
+    assert choose.choose("camus") == found
+    assert len(timed) == num_timed
+    (saved,) = [one for one in json.loads((own_cache / cache.MEASURED).read_text()).values()
+                if "runtime" in one]  # fmt: skip
+    assert saved["runtime"] == "openvino"
+
+
+def test_a_runtime_that_says_something_else_is_left_out_with_the_reason(monkeypatch):
+    class Wrong:
+        name, size_px = "onnx f32", 160
+
+        def first_state(self):
+            return ()
+
+        def step(self, frame, state):
+            return np.zeros((1, 4, 160, 160), np.float32), ()
+
+    plain = choose._open
+
+    def opened(model, checkpoint, runtime, threads):
+        return Wrong() if runtime == "onnx" else plain(model, checkpoint, runtime, threads)
+
+    monkeypatch.setattr(choose, "_open", opened)
+    monkeypatch.setattr(choose, "MEASURED_S", 0.05)
+    found = choose._measure("camus", choose.read_card(choose.find_checkpoint("camus")), 1)
+    assert "logits must agree" in found.left_out["onnx"]
+    assert "onnx" not in found.frames_per_s
+
+
+def test_reduced_precision_that_changes_the_ef_is_refused(monkeypatch):
+    def differs(found, *, reduced_precision):
+        raise ModelError("EF must agree")
+
+    monkeypatch.setattr(choose, "check", differs)
+    with pytest.raises(ModelError, match="EF must agree"):
+        open_stepper("phantom", "torch-bf16")
+
+
+def test_a_cache_that_cannot_be_read_or_written_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "file" / "below"))
+    (tmp_path / "file").write_text("in the way")
+    cache.remember("key", {"a": 1})
+    assert cache.remembered("key") is None
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
+    (tmp_path / cache.MEASURED).write_text("{broken")
+    assert cache.remembered("key") is None
+    cache.remember("key", {"a": 1})
+    assert cache.remembered("key") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "odd", [3, [], "onnx", {"runtime": []}, {"runtime": "onnx", "left_out": 1}]
+)
+def test_what_is_remembered_and_is_nothing_of_ours_is_measured_anew(tmp_path, monkeypatch, odd):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
+    checkpoint = choose.read_card(choose.find_checkpoint("camus"))
+    key = cache.machine_key(checkpoint.sha256, checkpoint.card.image_size, 1)
+    cache.remember(key, odd)
+    found = choose.Choice(runtime="torch", frames_per_s={"torch": 1.0})
+    monkeypatch.setattr(choose, "_measure", lambda *asked: found)
+    assert choose.choose("camus") == found
+    monkeypatch.setattr(choose, "_measure", None)
+    assert choose.choose("camus") == found
+
+
+def test_a_damaged_file_in_the_cache_is_written_anew(own_cache):
+    open_stepper("camus", "onnx")
+    (path,) = own_cache.glob("*.onnx")
+    whole = path.read_bytes()
+    for damaged in (
+        b"",
+        whole[:-1],
+        whole[:-2000] + bytes([whole[-2000] ^ 64]) + whole[-1999:],  # a weight: it still loads
+    ):
+        path.write_bytes(damaged)
+        assert not cache.is_sealed(path)
+    open_stepper("camus", "openvino")
+    assert cache.is_sealed(path)
+
+
+def test_a_cache_that_is_no_folder_names_the_way_out(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match=r"file cannot be written .* set ECHOSEG_CACHE_DIR"):
+        open_stepper("phantom", "onnx")
+
+
+def test_what_the_disk_kept_from_being_tried_is_not_left_out_for_good(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
+    plain = choose._open
+
+    def opened(model, checkpoint, runtime, threads):
+        if runtime != "torch":
+            raise OutputError("no room")
+        return plain(model, checkpoint, runtime, threads)
+
+    monkeypatch.setattr(choose, "_open", opened)
+    monkeypatch.setattr(choose, "MEASURED_S", 0.05)
+    assert choose.choose("camus").runtime == "torch"
+    assert not (tmp_path / cache.MEASURED).exists()
+
+
+def test_other_threads_or_weights_are_measured_apart():
+    keys = {cache.machine_key(sha, 160, threads) for sha in "ab" for threads in (1, 2)}
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"runtime": "tensorrt"}, "runtime must be auto or one of torch"),
+        ({"runtime": "onnx", "device": "cuda"}, "runs on the CPU"),
+    ],
+)
+def test_what_is_no_runtime_here_is_refused(known, message):
+    with pytest.raises(EchosegError, match=message):
+        Analyzer("camus", **known)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    open_stepper("camus", "onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match=r"pip install 'echoseg\[runtime\]'"):
+        open_stepper("camus", "onnx")
+
+
+def test_a_session_on_another_runtime_loads_no_torch(own_cache):
+    open_stepper("camus", "openvino")
+    code = """
+import sys
+import numpy as np
+from echoseg.inference.backends.select import open_stepper
+from echoseg.inference.live.session import Session
+session = Session(open_stepper("camus", "openvino"))
+for number in range(3):
+    session.push(np.random.default_rng(number).integers(0, 255, (112, 112), dtype=np.uint8))
+print("torch" in sys.modules)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[3] / "src",
+    )  # fmt: skip
+    assert run.stdout.strip() == "False"

@@ -1,0 +1,86 @@
+"""Attention maps: weights that sum to 1, the first frame alone, a darkened frame, refusals."""
+
+import numpy as np
+import pytest
+import torch
+
+from clip_makers import moving_frames, write_video
+from echoseg import open_clip
+from echoseg.cli import app
+from echoseg.cli.console import run_app
+from echoseg.errors import MeasurementError, ModelError
+from echoseg.inference.analyzer import Analyzer
+from echoseg.inference.attention import watch_attention
+from echoseg.models.checkpoint import Card, save_checkpoint
+from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.report.figures.attention import attention_sheet
+
+
+@pytest.fixture
+def clip(tmp_path):
+    write_video(tmp_path / "clip.avi", moving_frames(8))
+    return open_clip(tmp_path / "clip.avi")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A network that calls everything ventricle."""
+    return saved(tmp_path / "net.safetensors", label=1)
+
+
+def saved(path, label):
+    torch.manual_seed(0)
+    model = MSSNet(MSSNetConfig(size="tiny")).eval()
+    torch.nn.init.zeros_(model.head.weight)
+    model.head.bias.data = torch.eye(4)[label]
+    facts = {"licence": "x", "trained_on": "-", "recipe": "-"}
+    save_checkpoint(path, model, Card(architecture="mssnet", image_size=64, **facts))
+    return path
+
+
+def test_weights_are_weights_and_the_first_frame_has_no_past(clip, checkpoint):
+    maps = watch_attention(Analyzer(str(checkpoint)), clip, darken=3)
+    assert maps.frames.shape == maps.labels.shape == (8, 64, 64)
+    assert maps.alone.shape == maps.guided.shape == (8, 4, 4)
+    for weights in (maps.alone, maps.guided):
+        assert np.allclose(weights.sum((1, 2)), 1, atol=1e-5)
+    assert np.array_equal(maps.alone[0], maps.guided[0])
+    assert np.abs(maps.alone[1:] - maps.guided[1:]).max() > 1e-4
+    assert maps.asking == (24, 24)  # the token with the middle of a picture that is all ventricle
+    assert (maps.frames[3] == 0).all()
+    assert maps.frames[2].max() > 0
+
+
+def test_the_sheet_has_a_column_a_frame_and_the_darkened_one(clip, checkpoint):
+    maps = watch_attention(Analyzer(str(checkpoint)), clip, darken=6)
+    assert attention_sheet(maps, 5).width - attention_sheet(maps, 3).width == 2 * 224
+
+
+def test_networks_without_guidance_and_pictures_without_ventricle_are_refused(clip, tmp_path):
+    with pytest.raises(ModelError, match="carries no attention weights"):
+        watch_attention(Analyzer("phantom"), clip)
+    background = saved(tmp_path / "none.safetensors", label=0)
+    with pytest.raises(MeasurementError, match="no left ventricle found"):
+        watch_attention(Analyzer(str(background)), clip)
+
+
+def test_the_command_writes_one_picture_and_keeps_what_is_there(tmp_path, clip, checkpoint, capsys):
+    out = tmp_path / "a.png"
+    args = ["attention", clip.source, "-o", str(out), "--model", str(checkpoint)]
+
+    def run(*more):
+        import sys
+
+        sys.argv = ["echoseg", *args, *more]
+        return run_app(app)
+
+    assert run() == 0
+    first = out.read_bytes()
+    assert first.startswith(b"\x89PNG")
+    assert run() == 2
+    assert "pass --force" in capsys.readouterr().err
+    assert run("--force", "--darken", "9") == 2
+    assert "2 to 8, got 9" in capsys.readouterr().err
+    assert run("-o", str(tmp_path), "--force") == 2
+    assert "must be a file that ends in .png" in capsys.readouterr().err
+    assert out.read_bytes() == first

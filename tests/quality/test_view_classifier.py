@@ -1,0 +1,140 @@
+"""The view check: what pictures show, against what is said of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from echoseg.clip import View
+from echoseg.errors import ModelError
+from echoseg.io import open_clip
+from echoseg.models.checkpoint import SHIPPED, find_checkpoint
+from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.preprocess.sector import Sector, find_sector
+from echoseg.quality.view_classifier import SeenView, see_view
+from echoseg.quality.view_net import CLASSES, ViewNet, load_view_net, save_view_net, view_weights
+
+CLIPS = Path(__file__).parents[2] / ".." / "shared" / "clips"
+LEARNT = (View.A4C,)
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def check(request):
+    path = view_weights(find_checkpoint(request.param))
+    assert path.name == f"{request.param}.view.safetensors"
+    return load_view_net(path)
+
+
+def whole(frames):
+    return Sector(mask=np.ones(frames.shape[1:], bool), box=(0, 0, *frames.shape[1:]))
+
+
+def filmed(view, seed=1_400_000_003):
+    config = PhantomConfig(seed=seed, view=view, size_px=112, num_frames=5)
+    return Phantom(config).frames()
+
+
+def codes(seen, said):
+    return [warning.code for warning in seen.warnings(said, LEARNT)]
+
+
+def test_a_four_chamber_view_passes_and_its_mirror_is_told(check):
+    frames = filmed(View.A4C)
+    seen = see_view(frames, whole(frames), *check)
+    assert seen.likeliest == "A4C"
+    assert codes(seen, View.A4C) == codes(seen, View.UNKNOWN) == []
+    mirrored = frames[:, :, ::-1].copy()
+    assert codes(see_view(mirrored, whole(frames), *check), View.A4C) == ["left_right_flipped"]
+
+
+def test_another_view_is_doubted_unless_it_is_the_one_said(check):
+    frames = filmed(View.ALAX)
+    seen = see_view(frames, whole(frames), *check)
+    assert codes(seen, View.A4C) == codes(seen, View.UNKNOWN) == ["view_doubtful"]
+    assert codes(seen, View.ALAX) == []
+    (told,) = seen.warnings(View.A4C, LEARNT)
+    assert "is said to show an apical four-chamber view, but looks like" in told.message
+
+
+@pytest.mark.parametrize("kind", ["noise", "upside down", "on its side"])
+def test_what_is_no_apical_view_is_doubted(check, kind):
+    frames = filmed(View.A4C)
+    frames = {
+        "noise": np.random.default_rng(0).integers(0, 255, frames.shape, np.uint8),
+        "upside down": frames[:, ::-1],
+        "on its side": np.rot90(frames, 1, (1, 2)),
+    }[kind].copy()
+    assert "view_doubtful" in codes(see_view(frames, whole(frames), *check), View.A4C)
+
+
+def test_the_real_clip_of_the_demo_is_a_four_chamber_view():
+    from pydicom import examples
+
+    clip = open_clip(Path(str(examples.get_path("ybr_color"))))
+    sector = find_sector(clip)
+    assert sector is not None
+    check = load_view_net(view_weights(find_checkpoint("camus")))
+    assert codes(see_view(clip.frames, sector, *check), View.A4C) == []
+
+
+def test_shares_are_of_one_clip_and_gain_does_not_matter(check):
+    frames = filmed(View.A4C) // 2
+    seen = see_view(frames, whole(frames), *check)
+    brighter = see_view(frames * 2, whole(frames), *check)
+    assert sum(seen.shares.values()) == pytest.approx(1, abs=1e-5)
+    assert list(seen.shares) == list(CLASSES)
+    assert brighter.shares == pytest.approx(seen.shares, abs=1e-3)
+
+
+def test_the_mirror_is_not_told_of_a_view_that_is_doubted():
+    """One thing at a time: left and right of another view are not what was learnt."""
+    shares = {"A4C": 0.0, "A2C": 0.0, "ALAX": 1.0, "other": 0.0}
+    seen = SeenView(shares=shares, flipped_share=1.0, least_share=0.3, is_flipped=True)
+    assert codes(seen, View.A4C) == ["view_doubtful"]
+    assert codes(replace(seen, shares={**shares, "A4C": 0.4}), View.A4C) == ["left_right_flipped"]
+
+
+def test_weights_come_back_and_a_damaged_file_is_refused(tmp_path, check):
+    network, card = check
+    path = tmp_path / "x.view.safetensors"
+    save_view_net(path, network, card)
+    again, told = load_view_net(path)
+    assert told == card
+    x = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(network(x), again(x))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="missing or damaged"):
+        load_view_net(path)
+    with pytest.raises(ModelError, match="missing or damaged"):
+        load_view_net(tmp_path / "none")
+
+
+def test_a_checkpoint_without_its_own_gets_the_free_one(tmp_path):
+    assert view_weights(tmp_path / "own.safetensors").name == "phantom.view.safetensors"
+    beside = tmp_path / "own.view.safetensors"
+    save_view_net(beside, ViewNet(), load_view_net(view_weights(find_checkpoint("camus")))[1])
+    assert view_weights(tmp_path / "own.safetensors") == beside
+
+
+def test_shipped_checks_are_small_and_of_their_networks_licence():
+    for name, licence in (("camus", "CC-BY-NC-SA-4.0"), ("phantom", "Apache-2.0")):
+        path = view_weights(find_checkpoint(name))
+        assert path.stat().st_size < 300_000
+        assert load_view_net(path)[1].licence == licence
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not beside the project")
+@pytest.mark.parametrize(
+    ("name", "doubted"),
+    [("a4c_1024x768.mp4", False), ("apical_long_axis_630x584.mp4", True)],
+)
+def test_real_clips_are_told_apart(name, doubted):
+    clip = open_clip(CLIPS / name)
+    sector = find_sector(clip)
+    assert sector is not None
+    check = load_view_net(view_weights(find_checkpoint("camus")))
+    found = codes(see_view(clip.frames, sector, *check), View.A4C)
+    assert ("view_doubtful" in found) == doubted

@@ -1,0 +1,216 @@
+"""Pictures of a made-up analysis: what is drawn where, and what is said where nothing can be."""
+
+from dataclasses import replace
+from io import BytesIO
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from echoseg.clip import Clip
+from echoseg.inference.analyzer import Analysis, ModelCard
+from echoseg.measure.measurement import FrameMeasurement, Measurement
+from echoseg.report.figures import curve as curve_module
+from echoseg.report.figures import overlay
+from echoseg.report.figures.colours import CONTOURS, ED_COLOUR, ES_COLOUR
+from echoseg.report.figures.curve import curve_png
+from echoseg.report.figures.overlay import draw_contours, overlay_frames
+from echoseg.report.figures.page import page_html
+from echoseg.report.schema import build_report
+
+VOLUMES_ML = (100.0, 70.0, 40.0, 60.0, 90.0)
+
+
+def made_up(*, size=(60, 80), volumes=VOLUMES_ML, refusal="", spacing_mm=(1.0, 1.0)):
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    inside = np.hypot(rows - size[0] / 2, columns - size[1] / 2)
+    one = np.where(inside < 10, 1, np.where(inside < 16, 2, 0)).astype(np.uint8)
+    masks = np.stack([one] * len(volumes))
+    known = [volume for volume in volumes if volume is not None]
+    frames = tuple(
+        FrameMeasurement(
+            frame_index=index, time_s=index / 20, lv_area_px=300, lv_area_cm2=None,
+            lv_length_mm=None, relative_volume=None if v is None else v / max(known),
+            volume_ml=v if spacing_mm else None,
+        )
+        for index, v in enumerate(volumes)
+    )  # fmt: skip
+    found = Measurement(
+        frames=frames, spacing_mm=spacing_mm, ed_frame=None if refusal else 0,
+        es_frame=None if refusal else 2, ef_percent=None if refusal else 60.0,
+        edv_ml=None, esv_ml=None, heart_rate_bpm=None, refusal=refusal, warnings=(), notes=(),
+    )  # fmt: skip
+    clip = Clip(
+        frames=np.zeros((len(volumes), *size), np.uint8),
+        times_s=np.arange(len(volumes)) / 20,
+        spacing_mm=spacing_mm,
+    )
+    card = ModelCard(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
+    return Analysis(clip=clip, masks=masks, measurement=found, model=card)
+
+
+_TEXT_ROWS = 80
+
+
+def panel_of(frame):
+    return frame[-overlay._Curve(made_up(), frame.shape[1]).height :]
+
+
+def has_colour(picture, colour):
+    return bool((np.asarray(picture) == colour).all(-1).any())
+
+
+@pytest.mark.parametrize("zoom", [1.0, 2.5, 8.0])
+def test_the_line_lies_on_the_edge_between_two_pixels(zoom):
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 12:28] = 1
+    picture = Image.new("RGB", (int(40 * zoom), int(40 * zoom)))
+    draw_contours(picture, mask, zoom)
+    light = np.asarray(picture).sum(-1, dtype=float)
+    middle_row, middle_column = light[int(20 * zoom)], light[:, int(20 * zoom)]
+    for profile, (start, stop) in ((middle_row, (12, 28)), (middle_column, (10, 30))):
+        half = len(profile) // 2
+        places = np.arange(len(profile)) + 0.5
+        first = np.average(places[:half], weights=profile[:half])
+        last = np.average(places[half:], weights=profile[half:])
+        assert first == pytest.approx(start * zoom, abs=0.5)
+        assert last == pytest.approx(stop * zoom, abs=0.5)
+
+
+def test_contours_are_anti_aliased():
+    picture = Image.new("RGB", (200, 200))
+    rows, columns = np.mgrid[:50, :50]
+    draw_contours(picture, (np.hypot(rows - 25, columns - 25) < 15).astype(np.uint8), 4.0)
+    shades = np.unique(np.asarray(picture).reshape(-1, 3), axis=0)
+    assert len(shades) > 5
+
+
+def test_a_mask_that_touches_the_picture_edge_is_drawn():
+    picture = Image.new("RGB", (160, 160))
+    draw_contours(picture, np.ones((20, 20), np.uint8), 8.0)
+    assert np.asarray(picture).any()
+
+
+def test_ed_and_es_frames_carry_their_badge_and_no_other_does():
+    analysis = made_up()
+    top = [frame[:60] for frame in overlay_frames(analysis)]
+    assert [has_colour(part, ED_COLOUR) for part in top] == [True, False, False, False, False]
+    assert [has_colour(part, ES_COLOUR) for part in top] == [False, False, True, False, False]
+
+
+def test_the_curve_grows_with_time():
+    panels = [panel_of(frame)[_TEXT_ROWS:] for frame in overlay_frames(made_up())]
+    orange = [(panel == CONTOURS["LV"][1]).all(-1).sum() for panel in panels]
+    assert orange[0] == 0
+    assert all(later > earlier for earlier, later in pairwise(orange))
+
+
+def test_the_curve_is_broken_where_a_frame_has_no_volume():
+    curve = overlay._Curve(made_up(volumes=(100.0, 90.0, None, 60.0, 70.0)), 560)
+    assert [len(piece) for piece in curve.pieces(5)] == [2, 2]
+    assert curve.point(2) is None
+
+
+@pytest.mark.parametrize("size", [(112, 112), (60, 80), (240, 320), (900, 60), (61, 203)])
+def test_a_picture_of_any_shape_is_large_enough_to_read(size):
+    frame = next(overlay_frames(made_up(size=size)))
+    rows, columns, colours = frame.shape
+    assert rows - len(panel_of(frame)) >= 480
+    assert columns >= 560
+    assert colours == 3
+
+
+def test_the_axis_says_millilitres_only_with_a_scale():
+    assert overlay._Curve(made_up(), 560).scaled
+    assert not overlay._Curve(made_up(spacing_mm=None), 560).scaled
+
+
+def test_a_clip_of_one_frame_without_times_is_drawn():
+    analysis = made_up(volumes=(50.0,), refusal="one frame only")
+    analysis = replace(analysis, clip=replace(analysis.clip, times_s=None))
+    assert len(list(overlay_frames(analysis))) == 1
+    assert curve_png(analysis)[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("refusal", ["found on 0 of 5 frames", "a $broken$ _word^ " * 40])
+def test_a_refusal_is_written_on_overlay_and_curve(refusal):
+    analysis = made_up(volumes=(None,) * 5, refusal=refusal)
+    panel = panel_of(next(overlay_frames(analysis)))
+    assert has_colour(panel, ED_COLOUR)
+    silent = curve_png(replace(analysis, measurement=replace(analysis.measurement, refusal="")))
+    assert curve_png(analysis) != silent
+
+
+def test_every_picture_says_it_is_for_research_only(monkeypatch):
+    analysis = made_up()
+    report = build_report(analysis, "0")
+    page = page_html(analysis, report, b"", b"")
+    assert page.index("Research use only, not a medical device") < page.index("<h1>")
+    with_text = next(overlay_frames(analysis)), curve_png(analysis)
+    for module in (overlay, curve_module):
+        monkeypatch.setattr(module, "DISCLAIMER", "")
+    without = next(overlay_frames(analysis)), curve_png(analysis)
+    assert not np.array_equal(with_text[0], without[0])
+    assert not np.array_equal(
+        np.asarray(Image.open(BytesIO(with_text[1]))), np.asarray(Image.open(BytesIO(without[1])))
+    )
+
+
+def test_warnings_come_before_the_numbers():
+    analysis = made_up(volumes=(None,) * 5, refusal="nothing <found>")
+    page = page_html(analysis, build_report(analysis, "0"), b"", b"")
+    assert page.index("No EF: nothing &lt;found&gt;") < page.index("<table>")
+
+
+def test_letters_and_lines_grow_with_the_picture():
+    small, large = (next(overlay_frames(made_up(size=size))) for size in ((480, 640), (960, 1280)))
+    assert len(panel_of(large)) == 2 * len(panel_of(small))
+    heights = []
+    for frame in (small, large):
+        # the badge's letters are the only near black on its yellow
+        yellow = (frame == ED_COLOUR).all(-1).any(1)
+        heights.append(int(yellow[: len(frame) // 2].sum()))
+    assert heights[1] == pytest.approx(2 * heights[0], abs=3)
+    inked = []
+    for side in (640, 1280):
+        picture = Image.new("RGB", (side, side))
+        mask = np.zeros((64, 64), np.uint8)
+        mask[16:48, 16:48] = 1
+        draw_contours(picture, mask, side / 64)
+        inked.append((np.asarray(picture)[side // 2].sum(-1) > 200).sum())
+    assert inked[1] >= 1.6 * inked[0]
+
+
+def test_nothing_but_contours_and_badge_is_written_over_the_picture():
+    analysis = made_up(size=(480, 640))
+    analysis = replace(analysis, masks=np.zeros_like(analysis.masks))
+    pictures = [frame[:480] for frame in overlay_frames(analysis)]
+    assert [bool(picture.any()) for picture in pictures] == [True, False, True, False, False]
+    assert not pictures[0][60:].any()
+    panel = panel_of(next(overlay_frames(analysis)))
+    for name in CONTOURS:
+        assert has_colour(panel[:30], CONTOURS[name][1])
+
+
+def test_the_disclaimer_is_clear_of_a_browsers_controls(monkeypatch):
+    analysis = made_up()
+    with_text = panel_of(next(overlay_frames(analysis)))
+    monkeypatch.setattr(overlay, "DISCLAIMER", "")
+    changed = (with_text != panel_of(next(overlay_frames(analysis)))).any((1, 2)).nonzero()[0]
+    assert len(with_text) - changed.max() > 150
+
+
+def test_a_mark_at_the_edge_leaves_the_plot_its_width():
+    def plot_width(analysis):
+        dark = np.asarray(Image.open(BytesIO(curve_png(analysis))).convert("RGB")).astype(int)
+        orange = np.abs(dark - (217, 96, 26)).sum(-1) < 40
+        columns = orange.any(0).nonzero()[0]
+        return columns.max() - columns.min()
+
+    found = made_up().measurement
+    widths = [
+        plot_width(replace(made_up(), measurement=replace(found, ed_frame=ed, es_frame=es)))
+        for ed, es in ((2, 1), (0, 1), (1, 0), (4, 1), (1, 4), (3, 4))
+    ]
+    assert max(widths) - min(widths) <= 2 + 10  # the dot of a mark covers the line's end

@@ -1,0 +1,161 @@
+"""Two views of a heart: paired by name, reported together, written whole or not at all."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from echoseg.cli import app
+from echoseg.clip import Clip, View
+from echoseg.errors import ArgumentError, OutputError
+from echoseg.inference.analyzer import Analysis, ModelCard
+from echoseg.measure.measure import measure_masks
+from echoseg.report.biplane import StudyReport, join, pair_clips, view_of_name
+from echoseg.report.writer import FILES, PDF, STUDY_FILES, write_study
+from heart_makers import beating
+
+MODEL = ModelCard(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
+
+
+def analysis(name, view, spacing_mm=(1.0, 1.0)):
+    masks, times, _ = beating(80, phase=0.5)
+    clip = Clip(frames=60 * masks, times_s=times, source=name, view=view, spacing_mm=spacing_mm)
+    found = measure_masks(masks, spacing_mm=spacing_mm, times_s=times)
+    return Analysis(clip=clip, masks=masks, measurement=found, model=MODEL)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return join(analysis("x_A4C.avi", View.A4C), analysis("x_A2C.avi", View.A2C))
+
+
+@pytest.fixture(scope="module")
+def written(study, tmp_path_factory):
+    return write_study(study, tmp_path_factory.mktemp("study") / "x")
+
+
+def test_the_report_holds_both_planes_and_what_they_give_together(study, written):
+    report = StudyReport.model_validate_json((written / "report.json").read_text())
+    assert report.results.ef_percent == pytest.approx(study.biplane.ef_percent, abs=0.051)
+    assert report.results.ef_percent == pytest.approx(report.a4c.results.ef_percent, abs=0.1)
+    assert (report.a4c.input.view, report.a2c.input.view) == ("A4C", "A2C")
+    assert {w.message[:4] for w in report.warnings if w.code == "few_beats"} == {"A4C:", "A2C:"}
+    assert "biplane" in report.results.method
+
+
+def test_the_folder_holds_each_planes_results(written):
+    assert {path.name for path in written.iterdir()} == STUDY_FILES
+    for plane in ("A4C", "A2C"):
+        assert {path.name for path in (written / plane).iterdir()} == FILES - {PDF}
+
+
+def test_the_page_links_to_both_planes_and_fetches_nothing(written):
+    page = (written / "report.html").read_text()
+    assert re.findall(r'(?:src|href)="([^"]*)', page) == ["A4C/report.html", "A2C/report.html"]
+    assert "universal definition of heart failure 2021" in page
+
+
+def test_the_registry_has_one_row(written):
+    with (written / "registry.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    report = json.loads((written / "report.json").read_text())
+    assert float(row["edv_ml"]) == report["results"]["edv_ml"]
+    assert "x_A4C" not in ",".join(row.values())
+
+
+def test_a_study_without_a_scale_is_written_with_its_reason(tmp_path):
+    both = join(analysis("a", View.A4C, None), analysis("b", View.A2C))
+    folder = write_study(both, tmp_path / "x")
+    report = json.loads((folder / "report.json").read_text())
+    assert report["results"]["ef_percent"] is None
+    assert "no usable scale" in report["results"]["refusal"]
+    assert report["a4c"]["results"]["ef_percent"] is not None
+
+
+def test_a_study_is_replaced_only_by_force_and_never_with_what_is_foreign(study, tmp_path):
+    folder = write_study(study, tmp_path / "x")
+    with pytest.raises(OutputError, match="--force"):
+        write_study(study, folder)
+    write_study(replace(study), folder, force=True)
+    (folder / "A4C" / "mine.txt").write_text("x")
+    with pytest.raises(OutputError, match=r"mine\.txt, which echoseg did not write"):
+        write_study(study, folder, force=True)
+    assert (folder / "A4C" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "view", "rest"),
+    [
+        ("p7_A4C", View.A4C, "p7"),
+        ("patient0001_2CH_half_sequence", View.A2C, "patient0001_half_sequence"),
+        ("4ch", View.A4C, ""),
+        ("Apical2 rest", View.A2C, "rest"),
+        ("plax", View.UNKNOWN, "plax"),
+        ("0XA4C9", View.UNKNOWN, "0XA4C9"),
+    ],
+)
+def test_the_view_is_read_from_the_name(name, view, rest):
+    assert view_of_name(name) == (view, rest)
+
+
+def pairs(*names):
+    return {pair.name: (pair.a4c.name, pair.a2c.name) for pair in pair_clips(map(Path, names))}
+
+
+def test_clips_are_paired_by_what_their_names_share():
+    found = pairs("d/p2_2CH.avi", "d/p1_A4C.dcm", "d/p1_a2c.dcm", "d/p2_4CH.nii.gz", "d/notes.txt")
+    assert found == {
+        "p1": ("p1_A4C.dcm", "p1_a2c.dcm"),
+        "p2": ("p2_4CH.nii.gz", "p2_2CH.avi"),
+    }
+    assert pairs("smith/IM1_A4C.dcm", "smith/IM9_A2C.dcm") == {
+        "smith": ("IM1_A4C.dcm", "IM9_A2C.dcm")
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["d/notes.txt"], "no clip's name says its view"),
+        (["d/p1_A4C.dcm", "d/p2_A2C.dcm", "d/p2_A4C.dcm"], "p1_A4C.dcm (p1) has no A2C clip"),
+        (["d/p_A4C.dcm", "d/p_A4C.avi", "d/p_A2C.dcm"], "are two"),
+    ],
+)
+def test_what_cannot_be_paired_is_told(names, words):
+    with pytest.raises(ArgumentError, match=re.escape(words)):
+        pairs(*names)
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["analyze", *(str(arg) for arg in args)])
+
+
+def test_two_views_are_analysed_together(tmp_path):
+    from pydicom import examples
+
+    clip = examples.get_path("ybr_color")
+    result = run("--a4c", clip, "--a2c", clip, "-o", tmp_path, "--spacing-mm", "1.02", "1.02")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "biplane" / "report.json").read_text())
+    # the same clip twice: biplane is the one plane
+    assert report["results"]["ef_percent"] == pytest.approx(
+        report["a4c"]["results"]["ef_percent"], abs=0.2
+    )
+    assert "view_not_learnt" in {warning["code"] for warning in report["warnings"]}
+
+
+def test_what_is_asked_for_is_one_thing(tmp_path):
+    (tmp_path / "p_A4C.avi").write_text("x")
+    for args, words in (
+        ([], "give CLIPS, or --a4c with --a2c, or --study FOLDER"),
+        (["x.avi", "--study", tmp_path], "one of the three"),
+        (["--a4c", "x.avi"], "go together"),
+        (["--study", tmp_path / "none"], "must be a folder"),
+        (["--study", tmp_path], "has no A2C clip"),
+    ):
+        result = run(*args)
+        assert (result.exit_code, words in result.output) == (2, True), result.output

@@ -1,0 +1,308 @@
+"""A cohort: every clip once, told in the end the same whatever stopped it on the way."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from clip_makers import moving_frames, write_video
+from echoseg.cli import app
+from echoseg.errors import ConfigError, ModelError, OutputError
+from echoseg.files import alone_in
+from echoseg.models.checkpoint import find_checkpoint, read_card
+from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.report import cohort
+from echoseg.report.cohort import Settings, find_clips, is_done, run_cohort
+from echoseg.report.writer import FILES
+
+SHA256 = read_card(find_checkpoint("phantom")).sha256
+SETTINGS = Settings(model="phantom", model_sha256=SHA256, device="cpu", pages=False)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Three hearts, one of them in a folder of its own, a clip without a heart, a broken file."""
+    root = tmp_path_factory.mktemp("clips")
+    (root / "b").mkdir()
+    for seed, name in enumerate(("a.avi", "b/a.avi", "c.avi")):
+        config = PhantomConfig(seed=seed, size_px=96, num_frames=24, frame_rate_hz=25.0)
+        write_video(root / name, Phantom(config).frames())
+    write_video(root / "noise.avi", moving_frames(14))
+    (root / "broken.avi").write_bytes(b"RIFF")
+    (root / "notes.txt").write_text("not a clip")
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(clips, tmp_path_factory):
+    """The cohort, run without a stop."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    return out, run_cohort(find_clips([clips]), SETTINGS, out)
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def tables(out):
+    return [(out / name).read_bytes() for name in ("results.csv", "failures.csv")]
+
+
+def test_clips_are_found_below_a_folder_by_their_path_in_it(clips):
+    assert list(find_clips([clips])) == ["a.avi", "b/a.avi", "broken.avi", "c.avi", "noise.avi"]
+    assert list(find_clips([clips / "c.avi", clips / "b"])) == ["c.avi", "a.avi"]
+    with pytest.raises(ConfigError, match="is not there"):
+        find_clips([clips / "none"])
+
+
+def test_every_clip_has_a_row_or_a_reason(clips, whole):
+    out, told = whole
+    assert (told.clips, told.failed) == (5, 1)
+    found = rows(out / "results.csv")
+    assert [row["clip"] for row in found] == ["a.avi", "b/a.avi", "c.avi", "noise.avi"]
+    assert [row["folder"] for row in found] == ["a", "b_a", "c", "noise"]
+    assert told.without_ef == sum(row["ef_percent"] == "" for row in found) >= 1
+    report = json.loads((out / "b_a" / "report.json").read_text())
+    assert found[1]["ef_percent"] == str(report["results"]["ef_percent"])
+    (failed,) = rows(out / "failures.csv")
+    assert failed["clip"] == "broken.avi" and "broken.avi" in failed["reason"]
+    assert {path.name for path in (out / "a").iterdir()} == {
+        "masks.nii.gz", "frames.csv", "report.json", "registry.csv",
+    }  # fmt: skip
+
+
+def test_what_echoseg_wrote_below_a_folder_is_no_clip(clips, whole, tmp_path):
+    root = tmp_path / "clips"
+    shutil.copytree(clips, root)
+    shutil.copytree(whole[0] / "a", root / "older" / "a")
+    (root / "out").mkdir()
+    (root / "out" / "left.avi").touch()
+    assert list(find_clips([root], root / "out")) == list(find_clips([clips]))
+    assert "out/left.avi" in find_clips([root], tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such permissions")
+def test_a_folder_that_cannot_be_read_ends_the_run_in_one_line(tmp_path, monkeypatch):
+    closed = tmp_path / "clips" / "closed"
+    closed.mkdir(parents=True)
+    (tmp_path / "clips" / "a.avi").touch()
+    plain = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "closed":  # root may read everything
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    for place in (closed, closed.parent):
+        done = CliRunner().invoke(app, ["analyze", str(place), "-o", str(tmp_path / "o")])
+        assert done.exit_code == 2
+        assert "closed cannot be read (Permission denied); make it readable" in done.stderr
+        assert not (tmp_path / "o").exists()
+
+
+def test_several_processes_tell_the_same(clips, whole, tmp_path):
+    run_cohort(find_clips([clips]), SETTINGS, tmp_path / "out", jobs=2)
+    assert tables(tmp_path / "out") == tables(whole[0])
+
+
+def test_what_is_done_is_not_done_again_and_new_clips_are_added(clips, whole, tmp_path):
+    out = tmp_path / "out"
+    first = {name: path for name, path in find_clips([clips]).items() if name != "b/a.avi"}
+    run_cohort(first, SETTINGS, out)
+    before = (out / "a" / "report.json").stat().st_mtime_ns
+    run_cohort(find_clips([clips]), SETTINGS, out, resume=True)
+    assert (out / "a" / "report.json").stat().st_mtime_ns == before
+    assert tables(out) == tables(whole[0])
+
+
+def test_a_run_killed_again_and_again_ends_the_same(clips, whole, tmp_path):
+    out = tmp_path / "out"
+    words = ["analyze", str(clips), "-o", str(out), "--model", "phantom", "--device", "cpu"]
+    command = [sys.executable, "-m", "echoseg", *words, "--no-pages", "--resume"]
+    kills = 0
+    for number in range(1, 4):
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while run.poll() is None:
+            done = len(list(out.glob("*/report.json"))) + len(list(out.glob("failures/*.json")))
+            if done >= number:
+                time.sleep(0.02 * number)
+                os.kill(run.pid, signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.005)
+        run.wait()
+    assert kills
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 1
+    assert tables(out) == tables(whole[0])
+    assert not list(out.glob(".*partial*"))
+
+
+def test_what_is_there_is_never_mixed_with_another_cohort(clips, whole, tmp_path):
+    out, _ = whole
+    found = find_clips([clips])
+    with pytest.raises(ConfigError, match="holds a cohort already; go on by --resume"):
+        run_cohort(found, SETTINGS, out)
+    other = SETTINGS.model_copy(update={"smoothing": False})
+    with pytest.raises(ConfigError, match="was begun with smoothing True, got False"):
+        run_cohort(found, other, out, resume=True)
+    fewer = {name: path for name, path in found.items() if name != "c.avi"}
+    with pytest.raises(ConfigError, match="1 clips that are not there now"):
+        run_cohort(fewer, SETTINGS, out, resume=True)
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(OutputError, match="holds other things and no manifest"):
+        run_cohort(found, SETTINGS, tmp_path)
+    with alone_in(out), pytest.raises(OutputError, match="worked in by another process"):
+        run_cohort(found, SETTINGS, out, resume=True)
+
+
+def test_a_clip_that_ends_in_a_fault_of_ours_is_told_and_the_rest_goes_on(
+    clips, tmp_path, monkeypatch
+):
+    from echoseg.inference.analyzer import Analyzer
+
+    def faulty(self, clip, **options):
+        raise ZeroDivisionError("by none")
+
+    monkeypatch.setattr(Analyzer, "analyze", faulty)
+    told = run_cohort({"c.avi": clips / "c.avi"}, SETTINGS, tmp_path / "out")
+    assert told.failed == 1
+    (row,) = rows(tmp_path / "out" / "failures.csv")
+    assert row["reason"].startswith("unexpected, please report it: ZeroDivisionError: by none")
+
+
+def test_a_full_disk_stops_the_run_and_blames_no_clip(clips, tmp_path, monkeypatch):
+    from echoseg.report import writer as results
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "write_masks", full)
+        with pytest.raises(OutputError, match="No space left"):
+            run_cohort({"c.avi": clips / "c.avi"}, SETTINGS, out)
+    assert not (out / "failures.csv").exists()
+    assert run_cohort({"c.avi": clips / "c.avi"}, SETTINGS, out, resume=True).failed == 0
+
+
+def test_a_network_that_does_not_load_ends_the_run_before_the_first_clip(
+    clips, tmp_path, monkeypatch
+):
+    def broken(*asked):
+        raise ModelError("camus.onnx cannot be read by OpenVINO")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cohort, "_analyzer", broken)
+        with pytest.raises(ModelError, match="cannot be read by OpenVINO"):
+            run_cohort(find_clips([clips]), SETTINGS, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_clip_that_failed_is_tried_again_once_its_file_is_another(clips, whole, tmp_path):
+    root, out = tmp_path / "clips", tmp_path / "out"
+    root.mkdir()
+    (root / "a.avi").write_bytes(b"RIFF")
+    assert run_cohort(find_clips([root]), SETTINGS, out).failed == 1
+    before = (out / "failures" / "a.json").stat().st_mtime_ns
+    assert run_cohort(find_clips([root]), SETTINGS, out, resume=True).failed == 1
+    assert (out / "failures" / "a.json").stat().st_mtime_ns == before
+    shutil.copy(clips / "a.avi", root)
+    assert run_cohort(find_clips([root]), SETTINGS, out, resume=True).failed == 0
+    assert not (out / "failures" / "a.json").exists()
+    assert rows(out / "results.csv") == rows(whole[0] / "results.csv")[:1]
+
+
+def test_a_clip_that_is_not_what_was_analysed_is_refused_and_its_result_kept(
+    clips, whole, tmp_path
+):
+    root, out = tmp_path / "clips", tmp_path / "out"
+    shutil.copytree(clips, root)
+    shutil.copytree(whole[0], out)
+    shutil.copy(root / "c.avi", root / "a.avi")
+    with pytest.raises(ConfigError, match=r"a\.avi is not the file that .*out/a is of"):
+        run_cohort(find_clips([root]), SETTINGS, out, resume=True)
+    assert tables(out) == tables(whole[0])
+    shutil.rmtree(out / "a")
+    run_cohort(find_clips([root]), SETTINGS, out, resume=True)
+    first, _, third = rows(out / "results.csv")[:3]
+    assert first["input_sha256"] == third["input_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "removed", "reason"),
+    [("failures/broken.json", "failures/broken.json", "Invalid JSON"), ("a/report.json", "a", "")],
+)
+def test_the_file_that_cannot_be_read_is_the_one_named(
+    clips, whole, tmp_path, broken, removed, reason
+):
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    (out / broken).write_text("{")
+    with pytest.raises(OutputError) as told:
+        run_cohort(find_clips([clips]), SETTINGS, out, resume=True)
+    assert f"{out / broken} cannot be read ({reason}" in str(told.value)
+    assert f"remove {out / removed} and go on by --resume" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--force"], "--force is not for a cohort"),
+        (["--jobs", "0"], "jobs must be at least 1"),
+        (["--model", "nonsense"], "model must be one of"),
+        (["--spacing-mm", "0", "1"], "spacing_mm"),
+    ],
+)
+def test_a_wrong_cohort_is_one_line(clips, tmp_path, words, told):
+    done = CliRunner().invoke(app, ["analyze", str(clips), "-o", str(tmp_path / "o"), *words])
+    assert done.exit_code == 2
+    assert told in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_options_of_cohorts_are_refused_for_two_views(clips, tmp_path):
+    pair = ["--a4c", str(clips / "a.avi"), "--a2c", str(clips / "c.avi")]
+    done = CliRunner().invoke(app, ["analyze", *pair, "--jobs", "2", "-o", str(tmp_path / "o")])
+    assert done.exit_code == 2 and "--jobs, --resume and --no-pages are not for two" in done.stderr
+
+
+def test_one_clip_is_analysed_without_pages_too(clips, tmp_path):
+    words = ["analyze", str(clips / "a.avi"), "-o", str(tmp_path / "o"), "--no-pages"]
+    done = CliRunner().invoke(app, [*words, "--model", "phantom", "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in (tmp_path / "o" / "a").iterdir()} == FILES - {
+        "overlay.mp4", "curve.png", "report.html", "report.pdf",
+    }  # fmt: skip
+
+
+def test_names_do_not_meet(tmp_path):
+    from echoseg.report.writer import free_names
+
+    assert free_names(["a", "A", "manifest", "a"], ["manifest"]) == [
+        "a",
+        "A-2",
+        "manifest-2",
+        "a-3",
+    ]
+    names = free_names(["x"] * 3000)
+    assert len(set(names)) == 3000 and names[-1] == "x-3000"
+    assert np.unique(names).size == 3000
+
+
+def test_done_is_a_result_or_a_reason(whole):
+    from echoseg.report.cohort import Cohort
+
+    out, _ = whole
+    held = Cohort.model_validate_json((out / "manifest.json").read_text())
+    assert all(is_done(out, entry) for entry in held.entries)

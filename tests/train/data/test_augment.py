@@ -1,0 +1,65 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from echoseg.preprocess.letterbox import letterbox_for
+from echoseg.preprocess.letterbox_torch import from_square, to_square
+from echoseg.train.data.augment import AugmentConfig, augment
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 200, 300), (10, 20, 211, 133), (0, 0, 64, 64), (5, 5, 7, 90)]
+)
+def test_a_circle_stays_a_circle(box):
+    letterbox = letterbox_for(box, 160)
+    rows, columns = letterbox.inner_size
+    assert max(rows, columns) == 160
+    assert abs(rows - (box[2] - box[0]) * letterbox.scale) <= 1
+    assert abs(columns - (box[3] - box[1]) * letterbox.scale) <= 1
+
+
+def test_what_is_outside_the_box_is_black():
+    square = to_square(torch.ones(2, 100, 200), letterbox_for((0, 0, 100, 200), 64))
+    assert square.shape == (2, 64, 64)
+    assert square[:, :16].max() == 0
+    assert square[:, 48:].max() == 0
+    assert square[:, 17:47].min() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_mask_comes_back_to_the_pictures_own_grid():
+    rows, columns = torch.meshgrid(torch.arange(210), torch.arange(330), indexing="ij")
+    disk = (((rows - 110) / 60) ** 2 + ((columns - 150) / 80) ** 2 < 1).float()
+    letterbox = letterbox_for((20, 10, 200, 320), 160)
+    square = to_square(disk[None], letterbox)
+    logits = torch.stack([0.5 - square, square - 0.5], 1)
+    back = from_square(logits, letterbox, (210, 330))[0]
+    inside = disk.clone()
+    inside[:20], inside[200:] = 0, 0
+    dice = 2 * (back * inside).sum() / (back.sum() + inside.sum())
+    assert dice > 0.99
+    assert back[:20].max() == 0
+
+
+def test_the_same_seed_gives_the_same_clips_and_another_gives_others():
+    frames, masks = torch.rand(2, 3, 48, 48), torch.randint(0, 4, (2, 3, 48, 48))
+    draws = [
+        augment(frames, masks, 40, AugmentConfig(), torch.Generator().manual_seed(seed))[0]
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_picture_and_mask_move_together_and_labels_stay_labels():
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    disk = ((rows - 30) ** 2 + (columns - 34) ** 2 < 200).long()
+    frames = disk.float().expand(8, 1, 64, 64) * 0.8
+    calm = AugmentConfig(speckle=0, hidden_share=0, gain_field=0, log_gamma=0, blur_share=0)
+    moved, masks = augment(
+        frames, disk.expand(8, 1, 64, 64), 64, calm, torch.Generator().manual_seed(0)
+    )
+    assert set(masks.unique().tolist()) <= {0, 1}
+    bright = functional.threshold(moved, 0.3, 0) > 0
+    dice = 2 * (bright & (masks == 1)).sum() / (bright.sum() + (masks == 1).sum())
+    assert dice > 0.97
+    assert not torch.equal(masks, disk.expand(8, 1, 64, 64))

@@ -1,0 +1,261 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from echoseg.errors import ConfigError, OutputError
+from echoseg.train.config import run_config
+from echoseg.train.loop import Report, Run, learn
+from echoseg.train.run_folder import RunFolder
+from train.makers import disk_pool
+
+SMALL = {
+    "architecture": {"size": "tiny"},
+    "image_size": 32,
+    "num_labelled": 2,
+    "num_unlabelled": 2,
+    "num_steps": 6,
+    "save_every": 3,
+    "validate_every": 3,
+    "accelerator": "cpu",
+}
+
+
+def run_of(**changes) -> Run:
+    config = run_config(**{"objective": "mssnet", **SMALL, **changes})
+    fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)
+    return Run(config, disk_pool(12, num_labelled=4), fabric)
+
+
+def folder_of(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    folder.begin(run_config(**SMALL), needed_bytes=1)
+    return folder
+
+
+def same(one, other) -> bool:
+    if isinstance(one, torch.Tensor):
+        # what was never told is nan on both sides
+        return torch.equal(one.nan_to_num(-1), other.nan_to_num(-1))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.mark.parametrize("objective", ["mssnet", "uncertainty_mean_teacher", "unimatch", "bcp"])
+def test_a_run_cut_and_resumed_ends_the_same_to_the_last_digit(tmp_path, objective):
+    whole = run_of(objective=objective)
+    learn(whole, folder_of(tmp_path / "whole"))
+    cut = run_of(objective=objective)
+    for _ in range(4):
+        cut.take_step()
+    folder = folder_of(tmp_path / "cut")
+    folder.save(cut.state_dict(), cut.step, 2)
+    resumed = run_of(objective=objective)
+    resumed.load_state_dict(folder.load())
+    learn(resumed, folder)
+    assert same(whole.state_dict(), resumed.state_dict())
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another():
+    def after_two(seed: int):
+        run = run_of(seed=seed)
+        return [run.take_step()["loss"] for _ in range(2)]
+
+    assert after_two(1) == after_two(1)
+    assert after_two(1) != after_two(2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["supervised", "mssnet"])
+def test_it_learns_a_disk(tmp_path, objective):
+    from echoseg.train.train import pool_scores
+
+    run = run_of(objective=objective, num_steps=120, validate_every=120, averaging=0.9)
+    before = pool_scores(run.teacher.segmenter, disk_pool(12))["lv_endo"]
+    learn(run, folder_of(tmp_path))
+    after = pool_scores(run.teacher.segmenter, disk_pool(12))
+    assert before < 0.5
+    assert after["lv_endo"] > 0.8
+    assert after["lv_epi"] > 0.85
+
+
+def test_the_best_is_kept_and_a_run_without_gain_stops_early(tmp_path):
+    scores = iter([0.5, 0.8, 0.7, 0.6, 0.9])
+    saved: list[str] = []
+    reports: list[Report] = []
+    run = run_of(num_steps=10, validate_every=2, patience=2)
+    learn(
+        run,
+        folder_of(tmp_path),
+        validate=lambda model: {"score": next(scores)},
+        report=reports.append,
+        save_model=lambda name, model: saved.append(name),
+    )
+    assert run.step == 8
+    assert (run.best_score, run.best_step) == (0.8, 4)
+    assert saved == ["best.safetensors", "best.safetensors", "model.safetensors"]
+    assert [r.values["validation_score"] for r in reports] == [0.5, 0.8, 0.7, 0.6]
+
+
+@pytest.mark.parametrize("broken", ["student", "teacher"])
+def test_a_loss_that_is_no_number_names_a_way_out_that_can_be_taken(broken):
+    run = run_of()
+    network = run.module.student if broken == "student" else run.teacher
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(ConfigError, match=r"begin anew in another folder \(-o\) with a learning_r"):
+        run.take_step()
+
+
+def test_only_the_last_checkpoints_stay_and_a_broken_one_is_passed_over(tmp_path):
+    folder = folder_of(tmp_path)
+    run = run_of()
+    for _ in range(3):
+        run.take_step()
+        folder.save(run.state_dict(), run.step, 2)
+    names = sorted(path.name for path in tmp_path.glob("resume-*"))
+    assert names == ["resume-000002.pt", "resume-000003.pt"]
+    (tmp_path / names[1]).write_bytes(b"cut off")
+    assert folder.load()["step"] == 2
+
+
+def test_a_full_disk_leaves_what_was_saved(tmp_path, monkeypatch):
+    folder, run = folder_of(tmp_path), run_of()
+    folder.save(run.state_dict(), 1, 2)
+
+    def full(state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"No space left.*--resume"):
+        folder.save(run.state_dict(), 2, 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["resume-000001.pt", "run.json"]
+    assert folder.load()["step"] == 0
+
+
+def test_too_little_space_is_told_before_the_first_step(tmp_path):
+    with pytest.raises(OutputError, match="MB free for checkpoints"):
+        RunFolder(tmp_path).begin(run_config(**SMALL), needed_bytes=10**18)
+
+
+def test_a_folder_with_a_run_is_not_begun_again(tmp_path):
+    RunFolder(tmp_path).begin(run_config(**SMALL), needed_bytes=1)
+    assert RunFolder(tmp_path).config() == run_config(**SMALL)
+    with pytest.raises(OutputError, match="holds a run already"):
+        RunFolder(tmp_path).begin(run_config(**SMALL), needed_bytes=1)
+
+
+@pytest.mark.parametrize("content", [None, "not json", '{"num_stepz": 3}', "[1]"])
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, content):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ConfigError):
+        RunFolder(tmp_path).config()
+
+
+def test_a_checkpoint_of_another_shape_is_refused():
+    state = run_of().state_dict()
+    with pytest.raises(ConfigError, match="own shape"):
+        run_of(architecture={"size": "small"}).load_state_dict(state)
+
+
+def test_a_loss_that_is_no_number_stops_the_run():
+    run = run_of()
+    with torch.no_grad():
+        run.module.student.head.bias.fill_(torch.nan)
+    with pytest.raises(ConfigError, match="learning_rate"):
+        run.take_step()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_stepz", 3, "did you mean num_steps"),
+        ("labels", 0, "labels"),
+        ("image_size", 100, "multiple of 16"),
+        ("objective", "mssnte", "objective must be one of"),
+        ("num_frames", "many", "num_frames"),
+        ("objective_options", {"racc": True}, "objective_options"),
+    ],
+)
+def test_a_wrong_field_is_told_by_name(field, value, message):
+    with pytest.raises(ConfigError, match=message):
+        run_config(**{"objective": "mssnet", field: value}).make_objective()
+
+
+TWO = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from train.makers import disk_pool
+from echoseg.train.config import run_config
+from echoseg.train.loop import Run
+import os
+world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+fabric = Fabric(accelerator="cpu", devices=world, strategy=strategy, precision="32-true")
+fabric.launch()
+config = run_config(
+    objective="mssnet", objective_options={{"rac": False}}, architecture={{"size": "tiny"}},
+    image_size=32, num_labelled=2, num_unlabelled=4, num_steps=3, precision="32-true",
+    accelerator="cpu", learning_rate=1e-12,
+)
+run = Run(config, disk_pool(12, num_labelled=4), fabric)
+# a teacher that knows: it stands still, so that one and two processes are offered the same
+truth = disk_pool(12)
+class Knows(type(run.teacher)):
+    def forward(self, frames):
+        flat = frames[:, :, 0].flatten(1)
+        known = (truth.frames.float() / 255).flatten(2)
+        found = torch.stack([
+            torch.stack([(known - one.flatten()).abs().sum(2).flatten().argmin() for one in clip])
+            for clip in frames[:, :, 0]
+        ])
+        masks = truth.truth.flatten(0, 1)[found].long()
+        return 0.9 * torch.nn.functional.one_hot(masks, 4).movedim(-1, 2).float() + 0.025
+run.teacher.__class__ = Knows
+for _ in range(3):
+    run.take_step()
+if fabric.is_global_zero:
+    torch.save(run.module.objective.store.state_dict(), {out!r})
+fabric.barrier()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_keep_the_same_store_as_one(tmp_path):
+    script = tmp_path / "two.py"
+    stores = []
+    for world in (1, 2):
+        out = tmp_path / f"store{world}.pt"
+        script.write_text(TWO.format(tests=str(Path(__file__).parents[1]), out=str(out)))
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world)]
+        done = subprocess.run(
+            [*command, "--master-port", "29511", str(script)],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        stores.append(torch.load(out))
+    assert stores[0]["strength"].any()
+    assert same(stores[0], stores[1])
+
+
+def test_the_log_holds_a_line_a_report(tmp_path):
+    learn(run_of(), folder_of(tmp_path))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6]
+    assert {"loss", "supervised", "mixed", "told_target_dice"} <= lines[0].keys()
