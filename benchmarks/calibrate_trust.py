@@ -37,11 +37,11 @@ from echoseg.measure.measure import measure_masks
 from echoseg.measure.volumes import mask_volume_ml
 from echoseg.models.checkpoint import load_checkpoint
 from echoseg.preprocess.letterbox import letterbox_for
-from echoseg.preprocess.letterbox_torch import to_square
+from echoseg.preprocess.letterbox_torch import letterbox_frames
 from echoseg.quality.assess import clip_trust
 from echoseg.quality.conformal import (
     Calibration,
-    ClipDoubts,
+    ClipUncertainty,
     EfInterval,
     calibrate,
     calibration_path,
@@ -58,12 +58,12 @@ class Row(NamedTuple):
 
     name: str
     tier: str
-    doubts: ClipDoubts
+    doubts: ClipUncertainty
     ef_percent: float
     true_ef_percent: float
 
     @property
-    def pair(self) -> tuple[ClipDoubts, float]:
+    def pair(self) -> tuple[ClipUncertainty, float]:
         """What `calibrate` takes."""
         return self.doubts, self.true_ef_percent - self.ef_percent
 
@@ -81,7 +81,7 @@ def read(model: str, records: Iterable[Record]) -> list[Row]:
             left_out += 1
             continue
         ends, ef, true_ef = found
-        squares = to_square(
+        squares = letterbox_frames(
             torch.from_numpy(clip.frames[ends]).float() / 255,
             letterbox_for((0, 0, *clip.size), size_px),
         )

@@ -40,8 +40,8 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
     import torch
 
     from echoseg.inference.backends.export import export
-    from echoseg.inference.backends.exported import OnnxStepper, OpenVinoStepper
-    from echoseg.inference.backends.torch import TorchStepper
+    from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
+    from echoseg.inference.backends.torch import TorchSession
     from echoseg.models import MODELS
     from echoseg.weights.card import Card, Checkpoint
 
@@ -53,23 +53,23 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
             if network.image_size in (None, size_px):
                 found[f"{name} torch f32, clip of 10"] = network
             continue
-        found[f"{name} torch f32"] = TorchStepper(network, size_px)
+        found[f"{name} torch f32"] = TorchSession(network, size_px)
         if name not in WITH_RUNTIMES:
             continue
-        found[f"{name} torch bf16"] = TorchStepper(network, size_px, bf16=True)
+        found[f"{name} torch bf16"] = TorchSession(network, size_px, bf16=True)
         for bf16 in (False, True) if compiles else ():
-            stepper = TorchStepper(network, size_px, bf16=bf16, compiled=True)
+            stepper = TorchSession(network, size_px, bf16=bf16, compiled=True)
             found[f"{name} {stepper.name}"] = stepper
         path = folder / f"{name}-{size_px}.onnx"
         if not path.exists():
             card = Card(architecture=name, image_size=size_px, licence="", trained_on="", recipe="")
             checkpoint = Checkpoint(name=name, path=path, sha256="", card=card, config={})
             export(network, checkpoint, "onnx", path)
-        found[f"{name} onnx f32"] = OnnxStepper(path, num_threads=threads)
+        found[f"{name} onnx f32"] = OnnxSession(path, num_threads=threads)
         # an instruction set without bf16 cannot make its layers
         hides_bf16 = os.environ.get("ONEDNN_MAX_CPU_ISA", "") == "AVX2"
         for bf16 in (False,) if hides_bf16 else (False, True):
-            stepper = OpenVinoStepper(path, num_threads=threads, bf16=bf16)
+            stepper = OpenVinoSession(path, num_threads=threads, bf16=bf16)
             found[f"{name} {stepper.name}"] = stepper
     return found
 
@@ -131,13 +131,13 @@ def resident_mb() -> float:
 
 def live_session(runtime: str) -> tuple[Any, np.ndarray]:
     """Return a session of the shipped network and two seconds of a beating phantom."""
-    from echoseg.inference.backends.select import open_stepper
+    from echoseg.inference.backends.select import open_session
     from echoseg.inference.live.session import Session
     from echoseg.phantom import Phantom, PhantomConfig
 
     config = PhantomConfig(seed=7, size_px=112, num_frames=100, frame_rate_hz=50)
     frames = Phantom(config).frames()
-    return Session(open_stepper("camus", runtime), frame_rate_hz=50), frames
+    return Session(open_session("camus", runtime), frame_rate_hz=50), frames
 
 
 def long_session(num_frames: int, runtime: str) -> dict[str, Any]:
@@ -172,12 +172,12 @@ def busy_p99(runtime: str, seconds: float = 20) -> dict[str, Any]:
 
     Latency counts from when a frame was due; of those that are due the newest is taken.
     """
-    from echoseg.inference.live.latency import Latencies
+    from echoseg.inference.live.latency import LatencyHistogram
 
     session, frames = live_session(runtime)
     for frame in frames[:20]:
         session.push(frame)
-    session.latencies = Latencies()
+    session.latencies = LatencyHistogram()
     spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         begin_s, number, dropped = time.perf_counter(), 0, 0
@@ -199,9 +199,9 @@ FIRST_MASK = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from echoseg.inference.backends.select import open_stepper
+from echoseg.inference.backends.select import open_session
 from echoseg.inference.live.session import Session
-session = Session(open_stepper("camus", sys.argv[1]))
+session = Session(open_session("camus", sys.argv[1]))
 session.push(np.random.default_rng(0).integers(0, 255, (112, 112), dtype=np.uint8))
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 print(peak, "torch" in sys.modules)

@@ -32,7 +32,7 @@ from echoseg.phantom import PhantomConfig, Tier
 from echoseg.phantom.benchmark import FIRST_SEED
 from echoseg.phantom.config import Style
 from echoseg.preprocess.letterbox import letterbox_for
-from echoseg.preprocess.letterbox_torch import to_square
+from echoseg.preprocess.letterbox_torch import letterbox_frames
 from echoseg.quality.view_net import CLASSES, SIZE_PX, ViewCard, ViewNet, save_view_net
 from startup import machine
 
@@ -84,7 +84,7 @@ def boxed(frames: np.ndarray) -> np.ndarray:
     lit = (frames > 8).mean(0) > 0
     rows, columns = np.nonzero(lit.any(1))[0], np.nonzero(lit.any(0))[0]
     box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
-    squares = to_square(torch.from_numpy(frames).float(), letterbox_for(box, WIDE_PX))
+    squares = letterbox_frames(torch.from_numpy(frames).float(), letterbox_for(box, WIDE_PX))
     return squares.round().clamp(0, 255).to(torch.uint8).numpy()
 
 

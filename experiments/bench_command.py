@@ -93,7 +93,7 @@ def _show(name: str, done: int, total: int) -> None:
 
 
 def _write(bench: "ModelBench", output: Path) -> None:
-    from echoseg.files import whole, write_text
+    from echoseg.files import atomic_write, write_text
     from experiments.bench_figure import accuracy_speed_png
     from experiments.bench_folder import SPEED
     from experiments.bench_table import markdown, summary, table_csv
@@ -104,7 +104,7 @@ def _write(bench: "ModelBench", output: Path) -> None:
     write_text(output / "summary.json", json.dumps(told, indent=1) + "\n")
     write_text(output / "table.md", markdown(told))
     write_text(output / "table.csv", table_csv(told))
-    with whole(output / "accuracy_speed.png") as partial:
+    with atomic_write(output / "accuracy_speed.png") as partial:
         partial.write_bytes(accuracy_speed_png(told))
     typer.echo(markdown(told))
     typer.echo(f"{output}: table.md, accuracy_speed.png, summary.json; research use only")

@@ -1,4 +1,4 @@
-"""`python -m experiments curve`: accuracy against the share of labelled patients, for many ways of learning."""
+"""`python -m experiments curve`: accuracy against the labeled fraction, for many methods."""
 
 import json
 from pathlib import Path
@@ -104,7 +104,7 @@ def _show(done: "Done") -> None:
 
 
 def _write(curve: "LabelCurve", output: Path) -> None:
-    from echoseg.files import whole, write_text
+    from echoseg.files import atomic_write, write_text
     from experiments.curve_figure import label_curve_png
     from experiments.label_table import markdown, summary
 
@@ -113,7 +113,7 @@ def _write(curve: "LabelCurve", output: Path) -> None:
         raise ConfigError(f"{output} must hold a run that is done to be drawn, it holds none")
     write_text(output / "summary.json", json.dumps(told, indent=1) + "\n")
     write_text(output / "table.md", markdown(told))
-    with whole(output / "curve.png") as partial:
+    with atomic_write(output / "curve.png") as partial:
         partial.write_bytes(label_curve_png(told))
     typer.echo(markdown(told))
     typer.echo(f"{output}: table.md, curve.png, summary.json; research use only")

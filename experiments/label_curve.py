@@ -22,12 +22,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from echoseg.data import Problem, Record, open_dataset
+from echoseg.data import Issue, Record, open_dataset
 from echoseg.errors import ConfigError
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.tables import ITEMS, table_text
-from echoseg.files import LOCK, alone_in, check_writable, write_text
+from echoseg.files import LOCK, check_writable, locked_dir, write_text
 from echoseg.parallel import in_order
 from echoseg.train import recipes
 from echoseg.train.config import RunConfig, one_sentence
@@ -201,7 +201,7 @@ def run_curve(
     """
     curve.records()  # refuse what is not there before hours of training
     check_writable(out, "choose another -o")
-    with alone_in(out), as_it_was(out, CONFIG):
+    with locked_dir(out), as_it_was(out, CONFIG):
         begin(curve, out)
         _run_cells(curve, out, jobs, keep_weights, report)
 
@@ -326,6 +326,6 @@ def run_cell(curve: LabelCurve, out: Path, keep_weights: bool, cell: Cell) -> Ce
         (folder / WEIGHTS).unlink()
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     if found.problems:
-        write_text(folder / NOT_JUDGED, table_text(found.problems, Problem))
+        write_text(folder / NOT_JUDGED, table_text(found.problems, Issue))
     write_text(folder / ITEMS, table_text(found.items, Item))
     return cell

@@ -32,7 +32,7 @@ from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.speed import made, peak_mb, rates, sizes
 from echoseg.evaluation.tables import table_text
-from echoseg.files import LOCK, alone_in, check_writable, write_text
+from echoseg.files import LOCK, check_writable, locked_dir, write_text
 from echoseg.models.checkpoint import load_checkpoint
 from echoseg.parallel import in_order
 from echoseg.train import recipes
@@ -202,7 +202,7 @@ def run_bench(
     for judge in bench.judges:
         judged_records(judge, bench.num_hearts)  # refuse what is not there before the work
     check_writable(out, "choose another -o")
-    with alone_in(out), as_it_was(out, CONFIG):
+    with locked_dir(out), as_it_was(out, CONFIG):
         begin(bench, out)
         num_judges, total = len(bench.judges), len(bench.models)
         left = [name for name in bench.models if not is_done(out, name, num_judges)]

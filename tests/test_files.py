@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from echoseg.errors import OutputError
-from echoseg.files import check_writable, made_folder, whole_folder
+from echoseg.files import atomic_dir, check_writable, ensure_dir
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path):
-    with whole_folder(tmp_path / "a" / "b", lambda: None) as partial:
+    with atomic_dir(tmp_path / "a" / "b", lambda: None) as partial:
         (partial / "x").write_text("new")
         assert not (tmp_path / "a" / "b").exists()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
@@ -18,12 +18,12 @@ def test_a_folder_appears_when_it_is_whole(tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk full"), ValueError("odd")])
 def test_a_cut_leaves_the_old_folder_and_no_folder_above_a_new_one(tmp_path, error):
-    with whole_folder(tmp_path / "old", lambda: None) as partial:
+    with atomic_dir(tmp_path / "old", lambda: None) as partial:
         (partial / "x").write_text("old")
     for folder in (tmp_path / "old", tmp_path / "a" / "b" / "new"):
         with (
             pytest.raises((KeyboardInterrupt, OutputError, ValueError)),
-            whole_folder(folder, lambda: None) as partial,
+            atomic_dir(folder, lambda: None) as partial,
         ):
             (partial / "x").write_text("half")
             raise error
@@ -34,15 +34,15 @@ def test_a_cut_leaves_the_old_folder_and_no_folder_above_a_new_one(tmp_path, err
 def test_the_folder_one_stands_in_can_be_written(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with whole_folder(Path("."), lambda: None) as partial:
+    with atomic_dir(Path("."), lambda: None) as partial:
         (partial / "x").write_text("new")
     assert (tmp_path / "here" / "x").read_text() == "new"
 
 
 def test_a_folder_that_stays_empty_goes_again(tmp_path):
-    with made_folder(tmp_path / "a" / "b"):
+    with ensure_dir(tmp_path / "a" / "b"):
         pass
-    with made_folder(tmp_path / "c" / "d") as folder:
+    with ensure_dir(tmp_path / "c" / "d") as folder:
         (folder / "x").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 

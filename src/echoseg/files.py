@@ -10,7 +10,7 @@ from echoseg.errors import OutputError
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a path beside PATH, of the same suffix, to write to; rename it at the end.
 
     What stood at PATH is replaced only then; after an exception it is untouched and nothing is
@@ -32,7 +32,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole, UTF-8."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, "utf-8", newline="\n")
 
 
@@ -70,7 +70,7 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def locked_dir(folder: Path) -> Iterator[None]:
     """Work in a folder, made when missing, that no other process works in.
 
     The lock goes with its process, however that ends.
@@ -112,7 +112,7 @@ def _remove_empty(made: list[Path]) -> None:
 
 
 @contextlib.contextmanager
-def made_folder(folder: Path) -> Iterator[Path]:
+def ensure_dir(folder: Path) -> Iterator[Path]:
     """Make a folder and those above it; after all, the new ones that stayed empty are gone.
 
     Raises:
@@ -130,7 +130,7 @@ def made_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
+def atomic_dir(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
     """Give a folder beside FOLDER to fill; at the end CHECK, then put it in FOLDER's place.
 
     A cut leaves the old folder or none, and none of the folders above that were made for it.
@@ -140,7 +140,7 @@ def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
     """
     folder = Path(os.path.abspath(folder))  # "." and ".." have no name to put a partial beside
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    with made_folder(folder.parent):
+    with ensure_dir(folder.parent):
         shutil.rmtree(partial, ignore_errors=True)
         try:
             partial.mkdir()

@@ -2,7 +2,7 @@ import pytest
 from typer.testing import CliRunner
 
 from echoseg.cli import app
-from echoseg.inference.backends.exported import OnnxStepper
+from echoseg.inference.backends.exported import OnnxSession
 
 
 def run(*words: object):
@@ -14,7 +14,7 @@ def test_a_shipped_network_is_written_and_checked(tmp_path):
     done = run("phantom", "-o", tmp_path / "phantom.onnx", "--size", 96)
     assert done.exit_code == 0, done.output
     assert "logits agree to" in done.output
-    assert OnnxStepper(tmp_path / "phantom.onnx").size_px == 96
+    assert OnnxSession(tmp_path / "phantom.onnx").size_px == 96
     assert [path.name for path in tmp_path.iterdir()] == ["phantom.onnx"]
     again = run("phantom", "-o", tmp_path / "phantom.onnx", "--size", 96)
     assert again.exit_code == 2

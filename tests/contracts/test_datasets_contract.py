@@ -8,7 +8,7 @@ import pytest
 
 from dataset_makers import MAKERS
 from echoseg.clip import Annotation, Clip, Label, View
-from echoseg.data import DATASETS, open_dataset, recognise
+from echoseg.data import DATASETS, detect, open_dataset
 from echoseg.errors import DatasetError, EchosegError
 
 MADE = {}
@@ -29,9 +29,9 @@ def test_every_data_set_has_a_maker():
 
 def test_it_is_recognised_and_nothing_else_is(made):
     name, copy = made
-    assert recognise(copy.root) == name
+    assert detect(copy.root) == name
     others = [other for other in DATASETS if other not in (name, "own_clips")]
-    assert not any(DATASETS[other].recognise(copy.root) for other in others)
+    assert not any(DATASETS[other].detect(copy.root) for other in others)
 
 
 def test_records_have_unique_names_and_the_splits_of_the_files(made):

@@ -6,7 +6,7 @@ import pytest
 from clip_makers import write_video
 from dataset_makers import SPACING_MM, made_clip, make_own_clips
 from echoseg.clip import View
-from echoseg.data import Kind, open_dataset
+from echoseg.data import IssueKind, open_dataset
 from echoseg.errors import DatasetError, EchosegError
 from echoseg.io.nifti import write_masks
 
@@ -54,14 +54,14 @@ def test_a_bom_crlf_and_extra_columns_change_nothing(folder):
 @pytest.mark.parametrize(
     ("row", "kind", "words"),
     [
-        ("c.avi,,,,,,,,,,,", Kind.MISSING, "clip .*c.avi is missing"),
-        ("a.avi,,,,,no.nii.gz,,,,,,", Kind.MISSING, "masks .*no.nii.gz is missing"),
-        ("a.avi,,A9C,,,,,,,,,", Kind.ODD, "view must be one of A4C, .*, got 'A9C'"),
-        ("a.avi,,,,,,0.4,,,,,", Kind.ODD, "row_mm and column_mm must both be given"),
-        ("a.avi,,,,,,x,1,,,,", Kind.ODD, "row_mm must be a number, got 'x'"),
-        ("a.avi,,,,,,,,,-1,,", Kind.ODD, "ed_frame must be a whole number, got -1"),
-        (",,,,,,,,,,,", Kind.ODD, "clip must be a path, it is empty"),
-        ("a.avi,p1", Kind.ODD, "must have 12 fields"),
+        ("c.avi,,,,,,,,,,,", IssueKind.MISSING, "clip .*c.avi is missing"),
+        ("a.avi,,,,,no.nii.gz,,,,,,", IssueKind.MISSING, "masks .*no.nii.gz is missing"),
+        ("a.avi,,A9C,,,,,,,,,", IssueKind.INCONSISTENT, "view must be one of A4C, .*, got 'A9C'"),
+        ("a.avi,,,,,,0.4,,,,,", IssueKind.INCONSISTENT, "row_mm and column_mm must both be given"),
+        ("a.avi,,,,,,x,1,,,,", IssueKind.INCONSISTENT, "row_mm must be a number, got 'x'"),
+        ("a.avi,,,,,,,,,-1,,", IssueKind.INCONSISTENT, "ed_frame must be a whole number, got -1"),
+        (",,,,,,,,,,,", IssueKind.INCONSISTENT, "clip must be a path, it is empty"),
+        ("a.avi,p1", IssueKind.INCONSISTENT, "must have 12 fields"),
     ],
 )
 def test_a_bad_row_is_one_line_and_the_rest_goes_on(folder, row, kind, words):
@@ -113,7 +113,7 @@ def test_masks_beside_a_clip_are_its_masks_and_a_file_of_no_format_is_told(tmp_p
     collection = open_dataset(copy.root)
     assert all(record.labelled for record in collection.records)
     (problem,) = collection.problems
-    assert problem.kind is Kind.BROKEN
+    assert problem.kind is IssueKind.BROKEN
     assert "none of the formats read" in problem.reason
 
 

@@ -10,7 +10,7 @@ from clip_makers import moving_frames
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, Label, View
 from echoseg.data.echonet_dynamic import UNFILMED, UNTRACED, collect, read
 from echoseg.data.echonet_writer import Item, write_dataset
-from echoseg.data.records import Kind
+from echoseg.data.records import IssueKind
 from echoseg.errors import DatasetError, FormatError, OutputError
 
 
@@ -252,7 +252,7 @@ def test_the_releases_own_quirks_are_told_as_known(tmp_path):
     data = collect(tmp_path)
     assert [record.name for record in data.records] == ["0XA"]
     assert sorted(problem.place for problem in data.problems) == names
-    assert {problem.kind for problem in data.problems} == {Kind.KNOWN}
+    assert {problem.kind for problem in data.problems} == {IssueKind.KNOWN}
 
 
 @pytest.mark.parametrize("name", ["FileList.csv", "VolumeTracings.csv"])

@@ -6,8 +6,8 @@ import pytest
 
 from dataset_makers import make_camus, make_echonet_dynamic
 from echoseg.clip import View
-from echoseg.data import open_dataset, recognise
-from echoseg.data.records import Kind, Problem, Record, gather
+from echoseg.data import detect, open_dataset
+from echoseg.data.records import Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
 
 
@@ -19,14 +19,14 @@ def test_a_folder_that_is_none_says_what_was_expected_and_found(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "pictures").mkdir()
     with pytest.raises(DatasetError, match=r"it holds notes\.txt, pictures; expected") as e:
-        recognise(tmp_path)
+        detect(tmp_path)
     assert "FileList.csv" in str(e.value)
     with pytest.raises(DatasetError, match="it is empty"):
-        recognise(tmp_path / "pictures")
+        detect(tmp_path / "pictures")
     with pytest.raises(DatasetError, match="there is no such folder"):
-        recognise(tmp_path / "none")
+        detect(tmp_path / "none")
     with pytest.raises(DatasetError, match="it is a file"):
-        recognise(tmp_path / "notes.txt")
+        detect(tmp_path / "notes.txt")
 
 
 def test_the_folder_above_or_inside_a_data_set_is_told_the_right_one(tmp_path):
@@ -41,29 +41,31 @@ def test_the_folder_above_or_inside_a_data_set_is_told_the_right_one(tmp_path):
 
 def test_a_patient_in_two_splits_is_in_neither():
     records = [record("a", "p1", "train"), record("b", "p1", "test"), record("c", "p2", "test")]
-    collection = gather("camus", Path(), records)
+    collection = build_dataset("camus", Path(), records)
     assert [one.name for one in collection.records] == ["c"]
     (problem,) = collection.problems
-    assert (problem.place, problem.kind) == ("p1", Kind.ODD)
+    assert (problem.place, problem.kind) == ("p1", IssueKind.INCONSISTENT)
     assert "in more than one split (test, train)" in problem.reason
 
 
 def test_a_name_that_comes_twice_is_used_for_none():
-    collection = gather("camus", Path(), [record("a", "p"), record("a", "q"), record("b", "r")])
+    collection = build_dataset(
+        "camus", Path(), [record("a", "p"), record("a", "q"), record("b", "r")]
+    )
     assert [one.name for one in collection.records] == ["b"]
     assert collection.problems[0].reason == "2 clips have this name"
 
 
 def test_nothing_left_is_refused_with_the_first_reason():
-    problem = Problem(place="x.avi", kind=Kind.MISSING, reason="gone")
+    problem = Issue(place="x.avi", kind=IssueKind.MISSING, reason="gone")
     with pytest.raises(DatasetError, match=r"1 files or clips .*the first x.avi: gone"):
-        gather("camus", Path(), [], [problem])
+        build_dataset("camus", Path(), [], [problem])
 
 
 def test_a_folder_that_may_not_be_read_is_refused_in_one_line(tmp_path, monkeypatch):
     def closed(root):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("echoseg.data.recognise", closed)
+    monkeypatch.setattr("echoseg.data.detect", closed)
     with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\)"):
         open_dataset(tmp_path)

@@ -16,7 +16,7 @@ from dataset_makers import (
     make_echonet_pediatric,
 )
 from echoseg.cli import app
-from echoseg.data import Kind, open_dataset
+from echoseg.data import IssueKind, open_dataset
 from echoseg.data.validate import check
 
 
@@ -28,7 +28,7 @@ def run(*words):
 def test_a_whole_copy_is_whole(tmp_path, name):
     copy = MAKERS[name](tmp_path / "copy")
     found = check(open_dataset(copy.root))
-    assert [problem for problem in found.problems if problem.kind is not Kind.KNOWN] == []
+    assert [problem for problem in found.problems if problem.kind is not IssueKind.KNOWN] == []
     assert len(found.facts) == len(copy.names)
     assert found.is_whole
 
@@ -71,7 +71,7 @@ def test_a_broken_file_is_one_line_and_the_rest_goes_on(tmp_path, kind, words):
     plant(copy.root / "database_nifti" / "patient0002", kind)
     found = check(open_dataset(copy.root))
     (problem,) = found.problems
-    assert (problem.place, problem.kind) == ("patient0002_4CH", Kind.BROKEN)
+    assert (problem.place, problem.kind) == ("patient0002_4CH", IssueKind.BROKEN)
     assert words in problem.reason
     assert "\n" not in problem.reason
     assert len(found.facts) == len(copy.names) - 1
@@ -125,7 +125,7 @@ def test_one_missing_file_of_many_is_told(tmp_path):
     (tmp_path / "database_nifti" / "patient0003" / "Info_2CH.cfg").unlink()
     found = check(open_dataset(copy.root))
     (problem,) = found.problems
-    assert problem.kind is Kind.MISSING
+    assert problem.kind is IssueKind.MISSING
     assert problem.place.endswith("patient0003/Info_2CH.cfg")
     (record,) = [r for r in found.collection.records if r.name == "patient0003_2CH"]
     assert record.stills  # the two stills are there all the same
@@ -156,7 +156,7 @@ def test_split_lists_with_a_bom_crlf_and_names_that_come_twice(tmp_path):
 def test_the_quirks_of_echonet_pediatric_are_known(tmp_path):
     found = check(open_dataset(make_echonet_pediatric(tmp_path).root))
     assert found.is_whole
-    assert {problem.kind for problem in found.problems} == {Kind.KNOWN}
+    assert {problem.kind for problem in found.problems} == {IssueKind.KNOWN}
     reasons = {problem.reason for problem in found.problems}
     assert reasons == {
         "20 traced points are not used: its frame is given as 'No Systolic'",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from clip_makers import write_video
 from dataset_makers import made_clip, make_camus, make_camus_mhd, make_echonet_dynamic
 from echoseg.cli import app
-from echoseg.data import Kind, open_dataset
+from echoseg.data import IssueKind, open_dataset
 from echoseg.errors import DatasetError, EchosegError, ModelError, OutputError
 from echoseg.evaluation import results, run
 from echoseg.evaluation.items import Item
@@ -149,7 +149,7 @@ def test_a_broken_clip_is_counted_and_the_rest_goes_on(tmp_path, by_grey):
     found = evaluate("camus", records)
     assert len(found.clips) == 5
     (problem,) = found.problems
-    assert (problem.place, problem.kind) == (records[0].name, Kind.BROKEN)
+    assert (problem.place, problem.kind) == (records[0].name, IssueKind.BROKEN)
     assert summarise(found)["counts"]["not_judged"] == 1
 
 
@@ -200,7 +200,7 @@ def test_a_network_that_cannot_do_a_clip_is_told_and_does_not_change_the_data(
     found = evaluate("camus", records)
     assert found.data_sha256 == whole.data_sha256
     assert [row.clip for row in found.clips] == [row.clip for row in whole.clips[1:]]
-    assert [problem.kind for problem in found.problems] == [Kind.ODD]
+    assert [problem.kind for problem in found.problems] == [IssueKind.INCONSISTENT]
 
 
 def test_the_table_is_one_text_with_empty_fields_for_what_is_not_there():

@@ -1,10 +1,10 @@
 import pytest
 
 from curve_makers import SMALL, put, small_curve
-from echoseg.data import Kind, Problem
+from echoseg.data import Issue, IssueKind
 from echoseg.errors import ConfigError, OutputError
 from echoseg.evaluation.tables import table_text
-from echoseg.files import alone_in
+from echoseg.files import locked_dir
 from echoseg.metrics.agreement import mean_interval
 from experiments.curve_figure import label_curve_png
 from experiments.label_curve import (
@@ -97,8 +97,8 @@ def test_clips_that_could_not_be_judged_are_told(tmp_path):
     begin(curve, tmp_path)
     (cell,) = curve.cells()
     put(tmp_path, cell, {"a": 0.9})
-    problem = Problem(place="clip7", kind=Kind.BROKEN, reason="cut")
-    (tmp_path / "runs" / cell.name / NOT_JUDGED).write_text(table_text([problem], Problem))
+    problem = Issue(place="clip7", kind=IssueKind.BROKEN, reason="cut")
+    (tmp_path / "runs" / cell.name / NOT_JUDGED).write_text(table_text([problem], Issue))
     told = summary(curve, tmp_path)
     assert told["not_judged"] == ["clip7"]
     assert "1 clips could not be judged" in markdown(told)
@@ -123,7 +123,7 @@ def test_a_curve_that_fails_at_once_leaves_the_folder_as_it_was(tmp_path, monkey
 
 
 def test_two_at_once_in_one_folder_are_refused(tmp_path):
-    with alone_in(tmp_path), pytest.raises(OutputError, match="worked in by another process"):
+    with locked_dir(tmp_path), pytest.raises(OutputError, match="worked in by another process"):
         run_curve(small_curve(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

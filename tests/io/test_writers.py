@@ -12,7 +12,7 @@ from clip_makers import moving_frames
 from echoseg import open_clip
 from echoseg.clip import Clip, View
 from echoseg.errors import OutputError
-from echoseg.files import whole
+from echoseg.files import atomic_write
 from echoseg.io import dicom_writer, metaimage, nifti, video
 
 RATE_HZ = 52.3456
@@ -195,7 +195,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path, name, write):
 def test_a_write_cut_off_leaves_what_was_there(tmp_path):
     path = tmp_path / "clip.avi"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), whole(path) as partial:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as partial:
         partial.write_bytes(b"half")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from echoseg.preprocess.letterbox import Grid, letterbox_for
-from echoseg.preprocess.letterbox_torch import from_square, to_square
+from echoseg.preprocess.letterbox import LetterboxResampler, letterbox_for
+from echoseg.preprocess.letterbox_torch import letterbox_frames, unletterbox
 
 SIZES = [((112, 112), (0, 0, 112, 112), 160), ((112, 112), (3, 5, 110, 99), 160),
          ((480, 641), (20, 100, 470, 600), 160), ((97, 61), (0, 0, 97, 61), 64),
@@ -16,9 +16,10 @@ SIZES = [((112, 112), (0, 0, 112, 112), 160), ((112, 112), (3, 5, 110, 99), 160)
 def test_into_the_square_is_what_torch_does(size, box, side):
     frame = np.random.default_rng(0).random(size, np.float32)
     letterbox = letterbox_for(box, side)
-    ours = Grid(letterbox, size).to_square(frame)
+    ours = LetterboxResampler(letterbox, size).to_square(frame)
     assert (
-        np.abs(ours - to_square(torch.from_numpy(frame)[None], letterbox)[0].numpy()).max() < 2e-5
+        np.abs(ours - letterbox_frames(torch.from_numpy(frame)[None], letterbox)[0].numpy()).max()
+        < 2e-5
     )
 
 
@@ -26,8 +27,8 @@ def test_into_the_square_is_what_torch_does(size, box, side):
 def test_out_of_the_square_is_what_torch_does(size, box, side):
     logits = np.random.default_rng(0).normal(size=(4, side, side)).astype(np.float32)
     letterbox = letterbox_for(box, side)
-    ours = Grid(letterbox, size).from_square(logits)
-    theirs = from_square(torch.from_numpy(logits)[None], letterbox, size)[0].numpy()
+    ours = LetterboxResampler(letterbox, size).from_square(logits)
+    theirs = unletterbox(torch.from_numpy(logits)[None], letterbox, size)[0].numpy()
     assert (ours == theirs).mean() > 0.9999
     outside = np.ones(size, bool)
     outside[box[0] : box[2], box[1] : box[3]] = False
@@ -36,8 +37,10 @@ def test_out_of_the_square_is_what_torch_does(size, box, side):
 
 def test_of_equal_logits_the_first_label_wins():
     letterbox = letterbox_for((0, 0, 8, 8), 8)
-    assert not Grid(letterbox, (8, 8)).from_square(np.ones((4, 8, 8), np.float32)).any()
-    assert not from_square(torch.ones(1, 4, 8, 8), letterbox, (8, 8)).any()
+    assert (
+        not LetterboxResampler(letterbox, (8, 8)).from_square(np.ones((4, 8, 8), np.float32)).any()
+    )
+    assert not unletterbox(torch.ones(1, 4, 8, 8), letterbox, (8, 8)).any()
 
 
 def test_a_grid_needs_no_torch():

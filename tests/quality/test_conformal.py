@@ -7,7 +7,7 @@ import pytest
 
 from echoseg.errors import ArgumentError, ModelError
 from echoseg.quality.conformal import (
-    ClipDoubts,
+    ClipUncertainty,
     calibrate,
     calibration_path,
     ef_interval,
@@ -21,7 +21,7 @@ def clips(num, seed, bias=-3.0):
     found = []
     for _ in range(num):
         entropy, other = generator.uniform(0, 0.3), generator.uniform(0, 3)
-        doubts = ClipDoubts(
+        doubts = ClipUncertainty(
             entropy=entropy,
             disagreement_percent=generator.uniform(0, 10),
             segments_unseen=other,
@@ -46,8 +46,12 @@ def test_it_covers_as_often_as_it_says_on_others(level):
 
 
 def test_a_doubtful_clip_gets_a_wider_interval_and_the_bias_moves_it():
-    calm = ClipDoubts(entropy=0.02, disagreement_percent=1, segments_unseen=0, contrast_lacking=0)
-    unsure = ClipDoubts(entropy=0.31, disagreement_percent=1, segments_unseen=0, contrast_lacking=0)
+    calm = ClipUncertainty(
+        entropy=0.02, disagreement_percent=1, segments_unseen=0, contrast_lacking=0
+    )
+    unsure = ClipUncertainty(
+        entropy=0.31, disagreement_percent=1, segments_unseen=0, contrast_lacking=0
+    )
     near, far = (ef_interval(50.0, one, made()) for one in (calm, unsure))
     assert far.high_percent - far.low_percent > 2 * (near.high_percent - near.low_percent)
     assert (near.low_percent + near.high_percent) / 2 < 50

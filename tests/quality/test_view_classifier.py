@@ -13,7 +13,7 @@ from echoseg.io import open_clip
 from echoseg.models.checkpoint import SHIPPED, find_checkpoint
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.sector import Sector, find_sector
-from echoseg.quality.view_classifier import SeenView, see_view
+from echoseg.quality.view_classifier import ViewPrediction, predict_view
 from echoseg.quality.view_net import CLASSES, ViewNet, load_view_net, save_view_net, view_weights
 
 CLIPS = Path(__file__).parents[2] / ".." / "shared" / "clips"
@@ -42,16 +42,16 @@ def codes(seen, said):
 
 def test_a_four_chamber_view_passes_and_its_mirror_is_told(check):
     frames = filmed(View.A4C)
-    seen = see_view(frames, whole(frames), *check)
+    seen = predict_view(frames, whole(frames), *check)
     assert seen.likeliest == "A4C"
     assert codes(seen, View.A4C) == codes(seen, View.UNKNOWN) == []
     mirrored = frames[:, :, ::-1].copy()
-    assert codes(see_view(mirrored, whole(frames), *check), View.A4C) == ["left_right_flipped"]
+    assert codes(predict_view(mirrored, whole(frames), *check), View.A4C) == ["left_right_flipped"]
 
 
 def test_another_view_is_doubted_unless_it_is_the_one_said(check):
     frames = filmed(View.ALAX)
-    seen = see_view(frames, whole(frames), *check)
+    seen = predict_view(frames, whole(frames), *check)
     assert codes(seen, View.A4C) == codes(seen, View.UNKNOWN) == ["view_doubtful"]
     assert codes(seen, View.ALAX) == []
     (told,) = seen.warnings(View.A4C, LEARNT)
@@ -66,7 +66,7 @@ def test_what_is_no_apical_view_is_doubted(check, kind):
         "upside down": frames[:, ::-1],
         "on its side": np.rot90(frames, 1, (1, 2)),
     }[kind].copy()
-    assert "view_doubtful" in codes(see_view(frames, whole(frames), *check), View.A4C)
+    assert "view_doubtful" in codes(predict_view(frames, whole(frames), *check), View.A4C)
 
 
 def test_the_real_clip_of_the_demo_is_a_four_chamber_view():
@@ -76,13 +76,13 @@ def test_the_real_clip_of_the_demo_is_a_four_chamber_view():
     sector = find_sector(clip)
     assert sector is not None
     check = load_view_net(view_weights(find_checkpoint("camus")))
-    assert codes(see_view(clip.frames, sector, *check), View.A4C) == []
+    assert codes(predict_view(clip.frames, sector, *check), View.A4C) == []
 
 
 def test_shares_are_of_one_clip_and_gain_does_not_matter(check):
     frames = filmed(View.A4C) // 2
-    seen = see_view(frames, whole(frames), *check)
-    brighter = see_view(frames * 2, whole(frames), *check)
+    seen = predict_view(frames, whole(frames), *check)
+    brighter = predict_view(frames * 2, whole(frames), *check)
     assert sum(seen.shares.values()) == pytest.approx(1, abs=1e-5)
     assert list(seen.shares) == list(CLASSES)
     assert brighter.shares == pytest.approx(seen.shares, abs=1e-3)
@@ -91,7 +91,7 @@ def test_shares_are_of_one_clip_and_gain_does_not_matter(check):
 def test_the_mirror_is_not_told_of_a_view_that_is_doubted():
     """One thing at a time: left and right of another view are not what was learnt."""
     shares = {"A4C": 0.0, "A2C": 0.0, "ALAX": 1.0, "other": 0.0}
-    seen = SeenView(shares=shares, flipped_share=1.0, least_share=0.3, is_flipped=True)
+    seen = ViewPrediction(shares=shares, flipped_share=1.0, least_share=0.3, is_flipped=True)
     assert codes(seen, View.A4C) == ["view_doubtful"]
     assert codes(replace(seen, shares={**shares, "A4C": 0.4}), View.A4C) == ["left_right_flipped"]
 
@@ -136,5 +136,5 @@ def test_real_clips_are_told_apart(name, doubted):
     sector = find_sector(clip)
     assert sector is not None
     check = load_view_net(view_weights(find_checkpoint("camus")))
-    found = codes(see_view(clip.frames, sector, *check), View.A4C)
+    found = codes(predict_view(clip.frames, sector, *check), View.A4C)
     assert ("view_doubtful" in found) == doubted

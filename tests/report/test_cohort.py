@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from clip_makers import moving_frames, write_video
 from echoseg.cli import app
 from echoseg.errors import ConfigError, ModelError, OutputError
-from echoseg.files import alone_in
+from echoseg.files import locked_dir
 from echoseg.models.checkpoint import find_checkpoint, read_card
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.report import cohort
@@ -162,7 +162,7 @@ def test_what_is_there_is_never_mixed_with_another_cohort(clips, whole, tmp_path
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(OutputError, match="holds other things and no manifest"):
         run_cohort(found, SETTINGS, tmp_path)
-    with alone_in(out), pytest.raises(OutputError, match="worked in by another process"):
+    with locked_dir(out), pytest.raises(OutputError, match="worked in by another process"):
         run_cohort(found, SETTINGS, out, resume=True)
 
 

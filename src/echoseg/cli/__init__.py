@@ -93,7 +93,7 @@ def attention(
 ) -> None:
     """Draw where the guidance looks, frame by frame (networks of architecture mssnet)."""
     from echoseg.errors import ArgumentError, OutputError
-    from echoseg.files import whole
+    from echoseg.files import atomic_write
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.attention import watch_attention
     from echoseg.io import open_clip
@@ -111,7 +111,7 @@ def attention(
             )
         analyzer = Analyzer(model, device)
         maps = watch_attention(analyzer, opened, darken=None if darken is None else darken - 1)
-        with whole(output) as partial:
+        with atomic_write(output) as partial:
             attention_sheet(maps).save(partial, format="PNG")
     except EchosegError as error:
         fail(str(error))

@@ -9,7 +9,7 @@ from echoseg.cli.console import fail, one_line, progress_bar
 from echoseg.errors import EchosegError
 
 if TYPE_CHECKING:
-    from echoseg.data import Collection, Problem
+    from echoseg.data import Dataset, Issue
     from echoseg.data.validate import Checkup
 
 app = typer.Typer(
@@ -101,7 +101,7 @@ def prepare(
 
 
 def _write(found: "Checkup", sheet: Path | None, table: Path | None) -> None:
-    from echoseg.files import whole, write_text
+    from echoseg.files import atomic_write, write_text
 
     if table is not None:
         from json import dumps
@@ -110,7 +110,7 @@ def _write(found: "Checkup", sheet: Path | None, table: Path | None) -> None:
     if sheet is not None:
         from echoseg.report.figures.dataset_sheet import dataset_sheet
 
-        with whole(sheet) as partial:
+        with atomic_write(sheet) as partial:
             dataset_sheet(found.collection.records).save(partial, format="PNG")
 
 
@@ -137,12 +137,12 @@ def _show(found: "Checkup") -> None:
     _show_problems(found.problems)
 
 
-def _show_notes(collection: "Collection") -> None:
+def _show_notes(collection: "Dataset") -> None:
     for note in collection.notes:
         typer.echo(f"  note: {one_line(note)}")
 
 
-def _show_problems(problems: "tuple[Problem, ...]") -> None:
+def _show_problems(problems: "tuple[Issue, ...]") -> None:
     """Print one line a problem; of very many the first, for `--json` holds all."""
     for problem in problems[:_MOST_LINES]:
         place = one_line(problem.place)

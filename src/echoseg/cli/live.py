@@ -119,25 +119,25 @@ def _echo_notice(model: str) -> None:
 
 def _stepper(model: str, device: str, runtime: str) -> Any:
     """Return the network; torch runtimes may run on a GPU, the others load no torch."""
-    from echoseg.inference.backends.select import check_name, open_stepper
+    from echoseg.inference.backends.select import check_name, open_session
 
     check_name(runtime)
     if runtime == "torch" and device != "cpu":
         from echoseg.inference.analyzer import choose_device
-        from echoseg.inference.backends.torch import TorchStepper
+        from echoseg.inference.backends.torch import TorchSession
         from echoseg.models.checkpoint import load_checkpoint
 
         network, checkpoint = load_checkpoint(model, device=choose_device(device))
-        return TorchStepper(network, checkpoint.card.image_size)
+        return TorchSession(network, checkpoint.card.image_size)
     if device not in ("auto", "cpu"):
         raise ConfigError(f"--runtime {runtime} runs on the CPU; leave --device {device} out")
-    return open_stepper(model, runtime, num_threads=os.cpu_count() or 1)
+    return open_session(model, runtime, num_threads=os.cpu_count() or 1)
 
 
 def _follow(
     session: Any, source: str, options: Any, places: tuple[Path | None, str | None, float]
 ) -> "Status":
-    from echoseg.files import whole, whole_folder
+    from echoseg.files import atomic_dir, atomic_write
     from echoseg.inference.live.run import LiveOptions, Run
     from echoseg.inference.live.sources import is_endless, open_source
     from echoseg.report.figures.live import open_sinks
@@ -152,8 +152,8 @@ def _follow(
         )
         film = overlay  # outside the folder: where it cannot be put in its place, the masks stay
         if overlay is not None and "://" not in overlay:
-            film = str(stack.enter_context(whole(Path(overlay))))
-        folder = output and stack.enter_context(whole_folder(output, lambda: _check_folder(output)))
+            film = str(stack.enter_context(atomic_write(Path(overlay))))
+        folder = output and stack.enter_context(atomic_dir(output, lambda: _check_folder(output)))
         if folder:
             (folder / "report.json").write_bytes(bytes(REPORT_BYTES))
         sinks = open_sinks(folder or None, film, overlay or "")

@@ -24,76 +24,76 @@ from echoseg.data import (
 from echoseg.data import (
     phantom_files as phantom_clips,
 )
-from echoseg.data.records import Collection, Kind, Problem, Record
+from echoseg.data.records import Dataset, Issue, IssueKind, Record
 from echoseg.errors import DatasetError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dataset:
+class DatasetReader:
     """One data set: its name for people, what its folder holds, how it is told and read."""
 
     title: str
     expected: str
-    recognise: Callable[[Path], bool]
-    collect: Callable[[Path], Collection]
+    detect: Callable[[Path], bool]
+    collect: Callable[[Path], Dataset]
 
 
-DATASETS: dict[str, Dataset] = {
-    "camus": Dataset(
+DATASETS: dict[str, DatasetReader] = {
+    "camus": DatasetReader(
         title="CAMUS, NIfTI release",
         expected=camus.EXPECTED,
-        recognise=camus.recognise,
+        detect=camus.detect,
         collect=camus.collect,
     ),
-    "camus_mhd": Dataset(
+    "camus_mhd": DatasetReader(
         title="CAMUS, older release",
         expected=camus_mhd.EXPECTED,
-        recognise=camus_mhd.recognise,
+        detect=camus_mhd.detect,
         collect=camus_mhd.collect,
     ),
-    "ted": Dataset(
-        title="TED", expected=ted.EXPECTED, recognise=ted.recognise, collect=ted.collect
+    "ted": DatasetReader(
+        title="TED", expected=ted.EXPECTED, detect=ted.detect, collect=ted.collect
     ),
-    "echonet_dynamic": Dataset(
+    "echonet_dynamic": DatasetReader(
         title="EchoNet-Dynamic",
         expected=echonet_dynamic.EXPECTED,
-        recognise=echonet_dynamic.recognise,
+        detect=echonet_dynamic.detect,
         collect=echonet_dynamic.collect,
     ),
-    "echonet_pediatric": Dataset(
+    "echonet_pediatric": DatasetReader(
         title="EchoNet-Pediatric",
         expected=echonet_pediatric.EXPECTED,
-        recognise=echonet_pediatric.recognise,
+        detect=echonet_pediatric.detect,
         collect=echonet_pediatric.collect,
     ),
-    "echonet_lvh": Dataset(
+    "echonet_lvh": DatasetReader(
         title="EchoNet-LVH",
         expected=echonet_lvh.EXPECTED,
-        recognise=echonet_lvh.recognise,
+        detect=echonet_lvh.detect,
         collect=echonet_lvh.collect,
     ),
-    "phantom": Dataset(
+    "phantom": DatasetReader(
         title="the phantom",
         expected=phantom_clips.EXPECTED,
-        recognise=phantom_clips.recognise,
+        detect=phantom_clips.detect,
         collect=phantom_clips.collect,
     ),
-    "cache": Dataset(
+    "cache": DatasetReader(
         title="a cache of `echoseg data prepare`",
         expected=cached.EXPECTED,
-        recognise=cached.recognise,
+        detect=cached.detect,
         collect=cached.collect,
     ),
-    "own_clips": Dataset(
+    "own_clips": DatasetReader(
         title="clips of one's own",
         expected=own_clips.EXPECTED,
-        recognise=own_clips.recognise,
+        detect=own_clips.detect,
         collect=own_clips.collect,
     ),
 }
 
 
-def recognise(root: Path) -> str:
+def detect(root: Path) -> str:
     """Return the key of `DATASETS` that a folder, or a table of clips, belongs to.
 
     Raises:
@@ -108,7 +108,7 @@ def recognise(root: Path) -> str:
             if place.is_dir() and (found := _released(place)):
                 title = DATASETS[found].title
                 raise DatasetError(f"{root} is not the folder of a data set, {place} is ({title})")
-    if own_clips.recognise(root):
+    if own_clips.detect(root):
         return "own_clips"
     expected = "; ".join(f"{known.title}: {known.expected}" for known in DATASETS.values())
     raise DatasetError(f"{root} is no data set known, {_found(root)}; expected is {expected}")
@@ -116,7 +116,7 @@ def recognise(root: Path) -> str:
 
 def _released(root: Path) -> str:
     """Return the key of the release that a folder holds; empty for none."""
-    named = (name for name in DATASETS if name != "own_clips" and DATASETS[name].recognise(root))
+    named = (name for name in DATASETS if name != "own_clips" and DATASETS[name].detect(root))
     return next(named, "")
 
 
@@ -129,7 +129,7 @@ def _found(root: Path) -> str:
     return f"it holds {listed}" if names else "it is empty"
 
 
-def open_dataset(root: str | Path) -> Collection:
+def open_dataset(root: str | Path) -> Dataset:
     """Read a data set's folder without opening a clip.
 
     Args:
@@ -140,9 +140,9 @@ def open_dataset(root: str | Path) -> Collection:
     """
     root = Path(root)
     try:
-        return DATASETS[recognise(root)].collect(root)
+        return DATASETS[detect(root)].collect(root)
     except OSError as error:
         raise DatasetError(f"{root} cannot be read ({error.strerror or error})") from error
 
 
-__all__ = ["DATASETS", "Collection", "Dataset", "Kind", "Problem", "Record", "open_dataset"]
+__all__ = ["DATASETS", "Dataset", "DatasetReader", "Issue", "IssueKind", "Record", "open_dataset"]

@@ -17,9 +17,9 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip
 from echoseg.data.hashing import sha256_of, source_files
-from echoseg.data.records import Collection, Kind, Problem, Record
+from echoseg.data.records import Dataset, Issue, IssueKind, Record
 from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError
-from echoseg.files import check_writable, whole, write_text
+from echoseg.files import atomic_write, check_writable, write_text
 from echoseg.parallel import in_order
 
 FORMAT = 2
@@ -62,7 +62,7 @@ class Prepared:
 
     written: int
     reused: int
-    problems: tuple[Problem, ...]
+    problems: tuple[Issue, ...]
 
 
 class CachedClips:
@@ -96,15 +96,15 @@ class CachedClips:
         stored = np.load(self.folder / entry.file, mmap_mode="r")
         return stored[: entry.num_frames], stored[entry.num_frames :]
 
-    def verify(self) -> list[Problem]:
+    def verify(self) -> list[Issue]:
         """Read every file and tell which are not what was written."""
         bad = [e for e in self.entries if sha256_of([self.folder / e.file]) != e.sha256]
         reason = "the file is missing or not what was written; run `echoseg data prepare` again"
-        return [Problem(place=entry.file, kind=Kind.BROKEN, reason=reason) for entry in bad]
+        return [Issue(place=entry.file, kind=IssueKind.BROKEN, reason=reason) for entry in bad]
 
 
 def prepare(
-    collection: Collection,
+    collection: Dataset,
     folder: Path,
     size_px: int,
     *,
@@ -173,7 +173,7 @@ class _Work:
 
 def _journalled(
     folder: Path, head: dict[str, Any], known: dict[str, Entry], work: list[_Work], jobs: int
-) -> Iterator[tuple[Entry | Problem, bool]]:
+) -> Iterator[tuple[Entry | Issue, bool]]:
     """Yield what becomes of each clip, told to the journal before."""
     try:
         (folder / _CLIPS).mkdir(parents=True, exist_ok=True)
@@ -207,7 +207,7 @@ def _check_folder(folder: Path, head: dict[str, Any]) -> dict[str, Entry]:
     return entries
 
 
-def _check_covered(folder: Path, known: dict[str, Entry], collection: Collection) -> None:
+def _check_covered(folder: Path, known: dict[str, Entry], collection: Dataset) -> None:
     """Refuse to go on with a cache of other clips: they would be thrown away."""
     others = sorted(known.keys() - {record.name for record in collection.records})
     if others:
@@ -245,7 +245,7 @@ def _entry(line: dict[str, Any]) -> Entry:
     return Entry(**values)
 
 
-def _do(work: _Work) -> tuple[Entry | Problem, bool]:
+def _do(work: _Work) -> tuple[Entry | Issue, bool]:
     """Return a clip's entry, and whether what was there is kept; or why there is none."""
     record, known = work.record, work.known
     try:
@@ -257,7 +257,7 @@ def _do(work: _Work) -> tuple[Entry | Problem, bool]:
     except OutputError:
         raise
     except EchosegError as error:
-        return Problem(place=record.name, kind=Kind.BROKEN, reason=str(error)), False
+        return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error)), False
 
 
 def _write(work: _Work, clip: Clip, known: Annotation | None, source: str) -> Entry:
@@ -270,7 +270,7 @@ def _write(work: _Work, clip: Clip, known: Annotation | None, source: str) -> En
     stored = on_square(clip, known, work.size_px)
     record = work.record
     file = f"{_CLIPS}/{hashlib.sha256(record.name.encode()).hexdigest()[:20]}.npy"
-    with whole(work.folder / file) as partial:
+    with atomic_write(work.folder / file) as partial:
         np.save(partial, stored)
     spacing_mm = None
     if clip.spacing_mm is not None:
@@ -304,10 +304,10 @@ def on_square(clip: Clip, known: Annotation | None, size_px: int) -> np.ndarray:
     from torch.nn import functional
 
     from echoseg.preprocess.letterbox import letterbox_for
-    from echoseg.preprocess.letterbox_torch import to_square
+    from echoseg.preprocess.letterbox_torch import letterbox_frames
 
     letterbox = letterbox_for((0, 0, *clip.size), size_px)
-    frames = to_square(torch.from_numpy(clip.frames).float(), letterbox)
+    frames = letterbox_frames(torch.from_numpy(clip.frames).float(), letterbox)
     frames = frames.round().clamp(0, 255).to(torch.uint8).numpy()
     if known is None:
         return frames

@@ -11,18 +11,18 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, Label, View
 from echoseg.data.cache import MARK, CachedClips
-from echoseg.data.records import Collection, Record, gather
+from echoseg.data.records import Dataset, Record, build_dataset
 from echoseg.errors import DatasetError
 
 EXPECTED = f"{MARK} beside a folder clips"
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell a cache by its list."""
     return (root / MARK).is_file()
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return every clip of a cache.
 
     Raises:
@@ -45,7 +45,7 @@ def collect(root: Path) -> Collection:
         for index, entry in enumerate(clips.entries)
     ]
     notes = [f"a cache of {clips.dataset} at {clips.size_px} px, not the pictures' own grid"]
-    return gather("cache", root, records, notes=notes)
+    return build_dataset("cache", root, records, notes=notes)
 
 
 def _read(clips: CachedClips, index: int) -> tuple[Clip, Annotation | None]:

@@ -22,7 +22,7 @@ import numpy as np
 from echoseg.clip import Annotation, Clip, Phase, View
 from echoseg.data.camus_writer import SPLITS, VIEW_NAMES, read_info, read_view, told_quality
 from echoseg.data.images import read_labels, read_picture
-from echoseg.data.records import SPLIT_WORDS, Collection, Kind, Problem, Record, gather
+from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
 
 EXPECTED = "database_nifti/patientNNNN/patientNNNN_4CH_ED.nii.gz, database_split/"
@@ -41,12 +41,12 @@ class CamusStill:
     spacing_mm: tuple[float, float]
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell the NIfTI release by its folder of patients."""
     return (root / "database_nifti").is_dir()
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return every view of every patient that is under `root`.
 
     Raises:
@@ -65,10 +65,10 @@ def collect(root: Path) -> Collection:
             if found is not None:
                 records.append(found)
             problems += _missing(folder / patient, view, parts, held)
-    return gather("camus", root, records, problems, notes)
+    return build_dataset("camus", root, records, problems, notes)
 
 
-def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Problem], list[str]]:
+def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Issue], list[str]]:
     """Return each present patient's split, what is odd in the lists, and who is not here."""
     split_of, problems, notes = {}, [], []
     for name in SPLITS:
@@ -84,11 +84,11 @@ def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Proble
         for patient in here:
             if split_of.setdefault(patient, SPLIT_WORDS[name]) != SPLIT_WORDS[name]:
                 reason = "the patient stands in two split lists; belongs to neither here"
-                problems.append(Problem(place=patient, kind=Kind.ODD, reason=reason))
+                problems.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
                 split_of[patient] = ""
             elif listed.count(patient) > 1:
                 reason = f"the patient stands twice in {path.name}; taken once"
-                problems.append(Problem(place=patient, kind=Kind.ODD, reason=reason))
+                problems.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
     return split_of, list(dict.fromkeys(problems)), notes
 
 
@@ -129,7 +129,7 @@ def _absent(held: Counter[str], num_patients: int) -> list[str]:
     return notes
 
 
-def _missing(folder: Path, view: View, parts: set[str], held: Counter[str]) -> list[Problem]:
+def _missing(folder: Path, view: View, parts: set[str], held: Counter[str]) -> list[Issue]:
     """Return the files that a patient lacks and others of this copy have."""
     name = VIEW_NAMES[view]
     problems = []
@@ -137,7 +137,7 @@ def _missing(folder: Path, view: View, parts: set[str], held: Counter[str]) -> l
         if held[f"{name}_{part}"] and f"{name}_{part}" not in parts:
             file = f"Info_{name}.cfg" if part == "cfg" else f"{folder.name}_{name}_{part}.nii.gz"
             reason = "the file is missing; a CAMUS patient has it"
-            problems.append(Problem(place=str(folder / file), kind=Kind.MISSING, reason=reason))
+            problems.append(Issue(place=str(folder / file), kind=IssueKind.MISSING, reason=reason))
     return problems
 
 

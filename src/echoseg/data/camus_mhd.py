@@ -19,19 +19,19 @@ import numpy as np
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data.camus_writer import VIEW_NAMES, read_info, told_quality
 from echoseg.data.images import read_labels, read_picture
-from echoseg.data.records import SPLIT_WORDS, Collection, Kind, Problem, Record, gather
+from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
 
 EXPECTED = "training/patientNNNN/patientNNNN_4CH_ED.mhd, testing/"
 _FOLDERS = ("training", "testing")
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell the older release by a patient's MetaImage, below or beside the two folders."""
     return any(_patients(folder) for folder, _ in _folders(root))
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return every view of every patient that is under `root`.
 
     Raises:
@@ -47,7 +47,7 @@ def collect(root: Path) -> Collection:
                 record, missing = _record(patient, view, split)
                 records += [record] if record else []
                 problems += missing
-    return gather("camus_mhd", root, records, problems, notes)
+    return build_dataset("camus_mhd", root, records, problems, notes)
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, str]]:
@@ -63,7 +63,7 @@ def _patients(folder: Path) -> list[Path]:
     return sorted({path.parent for path in folder.glob("patient*/patient*_[24]CH_ED.mhd")})
 
 
-def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[Problem]]:
+def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[Issue]]:
     """Return a view's record, if it can be used, and the files that it lacks."""
     stem = patient / f"{patient.name}_{VIEW_NAMES[view]}"
     cfg = patient / f"Info_{VIEW_NAMES[view]}.cfg"
@@ -72,7 +72,7 @@ def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[
     wanted += [Path(f"{stem}_{part}_gt.mhd") for part in ("ED", "ES") if traced]
     missing = [path for path in wanted if not path.is_file()]
     reason = "the file is missing; a CAMUS patient has it"
-    problems = [Problem(place=str(path), kind=Kind.MISSING, reason=reason) for path in missing]
+    problems = [Issue(place=str(path), kind=IssueKind.MISSING, reason=reason) for path in missing]
     if missing:
         return None, problems
     name = f"{patient.parent.name}_{patient.name}"

@@ -19,7 +19,7 @@ from typing import Any
 
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data.images import read_labels
-from echoseg.data.records import SPLIT_WORDS, Collection, Kind, Problem, Record, gather
+from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError, FormatError
 from echoseg.io import find_format, open_clip
@@ -46,14 +46,14 @@ class Known:
     quality: str = ""
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell a table of clips, or a folder with at least one file of a format that is read."""
     if root.is_file():
         return root.suffix.lower() == ".csv"
     return (root / TABLE).is_file() or any(map(_is_clip, clip_files(root)))
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return the clips that a folder holds or a table names.
 
     Raises:
@@ -64,7 +64,7 @@ def collect(root: Path) -> Collection:
         records, problems = _from_table(table)
     else:
         records, problems = _from_folder(root)
-    return gather("own_clips", root, records, problems)
+    return build_dataset("own_clips", root, records, problems)
 
 
 def clip_files(root: Path) -> Iterable[Path]:
@@ -109,13 +109,13 @@ def _is_clip(path: Path) -> bool:
         return False
 
 
-def _from_folder(root: Path) -> tuple[list[Record], list[Problem]]:
+def _from_folder(root: Path) -> tuple[list[Record], list[Issue]]:
     records, problems = [], []
     for path in clip_files(root):
         try:
             find_format(path)
         except FormatError as error:
-            problems.append(Problem(place=str(path), kind=Kind.BROKEN, reason=str(error)))
+            problems.append(Issue(place=str(path), kind=IssueKind.BROKEN, reason=str(error)))
             continue
         masks = path.with_name(_stem(path) + _MASKS)
         name = path.relative_to(root).as_posix()
@@ -128,17 +128,19 @@ def _stem(path: Path) -> str:
     return path.name if path.is_dir() else Path(re.sub(r"\.gz$", "", path.name)).stem
 
 
-def _from_table(table: Path) -> tuple[list[Record], list[Problem]]:
+def _from_table(table: Path) -> tuple[list[Record], list[Issue]]:
     rows, wrong = read_table(table, ("clip",))
-    problems = [Problem(place=line.split(":")[0], kind=Kind.ODD, reason=line) for line in wrong]
+    problems = [
+        Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
+    ]
     records = []
     for row in rows:
         try:
             records.append(_from_row(table.parent, row))
         except DatasetError as error:
             missing = "is missing" in str(error)
-            kind = Kind.MISSING if missing else Kind.ODD
-            problems.append(Problem(place=row.place, kind=kind, reason=str(error)))
+            kind = IssueKind.MISSING if missing else IssueKind.INCONSISTENT
+            problems.append(Issue(place=row.place, kind=kind, reason=str(error)))
     return records, problems
 
 

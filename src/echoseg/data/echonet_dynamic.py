@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, ClipWarning, Label, View
-from echoseg.data.echonet_pediatric import recognise as recognise_pediatric
+from echoseg.data.echonet_pediatric import detect as recognise_pediatric
 from echoseg.data.echonet_tracing import mask_from_tracing, tracing_area_px
-from echoseg.data.records import SPLIT_WORDS, Collection, Kind, Problem, gather
+from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, build_dataset
 from echoseg.data.records import Record as CollectedRecord
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError
@@ -165,12 +165,12 @@ class EchoNetDynamic:
         raise DatasetError(f"{name}: {self.unmatched.get(name, 'not in FileList.csv')}")
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell the release by its list and its folder of videos."""
     return (root / "FileList.csv").is_file() and not recognise_pediatric(root)
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return every clip that is listed, filmed and traced, and what is not with its reason.
 
     Raises:
@@ -178,7 +178,7 @@ def collect(root: Path) -> Collection:
     """
     data = read(root)
     problems = [
-        Problem(place=name, kind=_kind(name, reason), reason=reason)
+        Issue(place=name, kind=_kind(name, reason), reason=reason)
         for name, reason in data.unmatched.items()
     ]
     records = [
@@ -193,13 +193,13 @@ def collect(root: Path) -> Collection:
         )
         for record in data.records
     ]
-    return gather("echonet_dynamic", root, records, problems)
+    return build_dataset("echonet_dynamic", root, records, problems)
 
 
-def _kind(name: str, reason: str) -> Kind:
+def _kind(name: str, reason: str) -> IssueKind:
     if name in UNTRACED | UNFILMED:
-        return Kind.KNOWN
-    return Kind.MISSING if "is missing" in reason else Kind.ODD
+        return IssueKind.KNOWN
+    return IssueKind.MISSING if "is missing" in reason else IssueKind.INCONSISTENT
 
 
 def read(root: Path, *, strict: bool = False) -> EchoNetDynamic:

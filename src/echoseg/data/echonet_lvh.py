@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from echoseg.clip import Clip, View
-from echoseg.data.records import SPLIT_WORDS, Collection, Kind, Problem, Record, gather
+from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.data.table import read_table
 from echoseg.io import open_clip
 
@@ -19,31 +19,33 @@ EXPECTED = "MeasurementsList.csv (HashedFileName, split), Batch1/ to Batch4/ wit
 COLUMNS = ("HashedFileName", "split")
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell the release by its list."""
     return (root / "MeasurementsList.csv").is_file()
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return every listed clip that has its video.
 
     Raises:
         DatasetError: If the list is not as documented, or nothing can be used.
     """
     rows, wrong = read_table(root / "MeasurementsList.csv", COLUMNS)
-    problems = [Problem(place=line.split(":")[0], kind=Kind.ODD, reason=line) for line in wrong]
+    problems = [
+        Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
+    ]
     videos: dict[str, Path] = {}
     for path in sorted(root.glob("Batch*/*.avi")):
         if path.stem in videos:
             reason = f"another clip has this name, {videos[path.stem]}; that one is used"
-            problems.append(Problem(place=str(path), kind=Kind.ODD, reason=reason))
+            problems.append(Issue(place=str(path), kind=IssueKind.INCONSISTENT, reason=reason))
         videos.setdefault(path.stem, path)
     splits: dict[str, set[str]] = {}
     for row in rows:
         name, word = row.text("HashedFileName").removesuffix(".avi"), row.text("split").lower()
         if word not in SPLIT_WORDS:
             reason = f"split must be train, val or test, got {row.text('split')!r}"
-            problems.append(Problem(place=row.place, kind=Kind.ODD, reason=reason))
+            problems.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=reason))
             continue
         splits.setdefault(name, set()).add(SPLIT_WORDS[word])
     problems += _unmatched(videos, splits)
@@ -53,17 +55,17 @@ def collect(root: Path) -> Collection:
         if name in videos
         for split in sorted(found)  # two of them are told of as a leak
     ]
-    return gather("echonet_lvh", root, records, problems)
+    return build_dataset("echonet_lvh", root, records, problems)
 
 
-def _unmatched(videos: dict[str, Path], splits: dict[str, set[str]]) -> list[Problem]:
+def _unmatched(videos: dict[str, Path], splits: dict[str, set[str]]) -> list[Issue]:
     problems = []
     for name in splits.keys() - videos.keys():
         reason = f"it is listed, its video Batch*/{name}.avi is missing"
-        problems.append(Problem(place=name, kind=Kind.MISSING, reason=reason))
+        problems.append(Issue(place=name, kind=IssueKind.MISSING, reason=reason))
     for name in videos.keys() - splits.keys():
         reason = "it is filmed but not in MeasurementsList.csv"
-        problems.append(Problem(place=str(videos[name]), kind=Kind.ODD, reason=reason))
+        problems.append(Issue(place=str(videos[name]), kind=IssueKind.INCONSISTENT, reason=reason))
     return sorted(problems, key=lambda problem: problem.place)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, Label, View
-from echoseg.data.records import Collection, Kind, Problem, Record, gather
+from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError
 from echoseg.io import open_clip
@@ -36,12 +36,12 @@ Tracing = dict[int, np.ndarray]
 """Frame to its contour, `P 2` (x, y) in pixels."""
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell the release by the lists of its two views."""
     return any((_home(root) / name / "FileList.csv").is_file() for name in _VIEWS)
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return every listed clip that has its video; it needs no tracing.
 
     Raises:
@@ -56,7 +56,7 @@ def collect(root: Path) -> Collection:
         found, wrong = _collect_view(folder, view)
         records += found
         problems += wrong
-    return gather("echonet_pediatric", root, records, problems, notes)
+    return build_dataset("echonet_pediatric", root, records, problems, notes)
 
 
 def _home(root: Path) -> Path:
@@ -67,10 +67,12 @@ def _home(root: Path) -> Path:
     return root
 
 
-def _collect_view(folder: Path, view: View) -> tuple[list[Record], list[Problem]]:
+def _collect_view(folder: Path, view: View) -> tuple[list[Record], list[Issue]]:
     listed, wrong = read_table(folder / "FileList.csv", LIST_COLUMNS)
     tracings, faults = _tracings(folder / "VolumeTracings.csv")
-    problems = [Problem(place=line.split(":")[0], kind=Kind.ODD, reason=line) for line in wrong]
+    problems = [
+        Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
+    ]
     problems += faults
     records = []
     videos = {path.stem: path for path in (folder / "Videos").glob("*.avi")}
@@ -78,25 +80,27 @@ def _collect_view(folder: Path, view: View) -> tuple[list[Record], list[Problem]
         name = row.text("FileName").removesuffix(".avi")
         if name not in videos:
             reason = f"{name} is listed, its video Videos/{name}.avi is missing"
-            problems.append(Problem(place=row.place, kind=Kind.MISSING, reason=reason))
+            problems.append(Issue(place=row.place, kind=IssueKind.MISSING, reason=reason))
             continue
         try:
             records.append(_record(row, name, videos[name], view, tracings.get(name, {})))
         except DatasetError as error:
-            problems.append(Problem(place=row.place, kind=Kind.ODD, reason=str(error)))
+            problems.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=str(error)))
     names = {row.text("FileName").removesuffix(".avi") for row in listed}
     for name in sorted((videos.keys() | tracings.keys()) - names):
         what = "filmed" if name in videos else "traced"
         reason = f"{name} is {what} but not in FileList.csv"
-        problems.append(Problem(place=f"{folder / name}", kind=Kind.ODD, reason=reason))
+        problems.append(Issue(place=f"{folder / name}", kind=IssueKind.INCONSISTENT, reason=reason))
     return records, problems
 
 
-def _tracings(path: Path) -> tuple[dict[str, Tracing], list[Problem]]:
+def _tracings(path: Path) -> tuple[dict[str, Tracing], list[Issue]]:
     """Return for each clip its traced frames, and what in the table cannot be used."""
     rows, wrong = read_table(path, TRACING_COLUMNS)
     points: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(dict)
-    problems = [Problem(place=line.split(":")[0], kind=Kind.ODD, reason=line) for line in wrong]
+    problems = [
+        Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
+    ]
     skipped: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
         name = row.text("FileName").removesuffix(".avi")
@@ -110,12 +114,12 @@ def _tracings(path: Path) -> tuple[dict[str, Tracing], list[Problem]]:
         try:
             frame, point = row.whole("Frame"), (row.number("X"), row.number("Y"))
         except DatasetError as error:
-            problems.append(Problem(place=name, kind=Kind.ODD, reason=str(error)))
+            problems.append(Issue(place=name, kind=IssueKind.INCONSISTENT, reason=str(error)))
             continue
         points[name].setdefault(frame, []).append(point)
     for (name, why), number in skipped.items():
         reason = f"{number} traced points are not used: {why}"
-        problems.append(Problem(place=name, kind=Kind.KNOWN, reason=reason))
+        problems.append(Issue(place=name, kind=IssueKind.KNOWN, reason=reason))
     tracings = {
         name: {frame: np.array(found) for frame, found in frames.items()}
         for name, frames in points.items()

@@ -11,7 +11,7 @@ from typing import Any
 
 from echoseg.clip import View
 from echoseg.data.custom import Known, record
-from echoseg.data.records import Collection, Kind, Problem, Record, gather
+from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
 
 EXPECTED = "phantom.json and its clips, as `echoseg phantom make` writes them"
@@ -19,14 +19,14 @@ _MARK = "phantom.json"
 _SUFFIXES = {"avi": "avi", "nifti": "nii.gz", "dicom": "dcm"}
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell a folder that `echoseg phantom make` wrote in one of the three layouts."""
     if not (root / _MARK).is_file():
         return False
     return not (root / "database_nifti").is_dir() and not (root / "FileList.csv").is_file()
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return every clip that `phantom.json` tells of.
 
     Raises:
@@ -47,15 +47,15 @@ def collect(root: Path) -> Collection:
         missing = [file for file in (path, masks) if not file.is_file()]
         for file in missing:
             reason = "phantom.json tells of it and the file is missing"
-            problems.append(Problem(place=str(file), kind=Kind.MISSING, reason=reason))
+            problems.append(Issue(place=str(file), kind=IssueKind.MISSING, reason=reason))
         if missing:
             continue
         try:
             records.append(_record(name, path, masks, about))
         except (KeyError, TypeError, ValueError) as error:
             reason = f"phantom.json does not tell of it as it should ({error!r})"
-            problems.append(Problem(place=name, kind=Kind.ODD, reason=reason))
-    return gather("phantom", root, records, problems)
+            problems.append(Issue(place=name, kind=IssueKind.INCONSISTENT, reason=reason))
+    return build_dataset("phantom", root, records, problems)
 
 
 def _record(name: str, path: Path, masks: Path, about: dict[str, Any]) -> Record:

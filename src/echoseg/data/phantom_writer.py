@@ -21,7 +21,7 @@ from echoseg.data import camus_writer as camus_layout
 from echoseg.data import echonet_writer as echonet_dynamic_layout
 from echoseg.data.phantom import Filmed, film_all, name_of
 from echoseg.errors import ConfigError, OutputError
-from echoseg.files import check_writable, whole_folder, write_text
+from echoseg.files import atomic_dir, check_writable, write_text
 from echoseg.io import dicom_writer, nifti
 from echoseg.io.video import write_mjpeg
 from echoseg.phantom import PhantomConfig
@@ -86,7 +86,7 @@ def write(
             yield written
 
     try:
-        with whole_folder(root, lambda: check_folder(root, force)) as partial:
+        with atomic_dir(root, lambda: check_folder(root, force)) as partial:
             _WRITERS[layout](partial, filmed())
             write_text(partial / "truth.csv", rows.getvalue())
             write_text(partial / MARK, _document(layout, made))

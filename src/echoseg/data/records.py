@@ -1,7 +1,7 @@
 """What a data set's folder holds: records, loaded one by one, and what is wrong with the rest.
 
-Every reader gives the same: a `Collection` of `Record`s, each of which loads a `Clip` and its
-`Annotation`. Nothing is dropped in silence: what cannot be used is a `Problem` with its reason.
+Every reader gives the same: a `Dataset` of `Record`s, each of which loads a `Clip` and its
+`Annotation`. Nothing is dropped in silence: what cannot be used is a `Issue` with its reason.
 """
 
 from collections import Counter
@@ -25,22 +25,22 @@ SPLIT_WORDS = {
 """The data sets' own words for a split, in lower case, and ours."""
 
 
-class Kind(StrEnum):
+class IssueKind(StrEnum):
     """What is wrong with a file, a row or a clip."""
 
     MISSING = "missing"
     BROKEN = "broken"
-    ODD = "odd"
+    INCONSISTENT = "inconsistent"
     KNOWN = "known"
     """A quirk that the release as published has; no fault of this copy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
+class Issue:
     """Something that cannot be used: where it is, of which kind, and why, in one line."""
 
     place: str
-    kind: Kind
+    kind: IssueKind
     reason: str
 
 
@@ -88,7 +88,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Collection:
+class Dataset:
     """A data set's folder, read without opening a clip.
 
     Attributes:
@@ -102,7 +102,7 @@ class Collection:
     dataset: str
     root: Path
     records: tuple[Record, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Issue, ...] = ()
     notes: tuple[str, ...] = ()
 
     def splits(self) -> dict[str, int]:
@@ -127,13 +127,13 @@ class Collection:
         return found
 
 
-def gather(
+def build_dataset(
     dataset: str,
     root: Path,
     records: Iterable[Record],
-    problems: Sequence[Problem] = (),
+    problems: Sequence[Issue] = (),
     notes: Sequence[str] = (),
-) -> Collection:
+) -> Dataset:
     """Return a collection in which no name comes twice and no patient is in two splits.
 
     Records that break this are left out and told of as problems.
@@ -150,18 +150,22 @@ def gather(
     leaking = {patient for patient, where in splits.items() if len(where) > 1}
     for name in sorted(name for name, number in names.items() if number > 1):
         found.append(
-            Problem(place=name, kind=Kind.ODD, reason=f"{names[name]} clips have this name")
+            Issue(
+                place=name,
+                kind=IssueKind.INCONSISTENT,
+                reason=f"{names[name]} clips have this name",
+            )
         )
     for patient in sorted(leaking):
         where = ", ".join(sorted(split or "no split" for split in splits[patient]))
         reason = f"the patient is in more than one split ({where}); none of the clips is used"
-        found.append(Problem(place=patient, kind=Kind.ODD, reason=reason))
+        found.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
     kept = tuple(r for r in records if names[r.name] == 1 and r.patient not in leaking)
     if not kept:
         first = f", the first {found[0].place}: {found[0].reason}" if found else ""
         raise DatasetError(
             f"{root}: nothing in it can be used, {len(found)} files or clips have a problem{first}"
         )
-    return Collection(
+    return Dataset(
         dataset=dataset, root=root, records=kept, problems=tuple(found), notes=tuple(notes)
     )

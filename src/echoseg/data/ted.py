@@ -18,18 +18,18 @@ import numpy as np
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data.camus_writer import read_info, told_quality
 from echoseg.data.images import read_labels, read_picture
-from echoseg.data.records import Collection, Kind, Problem, Record, gather
+from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
 
 EXPECTED = "database/patientNNN/patientNNN_4CH_sequence.mhd"
 
 
-def recognise(root: Path) -> bool:
+def detect(root: Path) -> bool:
     """Tell TED by a sequence that has a mask of its own."""
     return any(_folder(root).glob("patient*/patient*_4CH_sequence_gt.mhd"))
 
 
-def collect(root: Path) -> Collection:
+def collect(root: Path) -> Dataset:
     """Return every clip that is under `root`.
 
     Raises:
@@ -41,7 +41,9 @@ def collect(root: Path) -> Collection:
         files = [Path(f"{stem}_{part}") for part in ("sequence.mhd", "sequence_gt.mhd", "info.cfg")]
         missing = [path for path in files if not path.is_file()]
         reason = "the file is missing; a patient of TED has it"
-        problems += [Problem(place=str(path), kind=Kind.MISSING, reason=reason) for path in missing]
+        problems += [
+            Issue(place=str(path), kind=IssueKind.MISSING, reason=reason) for path in missing
+        ]
         if missing:
             continue
         record = Record(
@@ -54,7 +56,7 @@ def collect(root: Path) -> Collection:
         )
         records.append(record)
     note = "its patients are CAMUS's: do not judge on it a network that learnt from CAMUS"
-    return gather("ted", root, records, problems, [note])
+    return build_dataset("ted", root, records, problems, [note])
 
 
 def _folder(root: Path) -> Path:

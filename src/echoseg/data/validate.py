@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, Label
-from echoseg.data.records import Collection, Kind, Problem, Record
+from echoseg.data.records import Dataset, Issue, IssueKind, Record
 from echoseg.errors import EchosegError
 from echoseg.parallel import in_order
 
@@ -50,14 +50,14 @@ class ClipFacts:
 class Checkup:
     """A whole data set, looked at: its facts clip by clip, and everything that is wrong."""
 
-    collection: Collection
+    collection: Dataset
     facts: tuple[ClipFacts, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[Issue, ...]
 
     @property
     def is_whole(self) -> bool:
         """Whether all that is here can be used; the release's known quirks do not count."""
-        return all(problem.kind is Kind.KNOWN for problem in self.problems)
+        return all(problem.kind is IssueKind.KNOWN for problem in self.problems)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many clips there are by split, view and quality, and problems by kind."""
@@ -108,7 +108,7 @@ def _range(values: Sequence[float]) -> dict[str, float]:
 
 
 def check(
-    collection: Collection, *, jobs: int = 1, progress: Progress = lambda done, total: None
+    collection: Dataset, *, jobs: int = 1, progress: Progress = lambda done, total: None
 ) -> Checkup:
     """Open every clip of a data set and tell what it holds and what is wrong with it."""
     facts, problems = [], list(collection.problems)
@@ -116,24 +116,26 @@ def check(
     total = len(collection.records)
     for index, found in enumerate(in_order(_look, collection.records, jobs)):
         progress(index + 1, total)
-        if isinstance(found, Problem):
+        if isinstance(found, Issue):
             problems.append(found)
             continue
         odd = list(found.odd)
         first = seen.setdefault(found.frames_sha256, found)
         if first is not found:
             odd.append(f"its frames are those of {first.name}")
-        problems += [Problem(place=found.name, kind=Kind.ODD, reason=reason) for reason in odd]
+        problems += [
+            Issue(place=found.name, kind=IssueKind.INCONSISTENT, reason=reason) for reason in odd
+        ]
         facts.append(found)
     return Checkup(collection=collection, facts=tuple(facts), problems=tuple(problems))
 
 
-def _look(record: Record) -> ClipFacts | Problem:
+def _look(record: Record) -> ClipFacts | Issue:
     """Return what one clip holds, or why it cannot be read."""
     try:
         clip, known = record.load()
     except EchosegError as error:
-        return Problem(place=record.name, kind=Kind.BROKEN, reason=str(error))
+        return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
     labels: tuple[int, ...] = ()
     if known is not None:
         labels = tuple(np.unique(known.masks[list(known.labelled_frames)]).tolist())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.clip import Label
-from echoseg.data import Problem, Record
+from echoseg.data import Issue, Record
 from echoseg.errors import EchosegError, OutputError
 from echoseg.evaluation.items import ClipRow, Item
 from echoseg.evaluation.report import STRUCTURE_NAMES, html, markdown
@@ -16,7 +16,7 @@ from echoseg.evaluation.run import Evaluation
 from echoseg.evaluation.segment import PROTOCOL, loaded, segment
 from echoseg.evaluation.summary import summarise
 from echoseg.evaluation.tables import CLIPS, ITEMS, PARQUET, has_parquet, table_text, write_parquet
-from echoseg.files import check_writable, whole_folder, write_text
+from echoseg.files import atomic_dir, check_writable, write_text
 from echoseg.models.checkpoint import find_checkpoint, read_card
 from echoseg.report.figures.agreement import Readings, agreement_png
 from echoseg.report.figures.worst_cases import case_png
@@ -35,7 +35,7 @@ class Source:
     title: str
     split: str = ""
     notes: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Issue, ...] = ()
 
 
 def check_output(folder: Path, force: bool = False) -> None:
@@ -109,7 +109,7 @@ def write_results(
     figure = agreement_png(_readings(found.clips), _dice(found.items))
     worst = _worst(found, records) if pictures else []
     check_output(folder, force)
-    with whole_folder(folder, lambda: check_output(folder, force)) as partial:
+    with atomic_dir(folder, lambda: check_output(folder, force)) as partial:
         write_text(partial / ITEMS, table_text(found.items, Item))
         write_text(partial / CLIPS, table_text(found.clips, ClipRow))
         if has_parquet():

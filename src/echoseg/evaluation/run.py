@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from echoseg.clip import Annotation, Clip
-from echoseg.data import Problem, Record
+from echoseg.data import Issue, Record
 from echoseg.data.hashing import sha256_of, source_files
-from echoseg.data.records import Kind
+from echoseg.data.records import IssueKind
 from echoseg.errors import DatasetError, EchosegError, ModelError
 from echoseg.evaluation.items import ClipRow, Item, in_fixed_order, judge
 from echoseg.evaluation.segment import loaded, segment
@@ -31,7 +31,7 @@ class Evaluation:
     model: str
     items: tuple[Item, ...]
     clips: tuple[ClipRow, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[Issue, ...]
     data_sha256: str
 
 
@@ -41,7 +41,7 @@ class _Judged:
     sha256: str
     items: list[Item]
     row: ClipRow | None
-    problem: Problem | None = None
+    problem: Issue | None = None
     """Why this network could not do it."""
 
 
@@ -73,7 +73,7 @@ def evaluate(
             f"the data must hold masks to be judged by, none of its {len(records)} clips has one"
         )
     read: list[_Judged] = []
-    problems: list[Problem] = []
+    problems: list[Issue] = []
     work = partial(_judge, model, device)
     for index, found in enumerate(in_order(work, labelled, jobs)):
         if isinstance(found, _Judged):
@@ -95,20 +95,20 @@ def evaluate(
     )
 
 
-def _judge(model: str, device: str, record: Record) -> _Judged | Problem:
+def _judge(model: str, device: str, record: Record) -> _Judged | Issue:
     """Return what becomes of one record; an error of its own ends nobody else's."""
     try:
         clip, known = record.load()
         if known is None:
             raise DatasetError(f"{record.name}: its annotation is gone")
     except EchosegError as error:
-        return Problem(place=record.name, kind=Kind.BROKEN, reason=str(error))
+        return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
     sha256 = _sha256(record, clip, known)
     try:
         network, image_size = loaded(model, device)
         masks = segment(network, image_size, clip.frames, stills=record.stills)
     except ModelError as error:  # this network's, not the data's: they stay the same data
-        problem = Problem(place=record.name, kind=Kind.ODD, reason=str(error))
+        problem = Issue(place=record.name, kind=IssueKind.INCONSISTENT, reason=str(error))
         return _Judged(record.name, sha256, [], None, problem)
     items, row = judge(record, clip, known, masks)
     return _Judged(record.name, sha256, items, row)

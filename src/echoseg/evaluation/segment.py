@@ -47,7 +47,7 @@ def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) 
 
     from echoseg.models.windows import each_frame
     from echoseg.preprocess.letterbox import letterbox_for
-    from echoseg.preprocess.letterbox_torch import from_square, to_square
+    from echoseg.preprocess.letterbox_torch import letterbox_frames, unletterbox
 
     rows, columns = frames.shape[1:]
     letterbox = letterbox_for((0, 0, rows, columns), image_size)
@@ -55,7 +55,9 @@ def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) 
     masks = np.zeros(frames.shape, np.uint8)
     with torch.inference_mode(), one_thread():
         squares = [
-            to_square(torch.from_numpy(frame)[None].float() / 255, letterbox)[:, None].to(device)
+            letterbox_frames(torch.from_numpy(frame)[None].float() / 255, letterbox)[:, None].to(
+                device
+            )
             for frame in frames
         ]
         clips = [[square] for square in squares] if stills else [squares]
@@ -65,7 +67,7 @@ def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) 
             if len(clip) == 1 and not network.streams:  # a still, to one who looks ahead
                 shown = clip * network.num_frames
             for logits, _ in zip(each_frame(network, shown), clip, strict=False):
-                found = from_square(logits.float().cpu(), letterbox, (rows, columns))
+                found = unletterbox(logits.float().cpu(), letterbox, (rows, columns))
                 masks[index] = found[0].numpy()
                 index += 1
     return masks

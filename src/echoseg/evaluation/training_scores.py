@@ -26,7 +26,7 @@ from echoseg.metrics.segmentation import area_jitter_percent, compare_masks
 from echoseg.models.checkpoint import load_checkpoint
 from echoseg.models.windows import each_frame
 from echoseg.preprocess.letterbox import letterbox_for
-from echoseg.preprocess.letterbox_torch import from_square, to_square
+from echoseg.preprocess.letterbox_torch import letterbox_frames, unletterbox
 
 STRUCTURES: dict[str, tuple[Label, ...]] = {
     "lv_endo": (Label.LV_CAVITY,),
@@ -50,7 +50,7 @@ def predict(
     """
     rows, columns = frames.shape[1:]
     letterbox = letterbox_for((0, 0, rows, columns), image_size)
-    square = to_square(torch.from_numpy(frames).float() / 255, letterbox)
+    square = letterbox_frames(torch.from_numpy(frames).float() / 255, letterbox)
     device = next(model.parameters()).device
     inputs = square[:, None, None].to(device)  # T 1 1 S S
     if bidirectional:
@@ -59,7 +59,7 @@ def predict(
         if len(inputs) == 1 and not model.streams:  # a still, to one who looks ahead
             inputs = inputs.expand(model.num_frames, -1, -1, -1, -1)
         found = each_frame(model, inputs)
-    masks = [from_square(logits.float().cpu(), letterbox, (rows, columns)) for logits in found]
+    masks = [unletterbox(logits.float().cpu(), letterbox, (rows, columns)) for logits in found]
     return torch.cat(masks)[: len(frames)].numpy()
 
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
 from echoseg.errors import ConfigError, EchosegError, MeasurementError
-from echoseg.inference.backends.base import Stepper, each_frame
-from echoseg.inference.backends.select import AUTO, check_name, choose, open_stepper
+from echoseg.inference.backends.base import InferenceSession, each_frame
+from echoseg.inference.backends.select import AUTO, check_name, open_session, select_backend
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
-from echoseg.preprocess.frame_transform import Lens
+from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 from echoseg.quality.conformal import load_calibration
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:  # torch takes a second to import
     import torch
 
     from echoseg.preprocess.letterbox import Letterbox
-    from echoseg.quality.assess import ClipTrust
-    from echoseg.quality.view_classifier import SeenView
+    from echoseg.quality.assess import ClipReliability
+    from echoseg.quality.view_classifier import ViewPrediction
 
 PLAIN = "torch f32"
 """The runtime that all others are checked against."""
-LEARNT_VIEWS = (View.A4C,)
+SUPPORTED_VIEWS = (View.A4C,)
 """Views that the networks were trained on."""
 APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
@@ -81,8 +81,8 @@ class Analysis:
     measurement: Measurement
     model: ModelCard | None
     timing_s: dict[str, float] = field(default_factory=dict)
-    trust: "ClipTrust | None" = None
-    seen: "SeenView | None" = None
+    trust: "ClipReliability | None" = None
+    seen: "ViewPrediction | None" = None
     runtime: str = PLAIN
 
     @property
@@ -91,7 +91,7 @@ class Analysis:
         view = _view_warnings(self.clip.view) if self.model else _apical_warnings(self.clip.view)
         trust = self.trust.warnings if self.trust else ()
         if self.seen is not None:
-            view = self.seen.warnings(self.clip.view, LEARNT_VIEWS) + view
+            view = self.seen.warnings(self.clip.view, SUPPORTED_VIEWS) + view
         return trust + view + self.clip.warnings + self.measurement.warnings
 
     @property
@@ -106,9 +106,9 @@ class Analysis:
 
 def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
     """Return a warning unless the view is one that the networks know."""
-    if view in LEARNT_VIEWS:
+    if view in SUPPORTED_VIEWS:
         return ()
-    known = ", ".join(LEARNT_VIEWS)
+    known = ", ".join(SUPPORTED_VIEWS)
     if view == View.UNKNOWN:
         message = (
             f"nobody says the view, and the check of it is rough: the networks know {known} "
@@ -202,7 +202,7 @@ class Analyzer:
             MeasurementError: If nothing in the picture moves, so that there is no ultrasound
                 sector to look at.
         """
-        from echoseg.quality.view_classifier import see_view
+        from echoseg.quality.view_classifier import predict_view
 
         times = {"load_model": self.load_time_s}
         start = time.perf_counter()
@@ -229,7 +229,7 @@ class Analyzer:
         trust = self._trust(clip, sector, masks, measurement)
         times["trust"] = time.perf_counter() - start
         start = time.perf_counter()
-        seen = see_view(clip.frames, sector, *self.view_check)
+        seen = predict_view(clip.frames, sector, *self.view_check)
         times["view"] = time.perf_counter() - start
         return Analysis(
             clip=clip,
@@ -244,7 +244,7 @@ class Analyzer:
 
     def _trust(
         self, clip: Clip, sector: Sector, masks: np.ndarray, found: Measurement
-    ) -> "ClipTrust | None":
+    ) -> "ClipReliability | None":
         """Return how far the EF may be believed, by the ED and ES it was read from."""
         if found.ef_percent is None or found.ed_frame is None or found.es_frame is None:
             return None
@@ -273,13 +273,13 @@ class Analyzer:
         import torch
 
         from echoseg.models.windows import each_frame
-        from echoseg.preprocess.letterbox_torch import from_square
+        from echoseg.preprocess.letterbox_torch import unletterbox
 
         masks = np.zeros(clip.frames.shape, np.uint8)
         letterbox, squares = self.squares(clip, sector)
         with torch.inference_mode():
             for index, logits in enumerate(each_frame(self.network, squares)):
-                masks[index] = from_square(logits.float().cpu(), letterbox, clip.size)[0].numpy()
+                masks[index] = unletterbox(logits.float().cpu(), letterbox, clip.size)[0].numpy()
                 if progress is not None:
                     progress(index + 1, clip.num_frames)
         return masks
@@ -294,7 +294,7 @@ class Analyzer:
         import torch
 
         from echoseg.preprocess.letterbox import letterbox_for
-        from echoseg.preprocess.letterbox_torch import to_square
+        from echoseg.preprocess.letterbox_torch import letterbox_frames
 
         letterbox = letterbox_for(sector.box, self.checkpoint.card.image_size)
         gain = sector_gain(clip, sector)
@@ -302,13 +302,15 @@ class Analyzer:
         def frames() -> Iterator[torch.Tensor]:
             for frame in clip.frames if chosen is None else clip.frames[chosen]:
                 grey = np.where(sector.mask, frame, 0).astype(np.float32) / 255
-                square = to_square(torch.from_numpy(grey)[None] * gain, letterbox).clamp(0, 1)
+                square = letterbox_frames(torch.from_numpy(grey)[None] * gain, letterbox).clamp(
+                    0, 1
+                )
                 yield square[:, None].to(self.device)
 
         return letterbox, frames()
 
 
-def _stepper(model: str, device: str, runtime: str) -> Stepper | None:
+def _stepper(model: str, device: str, runtime: str) -> InferenceSession | None:
     """Return the runtime asked for; None for plain torch, which the Analyzer runs itself."""
     check_name(runtime)
     if runtime == "torch" or (runtime == AUTO and choose_device(device) != "cpu"):
@@ -318,13 +320,15 @@ def _stepper(model: str, device: str, runtime: str) -> Stepper | None:
     import torch
 
     num_threads = torch.get_num_threads()
-    name = choose(model, num_threads=num_threads).runtime if runtime == AUTO else runtime
-    return None if name == "torch" else open_stepper(model, name, num_threads=num_threads)
+    name = select_backend(model, num_threads=num_threads).runtime if runtime == AUTO else runtime
+    return None if name == "torch" else open_session(model, name, num_threads=num_threads)
 
 
-def _stepped(stepper: Stepper, clip: Clip, sector: Sector, progress: Progress | None) -> np.ndarray:
+def _stepped(
+    stepper: InferenceSession, clip: Clip, sector: Sector, progress: Progress | None
+) -> np.ndarray:
     """Return the label map `T H W` uint8 that a stepper gives, on the clip's grid."""
-    lens = Lens(clip.size, stepper.size_px, sector=sector, gain=sector_gain(clip, sector))
+    lens = FrameTransform(clip.size, stepper.size_px, sector=sector, gain=sector_gain(clip, sector))
     masks = np.zeros(clip.frames.shape, np.uint8)
     for index, logits in enumerate(each_frame(stepper, map(lens.show, clip.frames))):
         masks[index] = lens.read(logits)

@@ -15,7 +15,7 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import ArgumentError, OutputError
-from echoseg.files import whole
+from echoseg.files import atomic_write
 from echoseg.io.dicom_view import view_code
 
 _EVEN_S = 1e-6
@@ -61,7 +61,7 @@ def write(
     _add_times(dataset, clip)
     _add_region(dataset, clip)
     _add_pixels(dataset, clip.frames, jpeg_quality)
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         dcmwrite(partial, dataset, enforce_file_format=True)
 
 

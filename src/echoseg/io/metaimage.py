@@ -7,7 +7,7 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
-from echoseg.files import whole, write_text
+from echoseg.files import atomic_write, write_text
 from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
 
 _TYPES = {
@@ -92,7 +92,7 @@ def write(path: Path, clip: Clip) -> None:
     columns, rows = clip.size[1], clip.size[0]
     row_mm, column_mm = clip.spacing_mm or (1.0, 1.0)
     spacing = f"ElementSpacing = {column_mm} {row_mm} 1\n" if clip.spacing_mm else ""
-    with whole(raw) as partial:
+    with atomic_write(raw) as partial:
         partial.write_bytes(clip.frames.tobytes())
     write_text(
         path,

@@ -7,7 +7,7 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, Label
 from echoseg.errors import FormatError, OutputError
-from echoseg.files import whole
+from echoseg.files import atomic_write
 from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
 
 _GREYS = (0, 40, 110, 70)
@@ -130,7 +130,7 @@ def write_masks(
     image.header.set_xyzt_units(
         "mm" if spacing_mm else "unknown", "sec" if frame_interval_s else "unknown"
     )
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         image.to_filename(partial)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import ArgumentError, FormatError, OutputError
-from echoseg.files import whole
+from echoseg.files import atomic_write
 from echoseg.io.frames import OpenOptions, colour_warnings, damage, stack
 
 _MILLISECOND = Fraction(1, 1000)
@@ -127,7 +127,7 @@ def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: floa
     rate = Fraction(frame_rate_hz).limit_denominator(1001)
     options = {"movflags": "+faststart"}
     with (
-        whole(path) as partial,
+        atomic_write(path) as partial,
         av.open(str(partial), "w", format="mp4", options=options) as container,
     ):
         stream = None
@@ -171,7 +171,7 @@ def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: i
     rows, columns = frames.shape[1:]
     quantiser = str(1 + round((100 - quality) * 30 / 99))
     half = rows % 2 == 0 and columns % 2 == 0  # 4:2:0 as in the data set, where the size allows
-    with whole(path) as partial, av.open(str(partial), "w", format="avi") as container:
+    with atomic_write(path) as partial, av.open(str(partial), "w", format="avi") as container:
         stream = container.add_stream("mjpeg", rate=Fraction(frame_rate_hz).limit_denominator(1001))
         stream.height, stream.width = rows, columns
         stream.pix_fmt = "yuvj420p" if half else "yuvj444p"

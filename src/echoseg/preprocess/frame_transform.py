@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from echoseg.preprocess.letterbox import Grid, letterbox_for
+from echoseg.preprocess.letterbox import LetterboxResampler, letterbox_for
 from echoseg.preprocess.sector import Sector
 
 
-class Lens:
+class FrameTransform:
     """Frames of one size, cropped to a sector, blanked outside it, brightened.
 
     Args:
@@ -26,7 +26,7 @@ class Lens:
     ) -> None:
         box = sector.box if sector else (0, 0, *picture_size)
         seen = sector.mask if sector else np.ones(picture_size, bool)
-        self._grid = Grid(letterbox_for(box, size_px), picture_size)
+        self._grid = LetterboxResampler(letterbox_for(box, size_px), picture_size)
         self._factor = seen * np.float32(gain / 255)
 
     def show(self, frame: np.ndarray) -> np.ndarray:

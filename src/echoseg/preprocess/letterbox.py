@@ -48,7 +48,7 @@ def letterbox_for(box: tuple[int, int, int, int], size: int) -> Letterbox:
     )
 
 
-class Grid:
+class LetterboxResampler:
     """The way from pictures of one size into a letterbox's square, and back.
 
     Args:

@@ -7,7 +7,7 @@ from torch.nn import functional
 from echoseg.preprocess.letterbox import Letterbox
 
 
-def to_square(frames: Tensor, letterbox: Letterbox) -> Tensor:
+def letterbox_frames(frames: Tensor, letterbox: Letterbox) -> Tensor:
     """Put float frames `T H W` into the square, `T S S`, averaged when shrunk, black around."""
     top, left, bottom, right = letterbox.box
     rows, columns = letterbox.inner_size
@@ -23,7 +23,7 @@ def to_square(frames: Tensor, letterbox: Letterbox) -> Tensor:
     return functional.pad(inner, (letterbox.left, after, letterbox.top, below))
 
 
-def mask_to_square(masks: Tensor, letterbox: Letterbox) -> Tensor:
+def letterbox_masks(masks: Tensor, letterbox: Letterbox) -> Tensor:
     """Put label maps `T H W` into the square, `T S S`: the nearest pixel's label, 0 around."""
     top, left, bottom, right = letterbox.box
     inner = functional.interpolate(
@@ -39,7 +39,7 @@ def mask_to_square(masks: Tensor, letterbox: Letterbox) -> Tensor:
     return square
 
 
-def from_square(logits: Tensor, letterbox: Letterbox, picture_size: tuple[int, int]) -> Tensor:
+def unletterbox(logits: Tensor, letterbox: Letterbox, picture_size: tuple[int, int]) -> Tensor:
     """Return the label map `T H W` uint8 on the picture's own grid, 0 outside the box.
 
     Logits `T K S S` are interpolated before the largest is taken, so borders fall between

@@ -10,7 +10,7 @@ from echoseg.clip import ClipWarning
 from echoseg.quality.conformal import (
     CONTRAST_ENOUGH,
     Calibration,
-    ClipDoubts,
+    ClipUncertainty,
     EfInterval,
     doubts_of,
     ef_interval,
@@ -23,7 +23,7 @@ MOST_OUTSIDE_PERCENT = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClipTrust:
+class ClipReliability:
     """How far a clip's EF may be believed.
 
     Attributes:
@@ -32,7 +32,7 @@ class ClipTrust:
         interval: None where the checkpoint was never calibrated.
     """
 
-    doubts: ClipDoubts
+    doubts: ClipUncertainty
     outside_percent: float
     interval: EfInterval | None
 
@@ -67,7 +67,7 @@ def clip_trust(  # noqa: PLR0913  # a picture, its mask, the network and what it
     ef_percent: float,
     sector: np.ndarray | None = None,
     calibration: Calibration | None = None,
-) -> ClipTrust:
+) -> ClipReliability:
     """Return the trust in a clip's EF.
 
     Args:
@@ -90,7 +90,7 @@ def clip_trust(  # noqa: PLR0913  # a picture, its mask, the network and what it
         for doubt, quality in zip(doubts(network, stills), seen, strict=True)
     ]
     found = doubts_of(parts)
-    return ClipTrust(
+    return ClipReliability(
         doubts=found,
         outside_percent=max((quality.outside_percent for quality in seen if quality), default=0.0),
         interval=calibration and ef_interval(ef_percent, found, calibration),

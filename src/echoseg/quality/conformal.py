@@ -25,7 +25,7 @@ CONTRAST_ENOUGH = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClipDoubts:
+class ClipUncertainty:
     """What makes a clip's EF doubtful, means over its ED and ES; larger is worse.
 
     Attributes:
@@ -41,7 +41,7 @@ class ClipDoubts:
     contrast_lacking: float
 
 
-DOUBTS = tuple(field.name for field in fields(ClipDoubts))
+DOUBTS = tuple(field.name for field in fields(ClipUncertainty))
 WORDS = {
     "entropy": "the network is unsure of the borders",
     "disagreement_percent": "its contour changes with the gain",
@@ -77,11 +77,11 @@ class Calibration(BaseModel):
     high: float
     gate_points: float
 
-    def expected_error_points(self, doubts: ClipDoubts) -> float:
+    def expected_error_points(self, doubts: ClipUncertainty) -> float:
         """Return the error s to be expected of a clip's EF, in points."""
         return max(LEAST_ERROR_POINTS, self.base_points + sum(self.parts(doubts).values()))
 
-    def parts(self, doubts: ClipDoubts) -> dict[str, float]:
+    def parts(self, doubts: ClipUncertainty) -> dict[str, float]:
         """Return what each doubt adds to it."""
         return {name: self.weights[name] * getattr(doubts, name) for name in DOUBTS}
 
@@ -101,7 +101,7 @@ class EfInterval:
     distrust: str
 
 
-def ef_interval(ef_percent: float, doubts: ClipDoubts, calibration: Calibration) -> EfInterval:
+def ef_interval(ef_percent: float, doubts: ClipUncertainty, calibration: Calibration) -> EfInterval:
     """Return the interval of an EF, inside 0 to 100, and the gate's word."""
     error = calibration.expected_error_points(doubts)
     distrust = ""
@@ -124,8 +124,8 @@ def ef_interval(ef_percent: float, doubts: ClipDoubts, calibration: Calibration)
 
 
 def calibrate(  # what it is of, what it rests on, what is asked
-    fitted: Sequence[tuple[ClipDoubts, float]],
-    held_out: Sequence[tuple[ClipDoubts, float]],
+    fitted: Sequence[tuple[ClipUncertainty, float]],
+    held_out: Sequence[tuple[ClipUncertainty, float]],
     *,
     model_sha256: str,
     source: str,
@@ -204,6 +204,8 @@ def load_calibration(weights: Path, sha256: str) -> Calibration | None:
     return found if found.model_sha256 == sha256 else None
 
 
-def doubts_of(parts: Sequence[Mapping[str, float]]) -> ClipDoubts:
+def doubts_of(parts: Sequence[Mapping[str, float]]) -> ClipUncertainty:
     """Return the mean of frames' doubts, given by name."""
-    return ClipDoubts(**{name: float(np.mean([part[name] for part in parts])) for name in DOUBTS})
+    return ClipUncertainty(
+        **{name: float(np.mean([part[name] for part in parts])) for name in DOUBTS}
+    )

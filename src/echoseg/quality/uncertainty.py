@@ -14,7 +14,7 @@ GAINS = (0.8, 1.25)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Doubt:
+class UncertaintyFeatures:
     """A network's doubt about one frame.
 
     Attributes:
@@ -29,7 +29,7 @@ class Doubt:
 
 
 @torch.inference_mode()
-def doubts(network: Any, stills: Tensor) -> list[Doubt]:
+def doubts(network: Any, stills: Tensor) -> list[UncertaintyFeatures]:
     """Return the doubt about each of the frames `N 1 S S` in [0, 1], each taken for itself."""
     share = each_still(network, stills).softmax(1)
     labels = share.argmax(1)
@@ -43,7 +43,7 @@ def doubts(network: Any, stills: Tensor) -> list[Doubt]:
         inside = entropy[index][heart[index]]
         dice = [_dice(labels[index], other[index]) for other in changed]
         found.append(
-            Doubt(
+            UncertaintyFeatures(
                 entropy=float(inside.mean()) if inside.numel() else 1.0,
                 disagreement_percent=100 * (1 - sum(dice) / len(dice)),
             )

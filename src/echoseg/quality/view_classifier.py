@@ -11,7 +11,7 @@ import torch
 
 from echoseg.clip import ClipWarning, View
 from echoseg.preprocess.letterbox import letterbox_for
-from echoseg.preprocess.letterbox_torch import to_square
+from echoseg.preprocess.letterbox_torch import letterbox_frames
 from echoseg.preprocess.sector import Sector
 from echoseg.quality.view_net import CLASSES, SIZE_PX, ViewCard, ViewNet
 
@@ -26,7 +26,7 @@ NAMES = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SeenView:
+class ViewPrediction:
     """Means over frames.
 
     Attributes:
@@ -76,16 +76,18 @@ class SeenView:
         return tuple(found)
 
 
-def see_view(frames: np.ndarray, sector: Sector, network: ViewNet, card: ViewCard) -> SeenView:
+def predict_view(
+    frames: np.ndarray, sector: Sector, network: ViewNet, card: ViewCard
+) -> ViewPrediction:
     """Return which view frames `T H W` uint8 show inside the sector; text beside it is not seen."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, NUM_FRAMES).round().astype(int))
     shown = np.where(sector.mask, frames[chosen], 0).astype(np.float32) / 255
-    squares = to_square(torch.from_numpy(shown), letterbox_for(sector.box, SIZE_PX))
+    squares = letterbox_frames(torch.from_numpy(shown), letterbox_for(sector.box, SIZE_PX))
     with torch.inference_mode():
         logits = network(squares[:, None])
     shares = logits[:, : len(CLASSES)].softmax(1).mean(0).tolist()
     flipped = float(logits[:, -1].sigmoid().mean())
-    return SeenView(
+    return ViewPrediction(
         shares=dict(zip(CLASSES, shares, strict=True)),
         flipped_share=flipped,
         least_share=card.least_share,

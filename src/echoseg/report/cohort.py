@@ -24,9 +24,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from echoseg.clip import View
 from echoseg.data.custom import clip_files, readable
 from echoseg.errors import ConfigError, EchosegError, OutputError
-from echoseg.files import alone_in, check_writable, write_text
+from echoseg.files import check_writable, locked_dir, write_text
 from echoseg.inference.analyzer import choose_device
-from echoseg.inference.backends.select import AUTO, check_name, choose
+from echoseg.inference.backends.select import AUTO, check_name, select_backend
 from echoseg.io import open_clip, source_sha256
 from echoseg.parallel import in_order, one_thread
 from echoseg.report.schema import Report, registry_row
@@ -178,7 +178,7 @@ def run_cohort(
     """
     check_name(settings.runtime)
     check_writable(out, "choose another -o")
-    with alone_in(out):
+    with locked_dir(out):
         settings = _settled(settings, out, resume)
         cohort = _planned(clips, settings, out, resume)
         left = [entry for entry in cohort.entries if not is_done(out, entry)]
@@ -205,7 +205,7 @@ def _settled(settings: Settings, out: Path, resume: bool) -> Settings:
     elif choose_device(settings.device) != "cpu":
         runtime = "torch"
     else:
-        runtime = choose(settings.model, num_threads=1).runtime
+        runtime = select_backend(settings.model, num_threads=1).runtime
     return settings.model_copy(update={"runtime": runtime})
 
 

@@ -16,8 +16,8 @@ from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, ef_grad
 from echoseg.metrics.segmentation import area_jitter_percent
 
 if TYPE_CHECKING:  # needs torch
-    from echoseg.quality.assess import ClipTrust
-    from echoseg.quality.view_classifier import SeenView
+    from echoseg.quality.assess import ClipReliability
+    from echoseg.quality.view_classifier import ViewPrediction
 
 SCHEMA_VERSION = "1.3"
 DISCLAIMER = "Research use only, not a medical device."
@@ -265,7 +265,7 @@ def _results(found: Measurement) -> Results:
     )
 
 
-def _trust(found: "ClipTrust", masks: np.ndarray) -> Trust:
+def _trust(found: "ClipReliability", masks: np.ndarray) -> Trust:
     interval = found.interval
     areas = (masks == Label.LV_CAVITY).sum((1, 2))
     jitter = area_jitter_percent(areas) if len(areas) > 2 and areas.any() else None
@@ -285,7 +285,7 @@ def _trust(found: "ClipTrust", masks: np.ndarray) -> Trust:
     )
 
 
-def _view_seen(found: "SeenView") -> ViewSeen:
+def _view_seen(found: "ViewPrediction") -> ViewSeen:
     percents = {
         f"{name.lower()}_percent": round(100 * share, 1) for name, share in found.shares.items()
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.errors import OutputError
-from echoseg.files import check_writable, whole_folder
+from echoseg.files import atomic_dir, check_writable
 from echoseg.inference.analyzer import Analysis
 from echoseg.io.nifti import write_masks
 from echoseg.io.video import write_h264
@@ -126,7 +126,7 @@ def write_results(
         OutputError: As `check_output`, or if the disk fails.
     """
     check_output(folder, force)
-    with whole_folder(folder, lambda: check_output(folder, force)) as partial:
+    with atomic_dir(folder, lambda: check_output(folder, force)) as partial:
         _write_all(analysis, partial, pdf=pdf, pages=pages)
     return Path(os.path.abspath(folder))
 
@@ -152,7 +152,7 @@ def write_study(study: Study, folder: Path, *, force: bool = False, pdf: bool = 
         OutputError: As `check_study_output`, or if the disk fails.
     """
     check_study_output(folder, force)
-    with whole_folder(folder, lambda: check_study_output(folder, force)) as partial:
+    with atomic_dir(folder, lambda: check_study_output(folder, force)) as partial:
         for plane, analysis in zip(PLANES, (study.a4c, study.a2c), strict=True):
             (partial / plane).mkdir()
             _write_all(analysis, partial / plane, pdf=pdf)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from echoseg.errors import ConfigError
 from echoseg.models import MODELS
 from echoseg.train.data.batches import BatchConfig
-from echoseg.train.methods import OBJECTIVES, Objective
+from echoseg.train.methods import METHODS, TrainingMethod
 
 
 class RunConfig(BaseModel):
@@ -20,7 +20,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     objective: str = "supervised"
-    """Key of `OBJECTIVES`."""
+    """Key of `METHODS`."""
     objective_options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the objective."""
     model: str = "mssnet"
@@ -86,7 +86,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        for field, table in (("objective", OBJECTIVES), ("model", MODELS)):
+        for field, table in (("objective", METHODS), ("model", MODELS)):
             name = getattr(self, field)
             if name not in table:
                 raise ValueError(f"{field} must be one of {', '.join(table)}, got {name!r}")
@@ -99,7 +99,7 @@ class RunConfig(BaseModel):
 
     def _options(self) -> dict[str, Any]:
         """Return the arguments of the objective, of the types that it says."""
-        kind = _options_of(OBJECTIVES[self.objective])
+        kind = _options_of(METHODS[self.objective])
         try:
             found = kind.model_validate(self.objective_options)
         except ValidationError as error:
@@ -126,7 +126,7 @@ class RunConfig(BaseModel):
     @property
     def batch(self) -> BatchConfig:
         """How a step's clips are drawn."""
-        unlabelled = self.num_unlabelled if OBJECTIVES[self.objective].unlabelled else 0
+        unlabelled = self.num_unlabelled if METHODS[self.objective].unlabelled else 0
         return BatchConfig(
             image_size=self.image_size,
             num_labelled=self.num_labelled + self.num_unlabelled - unlabelled,
@@ -136,13 +136,13 @@ class RunConfig(BaseModel):
             spoilt_share=self.spoilt_share,
         )
 
-    def make_objective(self) -> Objective:
+    def make_objective(self) -> TrainingMethod:
         """Return the objective with its options."""
-        return OBJECTIVES[self.objective](**self._options())
+        return METHODS[self.objective](**self._options())
 
 
 @cache
-def _options_of(objective: type[Objective]) -> type[BaseModel]:
+def _options_of(objective: type[TrainingMethod]) -> type[BaseModel]:
     """Return what an objective's constructor takes: weights and shares are numbers from 0 on."""
     fields: dict[str, Any] = {}
     for name, given in signature(objective).parameters.items():

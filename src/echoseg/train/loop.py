@@ -26,7 +26,7 @@ from echoseg.train.config import RunConfig
 from echoseg.train.data.batches import Batch, Batches
 from echoseg.train.data.pool import Pool
 from echoseg.train.ema import Teacher
-from echoseg.train.methods.base import Objective, Terms, ramp_up
+from echoseg.train.methods.base import Terms, TrainingMethod, ramp_up
 from echoseg.train.run_folder import RunFolder
 from echoseg.weights.card import find_checkpoint
 
@@ -50,7 +50,7 @@ class Report:
 class Step(nn.Module):
     """Student and objective as one module, so that gradients of both are brought together."""
 
-    def __init__(self, student: Any, objective: Objective) -> None:
+    def __init__(self, student: Any, objective: TrainingMethod) -> None:
         super().__init__()
         self.student, self.objective = student, objective
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from echoseg.errors import ConfigError
 from echoseg.train.config import RunConfig, run_config
-from echoseg.train.methods import OBJECTIVES
+from echoseg.train.methods import METHODS
 
 
 def _plain(objective: str) -> Callable[..., RunConfig]:
@@ -38,7 +38,7 @@ def doc_only(**changes: Any) -> RunConfig:
 
 
 RECIPES: dict[str, Callable[..., RunConfig]] = {
-    **{name: _plain(name) for name in OBJECTIVES},
+    **{name: _plain(name) for name in METHODS},
     "doc_only": doc_only,
     "rac_only": rac_only,
 }

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from echoseg.errors import ConfigError, ModelError
-from echoseg.files import alone_in
+from echoseg.files import locked_dir
 from echoseg.losses import IGNORE_LABEL
 from echoseg.models.checkpoint import save_checkpoint
 from echoseg.models.windows import each_still
@@ -57,7 +57,7 @@ def train(
     if not fabric.is_global_zero:  # one of them talks and writes
         state = folder.load() if is_resumed else None
         return _train(config, state, folder, fabric, lambda report: None, lambda text: None)
-    with alone_in(out):
+    with locked_dir(out):
         state = folder.load() if is_resumed else None
         return _train(config, state, folder, fabric, report, say)
 

@@ -9,14 +9,14 @@ import torch
 from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.inference.backends.base import each_frame, state_of
 from echoseg.inference.backends.export import SUFFIXES, export
-from echoseg.inference.backends.exported import OnnxStepper, OpenVinoStepper, TorchExportStepper
-from echoseg.inference.backends.torch import TorchStepper
+from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession, TorchExportSession
+from echoseg.inference.backends.torch import TorchSession
 from echoseg.inference.backends.verify import Agreement, check, compare
 from echoseg.models import MODELS
 from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
 
-READERS = {"onnx": OnnxStepper, "openvino": OpenVinoStepper, "torch-export": TorchExportStepper}
+READERS = {"onnx": OnnxSession, "openvino": OpenVinoSession, "torch-export": TorchExportSession}
 SIZE = 64
 
 
@@ -53,7 +53,7 @@ def test_an_exported_network_says_the_same_frame_after_frame(tmp_path, checkpoin
     export(*checkpoint, kind, path)
     assert capfd.readouterr() == ("", "")
     stepper = READERS[kind](path)
-    found = compare(TorchStepper(checkpoint[0], SIZE), stepper, frames())
+    found = compare(TorchSession(checkpoint[0], SIZE), stepper, frames())
     assert found.logit_difference < 1e-3
     assert found.equal_share > 0.999
     assert stepper.size_px == SIZE
@@ -106,22 +106,22 @@ def test_stepping_from_the_spread_first_state_is_the_whole_clip(name):
     clip = frames()
     with torch.inference_mode():
         whole = network(torch.from_numpy(np.stack(clip, 1)))[0].numpy()
-    stepped = np.concatenate(list(each_frame(TorchStepper(network, SIZE), clip)))
+    stepped = np.concatenate(list(each_frame(TorchSession(network, SIZE), clip)))
     assert np.abs(whole - stepped).max() < 1e-4
 
 
 def test_openvino_reads_the_onnx_file_too(onnx_file):
-    found = compare(OnnxStepper(onnx_file), OpenVinoStepper(onnx_file), frames())
+    found = compare(OnnxSession(onnx_file), OpenVinoSession(onnx_file), frames())
     assert found.logit_difference < 1e-3
 
 
 def test_openvino_leaves_the_choice_of_a_core_to_the_system(onnx_file):
     # pinned, all workers of a cohort share one core, at half the speed of two
-    assert OpenVinoStepper(onnx_file)._compiled.get_property("ENABLE_CPU_PINNING") is False
+    assert OpenVinoSession(onnx_file)._compiled.get_property("ENABLE_CPU_PINNING") is False
 
 
 def test_two_clips_do_not_hear_of_each_other(onnx_file):
-    stepper = OpenVinoStepper(onnx_file)
+    stepper = OpenVinoSession(onnx_file)
     first = np.concatenate(list(each_frame(stepper, frames())))
     again = np.concatenate(list(each_frame(stepper, frames())))
     assert np.array_equal(first, again)
@@ -130,7 +130,7 @@ def test_two_clips_do_not_hear_of_each_other(onnx_file):
 def test_a_state_keeps_its_shapes(checkpoint):
     network, _ = checkpoint
     shape = state_of(network, SIZE)
-    stepper = TorchStepper(network, SIZE)
+    stepper = TorchSession(network, SIZE)
     _, after = stepper.step(frames(1)[0], shape.first)
     assert [part.shape for part in after] == [part.shape for part in shape.first]
     assert [part.dtype for part in after] == [part.dtype for part in shape.first]

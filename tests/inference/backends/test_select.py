@@ -13,7 +13,7 @@ from echoseg.errors import ConfigError, EchosegError, ModelError, OutputError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.backends import cache
 from echoseg.inference.backends import select as choose
-from echoseg.inference.backends.select import RUNTIMES, open_stepper
+from echoseg.inference.backends.select import RUNTIMES, open_session
 from echoseg.phantom import Phantom, PhantomConfig
 
 
@@ -54,13 +54,13 @@ def test_the_fastest_is_chosen_remembered_and_not_measured_again(own_cache, monk
         return rates.get(stepper.name, 1.0)
 
     monkeypatch.setattr(choose, "rate_hz", rate_hz)
-    found = choose.choose("camus")
+    found = choose.select_backend("camus")
     assert found.runtime == "openvino"
     assert set(found.frames_per_s) | set(found.left_out) == {
         name for name, kind in RUNTIMES.items() if kind.tried
     }
     num_timed = len(timed)
-    assert choose.choose("camus") == found
+    assert choose.select_backend("camus") == found
     assert len(timed) == num_timed
     (saved,) = [one for one in json.loads((own_cache / cache.MEASURED).read_text()).values()
                 if "runtime" in one]  # fmt: skip
@@ -95,19 +95,19 @@ def test_reduced_precision_that_changes_the_ef_is_refused(monkeypatch):
 
     monkeypatch.setattr(choose, "check", differs)
     with pytest.raises(ModelError, match="EF must agree"):
-        open_stepper("phantom", "torch-bf16")
+        open_session("phantom", "torch-bf16")
 
 
 def test_a_cache_that_cannot_be_read_or_written_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "file" / "below"))
     (tmp_path / "file").write_text("in the way")
-    cache.remember("key", {"a": 1})
-    assert cache.remembered("key") is None
+    cache.cache_put("key", {"a": 1})
+    assert cache.cache_get("key") is None
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
     (tmp_path / cache.MEASURED).write_text("{broken")
-    assert cache.remembered("key") is None
-    cache.remember("key", {"a": 1})
-    assert cache.remembered("key") == {"a": 1}
+    assert cache.cache_get("key") is None
+    cache.cache_put("key", {"a": 1})
+    assert cache.cache_get("key") == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ def test_what_is_remembered_and_is_nothing_of_ours_is_measured_anew(tmp_path, mo
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
     checkpoint = choose.read_card(choose.find_checkpoint("camus"))
     key = cache.machine_key(checkpoint.sha256, checkpoint.card.image_size, 1)
-    cache.remember(key, odd)
+    cache.cache_put(key, odd)
     found = choose.Choice(runtime="torch", frames_per_s={"torch": 1.0})
     monkeypatch.setattr(choose, "_measure", lambda *asked: found)
-    assert choose.choose("camus") == found
+    assert choose.select_backend("camus") == found
     monkeypatch.setattr(choose, "_measure", None)
-    assert choose.choose("camus") == found
+    assert choose.select_backend("camus") == found
 
 
 def test_a_damaged_file_in_the_cache_is_written_anew(own_cache):
-    open_stepper("camus", "onnx")
+    open_session("camus", "onnx")
     (path,) = own_cache.glob("*.onnx")
     whole = path.read_bytes()
     for damaged in (
@@ -135,16 +135,16 @@ def test_a_damaged_file_in_the_cache_is_written_anew(own_cache):
         whole[:-2000] + bytes([whole[-2000] ^ 64]) + whole[-1999:],  # a weight: it still loads
     ):
         path.write_bytes(damaged)
-        assert not cache.is_sealed(path)
-    open_stepper("camus", "openvino")
-    assert cache.is_sealed(path)
+        assert not cache.has_valid_checksum(path)
+    open_session("camus", "openvino")
+    assert cache.has_valid_checksum(path)
 
 
 def test_a_cache_that_is_no_folder_names_the_way_out(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(OutputError, match=r"file cannot be written .* set ECHOSEG_CACHE_DIR"):
-        open_stepper("phantom", "onnx")
+        open_session("phantom", "onnx")
 
 
 def test_what_the_disk_kept_from_being_tried_is_not_left_out_for_good(tmp_path, monkeypatch):
@@ -158,7 +158,7 @@ def test_what_the_disk_kept_from_being_tried_is_not_left_out_for_good(tmp_path, 
 
     monkeypatch.setattr(choose, "_open", opened)
     monkeypatch.setattr(choose, "MEASURED_S", 0.05)
-    assert choose.choose("camus").runtime == "torch"
+    assert choose.select_backend("camus").runtime == "torch"
     assert not (tmp_path / cache.MEASURED).exists()
 
 
@@ -180,20 +180,20 @@ def test_what_is_no_runtime_here_is_refused(known, message):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    open_stepper("camus", "onnx")
+    open_session("camus", "onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match=r"pip install 'echoseg\[runtime\]'"):
-        open_stepper("camus", "onnx")
+        open_session("camus", "onnx")
 
 
 def test_a_session_on_another_runtime_loads_no_torch(own_cache):
-    open_stepper("camus", "openvino")
+    open_session("camus", "openvino")
     code = """
 import sys
 import numpy as np
-from echoseg.inference.backends.select import open_stepper
+from echoseg.inference.backends.select import open_session
 from echoseg.inference.live.session import Session
-session = Session(open_stepper("camus", "openvino"))
+session = Session(open_session("camus", "openvino"))
 for number in range(3):
     session.push(np.random.default_rng(number).integers(0, 255, (112, 112), dtype=np.uint8))
 print("torch" in sys.modules)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from clip_makers import moving_frames, write_dicom, write_video
 from echoseg.cli import app
 from echoseg.errors import ArgumentError, ConfigError, DamagedError, FormatError, OutputError
-from echoseg.inference.live.frame_queue import Waiting
+from echoseg.inference.live.frame_queue import FrameQueue
 from echoseg.inference.live.run import LiveOptions, Run
 from echoseg.inference.live.session import Session
 from echoseg.inference.live.sources import LiveFrame, SourceOptions, is_endless, open_source
@@ -363,7 +363,7 @@ def test_a_stream_that_is_not_there_is_refused(monkeypatch):
 
 
 def test_nobody_waits_for_a_run_that_is_over():
-    waiting = Waiting(drop=False, capacity=1)
+    waiting = FrameQueue(drop=False, capacity=1)
     assert waiting.put(1)
     threading.Timer(0.1, waiting.close).start()
     assert not waiting.put(2)

@@ -7,8 +7,8 @@ import pytest
 
 from echoseg.errors import ArgumentError, EchosegError
 from echoseg.inference.live.beats import ROLLING_BEATS, RunningBeats
-from echoseg.inference.live.latency import Latencies
-from echoseg.inference.live.scene_change import CUT, MOVE, SceneWatch
+from echoseg.inference.live.latency import LatencyHistogram
+from echoseg.inference.live.scene_change import CUT, MOVE, SceneChangeDetector
 from echoseg.inference.live.session import Session
 from echoseg.measure.measure import measure_masks
 from echoseg.preprocess.sector import Sector
@@ -149,7 +149,7 @@ def test_a_cut_is_seen_in_three_frames_and_begins_all_anew():
 
 
 def test_a_slow_move_of_the_probe_is_seen():
-    (one, _), watch = scenes(), SceneWatch(0.02)
+    (one, _), watch = scenes(), SceneChangeDetector(0.02)
     moving = [np.roll(one[0], 2 * step, 1) for step in range(60)]
     found = [watch.watch(frame) for frame in [*one, *moving]]
     assert MOVE in found or CUT in found
@@ -161,7 +161,7 @@ def test_single_black_noisy_or_bright_frames_are_no_cut():
     one[20] = np.zeros_like(one[20])
     one[30] = np.random.default_rng(1).integers(0, 255, one[30].shape).astype(np.uint8)
     one[40] = (one[40] // 4).astype(np.uint8)
-    watch = SceneWatch(0.02)
+    watch = SceneChangeDetector(0.02)
     assert not any(watch.watch(frame) for frame in one)
 
 
@@ -233,27 +233,27 @@ def test_what_does_not_beat_has_no_beats(volume):
 
 
 def test_quantiles_are_right_to_two_percent():
-    latencies = Latencies()
+    latencies = LatencyHistogram()
     values = np.random.default_rng(0).lognormal(-4, 0.5, 5000)
     for value in values:
         latencies.add(float(value))
     for share in (0.5, 0.95, 0.99):
         assert latencies.quantile_s(share) == pytest.approx(np.quantile(values, share), rel=0.025)
     assert latencies.number == 5000
-    assert Latencies().quantile_s(0.5) is None
+    assert LatencyHistogram().quantile_s(0.5) is None
 
 
 def test_a_session_finds_the_sector_and_segments_as_the_analyzer_does():
     from echoseg.clip import Clip
     from echoseg.inference.analyzer import Analyzer
-    from echoseg.inference.backends.torch import TorchStepper
+    from echoseg.inference.backends.torch import TorchSession
     from echoseg.phantom import Phantom, PhantomConfig
     from echoseg.preprocess.sector import find_sector, sector_gain
 
     frames = Phantom(PhantomConfig(seed=1, size_px=96, num_frames=50, frame_rate_hz=40)).frames()
     clip = Clip(frames=frames, times_s=np.arange(50) / 40)
     analyzer = Analyzer("phantom", "cpu")
-    stepper = TorchStepper(analyzer.network, analyzer.checkpoint.card.image_size)
+    stepper = TorchSession(analyzer.network, analyzer.checkpoint.card.image_size)
     sector = find_sector(clip)
     told = Session(stepper, sector=sector, gain=sector_gain(clip, sector))
     masks = analyzer.analyze(clip).masks

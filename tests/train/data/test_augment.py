@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from echoseg.preprocess.letterbox import letterbox_for
-from echoseg.preprocess.letterbox_torch import from_square, to_square
+from echoseg.preprocess.letterbox_torch import letterbox_frames, unletterbox
 from echoseg.train.data.augment import AugmentConfig, augment
 
 
@@ -19,7 +19,7 @@ def test_a_circle_stays_a_circle(box):
 
 
 def test_what_is_outside_the_box_is_black():
-    square = to_square(torch.ones(2, 100, 200), letterbox_for((0, 0, 100, 200), 64))
+    square = letterbox_frames(torch.ones(2, 100, 200), letterbox_for((0, 0, 100, 200), 64))
     assert square.shape == (2, 64, 64)
     assert square[:, :16].max() == 0
     assert square[:, 48:].max() == 0
@@ -30,9 +30,9 @@ def test_a_mask_comes_back_to_the_pictures_own_grid():
     rows, columns = torch.meshgrid(torch.arange(210), torch.arange(330), indexing="ij")
     disk = (((rows - 110) / 60) ** 2 + ((columns - 150) / 80) ** 2 < 1).float()
     letterbox = letterbox_for((20, 10, 200, 320), 160)
-    square = to_square(disk[None], letterbox)
+    square = letterbox_frames(disk[None], letterbox)
     logits = torch.stack([0.5 - square, square - 0.5], 1)
-    back = from_square(logits, letterbox, (210, 330))[0]
+    back = unletterbox(logits, letterbox, (210, 330))[0]
     inside = disk.clone()
     inside[:20], inside[200:] = 0, 0
     dice = 2 * (back * inside).sum() / (back.sum() + inside.sum())

@@ -9,10 +9,10 @@ from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from echoseg.models.msv_mamba import MSVMamba, MSVMambaConfig
 from echoseg.train.data.batches import BatchConfig, Batches
 from echoseg.train.ema import Teacher
-from echoseg.train.methods import OBJECTIVES
+from echoseg.train.methods import METHODS
 from echoseg.train.methods.base import ramp_up
 from echoseg.train.methods.bcp import largest_pieces
-from echoseg.train.methods.mssnet import MSSNetObjective, _clip_by_clip, _labelled_sample
+from echoseg.train.methods.mssnet import MSSNetMethod, _clip_by_clip, _labelled_sample
 from echoseg.train.methods.supervised import Supervised
 from train.makers import disk_pool
 
@@ -34,10 +34,10 @@ def minimised(terms):
     return sum(value for name, value in terms.items() if not name.startswith("told_"))
 
 
-@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+@pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_objective_gives_finite_terms_and_gradients(name):
     network = student()
-    objective = OBJECTIVES[name]()
+    objective = METHODS[name]()
     objective.prepare(network, POOL)
     terms = objective(network, Teacher(network), batch(3 if objective.unlabelled else 0), 0.7)
     loss = minimised(terms)
@@ -65,12 +65,12 @@ def test_supervision_reaches_every_level_that_a_network_draws():
     )
 
 
-@pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"supervised", "bcp"}))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"supervised", "bcp"}))
 def test_hidden_truth_reaches_no_loss(name):
     found = []
     for truth in (batch().truth, torch.full_like(batch().truth, IGNORE_LABEL)):
         network = student()
-        objective = OBJECTIVES[name]()
+        objective = METHODS[name]()
         objective.prepare(network, POOL)
         teacher = Teacher(network)
         torch.manual_seed(5)
@@ -78,10 +78,10 @@ def test_hidden_truth_reaches_no_loss(name):
     assert found[0].item() == found[1].item()
 
 
-@pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"supervised"}))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"supervised"}))
 def test_the_teacher_is_never_differentiated(name):
     network = student()
-    objective = OBJECTIVES[name]()
+    objective = METHODS[name]()
     objective.prepare(network, POOL)
     teacher = Teacher(network)
     minimised(objective(network, teacher, batch(), 1.0)).backward()
@@ -89,14 +89,14 @@ def test_the_teacher_is_never_differentiated(name):
 
 
 def test_without_trust_nothing_but_what_experts_drew_counts():
-    network, objective = student(), MSSNetObjective(rac=False)
+    network, objective = student(), MSSNetMethod(rac=False)
     objective.prepare(network, POOL)
     terms = objective(network, Teacher(network), batch(), 0.0)
     assert terms["mixed"].item() == 0
 
 
 def test_without_trust_an_unlabelled_clip_is_the_background_of_a_labelled_heart():
-    network, objective, seen = student(), MSSNetObjective(), batch()
+    network, objective, seen = student(), MSSNetMethod(), batch()
     objective.prepare(network, POOL)
     drawn = _labelled_sample(seen)
     loose, _ = objective._targets(seen, Teacher(network)(seen.plain[seen.num_labelled :]), 0.0)
@@ -114,20 +114,20 @@ def test_without_trust_an_unlabelled_clip_is_the_background_of_a_labelled_heart(
 def test_the_more_is_labelled_the_more_hosts_are(num_labelled, num_processes, shared):
     pool = disk_pool(max(num_labelled, 12), num_labelled=num_labelled)
     asked = BatchConfig(num_labelled=6, num_unlabelled=6)
-    found = MSSNetObjective().share_out(pool, asked, num_processes)
+    found = MSSNetMethod().share_out(pool, asked, num_processes)
     assert (found.num_labelled, found.num_unlabelled) == shared
-    assert MSSNetObjective(rac=False).share_out(pool, asked, num_processes) == asked
+    assert MSSNetMethod(rac=False).share_out(pool, asked, num_processes) == asked
 
 
 def test_clips_with_few_labelled_frames_count_for_little():
     pool = disk_pool(40, num_frames=8, num_labelled=40)
     pool.masks[:, 1:-1] = IGNORE_LABEL  # ED and ES alone: 40 clips are worth 10
     asked = BatchConfig(num_labelled=6, num_unlabelled=6)
-    assert MSSNetObjective().share_out(pool, asked, 1).num_unlabelled == 5
+    assert MSSNetMethod().share_out(pool, asked, 1).num_unlabelled == 5
 
 
 def test_a_labelled_host_has_a_labelled_donor_and_is_trusted_whole():
-    network, objective = student(), MSSNetObjective(even_clips=0)
+    network, objective = student(), MSSNetMethod(even_clips=0)
     objective.prepare(network, POOL)
     config = BatchConfig(image_size=32, num_labelled=3, num_unlabelled=3)
     shared = objective.share_out(POOL, config, 1)
@@ -146,7 +146,7 @@ def test_a_labelled_host_has_a_labelled_donor_and_is_trusted_whole():
 
 def test_rac_and_doc_can_each_be_left_out():
     for rac, doc in ((True, False), (False, True), (False, False)):
-        network, objective = student(), MSSNetObjective(rac=rac, doc=doc)
+        network, objective = student(), MSSNetMethod(rac=rac, doc=doc)
         objective.prepare(network, POOL)
         terms = objective(network, Teacher(network), batch(), 1.0)
         assert ("prototypes" in terms) == doc
@@ -157,7 +157,7 @@ def test_rac_and_doc_can_each_be_left_out():
 def test_doc_sees_every_frame_of_a_network_that_draws_them_one_by_one(rac):
     torch.manual_seed(0)
     config = GDKVMConfig(widths=(4, 8, 8, 16), value_widths=(4, 4, 8, 8), num_heads=1)
-    network, objective = GDKVM(config).train(), MSSNetObjective(rac=rac)
+    network, objective = GDKVM(config).train(), MSSNetMethod(rac=rac)
     objective.prepare(network, POOL)
     terms = objective(network, Teacher(network), batch(), 1.0)
     assert terms["prototypes"].isfinite()
@@ -174,7 +174,7 @@ def test_without_doc_a_network_needs_no_last_layer_of_its_own(model):
     kind = MODELS[model]
     widths = (4, 4, 8, 8, 8) if model == "unet" else (4, 4, 8, 8)
     more = {"num_frames": 2} if model == "unet_3d" else {}
-    network, objective = kind(kind.config_class(widths=widths, **more)), MSSNetObjective(doc=False)
+    network, objective = kind(kind.config_class(widths=widths, **more)), MSSNetMethod(doc=False)
     objective.prepare(network, POOL)
     terms = objective(network, Teacher(network), batch(), 1.0)
     assert minimised(terms).isfinite()
@@ -182,12 +182,12 @@ def test_without_doc_a_network_needs_no_last_layer_of_its_own(model):
 
 def test_doc_refuses_a_network_whose_features_it_cannot_see():
     with pytest.raises(ConfigError, match="head"):
-        MSSNetObjective().prepare(torch.nn.Conv2d(1, 4, 1), POOL)
+        MSSNetMethod().prepare(torch.nn.Conv2d(1, 4, 1), POOL)
 
 
 def test_a_teacher_that_sees_nothing_cannot_make_the_student_blind():
     """Collapse is tried: every pseudo-mask is empty, certain and stable."""
-    network, objective = student(), MSSNetObjective(rac=False)
+    network, objective = student(), MSSNetMethod(rac=False)
     objective.prepare(network, POOL)
 
     class Blind(Teacher):

@@ -3,7 +3,7 @@ from itertools import pairwise
 import torch
 from torch.nn import functional
 
-from echoseg.train.methods.mssnet_memory_bank import MaskStore
+from echoseg.train.methods.mssnet_memory_bank import PseudoLabelBank
 from train.makers import disk_pool
 
 
@@ -18,7 +18,7 @@ TIMES = torch.tensor([[0, 1]] * 3)
 
 
 def test_a_good_mask_is_stored_and_comes_back():
-    store = MaskStore(POOL)
+    store = PseudoLabelBank(POOL)
     offered = truth_of(POOL, CLIPS)
     taken = store.take(CLIPS, TIMES, offered)
     assert taken.trust.max() == 1
@@ -29,7 +29,7 @@ def test_a_good_mask_is_stored_and_comes_back():
 
 
 def test_a_mask_that_collapses_to_nothing_is_never_stored():
-    store = MaskStore(POOL)
+    store = PseudoLabelBank(POOL)
     nothing = torch.zeros(3, 2, 4, 32, 32)
     nothing[:, :, 0] = 1  # sure, stable, and wrong
     for _ in range(50):
@@ -40,7 +40,7 @@ def test_a_mask_that_collapses_to_nothing_is_never_stored():
 
 
 def test_a_collapse_later_does_not_wipe_out_what_is_stored():
-    store = MaskStore(POOL, quantile=0.0)
+    store = PseudoLabelBank(POOL, quantile=0.0)
     store.take(CLIPS, TIMES, truth_of(POOL, CLIPS))
     kept = store.masks.clone()
     nothing = torch.zeros(3, 2, 4, 32, 32)
@@ -52,7 +52,7 @@ def test_a_collapse_later_does_not_wipe_out_what_is_stored():
 
 
 def test_one_label_filling_the_frame_is_no_heart():
-    store = MaskStore(POOL)
+    store = PseudoLabelBank(POOL)
     full = torch.zeros(3, 2, 4, 32, 32)
     full[:, :, 1] = 1
     assert not store.is_plausible(full).any()
@@ -60,7 +60,7 @@ def test_one_label_filling_the_frame_is_no_heart():
 
 
 def test_a_better_mask_corrects_the_old_one_little_by_little():
-    store = MaskStore(POOL, quantile=0.0)
+    store = PseudoLabelBank(POOL, quantile=0.0)
     true = truth_of(POOL, CLIPS)
     store.take(CLIPS, TIMES, true.roll(2, -1))
     away = []
@@ -72,7 +72,7 @@ def test_a_better_mask_corrects_the_old_one_little_by_little():
 
 
 def test_what_is_stored_is_the_mean_of_what_was_offered_weighted_by_quality_and_age():
-    store = MaskStore(POOL, quantile=0.0, memory=0.5)
+    store = PseudoLabelBank(POOL, quantile=0.0, memory=0.5)
     offers = [truth_of(POOL, CLIPS, sharpness) for sharpness in (0.8, 0.85, 0.9)]
     weights = torch.zeros(3)
     mean = torch.zeros_like(offers[0])
@@ -85,13 +85,13 @@ def test_what_is_stored_is_the_mean_of_what_was_offered_weighted_by_quality_and_
 
 
 def test_an_unsure_mask_is_of_lower_quality_than_a_sure_one():
-    store = MaskStore(POOL)
+    store = PseudoLabelBank(POOL)
     sure, unsure = truth_of(POOL, CLIPS, 0.95), truth_of(POOL, CLIPS, 0.5)
     assert (store.quality(sure) > store.quality(unsure)).all()
 
 
 def test_the_threshold_follows_what_is_found():
-    store = MaskStore(POOL, quantile=0.5, follow=0.5)
+    store = PseudoLabelBank(POOL, quantile=0.5, follow=0.5)
     store.take(CLIPS, TIMES, truth_of(POOL, CLIPS, 0.7))
     low = store.threshold.item()
     for _ in range(5):
@@ -100,7 +100,7 @@ def test_the_threshold_follows_what_is_found():
 
 
 def test_a_state_brings_back_the_whole_store():
-    store, other = MaskStore(POOL), MaskStore(POOL)
+    store, other = PseudoLabelBank(POOL), PseudoLabelBank(POOL)
     store.take(CLIPS, TIMES, truth_of(POOL, CLIPS))
     other.load_state_dict(store.state_dict())
     offered = truth_of(POOL, CLIPS, 0.8)
@@ -110,6 +110,6 @@ def test_a_state_brings_back_the_whole_store():
 
 
 def test_it_takes_a_byte_for_a_pixel_and_label():
-    store = MaskStore(disk_pool(4, size=160))
+    store = PseudoLabelBank(disk_pool(4, size=160))
     assert store.masks.shape == (4, 2, 3, 112, 112)
     assert store.masks.element_size() == 1

@@ -1,8 +1,8 @@
 """A network by one frame at a time, whatever runs it: state goes in and comes out.
 
-A `Stepper` is a Segmenter of one fixed size and batch of one, given numpy arrays. Its state is a
-tuple of arrays that never change shape: before the first frame it is the network's own first state,
-spread to the shape that it has later.
+An `InferenceSession` is a Segmenter of one fixed size and batch of one, given numpy arrays. Its
+state is a tuple of arrays that never change shape: before the first frame it is the network's own
+first state, spread to the shape that it has later.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ State = tuple[np.ndarray, ...]
 NEEDED = "pip install 'echoseg[runtime]'"
 
 
-class Stepper(Protocol):
+class InferenceSession(Protocol):
     """Something that runs a network frame by frame."""
 
     name: str
@@ -64,7 +64,7 @@ def state_of(network: Any, size_px: int) -> StateShape:
     return StateShape(tuple(later._fields), tuple(parts))
 
 
-def each_frame(stepper: Stepper, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def each_frame(stepper: InferenceSession, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the logits `1 K S S` of each frame `1 1 S S` of a clip."""
     state = stepper.first_state()
     for frame in frames:

@@ -37,7 +37,7 @@ def export_path(sha256: str, size_px: int) -> Path:
     return cache_folder() / f"{sha256[:16]}-{size_px}px-{version('echoseg')}.onnx"
 
 
-def seal(path: Path) -> None:
+def write_checksum(path: Path) -> None:
     """Write a file's hash beside it.
 
     Raises:
@@ -47,7 +47,7 @@ def seal(path: Path) -> None:
     write_text(path.with_suffix(SEAL), _sha256(path) + "\n")
 
 
-def is_sealed(path: Path) -> bool:
+def has_valid_checksum(path: Path) -> bool:
     """Return whether a file is what it was when it was sealed: a damaged one may still load."""
     try:
         return path.with_suffix(SEAL).read_text("utf-8").strip() == _sha256(path)
@@ -80,13 +80,13 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def remembered(key: str) -> dict[str, Any] | None:
+def cache_get(key: str) -> dict[str, Any] | None:
     """Return what was measured here under a key; None when nothing was, or the file is broken."""
     found = _all().get(key)
     return found if isinstance(found, dict) else None
 
 
-def remember(key: str, found: dict[str, Any]) -> None:
+def cache_put(key: str, found: dict[str, Any]) -> None:
     """Keep what was measured; a cache that cannot be written is none, and no reason to stop."""
     folder = cache_folder()
     try:

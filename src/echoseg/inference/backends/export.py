@@ -27,9 +27,9 @@ import torch
 from torch import nn
 
 from echoseg.errors import ConfigError, ModelError, OutputError
-from echoseg.inference.backends.base import NEEDED, StateShape, Stepper, state_of
-from echoseg.inference.backends.exported import OnnxStepper, OpenVinoStepper, TorchExportStepper
-from echoseg.inference.backends.torch import TorchStepper
+from echoseg.inference.backends.base import NEEDED, InferenceSession, StateShape, state_of
+from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession, TorchExportSession
+from echoseg.inference.backends.torch import TorchSession
 from echoseg.inference.backends.verify import Agreement, check, compare, demo_frames
 from echoseg.models.checkpoint import Checkpoint
 
@@ -88,7 +88,7 @@ def export(
     try:
         with _disk_told(path), _quiet():
             write(OneStep(network).eval(), (frame, *state), shape, metadata, trial)
-        found = compare(TorchStepper(network, size_px), reader(trial), demo_frames(size_px))
+        found = compare(TorchSession(network, size_px), reader(trial), demo_frames(size_px))
         check(found, reduced_precision=False)
         with _disk_told(path):
             for part, place in zip(files_of(trial), files_of(path), strict=True):
@@ -221,10 +221,10 @@ def _write_torch(
 
 
 Writer = Callable[[nn.Module, tuple[torch.Tensor, ...], StateShape, dict[str, str], Path], None]
-_KINDS: dict[str, tuple[Writer, Callable[[Path], Stepper]]] = {
-    "onnx": (_write_onnx, OnnxStepper),
-    "openvino": (_write_openvino, OpenVinoStepper),
-    "torch-export": (_write_torch, TorchExportStepper),
+_KINDS: dict[str, tuple[Writer, Callable[[Path], InferenceSession]]] = {
+    "onnx": (_write_onnx, OnnxSession),
+    "openvino": (_write_openvino, OpenVinoSession),
+    "torch-export": (_write_torch, TorchExportSession),
 }
 
 

@@ -40,7 +40,7 @@ class _FromFile:
 _ONNX_TYPES = {"tensor(float)": np.float32, "tensor(bool)": np.bool_, "tensor(int64)": np.int64}
 
 
-class OnnxStepper(_FromFile):
+class OnnxSession(_FromFile):
     """An `.onnx` file in ONNX Runtime on the CPU.
 
     Raises:
@@ -73,7 +73,7 @@ class OnnxStepper(_FromFile):
         return found[0], tuple(found[1:])
 
 
-class OpenVinoStepper(_FromFile):
+class OpenVinoSession(_FromFile):
     """An `.xml` or `.onnx` file in OpenVINO on the CPU.
 
     Args:
@@ -142,7 +142,7 @@ def _openvino_metadata(model: Any, path: Path) -> dict[str, str]:
     return {name: str(info[name].astype(str)) for name in METADATA if name in info}
 
 
-class TorchExportStepper(_FromFile):
+class TorchExportSession(_FromFile):
     """A `.pt2` file of `torch.export`.
 
     Raises:

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from echoseg.errors import ConfigError, EchosegError, OutputError
 from echoseg.inference.backends import cache
-from echoseg.inference.backends.base import Stepper
+from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.backends.verify import check, compare, demo_frames
 from echoseg.weights.card import Checkpoint, find_checkpoint, read_card
 
@@ -26,7 +26,7 @@ _LEAST_FRAMES = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class Backend:
     """One runtime: how it counts, and whether `auto` tries it."""
 
     reduced: bool = False
@@ -34,14 +34,14 @@ class Kind:
     from_file: bool = False
 
 
-RUNTIMES: dict[str, Kind] = {
-    "torch": Kind(),
-    "torch-bf16": Kind(reduced=True),
-    "torch-compile": Kind(tried=False),
-    "torch-compile-bf16": Kind(reduced=True, tried=False),
-    "onnx": Kind(from_file=True),
-    "openvino": Kind(from_file=True),
-    "openvino-bf16": Kind(reduced=True, from_file=True),
+RUNTIMES: dict[str, Backend] = {
+    "torch": Backend(),
+    "torch-bf16": Backend(reduced=True),
+    "torch-compile": Backend(tried=False),
+    "torch-compile-bf16": Backend(reduced=True, tried=False),
+    "onnx": Backend(from_file=True),
+    "openvino": Backend(from_file=True),
+    "openvino-bf16": Backend(reduced=True, from_file=True),
 }
 AUTO = "auto"
 
@@ -75,7 +75,7 @@ def check_name(runtime: str) -> None:
         )
 
 
-def open_stepper(model: str, runtime: str, *, num_threads: int = 1) -> Stepper:
+def open_session(model: str, runtime: str, *, num_threads: int = 1) -> InferenceSession:
     """Return a network of one frame at a time on the CPU; a file runtime loads no torch.
 
     Args:
@@ -90,13 +90,13 @@ def open_stepper(model: str, runtime: str, *, num_threads: int = 1) -> Stepper:
     check_name(runtime)
     checkpoint = read_card(find_checkpoint(model))
     if runtime == AUTO:
-        runtime = choose(model, num_threads=num_threads).runtime
+        runtime = select_backend(model, num_threads=num_threads).runtime
     if RUNTIMES[runtime].reduced:
         _check_once(model, checkpoint, runtime, num_threads)
     return _open(model, checkpoint, runtime, num_threads)
 
 
-def choose(model: str, *, num_threads: int = 1) -> Choice:
+def select_backend(model: str, *, num_threads: int = 1) -> Choice:
     """Return the fastest runtime on this machine, as remembered or measured now.
 
     Raises:
@@ -108,14 +108,14 @@ def choose(model: str, *, num_threads: int = 1) -> Choice:
         return kept
     found = _measure(model, checkpoint, num_threads)
     if found.for_good:
-        cache.remember(key, {"model": checkpoint.name, **asdict(found)})
+        cache.cache_put(key, {"model": checkpoint.name, **asdict(found)})
     return found
 
 
 def _kept(key: str) -> Choice | None:
     """Return what was found before; None where that is nothing, or nothing that can be used."""
     try:
-        kept = TypeAdapter(Choice).validate_python(cache.remembered(key))
+        kept = TypeAdapter(Choice).validate_python(cache.cache_get(key))
     except ValidationError:
         return None
     return kept if kept.runtime in RUNTIMES else None
@@ -147,7 +147,7 @@ def _measure(model: str, checkpoint: Checkpoint, num_threads: int) -> Choice:
     )
 
 
-def rate_hz(stepper: Stepper, frames: Sequence[np.ndarray], seconds: float) -> float:
+def rate_hz(stepper: InferenceSession, frames: Sequence[np.ndarray], seconds: float) -> float:
     """Return frames a second, one after another; the median of at least a few."""
     state, times = stepper.first_state(), []
     end_s = time.perf_counter() + seconds
@@ -162,25 +162,25 @@ def _check_once(model: str, checkpoint: Checkpoint, runtime: str, num_threads: i
     """Refuse a runtime of reduced precision whose masks differ; a machine is asked once."""
     size_px = checkpoint.card.image_size
     key = f"{runtime} {cache.machine_key(checkpoint.sha256, size_px, num_threads)}"
-    if (cache.remembered(key) or {}).get("same") is not True:
+    if (cache.cache_get(key) or {}).get("same") is not True:
         pair = [_open(model, checkpoint, name, num_threads) for name in ("torch", runtime)]
         check(compare(pair[0], pair[1], demo_frames(size_px)), reduced_precision=True)
-        cache.remember(key, {"model": checkpoint.name, "same": True})
+        cache.cache_put(key, {"model": checkpoint.name, "same": True})
 
 
-def _open(model: str, checkpoint: Checkpoint, runtime: str, num_threads: int) -> Stepper:
+def _open(model: str, checkpoint: Checkpoint, runtime: str, num_threads: int) -> InferenceSession:
     if RUNTIMES[runtime].from_file:
-        from echoseg.inference.backends.exported import OnnxStepper, OpenVinoStepper
+        from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
 
         path = _exported(model, checkpoint)
         if runtime == "onnx":
-            return OnnxStepper(path, num_threads=num_threads)
-        return OpenVinoStepper(path, num_threads=num_threads, bf16=runtime.endswith("bf16"))
-    from echoseg.inference.backends.torch import TorchStepper
+            return OnnxSession(path, num_threads=num_threads)
+        return OpenVinoSession(path, num_threads=num_threads, bf16=runtime.endswith("bf16"))
+    from echoseg.inference.backends.torch import TorchSession
     from echoseg.models.checkpoint import load_checkpoint
 
     network, _ = load_checkpoint(model)
-    return TorchStepper(
+    return TorchSession(
         network,
         checkpoint.card.image_size,
         bf16=runtime.endswith("bf16"),
@@ -192,7 +192,7 @@ def _exported(model: str, checkpoint: Checkpoint) -> Path:
     """Return the checkpoint's ONNX file, written and checked once, and anew where it is damaged."""
     size_px = checkpoint.card.image_size
     path = cache.export_path(checkpoint.sha256, size_px)
-    if cache.is_sealed(path):
+    if cache.has_valid_checksum(path):
         return path
     from echoseg.inference.backends.export import export
     from echoseg.models.checkpoint import load_checkpoint
@@ -201,7 +201,7 @@ def _exported(model: str, checkpoint: Checkpoint) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         export(network, checkpoint, "onnx", path, size_px=size_px)
-        cache.seal(path)
+        cache.write_checksum(path)
     except (OSError, OutputError) as error:
         reason = error.__cause__ or error
         raise OutputError(

@@ -8,7 +8,7 @@ import torch
 from echoseg.inference.backends.base import State, state_of
 
 
-class TorchStepper:
+class TorchSession:
     """See the module.
 
     Args:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.errors import MeasurementError, ModelError
-from echoseg.inference.backends.base import Stepper, each_frame
+from echoseg.inference.backends.base import InferenceSession, each_frame
 from echoseg.io import open_clip
 from echoseg.measure.volumes import mask_volume_ml
-from echoseg.preprocess.frame_transform import Lens
+from echoseg.preprocess.frame_transform import FrameTransform
 
 MOST_LOGIT_DIFFERENCE = 1e-3
 LEAST_EQUAL_SHARE = 0.999
@@ -36,7 +36,9 @@ class Agreement:
     ef_difference_points: float | None
 
 
-def compare(one: Stepper, other: Stepper, frames: Sequence[np.ndarray]) -> Agreement:
+def compare(
+    one: InferenceSession, other: InferenceSession, frames: Sequence[np.ndarray]
+) -> Agreement:
     """Run both over frames `1 1 S S` and compare what they find."""
     most, equal, masks = 0.0, [], ([], [])
     for a, b in zip(each_frame(one, frames), each_frame(other, frames), strict=True):
@@ -94,5 +96,5 @@ def demo_frames(size_px: int) -> list[np.ndarray]:
     from pydicom import examples
 
     clip = open_clip(Path(str(examples.get_path("ybr_color"))))
-    lens = Lens(clip.size, size_px)
+    lens = FrameTransform(clip.size, size_px)
     return [lens.show(frame) for frame in clip.frames]

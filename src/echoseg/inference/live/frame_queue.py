@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Waiting(Generic[Item]):
+class FrameQueue(Generic[Item]):
     """What lies between the one thread that fetches frames and the one that segments them.
 
     Args:

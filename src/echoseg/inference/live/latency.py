@@ -7,7 +7,7 @@ import numpy as np
 _SHORTEST_S, _LONGEST_S, _STEP = 1e-5, 100.0, 1.02
 
 
-class Latencies:
+class LatencyHistogram:
     """Counts of durations on a logarithmic scale: quantiles to 2 %, from 10 us to 100 s."""
 
     def __init__(self) -> None:

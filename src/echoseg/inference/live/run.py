@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from echoseg.errors import DamagedError, EchosegError, FormatError
-from echoseg.inference.live.frame_queue import Waiting
-from echoseg.inference.live.session import Reading, Session
+from echoseg.inference.live.frame_queue import FrameQueue
+from echoseg.inference.live.session import FrameResult, Session
 from echoseg.inference.live.sources import LiveFrame, Opener
 
 STATUS_EVERY_S, RETRY_EVERY_S = 0.5, 0.5
@@ -20,7 +20,7 @@ STATUS_EVERY_S, RETRY_EVERY_S = 0.5, 0.5
 class Sink(Protocol):
     """Takes what a live run gives, frame by frame; raises an `EchosegError` when it cannot."""
 
-    def write(self, frame: np.ndarray, reading: Reading) -> None:
+    def write(self, frame: np.ndarray, reading: FrameResult) -> None:
         """Take a frame and its reading."""
         ...
 
@@ -53,7 +53,7 @@ class Status:
     p50_s: float | None
     p95_s: float | None
     p99_s: float | None
-    reading: Reading | None
+    reading: FrameResult | None
     ended: str = ""
     problems: tuple[str, ...] = ()
 
@@ -104,12 +104,12 @@ class Run:
     ) -> None:
         self._opener, self._session, self._options = opener, session, options
         self._sinks, self._asides = sinks, list(asides)
-        self._waiting: Waiting[LiveFrame | EchosegError] = Waiting(drop=False)
+        self._waiting: FrameQueue[LiveFrame | EchosegError] = FrameQueue(drop=False)
         self._stopped = threading.Event()
         self._dropped, self._offset_s = 0, 0.0
         self._began_s: float | None = None
         self._gone_s: float | None = None
-        self._reading: Reading | None = None
+        self._reading: FrameResult | None = None
         self._problems: list[str] = []
 
     def stop(self) -> None:
@@ -201,7 +201,7 @@ class Run:
     def _fetch(self) -> None:
         """Open the source in a thread of its own, which never holds the run up."""
         self._dropped += self._waiting.dropped
-        self._waiting = Waiting(drop=self._options.drop)
+        self._waiting = FrameQueue(drop=self._options.drop)
         threading.Thread(
             target=_fetch, args=(self._opener, self._waiting, self._stopped), daemon=True
         ).start()
@@ -232,7 +232,7 @@ class Run:
                 "size; start another for the rest".format(*size, *frame.shape)
             )
 
-    def _write_aside(self, sink: Sink, frame: np.ndarray, reading: Reading) -> None:
+    def _write_aside(self, sink: Sink, frame: np.ndarray, reading: FrameResult) -> None:
         try:
             sink.write(frame, reading)
         except EchosegError as error:
@@ -270,7 +270,7 @@ class Run:
 
 
 def _fetch(
-    opener: Opener, waiting: "Waiting[LiveFrame | EchosegError]", stopped: threading.Event
+    opener: Opener, waiting: "FrameQueue[LiveFrame | EchosegError]", stopped: threading.Event
 ) -> None:
     """Put every frame of a source, then the error that ended it, if one did."""
     with ExitStack() as stack:

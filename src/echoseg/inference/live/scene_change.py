@@ -26,7 +26,7 @@ _DARK = 4.0
 _SETTLED_S = 0.5
 
 
-class SceneWatch:
+class SceneChangeDetector:
     """Watches the frames of one source; constant memory.
 
     Args:

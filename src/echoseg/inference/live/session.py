@@ -14,16 +14,16 @@ import numpy as np
 
 from echoseg.clip import Clip, Label
 from echoseg.errors import ArgumentError, MeasurementError
-from echoseg.inference.backends.base import Stepper
+from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.live.beats import FinishedBeat, RunningBeats
-from echoseg.inference.live.latency import Latencies
-from echoseg.inference.live.scene_change import SceneWatch
+from echoseg.inference.live.latency import LatencyHistogram
+from echoseg.inference.live.scene_change import SceneChangeDetector
 from echoseg.io.frames import FRAME_SIDE_PX, OpenOptions
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import LEAST_LV_SHARE
 from echoseg.measure.plausible import LONGEST_LV_MM, SHORTEST_LV_MM
 from echoseg.measure.volumes import mask_volume_ml
-from echoseg.preprocess.frame_transform import Lens
+from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 
 SECTOR_FRAMES = 40
@@ -33,7 +33,7 @@ ASSUMED_RATE_HZ = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reading:
+class FrameResult:
     """What is known after a frame.
 
     Attributes:
@@ -86,7 +86,7 @@ class Session:
 
     def __init__(
         self,
-        stepper: Stepper,
+        stepper: InferenceSession,
         *,
         spacing_mm: tuple[float, float] | None = None,
         frame_rate_hz: float | None = None,
@@ -97,19 +97,19 @@ class Session:
         if not (_is_finite(gain) and gain > 0):
             raise ArgumentError(f"gain must be a positive number, got {gain}; 1 leaves it as it is")
         self.stepper, self.spacing_mm = stepper, spacing_mm
-        self.latencies = Latencies()
+        self.latencies = LatencyHistogram()
         self.num_frames, self.num_resets = 0, 0
         self.size: tuple[int, int] | None = None
         self._interval_s = 1 / (frame_rate_hz or ASSUMED_RATE_HZ)
         self._given = sector, gain
-        self._scene = SceneWatch(self._interval_s)
+        self._scene = SceneChangeDetector(self._interval_s)
         self._beats = RunningBeats()
         self._last_time_s: float | None = None
         self._reset = ""
 
     def push(
         self, frame: np.ndarray, time_s: float | None = None, *, arrived_s: float | None = None
-    ) -> Reading:
+    ) -> FrameResult:
         """Take in one frame.
 
         Args:
@@ -142,7 +142,7 @@ class Session:
         self._last_time_s = time_s
         latency_s = time.perf_counter() - arrived_s
         self.latencies.add(latency_s)
-        return Reading(
+        return FrameResult(
             frame_index=self.num_frames - 1,
             time_s=time_s,
             mask=mask,
@@ -228,7 +228,7 @@ class Session:
         self._look_at(size, sector, gain)
 
     def _look_at(self, size: tuple[int, int], sector: Sector | None, gain: float) -> None:
-        self._lens = Lens(size, self.stepper.size_px, sector=sector, gain=gain)
+        self._lens = FrameTransform(size, self.stepper.size_px, sector=sector, gain=gain)
         self._state = self.stepper.first_state()
 
     def _segment(self, frame: np.ndarray, time_s: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from echoseg.errors import OutputError
-from echoseg.inference.live.session import Reading
+from echoseg.inference.live.session import FrameResult
 from echoseg.io.video import GrowingVideo
 from echoseg.report.figures.colours import CONTOURS
 from echoseg.report.figures.overlay import draw_contours
@@ -28,7 +28,7 @@ class MaskVideo:
     def __init__(self, target: str) -> None:
         self._video = GrowingVideo(target, lossless=True, name=Path(target).name)
 
-    def write(self, frame: np.ndarray, reading: Reading) -> None:
+    def write(self, frame: np.ndarray, reading: FrameResult) -> None:
         """Add a mask."""
         self._video.add(reading.mask, reading.time_s)
 
@@ -43,7 +43,7 @@ class OverlayVideo:
     def __init__(self, target: str, name: str = "") -> None:
         self._video = GrowingVideo(target, name=name)
 
-    def write(self, frame: np.ndarray, reading: Reading) -> None:
+    def write(self, frame: np.ndarray, reading: FrameResult) -> None:
         """Add a picture."""
         self._video.add(live_picture(frame, reading), reading.time_s)
 
@@ -60,7 +60,7 @@ class ReadingTable:
         self._file = path.open("wb", buffering=0)
         self._add(COLUMNS)
 
-    def write(self, frame: np.ndarray, reading: Reading) -> None:
+    def write(self, frame: np.ndarray, reading: FrameResult) -> None:
         """Add a row; an empty cell is a value that is not known."""
         values = (getattr(reading, name) for name in COLUMNS)
         self._add([round(v, 5) if isinstance(v, float) else v for v in values])
@@ -84,7 +84,7 @@ class ReadingTable:
         self._file.close()
 
 
-def live_picture(frame: np.ndarray, reading: Reading) -> np.ndarray:
+def live_picture(frame: np.ndarray, reading: FrameResult) -> np.ndarray:
     """Return a frame `H W` with contours and numbers, `H' W' 3` uint8 RGB."""
     zoom = max(1.0, _LEAST_WIDTH_PX / frame.shape[1])
     size = round(frame.shape[1] * zoom), round(frame.shape[0] * zoom)
@@ -98,7 +98,7 @@ def live_picture(frame: np.ndarray, reading: Reading) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def told(reading: Reading) -> str:
+def told(reading: FrameResult) -> str:
     """Return a reading in a few words."""
     volume = "LV not found"
     if reading.volume_ml is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from echoseg.errors import OutputError
-from echoseg.files import check_writable, made_folder, whole
+from echoseg.files import atomic_write, check_writable, ensure_dir
 from echoseg.io.video import write_h264
 from echoseg.phantom import Phantom, PhantomConfig, Tier
 from echoseg.phantom.config import VIEWS
@@ -86,6 +86,6 @@ def write_phantom_show(config: PhantomConfig, folder: Path, *, force: bool = Fal
     if not force and (sheet.exists() or film.exists()):
         raise OutputError(f"{folder} holds a sheet or film; {way_out} or replace them with --force")
     pictures, rate_hz = phantom_film(config)
-    with made_folder(folder), whole(sheet) as partial:
+    with ensure_dir(folder), atomic_write(sheet) as partial:
         phantom_sheet(replace(config, num_frames=min(config.num_frames, 40))).save(partial)
         write_h264(film, pictures, rate_hz)

@@ -18,7 +18,7 @@ from echoseg.data import camus
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.losses import IGNORE_LABEL
 from echoseg.preprocess.letterbox import letterbox_for
-from echoseg.preprocess.letterbox_torch import mask_to_square, to_square
+from echoseg.preprocess.letterbox_torch import letterbox_frames, letterbox_masks
 
 NUM_LABELS = len(Label)
 
@@ -161,8 +161,8 @@ def camus_pool(root: Path, size_px: int, split: str = "training") -> Pool:
     for still in camus.stills(root, split):
         letterbox = letterbox_for((0, 0, *still.picture.shape), size_px)
         picture = torch.from_numpy(still.picture)[None].float()
-        frames.append(to_square(picture, letterbox).round().to(torch.uint8)[0])
-        masks.append(mask_to_square(torch.from_numpy(still.mask)[None], letterbox)[0])
+        frames.append(letterbox_frames(picture, letterbox).round().to(torch.uint8)[0])
+        masks.append(letterbox_masks(torch.from_numpy(still.mask)[None], letterbox)[0])
         phases.append(0.0 if still.phase is Phase.ED else 0.4)
         names.append(still.patient)
     pairs = (torch.stack(frames), torch.stack(masks), torch.tensor(phases))

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from echoseg.clip import Annotation, Clip, Label, View
 from echoseg.data import open_dataset
-from echoseg.data.records import Collection, Kind, Record
+from echoseg.data.records import Dataset, IssueKind, Record
 from echoseg.errors import DatasetError, EchosegError
 from echoseg.losses import IGNORE_LABEL
 from echoseg.preprocess.letterbox import letterbox_for
-from echoseg.preprocess.letterbox_torch import mask_to_square, to_square
+from echoseg.preprocess.letterbox_torch import letterbox_frames, letterbox_masks
 from echoseg.train.data.pool import NUM_LABELS, Pool, phases_of, whole_lengths
 
 NUM_FRAMES = 6
@@ -71,7 +71,7 @@ def collection_pool(
         weights=torch.ones(len(frames)),
         lengths=whole_lengths(frames),
     )
-    broken = [problem for problem in collection.problems if problem.kind is not Kind.KNOWN]
+    broken = [problem for problem in collection.problems if problem.kind is not IssueKind.KNOWN]
     return pool, len(records) - len(loaded) + len(broken)
 
 
@@ -80,7 +80,7 @@ def has_validation(root: Path) -> bool:
     return any(record.split == "validation" for record in open_dataset(root).records)
 
 
-def _of_split(collection: Collection, split: str) -> Sequence[Record]:
+def _of_split(collection: Dataset, split: str) -> Sequence[Record]:
     kept = {"validation", "test"}
     if split == "train" and not any(record.split == "train" for record in collection.records):
         records = [record for record in collection.records if record.split not in kept]
@@ -95,12 +95,12 @@ def _square(
     """Return frames `T S S`, masks and phases of so many frames of a clip."""
     index = _chosen(len(clip.frames), known, num_frames)
     letterbox = letterbox_for((0, 0, *clip.size), size_px)
-    frames = to_square(torch.from_numpy(clip.frames[index]).float(), letterbox)
+    frames = letterbox_frames(torch.from_numpy(clip.frames[index]).float(), letterbox)
     frames = frames.round().to(torch.uint8)
     unknown = torch.full_like(frames, IGNORE_LABEL)
     if known is None:
         return frames, unknown, torch.full((num_frames,), torch.nan)
-    masks = mask_to_square(torch.from_numpy(known.masks[index]), letterbox)
+    masks = letterbox_masks(torch.from_numpy(known.masks[index]), letterbox)
     is_known = torch.from_numpy(np.isin(index, known.labelled_frames))
     masks = torch.where(is_known[:, None, None], masks, unknown)
     if known.ed_frame is not None and known.es_frame is not None:

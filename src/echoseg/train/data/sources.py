@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoseg.clip import View
-from echoseg.data import recognise
+from echoseg.data import detect
 from echoseg.data.cache import CachedClips
 from echoseg.data.phantom import PhantomClips
 from echoseg.errors import ConfigError, DatasetError
@@ -107,7 +107,7 @@ def open_source(
             f"{field} must be phantom:N, an .npz file or the folder of a data set, "
             f"{name!r} is not there"
         )
-    dataset = recognise(path)
+    dataset = detect(path)
     if dataset == "cache":
         dataset = CachedClips(path).dataset
     terms = TERMS.get(dataset, OWN_TERMS)

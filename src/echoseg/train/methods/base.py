@@ -23,7 +23,7 @@ Terms = dict[str, Tensor]
 """Name of a term -> its value; what starts with `told_` is shown and not minimised."""
 
 
-class Objective(nn.Module, ABC):
+class TrainingMethod(nn.Module, ABC):
     """One way of learning.
 
     Attributes:

@@ -21,10 +21,16 @@ from torch.nn import functional
 from echoseg.losses import IGNORE_LABEL, soft_target_loss
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import Teacher
-from echoseg.train.methods.base import Objective, Terms, pseudo_probs, supervised_term, told_dice
+from echoseg.train.methods.base import (
+    Terms,
+    TrainingMethod,
+    pseudo_probs,
+    supervised_term,
+    told_dice,
+)
 
 
-class BidirectionalCopyPaste(Objective):
+class BidirectionalCopyPaste(TrainingMethod):
     """See the module.
 
     Args:
@@ -37,7 +43,7 @@ class BidirectionalCopyPaste(Objective):
         self.weight, self.box_share = weight, box_share
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         first, size = batch.num_labelled, batch.frames.shape[-1]
         probs = pseudo_probs(teacher, batch)
         num = min(first, len(probs))

@@ -19,10 +19,10 @@ from torch.nn import functional
 from echoseg.train.data.batches import Batch
 from echoseg.train.data.pool import Pool
 from echoseg.train.ema import Teacher
-from echoseg.train.methods.base import Objective, Terms, supervised_term, told_dice
+from echoseg.train.methods.base import Terms, TrainingMethod, supervised_term, told_dice
 
 
-class CrossPseudo(Objective):
+class CrossPseudo(TrainingMethod):
     """See the module.
 
     Args:
@@ -36,7 +36,7 @@ class CrossPseudo(Objective):
         self.weight = weight
 
     def prepare(self, student: Any, pool: Pool) -> None:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         self.second = type(student)(student.config)
         if getattr(student, "is_pretrained", False):
             self.second.load_state_dict(student.state_dict())
@@ -45,7 +45,7 @@ class CrossPseudo(Objective):
                     weight.add_(0.05 * weight.std(correction=0) * torch.randn_like(weight))
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         both = [network(batch.frames).float() for network in (student, self.second)]
         loose = [logits[batch.num_labelled :].flatten(0, 1) for logits in both]
         cross = _hard(loose[0], loose[1]) + _hard(loose[1], loose[0])

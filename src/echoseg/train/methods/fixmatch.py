@@ -21,10 +21,16 @@ from torch.nn import functional
 from echoseg.errors import ConfigError
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import Teacher
-from echoseg.train.methods.base import Objective, Terms, pseudo_probs, supervised_term, told_dice
+from echoseg.train.methods.base import (
+    Terms,
+    TrainingMethod,
+    pseudo_probs,
+    supervised_term,
+    told_dice,
+)
 
 
-class FixMatch(Objective):
+class FixMatch(TrainingMethod):
     """See the module.
 
     Args:
@@ -37,7 +43,7 @@ class FixMatch(Objective):
         self.weight, self.least_prob = weight, least_prob
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         probs = pseudo_probs(teacher, batch)
         logits = student(batch.frames)
         loss = self.matched(logits[batch.num_labelled :], probs)
@@ -59,7 +65,7 @@ class UniMatch(FixMatch):
     """FixMatch on two varied views and on one with lost features; see the module."""
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         first = batch.num_labelled
         probs = pseudo_probs(teacher, batch)
         loose = batch.frames[first:]

@@ -18,10 +18,16 @@ from torch import Tensor
 
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import Teacher
-from echoseg.train.methods.base import Objective, Terms, pseudo_probs, supervised_term, told_dice
+from echoseg.train.methods.base import (
+    Terms,
+    TrainingMethod,
+    pseudo_probs,
+    supervised_term,
+    told_dice,
+)
 
 
-class MeanTeacher(Objective):
+class MeanTeacher(TrainingMethod):
     """See the module.
 
     Args:
@@ -38,7 +44,7 @@ class MeanTeacher(Objective):
         return probs, torch.ones_like(probs[:, :, 0])
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         logits = student(batch.frames)
         probs, counted = self.targets(teacher, batch, ramp)
         own = logits[batch.num_labelled :].float().softmax(2)

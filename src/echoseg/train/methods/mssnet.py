@@ -35,10 +35,10 @@ from echoseg.train.data.augment import move_frames
 from echoseg.train.data.batches import Batch, BatchConfig
 from echoseg.train.data.pool import Pool
 from echoseg.train.ema import Teacher
-from echoseg.train.methods.base import Objective, Terms, supervised_term, told_dice
+from echoseg.train.methods.base import Terms, TrainingMethod, supervised_term, told_dice
 from echoseg.train.methods.confidence import certainty, steadiness
 from echoseg.train.methods.mssnet_cross_mix import Sample, cross_mix
-from echoseg.train.methods.mssnet_memory_bank import MaskStore
+from echoseg.train.methods.mssnet_memory_bank import PseudoLabelBank
 from echoseg.train.methods.mssnet_prototypes import Prototypes
 
 EVEN_CLIPS = 20.0
@@ -46,7 +46,7 @@ REACH_SHARE = 0.08
 """How far a wall may move between the frames of a clip, share of the side."""
 
 
-class MSSNetObjective(Objective):
+class MSSNetMethod(TrainingMethod):
     """See the module.
 
     Args:
@@ -73,11 +73,11 @@ class MSSNetObjective(Objective):
         self.weight, self.mixed_share = weight, mixed_share
         self.prototype_weight, self.even_clips = prototype_weight, even_clips
         self.num_labelled_hosts = 0
-        self.store: MaskStore | None = None
+        self.store: PseudoLabelBank | None = None
         self.prototypes: Prototypes | None = None
 
     def prepare(self, student: Any, pool: Pool) -> None:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         if self.doc:
             head = getattr(student, "head", None)
             if not isinstance(head, torch.nn.Conv2d):
@@ -86,7 +86,7 @@ class MSSNetObjective(Objective):
                     f"{type(student).__name__} has none; take another network or "
                     "objective_options.doc=false"
                 )
-            self.store = MaskStore(pool)
+            self.store = PseudoLabelBank(pool)
             self.prototypes = Prototypes(head.in_channels, pool.known_labels.shape[1])
             if getattr(student, "is_pretrained", False):
                 fill(self.store, student, pool)
@@ -108,13 +108,13 @@ class MSSNetObjective(Objective):
         )
 
     def share_with(self, gather: Any) -> None:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         for part in (self.store, self.prototypes):
             if part is not None:
                 part.gather = gather
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         first = batch.num_labelled
         offered = teacher(batch.plain[first:])
         loose, trust = self._targets(batch, offered, ramp)
@@ -188,7 +188,7 @@ class MSSNetObjective(Objective):
 
 
 @torch.no_grad()
-def fill(store: MaskStore, network: Any, pool: Pool, num_clips: int = 8) -> None:
+def fill(store: PseudoLabelBank, network: Any, pool: Pool, num_clips: int = 8) -> None:
     """Offer the store what a pretrained network finds on every clip without a mask.
 
     What is learnt later is folded into that, so that a mask remembers more than the few labels.

@@ -47,7 +47,7 @@ class Taken(NamedTuple):
     """`B`."""
 
 
-class MaskStore(nn.Module):
+class PseudoLabelBank(nn.Module):
     """See the module.
 
     Args:

@@ -5,10 +5,10 @@ from typing import Any
 from echoseg.losses import level_loss
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import Teacher
-from echoseg.train.methods.base import Objective, Terms, supervised_term
+from echoseg.train.methods.base import Terms, TrainingMethod, supervised_term
 
 
-class Supervised(Objective):
+class Supervised(TrainingMethod):
     """Cross entropy and Dice against the masks.
 
     Args:
@@ -22,7 +22,7 @@ class Supervised(Objective):
         self.levels = levels
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """See `Objective`."""
+        """See `TrainingMethod`."""
         if not (self.levels and hasattr(student, "level_logits")):
             return {"supervised": supervised_term(student(batch.frames), batch)}
         drawn = student.level_logits(batch.frames.flatten(0, 1))

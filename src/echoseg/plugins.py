@@ -1,0 +1,42 @@
+"""Names to objects: an entry of a table, or `package.module:Name` of anybody's own code."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from echoseg.errors import ConfigError
+
+
+def resolve(name: str, table: Mapping[str, Any], kind: str) -> Any:
+    """Return the object that a name stands for.
+
+    Args:
+        name: A key of `table`, or `package.module:Name` for an object of another package. The
+            module is imported; the current folder counts when Python's path holds it.
+        table: The built-in objects by name.
+        kind: What is looked up, for the message, such as `model`.
+
+    Raises:
+        ConfigError: If the name is neither, or the module or its object cannot be had.
+    """
+    if name in table:
+        return table[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ConfigError(
+            f"{kind} must be one of {', '.join(sorted(table))}, or package.module:Name, "
+            f"got {name!r}"
+        )
+    try:
+        found = import_module(module)
+    except Exception as error:  # whatever another package's code raises while it is imported
+        raise ConfigError(
+            f"{kind} {name!r}: importing {module} failed ({type(error).__name__}: {error}); "
+            "install it or add its folder to PYTHONPATH"
+        ) from error
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise ConfigError(f"{kind} {name!r}: {module} has no {attribute}") from None
+    return found
