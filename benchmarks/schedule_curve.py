@@ -31,8 +31,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from echoseg.clip import View
 from echoseg.losses import cross_entropy_dice_loss
-from echoseg.models.checkpoint import load_checkpoint
-from echoseg.models.mssnet import MSSNet
 from echoseg.phantom import Phantom, PhantomConfig
 from experiments.keyframes import (
     Budget,
@@ -51,6 +49,7 @@ from experiments.keyframes.gains import (
     threshold_of_budget,
 )
 from experiments.keyframes.net import KeyFrameNet
+from experiments.keyframes.network import KeyFrameMSSNet
 from experiments.keyframes.policy import PolicyConfig, learn_policy
 from experiments.keyframes.scheduled import beat_extremes
 from experiments.keyframes.table import GainTable, TableEpisode, best_keys, gain_table
@@ -95,9 +94,9 @@ def train(model: Any, path: Path, size: int, num_steps: int) -> None:
 
 def trained(args: argparse.Namespace) -> Any:
     """Return the network: that of an earlier call, or trained now and kept."""
-    model: Any = MSSNet()
+    model = KeyFrameMSSNet()
     if args.checkpoint:
-        model, _ = load_checkpoint(args.checkpoint)
+        model = KeyFrameMSSNet.from_checkpoint(args.checkpoint)
     weights = args.out.with_suffix(".weights.pt")
     if weights.exists():
         model.load_state_dict(torch.load(weights, weights_only=True))

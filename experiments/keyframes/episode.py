@@ -37,8 +37,8 @@ def check_cheap(model: Any) -> None:
     """
     if not hasattr(model, "cheap_step"):
         raise ModelError(
-            f"a schedule needs a network with a cheap_step, {type(model).__name__} has none; take "
-            "mssnet"
+            f"a schedule needs a network with a cheap_step, {type(model).__name__} has none; use "
+            "KeyFrameMSSNet"
         )
 
 

@@ -7,17 +7,19 @@ import pytest
 import torch
 
 from echoseg.errors import ArgumentError, ModelError
+from echoseg.models.checkpoint import load_checkpoint
 from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from experiments.keyframes import Budget, FixedInterval, forward_by, segment_clip
 from experiments.keyframes.episode import ClipEpisode, mean_dice, play
+from experiments.keyframes.network import KeyFrameMSSNet
 from experiments.keyframes.scheduled import beat_extremes
 from experiments.keyframes.table import GainTable, TableEpisode, best_keys, gain_table
 
 
 def net():
     torch.manual_seed(0)
-    return MSSNet(MSSNetConfig(size="tiny")).eval()
+    return KeyFrameMSSNet(MSSNet(MSSNetConfig(size="tiny"))).eval()
 
 
 class Beating:
@@ -61,15 +63,30 @@ def test_cheap_frames_use_the_state_and_leave_it_as_it_is():
         _, state = model.step(frames[0], model.init_state(1))
         logits, after = model.cheap_step(frames[1], state)
         assert logits.shape == (1, 4, 32, 48)
-        assert all(torch.equal(a, b) for a, b in zip(state, after, strict=True))
+        assert after is state
         same, _ = model.cheap_step(frames[0], state)
         full, _ = model.step(frames[0], model.init_state(1))
         assert (same - full).abs().max() <= 1e-4  # of the key frame itself it is the full answer
 
 
+def test_key_frames_and_trained_weights_are_those_of_mssnet():
+    model, frames = net(), torch.rand(1, 3, 1, 32, 48)
+    with torch.inference_mode():
+        state, plain_state = model.init_state(1), model.network.init_state(1)
+        for frame in frames.unbind(1):
+            logits, state = model.step(frame, state)
+            plain, plain_state = model.network.step(frame, plain_state)
+            assert torch.equal(logits, plain)
+        shipped, _ = load_checkpoint("camus")
+        scheduled = KeyFrameMSSNet.from_checkpoint("camus")
+        assert torch.equal(scheduled(frames), shipped(frames))
+    with pytest.raises(ModelError, match="must be an MSSNet"):
+        KeyFrameMSSNet.from_checkpoint("phantom")
+
+
 def test_a_clip_cannot_begin_cheaply():
     model = net()
-    with pytest.raises(ModelError, match="take the first frame of a clip by step"):
+    with pytest.raises(ModelError, match="run the first frame of a clip through step"):
         model.cheap_step(torch.rand(1, 1, 32, 48), model.init_state(1))
 
 
@@ -78,7 +95,7 @@ def test_cheap_frames_can_be_trained_on():
     logits = forward_by(model, frames, [True, False, True, False])
     assert logits.shape == (2, 4, 4, 32, 32)
     logits[:, 3].square().mean().backward()
-    for name, parameter in model.stem.named_parameters():
+    for name, parameter in model.network.stem.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
@@ -202,7 +219,7 @@ def test_a_network_without_a_cheap_path_is_refused():
         lambda: ClipEpisode(model, frames, masks),
         lambda: gain_table(model, frames, masks),
     ):
-        with pytest.raises(ModelError, match="MemoryUNet has none; take mssnet"):
+        with pytest.raises(ModelError, match="MemoryUNet has none; use KeyFrameMSSNet"):
             run()
 
 

@@ -1,0 +1,83 @@
+"""MSSNet with a cheap path for the frames between key frames.
+
+A cheap frame recomputes only the encoder at strides 2 and 4 and the end of the decoder; the
+decoder's map at stride 8 is that of the last key frame. Train with such frames
+(`experiments.keyframes.forward_by`), otherwise the borders lag behind.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from echoseg.errors import ModelError
+from echoseg.models.checkpoint import load_checkpoint
+from echoseg.models.mssnet import MSSNet, MSSNetState
+
+
+class KeyFrameState(NamedTuple):
+    """State of a `KeyFrameMSSNet`."""
+
+    recurrent: MSSNetState
+    """State of the network; cheap frames do not change it."""
+    decoded: Tensor | None
+    """The decoder's map of the last key frame, `B C H/8 W/8`; None before the first."""
+
+
+class KeyFrameMSSNet(nn.Module):
+    """An MSSNet and its cheap path.
+
+    Args:
+        network: The MSSNet; trained weights work as they are.
+    """
+
+    def __init__(self, network: MSSNet | None = None) -> None:
+        super().__init__()
+        self.network = network or MSSNet()
+
+    @classmethod
+    def from_checkpoint(cls, name_or_path: str) -> "KeyFrameMSSNet":
+        """The network of a checkpoint, in evaluation mode.
+
+        Raises:
+            ModelError: If the checkpoint cannot be read or holds another network than MSSNet.
+        """
+        network, checkpoint = load_checkpoint(name_or_path)
+        if not isinstance(network, MSSNet):
+            raise ModelError(
+                f"model {checkpoint.path} must be an MSSNet, it is a {type(network).__name__}; "
+                "the cheap path exists only for MSSNet"
+            )
+        return cls(network).eval()
+
+    def init_state(self, batch_size: int) -> KeyFrameState:
+        """The state before the first frame."""
+        return KeyFrameState(self.network.init_state(batch_size), None)
+
+    def step(self, frame: Tensor, state: KeyFrameState) -> tuple[Tensor, KeyFrameState]:
+        """Run the whole network on a key frame: `B 1 H W` -> logits `B K H W`."""
+        net = self.network
+        net.check_frame(frame, state.recurrent)
+        skip0, skip1, middle, coarse = net.encode(frame)
+        middle, coarse, recurrent = net._join(middle, coarse, state.recurrent)
+        decoded = net.decoder2(coarse, middle)  # (B, C, H/8, W/8)
+        return net._drawn(frame, skip0, skip1, decoded), KeyFrameState(recurrent, decoded)
+
+    def cheap_step(self, frame: Tensor, state: KeyFrameState) -> tuple[Tensor, KeyFrameState]:
+        """Run the cheap path, about a third of the work: `B 1 H W` -> logits `B K H W`, same state.
+
+        Raises:
+            ModelError: If no key frame of this size came before.
+        """
+        net = self.network
+        net.check_frame(frame, state.recurrent)
+        if state.decoded is None:
+            raise ModelError(
+                "a cheap frame needs a key frame before it, the state has none; run the first "
+                "frame of a clip through step"
+            )
+        skip0 = net.encoder0(net.stem(frame))
+        return net._drawn(frame, skip0, net.encoder1(skip0), state.decoded), state
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Segment a clip with every frame a key frame: `B T 1 H W` -> logits `B T K H W`."""
+        return self.network(frames)
