@@ -1,45 +1,57 @@
-# make demo   the main job on a real clip, result in ./echoseg-demo
-# make test   the tests
-# make check  format, lint and types
-# Each makes .venv from constraints.txt first when it is not there yet.
+# make demo    analyze a real clip; results in ./echoseg-demo
+# make test    run the tests, with coverage
+# make check   format, lint and types
+# make docs    build the documentation site into ./site
+# demo installs the run-time packages only; test, check and docs add what they need to the same venv.
 
 PYTHON ?= python3
 VENV := .venv
-READY := $(VENV)/.ready
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CODE := src experiments scripts benchmarks tests
 
-# tested in a process of their own: in one, the runtimes' native libraries end in a segmentation
-# fault after numba's and torch's (docs/log.md)
+# Two processes: in one, the backends' native libraries crash after numba's and torch's (docs/log.md)
 FIRST := $(addprefix tests/,contracts data evaluation experiments io measure models nn phantom train)
+COVERAGE := --cov=echoseg --cov-report=
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
-demo: $(READY)
+demo: $(VENV)/.demo
 	$(BIN)/echoseg demo -o echoseg-demo --force
 
-test: $(READY)
-	$(BIN)/python -m pytest $(FIRST)
-	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(FIRST))
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(COVERAGE) $(FIRST)
+	$(BIN)/python -m pytest $(COVERAGE) --cov-append tests $(addprefix --ignore=,$(FIRST))
+	$(BIN)/python -m coverage report --skip-covered --sort=cover | tail -n 25
 
-check: $(READY)
-	$(BIN)/ruff format --check src experiments scripts benchmarks tests
-	$(BIN)/ruff check src experiments scripts benchmarks tests
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: $(READY)
-	$(BIN)/ruff format src experiments scripts benchmarks tests
-	$(BIN)/ruff check --fix src experiments scripts benchmarks tests
+format: $(VENV)/.dev
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist src/echoseg.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site src/echoseg.egg-info .coverage .pytest_cache .ruff_cache
 
-# touched last: an installation that was cut off is done again
-$(READY): pyproject.toml constraints.txt
+$(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "echoseg needs Python 3.11 or newer, '$(PYTHON)' is not that; give one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	  echo "echoseg needs Python 3.11 or newer, '$(PYTHON)' is older; choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@echo "making $(VENV) from constraints.txt; the first time this takes a few minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e ".[dev]"
 	@touch $@
+
+# Stamps are touched last, so an interrupted installation is repeated.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.created
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.created
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	@touch $(VENV)/.demo $@

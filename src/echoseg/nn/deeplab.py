@@ -108,9 +108,9 @@ class _MapMean(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(nn.AdaptiveAvgPool2d(1), *_conv_norm_relu(in_channels, out_channels, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """`B C H W` -> `B C' H W`."""
-        return super().forward(x).expand(-1, -1, *x.shape[-2:])
+        return super().forward(input).expand(-1, -1, *input.shape[-2:])
 
 
 class PyramidPooling(nn.Module):

@@ -139,6 +139,7 @@ class RingBody:
         offset_mm = plane.offset_mm[:, None] + plane.pivot_mm * tangent
         start = plane.azimuth_rad + (0.0 if sign > 0 else math.pi)
         angle = np.full((num_frames, RINGS), start)
+        away = np.zeros_like(angle)
         for _ in range(4):
             share = contraction(self.rings, angle)[..., None]
             centre, width, depth = (

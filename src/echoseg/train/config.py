@@ -110,8 +110,8 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _architecture_fits(self) -> Self:
         if self.start is None:
+            kind = MODELS[self.model].config_class
             try:
-                kind = MODELS[self.model].config_class
                 kind.model_validate(self.architecture)
             except ValidationError as error:
                 told = one_sentence(error, "architecture", kind.model_fields)

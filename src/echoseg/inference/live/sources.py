@@ -7,7 +7,6 @@ that hours need no memory.
 """
 
 import io
-import itertools
 import re
 import sys
 import time
@@ -111,14 +110,14 @@ def _raw_frames(
             "standard input cannot be read, it is closed or no pipe; pipe raw frames into it, or "
             "give a file"
         ) from error
-    for number in itertools.count():
-        data = bytearray(size[0] * size[1])
-        got = _fill(pipe, data)
-        if got < len(data):
-            break
+    data = bytearray(size[0] * size[1])
+    number = 0
+    while (got := _fill(pipe, data)) == len(data):
         frame = np.frombuffer(data, np.uint8).reshape(size)
         time_s = number / frame_rate_hz
         yield LiveFrame(frame=frame, time_s=time_s, arrived_s=time.perf_counter())
+        data = bytearray(len(data))
+        number += 1
     if got:
         raise DamagedError(
             f"frame {number} on standard input is cut short, {got} of {len(data)} bytes; check "
