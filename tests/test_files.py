@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from echoseg.errors import OutputError
-from echoseg.files import atomic_dir, check_writable, ensure_dir
+from echoseg.errors import ConfigError, OutputError
+from echoseg.files import ResumableFolder, atomic_dir, check_writable, ensure_dir
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path):
@@ -51,3 +52,72 @@ def test_a_place_under_a_file_is_refused_with_the_way_out(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot be written .*; choose another"):
         check_writable(tmp_path / "file" / "sub", "choose another")
+
+
+class Grid(BaseModel):
+    """Settings of a resumable folder: `steps` must match, `units` may grow."""
+
+    steps: int
+    units: tuple[str, ...] = ()
+
+
+def resumable(path):
+    return ResumableFolder(path, "grid.json", Grid, "a grid")
+
+
+def test_a_folder_is_resumed_with_the_same_settings_only(tmp_path):
+    folder = resumable(tmp_path / "out")
+    with folder.locked():
+        folder.begin(Grid(steps=2, units=("a",)))
+        (folder.path / ".b.json.partial-7").write_text("cut")
+    with folder.locked():
+        folder.begin(Grid(steps=2, units=("a", "b")), varying=["units"])
+    assert folder.read() == Grid(steps=2, units=("a", "b"))
+    assert [path.name for path in folder.path.iterdir()] == ["grid.json"]
+    with pytest.raises(ConfigError, match=r"out was started with steps=2, got 3; use the same"):
+        folder.begin(Grid(steps=3, units=("a", "b")))
+    with pytest.raises(ConfigError, match="started with units="):
+        folder.begin(Grid(steps=2))
+    with pytest.raises(ConfigError, match="already holds a grid; continue it with --resume"):
+        folder.begin(Grid(steps=2, units=("a", "b")), resume=False)
+    assert folder.read() == Grid(steps=2, units=("a", "b"))
+
+
+def test_other_files_or_damaged_settings_are_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    folder = resumable(tmp_path)
+    with pytest.raises(OutputError, match=r"holds thesis and no grid\.json"), folder.locked():
+        folder.begin(Grid(steps=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+    folder.settings_path.write_text('{"steps": "many"}')
+    with pytest.raises(OutputError, match=r"grid\.json cannot be read \(steps: Input should"):
+        folder.begin(Grid(steps=2))
+
+
+def test_a_failure_before_the_first_unit_leaves_the_folder_as_it_was(tmp_path):
+    folder = resumable(tmp_path / "out")
+    for before in (None, Grid(steps=2)):
+        if before is not None:
+            with folder.locked():
+                folder.begin(before)
+        with pytest.raises(KeyError), folder.locked():
+            folder.begin(Grid(steps=2, units=("a",)), varying=["units"])
+            (folder.path / "units").mkdir()
+            raise KeyError("no")
+        assert folder.path.exists() == (before is not None)
+    assert folder.read() == Grid(steps=2)
+    with pytest.raises(KeyError), folder.locked():
+        folder.begin(Grid(steps=2, units=("a",)), varying=["units"])
+        (folder.path / "a.json").touch()
+        raise KeyError("no")
+    assert folder.read() == Grid(steps=2, units=("a",))
+
+
+def test_two_processes_in_one_folder_are_refused(tmp_path):
+    folder = resumable(tmp_path)
+    with (
+        folder.locked(),
+        pytest.raises(OutputError, match="worked in by another process"),
+        resumable(tmp_path).locked(),
+    ):
+        pass

@@ -3,10 +3,13 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from echoseg.errors import OutputError
+from pydantic import BaseModel, ValidationError
+
+from echoseg.errors import ConfigError, OutputError
 
 
 @contextlib.contextmanager
@@ -66,7 +69,8 @@ def check_new_file(path: Path, force: bool = False) -> None:
 
 
 LOCK = ".lock"
-"""File by which a folder that is being worked in is known."""
+"""Name of the lock file in a folder that a process works in."""
+ANOTHER_FOLDER = "choose another output folder"
 
 
 @contextlib.contextmanager
@@ -170,3 +174,151 @@ def _swap(partial: Path, folder: Path) -> None:
         old.unlink()  # the link was replaced; what it points to is not ours to delete
     else:
         shutil.rmtree(old, ignore_errors=True)
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class ResumableFolder(Generic[Settings]):
+    """A folder of results made unit by unit, which continues after any interruption.
+
+    One JSON file holds the settings; a folder is continued with the same settings only. Each unit
+    is written atomically under its own name, so a unit is either complete or to be made.
+
+    Example:
+        >>> folder = ResumableFolder(out, "manifest.json", CohortSettings, noun="a cohort")
+        >>> with folder.locked():
+        ...     folder.begin(settings, resume=True)
+        ...     for unit in units:
+        ...         if not (out / unit.name).exists():
+        ...             make(unit)
+
+    Args:
+        path: The folder; made by `locked`.
+        settings_file: Name of the JSON file in it.
+        model: Pydantic class of the settings.
+        noun: What the folder holds, with its article, for messages.
+    """
+
+    def __init__(self, path: Path, settings_file: str, model: type[Settings], noun: str) -> None:
+        self.path, self.model, self.noun = path, model, noun
+        self.settings_path = path / settings_file
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock; after an exception before the first unit, the folder is as it was.
+
+        Raises:
+            OutputError: If another process works in the folder, or it cannot be written.
+        """
+        check_writable(self.path, ANOTHER_FOLDER)
+        with locked_dir(self.path):
+            before = self.settings_path.read_bytes() if self.settings_path.exists() else None
+            held = set(self.path.iterdir())
+            try:
+                yield
+            except Exception:
+                self._restore(before, held)
+                raise
+
+    def read(self) -> Settings | None:
+        """Read the settings; None where the folder holds none.
+
+        Raises:
+            OutputError: If the file is damaged.
+        """
+        return read_json(self.settings_path, self.model, ANOTHER_FOLDER)
+
+    def check(
+        self, settings: Settings, *, resume: bool = True, varying: Collection[str] = ()
+    ) -> None:
+        """Check that the folder is empty, or holds the same settings and may be continued.
+
+        Args:
+            settings: Those of this run.
+            resume: Whether a folder that holds settings already may be continued.
+            varying: Fields that may differ, such as a list of units that grows.
+
+        Raises:
+            ConfigError: If the folder was started with other settings, or may not be continued.
+            OutputError: If it holds other files, or damaged settings.
+        """
+        held = self.read()
+        if held is None:
+            if other := sorted(i.name for i in self.path.iterdir() if not i.name.startswith(".")):
+                raise OutputError(
+                    f"{self.path} holds {other[0]} and no {self.settings_path.name}; "
+                    f"{ANOTHER_FOLDER}"
+                )
+        elif not resume:
+            raise ConfigError(
+                f"{self.path} already holds {self.noun}; continue it with --resume, or "
+                f"{ANOTHER_FOLDER}"
+            )
+        elif difference := _difference(held, settings, varying):
+            raise ConfigError(
+                f"{self.path} was started with {difference}; use the same value, or "
+                f"{ANOTHER_FOLDER}"
+            )
+
+    def begin(
+        self, settings: Settings, *, resume: bool = True, varying: Collection[str] = ()
+    ) -> None:
+        """Write the settings after `check`, and remove what interrupted writes left.
+
+        Raises:
+            ConfigError: As `check`.
+            OutputError: As `check`, or if the folder cannot be written.
+        """
+        self.check(settings, resume=resume, varying=varying)
+        for partial in (*self.path.glob(".*partial*"), *self.path.glob("*/.*partial*")):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+        write_json(self.settings_path, settings)
+
+    def _restore(self, settings: bytes | None, held: set[Path]) -> None:
+        files = {path.name for path in self.path.rglob("*") if path.is_file()}
+        if not files <= {self.settings_path.name, LOCK}:
+            return  # a unit has been begun
+        for added in set(self.path.iterdir()) - held:
+            shutil.rmtree(added) if added.is_dir() else added.unlink()
+        if settings is not None:
+            self.settings_path.write_bytes(settings)
+
+
+def _difference(old: BaseModel, new: BaseModel, varying: Collection[str]) -> str:
+    """Name the first field that differs, with both values; empty where all are equal."""
+    for name in type(new).model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if name in varying or before == after:
+            continue
+        if isinstance(before, BaseModel) and isinstance(after, BaseModel):
+            return _difference(before, after, varying)
+        return f"{name}={before!s}, got {after!s}"
+    return ""
+
+
+def write_json(path: Path, document: BaseModel) -> None:
+    """Write a pydantic object as a JSON file, atomically."""
+    write_text(path, document.model_dump_json(indent=1) + "\n")
+
+
+def read_json(path: Path, model: type[Document], way_out: str) -> Document | None:
+    """Read a JSON file as a pydantic object; None where there is no file.
+
+    Raises:
+        OutputError: If it cannot be read or does not fit `model`; its text ends with `way_out`.
+    """
+    try:
+        return model.model_validate_json(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be read ({_reason(error)}); {way_out}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return getattr(error, "strerror", None) or str(error)

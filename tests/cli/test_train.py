@@ -110,7 +110,7 @@ def test_a_folder_that_holds_other_things_is_not_written(tmp_path):
     (tmp_path / "thesis.txt").touch()
     code, _, told = run("supervised", "-o", str(tmp_path), *TINY)
     assert code == 2
-    assert "must be a new or an empty folder, it holds thesis.txt" in told
+    assert "holds thesis.txt and no run.json" in told
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 

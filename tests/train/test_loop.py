@@ -151,7 +151,7 @@ def test_too_little_space_is_told_before_the_first_step(tmp_path):
 def test_a_folder_with_a_run_is_not_begun_again(tmp_path):
     RunFolder(tmp_path).begin(run_config(**SMALL), needed_bytes=1)
     assert RunFolder(tmp_path).config() == run_config(**SMALL)
-    with pytest.raises(OutputError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already holds a run"):
         RunFolder(tmp_path).begin(run_config(**SMALL), needed_bytes=1)
 
 

@@ -12,19 +12,18 @@ clip, known by its hash: another content is refused, a failure's is tried anew.
 
 import csv
 import io
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import View
 from echoseg.data.custom import clip_files, readable
 from echoseg.errors import ConfigError, EchosegError, OutputError
-from echoseg.files import check_writable, locked_dir, write_text
+from echoseg.files import ANOTHER_FOLDER, ResumableFolder, read_json, write_json, write_text
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_name, select_backend
 from echoseg.io import open_clip, source_sha256
@@ -177,16 +176,16 @@ def run_cohort(
             written.
     """
     check_name(settings.runtime)
-    check_writable(out, "choose another -o")
-    with locked_dir(out):
-        settings = _settled(settings, out, resume)
-        cohort = _planned(clips, settings, out, resume)
+    folder = ResumableFolder(out, MANIFEST, Cohort, "a cohort")
+    with folder.locked():
+        held = folder.read() if resume else None
+        settings = _with_backend(settings, held)
+        cohort = _plan(clips, settings, held, out)
+        folder.check(cohort, resume=resume, varying=["entries"])
         left = [entry for entry in cohort.entries if not is_done(out, entry)]
-        if left:  # what does not load is no fault of a clip
+        if left:  # a model that does not load is no fault of a clip
             _analyzer(settings.model, settings.device, settings.runtime)
-        for cut in out.glob(".*partial*"):  # of a process that was killed
-            cut.unlink() if cut.is_file() else shutil.rmtree(cut, ignore_errors=True)
-        write_text(out / MANIFEST, cohort.model_dump_json(indent=1) + "\n")
+        folder.begin(cohort, resume=resume, varying=["entries"])
         (out / FAILURES).mkdir(exist_ok=True)
         done = len(cohort.entries) - len(left)
         progress(done, len(cohort.entries))
@@ -196,12 +195,12 @@ def run_cohort(
         return write_tables(cohort, out)
 
 
-def _settled(settings: Settings, out: Path, resume: bool) -> Settings:
-    """Return the settings, an `auto` runtime as it was when resumed, else by measuring."""
+def _with_backend(settings: Settings, held: Cohort | None) -> Settings:
+    """Replace the backend `auto`: by that of the resumed cohort, else by the fastest."""
     if settings.runtime != AUTO:
         return settings
-    if resume and (out / MANIFEST).exists():
-        runtime = _manifest(out / MANIFEST).settings.runtime
+    if held is not None:
+        runtime = held.settings.runtime
     elif choose_device(settings.device) != "cpu":
         runtime = "torch"
     else:
@@ -209,30 +208,29 @@ def _settled(settings: Settings, out: Path, resume: bool) -> Settings:
     return settings.model_copy(update={"runtime": runtime})
 
 
-def _planned(clips: dict[str, Path], settings: Settings, out: Path, resume: bool) -> Cohort:
-    """Return what the manifest is to say: what it says, and the clips that are new."""
-    path = out / MANIFEST
-    held: tuple[Entry, ...] = ()
-    if path.exists():
-        if not resume:
-            raise ConfigError(f"{out} holds a cohort already; go on by --resume, or another -o")
-        held = _read(path, settings)
-        if gone := [entry.clip for entry in held if entry.clip not in clips]:
-            raise ConfigError(
-                f"{out} was begun with {len(gone)} clips that are not there now, such as "
-                f"{gone[0]}; bring them back, or choose another -o"
-            )
-    elif any(not item.name.startswith(".") for item in out.iterdir()):
-        raise OutputError(f"{out} holds other things and no {MANIFEST}; choose another -o")
-    held = tuple(e.model_copy(update={"source": clips[e.clip].absolute()}) for e in held)
-    known = {entry.clip for entry in held}
-    new = {clip: source.absolute() for clip, source in clips.items() if clip not in known}
-    stems = [_stem(clip) for clip in new]
-    names = free_names(stems, (*_OWN, *(entry.name for entry in held)))
-    entries = {entry.clip: entry for entry in held}
-    for (clip, source), name in zip(new.items(), names, strict=True):
-        entries[clip] = Entry(clip=clip, source=source, name=name)
-    return Cohort(settings=settings, entries=tuple(entries[clip] for clip in sorted(entries)))
+def _plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: Path) -> Cohort:
+    """Add the new clips to those of the manifest.
+
+    Raises:
+        ConfigError: If a clip of the manifest is missing.
+    """
+    entries = {entry.clip: entry for entry in held.entries} if held else {}
+    if missing := [clip for clip in entries if clip not in clips]:
+        raise ConfigError(
+            f"{len(missing)} clips of {out} are missing, such as {missing[0]}; bring them back, or "
+            f"{ANOTHER_FOLDER}"
+        )
+    new = [clip for clip in clips if clip not in entries]
+    taken = (*_OWN, *(entry.name for entry in entries.values()))
+    names = {clip: entry.name for clip, entry in entries.items()}
+    names |= zip(new, free_names([_stem(clip) for clip in new], taken), strict=True)
+    return Cohort(
+        settings=settings,
+        entries=tuple(
+            Entry(clip=clip, source=clips[clip].absolute(), name=names[clip])
+            for clip in sorted(names)
+        ),
+    )
 
 
 def _stem(clip: str) -> str:
@@ -241,65 +239,31 @@ def _stem(clip: str) -> str:
     return "_".join((*path.parts[:-1], path.stem))
 
 
-def _read(path: Path, settings: Settings) -> tuple[Entry, ...]:
-    held = _manifest(path)
-    for name in Settings.model_fields:
-        old, new = getattr(held.settings, name), getattr(settings, name)
-        if old != new:
-            raise ConfigError(
-                f"{path.parent} was begun with {name} {old!s}, got {new!s}; choose another -o, or "
-                "the old value"
-            )
-    return held.entries
-
-
-def _manifest(path: Path) -> Cohort:
-    try:
-        return Cohort.model_validate_json(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path} is no manifest of a cohort; choose another -o") from error
-
-
 def is_done(out: Path, entry: Entry) -> bool:
-    """Return whether a clip has its result, or a reason why its file as it is now has none.
+    """Whether a clip has its result, or a failure of its file as it is now.
 
     Raises:
-        ConfigError: If the clip is no longer what its result is of.
-        OutputError: If what is said of it cannot be read.
+        ConfigError: If the clip's file is not the one that was analyzed.
+        OutputError: If the result or failure is damaged.
     """
-    found = _outcome(out, entry)
-    if isinstance(found, Report) and found.input.sha256 != source_sha256(entry.source):
+    outcome = _outcome(out, entry)
+    if isinstance(outcome, Report) and outcome.input.sha256 != source_sha256(entry.source):
         raise ConfigError(
-            f"{entry.clip} is not the file that {out / entry.name} is of (its hash is another, or "
-            f"it cannot be read); bring that file back, or remove {out / entry.name} to have it "
-            "analysed anew"
+            f"{entry.clip} is not the file whose result is in {out / entry.name} (another hash, or "
+            f"unreadable); bring that file back, or remove {out / entry.name} to analyze it again"
         )
-    if isinstance(found, Failure):
-        return found.sha256 == source_sha256(entry.source)
-    return found is not None
+    if isinstance(outcome, Failure):
+        return outcome.sha256 == source_sha256(entry.source)
+    return outcome is not None
 
 
 def _outcome(out: Path, entry: Entry) -> Report | Failure | None:
-    """Return what is said of a clip; None where nothing is yet."""
-    kinds = {out / entry.name / MARK: Report, _failure(out, entry): Failure}
-    for path, kind in kinds.items():
-        try:
-            return kind.model_validate_json(path.read_text("utf-8"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            at_fault = path if kind is Failure else path.parent
-            raise OutputError(
-                f"{path} cannot be read ({_reason(error)}); remove {at_fault} and go on by --resume"
-            ) from error
-    return None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    return getattr(error, "strerror", None) or str(error)
+    """The clip's result or failure; None where there is neither yet."""
+    result, failure = out / entry.name, _failure(out, entry)
+    way_out = "remove {} and continue with --resume"
+    return read_json(result / MARK, Report, way_out.format(result)) or read_json(
+        failure, Failure, way_out.format(failure)
+    )
 
 
 def _failure(out: Path, entry: Entry) -> Path:
@@ -348,7 +312,7 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
 
 def _tell_failure(out: Path, entry: Entry, reason: str, sha256: str) -> None:
     failure = Failure(clip=entry.clip, reason=reason, sha256=sha256)
-    write_text(_failure(out, entry), failure.model_dump_json() + "\n")
+    write_json(_failure(out, entry), failure)
 
 
 def write_tables(cohort: Cohort, out: Path) -> Outcome:

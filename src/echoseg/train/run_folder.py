@@ -11,7 +11,6 @@ Every file is written beside and renamed: a cut leaves the last whole one.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,10 @@ from typing import Any
 import torch
 
 from echoseg.errors import ConfigError, OutputError
-from echoseg.files import LOCK
+from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, check_writable
 from echoseg.train.config import RunConfig, run_config
+
+CONFIG = "run.json"
 
 
 class RunFolder:
@@ -36,45 +37,33 @@ class RunFolder:
         self.path = path
 
     def begin(self, config: RunConfig, needed_bytes: int) -> None:
-        """Make the folder and write the config of a new run.
+        """Write the config of a new run.
 
         Raises:
-            OutputError: If it cannot be made, another run is there, or too little space is free.
+            ConfigError: If the folder holds a run already.
+            OutputError: If it holds other files, cannot be written, or has too little free space.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"output must be a folder that can be made, {self.path} cannot: {error.strerror}"
-            ) from error
-        if (self.path / "run.json").exists():
-            raise OutputError(
-                f"{self.path} holds a run already; go on with it by --resume, or give another "
-                "folder"
-            )
-        if foreign := sorted(path.name for path in self.path.iterdir() if path.name != LOCK):
-            raise OutputError(
-                f"{self.path} must be a new or an empty folder, it holds {foreign[0]}; give another"
-            )
+        check_writable(self.path, ANOTHER_FOLDER)
+        self.path.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.path).free
         if free < needed_bytes:
             raise OutputError(
                 f"{self.path} must have {needed_bytes / 1e6:.0f} MB free for checkpoints, it has "
-                f"{free / 1e6:.0f} MB; free some or give another folder"
+                f"{free / 1e6:.0f} MB; free some space or {ANOTHER_FOLDER}"
             )
-        self._write("run.json", lambda path: path.write_text(config.model_dump_json(indent=1)))
+        ResumableFolder(self.path, CONFIG, RunConfig, "a run").begin(config, resume=False)
 
     def config(self) -> RunConfig:
-        """Return the config of the run that is there.
+        """Read the config of the run.
 
         Raises:
-            ConfigError: If none is.
+            ConfigError: If there is none.
         """
         try:
-            return run_config(**json.loads((self.path / "run.json").read_text("utf-8")))
+            return run_config(**json.loads((self.path / CONFIG).read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
-                f"{self.path} must hold a run (run.json) to be resumed: {error}"
+                f"{self.path} must hold a run ({CONFIG}) to be resumed: {error}"
             ) from error
 
     def report(self, line: dict[str, Any]) -> None:
@@ -87,7 +76,11 @@ class RunFolder:
 
     def save(self, state: dict[str, Any], step: int, keep_last: int) -> None:
         """Write what resuming needs, and remove all but the last few."""
-        self._write(f"resume-{step:06d}.pt", lambda path: torch.save(state, path))
+        try:
+            with atomic_write(self.path / f"resume-{step:06d}.pt") as partial:
+                torch.save(state, partial)
+        except (OutputError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            raise self._full(error) from error
         for old in self._resumable()[:-keep_last]:
             old.unlink(missing_ok=True)
 
@@ -111,21 +104,11 @@ class RunFolder:
         """Write a weights file by a function that writes beside and renames by itself."""
         try:
             write(self.path / name)
-        except OSError as error:
+        except (OSError, OutputError) as error:
             raise self._full(error) from error
 
     def _resumable(self) -> list[Path]:
         return sorted(self.path.glob("resume-*.pt"))
-
-    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        partial = self.path / f".{name}.partial-{os.getpid()}"
-        try:
-            write(partial)
-            partial.replace(self.path / name)
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk as RuntimeError
-            raise self._full(error) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _full(self, error: Exception) -> OutputError:
         return OutputError(
