@@ -10,8 +10,8 @@ import numpy as np
 from echoseg.errors import DatasetError
 from echoseg.evaluation.compare import signed_rank_p
 from echoseg.evaluation.items import STRUCTURES
-from echoseg.evaluation.summary import FAILED_DICE
 from echoseg.metrics.agreement import mean_interval
+from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.phantom.config import Tier
 from experiments.bench_folder import damage, is_done, read_cost, read_judged, read_speed
 from experiments.model_bench import TAKING_PART, ModelBench

@@ -15,9 +15,9 @@ import numpy as np
 
 from echoseg.evaluation.compare import signed_rank_p
 from echoseg.evaluation.items import STRUCTURES
-from echoseg.evaluation.summary import FAILED_DICE
 from echoseg.evaluation.tables import read_items
 from echoseg.metrics.agreement import Interval, mean_interval
+from echoseg.metrics.segmentation import FAILED_DICE
 from experiments.label_curve import NOT_JUDGED, RUNS, Cell, LabelCurve, is_done
 
 Key = tuple[str, str, str]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from echoseg.errors import ArgumentError, ModelError
+from echoseg.metrics.segmentation import dice
 from experiments.keyframes.observation import (
     Budget,
     History,
@@ -119,13 +120,10 @@ class ClipEpisode:
 
 
 def mean_dice(logits: Tensor, mask: Tensor) -> float:
-    """Return the mean over the labels that are in either: `1 K H W` and `H W`, background aside."""
-    found = logits[0].argmax(0) if logits.shape[1] > 1 else (logits[0, 0] > 0).long()
-    scores = []
-    for label in range(1, max(2, logits.shape[1])):
-        one, other = found == label, mask == label
-        if size := (one.sum() + other.sum()).item():
-            scores.append(2 * (one & other).sum().item() / size)
+    """Mean Dice over the labels that are in either: logits `1 K H W` and label map `H W`."""
+    predicted = logits[0].argmax(0) if logits.shape[1] > 1 else (logits[0, 0] > 0).long()
+    labels = range(1, max(2, logits.shape[1]))
+    scores = [score for k in labels if (score := dice(predicted, mask, k)) is not None]
     return sum(scores) / len(scores) if scores else 1.0
 
 

@@ -5,9 +5,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echoseg.errors import ArgumentError
 from echoseg.metrics.segmentation import area_jitter_percent, compare_masks, dice
 
 
@@ -96,6 +98,20 @@ def test_two_empty_masks_have_no_score():
     assert dice(empty, empty) is None
 
 
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+def test_label_maps_and_tensors_score_as_boolean_masks_do(convert):
+    rng = np.random.default_rng(0)
+    predicted, reference = rng.integers(0, 4, (2, 3, 20, 30))
+    for label in (1, 3, (1, 2)):
+        expected = dice(np.isin(predicted, label), np.isin(reference, label))
+        assert dice(convert(predicted), convert(reference), label) == expected
+        assert dice(convert(predicted), reference, label) == expected
+    assert dice(convert(predicted == 1), convert(reference == 1)) == dice(predicted, reference, 1)
+    assert dice(convert(predicted), convert(reference), 9) is None
+    with pytest.raises(ArgumentError, match="select a structure, such as label="):
+        dice(convert(predicted), convert(reference))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -118,7 +134,7 @@ def test_distances_are_those_of_a_pixel_by_pixel_count(seed, size, spacing):
 
 def test_masks_that_cannot_be_compared_are_refused():
     mask = square(5, 5)
-    with pytest.raises(ValueError, match="must have one shape"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         compare_masks(mask, mask[1:])
     with pytest.raises(ValueError, match="must be boolean"):
         dice(mask.astype(np.uint8), mask)

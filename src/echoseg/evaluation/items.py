@@ -12,9 +12,8 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, Label
 from echoseg.data import Record
-from echoseg.errors import MeasurementError
 from echoseg.measure.clean import clean_masks
-from echoseg.measure.volumes import mask_volume_ml
+from echoseg.measure.volumes import cavity_volumes_ml, ef_percent
 from echoseg.metrics.segmentation import area_jitter_percent, compare_masks
 
 STRUCTURES: dict[str, tuple[Label, ...]] = {
@@ -155,11 +154,13 @@ def _structures(record: Record, known: Annotation) -> list[str]:
 
 
 def _clip_row(record: Record, clip: Clip, known: Annotation, predicted: np.ndarray) -> ClipRow:
-    told = _volumes(predicted, known, clip.spacing_mm)
-    true = _volumes(known.masks, known, clip.spacing_mm)
-    ef_reference = _ef_percent(*true)
-    scaled = clip.spacing_mm is not None
-    whole = not record.stills and len(known.labelled_frames) == clip.num_frames
+    predicted_volumes = _volumes(predicted, known, clip.spacing_mm)
+    reference_volumes = _volumes(known.masks, known, clip.spacing_mm)
+    ef_reference = _ef(reference_volumes)
+    volumes_ml = [
+        volume if clip.spacing_mm else None for volume in (*predicted_volumes, *reference_volumes)
+    ]
+    all_labelled = not record.stills and len(known.labelled_frames) == clip.num_frames
     return ClipRow(
         clip=record.name,
         patient=record.patient,
@@ -172,40 +173,36 @@ def _clip_row(record: Record, clip: Clip, known: Annotation, predicted: np.ndarr
         column_mm=clip.spacing_mm[1] if clip.spacing_mm else None,
         ed_frame=known.ed_frame,
         es_frame=known.es_frame,
-        ef_predicted=_ef_percent(*told),
+        ef_predicted=_ef(predicted_volumes),
         ef_reference=ef_reference,
         ef_given=known.ef_percent,
-        edv_predicted_ml=told[0] if scaled else None,
-        edv_reference_ml=true[0] if scaled else None,
-        esv_predicted_ml=told[1] if scaled else None,
-        esv_reference_ml=true[1] if scaled else None,
+        edv_predicted_ml=volumes_ml[0],
+        edv_reference_ml=volumes_ml[2],
+        esv_predicted_ml=volumes_ml[1],
+        esv_reference_ml=volumes_ml[3],
         jitter_percent=None if record.stills else _jitter_percent(predicted),
-        jitter_reference_percent=_jitter_percent(known.masks) if whole else None,
+        jitter_reference_percent=_jitter_percent(known.masks) if all_labelled else None,
     )
 
 
 def _volumes(
-    masks: np.ndarray, known: Annotation, spacing_mm: tuple[float, float] | None
+    masks: np.ndarray, annotation: Annotation, spacing_mm: tuple[float, float] | None
 ) -> tuple[float | None, float | None]:
-    """Return the volumes at ED and ES, in ml or, without a scale, in thousands of cubic pixels."""
-    found: list[float | None] = []
-    for frame in (known.ed_frame, known.es_frame):
-        if frame is None or frame not in known.labelled_frames:
-            found.append(None)
-            continue
-        one_heart = clean_masks(masks[frame][None])[0]  # as `echoseg analyze` measures
-        try:
-            found.append(mask_volume_ml(one_heart, spacing_mm or (1.0, 1.0))[0] or None)
-        except MeasurementError:  # no cavity; counted in the summary
-            found.append(None)
-    return found[0], found[1]
+    """EDV and ESV in ml, or in thousands of cubic pixels without a scale; None without a cavity."""
+    volumes: list[float | None] = []
+    for frame in (annotation.ed_frame, annotation.es_frame):
+        volume = np.nan
+        if frame is not None and frame in annotation.labelled_frames:
+            # cleaned, as `echoseg analyze` measures
+            volume = float(cavity_volumes_ml(clean_masks(masks[[frame]]), spacing_mm)[0])
+        volumes.append(None if np.isnan(volume) else volume)
+    return volumes[0], volumes[1]
 
 
-def _ef_percent(ed_volume: float | None, es_volume: float | None) -> float | None:
-    """Return the ejection fraction, negative where the cavity is larger at ES."""
-    if ed_volume is None or es_volume is None:
-        return None
-    return 100 * (1 - es_volume / ed_volume)
+def _ef(volumes: tuple[float | None, float | None]) -> float | None:
+    """EF in percent from EDV and ESV, negative where the cavity is larger at ES."""
+    edv, esv = volumes
+    return None if edv is None or esv is None else ef_percent(edv, esv)
 
 
 def _jitter_percent(masks: np.ndarray) -> float | None:

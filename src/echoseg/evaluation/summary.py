@@ -18,9 +18,8 @@ from echoseg.metrics.agreement import (
     mean_interval,
     statistic_interval,
 )
+from echoseg.metrics.segmentation import FAILED_DICE, dice_of_counts
 
-FAILED_DICE = 0.8
-"""An item whose Dice is lower counts as a failure."""
 LARGE_EF_ERROR_POINTS = 15
 _DISTANCES = ("hd", "hd95", "asd")
 GROUPS: dict[str, Callable[[Item], str]] = {
@@ -88,7 +87,7 @@ def _scores(items: Sequence[Item]) -> dict[str, Any]:
     pixels = sum(item.predicted_px + item.reference_px for item in items)
     failed = [item for item in scored if (item.dice or 0) < FAILED_DICE]
     return told | {
-        "dice_pooled": 2 * sum(item.shared_px for item in items) / pixels if pixels else None,
+        "dice_pooled": dice_of_counts(sum(item.shared_px for item in items), pixels),
         "failure_rate": len(failed) / len(scored) if scored else None,
         "n": len(items),
         "one_empty": status["one_empty"],

@@ -1,12 +1,15 @@
-"""Volume of the left ventricle from one view, by disk summation (`geometry.disk_volume_ml`)."""
+"""Volume and ejection fraction of the left ventricle from one view, by disk summation."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
+from echoseg.errors import MeasurementError
 from echoseg.measure.geometry import disk_diameters_mm, disk_volume_ml, long_axis, mask_contour_mm
 
 
 def mask_volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[float, float]:
-    """Return (volume in ml, long axis in mm) of the cavity on one label map `H W`.
+    """Volume in ml and long axis in mm of the cavity on one label map `H W`.
 
     Raises:
         MeasurementError: If there is no cavity.
@@ -14,3 +17,56 @@ def mask_volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[f
     axis = long_axis(mask, spacing_mm)
     contour = mask_contour_mm(mask == 1, spacing_mm)
     return disk_volume_ml(disk_diameters_mm(contour, axis), axis.length_mm), axis.length_mm
+
+
+def cavity_volumes_ml(
+    masks: Sequence[np.ndarray] | np.ndarray, spacing_mm: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Volume of the cavity on each label map of `T H W`, NaN where there is none.
+
+    Args:
+        masks: Label maps; one cavity per frame, as `clean_masks` leaves them.
+        spacing_mm: (row, column) millimetres per pixel; without it volumes are in thousands of
+            cubic pixels, whose ratios are those of the volumes in ml.
+    """
+    volumes = np.full(len(masks), np.nan)
+    for index, mask in enumerate(masks):
+        try:
+            volumes[index] = mask_volume_ml(mask, spacing_mm or (1.0, 1.0))[0] or np.nan
+        except MeasurementError:
+            continue
+    return volumes
+
+
+def ejection_fraction(
+    masks: Sequence[np.ndarray] | np.ndarray,
+    spacing_mm: tuple[float, float] | None = None,
+    *,
+    ed_frame: int | None = None,
+    es_frame: int | None = None,
+) -> float | None:
+    """Single-plane EF in percent, 100 (EDV - ESV) / EDV, of a series of label maps `T H W`.
+
+    `measure_masks` instead finds beats, regularises the volume curve and averages over beats.
+
+    Args:
+        masks: Label maps; one cavity per frame, as `clean_masks` leaves them.
+        spacing_mm: (row, column) millimetres per pixel; needed only where they differ.
+        ed_frame: Frame of ED; default: that of the largest volume.
+        es_frame: Frame of ES; default: that of the smallest volume.
+
+    Returns:
+        Percent, negative where the cavity is larger at ES; None where a frame has no cavity.
+    """
+    volumes = cavity_volumes_ml(masks, spacing_mm)
+    if not np.isfinite(volumes).any():
+        return None
+    edv = np.nanmax(volumes) if ed_frame is None else volumes[ed_frame]
+    esv = np.nanmin(volumes) if es_frame is None else volumes[es_frame]
+    return ef_percent(float(edv), float(esv))
+
+
+def ef_percent(edv: float, esv: float) -> float | None:
+    """100 (EDV - ESV) / EDV from two volumes in any one unit; None where one is NaN."""
+    ef = 100 * (1 - esv / edv)
+    return None if np.isnan(ef) else ef

@@ -1,1 +1,5 @@
-"""How near masks and numbers are to the ground truth."""
+"""Metrics: masks against masks (`segmentation`), numbers against numbers (`agreement`)."""
+
+from echoseg.metrics.segmentation import MaskComparison, compare_masks, dice
+
+__all__ = ["MaskComparison", "compare_masks", "dice"]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from echoseg.clip import Label
+from echoseg.metrics.segmentation import dice
 from echoseg.models.windows import each_still
 
 GAINS = (0.8, 1.25)
@@ -41,17 +42,11 @@ def doubts(network: Any, stills: Tensor) -> list[UncertaintyFeatures]:
     found = []
     for index in range(len(stills)):
         inside = entropy[index][heart[index]]
-        dice = [_dice(labels[index], other[index]) for other in changed]
+        scores = [dice(labels[index], other[index], Label.LV_CAVITY) or 0.0 for other in changed]
         found.append(
             UncertaintyFeatures(
                 entropy=float(inside.mean()) if inside.numel() else 1.0,
-                disagreement_percent=100 * (1 - sum(dice) / len(dice)),
+                disagreement_percent=100 * (1 - sum(scores) / len(scores)),
             )
         )
     return found
-
-
-def _dice(one: Tensor, other: Tensor) -> float:
-    a, b = one == Label.LV_CAVITY, other == Label.LV_CAVITY
-    size = int(a.sum() + b.sum())
-    return 2 * int((a & b).sum()) / size if size else 0.0

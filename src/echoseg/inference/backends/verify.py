@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from echoseg.errors import MeasurementError, ModelError
+from echoseg.errors import ModelError
 from echoseg.inference.backends.base import InferenceSession, each_frame
 from echoseg.io import open_clip
-from echoseg.measure.volumes import mask_volume_ml
+from echoseg.measure.volumes import ejection_fraction
 from echoseg.preprocess.frame_transform import FrameTransform
 
 MOST_LOGIT_DIFFERENCE = 1e-3
@@ -47,7 +47,7 @@ def compare(
         equal.append(float((pair[0] == pair[1]).mean()))
         for kept, mask in zip(masks, pair, strict=True):
             kept.append(mask.astype(np.uint8))
-    ef, other_ef = map(_ef_percent, masks)
+    ef, other_ef = map(ejection_fraction, masks)
     difference = None if ef is None or other_ef is None else abs(ef - other_ef)
     return Agreement(
         logit_difference=most,
@@ -78,17 +78,6 @@ def check(found: Agreement, *, reduced_precision: bool) -> None:
             f"EF must agree to {MOST_EF_DIFFERENCE_POINTS} points, it differs by "
             f"{difference:.2f}; use another runtime or full precision"
         )
-
-
-def _ef_percent(masks: Sequence[np.ndarray]) -> float | None:
-    """Return the EF between largest and smallest disk volume, in pixels: no scale is needed."""
-    volumes = []
-    for mask in masks:
-        try:
-            volumes.append(mask_volume_ml(mask, (1.0, 1.0))[0])
-        except MeasurementError:
-            continue
-    return 100 * (1 - min(volumes) / max(volumes)) if volumes and max(volumes) > 0 else None
 
 
 def demo_frames(size_px: int) -> list[np.ndarray]:
