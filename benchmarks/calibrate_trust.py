@@ -38,7 +38,7 @@ from echoseg.measure.volumes import mask_volume_ml
 from echoseg.models.checkpoint import load_checkpoint
 from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames
-from echoseg.quality.assess import clip_trust
+from echoseg.quality.assess import assess_reliability
 from echoseg.quality.conformal import (
     Calibration,
     ClipUncertainty,
@@ -85,7 +85,9 @@ def read(model: str, records: Iterable[Record]) -> list[Row]:
             torch.from_numpy(clip.frames[ends]).float() / 255,
             letterbox_for((0, 0, *clip.size), size_px),
         )
-        trust = clip_trust(network, squares[:, None], clip.frames[ends], masks[ends], ef_percent=ef)
+        trust = assess_reliability(
+            network, squares[:, None], clip.frames[ends], masks[ends], ef_percent=ef
+        )
         rows.append(Row(record.name, record.quality, trust.doubts, ef, true_ef))
     print(f"{len(rows)} clips, {left_out} without an EF", flush=True)
     return rows

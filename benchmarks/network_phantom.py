@@ -20,7 +20,8 @@ import numpy as np
 from echoseg.clip import View
 from echoseg.data.phantom import film
 from echoseg.errors import MeasurementError
-from echoseg.inference.analyzer import Analysis, Analyzer
+from echoseg.inference.analysis import Analysis
+from echoseg.inference.analyzer import Analyzer
 from echoseg.measure.biplane import join_views
 from echoseg.phantom import PhantomConfig, Tier
 from echoseg.phantom.benchmark import FIRST_SEED

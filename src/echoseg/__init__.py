@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from echoseg.clip import Clip, Label, View
     from echoseg.errors import EchosegError
-    from echoseg.inference.analyzer import Analysis, analyze
+    from echoseg.inference.analysis import Analysis, analyze
     from echoseg.io import open_clip
 
 __version__ = version("echoseg")
@@ -36,12 +36,12 @@ __all__ = [
 
 # imported on first use: torch alone takes over a second
 _HOMES = {
-    "Analysis": "echoseg.inference.analyzer",
+    "Analysis": "echoseg.inference.analysis",
     "Clip": "echoseg.clip",
     "EchosegError": "echoseg.errors",
     "Label": "echoseg.clip",
     "View": "echoseg.clip",
-    "analyze": "echoseg.inference.analyzer",
+    "analyze": "echoseg.inference.analysis",
     "open_clip": "echoseg.io",
 }
 

@@ -38,9 +38,9 @@ def test_the_masks_kept_are_those_that_were_measured(analyzer, monkeypatch):
 @pytest.mark.parametrize(
     ("view", "code", "words"),
     [
-        (View.PLAX, "view_not_learnt", "the view is PLAX, which the networks have never seen"),
-        (View.A2C, "view_not_learnt", "the view is A2C"),
-        (View.UNKNOWN, "view_unknown", "Pass --view A4C"),
+        (View.PLAX, "view_not_learnt", "The view is PLAX, but the model was trained on A4C only"),
+        (View.A2C, "view_not_learnt", "The view is A2C"),
+        (View.UNKNOWN, "view_unknown", "pass --view"),
         (View.A4C, "", ""),
     ],
 )

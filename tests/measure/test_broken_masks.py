@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from echoseg.clip import Clip
-from echoseg.inference.analyzer import Analysis, ModelCard
+from echoseg.inference.analysis import Analysis, ModelInfo
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.report.schema import build_report, registry_row
 from echoseg.report.writer import write_results
 from mask_breakers import BREAKERS, broken_case
 
-MODEL = ModelCard(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
+MODEL = ModelInfo(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
 
 
 def analysed(seed):

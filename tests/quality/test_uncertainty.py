@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from echoseg.quality.assess import clip_trust
+from echoseg.quality.assess import assess_reliability
 from echoseg.quality.uncertainty import doubts
 
 
@@ -48,7 +48,7 @@ def test_no_heart_found_is_the_largest_doubt():
 def test_a_clip_without_a_wall_is_doubted_in_all_segments():
     stills = torch.full((2, 1, 8, 8), 0.5)
     empty = np.zeros((2, 8, 8), np.uint8)
-    found = clip_trust(Fixed(50.0), stills, empty, empty, ef_percent=50.0)
+    found = assess_reliability(Fixed(50.0), stills, empty, empty, ef_percent=50.0)
     assert found.doubts.segments_unseen == 6
     assert found.interval is None
     assert [one.code for one in found.warnings] == ["wall_drop_out"]

@@ -28,7 +28,8 @@ from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
     from echoseg.clip import Clip
-    from echoseg.inference.analyzer import Analysis, Analyzer
+    from echoseg.inference.analysis import Analysis
+    from echoseg.inference.analyzer import Analyzer
     from echoseg.report.biplane import Pair
 
 
@@ -141,8 +142,8 @@ def run(
     if timing:
         typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
     typer.echo(DISCLAIMER)
-    if notice := analyzer.model_card.notice:
-        typer.echo(f"model {analyzer.model_card.name}: {notice}")
+    if notice := analyzer.model_info.notice:
+        typer.echo(f"model {analyzer.model_info.name}: {notice}")
     runs = {Job: _run_job, PairJob: _run_pair}
     good = [runs[type(job)](analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:

@@ -33,7 +33,7 @@ def measure(
     Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
     """
     try:
-        from echoseg.inference.analyzer import analyze_masks
+        from echoseg.inference.analysis import analyze_masks
         from echoseg.io import open_clip, open_masks
         from echoseg.report.writer import check_output, write_results
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from echoseg.cli.console import one_line
 
 if TYPE_CHECKING:
-    from echoseg.inference.analyzer import Analysis
+    from echoseg.inference.analysis import Analysis
     from echoseg.report.biplane import Study
 
 
@@ -28,7 +28,7 @@ def show_analysis(analysis: "Analysis", folder: Path) -> None:
     row("ED frame", found.ed_frame)
     row("ES frame", found.es_frame)
     row("EF", found.ef_percent, " %")
-    if analysis.trust and (interval := analysis.trust.interval):
+    if analysis.reliability and (interval := analysis.reliability.interval):
         span = f"{interval.low_percent:.0f} to {interval.high_percent:.0f} %"
         table.add_row(f"EF, {interval.level_percent:.0f} % interval", span)
     row("beats", len(found.beats) or None)

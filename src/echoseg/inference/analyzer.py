@@ -8,17 +8,17 @@ drawn: the masks that are drawn and stored are those that were measured.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
+from echoseg.clip import Clip
 from echoseg.errors import ConfigError, EchosegError, MeasurementError
+from echoseg.inference.analysis import REFERENCE_BACKEND, Analysis, ModelInfo
 from echoseg.inference.backends.base import InferenceSession, each_frame
 from echoseg.inference.backends.select import AUTO, check_name, open_session, select_backend
 from echoseg.measure.clean import clean_masks
-from echoseg.measure.measure import check_masks, measure_masks
+from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
 from echoseg.preprocess.frame_transform import FrameTransform
@@ -30,109 +30,9 @@ if TYPE_CHECKING:  # torch takes a second to import
 
     from echoseg.preprocess.letterbox import Letterbox
     from echoseg.quality.assess import ClipReliability
-    from echoseg.quality.view_classifier import ViewPrediction
-
-PLAIN = "torch f32"
-"""The runtime that all others are checked against."""
-SUPPORTED_VIEWS = (View.A4C,)
-"""Views that the networks were trained on."""
-APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
-"""Views that show the long axis from annulus to apex."""
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelCard:
-    """Which network made the masks.
-
-    Attributes:
-        name: Name under which `echoseg models` lists it, or the file's stem.
-        sha256: Hash of the weights file, hex.
-        licence: SPDX name of the weights' licence.
-        notice: One line to be printed at every run; empty when none is needed.
-    """
-
-    name: str
-    sha256: str
-    licence: str
-    notice: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Analysis:
-    """Masks and measurements of one clip.
-
-    Attributes:
-        clip: What was analysed.
-        masks: Label map on the clip's own grid, `T H W` uint8, values of `anatomy.Label`; one
-            cavity and one atrium a frame, just as they were measured.
-        measurement: Numbers read off the masks.
-        model: Which network made the masks; None where they were given.
-        timing_s: Seconds spent by stage.
-        trust: How far the EF may be believed; None without an EF or without a network.
-        seen: Which view the pictures show; None without a network.
-        runtime: What ran the network, and in which precision.
-    """
-
-    clip: Clip
-    masks: np.ndarray
-    measurement: Measurement
-    model: ModelCard | None
-    timing_s: dict[str, float] = field(default_factory=dict)
-    trust: "ClipReliability | None" = None
-    seen: "ViewPrediction | None" = None
-    runtime: str = PLAIN
-
-    @property
-    def warnings(self) -> tuple[ClipWarning, ...]:
-        """Everything a reader of the numbers must know, what forbids to trust them first."""
-        view = _view_warnings(self.clip.view) if self.model else _apical_warnings(self.clip.view)
-        trust = self.trust.warnings if self.trust else ()
-        if self.seen is not None:
-            view = self.seen.warnings(self.clip.view, SUPPORTED_VIEWS) + view
-        return trust + view + self.clip.warnings + self.measurement.warnings
-
-    @property
-    def notes(self) -> tuple[ClipWarning, ...]:
-        """How the numbers were read, where nothing is amiss."""
-        told = ()
-        if self.runtime != PLAIN:
-            message = f"the network ran on {self.runtime}; its masks were checked against torch's"
-            told = (ClipWarning(code="runtime", message=message),)
-        return self.measurement.notes + told
-
-
-def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
-    """Return a warning unless the view is one that the networks know."""
-    if view in SUPPORTED_VIEWS:
-        return ()
-    known = ", ".join(SUPPORTED_VIEWS)
-    if view == View.UNKNOWN:
-        message = (
-            f"nobody says the view, and the check of it is rough: the networks know {known} "
-            "(apical four-chamber) alone, and on any other view masks and numbers mean nothing. "
-            f"Pass --view {known} once you have seen that it is"
-        )
-        return (ClipWarning(code="view_unknown", message=message),)
-    message = (
-        f"the view is {view}, which the networks have never seen: they know {known} (apical four-"
-        "chamber) alone, so masks and numbers are not to be trusted. Give an "
-        f"{known} clip"
-    )
-    return (ClipWarning(code="view_not_learnt", message=message),)
-
-
-def _apical_warnings(view: View) -> tuple[ClipWarning, ...]:
-    """Return a warning where masks that were given are not known to be of an apical view."""
-    if view in APICAL_VIEWS:
-        return ()
-    message = (
-        f"the view is {view}: disks along the long axis give a volume in apical views alone "
-        f"({', '.join(APICAL_VIEWS)}). Pass --view once you know it is one"
-    )
-    return (ClipWarning(code="view_not_apical", message=message),)
 
 
 def choose_device(device: str = "auto") -> str:
@@ -189,9 +89,9 @@ class Analyzer:
         self.load_time_s = time.perf_counter() - start
 
     @property
-    def model_card(self) -> ModelCard:
+    def model_info(self) -> ModelInfo:
         """Which network this is."""
-        return model_card(self.checkpoint)
+        return model_info(self.checkpoint)
 
     def analyze(
         self, clip: Clip, *, smoothing: bool = True, progress: Progress | None = None
@@ -226,23 +126,23 @@ class Analyzer:
         )
         times["measure"] = time.perf_counter() - start
         start = time.perf_counter()
-        trust = self._trust(clip, sector, masks, measurement)
-        times["trust"] = time.perf_counter() - start
+        reliability = self._reliability(clip, sector, masks, measurement)
+        times["reliability"] = time.perf_counter() - start
         start = time.perf_counter()
-        seen = predict_view(clip.frames, sector, *self.view_check)
+        predicted_view = predict_view(clip.frames, sector, *self.view_check)
         times["view"] = time.perf_counter() - start
         return Analysis(
             clip=clip,
             masks=masks,
             measurement=measurement,
-            model=self.model_card,
+            model=self.model_info,
             timing_s=times,
-            trust=trust,
-            seen=seen,
-            runtime=self.stepper.name if self.stepper else PLAIN,
+            reliability=reliability,
+            predicted_view=predicted_view,
+            runtime=self.stepper.name if self.stepper else REFERENCE_BACKEND,
         )
 
-    def _trust(
+    def _reliability(
         self, clip: Clip, sector: Sector, masks: np.ndarray, found: Measurement
     ) -> "ClipReliability | None":
         """Return how far the EF may be believed, by the ED and ES it was read from."""
@@ -250,11 +150,11 @@ class Analyzer:
             return None
         import torch
 
-        from echoseg.quality.assess import clip_trust
+        from echoseg.quality.assess import assess_reliability
 
         ends = [found.ed_frame, found.es_frame]
         _, squares = self.squares(clip, sector, ends)
-        return clip_trust(
+        return assess_reliability(
             self.network,
             torch.cat(list(squares)),
             clip.frames[ends],
@@ -337,64 +237,11 @@ def _stepped(
     return masks
 
 
-def model_card(checkpoint: Checkpoint) -> ModelCard:
+def model_info(checkpoint: Checkpoint) -> ModelInfo:
     """Return what a report says of a checkpoint."""
-    return ModelCard(
+    return ModelInfo(
         name=checkpoint.name,
         sha256=checkpoint.sha256,
         licence=checkpoint.card.licence,
         notice=checkpoint.card.notice,
     )
-
-
-def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> Analysis:
-    """Measure masks `T H W` uint8 that another tool made of a clip; stray pieces are taken away.
-
-    Where no frame has wall or atrium, the masks are taken for tracings of the cavity alone.
-
-    Raises:
-        MeasurementError: If `masks` are no label maps.
-        ArgumentError: If they are not of the clip's size.
-    """
-    check_masks(masks)
-    Annotation(masks=masks).check_fits(clip)
-    start = time.perf_counter()
-    kept = clean_masks(masks)
-    found = measure_masks(
-        kept,
-        spacing_mm=clip.spacing_mm,
-        times_s=clip.times_s,
-        r_wave_times_s=clip.r_wave_times_s,
-        smoothing=smoothing,
-        cavity_only=not (masks > Label.LV_CAVITY).any(),
-    )
-    times = {"measure": time.perf_counter() - start}
-    return Analysis(clip=clip, masks=kept, measurement=found, model=None, timing_s=times)
-
-
-def analyze(
-    clip: Clip,
-    *,
-    model: str = DEFAULT_MODEL,
-    device: str = "auto",
-    progress: Progress | None = None,
-) -> Analysis:
-    """Segment a clip and measure it.
-
-    To analyse many clips, make one `Analyzer` and keep it.
-
-    Args:
-        clip: What was filmed, as `open_clip` returns it.
-        model: Name of a shipped checkpoint (`camus`, `phantom`) or path of a .safetensors file.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        progress: Called with (frames done, frames in all).
-
-    Returns:
-        Masks on the clip's own grid and what is read off them. Where no EF can be given,
-        `measurement.refusal` says why.
-
-    Raises:
-        ModelError: If the checkpoint cannot be loaded.
-        MeasurementError: If the clip shows no moving ultrasound sector.
-    """
-    return Analyzer(model, device).analyze(clip, progress=progress)

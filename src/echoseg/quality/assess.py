@@ -58,7 +58,7 @@ class ClipReliability:
         return tuple(found)
 
 
-def clip_trust(  # noqa: PLR0913  # a picture, its mask, the network and what it was shown
+def assess_reliability(  # noqa: PLR0913  # a picture, its mask, the network and what it was shown
     network: Any,
     stills: Tensor,
     frames: np.ndarray,

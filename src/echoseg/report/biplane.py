@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from echoseg.clip import View
 from echoseg.errors import ArgumentError
-from echoseg.inference.analyzer import Analysis
+from echoseg.inference.analysis import Analysis
 from echoseg.measure.biplane import Biplane, join_views
 from echoseg.measure.reference import HEART_FAILURE_2021, ef_grade
 from echoseg.report.schema import (

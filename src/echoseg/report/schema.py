@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import ClipWarning, Label
-from echoseg.inference.analyzer import Analysis
+from echoseg.inference.analysis import Analysis
 from echoseg.measure.measurement import BeatMeasurement, Dimensions, Measurement
 from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, ef_grade
 from echoseg.metrics.segmentation import area_jitter_percent
@@ -223,8 +223,8 @@ def build_report(analysis: Analysis, software_version: str) -> Report:
             damaged_frames=clip.damaged_frames,
         ),
         results=_results(found),
-        trust=analysis.trust and _trust(analysis.trust, analysis.masks),
-        view_seen=analysis.seen and _view_seen(analysis.seen),
+        trust=analysis.reliability and _trust(analysis.reliability, analysis.masks),
+        view_seen=analysis.predicted_view and _view_seen(analysis.predicted_view),
         beats=tuple(Beat(**_rounded_fields(beat)) for beat in found.beats),
         normal_ranges=normal_ranges(),
         warnings=cautions(analysis.warnings),

@@ -13,7 +13,7 @@ from typing import Any
 
 from echoseg.errors import OutputError
 from echoseg.files import atomic_dir, check_writable
-from echoseg.inference.analyzer import Analysis
+from echoseg.inference.analysis import Analysis
 from echoseg.io.nifti import write_masks
 from echoseg.io.video import write_h264
 from echoseg.quality.image_quality import quality_by_frame

@@ -103,7 +103,7 @@ def test_a_report_is_strict_json_and_comes_back(made_up_analysis):
 def made_up_analysis():
     import numpy as np
 
-    from echoseg.inference.analyzer import Analysis, ModelCard
+    from echoseg.inference.analysis import Analysis, ModelInfo
     from echoseg.measure.measurement import Measurement
 
     found = Measurement(
@@ -111,5 +111,5 @@ def made_up_analysis():
         edv_ml=None, esv_ml=None, heart_rate_bpm=None, refusal="", warnings=(), notes=(),
     )  # fmt: skip
     frames = np.zeros((2, 4, 4), np.uint8)
-    card = ModelCard(name="m", sha256="", licence="Apache-2.0", notice="")
+    card = ModelInfo(name="m", sha256="", licence="Apache-2.0", notice="")
     return Analysis(clip=Clip(frames=frames), masks=frames, measurement=found, model=card)

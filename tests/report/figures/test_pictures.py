@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from echoseg.clip import Clip
-from echoseg.inference.analyzer import Analysis, ModelCard
+from echoseg.inference.analysis import Analysis, ModelInfo
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.report.figures import curve as curve_module
 from echoseg.report.figures import overlay
@@ -46,7 +46,7 @@ def made_up(*, size=(60, 80), volumes=VOLUMES_ML, refusal="", spacing_mm=(1.0, 1
         times_s=np.arange(len(volumes)) / 20,
         spacing_mm=spacing_mm,
     )
-    card = ModelCard(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
+    card = ModelInfo(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
     return Analysis(clip=clip, masks=masks, measurement=found, model=card)
 
 

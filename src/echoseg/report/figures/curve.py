@@ -2,16 +2,19 @@
 
 import textwrap
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoseg.inference.analyzer import Analysis
+from echoseg.inference.analysis import Analysis
 from echoseg.report.schema import DISCLAIMER
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def curve_png(analysis: Analysis) -> bytes:
-    """Return the curve with ED and ES marked, as the bytes of a PNG."""
+
+def curve_figure(analysis: Analysis) -> "Figure":
+    """The volume curve with ED and ES marked, on a canvas of its own (no pyplot state)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,8 +28,13 @@ def curve_png(analysis: Analysis) -> bytes:
         color="#8a4b00" if count else "#666",
     )  # fmt: skip
     figure.text(0.995, 0.005, DISCLAIMER, ha="right", va="bottom", fontsize=7, color="#666")
+    return figure
+
+
+def curve_png(analysis: Analysis) -> bytes:
+    """The same figure as PNG bytes; equal analyses give equal bytes."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    curve_figure(analysis).savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage.measure import find_contours
 
-from echoseg.inference.analyzer import Analysis
+from echoseg.inference.analysis import Analysis
 from echoseg.report.figures.colours import CONTOURS, ED_COLOUR, ES_COLOUR
 from echoseg.report.schema import DISCLAIMER
 

@@ -4,7 +4,7 @@ import base64
 from html import escape
 from io import BytesIO
 
-from echoseg.inference.analyzer import Analysis
+from echoseg.inference.analysis import Analysis
 from echoseg.report.figures.overlay import frame_picture
 from echoseg.report.figures.tables import beats_table, main_table, sizes_table
 from echoseg.report.schema import Caution, Report

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.inference.analyzer import Analysis
+from echoseg.inference.analysis import Analysis
 from echoseg.report.figures.curve import draw_curve
 from echoseg.report.figures.overlay import frame_picture
 from echoseg.report.figures.tables import sizes

@@ -1,0 +1,278 @@
+"""The result of analysing one clip: masks, measurement, reliability; shown, plotted and saved."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
+from echoseg.io import open_clip
+from echoseg.measure.clean import clean_masks
+from echoseg.measure.measure import check_masks, measure_masks
+from echoseg.measure.measurement import Measurement
+from echoseg.plugins import resolve
+from echoseg.weights.card import DEFAULT_MODEL
+
+if TYPE_CHECKING:  # torch and matplotlib take a second each to import
+    from matplotlib.figure import Figure
+
+    from echoseg.quality.assess import ClipReliability
+    from echoseg.quality.view_classifier import ViewPrediction
+
+REFERENCE_BACKEND = "torch f32"
+"""The backend that all others are checked against."""
+SUPPORTED_VIEWS = (View.A4C,)
+"""Views that the networks were trained on."""
+APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
+"""Views that show the long axis from annulus to apex."""
+UNRELIABLE_CODES = frozenset({"do_not_trust", "view_doubtful", "view_not_learnt"})
+"""Codes of warnings under which an EF is shown as not reliable."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelInfo:
+    """The network that made the masks.
+
+    Attributes:
+        name: Name under which `echoseg models` lists it, or the file's stem.
+        sha256: Hash of the weights file, hex.
+        licence: SPDX name of the weights' licence.
+        notice: One line printed at every run; empty when none is needed.
+    """
+
+    name: str
+    sha256: str
+    licence: str
+    notice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Analysis:
+    """Masks and measurements of one clip.
+
+    Attributes:
+        clip: The clip that was analysed.
+        masks: Label maps on the clip's own grid, `(T, H, W)` uint8, values of `Label`; one cavity
+            and one atrium per frame, exactly as measured.
+        measurement: Clinical values computed from the masks.
+        model: The network that made the masks; None for masks from another tool.
+        timing_s: Seconds per stage.
+        reliability: How far the EF can be relied on; None without an EF or without a network.
+        predicted_view: View predicted from the pictures; None without a network.
+        runtime: Backend and precision of the network.
+    """
+
+    clip: Clip
+    masks: np.ndarray
+    measurement: Measurement
+    model: ModelInfo | None
+    timing_s: dict[str, float] = field(default_factory=dict)
+    reliability: "ClipReliability | None" = None
+    predicted_view: "ViewPrediction | None" = None
+    runtime: str = REFERENCE_BACKEND
+
+    @property
+    def ef_percent(self) -> float | None:
+        """Ejection fraction, mean over the beats; None when refused (`measurement.refusal`)."""
+        return self.measurement.ef_percent
+
+    @property
+    def edv_ml(self) -> float | None:
+        """End-diastolic volume; None without a pixel spacing."""
+        return self.measurement.edv_ml
+
+    @property
+    def esv_ml(self) -> float | None:
+        """End-systolic volume; None without a pixel spacing."""
+        return self.measurement.esv_ml
+
+    @property
+    def warnings(self) -> tuple[ClipWarning, ...]:
+        """Everything a reader of the numbers must know, reasons not to rely on them first."""
+        view = _view_warnings(self.clip.view) if self.model else _apical_warnings(self.clip.view)
+        reliability = self.reliability.warnings if self.reliability else ()
+        if self.predicted_view is not None:
+            view = self.predicted_view.warnings(self.clip.view, SUPPORTED_VIEWS) + view
+        return reliability + view + self.clip.warnings + self.measurement.warnings
+
+    @property
+    def notes(self) -> tuple[ClipWarning, ...]:
+        """How the numbers were computed, where nothing is wrong."""
+        if self.runtime == REFERENCE_BACKEND:
+            return self.measurement.notes
+        message = f"The network ran on {self.runtime}; its masks were checked against PyTorch's."
+        return (*self.measurement.notes, ClipWarning(code="runtime", message=message))
+
+    @property
+    def is_unreliable(self) -> bool:
+        """Whether a warning says not to rely on the EF (`UNRELIABLE_CODES`)."""
+        return any(warning.code in UNRELIABLE_CODES for warning in self.warnings)
+
+    def plot(self) -> "Figure":
+        """Draw the volume curve with ED and ES as a matplotlib figure."""
+        return _report("figures.curve:curve_figure")(self)
+
+    def save(self, folder: str | Path, *, force: bool = False, pdf: bool = False) -> Path:
+        """Write masks, overlay video, curve, tables and report, as `echoseg analyze` does.
+
+        Args:
+            folder: Result folder of this clip.
+            force: Replace a result folder that exists.
+            pdf: Write `report.pdf` too.
+
+        Returns:
+            The absolute path of the folder.
+
+        Raises:
+            OutputError: If the folder exists without `force`, or cannot be written.
+        """
+        return _report("writer:write_results")(self, Path(folder), force=force, pdf=pdf)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `report.json`: JSON types only, rounded, with units in the keys."""
+        return _report("schema:build_report")(self).model_dump(mode="json")
+
+    def __repr__(self) -> str:
+        """Show EF, volumes, length, view and number of warnings on one line."""
+        ef = "no EF" if self.ef_percent is None else f"EF {self.ef_percent:.0f} %"
+        if self.ef_percent is not None and self.is_unreliable:
+            ef = f"EF not reliable ({self.ef_percent:.0f} %)"
+        volumes = (("EDV", self.edv_ml), ("ESV", self.esv_ml))
+        parts = [ef, *(f"{name} {value:.0f} ml" for name, value in volumes if value is not None)]
+        view = "unknown view" if self.clip.view is View.UNKNOWN else str(self.clip.view)
+        count = len(self.warnings)
+        parts += [f"{self.clip.num_frames} frames", view, f"{count} warning{'s' * (count != 1)}"]
+        return f"Analysis({', '.join(parts)})"
+
+
+def _report(function: str) -> Any:
+    """A function of `echoseg.report`, looked up late: the report builds on this module."""
+    return resolve(f"echoseg.report.{function}", {}, "report function")
+
+
+def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
+    """A warning unless the network supports the view."""
+    if view in SUPPORTED_VIEWS:
+        return ()
+    supported = ", ".join(SUPPORTED_VIEWS)
+    if view == View.UNKNOWN:
+        message = (
+            "The view is unknown and the automatic view check is approximate. The model supports "
+            f"{supported} only; pass --view if the clip shows it, results on other views are "
+            "invalid."
+        )
+        return (ClipWarning(code="view_unknown", message=message),)
+    message = (
+        f"The view is {view}, but the model was trained on {supported} only, so masks and numbers "
+        f"are not reliable. Use a clip of a supported view."
+    )
+    return (ClipWarning(code="view_not_learnt", message=message),)
+
+
+def _apical_warnings(view: View) -> tuple[ClipWarning, ...]:
+    """A warning where masks from another tool are not known to be of an apical view."""
+    if view in APICAL_VIEWS:
+        return ()
+    message = (
+        f"The view is {view}; volumes by disks are valid in apical views only "
+        f"({', '.join(APICAL_VIEWS)}). Pass --view if the clip shows one."
+    )
+    return (ClipWarning(code="view_not_apical", message=message),)
+
+
+def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the network
+    source: str | Path | Clip,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+    fps: float | None = None,
+    view: View | None = None,
+    model: str = DEFAULT_MODEL,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Analysis:
+    """Segment and measure one clip. For many clips, make one `Analyzer` and reuse it.
+
+    Args:
+        source: Path of a clip, or a `Clip`.
+        spacing_mm: Pixel spacing (row, column) in mm; replaces what the file says.
+        fps: Frames per second; replaces what the file says.
+        view: The view, such as "A4C"; replaces what the file says.
+        model: Name of a shipped checkpoint (`echoseg models` lists them) or a .safetensors file.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        progress: Called with (frames done, frames in total).
+
+    Returns:
+        Masks on the clip's own grid and measurements. Where no EF can be given,
+        `measurement.refusal` says why.
+
+    Raises:
+        FormatError: If the file cannot be read as a clip.
+        ModelError: If the checkpoint cannot be loaded.
+        MeasurementError: If the clip shows no moving ultrasound sector.
+        TypeError: If `source` is none of the types above.
+    """
+    from echoseg.inference.analyzer import Analyzer
+
+    clip = as_clip(source, spacing_mm=spacing_mm, fps=fps, view=view)
+    return Analyzer(model, device).analyze(clip, progress=progress)
+
+
+def as_clip(
+    source: object,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+    fps: float | None = None,
+    view: View | None = None,
+) -> Clip:
+    """A clip from a path or a `Clip`, with what the caller knows better than the file.
+
+    Raises:
+        EchosegError: If the file cannot be read, or a value given is out of range.
+        TypeError: If `source` is neither.
+    """
+    if isinstance(source, Clip):
+        changes: dict[str, Any] = {"spacing_mm": spacing_mm, "view": view}
+        if fps is not None:
+            changes["times_s"] = np.arange(source.num_frames) / fps
+        return replace(source, **{k: v for k, v in changes.items() if v is not None})
+    if isinstance(source, str | os.PathLike):
+        return open_clip(Path(source), spacing_mm=spacing_mm, frame_rate_hz=fps, view=view)
+    raise TypeError(
+        f"analyze needs a path or a Clip, got {type(source).__name__}; read other data with "
+        "echoseg.load_clip first"
+    )
+
+
+def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> Analysis:
+    """Measure masks of a clip that another tool made.
+
+    Stray pieces are removed first. Where no frame has myocardium or atrium, the masks are taken
+    for tracings of the cavity alone.
+
+    Args:
+        clip: The clip.
+        masks: Label maps, `(T, H, W)` uint8.
+        smoothing: As in `measure_masks`.
+
+    Raises:
+        MeasurementError: If `masks` are not label maps.
+        ArgumentError: If they do not have the clip's shape.
+    """
+    check_masks(masks)
+    Annotation(masks=masks).check_fits(clip)
+    start = time.perf_counter()
+    cleaned = clean_masks(masks)
+    measurement = measure_masks(
+        cleaned,
+        spacing_mm=clip.spacing_mm,
+        times_s=clip.times_s,
+        r_wave_times_s=clip.r_wave_times_s,
+        smoothing=smoothing,
+        cavity_only=not (masks > Label.LV_CAVITY).any(),
+    )
+    times = {"measure": time.perf_counter() - start}
+    return Analysis(clip=clip, masks=cleaned, measurement=measurement, model=None, timing_s=times)
