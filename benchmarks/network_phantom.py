@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import View
-from echoseg.data.phantom import film
+from echoseg.data.phantom import simulate
 from echoseg.errors import MeasurementError
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.analyzer import Analyzer
@@ -51,7 +51,7 @@ def configs(heart: int) -> list[tuple[str, PhantomConfig]]:
 
 def row_of(group: str, config: PhantomConfig, analyzer: Analyzer) -> tuple[Row, Analysis | None]:
     """Return what was found of one clip, or that it could not be done."""
-    one = film(config)
+    one = simulate(config)
     truth: Truth = one.truth
     row: Row = {
         "group": group,

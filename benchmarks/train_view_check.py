@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from echoseg.clip import View
 from echoseg.data import camus
-from echoseg.data.phantom import film_all
+from echoseg.data.phantom import simulate_all
 from echoseg.phantom import PhantomConfig, Tier
 from echoseg.phantom.benchmark import FIRST_SEED
 from echoseg.phantom.config import Style
@@ -73,7 +73,7 @@ def filmed(split: str, num_hearts: int, jobs: int) -> Pictures:
         for view in APICAL
     ]
     frames, classes = [], []
-    for one in film_all(configs, jobs):
+    for one in simulate_all(configs, jobs):
         frames.append(torch.from_numpy(boxed(one.clip.frames)))
         classes += [APICAL.index(one.config.view)] * 2
     return Pictures(torch.cat(frames)[:, None].float() / 255, torch.tensor(classes))

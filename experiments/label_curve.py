@@ -28,7 +28,7 @@ from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.tables import ITEMS, table_text
 from echoseg.files import LOCK, check_writable, locked_dir, write_text
-from echoseg.parallel import in_order
+from echoseg.parallel import parallel_map
 from echoseg.train import recipes
 from echoseg.train.config import RunConfig, one_sentence
 from echoseg.train.run_folder import RunFolder
@@ -234,7 +234,7 @@ def _run_cells(
     left = [cell for cell in cells if not is_done(out, cell)]
     work = partial(run_cell, curve, out, keep_weights)
     start = time.monotonic()
-    for index, cell in enumerate(in_order(work, left, jobs), 1):
+    for index, cell in enumerate(parallel_map(work, left, jobs), 1):
         took_s = (time.monotonic() - start) / index
         num_left = len(left) - index
         report(

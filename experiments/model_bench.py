@@ -34,7 +34,7 @@ from echoseg.evaluation.speed import made, peak_mb, rates, sizes
 from echoseg.evaluation.tables import table_text
 from echoseg.files import LOCK, check_writable, locked_dir, write_text
 from echoseg.models.checkpoint import load_checkpoint
-from echoseg.parallel import in_order
+from echoseg.parallel import parallel_map
 from echoseg.train import recipes
 from echoseg.train.config import RunConfig, one_sentence
 from echoseg.train.loop import make_student
@@ -210,7 +210,7 @@ def run_bench(
             _check(bench.run_of(name, 1))
             if told := damage(out, name, num_judges):
                 say(f"{told}; it is done again")
-        for index, name in enumerate(in_order(partial(run_model, bench, out), left, jobs)):
+        for index, name in enumerate(parallel_map(partial(run_model, bench, out), left, jobs)):
             report(name, total - len(left) + index + 1, total)
         names = [name for name in read(out).models if is_done(out, name, num_judges)]
         _time(names, out, say)

@@ -1,33 +1,35 @@
-"""Work on many clips in several processes: results in order, never more waiting than needed.
+"""Work in several processes: results in order, bounded memory, a clean end after any stop.
 
-Each process has a pipe of its own. A pool's shared queues have locks, and a process that ends
-while it holds one leaves the others, and the parent, to wait for ever.
+`loky` runs the processes and notices those that die. Added here: workers leave Ctrl-C to the
+parent, clean up when they are stopped, and end with the parent, even if that is killed.
 """
 
-import multiprocessing
 import os
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from echoseg.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LONGEST_END_S = 10.0
-"""What a process may take to clean up after it was told to end."""
+MAX_CLEANUP_S = 10.0
+"""Time that a stopped worker has to clean up before it is killed."""
+_IDLE_TIMEOUT_S = 60.0
 
 
 def check_jobs(jobs: int) -> int:
-    """Return a number of processes, no more than there are processors.
+    """Limit a number of processes to the number of CPUs.
 
     Raises:
         ConfigError: If it is below 1.
@@ -37,181 +39,121 @@ def check_jobs(jobs: int) -> int:
     return min(jobs, os.cpu_count() or 1)
 
 
-def in_order(
+def parallel_map(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int = 1
 ) -> Iterator[Result]:
-    """Yield `function(item)` of each item in order; what is yielded does not depend on `jobs`.
+    """Yield `function(item)` of each item in order; the results do not depend on `jobs`.
 
-    Processes are started afresh, since torch's threads do not outlive a fork; function and items
-    must be such as can be sent to one.
+    Function, items and results must be picklable. At most two results per process wait to be
+    taken. When the caller stops early, or an item fails, the other workers are stopped.
 
     Raises:
-        DatasetError: If a process was ended from outside.
+        DatasetError: If a worker process was killed.
     """
+    from loky import ProcessPoolExecutor
+    from loky.process_executor import BrokenProcessPool
+
     items = list(items)
     jobs = min(jobs, len(items))
     if jobs < 2:
         yield from map(function, items)
         return
-    workers: list[_Worker] = []
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-
-    def ask(item: Item) -> Result:
-        worker = idle.get()
-        try:
-            return worker.ask(function, item)
-        except _GoneError:
-            _terminate(workers)  # nobody waits for the others' results now
-            raise
-        finally:
-            idle.put(worker)
-
-    threads = ThreadPoolExecutor(jobs)  # one waits for each process
-    waiting: deque[Future[Result]] = deque()
+    pool = ProcessPoolExecutor(
+        jobs, timeout=_IDLE_TIMEOUT_S, initializer=_begin_worker, initargs=(os.getpid(),)
+    )
+    pending: deque[Future[Result]] = deque()
     try:
-        for _ in range(jobs):
-            workers.append(_Worker())
-            idle.put(workers[-1])
         for item in items:
-            waiting.append(threads.submit(ask, item))
-            if len(waiting) > 2 * jobs:
-                yield _first(waiting)
-        while waiting:
-            yield _first(waiting)
-    except _GoneError as error:
+            pending.append(pool.submit(_run, function, item))
+            pending[-1].add_done_callback(partial(_stop_after_a_stop, pool))
+            if len(pending) > 2 * jobs:
+                yield _next(pending)
+        while pending:
+            yield _next(pending)
+    except (BrokenProcessPool, _StoppedError) as error:
         raise DatasetError(
-            "a process was ended from outside, often for want of memory; give fewer --jobs than "
-            f"{jobs}"
+            f"a worker process was killed, often because memory ran out; use fewer jobs than {jobs}"
         ) from error
     finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-        _end_all(workers, is_wanted=not waiting)
+        _shut_down(pool, pending)
 
 
-def _first(waiting: deque[Future[Result]]) -> Result:
-    result = waiting[0].result()
-    waiting.popleft()  # only now: what is waited for is not done
+def _next(pending: deque[Future[Result]]) -> Result:
+    result = pending[0].result()
+    pending.popleft()  # only now: an interrupted wait leaves it pending
     return result
 
 
-class _GoneError(Exception):
-    """A process ended before it answered."""
+def _stop_after_a_stop(pool: "ProcessPoolExecutor", future: Future[Result]) -> None:
+    """Do not wait for the results of other workers once one was stopped from outside."""
+    if not future.cancelled() and isinstance(future.exception(), _StoppedError):
+        _stop_workers(pool)
 
 
-class _Worker:
-    """A process that answers one question after another."""
-
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,))
-        self.process.start()
-        theirs.close()  # so that its end is seen when the process ends
-
-    def ask(self, function: Callable[[Item], Result], item: Item) -> Result:
-        try:
-            self.pipe.send((function, item))
-            is_result, answer = self.pipe.recv()
-        except (EOFError, OSError) as error:
-            raise _GoneError from error
-        if is_result:
-            return answer
-        raise answer
+def _stop_workers(pool: "ProcessPoolExecutor") -> None:
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
 
 
-def _terminate(workers: list[_Worker]) -> None:
-    for worker in workers:
-        worker.process.terminate()
+def _shut_down(pool: "ProcessPoolExecutor", pending: Iterable[Future[Result]]) -> None:
+    if not pending:
+        pool.shutdown()
+        return
+    for future in pending:
+        future.cancel()
+    _stop_workers(pool)
+    killer = threading.Timer(MAX_CLEANUP_S, pool.shutdown, kwargs={"kill_workers": True})
+    killer.daemon = True
+    killer.start()
+    pool.shutdown()
+    killer.cancel()
 
 
-def _end_all(workers: list[_Worker], *, is_wanted: bool) -> None:
-    if is_wanted:
-        for worker in workers:
-            worker.pipe.close()
-    else:  # Ctrl-C, a failure, or nobody wants the rest: nor wait for it
-        _terminate(workers)
-    end_s = time.monotonic() + LONGEST_END_S
-    for worker in workers:
-        worker.process.join(max(0.0, end_s - time.monotonic()))
-        worker.process.kill()
-        worker.process.join()
+class _StoppedError(BaseException):
+    """A worker was stopped by a signal; `except Exception` does not catch it."""
 
 
-def _serve(pipe: Any) -> None:
-    """Answer until the parent closes its end."""
-    leave_signals_to_the_parent()
-    while True:
-        try:
-            function, item = pipe.recv()
-        except EOFError:
-            return
-        answer = _answer(function, item)
-        try:
-            pipe.send(answer)
-        except OSError:
-            return
-        except Exception as error:  # it cannot be sent, which is known before a byte is
-            pipe.send((False, RuntimeError(f"{answer[1]!r} cannot be sent: {error}")))
+_is_working = _is_stopping = False
+"""State of this process, if it is a worker."""
 
 
-class _EndedError(BaseException):
-    """A worker was told to end; no `except Exception` keeps it from cleaning up."""
-
-
-def leave_signals_to_the_parent() -> None:
-    """Let one process answer what is sent to all of them, and end with it.
-
-    Ctrl-C, or a signal to the whole group, would otherwise end a worker in the middle of a result,
-    for whose rest the parent then waits for ever.
-    """
+def _begin_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _stop)
     if hasattr(os, "setpgid"):  # not on Windows
-        os.setpgid(0, 0)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+        os.setpgid(0, 0)  # signals to the whole group reach the parent only
+        threading.Thread(target=_end_with_the_parent, args=(parent,), daemon=True).start()
 
 
-_is_working = _is_ended = False
-"""Of this process, if it is a worker."""
-
-
-def _answer(function: Callable[[Item], Any], item: Item) -> tuple[bool, Any]:
-    """Return whether there is a result, and it or the error; a worker told to end does neither."""
+def _run(function: Callable[[Item], Result], item: Item) -> Result:
     global _is_working
+    if _is_stopping:
+        raise _StoppedError
     try:
-        try:
-            _is_working = True
-            answer = True, function(item)
-        finally:
-            _is_working = False
-    except BaseException as error:
-        error.add_note("".join(traceback.format_exception(error)))  # which a pipe leaves out
-        answer = False, error
-    if _is_ended:
-        os._exit(1)
-    return answer
+        _is_working = True
+        return function(item)
+    finally:
+        _is_working = False
 
 
-def _end(number: int, frame: object) -> None:
-    """Leave through every `finally`, so that nothing half-written stays; once is enough."""
-    global _is_ended
+def _stop(number: int, frame: object) -> None:
+    """Leave the item through every `finally`, so that nothing half-written stays."""
+    global _is_stopping
+    _is_stopping = True
     signal.signal(number, signal.SIG_IGN)
-    if not _is_working:
-        os._exit(1)
-    _is_ended = True
-    raise _EndedError("a worker was told to end")
+    if _is_working:  # else the pool's locks might be held
+        raise _StoppedError
 
 
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_with_the_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch have one thread: another number may sum in another order."""
+    """Limit torch to one thread: another number of threads may sum in another order."""
     import torch
 
     before = torch.get_num_threads()

@@ -42,7 +42,7 @@ def test_no_worker_outlives_a_parent_that_was_killed(tmp_path):
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
     wait_for(lambda: list(tmp_path.glob(".b.partial-*/*.avi")))
     workers = children.read_text().split()
-    assert len(workers) == 2
+    assert len(workers) >= 2
     run.kill()
     run.wait()
     wait_for(lambda: not any(is_running(pid) for pid in workers), 20)

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -31,8 +30,8 @@ CONFIGS = [
 
 
 @pytest.fixture(scope="module")
-def filmed():
-    return [dataset.film(config) for config in CONFIGS]
+def simulated():
+    return [dataset.simulate(config) for config in CONFIGS]
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +50,8 @@ def dice(one, other):
     ("layout", "suffix", "most_apart"),
     [("avi", "avi", 10), ("nifti", "nii.gz", 0), ("dicom", "dcm", 0)],
 )
-def test_clips_come_back(folders, filmed, layout, suffix, most_apart):
-    for one in filmed:
+def test_clips_come_back(folders, simulated, layout, suffix, most_apart):
+    for one in simulated:
         clip = open_clip(folders / layout / f"{one.name}.{suffix}")
         apart = np.abs(clip.frames.astype(int) - one.clip.frames)
         assert np.quantile(apart, 0.99) <= most_apart
@@ -63,29 +62,29 @@ def test_clips_come_back(folders, filmed, layout, suffix, most_apart):
         assert masks.num_frames == clip.num_frames
 
 
-def test_dicom_keeps_the_r_waves(folders, filmed):
-    for one in filmed:
+def test_dicom_keeps_the_r_waves(folders, simulated):
+    for one in simulated:
         clip = open_clip(folders / "dicom" / f"{one.name}.dcm")
         assert clip.r_wave_times_s == pytest.approx(one.clip.r_wave_times_s, abs=2e-3)
 
 
-def test_camus_layout_is_read_by_the_camus_reader(folders, filmed):
+def test_camus_layout_is_read_by_the_camus_reader(folders, simulated):
     root = folders / "camus"
     stills = list(camus.stills(root, "training"))
     assert [still.patient for still in stills] == ["patient0001"] * 2 + ["patient0002"] * 2
-    for one, still in zip(filmed, stills[::2], strict=True):
+    for one, still in zip(simulated, stills[::2], strict=True):
         assert np.array_equal(still.picture, one.clip.frames[one.truth.ed_frame])
         assert np.array_equal(still.mask, one.truth.masks[one.truth.ed_frame])
         assert still.spacing_mm == pytest.approx(one.clip.spacing_mm, rel=1e-5)
     clip, known = camus_layout.read_view(root, "patient0001", View.A2C)
-    assert known.ef_percent == pytest.approx(filmed[0].truth.ef_percent, abs=0.6)
-    assert clip.num_frames == abs(filmed[0].truth.es_frame - filmed[0].truth.ed_frame) + 1
+    assert known.ef_percent == pytest.approx(simulated[0].truth.ef_percent, abs=0.6)
+    assert clip.num_frames == abs(simulated[0].truth.es_frame - simulated[0].truth.ed_frame) + 1
 
 
-def test_echonet_layout_is_read_and_its_rasteriser_gives_the_mask(folders, filmed):
+def test_echonet_layout_is_read_and_its_rasteriser_gives_the_mask(folders, simulated):
     found = echonet_dynamic.read(folders / "echonet")
     assert not found.unmatched
-    for one, record in zip(filmed, found.records, strict=True):
+    for one, record in zip(simulated, found.records, strict=True):
         _, known = record.load()
         assert record.ef_percent == pytest.approx(one.truth.ef_percent, abs=1e-3)
         for frame in (known.ed_frame, known.es_frame):
@@ -93,13 +92,13 @@ def test_echonet_layout_is_read_and_its_rasteriser_gives_the_mask(folders, filme
             assert dice(known.masks[frame] == Label.LV_CAVITY, true) > 0.95
 
 
-def test_the_truth_of_every_frame_is_told(folders, filmed):
+def test_the_truth_of_every_frame_is_told(folders, simulated):
     rows = list(csv.DictReader((folders / "nifti" / "truth.csv").read_text().splitlines()))
-    assert len(rows) == sum(one.clip.num_frames for one in filmed)
-    assert float(rows[3]["volume_ml"]) == pytest.approx(filmed[0].truth.volume_ml[3], abs=1e-3)
+    assert len(rows) == sum(one.clip.num_frames for one in simulated)
+    assert float(rows[3]["volume_ml"]) == pytest.approx(simulated[0].truth.volume_ml[3], abs=1e-3)
     recipe = json.loads((folders / "nifti" / "phantom.json").read_text())
-    assert recipe["clips"][filmed[1].name]["seed"] == 2
-    assert recipe["clips"][filmed[1].name]["ed_frame"] == filmed[1].truth.ed_frame
+    assert recipe["clips"][simulated[1].name]["seed"] == 2
+    assert recipe["clips"][simulated[1].name]["ed_frame"] == simulated[1].truth.ed_frame
 
 
 def test_clips_on_the_fly_are_the_same_in_any_worker():
@@ -175,7 +174,7 @@ def test_force_never_takes_what_the_phantom_did_not_write(tmp_path, place, ours)
 
 
 def test_a_file_or_a_name_too_long_is_refused_before_any_filming(tmp_path, monkeypatch):
-    monkeypatch.setattr(phantom_layout, "film_all", None)
+    monkeypatch.setattr(phantom_layout, "simulate_all", None)
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "sub", tmp_path / ("n" * 300)):
         with pytest.raises(OutputError, match="choose another folder"):
@@ -194,7 +193,7 @@ def test_the_layouts_label_one_beat_and_the_recipe_says_which(tmp_path):
     config = PhantomConfig(
         seed=0, size_px=64, num_frames=100, frame_rate_hz=30, rhythm=Rhythm.PREMATURE
     )
-    one = dataset.film(config)
+    one = dataset.simulate(config)
     assert abs(one.truth.ed_frame - one.truth.es_frame) > 60  # of different beats
     for layout in ("camus", "echonet"):
         phantom_layout.write(tmp_path / layout, [config], layout)
@@ -215,40 +214,15 @@ def test_the_layouts_label_one_beat_and_the_recipe_says_which(tmp_path):
 
 def test_a_single_frame_has_no_ejection_fraction_and_no_file(tmp_path):
     config = PhantomConfig(size_px=64, num_frames=1)
-    assert dataset.film(config).annotation.ef_percent is None
+    assert dataset.simulate(config).annotation.ef_percent is None
     with pytest.raises(ConfigError, match=r"num_frames must be at least 2 in a file.*got 1"):
         phantom_layout.write(tmp_path / "x", [config], "nifti")
 
 
-def test_no_more_processes_than_clips_and_no_more_clips_than_are_taken(monkeypatch):
-    asked = []
-
-    class Pool:
-        def __init__(self, number, initializer):
-            asked.append(number)
-
-        def submit(self, function, config):
-            asked.append(config.seed)
-            done = Future()
-            done.set_result(config.seed)
-            return done
-
-        def shutdown(self, cancel_futures):
-            asked.append("shut")
-
-    monkeypatch.setattr(dataset, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    clips = dataset.film_all([PhantomConfig(seed=s) for s in range(50)], 1000)
-    assert next(clips) == 0
-    assert asked == [3, *range(7)]
-    clips.close()
-    assert asked[-1] == "shut"
-
-
 def test_a_process_that_dies_is_told_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(dataset, "film", _die)
-    with pytest.raises(ConfigError, match=r"ended from outside.* fewer"):
+    monkeypatch.setattr(dataset, "simulate", _die)
+    with pytest.raises(DatasetError, match=r"was killed.* fewer"):
         phantom_layout.write(tmp_path / "x", CONFIGS, "avi", num_processes=2)
     assert list(tmp_path.iterdir()) == []
 

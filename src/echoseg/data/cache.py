@@ -20,7 +20,7 @@ from echoseg.data.hashing import sha256_of, source_files
 from echoseg.data.records import Dataset, Issue, IssueKind, Record
 from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError
 from echoseg.files import atomic_write, check_writable, write_text
-from echoseg.parallel import in_order
+from echoseg.parallel import parallel_map
 
 FORMAT = 2
 SIZES_PX = (16, 2048)
@@ -181,7 +181,7 @@ def _journalled(
             for line in (head, *map(asdict, known.values())):
                 journal.write(json.dumps(line) + "\n")
             journal.flush()
-            for found, kept in in_order(_do, work, jobs):
+            for found, kept in parallel_map(_do, work, jobs):
                 if isinstance(found, Entry) and not kept:
                     journal.write(json.dumps(asdict(found)) + "\n")
                     journal.flush()

@@ -1,10 +1,6 @@
-"""The phantom as a data set: clips on the fly, filmed in one process or several."""
+"""The phantom as a data set: clips on the fly, simulated in one process or several."""
 
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +9,13 @@ import numpy as np
 from echoseg.clip import Annotation, Clip, Phase
 from echoseg.data import camus, echonet_dynamic
 from echoseg.errors import ConfigError, DatasetError
-from echoseg.parallel import leave_signals_to_the_parent
+from echoseg.parallel import check_jobs, parallel_map
 from echoseg.phantom import Phantom, PhantomConfig, Truth
 from echoseg.phantom.statistics import Still
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Filmed:
+class SimulatedClip:
     """A clip of the phantom with all that is true of it."""
 
     config: PhantomConfig
@@ -38,8 +34,8 @@ def name_of(config: PhantomConfig) -> str:
     return f"phantom{config.seed:06d}_{config.view}_{config.tier}"
 
 
-def film(config: PhantomConfig) -> Filmed:
-    """Film a clip.
+def simulate(config: PhantomConfig) -> SimulatedClip:
+    """Simulate a clip.
 
     Raises:
         ConfigError: If the heart cannot reach the ejection fraction asked for.
@@ -66,7 +62,7 @@ def film(config: PhantomConfig) -> Filmed:
         esv_ml=float(truth.volume_ml.min()),
         quality=str(config.tier),
     )
-    return Filmed(config=config, clip=clip, annotation=annotation, truth=truth)
+    return SimulatedClip(config=config, clip=clip, annotation=annotation, truth=truth)
 
 
 class PhantomClips:
@@ -137,7 +133,7 @@ def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:
 
 
 def _stills(configs: list[PhantomConfig]) -> Iterator[Still]:
-    for one in map(film, configs):
+    for one in map(simulate, configs):
         phases = ((Phase.ED, one.truth.ed_frame), (Phase.ES, one.truth.es_frame))
         for phase, frame in phases:
             yield Still(
@@ -148,33 +144,11 @@ def _stills(configs: list[PhantomConfig]) -> Iterator[Still]:
             )
 
 
-def film_all(configs: Iterable[PhantomConfig], num_processes: int = 1) -> Iterator[Filmed]:
-    """Film clips in order, in several processes when asked for.
-
-    There are never more processes than clips or processors, and no more clips wait to be taken
-    than two a process.
+def simulate_all(configs: Iterable[PhantomConfig], jobs: int = 1) -> Iterator[SimulatedClip]:
+    """Simulate clips in order, in `jobs` processes, at most one per CPU.
 
     Raises:
-        ConfigError: If a heart is not possible, or a process was ended from outside.
+        ConfigError: If a heart is not possible.
+        DatasetError: If a worker process was killed.
     """
-    configs = tuple(configs)
-    num_processes = min(num_processes, len(configs), os.cpu_count() or 1)
-    if num_processes < 2:
-        yield from map(film, configs)
-        return
-    pool = ProcessPoolExecutor(num_processes, initializer=leave_signals_to_the_parent)
-    waiting: deque[Future[Filmed]] = deque()
-    try:
-        for config in configs:
-            waiting.append(pool.submit(film, config))
-            if len(waiting) > 2 * num_processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise ConfigError(
-            "a process that films was ended from outside, often for want of memory; give fewer "
-            f"jobs than {num_processes}, a smaller size or fewer frames"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return parallel_map(simulate, configs, check_jobs(jobs))

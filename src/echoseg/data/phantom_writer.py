@@ -19,7 +19,7 @@ from typing import Any
 from echoseg.clip import View
 from echoseg.data import camus_writer as camus_layout
 from echoseg.data import echonet_writer as echonet_dynamic_layout
-from echoseg.data.phantom import Filmed, film_all, name_of
+from echoseg.data.phantom import SimulatedClip, name_of, simulate_all
 from echoseg.errors import ConfigError, OutputError
 from echoseg.files import atomic_dir, check_writable, write_text
 from echoseg.io import dicom_writer, nifti
@@ -77,8 +77,8 @@ def write(
     rows, made = io.StringIO(), {}
     csv.writer(rows, lineterminator="\n").writerow(TRUTH_COLUMNS)
 
-    def filmed() -> Iterator[Filmed]:
-        for index, one in enumerate(film_all(configs, num_processes)):
+    def simulated() -> Iterator[SimulatedClip]:
+        for index, one in enumerate(simulate_all(configs, num_processes)):
             written = _of_one_beat(one) if layout in _ONE_BEAT else one
             _tell_frames(rows, one)
             made[one.name] = _recipe(one) | _labelled(written, index, layout)
@@ -87,7 +87,7 @@ def write(
 
     try:
         with atomic_dir(root, lambda: check_folder(root, force)) as partial:
-            _WRITERS[layout](partial, filmed())
+            _WRITERS[layout](partial, simulated())
             write_text(partial / "truth.csv", rows.getvalue())
             write_text(partial / MARK, _document(layout, made))
     except ValueError as error:  # the layout's writer says what it cannot hold
@@ -148,7 +148,7 @@ def _check_names(configs: list[PhantomConfig]) -> None:
         seen.add(name)
 
 
-def _of_one_beat(one: Filmed) -> Filmed:
+def _of_one_beat(one: SimulatedClip) -> SimulatedClip:
     """Return a clip whose ED and ES are of the whole beat that ejects most, if it holds one."""
     volume_ml = one.truth.volume_ml
     if not one.truth.beats:
@@ -187,7 +187,10 @@ def _for_layout(configs: list[PhantomConfig], layout: str) -> list[PhantomConfig
 
 
 def _write_files(
-    root: Path, clips: Iterable[Filmed], suffix: str, write_clip: Callable[[Path, Filmed], None]
+    root: Path,
+    clips: Iterable[SimulatedClip],
+    suffix: str,
+    write_clip: Callable[[Path, SimulatedClip], None],
 ) -> None:
     """Write each clip as one file with its masks beside it."""
     for one in clips:
@@ -200,30 +203,30 @@ def _write_files(
         )
 
 
-def _rate_hz(one: Filmed) -> float:
+def _rate_hz(one: SimulatedClip) -> float:
     return one.clip.frame_rate_hz or 30.0
 
 
-def _write_avi(root: Path, clips: Iterable[Filmed]) -> None:
+def _write_avi(root: Path, clips: Iterable[SimulatedClip]) -> None:
     _write_files(
         root, clips, "avi", lambda path, one: write_mjpeg(path, one.clip.frames, _rate_hz(one))
     )
 
 
-def _write_nifti(root: Path, clips: Iterable[Filmed]) -> None:
+def _write_nifti(root: Path, clips: Iterable[SimulatedClip]) -> None:
     _write_files(root, clips, "nii.gz", lambda path, one: nifti.write_clip(path, one.clip))
 
 
-def _write_dicom(root: Path, clips: Iterable[Filmed]) -> None:
-    def write_clip(path: Path, one: Filmed) -> None:
+def _write_dicom(root: Path, clips: Iterable[SimulatedClip]) -> None:
+    def write_clip(path: Path, one: SimulatedClip) -> None:
         dicom_writer.write(path, one.clip, pseudonym=f"PHANTOM{one.config.seed:06d}")
 
     _write_files(root, clips, "dcm", write_clip)
 
 
-def _write_camus(root: Path, clips: Iterable[Filmed]) -> None:
+def _write_camus(root: Path, clips: Iterable[SimulatedClip]) -> None:
     splits: dict[str, list[str]] = {name: [] for name in camus_layout.SPLITS}
-    pair: list[Filmed] = []
+    pair: list[SimulatedClip] = []
     for index, one in enumerate(clips):
         pair.append(one)
         if len(pair) < 2:
@@ -244,7 +247,7 @@ def _patient(number: int) -> str:
     return f"patient{number + 1:04d}"
 
 
-def _write_echonet(root: Path, clips: Iterable[Filmed]) -> None:
+def _write_echonet(root: Path, clips: Iterable[SimulatedClip]) -> None:
     def items() -> Iterator[echonet_dynamic_layout.Item]:
         for index, one in enumerate(clips):
             split = {8: "VAL", 9: "TEST"}.get(index % 10, "TRAIN")
@@ -262,7 +265,7 @@ _WRITERS = {
 }
 
 
-def _tell_frames(text: io.StringIO, one: Filmed) -> None:
+def _tell_frames(text: io.StringIO, one: SimulatedClip) -> None:
     """Add a clip's rows to the table of the truth."""
     table, true = csv.writer(text, lineterminator="\n"), one.truth
     for frame in range(len(true.times_s)):
@@ -275,7 +278,7 @@ def _tell_frames(text: io.StringIO, one: Filmed) -> None:
         table.writerow((*start, *(f"{value:.4f}" for value in values)))
 
 
-def _recipe(one: Filmed) -> dict[str, Any]:
+def _recipe(one: SimulatedClip) -> dict[str, Any]:
     """Return how a clip was made and what is true of the whole of it."""
     true, still = one.truth, one.annotation.es_frame is None
     return asdict(one.config) | {
@@ -290,7 +293,7 @@ def _recipe(one: Filmed) -> dict[str, Any]:
     }
 
 
-def _labelled(written: Filmed, index: int, layout: str) -> dict[str, Any]:
+def _labelled(written: SimulatedClip, index: int, layout: str) -> dict[str, Any]:
     """Return what the layout's own files say of a clip, where they say it otherwise."""
     if layout not in _ONE_BEAT:
         return {}

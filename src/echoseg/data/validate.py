@@ -16,7 +16,7 @@ import numpy as np
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, Label
 from echoseg.data.records import Dataset, Issue, IssueKind, Record
 from echoseg.errors import EchosegError
-from echoseg.parallel import in_order
+from echoseg.parallel import parallel_map
 
 Progress = Callable[[int, int], None]
 
@@ -114,7 +114,7 @@ def check(
     facts, problems = [], list(collection.problems)
     seen: dict[str, ClipFacts] = {}
     total = len(collection.records)
-    for index, found in enumerate(in_order(_look, collection.records, jobs)):
+    for index, found in enumerate(parallel_map(_look, collection.records, jobs)):
         progress(index + 1, total)
         if isinstance(found, Issue):
             problems.append(found)

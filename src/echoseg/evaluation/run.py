@@ -11,7 +11,7 @@ from echoseg.data.records import IssueKind
 from echoseg.errors import DatasetError, EchosegError, ModelError
 from echoseg.evaluation.items import ClipRow, Item, in_fixed_order, judge
 from echoseg.evaluation.segment import loaded, segment
-from echoseg.parallel import in_order
+from echoseg.parallel import parallel_map
 
 Progress = Callable[[int, int], None]
 
@@ -75,7 +75,7 @@ def evaluate(
     read: list[_Judged] = []
     problems: list[Issue] = []
     work = partial(_judge, model, device)
-    for index, found in enumerate(in_order(work, labelled, jobs)):
+    for index, found in enumerate(parallel_map(work, labelled, jobs)):
         if isinstance(found, _Judged):
             read.append(found)
         problem = found.problem if isinstance(found, _Judged) else found
@@ -169,9 +169,9 @@ def phantom_records(
 
 
 def _filmed(config: object) -> tuple[Clip, Annotation]:
-    from echoseg.data.phantom import film
+    from echoseg.data.phantom import simulate
     from echoseg.phantom import PhantomConfig
 
     assert isinstance(config, PhantomConfig)
-    one = film(config)
+    one = simulate(config)
     return one.clip, one.annotation

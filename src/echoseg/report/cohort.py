@@ -27,7 +27,7 @@ from echoseg.files import ANOTHER_FOLDER, ResumableFolder, read_json, write_json
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_name, select_backend
 from echoseg.io import open_clip, source_sha256
-from echoseg.parallel import in_order, one_thread
+from echoseg.parallel import one_thread, parallel_map
 from echoseg.report.schema import Report, registry_row
 from echoseg.report.writer import FILES, MARK, free_names
 
@@ -190,7 +190,7 @@ def run_cohort(
         done = len(cohort.entries) - len(left)
         progress(done, len(cohort.entries))
         work = partial(_analyze, settings, out)
-        for index, _ in enumerate(in_order(work, left, jobs), done + 1):
+        for index, _ in enumerate(parallel_map(work, left, jobs), done + 1):
             progress(index, len(cohort.entries))
         return write_tables(cohort, out)
 

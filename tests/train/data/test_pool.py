@@ -205,10 +205,10 @@ def test_shares_say_how_often_a_source_comes():
 
 def test_echonet_knows_the_cavity_only_and_frames_between_have_no_mask(tmp_path):
     from echoseg.data.echonet_writer import Item, write_dataset
-    from echoseg.data.phantom import film
+    from echoseg.data.phantom import simulate
     from echoseg.phantom import PhantomConfig
 
-    filmed = [film(PhantomConfig(seed=s, size_px=112, num_frames=24)) for s in (1, 2)]
+    filmed = [simulate(PhantomConfig(seed=s, size_px=112, num_frames=24)) for s in (1, 2)]
     items = [Item(one.name, one.clip, one.annotation, "TRAIN") for one in filmed]
     write_dataset(tmp_path, items)
     pool, _ = collection_pool(tmp_path, 64, "train", num_frames=4)
