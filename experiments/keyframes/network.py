@@ -56,11 +56,12 @@ class KeyFrameMSSNet(nn.Module):
     def step(self, frame: Tensor, state: KeyFrameState) -> tuple[Tensor, KeyFrameState]:
         """Run the whole network on a key frame: `B 1 H W` -> logits `B K H W`."""
         net = self.network
-        net.check_frame(frame, state.recurrent)
-        skip0, skip1, middle, coarse = net.encode(frame)
+        padded = net.prepare_frame(frame, state.recurrent)
+        skip0, skip1, middle, coarse = net.encode(padded)
         middle, coarse, recurrent = net._join(middle, coarse, state.recurrent)
         decoded = net.decoder2(coarse, middle)  # (B, C, H/8, W/8)
-        return net._drawn(frame, skip0, skip1, decoded), KeyFrameState(recurrent, decoded)
+        logits = net._predict(padded, skip0, skip1, decoded)
+        return net.crop(logits, frame), KeyFrameState(recurrent, decoded)
 
     def cheap_step(self, frame: Tensor, state: KeyFrameState) -> tuple[Tensor, KeyFrameState]:
         """Run the cheap path, about a third of the work: `B 1 H W` -> logits `B K H W`, same state.
@@ -69,14 +70,15 @@ class KeyFrameMSSNet(nn.Module):
             ModelError: If no key frame of this size came before.
         """
         net = self.network
-        net.check_frame(frame, state.recurrent)
+        padded = net.prepare_frame(frame, state.recurrent)
         if state.decoded is None:
             raise ModelError(
                 "a cheap frame needs a key frame before it, the state has none; run the first "
                 "frame of a clip through step"
             )
-        skip0 = net.encoder0(net.stem(frame))
-        return net._drawn(frame, skip0, net.encoder1(skip0), state.decoded), state
+        skip0 = net.encoder0(net.stem(padded))
+        logits = net._predict(padded, skip0, net.encoder1(skip0), state.decoded)
+        return net.crop(logits, frame), state
 
     def forward(self, frames: Tensor) -> Tensor:
         """Segment a clip with every frame a key frame: `B T 1 H W` -> logits `B T K H W`."""

@@ -13,6 +13,13 @@ EchosegError            anything echoseg refuses, in one clear sentence
 ```
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class EchosegError(Exception):
     """Anything echoseg refuses; its text names the field, the rule, the value and the way out."""
@@ -60,3 +67,30 @@ class ModelError(EchosegError):
 
 class OutputError(EchosegError):
     """A result cannot be written where it was asked for."""
+
+
+def validation_message(
+    error: "ValidationError", within: str = "", fields: Iterable[str] = ()
+) -> str:
+    """The first problem that pydantic reports, as one sentence: field, rule and value.
+
+    Args:
+        error: The validation error.
+        within: Field that holds the validated object, such as `architecture`.
+        fields: Known field names; the nearest one is suggested for an unknown name.
+    """
+    first = error.errors()[0]
+    rule = first["msg"]
+    if first["type"] == "value_error":  # a validator's own sentence
+        return rule.removeprefix("Value error, ")
+    name = ".".join(map(str, (within, *first["loc"]))).strip(".") or "run"
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(first["loc"][-1]), fields := list(fields), 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields) or 'none'}"
+        return f"there is no field {name}; {hint}"
+    if first["type"] == "missing":
+        return f"{name} must be given"
+    rule = rule.replace("Input should", "must")
+    if "must" not in rule:
+        rule = f"must be valid ({rule})"
+    return f"{name} {rule}, got {first.get('input')!r:.80}"

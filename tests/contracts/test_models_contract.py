@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from echoseg.errors import ModelError
+from echoseg.errors import ConfigError, ModelError
 from echoseg.models import MODELS
 from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
 
@@ -49,7 +49,8 @@ def stream(model, frames):
 
 
 @pytest.mark.parametrize(
-    ("num_frames", "rows", "columns"), [(1, 64, 64), (2, 32, 80), (7, 112, 96)]
+    ("num_frames", "rows", "columns"),
+    [(1, 64, 64), (2, 32, 80), (7, 112, 96), (3, 33, 47), (2, 100, 65), (2, 1, 7)],
 )
 def test_streaming_gives_what_the_whole_clip_gives(model, num_frames, rows, columns):
     frames = torch.rand(2, num_frames, 1, rows, columns)
@@ -96,9 +97,8 @@ def test_every_parameter_gets_a_finite_gradient(model):
 @pytest.mark.parametrize(
     ("frames", "told"),
     [
-        (torch.rand(1, 2, 1, 33, 47), r"multiples of \d+ px for \w+, got 1 2 1 33 47"),
-        (torch.rand(2, 1, 64, 64), "must be B T 1 H W"),
-        (torch.rand(1, 2, 3, 64, 64), "must be B T 1 H W"),
+        (torch.rand(2, 1, 64, 64), r"must be B T 1 H W .*got 2 1 64 64; .*frames\[:, None\]"),
+        (torch.rand(1, 2, 3, 64, 64), r"must be B T 1 H W .*got 1 2 3 64 64; .*frames.mean\(-3"),
         (torch.rand(1, 0, 1, 64, 64), "must be B T 1 H W .*, got 1 0 1 64 64"),
         (torch.rand(1, 2, 1, 0, 64), "must be B T 1 H W"),
         (torch.zeros(1, 2, 1, 64, 64, dtype=torch.uint8), "must be torch.float32 .* torch.uint8"),
@@ -111,6 +111,31 @@ def test_frames_that_do_not_fit_are_refused_in_one_sentence(model, frames, told)
     if frames.ndim == 5 and frames.shape[1]:
         with pytest.raises(ModelError, match=told.replace("B T", "B").replace("got 1 2", "got 1")):
             model.step(frames[:, 0], model.init_state(1))
+
+
+def test_a_padded_frame_gives_what_its_padding_by_hand_gives(model):
+    frames = torch.rand(1, 2, 1, 50, 61)
+    multiple = model.stride
+    padded = torch.zeros(1, 2, 1, -(-50 // multiple) * multiple, -(-61 // multiple) * multiple)
+    padded[..., :50, :61] = frames
+    with torch.inference_mode():
+        assert torch.equal(model(frames), model(padded)[..., :50, :61])
+
+
+def test_a_clip_given_to_step_is_refused_with_the_way_out(model):
+    with pytest.raises(ModelError, match=r"must be B 1 H W .*step takes one frame"):
+        model.step(torch.rand(1, 2, 1, 64, 64), model.init_state(1))
+
+
+def test_keywords_build_the_config_and_unknown_ones_name_the_nearest():
+    for kind in MODELS.values():
+        assert kind.make_config({"num_labels": 2}) == kind.config_class(num_labels=2)
+        with pytest.raises(ConfigError, match=r"no field num_label; did you mean num_labels\?"):
+            kind(num_label=2)
+        with pytest.raises(ConfigError, match=f"{kind.__name__}: num_labels must be"):
+            kind(num_labels=-1)
+        with pytest.raises(TypeError, match="config must be a"):
+            kind({"num_labels": 2})
 
 
 def test_a_state_of_other_clips_or_another_size_is_refused(model):

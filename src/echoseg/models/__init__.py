@@ -1,38 +1,52 @@
-"""SEGMENTERS. Frames in, masks out; `MODELS` is the whole list."""
+"""SEGMENTERS. Frames in, masks out; `MODELS` lists the built-in networks.
 
-from echoseg.models.conv_gru_unet import ConvGRUUNet
-from echoseg.models.deeplab_v3 import DeepLabV3
-from echoseg.models.gdkvm import GDKVM
-from echoseg.models.memory_unet import MemoryUNet
-from echoseg.models.mssnet import MSSNet
-from echoseg.models.mssnet_released import MSSNetReleased
-from echoseg.models.msv_mamba import MSVMamba
+```python
+net = echoseg.models.MSSNet(size="tiny", num_labels=2)   # random weights
+net = echoseg.models.MSSNet.from_pretrained("camus")
+logits = net(frames)                                      # B T 1 H W -> B T K H W, any size
+```
+"""
+
+from echoseg.models.adapt import as_segmenter
+from echoseg.models.build import MODELS, architecture_of, build_model, model_class
+from echoseg.models.clip_segmenter import ClipSegmenter
+from echoseg.models.conv_gru_unet import ConvGRUUNet, ConvGRUUNetConfig
+from echoseg.models.deeplab_v3 import DeepLabV3, DeepLabV3Config
+from echoseg.models.frame_segmenter import FrameSegmenter
+from echoseg.models.gdkvm import GDKVM, GDKVMConfig
+from echoseg.models.memory_unet import MemoryUNet, MemoryUNetConfig
+from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.models.mssnet_released import MSSNetReleased, MSSNetReleasedConfig
+from echoseg.models.msv_mamba import MSVMamba, MSVMambaConfig
 from echoseg.models.segmenter import Segmenter
-from echoseg.models.unet import UNet
-from echoseg.models.unet_3d import UNet3D
-
-MODELS: dict[str, type[Segmenter]] = {
-    "mssnet": MSSNet,
-    "memory_unet": MemoryUNet,
-    "conv_gru_unet": ConvGRUUNet,
-    "gdkvm": GDKVM,
-    "msv_mamba": MSVMamba,
-    "unet": UNet,
-    "unet_3d": UNet3D,
-    "deeplab_v3": DeepLabV3,
-    "mssnet_released": MSSNetReleased,
-}
+from echoseg.models.unet import UNet, UNetConfig
+from echoseg.models.unet_3d import UNet3D, UNet3DConfig
 
 __all__ = [
     "GDKVM",
     "MODELS",
+    "ClipSegmenter",
     "ConvGRUUNet",
+    "ConvGRUUNetConfig",
     "DeepLabV3",
+    "DeepLabV3Config",
+    "FrameSegmenter",
+    "GDKVMConfig",
     "MSSNet",
+    "MSSNetConfig",
     "MSSNetReleased",
+    "MSSNetReleasedConfig",
     "MSVMamba",
+    "MSVMambaConfig",
     "MemoryUNet",
+    "MemoryUNetConfig",
     "Segmenter",
     "UNet",
     "UNet3D",
+    "UNet3DConfig",
+    "UNetConfig",
+    "architecture_of",
+    "as_segmenter",
+    "build_model",
+    "model_class",
 ]

@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from echoseg.errors import ModelError
+from echoseg.errors import ConfigError, ModelError
 from echoseg.weights.card import (
     DEFAULT_MODEL,
     FORMAT_VERSION,
@@ -99,33 +97,45 @@ def load_encoder(model: Any, name_or_path: str) -> None:
 def load_checkpoint(
     name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu"
 ) -> tuple[Any, Checkpoint]:
-    """Return the Segmenter in evaluation mode, on `device`, and what its card says.
+    """Load a network in evaluation mode, and its card.
+
+    A file may name a network of another package, `package.module:Class`. That module is then
+    imported, which runs its code: load such files only from people you trust. The checkpoints
+    shipped with echoseg never do.
+
+    Args:
+        name_or_path: Name of a shipped checkpoint, or path of a .safetensors file.
+        device: Torch device.
 
     Raises:
-        ModelError: If there is no such checkpoint, it is broken, or its weights do not fit.
+        ModelError: If there is no such checkpoint, it is damaged, or its weights do not fit.
     """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from echoseg.models import MODELS
+    from echoseg.models.build import MODELS, build_model
 
     checkpoint = read_card(find_checkpoint(name_or_path))
-    if checkpoint.card.architecture not in MODELS:
+    architecture = checkpoint.card.architecture
+    is_foreign = ":" in architecture and name_or_path not in SHIPPED
+    if architecture not in MODELS and not is_foreign:
         raise ModelError(
-            f"model {checkpoint.path} has architecture {checkpoint.card.architecture!r}, "
+            f"model {checkpoint.path} has architecture {architecture!r}, "
             f"known are {', '.join(MODELS)}; update echoseg"
         )
-    architecture: Any = MODELS[checkpoint.card.architecture]
+    options = checkpoint.config.get("options", {}) if is_foreign else checkpoint.config
     try:
-        model = architecture(architecture.config_class.model_validate(checkpoint.config))
+        model: Any = build_model(architecture, options)
+    except ConfigError as error:
+        if is_foreign:
+            raise ModelError(f"{checkpoint.path}: {error}") from error
+        raise _damaged(checkpoint) from error
+    try:
         weights = load_file(checkpoint.path)
         model.load_state_dict(weights)
-    except (SafetensorError, RuntimeError, ValidationError, OSError) as error:
-        raise ModelError(
-            f"model {checkpoint.path} is damaged: its weights do not fit its config; "
-            "fetch the file again"
-        ) from error
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise _damaged(checkpoint) from error
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ModelError(
             f"model {checkpoint.path} must have finite weights, it has some that are no number: "
@@ -133,3 +143,10 @@ def load_checkpoint(
         )
     # channels last: convolutions on a CPU are half as fast again
     return model.to(device, memory_format=torch.channels_last).eval(), checkpoint
+
+
+def _damaged(checkpoint: Checkpoint) -> ModelError:
+    return ModelError(
+        f"model {checkpoint.path} is damaged: its weights do not fit its config; "
+        "fetch the file again"
+    )

@@ -5,7 +5,7 @@ the recurrent unit (`nn.conv_gru`), at stride 16, joins frames. The skips carry 
 to frame.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -39,10 +39,8 @@ class ConvGRUUNet(ResidualUNet, Segmenter):
     stride = 16
     config_class = ConvGRUUNetConfig
 
-    def __init__(self, config: ConvGRUUNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or ConvGRUUNetConfig()
-        self.num_labels = self.config.num_labels
+    def __init__(self, config: ConvGRUUNetConfig | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
         self.add_encoder(self.config.widths)
         self.recurrence = ConvGRU(self.config.widths[-1])
         self.add_decoder(self.config.widths, self.num_labels)
@@ -51,22 +49,18 @@ class ConvGRUUNet(ResidualUNet, Segmenter):
         """Return zeros; they take the frame's size when the first frame comes."""
         return ConvGRUUNetState(self.head.weight.new_zeros(batch_size, 1, 1, 1))
 
-    def seen_size(self, state: ConvGRUUNetState) -> tuple[int, int] | None:
+    def state_size(self, state: ConvGRUUNetState) -> tuple[int, int] | None:
         """See `Segmenter`."""
         _, channels, rows, columns = state.memory.shape
         is_first = channels == rows == columns == 1
         return None if is_first else (16 * rows, 16 * columns)
 
-    def step(self, frame: Tensor, state: ConvGRUUNetState) -> tuple[Tensor, ConvGRUUNetState]:
-        """Take in one frame: `B 1 H W` -> logits `B K H W`."""
-        self.check_frame(frame, state)
+    def _step(self, frame: Tensor, state: ConvGRUUNetState) -> tuple[Tensor, ConvGRUUNetState]:
         skip0, skip1, middle, coarse = self.encode(frame)
         memory = self.recurrence.step(coarse, state.memory)
         return self.decode(skip0, skip1, middle, memory), ConvGRUUNetState(memory)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
-        self.check_clip(frames)
+    def _forward(self, frames: Tensor) -> Tensor:
         batch, time = frames.shape[:2]
         skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))
         memory = self.recurrence(coarse.unflatten(0, (batch, time)), self.init_state(batch).memory)

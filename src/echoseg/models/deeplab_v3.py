@@ -51,10 +51,8 @@ class DeepLabV3(FrameSegmenter):
     stride = 8
     config_class = DeepLabV3Config
 
-    def __init__(self, config: DeepLabV3Config | None = None) -> None:
-        super().__init__()
-        self.config = config or DeepLabV3Config()
-        self.num_labels = self.config.num_labels
+    def __init__(self, config: DeepLabV3Config | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
         width = self.config.width
         self.backbone = DilatedResNet50(width)
         self.classifier = deeplab_head(32 * width, 4 * width, self.num_labels)

@@ -25,12 +25,8 @@ class FrameSegmenter(Segmenter):
         """Return the empty state."""
         return NoState()
 
-    def step(self, frame: Tensor, state: NoState) -> tuple[Tensor, NoState]:
-        """Take in one frame: `B 1 H W` -> logits `B K H W`."""
-        self.check_frame(frame, state)
+    def _step(self, frame: Tensor, state: NoState) -> tuple[Tensor, NoState]:
         return self.segment(frame), state
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
-        self.check_clip(frames)
+    def _forward(self, frames: Tensor) -> Tensor:
         return self.segment(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])

@@ -24,7 +24,7 @@ Reference:
     "OSA", CVPR 2026, https://github.com/wangrui2025/OSA. Written anew from papers and notes.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -99,10 +99,8 @@ class GDKVM(ResidualUNet, Segmenter):
     stride = 16
     config_class = GDKVMConfig
 
-    def __init__(self, config: GDKVMConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or GDKVMConfig()
-        self.num_labels = self.config.num_labels
+    def __init__(self, config: GDKVMConfig | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
         width, heads = self.config.widths[-1], self.config.num_heads
         num_values = heads * self.config.value_channels
         self.add_encoder(self.config.widths)
@@ -125,30 +123,23 @@ class GDKVM(ResidualUNet, Segmenter):
         """Return an empty association."""
         return GDKVMState(self.memory.init_state(batch_size))
 
-    def step(self, frame: Tensor, state: GDKVMState) -> tuple[Tensor, GDKVMState]:
-        """Take in one frame: `B 1 H W` -> logits `B K H W`."""
-        self.check_frame(frame, state)
-        return self._step(frame, self.encode(frame), state)
+    def _step(self, frame: Tensor, state: GDKVMState) -> tuple[Tensor, GDKVMState]:
+        return self._segment(frame, self.encode(frame), state)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Take in a clip: `B T 1 H W` -> logits `B T K H W`.
-
-        Frames are encoded at once and decoded one by one, since each one's mask is remembered
-        before the next.
-        """
-        self.check_clip(frames)
+    def _forward(self, frames: Tensor) -> Tensor:
+        # encoded at once, decoded one by one: a mask enters the memory before the next frame
         batch, time = frames.shape[:2]
         maps = (m.unflatten(0, (batch, time)).unbind(1) for m in self.encode(frames.flatten(0, 1)))
         state, found = self.init_state(batch), []
         for frame, *each in zip(frames.unbind(1), *maps, strict=True):
-            logits, state = self._step(frame, tuple(each), state)
+            logits, state = self._segment(frame, tuple(each), state)
             found.append(logits)
         return torch.stack(found, 1)
 
-    def _step(
+    def _segment(
         self, frame: Tensor, maps: tuple[Tensor, ...], state: GDKVMState
     ) -> tuple[Tensor, GDKVMState]:
-        """Take in one frame whose maps at strides 2, 4, 8 and 16 are known."""
+        """Segment one frame, given its maps at strides 2, 4, 8 and 16."""
         skip0, skip1, middle, coarse = maps
         keys = self.memory.keys(coarse)
         recalled = self.recall(self.memory.read(keys, state.memory))

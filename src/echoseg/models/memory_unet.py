@@ -5,7 +5,7 @@ Encoder and decoder see one frame each; only the memories (`nn.memory`) join fra
 whole clip gives.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,10 +44,8 @@ class MemoryUNet(ResidualUNet, Segmenter):
     stride = 16
     config_class = MemoryUNetConfig
 
-    def __init__(self, config: MemoryUNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or MemoryUNetConfig()
-        self.num_labels = self.config.num_labels
+    def __init__(self, config: MemoryUNetConfig | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
         _, _, w2, w3 = self.config.widths
         self.add_encoder(self.config.widths)
         self.memory_middle = GatedMemory(w2)
@@ -64,23 +62,19 @@ class MemoryUNet(ResidualUNet, Segmenter):
             torch.ones(batch_size, 1, 1, 1, dtype=torch.bool, device=weight.device),
         )
 
-    def seen_size(self, state: MemoryUNetState) -> tuple[int, int] | None:
+    def state_size(self, state: MemoryUNetState) -> tuple[int, int] | None:
         """See `Segmenter`."""
         rows, columns = state.middle.shape[-2:]
         return None if rows == columns == 1 else (8 * rows, 8 * columns)
 
-    def step(self, frame: Tensor, state: MemoryUNetState) -> tuple[Tensor, MemoryUNetState]:
-        """Take in one frame: `B 1 H W` -> logits `B K H W`."""
-        self.check_frame(frame, state)
+    def _step(self, frame: Tensor, state: MemoryUNetState) -> tuple[Tensor, MemoryUNetState]:
         skip0, skip1, middle, coarse = self.encode(frame)
         middle = self.memory_middle.step(middle, state.middle, state.is_first)
         coarse = self.memory_coarse.step(coarse, state.coarse, state.is_first)
         logits = self.decode(skip0, skip1, middle, coarse)
         return logits, MemoryUNetState(coarse, middle, torch.zeros_like(state.is_first))
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Take in a clip: `B T 1 H W` -> logits `B T K H W`."""
-        self.check_clip(frames)
+    def _forward(self, frames: Tensor) -> Tensor:
         batch, time = frames.shape[:2]
         state = self.init_state(batch)
         skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))

@@ -8,19 +8,18 @@ from frame to frame, and at stride 8 by a gated memory (`nn.memory`). The decode
 one frame. Nothing looks ahead: streaming gives what the whole clip gives.
 
 `forward(frames, bidirectional=True)` runs guidance and memory over a recorded clip in both
-directions and averages what they give; encoder and decoder run once.
+directions and averages their outputs; encoder and decoder run once.
 
 The published network (Apache-2.0, three files) has no state-space layer, no skips, guidance inside
 triples of frames only, and sizes fixed to 10 frames of 256 px.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from echoseg.errors import ModelError
 from echoseg.models.segmenter import Segmenter
 from echoseg.nn.blocks import ResidualBlock
 from echoseg.nn.detail import FullSizeDetail
@@ -72,8 +71,6 @@ class MSSNetState(NamedTuple):
     """The same at stride 16."""
     is_first: Tensor
     """`B 1 1 1` bool, true before the first frame."""
-    decoded: Tensor
-    """The decoder's map at stride 8 of the last frame in full, which cheap frames use again."""
 
     @property
     def guidance(self) -> GuidanceState:
@@ -87,10 +84,8 @@ class MSSNet(ResidualUNet, Segmenter):
     stride = 16
     config_class = MSSNetConfig
 
-    def __init__(self, config: MSSNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or MSSNetConfig()
-        self.num_labels = self.config.num_labels
+    def __init__(self, config: MSSNetConfig | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
         widths = SIZES[self.config.size]
         _, _, w2, w3 = widths
         self.add_encoder(widths)
@@ -115,12 +110,11 @@ class MSSNet(ResidualUNet, Segmenter):
         guidance = self.guidance.init_state(batch_size)
         _, _, w2, w3 = SIZES[self.config.size]
         middle, coarse = (self.head.weight.new_zeros(batch_size, w, 1, 1) for w in (w2, w3))
-        is_first, decoded = guidance.is_first[..., None], torch.zeros_like(middle)
-        return MSSNetState(*guidance[:3], middle, coarse, is_first, decoded)
+        return MSSNetState(*guidance[:3], middle, coarse, guidance.is_first[..., None])
 
-    def seen_size(self, state: MSSNetState) -> tuple[int, int] | None:
+    def state_size(self, state: MSSNetState) -> tuple[int, int] | None:
         """See `Segmenter`."""
-        rows, columns = state.decoded.shape[-2:]
+        rows, columns = state.middle.shape[-2:]
         return None if rows == columns == 1 else (8 * rows, 8 * columns)
 
     def _join(
@@ -134,8 +128,7 @@ class MSSNet(ResidualUNet, Segmenter):
         if self.memory_coarse is not None:
             coarse = kept_coarse = self.memory_coarse.step(coarse, kept_coarse, state.is_first)
         is_first = torch.zeros_like(state.is_first)
-        new = MSSNetState(*guidance[:3], kept_middle, kept_coarse, is_first, state.decoded)
-        return middle, coarse, new
+        return middle, coarse, MSSNetState(*guidance[:3], kept_middle, kept_coarse, is_first)
 
     def _join_all(self, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """Join a clip's maps, `B T C h w` each, from the first frame to the last."""
@@ -146,56 +139,26 @@ class MSSNet(ResidualUNet, Segmenter):
         middles, coarses = zip(*joined, strict=True)
         return torch.stack(middles, 1), torch.stack(coarses, 1)
 
-    def step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
-        """Take in one frame: `B 1 H W` -> logits `B K H W`."""
-        self.check_frame(frame, state)
+    def _step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
         skip0, skip1, middle, coarse = self.encode(frame)
         middle, coarse, state = self._join(middle, coarse, state)
-        decoded = self.decoder2(coarse, middle)
-        logits = self._drawn(frame, skip0, skip1, decoded)
-        return logits, state._replace(decoded=decoded)
+        return self._predict(frame, skip0, skip1, self.decoder2(coarse, middle)), state
 
-    def cheap_step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
-        """Take in one frame for a third of the work: `B 1 H W` -> logits `B K H W`, same state.
-
-        Strides 2 and 4 see the frame; what stands above them in the decoder is that of the last
-        frame in full, and nothing is remembered. `experiments.keyframes` chooses which frames;
-        train with such frames (`experiments.keyframes.forward_by`) or the borders stay behind.
-
-        Raises:
-            ModelError: If no frame of this size was taken in full before.
-        """
-        self.check_frame(frame, state)
-        if self.seen_size(state) is None:
-            raise ModelError(
-                "a cheap frame needs a frame in full before it, the state is of none; take the "
-                "first frame of a clip by step"
-            )
-        skip0 = self.encoder0(self.stem(frame))
-        return self._drawn(frame, skip0, self.encoder1(skip0), state.decoded), state
-
-    def _drawn(self, frames: Tensor, skip0: Tensor, skip1: Tensor, decoded: Tensor) -> Tensor:
-        """Frames `N 1 H W`, their maps at strides 2 and 4 and the decoder's at 8 -> logits."""
-        maps = self.decode_fine(skip0, skip1, decoded)
-        logits = self.draw(maps)
+    def _predict(self, frames: Tensor, skip0: Tensor, skip1: Tensor, decoded: Tensor) -> Tensor:
+        """Frames `N 1 H W`, maps at strides 2 and 4, the decoder's at 8 -> logits `N K H W`."""
+        maps = self.decode_features(skip0, skip1, decoded)
+        logits = self.predict_logits(maps)
         return logits if self.detail is None else logits + self.detail(frames, maps)
 
-    def forward(self, frames: Tensor, *, bidirectional: bool = False) -> Tensor:
-        """Take in a clip: `B T 1 H W` -> logits `B T K H W`.
-
-        Args:
-            frames: The clip.
-            bidirectional: Look back from the last frame as well; for recorded clips only.
-        """
-        self.check_clip(frames)
+    def _forward(self, frames: Tensor, *, bidirectional: bool = False) -> Tensor:
         batch, time = frames.shape[:2]
         skip0, skip1, *maps = self.encode(frames.flatten(0, 1))
-        middle, coarse = (each.unflatten(0, (batch, time)) for each in maps)
+        middle, coarse = (each.unflatten(0, (batch, time)) for each in maps)  # (B, T, C, h, w)
         joined = self._join_all(middle, coarse)
         if bidirectional:
             back = self._join_all(middle.flip(1), coarse.flip(1))
             joined = [0.5 * (a + b.flip(1)) for a, b in zip(joined, back, strict=True)]
-        middle, coarse = (each.flatten(0, 1) for each in joined)
+        middle, coarse = (each.flatten(0, 1) for each in joined)  # (B T, C, h, w)
         decoded = self.decoder2(coarse, middle)
-        logits = self._drawn(frames.flatten(0, 1), skip0, skip1, decoded)
-        return logits.unflatten(0, (batch, time))
+        logits = self._predict(frames.flatten(0, 1), skip0, skip1, decoded)
+        return logits.unflatten(0, (batch, time))  # (B, T, K, H, W)

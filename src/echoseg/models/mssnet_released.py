@@ -16,7 +16,7 @@ Reference:
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal, NoReturn
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.errors import ModelError
-from echoseg.models.segmenter import Segmenter
+from echoseg.models.clip_segmenter import ClipSegmenter
 from echoseg.nn.triples import ChannelNorm, NeighbourAttention, TripleAttention
 
 ENCODER_WIDTHS = (32, 64, 128, 256)
@@ -68,17 +68,14 @@ def _conv_pair(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class MSSNetReleased(Segmenter):
+class MSSNetReleased(ClipSegmenter):
     """The released network; see the module."""
 
     stride = 8
-    streams = False
     config_class = MSSNetReleasedConfig
 
-    def __init__(self, config: MSSNetReleasedConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or MSSNetReleasedConfig()
-        self.num_labels = self.config.num_labels
+    def __init__(self, config: MSSNetReleasedConfig | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
         self.num_frames, self.image_size = self.config.num_frames, self.config.image_size
         stages: list[nn.Module] = [_conv_pair(1, ENCODER_WIDTHS[0])]
         for narrow, wide in pairwise(ENCODER_WIDTHS):
@@ -106,31 +103,8 @@ class MSSNetReleased(Segmenter):
             nn.ConvTranspose2d(UP_WIDTHS[1], self.num_labels, 2, 2),
         )
 
-    def init_state(self, batch_size: int) -> NoReturn:
-        """Refuse: it looks ahead."""
-        raise ModelError(self._no_stream())
-
-    def step(self, frame: Tensor, state: object) -> NoReturn:
-        """Refuse: it looks ahead."""
-        raise ModelError(self._no_stream())
-
-    def _no_stream(self) -> str:
-        return (
-            f"the released MSSNet looks ahead and cannot take one frame at a time; give whole "
-            f"clips of {self.num_frames} frames to its forward, or any longer clip to "
-            "echoseg.models.windows.each_frame"
-        )
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Take in clips: `B T 1 H W` -> logits `B T K H W`.
-
-        The release takes one clip at a time and so does this, also in training: batch norm is
-        over the frames of one clip, and a batch's clips do not touch.
-
-        Raises:
-            ModelError: If frames have another number or size than the config's.
-        """
-        self.check_clip(frames)
+    def _forward(self, frames: Tensor) -> Tensor:
+        # one clip at a time, as in the release, also in training: batch norm is over one clip
         return torch.stack([self._decode(self._encode(clip)) for clip in frames])
 
     def _encode(self, frames: Tensor) -> Tensor:

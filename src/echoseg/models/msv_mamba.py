@@ -17,7 +17,7 @@ Reference:
     Echocardiography Segmentation", arXiv 2501.07120, IEEE TCSS 2025.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -58,10 +58,8 @@ class MSVMamba(ResidualUNet, FrameSegmenter):
     stride = 16
     config_class = MSVMambaConfig
 
-    def __init__(self, config: MSVMambaConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or MSVMambaConfig()
-        self.num_labels = self.config.num_labels
+    def __init__(self, config: MSVMambaConfig | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
         widths = self.config.widths
         w0, w1, w2, w3 = widths
         self.add_encoder(widths)
@@ -72,12 +70,12 @@ class MSVMamba(ResidualUNet, FrameSegmenter):
 
     def segment(self, frames: Tensor) -> Tensor:
         """`N 1 H W` -> logits `N K H W`."""
-        return self._drawn(self._fused(self._aligned(frames)), frames)
+        return self._predict(self._fused(self._aligned(frames)), frames)
 
     def level_logits(self, frames: Tensor) -> list[Tensor]:
         """Return the fused logits and those of each level, coarsest first: `N K H W` each."""
         aligned = self._aligned(frames)
-        return [self._drawn(each, frames) for each in (self._fused(aligned), *aligned)]
+        return [self._predict(each, frames) for each in (self._fused(aligned), *aligned)]
 
     def _aligned(self, frames: Tensor) -> list[Tensor]:
         """`N 1 H W` -> the decoder's levels in one space, strides 16, 8, 4 and 2."""
@@ -90,7 +88,7 @@ class MSVMamba(ResidualUNet, FrameSegmenter):
     def _fused(self, aligned: list[Tensor]) -> Tensor:
         return self.fusion(aligned, (aligned[-1].shape[2], aligned[-1].shape[3]))
 
-    def _drawn(self, features: Tensor, frames: Tensor) -> Tensor:
+    def _predict(self, features: Tensor, frames: Tensor) -> Tensor:
         """Features `N C h w` -> logits `N K H W`."""
         return functional.interpolate(
             self.head(features), size=frames.shape[-2:], mode="bilinear", align_corners=False

@@ -8,6 +8,8 @@ Reference:
     Ronneberger, Fischer and Brox, MICCAI 2015, figure 1.
 """
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -33,10 +35,8 @@ class UNet(FrameSegmenter):
     stride = 16
     config_class = UNetConfig
 
-    def __init__(self, config: UNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or UNetConfig()
-        self.num_labels = self.config.num_labels
+    def __init__(self, config: UNetConfig | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
         self.net = PlainUNet(self.config.widths, self.num_labels)
 
     def segment(self, frames: Tensor) -> Tensor:

@@ -8,13 +8,12 @@ Reference:
     Çiçek, Abdulkadir, Lienkamp, Brox and Ronneberger, MICCAI 2016, figure 2.
 """
 
-from typing import NoReturn
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from echoseg.errors import ModelError
-from echoseg.models.segmenter import Segmenter
+from echoseg.models.clip_segmenter import ClipSegmenter
 from echoseg.nn.plain_unet import PlainUNet
 from echoseg.nn.unet import Widths
 
@@ -32,39 +31,16 @@ class UNet3DConfig(BaseModel):
     """Labels told apart, background included."""
 
 
-class UNet3D(Segmenter):
+class UNet3D(ClipSegmenter):
     """The network; see the module."""
 
     stride = 8
-    streams = False
     config_class = UNet3DConfig
 
-    def __init__(self, config: UNet3DConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or UNet3DConfig()
-        self.num_labels, self.num_frames = self.config.num_labels, self.config.num_frames
+    def __init__(self, config: UNet3DConfig | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
+        self.num_frames = self.config.num_frames
         self.net = PlainUNet(self.config.widths, self.num_labels, self.num_frames)
 
-    def init_state(self, batch_size: int) -> NoReturn:
-        """Refuse: it looks ahead."""
-        raise ModelError(self._no_stream())
-
-    def step(self, frame: Tensor, state: object) -> NoReturn:
-        """Refuse: it looks ahead."""
-        raise ModelError(self._no_stream())
-
-    def _no_stream(self) -> str:
-        return (
-            f"a 3-D U-Net looks ahead and cannot take one frame at a time; give whole clips of "
-            f"{self.num_frames} frames to its forward, or any longer clip to "
-            "echoseg.models.windows.each_frame"
-        )
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Take in windows: `B T 1 H W` -> logits `B T K H W`.
-
-        Raises:
-            ModelError: If they have another number of frames than the config's.
-        """
-        self.check_clip(frames)
+    def _forward(self, frames: Tensor) -> Tensor:
         return self.net(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])

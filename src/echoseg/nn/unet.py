@@ -48,13 +48,15 @@ class ResidualUNet(nn.Module):
 
     def decode(self, skip0: Tensor, skip1: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         """Maps at strides 2, 4, 8 and 16 -> logits `B K H W`."""
-        return self.draw(self.decode_fine(skip0, skip1, self.decoder2(coarse, middle)))
+        return self.predict_logits(
+            self.decode_features(skip0, skip1, self.decoder2(coarse, middle))
+        )
 
-    def decode_fine(self, skip0: Tensor, skip1: Tensor, x: Tensor) -> Tensor:
+    def decode_features(self, skip0: Tensor, skip1: Tensor, x: Tensor) -> Tensor:
         """Maps at strides 2 and 4, and the decoder's at 8 -> its map at 2."""
         return self.decoder0(self.decoder1(x, skip1), skip0)
 
-    def draw(self, x: Tensor) -> Tensor:
+    def predict_logits(self, x: Tensor) -> Tensor:
         """The decoder's map at stride 2 -> logits `B K H W`."""
         return functional.interpolate(
             self.head(x), scale_factor=2, mode="bilinear", align_corners=False

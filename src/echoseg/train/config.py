@@ -1,6 +1,5 @@
 """Everything a run is made of; saved with it, and enough to repeat or resume it."""
 
-from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
 from inspect import signature
@@ -8,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, validation_message
 from echoseg.models import MODELS
 from echoseg.train.data.batches import BatchConfig
 from echoseg.train.methods import METHODS, TrainingMethod
@@ -103,7 +102,7 @@ class RunConfig(BaseModel):
         try:
             found = kind.model_validate(self.objective_options)
         except ValidationError as error:
-            told = one_sentence(error, "objective_options", kind.model_fields)
+            told = validation_message(error, "objective_options", kind.model_fields)
             raise ValueError(told) from error
         return found.model_dump(exclude_unset=True)
 
@@ -114,7 +113,7 @@ class RunConfig(BaseModel):
             try:
                 kind.model_validate(self.architecture)
             except ValidationError as error:
-                told = one_sentence(error, "architecture", kind.model_fields)
+                told = validation_message(error, "architecture", kind.model_fields)
                 raise ValueError(told) from error
         elif self.architecture or self.model != RunConfig.model_fields["model"].default:
             raise ValueError(
@@ -171,29 +170,4 @@ def run_config(**fields: Any) -> RunConfig:
     try:
         return RunConfig(**fields)
     except ValidationError as error:
-        raise ConfigError(one_sentence(error)) from error
-
-
-def one_sentence(error: ValidationError, within: str = "", fields: Iterable[str] = ()) -> str:
-    """Return the first thing that pydantic found wrong: field, rule and value.
-
-    Args:
-        error: What it raised.
-        within: Field that holds the model, such as `architecture`.
-        fields: Those that there are, of which the nearest is told.
-    """
-    first = error.errors()[0]
-    rule = first["msg"]
-    if first["type"] == "value_error":  # our own words, whole already
-        return rule.removeprefix("Value error, ")
-    name = ".".join(map(str, (within, *first["loc"]))).strip(".") or "run"
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(first["loc"][-1]), fields := list(fields), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields) or 'none'}"
-        return f"there is no field {name}; {hint}"
-    if first["type"] == "missing":
-        return f"{name} must be given"
-    rule = rule.replace("Input should", "must")
-    if "must" not in rule:
-        rule = f"must be right ({rule})"
-    return f"{name} {rule}, got {first.get('input')!r:.80}"
+        raise ConfigError(validation_message(error)) from error

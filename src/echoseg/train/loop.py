@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from echoseg.errors import ConfigError
-from echoseg.models import MODELS
+from echoseg.models import build_model
 from echoseg.models.checkpoint import load_checkpoint, load_encoder
 from echoseg.train.config import RunConfig
 from echoseg.train.data.batches import Batch, Batches
@@ -180,11 +180,7 @@ def make_student(config: RunConfig) -> Any:
         student, _ = load_checkpoint(str(find_checkpoint(config.start, field="start")))
         student.is_pretrained = True
     else:
-        kind = MODELS[config.model]
-        try:
-            student = kind(kind.config_class.model_validate(config.architecture))
-        except ValueError as error:  # what no single field's rule tells
-            raise ConfigError(f"architecture must fit {config.model}: {error}") from error
+        student = build_model(config.model, config.architecture)
     if config.encoder_start:
         load_encoder(student, config.encoder_start)
     return student.to(memory_format=torch.channels_last)
