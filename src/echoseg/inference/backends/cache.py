@@ -19,6 +19,8 @@ from echoseg.files import write_text
 MEASURED = "runtimes.json"
 SEAL = ".sha256"
 """How the name of the hash beside a file ends."""
+EXPORT_FORMAT = "2"
+"""Changes when exported files change, so that older ones are not used."""
 
 
 def cache_folder() -> Path:
@@ -33,8 +35,9 @@ def cache_folder() -> Path:
 
 
 def export_path(sha256: str, size_px: int) -> Path:
-    """Return where the ONNX file of these weights belongs; another version exports anew."""
-    return cache_folder() / f"{sha256[:16]}-{size_px}px-{version('echoseg')}.onnx"
+    """Place of the ONNX file of these weights; each version of echoseg has its own."""
+    name = f"{sha256[:16]}-{size_px}px-{version('echoseg')}-{EXPORT_FORMAT}.onnx"
+    return cache_folder() / name
 
 
 def write_checksum(path: Path) -> None:
@@ -61,7 +64,7 @@ def _sha256(path: Path) -> str:
 
 def machine_key(sha256: str, size_px: int, num_threads: int) -> str:
     """Return what a measurement holds for: weights, size, threads, processor and versions."""
-    parts = [sha256, str(size_px), str(num_threads), platform.node(), _processor()]
+    parts = [EXPORT_FORMAT, sha256, str(size_px), str(num_threads), platform.node(), _processor()]
     for name in ("echoseg", "torch", "onnx", "onnxscript", "onnxruntime", "openvino"):
         try:
             parts.append(f"{name} {version(name)}")
