@@ -43,6 +43,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     root = Path(config.config_file_path).parent
     files.append(File.generated(config, "reference/cli.md", content=cli_page()))
-    changelog = (root / "CHANGELOG.md").read_text("utf-8")
+    changelog = (root / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "](")
     files.append(File.generated(config, "changelog.md", content=changelog))
     return files
