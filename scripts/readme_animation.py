@@ -22,7 +22,13 @@ def main(video: str, picture: str) -> None:
     first, *rest = (frame.resize(size, Image.Resampling.LANCZOS) for frame in frames)
     duration_ms = round(1000 / float(rate))
     first.save(
-        picture, save_all=True, append_images=rest, duration=duration_ms, loop=0, quality=70, method=6
+        picture,
+        save_all=True,
+        append_images=rest,
+        duration=duration_ms,
+        loop=0,
+        quality=70,
+        method=6,
     )
     with open(picture, "rb") as file:
         size_bytes = len(file.read())
