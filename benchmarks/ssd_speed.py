@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from echoseg.nn.mixer import SSDMixer
 from echoseg.nn.scan2d import ScanSSD2d
 from echoseg.nn.scans import ScanConfig
 from echoseg.nn.selective_scan import selective_scan_chunked, selective_scan_recurrent
@@ -85,9 +84,6 @@ def forward(module: nn.Module, x: Tensor) -> None:
 def block_jobs() -> dict[str, Job]:
     """Return the blocks by name, mamba1 before mamba2."""
     jobs: dict[str, Job] = {}
-    for kind in ("mamba1", "mamba2"):
-        mixer = SSDMixer(ScanConfig(num_channels=WIDTH // 2, kind=kind))
-        jobs[f"mixer 128 channels: {kind}"] = partial(learn, mixer, leaf(1, LENGTH, WIDTH // 2))
     for kind in ("mamba1", "mamba2"):
         scan = ScanSSD2d(ScanConfig(num_channels=64, kind=kind))
         jobs[f"2-D scan 64 channels 32x32: {kind}"] = partial(learn, scan, leaf(1, 64, 32, 32))

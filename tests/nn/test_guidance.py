@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from echoseg.nn.guidance import MOST_TOKENS, SpatiotemporalGuidance
+from echoseg.nn.guidance import MAX_TOKENS, SpatiotemporalGuidance
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_state_has_constant_size_at_any_image_size(guidance):
                 _, state = guidance.step(torch.randn(1, 32, side, side), state)
                 sizes.append(sum(part.numel() for part in state))
         assert len(set(sizes)) == 1
-        assert state.weights.shape[-1] <= MOST_TOKENS
+        assert state.weights.shape[-1] <= MAX_TOKENS
 
 
 def test_the_first_frame_stands_alone(guidance):

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from echoseg.nn.scan2d import ScanSSD2d, read_ways, sum_ways
+from echoseg.nn.scan2d import GatedNorm, ScanSSD2d, cross_merge, cross_scan
 from echoseg.nn.scans import SCANS, ScanConfig
 from echoseg.nn.selective_scan import selective_scan_recurrent
 from echoseg.nn.ssd import ssd_recurrent
@@ -49,16 +50,24 @@ def exchanged(scan, turn, ways):
     return twin
 
 
-def test_the_ways_by_hand():
-    maps = torch.tensor([[1, 2, 3], [4, 5, 6]])[None, :, :, None, None].expand(1, 2, 3, 4, 1)
-    ways = read_ways(maps)[0, :, :, 0].T.tolist()
+def test_the_gated_norm_is_its_equation():
+    norm, y, z = GatedNorm(5), torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    nn.init.uniform_(norm.weight)
+    gated = y * z * torch.sigmoid(z)
+    expected = norm.weight * gated / (gated.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    assert torch.allclose(norm(y, z), expected, atol=1e-6)
+
+
+def test_cross_scan_by_hand():
+    maps = torch.tensor([[1.0, 2, 3], [4, 5, 6]])[None, :, :, None, None].expand(1, 2, 3, 4, 1)
+    ways = cross_scan(maps)[0, :, :, 0].T.tolist()
     assert ways == [[1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1], [1, 4, 2, 5, 3, 6], [6, 3, 5, 2, 4, 1]]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_read_is_put_back_in_its_place(size):
+def test_cross_merge_inverts_cross_scan(size):
     maps = torch.randn(2, *size, 4, 3)
-    assert torch.allclose(sum_ways(read_ways(maps), size), maps.sum(3), atol=1e-6)
+    assert torch.allclose(cross_merge(cross_scan(maps), size), maps.sum(3), atol=1e-6)
 
 
 @pytest.mark.parametrize("conv_size", [1, 3])
@@ -79,11 +88,11 @@ def test_it_equals_the_plain_forms_at_any_size(kind, size, monkeypatch):
     scan = make_scan(kind, num_groups=2)
     features = torch.randn(2, 8, *size, dtype=torch.float64)
     results = []
-    for most_as_matrix in (1000, 0, 0):
-        monkeypatch.setattr("echoseg.nn.scan2d.MOST_AS_MATRIX", most_as_matrix)
+    for max_as_matrix in (1000, 0, 0):
+        monkeypatch.setattr("echoseg.nn.scan2d.MAX_AS_MATRIX", max_as_matrix)
         y = scan(features)
         results.append([y, *torch.autograd.grad(y.square().sum(), [*scan.parameters()])])
-        if most_as_matrix:
+        if max_as_matrix:
             continue
         monkeypatch.setattr(
             "echoseg.nn.scans.ssd_chunked", lambda *tokens, chunk: ssd_recurrent(*tokens)
@@ -101,13 +110,13 @@ def test_slow_and_fast_decays_are_the_same_as_a_matrix(log_decay, monkeypatch):
         scan.scan.log_a.fill_(torch.tensor(-log_decay).log())
     features = torch.randn(1, 8, 10, 10)
     matrix = scan(features)
-    monkeypatch.setattr("echoseg.nn.scan2d.MOST_AS_MATRIX", 0)
+    monkeypatch.setattr("echoseg.nn.scan2d.MAX_AS_MATRIX", 0)
     assert matrix.isfinite().all()
     assert torch.allclose(matrix, scan(features), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", SCANS)
-def test_every_pixel_hears_of_every_other(kind):
+def test_every_pixel_depends_on_every_other(kind):
     scan = make_scan(kind, conv_size=1)
     features = torch.randn(1, 8, 4, 5, dtype=torch.float64, requires_grad=True)
     for row, column in ((0, 0), (3, 4), (1, 2)):

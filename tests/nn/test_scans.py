@@ -3,6 +3,8 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
+from torch.export import Dim
 from torch.nn import functional
 
 from echoseg.nn.scans import SCANS, ScanConfig
@@ -77,12 +79,38 @@ def test_a_sequence_given_token_by_token_equals_the_whole(kind):
     scan = SCANS[kind](CONFIGS[kind])
     tokens = make_tokens(CONFIGS[kind])
     y, last = scan(*tokens)
-    state, outputs = scan.init_state(2), []
+    state, outputs = None, []
     for t in range(70):
         out, state = scan(*(each[:, t : t + 1] for each in tokens), state)
         outputs.append(out)
     assert torch.allclose(torch.cat(outputs, 1), y, atol=1e-4)
     assert torch.allclose(state, last, atol=1e-4)
+
+
+class OneGroup(nn.Module):
+    """A scan of x alone, with dt, b and c cut from it."""
+
+    def __init__(self):
+        super().__init__()
+        self.scan = SCANS["mamba2"](ScanConfig(num_channels=8, head_channels=4, state_size=5))
+
+    def forward(self, x):
+        dt, b, c = (x[:, :, None, :size] for size in (4, 5, 5))
+        return self.scan(x, dt, b, c)
+
+
+def test_mamba2_exports_with_a_dynamic_length_above_one_chunk():
+    scan = OneGroup().eval()
+    exported = torch.export.export(
+        scan,
+        (torch.randn(1, 200, 16),),
+        dynamic_shapes={"x": {1: Dim("L", min=65, max=100_000)}},
+        prefer_deferred_runtime_asserts_over_guards=True,
+    ).module()
+    for length in (65, 128, 1000):
+        x = torch.randn(1, length, 16)
+        for actual, expected in zip(exported(x), scan(x), strict=True):
+            assert torch.allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,17 @@
 
 from typing import Annotated
 
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 Width = Annotated[int, Field(ge=1, le=4096)]
-"""Channels of a map, as a config may ask for them."""
+"""Number of channels of a feature map, in a config."""
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, and a shortcut: y = relu(f(x) + s(x)).
+    """Two 3x3 convolutions with batch norm and a shortcut: y = relu(f(x) + s(x)).
 
     Reference:
         He, Zhang, Ren and Sun, CVPR 2016, figure 2.
@@ -36,13 +37,13 @@ class ResidualBlock(nn.Module):
             )
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`B C H W` -> `B C' H/stride W/stride`."""
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B Cout h w"]:
+        """Apply the block; h and w are H and W divided by the stride."""
         return functional.relu(self.body(x) + self.shortcut(x))
 
 
 class UpBlock(nn.Module):
-    """Upsample, join the encoder's skip of that size, and mix with a residual block."""
+    """Upsample, add the encoder's skip connection, mix with a residual block."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -50,9 +51,11 @@ class UpBlock(nn.Module):
         self.skip = nn.Conv2d(skip_channels, out_channels, 1)
         self.mix = ResidualBlock(out_channels, out_channels)
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """`B C h w` and skip `B S H W` -> `B C' H W`."""
+    def forward(
+        self, x: Float[Tensor, "B C h w"], skip: Float[Tensor, "B S H W"]
+    ) -> Float[Tensor, "B Cout H W"]:
+        """Upsample x to the size of the skip connection and join them."""
         x = functional.interpolate(
             self.reduce(x), size=skip.shape[-2:], mode="bilinear", align_corners=False
-        )
+        )  # (B, Cout, H, W)
         return self.mix(x + self.skip(skip))

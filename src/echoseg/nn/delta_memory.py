@@ -1,21 +1,22 @@
-"""A memory of feature maps by the gated delta rule: written by keys, read by keys.
+"""Key-value memory of feature maps, updated by the gated delta rule.
 
-    k    = normalise(conv(f)), by head                  a token's key; it is its query too
+    k    = normalise(conv(f)), by head                  a token's key and query
     alpha = exp(-exp(A) softplus(w . mean(f) + b))       a frame's decay, by head
-    beta  = sigmoid(u . f)                               a token's, by head
+    beta  = sigmoid(u . f)                               a token's learning rate, by head
     S    <- gated delta rule (nn.delta) of k, v, alpha, beta;   read: S k
 
-The exp outside keeps alpha in (0, 1). A frame decays the state once. Its tokens are written at
-once, as a block, or one after another in the order of rows.
+The exp outside keeps alpha in (0, 1). The state decays once per frame. The frame's tokens are
+written at once, as a block, or one after another in row order.
 
-By the rule `sum`, which the delta rule is measured against, a frame of N tokens is added to what is
-there, S <- S + V K^T / N, and nothing is ever forgotten or corrected.
+The rule `sum` is the baseline: a frame of N tokens is added to the state, S <- S + V K^T / N, and
+nothing is forgotten or corrected.
 """
 
 import math
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,20 +24,19 @@ from echoseg.nn.delta import Written, add, block_step, delta_chunked, orthogonal
 from echoseg.nn.ssd import at_least_float32
 
 Write = Literal["block", "tokens", "sum"]
-LEAST_DT, MOST_DT, MOST_A = 1e-3, 0.1, 16.0
+MIN_DT, MAX_DT, MAX_A = 1e-3, 0.1, 16.0
 
 
 class DeltaMemory(nn.Module):
-    """The module's equations over maps; the values come from outside.
+    """The memory over maps; the caller supplies the values.
 
     Args:
-        num_channels: Of the features f.
-        num_heads: Associations side by side.
-        key_channels: Of a head's key.
-        value_channels: Of a head's value.
-        write: The whole frame at once or token by token; or added up, without the delta rule.
-        orthogonal_steps: Steps towards a state with orthogonal columns after each write; 0 is
-            none (`nn.delta.orthogonalise`).
+        num_channels: Channels of the features f.
+        num_heads: Number of heads.
+        key_channels: Channels of a head's key.
+        value_channels: Channels of a head's value.
+        write: Write the frame as one block, token by token, or as a sum without the delta rule.
+        orthogonal_steps: Iterations of `nn.delta.orthogonalise` after each write; 0 disables it.
     """
 
     def __init__(
@@ -61,35 +61,43 @@ class DeltaMemory(nn.Module):
             return
         self.decay = nn.Linear(num_channels, num_heads, bias=False)
         self.beta = nn.Conv2d(num_channels, num_heads, 1)
-        dt = torch.linspace(math.log(LEAST_DT), math.log(MOST_DT), num_heads).exp()
+        dt = torch.linspace(math.log(MIN_DT), math.log(MAX_DT), num_heads).exp()
         self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))  # softplus gives dt
-        self.log_a = nn.Parameter(torch.linspace(1, MOST_A, num_heads).log())
+        self.log_a = nn.Parameter(torch.linspace(1, MAX_A, num_heads).log())
 
-    def init_state(self, batch_size: int) -> Tensor:
-        """Return the empty state, `B heads V D`; it answers zero."""
+    def init_state(self, batch_size: int) -> Float[Tensor, "B heads V D"]:
+        """Zeros: the state before the first frame."""
         empty = next(self.parameters()).new_zeros(
             batch_size, self.num_heads, self.value_channels, self.key_channels
         )
         return at_least_float32(empty)
 
-    def keys(self, features: Tensor) -> Tensor:
-        """`B C h w` -> `B heads*D h w`, unit vectors in each head."""
-        keys = self.key(features).unflatten(1, (self.num_heads, -1))
+    def keys(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B headsD h w"]:
+        """Compute keys of unit length in each head."""
+        keys = self.key(features).unflatten(1, (self.num_heads, -1))  # (B, heads, D, h, w)
         return functional.normalize(keys, dim=2).flatten(1, 2)
 
-    def read(self, keys: Tensor, state: Tensor) -> Tensor:
-        """Return what the state answers to keys `B heads*D h w`: `B heads*V h w`."""
-        answers = read(_tokens(keys, self.num_heads), state)
+    def read(
+        self, keys: Float[Tensor, "B headsD h w"], state: Float[Tensor, "B heads V D"]
+    ) -> Float[Tensor, "B headsV h w"]:
+        """Query the state with keys as maps; returns values as maps."""
+        answers = read(_tokens(keys, self.num_heads), state)  # (B, N, heads, V)
         return answers.flatten(2).mT.unflatten(2, keys.shape[2:])
 
-    def write(self, keys: Tensor, values: Tensor, features: Tensor, state: Tensor) -> Tensor:
+    def write(
+        self,
+        keys: Float[Tensor, "B headsD h w"],
+        values: Float[Tensor, "B headsV h w"],
+        features: Float[Tensor, "B C h w"],
+        state: Float[Tensor, "B heads V D"],
+    ) -> Float[Tensor, "B heads V D"]:
         """Write one frame.
 
         Args:
-            keys: `B heads*D h w`.
-            values: `B heads*V h w`.
-            features: `B C h w`, which decay and beta are read off.
-            state: `B heads V D`.
+            keys: Keys as maps, head by head.
+            values: Values as maps, head by head.
+            features: Features from which decay and beta are computed.
+            state: State before the frame.
 
         Returns:
             The new state.
@@ -106,22 +114,22 @@ class DeltaMemory(nn.Module):
     def _corrected(self, tokens: tuple[Tensor, Tensor], features: Tensor, state: Tensor) -> Tensor:
         """Write keys and values by the gated delta rule."""
         dt = functional.softplus(at_least_float32(self.decay(features.mean((2, 3))) + self.dt_bias))
-        log_decay = -dt * at_least_float32(self.log_a).exp()
-        beta = torch.sigmoid(self.beta(features)).flatten(2).mT
+        log_decay = -dt * at_least_float32(self.log_a).exp()  # (B, heads)
+        beta = torch.sigmoid(self.beta(features)).flatten(2).mT  # (B, N, heads)
         if self.write_as == "block":
             return block_step(Written(*tokens, log_decay, beta), state)
+        # the state decays at the first token of a frame only
         rest = torch.zeros_like(beta[:, 1:], dtype=log_decay.dtype)
-        each = torch.cat([log_decay[:, None], rest], 1)
-        return delta_chunked(Written(*tokens, each, beta), tokens[0], state)[1]
+        log_decay = torch.cat([log_decay[:, None], rest], 1)  # (B, N, heads)
+        return delta_chunked(Written(*tokens, log_decay, beta), tokens[0], state)[1]
 
 
-def _tokens(maps: Tensor, num_heads: int) -> Tensor:
-    """`B heads*D h w` -> `B N heads D`."""
+def _tokens(maps: Float[Tensor, "B headsD h w"], num_heads: int) -> Float[Tensor, "B N heads D"]:
     return maps.flatten(2).mT.unflatten(2, (num_heads, -1))
 
 
 class KeyPixelFusion(nn.Module):
-    """Key features, which tell what is alike over frames, and pixel features of this frame, gated.
+    """Gated fusion of key features, stable over frames, with pixel features of this frame.
 
         k' = W k + mean over the map,   g = sigmoid(conv(k')),   out = g k' + (1 - g) mlp(p)
 
@@ -139,8 +147,10 @@ class KeyPixelFusion(nn.Module):
             nn.Conv2d(num_channels, num_channels, 1),
         )
 
-    def forward(self, keys: Tensor, pixels: Tensor) -> Tensor:
-        """`B D h w` and `B C h w` -> `B C h w`."""
+    def forward(
+        self, keys: Float[Tensor, "B D h w"], pixels: Float[Tensor, "B C h w"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Fuse keys and pixel features."""
         keys = self.key(keys)
         keys = keys + keys.mean((2, 3), keepdim=True)
         gate = torch.sigmoid(self.gate(keys))
@@ -148,7 +158,7 @@ class KeyPixelFusion(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """x times a weight for each channel, read off its mean over the map.
+    """Weight per channel, from its mean over the map.
 
     Reference:
         Hu, Shen and Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
@@ -164,6 +174,6 @@ class ChannelAttention(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`B C h w` -> the same."""
+    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+        """Multiply x by the weights."""
         return x * self.weigh(x.mean((2, 3)))[..., None, None]

@@ -1,26 +1,27 @@
-"""What a border looks like at full size, added to logits that were drawn at half of it.
+"""Full-resolution refinement of logits that were predicted at half resolution.
 
 With f the decoder's map at stride 2, x the frame, up the bilinear interpolation to its size:
 
     d = relu(norm(conv3(x)))
     y = conv1(relu(norm(conv3([up(conv1(f)), d])))),   logits <- up(logits) + y
 
-A U-Net has a whole level at that size; here a few channels have to do. The last layer begins at
-zero, so the network begins as it would be without.
+A U-Net has a whole level at that size; here a few channels suffice. The last layer is initialised
+to zero, so that training starts from the unrefined logits.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 class FullSizeDetail(nn.Module):
-    """The module's y.
+    """The correction y of the logits.
 
     Args:
-        in_channels: Of the map at stride 2.
-        width: Channels at full size.
-        num_labels: Channels that come out.
+        in_channels: Channels of the map at stride 2.
+        width: Channels at full resolution.
+        num_labels: Number of labels.
     """
 
     def __init__(self, in_channels: int, width: int, num_labels: int) -> None:
@@ -38,9 +39,11 @@ class FullSizeDetail(nn.Module):
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, frames: Tensor, maps: Tensor) -> Tensor:
-        """`N 1 H W` and `N C H/2 W/2` -> `N K H W`."""
-        known = functional.interpolate(
+    def forward(
+        self, frames: Float[Tensor, "N 1 H W"], maps: Float[Tensor, "N C h w"]
+    ) -> Float[Tensor, "N K H W"]:
+        """Compute y from frames and the decoder's maps at stride 2."""
+        upsampled = functional.interpolate(
             self.reduce(maps), size=frames.shape[-2:], mode="bilinear", align_corners=False
-        )
-        return self.out(self.mix(torch.cat([known, self.see(frames)], 1)))
+        )  # (N, width, H, W)
+        return self.out(self.mix(torch.cat([upsampled, self.see(frames)], 1)))

@@ -1,10 +1,11 @@
-"""How distant places of a feature map see each other: a scan, or what it is measured against.
+"""Global mixing of a feature map: a state-space scan, or one of its baselines.
 
 x + mix(norm(x)), then x + feed_forward(norm(x)), as in a transformer's block.
 """
 
 from typing import Literal
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,7 +16,7 @@ Mixing = Literal["ssd", "mamba1", "conv", "attention"]
 
 
 class _Attention(nn.Module):
-    """Softmax attention of every place to every place, 4 heads, with a local term for position."""
+    """Softmax attention over all pixels; a depthwise convolution encodes position."""
 
     def __init__(self, num_channels: int, num_heads: int = 4) -> None:
         super().__init__()
@@ -24,20 +25,19 @@ class _Attention(nn.Module):
         self.project = nn.Linear(num_channels, 3 * num_channels)
         self.out = nn.Linear(num_channels, num_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`B C H W` -> the same."""
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         size = x.shape[2:]
-        tokens = (x + self.local(x)).flatten(2).transpose(1, 2)
+        tokens = (x + self.local(x)).flatten(2).transpose(1, 2)  # (B, N, C)
         query, key, value = (
             part.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for part in self.project(tokens).chunk(3, -1)
-        )
+        )  # (B, heads, N, D)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         return self.out(mixed.transpose(1, 2).flatten(2)).transpose(1, 2).unflatten(2, size)
 
 
 def _convolution(num_channels: int) -> nn.Module:
-    """Return a 7x7 depthwise and two pointwise convolutions: as wide as is cheap."""
+    """Build a 7x7 depthwise and two pointwise convolutions."""
     return nn.Sequential(
         nn.Conv2d(num_channels, num_channels, 7, 1, 3, groups=num_channels),
         nn.Conv2d(num_channels, 2 * num_channels, 1),
@@ -56,7 +56,12 @@ def _mixer(num_channels: int, mixing: Mixing) -> nn.Module:
 
 
 class MixingBlock(nn.Module):
-    """One block; see the module."""
+    """One residual block of mixing and feed-forward.
+
+    Args:
+        num_channels: Channels of the map.
+        mixing: The mixer.
+    """
 
     def __init__(self, num_channels: int, mixing: Mixing = "ssd") -> None:
         super().__init__()
@@ -69,8 +74,8 @@ class MixingBlock(nn.Module):
             nn.Linear(2 * num_channels, num_channels),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`B C H W` -> the same, in channels-last memory."""
-        x = x.movedim(1, -1)
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Apply the block; the result is in channels-last memory format."""
+        x = x.movedim(1, -1)  # (B, H, W, C)
         x = x + self.mixer(self.norm(x).movedim(-1, 1)).movedim(1, -1)
         return (x + self.feed_forward(x)).movedim(-1, 1)

@@ -1,21 +1,22 @@
-"""The plain U-Net, over maps or clips: pairs of convolutions, poolings, joined skips.
+"""The original U-Net, for frames or for clips.
 
-Over clips the convolutions are three frames deep. That is a 3x3 convolution of each frame joined
-by channels with the frame before and the frame after, zeros beyond the ends: the same numbers as a
-3x3x3 one, and several times as fast on a CPU.
+For clips the convolutions span three frames. A 3x3x3 convolution is computed as a 3x3 convolution
+of each frame concatenated with the previous and the next one, with zeros beyond the ends: equal,
+and several times as fast on a CPU.
 """
 
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 class ClipConv(nn.Module):
-    """A 3x3x3 convolution over clips of `num_frames`, which lie frame by frame in the batch.
+    """A 3x3x3 convolution over clips of T = `num_frames`, whose frames are in the batch axis.
 
-    `weight` of the equal `conv3d`, `C' C 3 3 3`, is here `C' 3*C 3 3`, the frame before first.
+    The weight `C' C 3 3 3` of the equal `conv3d` is here `C' 3*C 3 3`, the previous frame first.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_frames: int) -> None:
@@ -23,38 +24,39 @@ class ClipConv(nn.Module):
         self.num_frames = num_frames
         self.conv = nn.Conv2d(3 * in_channels, out_channels, 3, 1, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`B*T C H W` -> `B*T C' H W`."""
-        frames = x.unflatten(0, (-1, self.num_frames))
-        padded = functional.pad(frames, (0, 0, 0, 0, 0, 0, 1, 1))
-        return self.conv(torch.cat([padded[:, :-2], frames, padded[:, 2:]], 2).flatten(0, 1))
+    def forward(self, x: Float[Tensor, "BT C H W"]) -> Float[Tensor, "BT Cout H W"]:
+        """Convolve every clip of the batch."""
+        frames = x.unflatten(0, (-1, self.num_frames))  # (B, T, C, H, W)
+        padded = functional.pad(frames, (0, 0, 0, 0, 0, 0, 1, 1))  # (B, T + 2, C, H, W)
+        triples = torch.cat([padded[:, :-2], frames, padded[:, 2:]], 2)  # (B, T, 3C, H, W)
+        return self.conv(triples.flatten(0, 1))
 
 
 class ConvPair(nn.Sequential):
-    """Two 3-wide convolutions, each with batch norm and a rectifier; sizes stay."""
+    """Two convolutions of width 3, each with batch norm and a ReLU; sizes are unchanged."""
 
     def __init__(self, in_channels: int, out_channels: int, num_frames: int | None) -> None:
         layers: list[nn.Module] = []
-        for given, made in pairwise((in_channels, out_channels, out_channels)):
+        for before, after in pairwise((in_channels, out_channels, out_channels)):
             layers += [
-                nn.Conv2d(given, made, 3, 1, 1, bias=False)
+                nn.Conv2d(before, after, 3, 1, 1, bias=False)
                 if num_frames is None
-                else ClipConv(given, made, num_frames),
-                nn.BatchNorm2d(made),
+                else ClipConv(before, after, num_frames),
+                nn.BatchNorm2d(after),
                 nn.ReLU(inplace=True),
             ]
         super().__init__(*layers)
 
 
 class PlainUNet(nn.Module):
-    """Encoder of pairs and poolings, decoder of transposed convolutions and joined skips.
+    """Encoder of convolution pairs and poolings, decoder of transposed convolutions and skips.
 
-    Poolings and their inverses are over rows and columns alone, so a clip keeps its frames.
+    Pooling is over rows and columns only, so a clip keeps its frames.
 
     Args:
         widths: Channels at strides 1, 2, 4, ...
-        num_labels: Channels that come out.
-        num_frames: Frames of the clips that it sees whole; frames on their own when not given.
+        num_labels: Number of labels.
+        num_frames: Frames per clip; frames are independent when not given.
 
     Reference:
         Ronneberger, Fischer and Brox, MICCAI 2015, figure 1, here padded and with batch norm;
@@ -71,8 +73,8 @@ class PlainUNet(nn.Module):
         self.decoder = nn.ModuleList(ConvPair(2 * width, width, num_frames) for width in back[1:])
         self.head = nn.Conv2d(widths[0], num_labels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`N 1 H W` -> `N K H W`."""
+    def forward(self, x: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N K H W"]:
+        """Compute logits."""
         skips: list[Tensor] = []
         for index, pair in enumerate(self.encoder):
             x = pair(functional.max_pool2d(x, 2) if index else x)

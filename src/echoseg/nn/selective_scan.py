@@ -1,14 +1,15 @@
-"""The selective scan of Mamba-1: a decay for each channel and state. Plain, chunked, one step.
+"""The selective scan of Mamba-1: one decay per channel and state dimension.
 
 h_t = exp(dt_t a) h_(t-1) + dt_t x_t b_t,   y_t = c_t . h_t,   dt_t >= 0, a <= 0
 
-h is a vector of `N` for each channel. Unlike in `ssd`, the decay differs along `N`, so a chunk is
-no product of matrices. The chunks are walked side by side, each from an empty state, and what
-enters a chunk is added after it: y_i gains c_i . (exp((dt_1 + ... + dt_i) a) h_in). No exponent is
-above 0.
+h is a vector of `N` for each channel. Unlike in `ssd`, the decay differs along `N`, so a chunk
+is not a matrix product. All chunks are scanned in parallel, each from an empty state, and the
+contribution of the state at the chunk's start is added afterwards:
+y_i += c_i . (exp((dt_1 + ... + dt_i) a) h_in). No exponent is positive.
 
-Letters: `B` batch, `L` tokens, `E` channels, `N` state size, `G` groups of E/G channels in a row
-that share b and c, `Q` tokens of a chunk, `K` chunks. Counts in float32 (float64 when given).
+Letters: `B` batch, `L` tokens, `E` channels, `N` state size, `G` groups of e = E/G consecutive
+channels that share b and c, `Q` tokens of a chunk, `K` chunks. Computes in float32 (float64 when
+given).
 
 Reference:
     Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", COLM 2024,
@@ -16,6 +17,7 @@ Reference:
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from echoseg.nn.ssd import at_least_float32, cut, without_autocast
@@ -25,44 +27,46 @@ CHUNK = 32
 
 
 def selective_scan_step(
-    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Take in one token.
-
-    Args:
-        x: `B E`.
-        dt: `B E`, at least 0.
-        a: `E N`, at most 0.
-        b: `B G N`.
-        c: `B G N`.
-        state: `B E N`.
+    x: Float[Tensor, "B E"],
+    dt: Float[Tensor, "B E"],
+    a: Float[Tensor, "E N"],
+    b: Float[Tensor, "B G N"],
+    c: Float[Tensor, "B G N"],
+    state: Float[Tensor, "B E N"],
+) -> tuple[Float[Tensor, "B E"], Float[Tensor, "B E N"]]:
+    """Process one token; arguments as in `selective_scan_recurrent`.
 
     Returns:
-        y `B E` and the new state.
+        y and the new state.
     """
     channels = x.shape[-1] // b.shape[-2]
     with without_autocast(x):
         now, dt, a, b, c, state = map(at_least_float32, (x, dt, a, b, c, state))
-        b, c = b.repeat_interleave(channels, 1), c.repeat_interleave(channels, 1)
+        b, c = b.repeat_interleave(channels, 1), c.repeat_interleave(channels, 1)  # (B, E, N)
         state = (dt[..., None] * a).exp() * state + (dt * now)[..., None] * b
         return (state * c).sum(-1).to(x.dtype), state
 
 
 def selective_scan_recurrent(
-    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Take in the tokens one after another: the plain form that the other must equal.
+    x: Float[Tensor, "B L E"],
+    dt: Float[Tensor, "B L E"],
+    a: Float[Tensor, "E N"],
+    b: Float[Tensor, "B L G N"],
+    c: Float[Tensor, "B L G N"],
+    state: Float[Tensor, "B E N"] | None = None,
+) -> tuple[Float[Tensor, "B L E"], Float[Tensor, "B E N"]]:
+    """Process tokens one by one: the slow reference that `selective_scan_chunked` must equal.
 
     Args:
-        x: `B L E`.
-        dt: `B L E`, at least 0.
-        a: `E N`, at most 0.
-        b: `B L G N`.
-        c: `B L G N`.
-        state: `B E N` before the first token; zeros when not given.
+        x: Tokens.
+        dt: Step sizes, at least 0.
+        a: Decay rates, at most 0.
+        b: Input projection.
+        c: Output projection.
+        state: State before the first token; zeros when not given.
 
     Returns:
-        y `B L E` and the state after the last token.
+        y and the state after the last token.
     """
     _check_shapes(x, dt, a, b, c)
     state = _empty_state(x, a) if state is None else state
@@ -74,45 +78,63 @@ def selective_scan_recurrent(
 
 
 def selective_scan_chunked(
-    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Take in the tokens by chunks that are walked side by side: equal to the plain form.
+    x: Float[Tensor, "B L E"],
+    dt: Float[Tensor, "B L E"],
+    a: Float[Tensor, "E N"],
+    b: Float[Tensor, "B L G N"],
+    c: Float[Tensor, "B L G N"],
+    state: Float[Tensor, "B E N"] | None = None,
+) -> tuple[Float[Tensor, "B L E"], Float[Tensor, "B E N"]]:
+    """Process tokens in chunks scanned in parallel; equals `selective_scan_recurrent`.
 
-    Shapes as there. It takes `CHUNK + L / CHUNK` small steps in a row instead of L.
+    It takes `CHUNK + L / CHUNK` small sequential steps instead of L.
     """
     _check_shapes(x, dt, a, b, c)
     state = _empty_state(x, a) if state is None else state
     length, chunk = x.shape[1], min(CHUNK, x.shape[1])
     groups = (b.shape[2], x.shape[2] // b.shape[2])
     with without_autocast(x):
-        inputs, dts, bs, cs = (cut(at_least_float32(each), chunk) for each in (x, dt, b, c))
-        a = at_least_float32(a).unflatten(0, groups)
-        state = at_least_float32(state).unflatten(1, groups)
+        inputs, dts, bs, cs = (
+            cut(at_least_float32(part), chunk)  # (B, K, Q, ...)
+            for part in (x, dt, b, c)
+        )
+        a = at_least_float32(a).unflatten(0, groups)  # (G, e, N)
+        state = at_least_float32(state).unflatten(1, groups)  # (B, G, e, N)
         inputs, dts = (inputs * dts).unflatten(-1, groups), dts.unflatten(-1, groups)
-        y, ends = _alone(inputs, dts, a, bs, cs)
-        since_start = dts.cumsum(2)
+        y, ends = _scan_chunks(inputs, dts, a, bs, cs)
+        since_start = dts.cumsum(2)  # (B, K, Q, G, e)
         states = _states_between((since_start[:, :, -1, ..., None] * a).exp(), ends, state)
-        # `B K Q G e N`, the largest tensor here
-        fading = (since_start[..., None] * a).exp() * states[:, :-1, None]
-        y = y + torch.einsum("bkqgen,bkqgn->bkqge", fading, cs)
-        y = y.flatten(3).flatten(1, 2)[:, :length]
+        # the largest tensor here
+        entering = (since_start[..., None] * a).exp() * states[:, :-1, None]  # (B, K, Q, G, e, N)
+        y = y + torch.einsum("bkqgen,bkqgn->bkqge", entering, cs)
+        y = y.flatten(3).flatten(1, 2)[:, :length]  # (B, L, E)
         return y.to(x.dtype), states[:, -1].flatten(1, 2)
 
 
-def _alone(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Every chunk from an empty state: y `B K Q G e` and the states at the chunks' ends."""
+def _scan_chunks(
+    x: Float[Tensor, "B K Q G e"],
+    dt: Float[Tensor, "B K Q G e"],
+    a: Float[Tensor, "G e N"],
+    b: Float[Tensor, "B K Q G N"],
+    c: Float[Tensor, "B K Q G N"],
+) -> tuple[Float[Tensor, "B K Q G e"], Float[Tensor, "B K G e N"]]:
+    """Scan every chunk from an empty state; returns y and the states at the chunks' ends."""
     outputs: list[Tensor] = []
     state: Tensor | None = None
     for now, dt_now, b_now, c_now in zip(*(t.unbind(2) for t in (x, dt, b, c)), strict=True):
-        written = now[..., None] * b_now[..., None, :]
+        written = now[..., None] * b_now[..., None, :]  # (B, K, G, e, N)
         state = written if state is None else (dt_now[..., None] * a).exp() * state + written
-        outputs.append((state @ c_now[..., None]).squeeze(-1))
+        outputs.append((state @ c_now[..., None]).squeeze(-1))  # (B, K, G, e)
     assert state is not None
     return torch.stack(outputs, 2), state
 
 
-def _states_between(decay: Tensor, ends: Tensor, state: Tensor) -> Tensor:
-    """States before, between and after the chunks, `B K+1 G e N`."""
+def _states_between(
+    decay: Float[Tensor, "B K G e N"],
+    ends: Float[Tensor, "B K G e N"],
+    state: Float[Tensor, "B G e N"],
+) -> Float[Tensor, "B K+1 G e N"]:
+    """Compute the states before, between and after the chunks."""
     states = [state]
     for decay_now, end in zip(decay.unbind(1), ends.unbind(1), strict=True):
         states.append(decay_now * states[-1] + end)
@@ -120,11 +142,11 @@ def _states_between(decay: Tensor, ends: Tensor, state: Tensor) -> Tensor:
 
 
 def _check_shapes(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> None:
-    """Refuse shapes that do not go together.
+    """Check that shapes agree.
 
     Raises:
-        ValueError: No tokens, dt or a that do not match x, or channels that do not fall into equal
-            groups.
+        ValueError: No tokens, dt or a that do not match x, or channels that do not divide into
+            equal groups.
     """
     if x.ndim != 3 or x.shape[1] == 0:
         raise ValueError(f"x must be `B L E` with L at least 1, got {tuple(x.shape)}")
@@ -140,7 +162,6 @@ def _check_shapes(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Non
         )
 
 
-def _empty_state(x: Tensor, a: Tensor) -> Tensor:
-    """Return the state before the first token, `B E N` of zeros."""
+def _empty_state(x: Float[Tensor, "B L E"], a: Float[Tensor, "E N"]) -> Float[Tensor, "B E N"]:
     dtype = torch.promote_types(x.dtype, torch.float32)
     return x.new_zeros(x.shape[0], *a.shape, dtype=dtype)

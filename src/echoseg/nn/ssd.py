@@ -1,20 +1,21 @@
-"""The state-space-duality recurrence, plain, chunked, as one matrix, and one step at a time.
+"""State-space duality (SSD, Mamba-2): the recurrence, its chunked form, and its matrix.
 
 H_t = a_t H_(t-1) + B_t x_t^T,   y_t = C_t H_t,   a_t = exp(log_decay_t) in [0, 1]
 
-H is a matrix of `N` by `P` for each head and a_t one number, so a run of Q tokens is a masked
-product of matrices. With s_i = log a_1 + ... + log a_i counted from the start of the chunk:
+H is an `N` by `P` matrix for each head and a_t a scalar, so Q tokens together are a masked product
+of matrices. With s_i = log a_1 + ... + log a_i from the start of the chunk:
 
     y_i   = exp(s_i) C_i H_in + sum_(j <= i) exp(s_i - s_j) (C_i . B_j) x_j
     H_out = exp(s_Q) H_in + sum_j exp(s_Q - s_j) B_j x_j^T
 
-No exponent is above 0 and nothing is divided by a product of decays, so nothing overflows. Of few
-tokens, one chunk without a state before it, the product of all else with x is a matrix of tokens by
-tokens (`ssd_matrix`): more work than the chunks, in far fewer and larger operations.
+No exponent is positive and nothing is divided by a product of decays, so nothing overflows. For
+short sequences without an initial state, y is the product of x and one matrix (`ssd_matrix`): more
+arithmetic than the chunks, in far fewer and larger operations.
 
-Letters: `B` batch, `L` tokens, `H` heads, `P` channels of a head, `G` groups of H/G heads in a row
-that share b and c, `N` state size, `Q` tokens of a chunk, `K` chunks. All forms count in
-float32 (float64 when given) under autocast too; y has the type of x, the state that of counting.
+Letters: `B` batch, `L` tokens, `H` heads, `P` channels of a head, `G` groups of H/G consecutive
+heads that share b and c, `N` state size, `Q` tokens of a chunk, `K` chunks. All forms compute in
+float32 (float64 when given), under autocast too; y has the dtype of x, the state the dtype of the
+computation.
 
 Reference:
     Dao and Gu, "Transformers are SSMs", ICML 2024, equation 2 with scalar A_t (the recurrence, in
@@ -24,63 +25,65 @@ Reference:
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 # exp of it is 1e-28. Lower, even -inf, would only cost the chunk's other sums their last digits
-LEAST_LOG_DECAY = -64.0
+MIN_LOG_DECAY = -64.0
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return half precision as float32, anything else as it is."""
+def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Promote half precision to float32; leave anything else unchanged."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which autocast leaves products on x's device alone."""
+    """Disable autocast on the device of x inside a `with` block."""
     kind = x.device.type
     # entered only when needed: an exported graph without autocast stays free of it
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def ssd_step(
-    x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Take in one token.
-
-    Args:
-        x: `B H P`.
-        log_decay: `B H`, at most 0.
-        b: `B G N`, what of x is written.
-        c: `B G N`, what of the state is read.
-        state: `B H N P`.
+    x: Float[Tensor, "B H P"],
+    log_decay: Float[Tensor, "B H"],
+    b: Float[Tensor, "B G N"],
+    c: Float[Tensor, "B G N"],
+    state: Float[Tensor, "B H N P"],
+) -> tuple[Float[Tensor, "B H P"], Float[Tensor, "B H N P"]]:
+    """Process one token; arguments as in `ssd_recurrent`.
 
     Returns:
-        y `B H P` and the new state.
+        y and the new state.
     """
     with without_autocast(x):
         heads = x.shape[-2] // b.shape[-2]
         now, decay, b, c, state = map(at_least_float32, (x, log_decay, b, c, state))
-        b, c = b.repeat_interleave(heads, 1), c.repeat_interleave(heads, 1)
-        written = b[..., :, None] * now[..., None, :]
+        b, c = b.repeat_interleave(heads, 1), c.repeat_interleave(heads, 1)  # (B, H, N)
+        written = b[..., :, None] * now[..., None, :]  # (B, H, N, P)
         state = decay.exp()[..., None, None] * state + written
         return (c[..., None, :] @ state).squeeze(-2).to(x.dtype), state
 
 
 def ssd_recurrent(
-    x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Take in the tokens one after another: the plain form, slow, that the other must equal.
+    x: Float[Tensor, "B L H P"],
+    log_decay: Float[Tensor, "B L H"],
+    b: Float[Tensor, "B L G N"],
+    c: Float[Tensor, "B L G N"],
+    state: Float[Tensor, "B H N P"] | None = None,
+) -> tuple[Float[Tensor, "B L H P"], Float[Tensor, "B H N P"]]:
+    """Process tokens one by one: the slow reference that `ssd_chunked` must equal.
 
     Args:
-        x: `B L H P`.
-        log_decay: `B L H`, at most 0.
-        b: `B L G N`, what of x is written.
-        c: `B L G N`, what of the state is read.
-        state: `B H N P` before the first token; zeros when not given.
+        x: Tokens.
+        log_decay: At most 0.
+        b: Input projection: x is written to the state along b.
+        c: Output projection: y is read from the state along c.
+        state: State before the first token; zeros when not given.
 
     Returns:
-        y `B L H P` and the state after the last token.
+        y and the state after the last token.
     """
     _check_shapes(x, log_decay, b, c)
     state = _empty_state(x, b) if state is None else state
@@ -93,60 +96,63 @@ def ssd_recurrent(
 
 
 def ssd_chunked(
-    x: Tensor,
-    log_decay: Tensor,
-    b: Tensor,
-    c: Tensor,
-    state: Tensor | None = None,
+    x: Float[Tensor, "B L H P"],
+    log_decay: Float[Tensor, "B L H"],
+    b: Float[Tensor, "B L G N"],
+    c: Float[Tensor, "B L G N"],
+    state: Float[Tensor, "B H N P"] | None = None,
     *,
     chunk: int = 64,
-) -> tuple[Tensor, Tensor]:
-    """Take in the tokens by chunks, all at once: equal to `ssd_recurrent`, and fast.
+) -> tuple[Float[Tensor, "B L H P"], Float[Tensor, "B H N P"]]:
+    """Process tokens in chunks, all at once; equals `ssd_recurrent`, with the same arguments.
 
-    Shapes as there. The work grows with `L * chunk`, and with `(L / chunk)^2` for the states that
-    pass between chunks.
+    The work grows with `L * chunk`, and with `(L / chunk)^2` for the states that pass between
+    chunks.
     """
     _check_shapes(x, log_decay, b, c)
     state = _empty_state(x, b) if state is None else state
     length = x.shape[1]
-    # not min(): export would carry it along as an unknown
+    # not min(): export would keep it as an unknown
     chunk = length if length < chunk else chunk
     with without_autocast(x):
         inputs, decays, bs, cs = (
-            cut(at_least_float32(each), chunk) for each in (x, log_decay, b, c)
+            cut(at_least_float32(part), chunk)  # (B, K, Q, ...)
+            for part in (x, log_decay, b, c)
         )
         y, state = _in_chunks(inputs, decays, bs, cs, at_least_float32(state))
         return y[:, :length].to(x.dtype), state
 
 
-def ssd_matrix(log_decay: Tensor, b: Tensor, c: Tensor, before: Tensor) -> Tensor:
-    """Return what the recurrence multiplies its x by, y_i = sum_j M_ij x_j, from an empty state.
+def ssd_matrix(
+    log_decay: Float[Tensor, "*G L H"],
+    b: Float[Tensor, "*G L N"],
+    c: Float[Tensor, "*G L N"],
+    before: Float[Tensor, "*#G L L"],
+) -> Float[Tensor, "*G H L L"]:
+    """Compute the matrix M of the recurrence, y_i = sum_j M_ij x_j, from an empty state.
 
-    Tokens may stand in any order: `before` tells theirs, so that several ways through one map need
-    not be read apart.
+    Tokens may be stored in any order, which `before` gives, so that several scan directions over
+    one map need no reordering.
 
     Args:
-        log_decay: `... L H`, at most 0, of heads that share b and c.
-        b: `... L N`, what of x is written.
-        c: `... L N`, what of the state is read.
-        before: `... L L`, 1 where token j is i or comes before it, else 0.
-
-    Returns:
-        `... H L L`.
+        log_decay: At most 0; of the heads that share b and c.
+        b: Input projection.
+        c: Output projection.
+        before: 1 where token j is i or precedes it, else 0.
     """
     with without_autocast(log_decay):
         decay, b, c = map(at_least_float32, (log_decay, b, c))
         before = before.to(decay)
-        # from the middle of the way on, so that no sum is longer than half of it
+        # sums start at the middle token, so that none is longer than half the sequence
         counted = before - before[..., before.shape[-1] // 2, :].unsqueeze(-2)
-        sums = (counted @ decay.clamp(min=LEAST_LOG_DECAY)).mT
-        # cut off before exp: where j comes after i the exponents are above 0
-        between = (sums[..., :, None] - sums[..., None, :]).clamp(max=0).exp()
+        sums = (counted @ decay.clamp(min=MIN_LOG_DECAY)).mT  # (..., H, L)
+        # clamped before exp: where j comes after i the exponents are positive
+        between = (sums[..., :, None] - sums[..., None, :]).clamp(max=0).exp()  # (..., H, L, L)
         return between * ((c @ b.mT) * before)[..., None, :, :]
 
 
-def cut(tokens: Tensor, chunk: int) -> Tensor:
-    """`B L ...` -> `B K Q ...`, filled up with zeros, which write nothing and fade nothing."""
+def cut(tokens: Float[Tensor, "B L *C"], chunk: int) -> Float[Tensor, "B K Q *C"]:
+    """Cut tokens into chunks, padded with zeros, which neither write nor decay."""
     # also when nothing is missing: an `if` would tie an exported graph to one of the two cases
     length = tokens.shape[1]
     num_chunks = (length + chunk - 1) // chunk
@@ -155,60 +161,66 @@ def cut(tokens: Tensor, chunk: int) -> Tensor:
     return tokens.unflatten(1, (num_chunks, chunk))
 
 
-def _only_past(log_decay: Tensor) -> Tensor:
-    """`... Q Q` from j to i -> its exp where j <= i, 0 where token j comes after token i."""
+def _only_past(log_decay: Float[Tensor, "*B Q Q"]) -> Float[Tensor, "*B Q Q"]:
+    """Exponentiate the decay from j to i where j <= i; 0 where token j comes after token i."""
     size = log_decay.shape[-1]
     later = torch.ones(size, size, dtype=torch.bool, device=log_decay.device).triu(1)
-    # masked before exp: there the exponents are above 0
+    # masked before exp: there the exponents are positive
     return log_decay.masked_fill(later, -torch.inf).exp()
 
 
 def _in_chunks(
-    x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The module's two equations: `B K Q ...` -> y `B K*Q H P` and the last state.
-
-    Small letters in the products: i and j are tokens of a chunk, h the heads of a group.
-    """
+    x: Float[Tensor, "B K Q H P"],
+    log_decay: Float[Tensor, "B K Q H"],
+    b: Float[Tensor, "B K Q G N"],
+    c: Float[Tensor, "B K Q G N"],
+    state: Float[Tensor, "B H N P"],
+) -> tuple[Float[Tensor, "B KQ H P"], Float[Tensor, "B H N P"]]:
+    """Evaluate the module's two equations; h in the shapes counts the H / G heads of a group."""
     heads = (b.shape[3], x.shape[3] // b.shape[3])
-    x = x.unflatten(3, heads).permute(0, 1, 3, 4, 2, 5)
-    log_decay = log_decay.clamp(min=LEAST_LOG_DECAY).unflatten(3, heads).movedim(2, -1)
-    b, c = b.movedim(3, 2), c.movedim(3, 2)
-    since_start = log_decay.cumsum(-1)
+    x = x.unflatten(3, heads).permute(0, 1, 3, 4, 2, 5)  # (B, K, G, h, Q, P)
+    log_decay = log_decay.clamp(min=MIN_LOG_DECAY).unflatten(3, heads).movedim(2, -1)
+    b, c = b.movedim(3, 2), c.movedim(3, 2)  # (B, K, G, Q, N)
+    since_start = log_decay.cumsum(-1)  # (B, K, G, h, Q)
     between = _only_past(since_start[..., :, None] - since_start[..., None, :])
-    y = ((c @ b.mT)[:, :, :, None] * between) @ x
+    y = ((c @ b.mT)[:, :, :, None] * between) @ x  # (B, K, G, h, Q, P)
 
     until_end = (since_start[..., -1:] - since_start).exp()
     written = torch.einsum("bkgjn,bkghjp->bkghnp", b, x * until_end[..., None])
     states = _states_between(since_start[..., -1], written, state.unflatten(1, heads))
     read = torch.einsum("bkgin,bkghnp->bkghip", c, states[:, :-1])
     y = y + since_start.exp()[..., None] * read
-    return y.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(1, 2), states[:, -1].flatten(1, 2)
+    y = y.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(1, 2)  # (B, K * Q, H, P)
+    return y, states[:, -1].flatten(1, 2)
 
 
-def _states_between(log_decay: Tensor, written: Tensor, state: Tensor) -> Tensor:
-    """States before, between and after the chunks, `B K+1 G h N P`.
+def _states_between(
+    log_decay: Float[Tensor, "B K G h"],
+    written: Float[Tensor, "B K G h N P"],
+    state: Float[Tensor, "B G h N P"],
+) -> Float[Tensor, "B K+1 G h N P"]:
+    """Compute the states before, between and after the chunks.
 
-    The decay from one chunk to another is summed over just those between them, not taken as a
-    difference of two sums from the beginning, whose digits a long sequence would use up.
+    The decay from one chunk to another is summed over the chunks between them. A difference of two
+    sums from the beginning would lose its digits in a long sequence.
 
     Args:
-        log_decay: `B K G h`, of a whole chunk.
-        written: `B K G h N P`, what a chunk alone leaves at its end.
-        state: `B G h N P`, before the first chunk.
+        log_decay: Decay over each chunk.
+        written: State at the end of each chunk, from an empty state at its start.
+        state: State before the first chunk.
     """
-    steps = functional.pad(log_decay.movedim(1, -1), (1, 0))
+    steps = functional.pad(log_decay.movedim(1, -1), (1, 0))  # (B, G, h, K + 1)
     sums = steps[..., None].expand(*steps.shape, steps.shape[-1]).tril(-1).cumsum(-2)
-    written = torch.cat([state[:, None], written], 1)
+    written = torch.cat([state[:, None], written], 1)  # (B, K + 1, G, h, N, P)
     return torch.einsum("bghzk,bkghnp->bzghnp", _only_past(sums), written)
 
 
 def _check_shapes(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> None:
-    """Refuse shapes that do not go together.
+    """Check that shapes agree.
 
     Raises:
-        ValueError: No tokens, a decay that is not one a head and token, or heads that do not fall
-            into equal groups.
+        ValueError: No tokens, a decay that is not one per head and token, or heads that do not
+            divide into equal groups.
     """
     if x.ndim != 4 or x.shape[1] == 0:
         raise ValueError(f"x must be `B L H P` with L at least 1, got {tuple(x.shape)}")
@@ -223,7 +235,8 @@ def _check_shapes(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> None:
         )
 
 
-def _empty_state(x: Tensor, b: Tensor) -> Tensor:
-    """Return the state before the first token, `B H N P` of zeros."""
+def _empty_state(
+    x: Float[Tensor, "B L H P"], b: Float[Tensor, "B L G N"]
+) -> Float[Tensor, "B H N P"]:
     dtype = torch.promote_types(x.dtype, torch.float32)
     return x.new_zeros(x.shape[0], x.shape[2], b.shape[3], x.shape[3], dtype=dtype)

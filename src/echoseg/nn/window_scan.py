@@ -1,19 +1,19 @@
-"""Four-way state-space scans inside large windows of a map, of several sizes side by side.
+"""Four-directional state-space scans inside windows of several sizes.
 
-The map's channels are shared out among the window sizes. Each share is cut into squares of its
-size, scanned four ways inside each (`nn.scan2d`) and put back; a size as large as the map, or
-larger, scans it whole. A depthwise convolution carries over the windows' borders and a
-feed-forward mixes the shares:
+The channels of the map are split among the window sizes. Each part is cut into squares of its
+size, scanned in each (`nn.scan2d`) and reassembled; a window at least as large as the map scans it
+whole. A depthwise convolution connects neighbouring windows, and a feed-forward mixes the parts:
 
     x <- x + local([scan in windows of 8 (n), scan in windows of 16 (n), ...]),   n = norm(x)
     x <- x + feed_forward(norm(x))
 
 Reference:
-    Yang et al., "MSV-Mamba", arXiv 2501.07120, the decoder's large-window multi-scale blocks, whose
-    sizes and widths no stored text tells: they are ours.
+    Yang et al., "MSV-Mamba", arXiv 2501.07120, the decoder's large-window multi-scale blocks; the
+    window sizes and widths are ours.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,28 +21,30 @@ from echoseg.nn.scan2d import ScanSSD2d
 from echoseg.nn.scans import ScanConfig
 
 
-def to_windows(x: Tensor, side: int) -> Tensor:
-    """`B C H W` -> `B*windows C side side`; zeros fill up the last row and column of windows."""
+def to_windows(x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "Bwindows C {side} {side}"]:
+    """Cut a map into windows; zeros pad the last row and column of windows."""
     rows, columns = x.shape[2:]
     x = functional.pad(x, (0, -columns % side, 0, -rows % side))
-    x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # B C h side w side
+    x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (B, C, h, side, w, side)
     return x.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
 
-def from_windows(windows: Tensor, size: tuple[int, int]) -> Tensor:
-    """`B*windows C side side` -> `B C H W`, the inverse."""
+def from_windows(
+    windows: Float[Tensor, "Bwindows C side side"], size: tuple[int, int]
+) -> Float[Tensor, "B C {size[0]} {size[1]}"]:
+    """Reassemble a map of the given size (rows, columns) from its windows."""
     side = windows.shape[-1]
     down, across = -(-size[0] // side), -(-size[1] // side)
     x = windows.unflatten(0, (-1, down, across)).permute(0, 3, 1, 4, 2, 5)
-    return x.flatten(4, 5).flatten(2, 3)[:, :, : size[0], : size[1]]
+    return x.flatten(4, 5).flatten(2, 3)[:, :, : size[0], : size[1]]  # (B, C, H, W)
 
 
 class WindowScan(nn.Module):
-    """The module's two equations.
+    """The block of the module's two equations.
 
     Args:
-        num_channels: Of the map; a multiple of the number of sizes.
-        sides: Of the windows, in places of the map.
+        num_channels: Channels of the map, a multiple of the number of window sizes.
+        sides: Side of each window size, in pixels of the map.
     """
 
     def __init__(self, num_channels: int, sides: tuple[int, ...] = (8, 16)) -> None:
@@ -53,8 +55,8 @@ class WindowScan(nn.Module):
                 f"{num_channels}"
             )
         self.sides = sides
-        share = num_channels // len(sides)
-        config = ScanConfig(num_channels=share, expand=1, head_channels=share, chunk=64)
+        part = num_channels // len(sides)
+        config = ScanConfig(num_channels=part, expand=1, head_channels=part, chunk=64)
         self.norm = nn.LayerNorm(num_channels)
         self.scans = nn.ModuleList(ScanSSD2d(config) for _ in sides)
         self.local = nn.Sequential(
@@ -68,17 +70,19 @@ class WindowScan(nn.Module):
             nn.Linear(2 * num_channels, num_channels),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`B C H W` -> the same."""
-        shares = self.norm(x.movedim(1, -1)).movedim(-1, 1).chunk(len(self.sides), 1)
-        found = [
-            self._scanned(scan, share, side)
-            for scan, share, side in zip(self.scans, shares, self.sides, strict=True)
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Apply the block."""
+        parts = self.norm(x.movedim(1, -1)).movedim(-1, 1).chunk(len(self.sides), 1)
+        scanned = [
+            self._scan(scan, part, side)
+            for scan, part, side in zip(self.scans, parts, self.sides, strict=True)
         ]
-        x = x + self.local(torch.cat(found, 1))
+        x = x + self.local(torch.cat(scanned, 1))
         return x + self.feed_forward(x.movedim(1, -1)).movedim(-1, 1)
 
-    def _scanned(self, scan: nn.Module, x: Tensor, side: int) -> Tensor:
+    def _scan(
+        self, scan: nn.Module, x: Float[Tensor, "B C H W"], side: int
+    ) -> Float[Tensor, "B C H W"]:
         size = (x.shape[2], x.shape[3])
         if side >= max(size):
             return scan(x)
