@@ -8,7 +8,7 @@ background. With d(P, R) the distances from each surface pixel of P to the neare
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,7 +48,7 @@ class MaskComparison:
 
 
 def dice(
-    predicted: Any, reference: Any, label: int | Collection[int] | None = None
+    predicted: Any, reference: Any, label: int | Sequence[int] | None = None
 ) -> float | None:
     """Dice coefficient 2 |A and B| / (|A| + |B|), without smoothing.
 
@@ -73,7 +73,7 @@ def dice_of_counts(shared: int, total: int) -> float | None:
     return 2 * shared / total if total else None
 
 
-def _structure(mask: Any, label: int | Collection[int] | None) -> np.ndarray:
+def _structure(mask: Any, label: int | Sequence[int] | None) -> np.ndarray:
     """Boolean NumPy mask of a structure in a mask or label map, which may be a torch tensor."""
     array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
     return array if label is None else np.isin(array, label)
