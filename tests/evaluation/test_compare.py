@@ -85,10 +85,10 @@ def test_other_data_and_other_folders_are_refused(tmp_path):
     b = result(tmp_path / "b", [0.8], sha256="cd")
     with pytest.raises(DatasetError, match="must be of the same data, their hashes differ"):
         compare(a, b)
-    with pytest.raises(DatasetError, match="is no result of `echoseg evaluate`"):
+    with pytest.raises(DatasetError, match="is not a result of `echoseg evaluate`"):
         compare(a, tmp_path)
     c = result(tmp_path / "c", [0.8], frames=(7,))
-    with pytest.raises(DatasetError, match="must share items, they share none"):
+    with pytest.raises(DatasetError, match="must have items in common, they have none"):
         compare(a, c)
 
 

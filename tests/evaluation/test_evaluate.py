@@ -13,7 +13,7 @@ from clip_makers import write_video
 from dataset_makers import made_clip, make_camus, make_camus_mhd, make_echonet_dynamic
 from echoseg.cli import app
 from echoseg.data import IssueKind, open_dataset
-from echoseg.errors import DatasetError, EchosegError, ModelError, OutputError
+from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError, OutputError
 from echoseg.evaluation import results, run
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.results import Source, write_results
@@ -160,7 +160,7 @@ def test_data_without_masks_or_without_a_readable_clip_are_refused(tmp_path, by_
         evaluate("camus", bare)
     for record in records:
         record.files[0].write_bytes(b"")
-    with pytest.raises(DatasetError, match="none of the 6 clips can be judged, the first"):
+    with pytest.raises(DatasetError, match="none of the 6 clips can be evaluated, the first"):
         evaluate("camus", records)
 
 
@@ -225,6 +225,32 @@ def test_the_phantom_is_filmed_when_loaded():
             phantom_records(*wrong)
 
 
+def test_a_network_object_scores_as_its_checkpoint_does(tmp_path):
+    from echoseg.models.checkpoint import load_checkpoint
+
+    records = open_dataset(make_camus(tmp_path).root).records[:2]
+    network, checkpoint = load_checkpoint("camus")
+    by_name = evaluate("camus", records)
+    by_object = evaluate(network, records, image_size=checkpoint.card.image_size)
+    assert by_object.items == by_name.items
+    assert by_object.data_sha256 == by_name.data_sha256
+    with pytest.raises(ConfigError, match="image_size must be given with a network"):
+        evaluate(network, records)
+
+
+def test_corrupted_frames_are_noted_and_leave_the_data_the_same(tmp_path, by_grey):
+    copy = make_camus(tmp_path / "camus")
+    for name, words in (("clean", ()), ("corrupt", ("--corrupt", "0.9"))):
+        assert command("camus", copy.root, *words, "-o", tmp_path / name).exit_code == 0
+    clean, corrupt = (
+        json.loads((tmp_path / name / "summary.json").read_text()) for name in ("clean", "corrupt")
+    )
+    assert corrupt["data"]["notes"][-1] == "frames were corrupted with probability 0.9"
+    assert corrupt["data"]["sha256"] == clean["data"]["sha256"]
+    means = [s["structures"]["lv_endo"]["dice"]["mean"] for s in (clean, corrupt)]
+    assert means[0] == 1 > means[1]
+
+
 def command(*words):
     return CliRunner().invoke(app, ["evaluate", *map(str, words)])
 
@@ -267,11 +293,13 @@ def test_a_copy_with_one_view_stills_and_no_test_patients_is_judged_on_validatio
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "give the folder of a data set, or --phantom TIER, one of the two"),
+        ((), "give either the folder of a data set or --phantom TIER"),
         (("--phantom", "silly"), "tier must be one of easy, medium, hard, extreme, got 'silly'"),
         (("--phantom", "easy", "--split", "moon"), "split must be one of"),
         (("none", "--split", "test"), "there is no such folder"),
-        (("none", "--hearts", "3"), "hearts goes with --phantom"),
+        (("none", "--hearts", "3"), "--hearts needs --phantom"),
+        (("none", "--corrupt", "1.5"), "there is no such folder"),
+        (("--phantom", "easy", "--corrupt", "1.5"), "--corrupt must be a probability from 0 to 1"),
         (("none", "--jobs", "0"), "jobs must be at least 1, got 0"),
         (("none", "--device", "abacus"), "device must be auto, cpu, cuda or mps"),
     ],

@@ -1,1 +1,1 @@
-"""JUDGEMENT. A Segmenter over a data set: items, means with intervals, a report to be repeated."""
+"""EVALUATION. A network over a data set: items, means with intervals, a reproducible report."""

@@ -1,7 +1,7 @@
-"""Two evaluations of the same data, item by item: is one better than the other?
+"""Compare two evaluations of the same data: paired differences, confidence intervals, a test.
 
-Differences are B - A on the same frame and structure. The interval is a bootstrap with patients
-drawn whole; the test is Wilcoxon's signed-rank test on the patients' mean differences.
+Differences are B - A on the same frame and structure. The interval is a bootstrap that resamples
+patients; the test is Wilcoxon's signed-rank test on the patients' mean differences.
 
 Reference:
     Wilcoxon, Biometrics Bulletin 1(6):80-83, 1945.
@@ -23,7 +23,7 @@ METRICS = ("dice", "iou", "hd95", "asd")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """B - A of one structure and metric over the items that both have."""
+    """B - A of one structure and metric over the items of both."""
 
     structure: str
     metric: str
@@ -39,7 +39,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """All differences, on which frames, and how many items only one of the two has."""
+    """All differences, the frames they are on, and the number of items in only one evaluation."""
 
     frames: str
     differences: tuple[Difference, ...]
@@ -51,13 +51,13 @@ def compare(a: Path, b: Path) -> Comparison:
     """Compare two folders that `echoseg evaluate` wrote.
 
     Raises:
-        DatasetError: If one is none, they are of other data, or they share no item.
+        DatasetError: If one is not a result, they are of different data, or they share no item.
     """
-    seen = [_data_sha256(folder) for folder in (a, b)]
-    if seen[0] != seen[1]:
+    hashes = [_data_sha256(folder) for folder in (a, b)]
+    if hashes[0] != hashes[1]:
         raise DatasetError(
-            f"{a} and {b} must be of the same data, their hashes differ ({seen[0][:12]} and "
-            f"{seen[1][:12]}); evaluate both on one copy and split"
+            f"{a} and {b} must be of the same data, their hashes differ ({hashes[0][:12]} and "
+            f"{hashes[1][:12]}); evaluate both on one copy and split"
         )
     tables = [{_key(row): row for row in read_items(folder)} for folder in (a, b)]
     # as `evaluate` does: where phases are known, the means are over ED and ES alone
@@ -66,7 +66,7 @@ def compare(a: Path, b: Path) -> Comparison:
         tables = [{key: row for key, row in table.items() if row["phase"]} for table in tables]
     shared = sorted(tables[0].keys() & tables[1].keys())
     if not shared:
-        raise DatasetError(f"{a} and {b} must share items, they share none")
+        raise DatasetError(f"{a} and {b} must have items in common, they have none")
     differences = []
     for structure in dict.fromkeys(key[2] for key in shared):
         for metric in METRICS:
@@ -91,7 +91,7 @@ def _data_sha256(folder: Path) -> str:
         return str(json.loads(path.read_text("utf-8"))["data"]["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{folder} is no result of `echoseg evaluate`: {path} is missing or broken"
+            f"{folder} is not a result of `echoseg evaluate`: {path} is missing or broken"
         ) from error
 
 
@@ -120,7 +120,7 @@ def _difference(
 
 
 def signed_rank_p(differences: np.ndarray, patients: Sequence[str]) -> float | None:
-    """Return p of the signed-rank test on the patients' means; None with nothing to rank."""
+    """P value of the signed-rank test on the patients' means; None without differences."""
     from scipy.stats import wilcoxon
 
     names, groups = np.unique(patients, return_inverse=True)

@@ -1,7 +1,7 @@
-"""One clip judged: an item for every structure on every frame with truth, and one row a clip.
+"""Evaluation of one clip: an item per structure and annotated frame, and one row per clip.
 
-An item is one pair of masks of one structure on one frame. Everything that is later averaged is a
-mean over items, never over batches; what cannot be compared is counted.
+An item is one pair of masks of one structure on one frame. All averages are over items, never over
+batches; pairs that cannot be compared are counted.
 """
 
 from collections.abc import Iterable
@@ -21,15 +21,15 @@ STRUCTURES: dict[str, tuple[Label, ...]] = {
     "lv_epi": (Label.LV_CAVITY, Label.LV_MYOCARDIUM),
     "la": (Label.LA_CAVITY,),
 }
-"""Rows of the CAMUS challenge's tables and the labels inside each border."""
+"""Rows of the CAMUS challenge's tables, and the labels inside each border."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
     """One pair of masks; the columns of `items.csv`.
 
-    `phase` is ED, ES, or empty for a frame between them. Distances are in `unit`. A value that
-    does not exist, as of two empty masks, is None.
+    `phase` is ED, ES, or empty for a frame between them. Distances are in `unit`. Values
+    that do not exist, such as those of two empty masks, are None.
     """
 
     clip: str
@@ -55,11 +55,11 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipRow:
-    """What is read off a clip's masks; the columns of `clips.csv`.
+    """Measurements of a clip's masks; the columns of `clips.csv`.
 
-    `ef_predicted` and `ef_reference` are read by the same method, single-plane disks, off the
+    `ef_predicted` and `ef_reference` are measured by the same method, single-plane disks, on the
     predicted and the experts' masks of the annotated ED and ES frames; `ef_given` is the data
-    set's own. Volumes are in ml, and there only where the scale is known.
+    set's own. Volumes are in ml, and only where the scale is known.
     """
 
     clip: str
@@ -85,9 +85,9 @@ class ClipRow:
 
 
 def ef_band(ef_percent: float | None) -> str:
-    """Return the class of heart failure by ejection fraction, empty when it is unknown.
+    """Class of heart failure by ejection fraction, empty when it is unknown.
 
-    Reduced up to 40 %, mildly reduced below 50, preserved from there: the universal definition
+    Reduced up to 40 %, mildly reduced below 50 %, else preserved: the universal definition
     (Bozkurt et al., Journal of Cardiac Failure 27(4):387-413, 2021).
     """
     if ef_percent is None:
@@ -97,19 +97,19 @@ def ef_band(ef_percent: float | None) -> str:
     return "mildly_reduced" if ef_percent < 50 else "preserved"
 
 
-def judge(
-    record: Record, clip: Clip, known: Annotation, predicted: np.ndarray
+def evaluate_clip(
+    record: Record, clip: Clip, annotation: Annotation, predicted: np.ndarray
 ) -> tuple[list[Item], ClipRow]:
-    """Compare predicted label maps `T H W` with what the experts drew."""
-    row = _clip_row(record, clip, known, predicted)
+    """Compare predicted label maps `T H W` with the experts' annotation."""
+    row = _clip_row(record, clip, annotation, predicted)
     about = {name: getattr(row, name) for name in ("clip", "patient", "view", "split", "quality")}
     about["ef_band"] = row.ef_band
-    phases = {known.ed_frame: "ED", known.es_frame: "ES"}
+    phases = {annotation.ed_frame: "ED", annotation.es_frame: "ES"}
     items = []
-    for frame in known.labelled_frames:
-        for structure in _structures(record, known):
+    for frame in annotation.labelled_frames:
+        for structure in _structures(record, annotation):
             labels = STRUCTURES[structure]
-            pair = np.isin(predicted[frame], labels), np.isin(known.masks[frame], labels)
+            pair = np.isin(predicted[frame], labels), np.isin(annotation.masks[frame], labels)
             items.append(
                 _item(pair, clip, about, frame=frame, phase=phases.get(frame, ""), name=structure)
             )
@@ -125,63 +125,63 @@ def _item(
     phase: str,
     name: str,
 ) -> Item:
-    found = compare_masks(*pair, clip.spacing_mm)
+    scores = compare_masks(*pair, clip.spacing_mm)
     return Item(
         **about,
         frame=frame,
         phase=phase,
         structure=name,
-        status=found.status,
-        dice=found.dice,
-        iou=found.iou,
-        hd=found.hd,
-        hd95=found.hd95,
-        asd=found.asd,
-        unit=found.unit,
+        status=scores.status,
+        dice=scores.dice,
+        iou=scores.iou,
+        hd=scores.hd,
+        hd95=scores.hd95,
+        asd=scores.asd,
+        unit=scores.unit,
         predicted_px=int(pair[0].sum()),
         reference_px=int(pair[1].sum()),
         shared_px=int((pair[0] & pair[1]).sum()),
     )
 
 
-def _structures(record: Record, known: Annotation) -> list[str]:
-    """Return the structures that the annotation speaks of; no other is ever scored."""
-    spoken = record.labels
-    if spoken is None:
-        held = np.unique(known.masks[list(known.labelled_frames)])
-        spoken = tuple(label for label in Label if label in held)
-    return [name for name, labels in STRUCTURES.items() if set(labels) <= set(spoken)]
+def _structures(record: Record, annotation: Annotation) -> list[str]:
+    """Structures that the annotation covers; no other one is scored."""
+    covered = record.labels
+    if covered is None:
+        values = np.unique(annotation.masks[list(annotation.labelled_frames)])
+        covered = tuple(label for label in Label if label in values)
+    return [name for name, labels in STRUCTURES.items() if set(labels) <= set(covered)]
 
 
-def _clip_row(record: Record, clip: Clip, known: Annotation, predicted: np.ndarray) -> ClipRow:
-    predicted_volumes = _volumes(predicted, known, clip.spacing_mm)
-    reference_volumes = _volumes(known.masks, known, clip.spacing_mm)
+def _clip_row(record: Record, clip: Clip, annotation: Annotation, predicted: np.ndarray) -> ClipRow:
+    predicted_volumes = _volumes(predicted, annotation, clip.spacing_mm)
+    reference_volumes = _volumes(annotation.masks, annotation, clip.spacing_mm)
     ef_reference = _ef(reference_volumes)
     volumes_ml = [
         volume if clip.spacing_mm else None for volume in (*predicted_volumes, *reference_volumes)
     ]
-    all_labelled = not record.stills and len(known.labelled_frames) == clip.num_frames
+    all_labelled = not record.stills and len(annotation.labelled_frames) == clip.num_frames
     return ClipRow(
         clip=record.name,
         patient=record.patient,
         view=str(record.view),
         split=record.split,
         quality=record.quality,
-        ef_band=ef_band(ef_reference if known.ef_percent is None else known.ef_percent),
+        ef_band=ef_band(ef_reference if annotation.ef_percent is None else annotation.ef_percent),
         frames=clip.num_frames,
         row_mm=clip.spacing_mm[0] if clip.spacing_mm else None,
         column_mm=clip.spacing_mm[1] if clip.spacing_mm else None,
-        ed_frame=known.ed_frame,
-        es_frame=known.es_frame,
+        ed_frame=annotation.ed_frame,
+        es_frame=annotation.es_frame,
         ef_predicted=_ef(predicted_volumes),
         ef_reference=ef_reference,
-        ef_given=known.ef_percent,
+        ef_given=annotation.ef_percent,
         edv_predicted_ml=volumes_ml[0],
         edv_reference_ml=volumes_ml[2],
         esv_predicted_ml=volumes_ml[1],
         esv_reference_ml=volumes_ml[3],
         jitter_percent=None if record.stills else _jitter_percent(predicted),
-        jitter_reference_percent=_jitter_percent(known.masks) if all_labelled else None,
+        jitter_reference_percent=_jitter_percent(annotation.masks) if all_labelled else None,
     )
 
 
@@ -211,6 +211,6 @@ def _jitter_percent(masks: np.ndarray) -> float | None:
 
 
 def in_fixed_order(items: Iterable[Item]) -> list[Item]:
-    """Return items in an order that does not depend on how they were made."""
+    """Items ordered by clip, frame and structure, whatever order they were computed in."""
     rank = {name: index for index, name in enumerate(STRUCTURES)}
     return sorted(items, key=lambda item: (item.clip, item.frame, rank[item.structure]))

@@ -1,17 +1,19 @@
-"""The report of an evaluation in words and tables: Markdown, and one HTML page."""
+"""The report of an evaluation: Markdown and one self-contained HTML page."""
 
 import base64
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from echoseg.metrics.segmentation import FAILED_DICE
+
 STRUCTURE_NAMES = {"lv_endo": "LV endo", "lv_epi": "LV epi", "la": "LA"}
 _DISTANCES = ("hd95", "asd")
 _NOTE = (
-    "Means over items (one structure on one frame); intervals are 95 % bootstrap intervals with "
-    "patients drawn whole. One empty mask scores Dice 0 and the picture's diagonal; two empty ones "
-    "have no score. A failure is an item with a Dice under 0.8. Research use only, not a medical "
-    "device."
+    "Means over items (one structure on one frame); intervals are 95 % bootstrap intervals that "
+    "resample patients. One empty mask scores Dice 0 and the image diagonal; two empty masks have "
+    f"no score. A failure is an item with a Dice under {FAILED_DICE}. Research use only, not a "
+    "medical device."
 )
 _STYLE = """
 body { margin: 0 auto; max-width: 1040px; padding: 24px; font: 16px/1.5 system-ui, sans-serif;
@@ -23,11 +25,11 @@ th:first-child, td:first-child { text-align: left } img { max-width: 100% } .not
 """
 
 Table = tuple[str, list[str], list[list[str]]]
-"""A title, the columns' names and the rows."""
+"""Title, column names and rows."""
 
 
 def markdown(document: dict[str, Any], figure: str = "") -> str:
-    """Return the report of what `summary.json` holds; `figure` is a picture's path beside it."""
+    """Markdown report of the content of `summary.json`; `figure` is an image's relative path."""
     parts = [f"# {_title(document)}", *_about(document)]
     for title, columns, rows in _tables(document):
         lines = [columns, ["---"] * len(columns), *rows]
@@ -40,7 +42,7 @@ def markdown(document: dict[str, Any], figure: str = "") -> str:
 
 
 def html(document: dict[str, Any], figure: bytes, worst: Sequence[bytes]) -> str:
-    """Return the same as one page that needs no other file."""
+    """The same report as one HTML page with embedded images."""
     parts = [f"<h1>{escape(_title(document))}</h1>"]
     parts += [f"<p>{escape(line)}</p>" for line in _about(document)]
     for title, columns, rows in _tables(document):
@@ -55,8 +57,8 @@ def html(document: dict[str, Any], figure: bytes, worst: Sequence[bytes]) -> str
         parts.append("<h2>The worst frames</h2>")
         parts += [_picture(one, "experts and prediction") for one in worst]
     if problems := _problems(document):
-        listed = "".join(f"<li>{escape(line)}</li>" for line in problems)
-        parts.append(f"<h2>Not judged, or odd</h2><ul>{listed}</ul>")
+        items = "".join(f"<li>{escape(line)}</li>" for line in problems)
+        parts.append(f"<h2>Problems</h2><ul>{items}</ul>")
     parts.append(f'<p class="note">{escape(_NOTE)}</p>')
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -81,7 +83,7 @@ def _about(document: dict[str, Any]) -> list[str]:
     return [
         f"{counts['clips']} clips of {counts['patients']} patients, {counts['items']} items; "
         f"{counts['one_empty']} with one mask empty, {counts['both_empty']} with both; "
-        f"{counts['not_judged']} clips could not be judged. Shown first: {document['frames']}.",
+        f"{counts['not_judged']} clips failed. Scores are over {document['frames']}.",
         f"Model sha256 {model['sha256']}, licence {model['licence']}; data sha256 "
         f"{data['sha256']}; echoseg {document['software']['echoseg']}, torch "
         f"{document['software']['torch']}.",
@@ -96,9 +98,9 @@ def _problems(document: dict[str, Any]) -> list[str]:
 
 def _tables(document: dict[str, Any]) -> list[Table]:
     tables = [_structures("By structure", document["structures"])]
-    for group, found in document["by"].items():
+    for group, by_value in document["by"].items():
         rows, columns = [], []
-        for name, scores in found.items():
+        for name, scores in by_value.items():
             _, columns, lines = _structures("", scores)
             rows += [[f"{name.replace('_', ' ')}, {line[0]}", *line[1:]] for line in lines]
         tables.append((f"By {group.replace('_', ' ')}", columns, rows))
@@ -122,13 +124,13 @@ def _tables(document: dict[str, Any]) -> list[Table]:
     return tables
 
 
-def _structures(title: str, found: dict[str, Any]) -> Table:
-    units = [unit for unit in ("mm", "px") if any(f"asd_{unit}" in s for s in found.values())]
+def _structures(title: str, structures: dict[str, Any]) -> Table:
+    units = [unit for unit in ("mm", "px") if any(f"asd_{unit}" in s for s in structures.values())]
     distances = [f"{name}_{unit}" for unit in units for name in _DISTANCES]
     columns = ["", "Dice [95 %]", "IoU", "Dice, pooled"]
     columns += [f"{name.upper()}, {unit} [95 %]" for unit in units for name in _DISTANCES]
     rows = []
-    for name, scores in found.items():
+    for name, scores in structures.items():
         rows.append(
             [
                 STRUCTURE_NAMES[name],
@@ -152,35 +154,35 @@ def _agreement(document: dict[str, Any]) -> Table | None:
     }
     rows = []
     for key, title in named.items():
-        if not (found := document[key]):
+        if not (statistics := document[key]):
             continue
-        share = found.get("share_over_15")
-        if not found["n"]:
+        share = statistics.get("share_over_15")
+        if not statistics["n"]:
             failed = [
                 "" if share is None else f"{100 * share:.0f} %",
-                f"0, {found['n_failed']} failed",
+                f"0, {statistics['n_failed']} failed",
             ]
             rows.append([title, *[""] * 6, *failed])
             continue
         rows.append(
             [
                 title,
-                f"{found['mae']:.2f} {_interval(found['mae_ci95'], 2)}",
-                f"{found['median_absolute']:.2f}",
-                f"{found['bias']:+.2f}",
-                _number(found["sd"], 2),
-                f"{_number(found['r'], 3)} {_interval(found['r_ci95'], 3)}",
-                _number(found["icc"], 3),
+                f"{statistics['mae']:.2f} {_interval(statistics['mae_ci95'], 2)}",
+                f"{statistics['median_absolute']:.2f}",
+                f"{statistics['bias']:+.2f}",
+                _number(statistics["sd"], 2),
+                f"{_number(statistics['r'], 3)} {_interval(statistics['r_ci95'], 3)}",
+                _number(statistics["icc"], 3),
                 "" if share is None else f"{100 * share:.0f} %",
-                f"{found['n']}, {found['n_failed']} failed",
+                f"{statistics['n']}, {statistics['n_failed']} failed",
             ]
         )
     columns = ["", "MAE [95 %]", "median", "bias", "SD", "r [95 %]", "ICC", "off by > 15", "n"]
     return ("Ejection fraction and volumes, single plane", columns, rows) if rows else None
 
 
-def _with(found: dict[str, Any], digits: int = 2) -> str:
-    return f"{_number(found['mean'], digits)} {_interval(found['ci95'], digits)}".strip()
+def _with(statistic: dict[str, Any], digits: int = 2) -> str:
+    return f"{_number(statistic['mean'], digits)} {_interval(statistic['ci95'], digits)}".strip()
 
 
 def _interval(ci95: Sequence[float] | None, digits: int) -> str:

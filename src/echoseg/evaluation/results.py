@@ -1,4 +1,4 @@
-"""The folder of an evaluation: tables, numbers, report, pictures; whole or not at all."""
+"""The folder of an evaluation: tables, statistics, report, figures; written atomically."""
 
 import json
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ from echoseg.report.figures.worst_cases import case_png
 
 MARK, FIGURE = "summary.json", "figure.png"
 FILES = frozenset({MARK, ITEMS, CLIPS, PARQUET, "report.md", "report.html", FIGURE})
-"""All that such a folder holds; one that holds more is never replaced."""
+"""Files of such a folder; a folder with other files is never replaced."""
 NUM_WORST = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where the records of an evaluation come from, for its report."""
+    """Origin of the records of an evaluation, for its report."""
 
     dataset: str
     title: str
@@ -39,27 +39,27 @@ class Source:
 
 
 def check_output(folder: Path, force: bool = False) -> None:
-    """Refuse, before the long work, a folder that must not or cannot be written.
+    """Check, before the long work, that the folder can be written.
 
     Raises:
-        OutputError: If it exists without `force`, is none of ours, or cannot be written.
+        OutputError: If it exists without `force`, holds other files, or is not writable.
     """
     if folder.exists():
         if not force:
             raise OutputError(f"{folder} exists; pass --force to replace it, or another -o")
-        held = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-        foreign = sorted(held - FILES)
-        if foreign or (held and MARK not in held):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+        foreign = sorted(names - FILES)
+        if foreign or (names and MARK not in names):
             raise OutputError(
-                f"{folder} holds {', '.join(foreign[:1]) or f'no {MARK}'}, so it is no result of "
-                "`echoseg evaluate` and is not replaced; choose another -o"
+                f"{folder} holds {', '.join(foreign[:1]) or f'no {MARK}'}, so it is not a result "
+                "of `echoseg evaluate` and is not replaced; choose another -o"
             )
     check_writable(folder.parent, "choose another -o")
 
 
-def document(found: Evaluation, source: Source) -> dict[str, Any]:
-    """Return all that `summary.json` holds."""
-    checkpoint = read_card(find_checkpoint(found.model))
+def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
+    """Content of `summary.json`."""
+    checkpoint = read_card(find_checkpoint(evaluation.model))
     return {
         "note": "research use only, not a medical device",
         "software": {name: version(name) for name in ("echoseg", "torch", "numpy", "scipy")},
@@ -74,17 +74,17 @@ def document(found: Evaluation, source: Source) -> dict[str, Any]:
             "dataset": source.dataset,
             "title": source.title,
             "split": source.split,
-            "sha256": found.data_sha256,
+            "sha256": evaluation.data_sha256,
             "notes": list(source.notes),
         },
         "protocol": PROTOCOL,
-        **summarise(found),
-        "problems": [asdict(problem) for problem in (*source.problems, *found.problems)],
+        **summarise(evaluation),
+        "problems": [asdict(problem) for problem in (*source.problems, *evaluation.problems)],
     }
 
 
 def write_results(
-    found: Evaluation,
+    evaluation: Evaluation,
     records: Sequence[Record],
     source: Source,
     folder: Path,
@@ -92,33 +92,33 @@ def write_results(
     pictures: bool = True,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Write everything into `folder`, and return what `summary.json` holds.
+    """Write all files of an evaluation and return the content of `summary.json`.
 
     Args:
-        found: What was judged.
-        records: Those it was judged on, for the worst frames' pictures.
-        source: Where they come from.
-        folder: Made, or replaced with `force`.
-        pictures: Whether the page shows frames of the data; leave them out of what is published.
-        force: Replace a result that exists.
+        evaluation: The results.
+        records: The evaluated records, for images of the worst frames.
+        source: Their origin.
+        folder: Created, or replaced with `force`.
+        pictures: Whether the report shows frames of the data; not for publication.
+        force: Replace an existing result.
 
     Raises:
-        OutputError: As `check_output`, or if the disk fails.
+        OutputError: As `check_output`, or if writing fails.
     """
-    told = document(found, source)
-    figure = agreement_png(_readings(found.clips), _dice(found.items))
-    worst = _worst(found, records) if pictures else []
+    summary = document(evaluation, source)
+    figure = agreement_png(_readings(evaluation.clips), _dice(evaluation.items))
+    worst = _worst(evaluation, records) if pictures else []
     check_output(folder, force)
     with atomic_dir(folder, lambda: check_output(folder, force)) as partial:
-        write_text(partial / ITEMS, table_text(found.items, Item))
-        write_text(partial / CLIPS, table_text(found.clips, ClipRow))
+        write_text(partial / ITEMS, table_text(evaluation.items, Item))
+        write_text(partial / CLIPS, table_text(evaluation.clips, ClipRow))
         if has_parquet():
-            write_parquet(partial / PARQUET, found.items)
+            write_parquet(partial / PARQUET, evaluation.items)
         (partial / FIGURE).write_bytes(figure)
-        write_text(partial / "report.md", markdown(told, FIGURE))
-        write_text(partial / "report.html", html(told, figure, worst))
-        write_text(partial / MARK, json.dumps(told, indent=1) + "\n")
-    return told
+        write_text(partial / "report.md", markdown(summary, FIGURE))
+        write_text(partial / "report.html", html(summary, figure, worst))
+        write_text(partial / MARK, json.dumps(summary, indent=1) + "\n")
+    return summary
 
 
 def _readings(clips: Sequence[ClipRow]) -> list[Readings]:
@@ -127,44 +127,44 @@ def _readings(clips: Sequence[ClipRow]) -> list[Readings]:
         ("EDV", "ml", "edv_predicted_ml", "edv_reference_ml"),
         ("ESV", "ml", "esv_predicted_ml", "esv_reference_ml"),
     )
-    found = []
+    readings = []
     for title, unit, predicted, reference in named:
         pairs = [(getattr(row, predicted), getattr(row, reference)) for row in clips]
         pairs = [pair for pair in pairs if None not in pair]
         if len(pairs) > 1:
             one, other = zip(*pairs, strict=True)
-            found.append(Readings(title=title, unit=unit, predicted=one, reference=other))
-    return found
+            readings.append(Readings(title=title, unit=unit, predicted=one, reference=other))
+    return readings
 
 
 def _dice(items: Sequence[Item]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for item in items:
         if item.dice is not None:
             name = f"{STRUCTURE_NAMES[item.structure]} {item.phase or 'between'}"
-            found.setdefault(name, []).append(item.dice)
-    return found
+            scores.setdefault(name, []).append(item.dice)
+    return scores
 
 
-def _worst(found: Evaluation, records: Sequence[Record]) -> list[bytes]:
-    """Return the frames with the lowest LV endo Dice, segmented once more."""
-    scored = [i for i in found.items if i.structure == "lv_endo" and i.dice is not None]
+def _worst(evaluation: Evaluation, records: Sequence[Record]) -> list[bytes]:
+    """Images of the frames with the lowest LV endo Dice, segmented once more."""
+    scored = [i for i in evaluation.items if i.structure == "lv_endo" and i.dice is not None]
     scored.sort(key=lambda item: (item.dice, item.clip, item.frame))
     by_name = {record.name: record for record in records}
-    network, image_size = loaded(found.model)
+    network, image_size = loaded(evaluation.model)
     pictures = []
     for item in scored[:NUM_WORST]:
         record = by_name[item.clip]
         try:
-            clip, known = record.load()
-        except EchosegError:  # it was there a moment ago
+            clip, annotation = record.load()
+        except EchosegError:  # deleted meanwhile
             continue
-        if known is None:
+        if annotation is None:
             continue
         masks = segment(network, image_size, clip.frames, stills=record.stills)
-        words = f"{item.clip} frame {item.frame} {item.phase} Dice {item.dice:.3f}"
-        spoken = tuple(Label) if record.labels is None else record.labels
-        reference = known.masks[item.frame]
-        reference = reference * (reference <= max(spoken))
-        pictures.append(case_png(clip.frames[item.frame], reference, masks[item.frame], words))
+        caption = f"{item.clip} frame {item.frame} {item.phase} Dice {item.dice:.3f}"
+        covered = tuple(Label) if record.labels is None else record.labels
+        reference = annotation.masks[item.frame]
+        reference = reference * (reference <= max(covered))
+        pictures.append(case_png(clip.frames[item.frame], reference, masks[item.frame], caption))
     return pictures

@@ -1,4 +1,4 @@
-"""Judge a checkpoint over records, in one process or several: the tables do not depend on it."""
+"""Evaluate a network over records, in one process or several, with identical tables."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from echoseg.clip import Annotation, Clip
 from echoseg.data import Issue, Record
 from echoseg.data.hashing import sha256_of, source_files
 from echoseg.data.records import IssueKind
-from echoseg.errors import DatasetError, EchosegError, ModelError
-from echoseg.evaluation.items import ClipRow, Item, in_fixed_order, judge
+from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError
+from echoseg.evaluation.items import ClipRow, Item, evaluate_clip, in_fixed_order
 from echoseg.evaluation.segment import loaded, segment
+from echoseg.models.segmenter import Segmenter
 from echoseg.parallel import parallel_map
 
 Progress = Callable[[int, int], None]
@@ -18,13 +19,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """A checkpoint judged over records.
+    """Results of a network over records.
 
     Attributes:
-        model: Name or path it was loaded by.
-        items: One a structure and frame, in a fixed order.
-        clips: One a clip, by name.
-        problems: What could not be judged, with the reason.
+        model: Name or path of the checkpoint, or the class name of a network.
+        items: One per structure and frame, in a fixed order.
+        clips: One per clip, ordered by name.
+        problems: Clips that could not be evaluated, with the reason.
         data_sha256: Hash of the names and bytes of everything that was read.
     """
 
@@ -36,19 +37,20 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _ClipResult:
     name: str
     sha256: str
     items: list[Item]
     row: ClipRow | None
     problem: Issue | None = None
-    """Why this network could not do it."""
+    """Why this network cannot segment the clip."""
 
 
 def evaluate(
-    model: str,
+    model: str | Segmenter,
     records: Sequence[Record],
     *,
+    image_size: int | None = None,
     device: str = "cpu",
     jobs: int = 1,
     progress: Progress = lambda done, total: None,
@@ -56,90 +58,113 @@ def evaluate(
     """Segment and score every record that has an annotation.
 
     Args:
-        model: Name of a shipped checkpoint or path of one.
-        records: In any order.
-        device: `cpu`, `cuda` or `mps`; numbers may differ between them in the last digits.
-        jobs: Processes; what comes out does not depend on it.
-        progress: Told (clips done, clips in all).
+        model: Name or path of a checkpoint, or a network, already on `device`.
+        records: Clips in any order.
+        image_size: Side of the network's square input in pixels; needed for a network, since
+            only a checkpoint's card says it.
+        device: `cpu`, `cuda` or `mps`; the last digits may differ between them.
+        jobs: Worker processes; the result does not depend on their number.
+        progress: Called with (clips done, number of clips).
 
     Raises:
         ModelError: If the checkpoint cannot be loaded.
-        DatasetError: If no record has an annotation, or none can be judged.
+        ConfigError: If a network comes without `image_size`.
+        DatasetError: If no record has an annotation, or none can be evaluated.
     """
-    loaded(model, device)
+    network = _network(model, device, image_size)
     labelled = sorted((r for r in records if r.labelled), key=lambda record: record.name)
     if not labelled:
         raise DatasetError(
-            f"the data must hold masks to be judged by, none of its {len(records)} clips has one"
+            f"the data must have masks to evaluate with, none of its {len(records)} clips has one"
         )
-    read: list[_Judged] = []
+    results: list[_ClipResult] = []
     problems: list[Issue] = []
-    work = partial(_judge, model, device)
-    for index, found in enumerate(parallel_map(work, labelled, jobs)):
-        if isinstance(found, _Judged):
-            read.append(found)
-        problem = found.problem if isinstance(found, _Judged) else found
+    # worker processes load a checkpoint themselves
+    work = partial(_evaluate_record, model if isinstance(model, str) else network, device)
+    for index, result in enumerate(parallel_map(work, labelled, jobs)):
+        if isinstance(result, _ClipResult):
+            results.append(result)
+        problem = result.problem if isinstance(result, _ClipResult) else result
         if problem is not None:
             problems.append(problem)
         progress(index + 1, len(labelled))
-    if not any(one.row for one in read):
+    if not any(result.row for result in results):
         raise DatasetError(
-            f"none of the {len(labelled)} clips can be judged, the first: {problems[0].reason}"
+            f"none of the {len(labelled)} clips can be evaluated, the first: {problems[0].reason}"
         )
     return Evaluation(
-        model=model,
-        items=tuple(in_fixed_order(item for one in read for item in one.items)),
-        clips=tuple(one.row for one in read if one.row is not None),
+        model=model if isinstance(model, str) else type(model).__name__,
+        items=tuple(in_fixed_order(item for result in results for item in result.items)),
+        clips=tuple(result.row for result in results if result.row is not None),
         problems=tuple(problems),
-        data_sha256=_data_sha256(read),
+        data_sha256=_data_sha256(results),
     )
 
 
-def _judge(model: str, device: str, record: Record) -> _Judged | Issue:
-    """Return what becomes of one record; an error of its own ends nobody else's."""
+def _network(model: str | Segmenter, device: str, image_size: int | None) -> tuple[Segmenter, int]:
+    """The network and the side of its square input; loads a checkpoint."""
+    if isinstance(model, str):
+        return loaded(model, device)
+    size = image_size or model.image_size
+    if size is None:
+        raise ConfigError(
+            f"image_size must be given with a network; pass that of its training, such as 160, "
+            f"for {type(model).__name__}"
+        )
+    return model.eval(), size
+
+
+def _evaluate_record(
+    model: str | tuple[Segmenter, int], device: str, record: Record
+) -> _ClipResult | Issue:
+    """Evaluate one record; an error of one clip does not stop the others."""
     try:
-        clip, known = record.load()
-        if known is None:
-            raise DatasetError(f"{record.name}: its annotation is gone")
+        clip, annotation = record.load()
+        if annotation is None:
+            raise DatasetError(f"{record.name}: its annotation is missing")
     except EchosegError as error:
         return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
-    sha256 = _sha256(record, clip, known)
+    sha256 = _sha256(record, clip, annotation)
+    network, image_size = loaded(model, device) if isinstance(model, str) else model
     try:
-        network, image_size = loaded(model, device)
         masks = segment(network, image_size, clip.frames, stills=record.stills)
-    except ModelError as error:  # this network's, not the data's: they stay the same data
+    except ModelError as error:  # of the network, not the data, whose hash stays the same
         problem = Issue(place=record.name, kind=IssueKind.INCONSISTENT, reason=str(error))
-        return _Judged(record.name, sha256, [], None, problem)
-    items, row = judge(record, clip, known, masks)
-    return _Judged(record.name, sha256, items, row)
+        return _ClipResult(record.name, sha256, [], None, problem)
+    items, row = evaluate_clip(record, clip, annotation, masks)
+    return _ClipResult(record.name, sha256, items, row)
 
 
-def _sha256(record: Record, clip: Clip, known: Annotation) -> str:
-    """Return the hash of a record's files; of a clip without files, of its frames and masks."""
+def _sha256(record: Record, clip: Clip, annotation: Annotation) -> str:
+    """Hash of a record's files; of a clip without files, of its frames and masks."""
     import hashlib
 
     if record.files:
         return sha256_of(source_files(record))
-    return hashlib.sha256(clip.frames.tobytes() + known.masks.tobytes()).hexdigest()
+    return hashlib.sha256(clip.frames.tobytes() + annotation.masks.tobytes()).hexdigest()
 
 
-def _data_sha256(read: Sequence[_Judged]) -> str:
+def _data_sha256(results: Sequence[_ClipResult]) -> str:
     import hashlib
 
-    lines = "".join(f"{one.name} {one.sha256}\n" for one in read)
+    lines = "".join(f"{result.name} {result.sha256}\n" for result in results)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def phantom_records(
     split: str, tiers: Sequence[str] = (), hearts: int | None = None
 ) -> tuple[Record, ...]:
-    """Return clips of phantom-v1, filmed when loaded: the first `hearts` of each tier.
+    """Clips of phantom-v1, simulated when loaded.
+
+    Args:
+        split: `validation`, `test` or `held_out_style`.
+        tiers: Tiers of difficulty; all when empty.
+        hearts: Number of hearts per tier; all when None.
 
     Raises:
-        ConfigError: If there is no such split or tier.
+        ConfigError: If the split or tier does not exist.
     """
     from echoseg.data.phantom import name_of
-    from echoseg.errors import ConfigError
     from echoseg.phantom import PhantomConfig, Tier
     from echoseg.phantom.benchmark import FIRST_SEED, phantom_v1
 
@@ -148,10 +173,10 @@ def phantom_records(
     if hearts is not None and hearts < 1:
         raise ConfigError(f"hearts must be at least 1, got {hearts}")
 
-    def wanted() -> Iterator[PhantomConfig]:
+    def configs() -> Iterator[PhantomConfig]:
         for config in phantom_v1(split):
-            few = hearts is None or config.seed - FIRST_SEED[split] < hearts
-            if few and (not tiers or config.tier in tiers):
+            included = hearts is None or config.seed - FIRST_SEED[split] < hearts
+            if included and (not tiers or config.tier in tiers):
                 yield config
 
     return tuple(
@@ -162,16 +187,16 @@ def phantom_records(
             split=split,
             quality=str(config.tier),
             files=(),
-            read=partial(_filmed, config),
+            read=partial(_simulate, config),
         )
-        for config in wanted()
+        for config in configs()
     )
 
 
-def _filmed(config: object) -> tuple[Clip, Annotation]:
+def _simulate(config: object) -> tuple[Clip, Annotation]:
     from echoseg.data.phantom import simulate
     from echoseg.phantom import PhantomConfig
 
     assert isinstance(config, PhantomConfig)
-    one = simulate(config)
-    return one.clip, one.annotation
+    simulated = simulate(config)
+    return simulated.clip, simulated.annotation

@@ -1,11 +1,10 @@
-"""The protocol by which a Segmenter is judged: how its masks come about, pixel for pixel.
+"""The evaluation protocol: how a network's masks are computed.
 
-The whole picture is letterboxed into the network's square (bilinear, averaged when shrunk), grey
-levels / 255; a clip is given frame by frame, a still as a clip of its own; the logits are brought
-back to the picture's own grid (bilinear) before the largest is taken. Nothing is cleaned after it;
-volumes alone are read off the largest pieces, as `echoseg analyze` reads them.
-Clips are never put into one batch, and torch has one thread, so that the masks are the same
-whatever else is asked for.
+The whole image is letterboxed into the network's square input (bilinear, with antialiasing), grey
+levels / 255. A clip is segmented frame by frame, a still as a clip of its own. Logits are resampled
+to the image's grid (bilinear) before the argmax. Masks are not cleaned; only volumes are measured
+on the largest components, as `echoseg analyze` does. Clips are never batched and torch uses one
+thread, so masks do not depend on what else is evaluated.
 """
 
 from functools import lru_cache
@@ -26,7 +25,7 @@ PROTOCOL = {
 
 @lru_cache(maxsize=2)
 def loaded(model: str, device: str = "cpu") -> tuple[Any, int]:
-    """Return a checkpoint's network and the side of its square; one process loads it once.
+    """Network of a checkpoint and the side of its square input; cached per process.
 
     Raises:
         ModelError: If the checkpoint cannot be loaded.
@@ -38,10 +37,10 @@ def loaded(model: str, device: str = "cpu") -> tuple[Any, int]:
 
 
 def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) -> np.ndarray:
-    """Return the label maps `T H W` uint8 of frames `T H W` uint8.
+    """Label maps `T H W` uint8 of frames `T H W` uint8.
 
     Raises:
-        ModelError: If a clip is too short for a model that takes them by windows.
+        ModelError: If a clip is shorter than the windows of a network that does not stream.
     """
     import torch
 
@@ -63,11 +62,11 @@ def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) 
         clips = [[square] for square in squares] if stills else [squares]
         index = 0
         for clip in clips:
-            shown = clip
-            if len(clip) == 1 and not network.streams:  # a still, to one who looks ahead
-                shown = clip * network.num_frames
-            for logits, _ in zip(each_frame(network, shown), clip, strict=False):
-                found = unletterbox(logits.float().cpu(), letterbox, (rows, columns))
-                masks[index] = found[0].numpy()
+            inputs = clip
+            if len(clip) == 1 and not network.streams:  # repeat a still to fill the window
+                inputs = clip * network.num_frames
+            for logits, _ in zip(each_frame(network, inputs), clip, strict=False):
+                mask = unletterbox(logits.float().cpu(), letterbox, (rows, columns))
+                masks[index] = mask[0].numpy()
                 index += 1
     return masks

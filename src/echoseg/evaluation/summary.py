@@ -1,7 +1,7 @@
-"""What an evaluation says in numbers: `summary.json`.
+"""Statistics of an evaluation: `summary.json`.
 
-Means are over items, intervals are 95 % bootstrap intervals with patients drawn whole. Two empty
-masks have no score and are counted; one empty mask scores Dice 0 and the picture's diagonal.
+Means are over items; intervals are 95 % bootstrap intervals that resample patients. Two empty masks
+have no score and are counted; one empty mask scores Dice 0 and the image diagonal.
 """
 
 from collections import Counter
@@ -28,47 +28,47 @@ GROUPS: dict[str, Callable[[Item], str]] = {
     "quality": lambda item: item.quality,
     "ef_band": lambda item: item.ef_band,
 }
-"""What results are told by; a group of which nothing is known is left out."""
+"""Groups that scores are reported by; one without any known value is left out."""
 
 
-def summarise(found: Evaluation) -> dict[str, Any]:
-    """Return the numbers of an evaluation, ready for JSON."""
-    phased = [item for item in found.items if item.phase]
-    shown = phased or found.items  # as in compare: without phases all is judged
-    every = found.items if len(found.items) > len(shown) else ()
+def summarise(evaluation: Evaluation) -> dict[str, Any]:
+    """Statistics of an evaluation, ready for JSON."""
+    phased = [item for item in evaluation.items if item.phase]
+    items = phased or evaluation.items  # as in `compare`: all frames where phases are unknown
+    every = evaluation.items if len(evaluation.items) > len(items) else ()
     return {
-        "counts": _counts(found),
+        "counts": _counts(evaluation),
         "frames": "ED and ES" if phased else "every frame with a mask",
-        "structures": by_structure(shown),
+        "structures": by_structure(items),
         "by": {
-            name: _by(shown, key)
+            name: _by(items, key)
             for name, key in GROUPS.items()
-            if any(map(key, shown)) and {key(item) for item in shown} != {"between"}
+            if any(map(key, items)) and {key(item) for item in items} != {"between"}
         },
         "every_frame": by_structure(every) if every else {},
-        "smoothness": _smoothness(found.clips),
-        "ef": _ef(found.clips, "ef_reference"),
-        "ef_given": _ef(found.clips, "ef_given"),
-        "edv_ml": _pairs(found.clips, "edv_predicted_ml", "edv_reference_ml"),
-        "esv_ml": _pairs(found.clips, "esv_predicted_ml", "esv_reference_ml"),
-        "ef_classes": _classes(found.clips),
+        "smoothness": _smoothness(evaluation.clips),
+        "ef": _ef(evaluation.clips, "ef_reference"),
+        "ef_given": _ef(evaluation.clips, "ef_given"),
+        "edv_ml": _pairs(evaluation.clips, "edv_predicted_ml", "edv_reference_ml"),
+        "esv_ml": _pairs(evaluation.clips, "esv_predicted_ml", "esv_reference_ml"),
+        "ef_classes": _classes(evaluation.clips),
     }
 
 
-def _counts(found: Evaluation) -> dict[str, Any]:
-    status = Counter(item.status for item in found.items)
+def _counts(evaluation: Evaluation) -> dict[str, Any]:
+    status = Counter(item.status for item in evaluation.items)
     return {
-        "clips": len(found.clips),
-        "patients": len({row.patient for row in found.clips}),
-        "items": len(found.items),
+        "clips": len(evaluation.clips),
+        "patients": len({row.patient for row in evaluation.clips}),
+        "items": len(evaluation.items),
         "one_empty": status["one_empty"],
         "both_empty": status["both_empty"],
-        "not_judged": len(found.problems),
+        "not_judged": len(evaluation.problems),
     }
 
 
 def by_structure(items: Sequence[Item]) -> dict[str, Any]:
-    """Return the scores of each structure that the items hold."""
+    """Scores of each structure among the items."""
     names = {item.structure for item in items}
     return {
         name: _scores([item for item in items if item.structure == name])
@@ -80,13 +80,13 @@ def by_structure(items: Sequence[Item]) -> dict[str, Any]:
 def _scores(items: Sequence[Item]) -> dict[str, Any]:
     status = Counter(item.status for item in items)
     scored = [item for item in items if item.dice is not None]
-    told: dict[str, Any] = {name: _mean(scored, name) for name in ("dice", "iou")}
+    scores: dict[str, Any] = {name: _mean(scored, name) for name in ("dice", "iou")}
     for unit in sorted({item.unit for item in scored}):
         of_unit = [item for item in scored if item.unit == unit]
-        told |= {f"{name}_{unit}": _mean(of_unit, name) for name in _DISTANCES}
+        scores |= {f"{name}_{unit}": _mean(of_unit, name) for name in _DISTANCES}
     pixels = sum(item.predicted_px + item.reference_px for item in items)
     failed = [item for item in scored if (item.dice or 0) < FAILED_DICE]
-    return told | {
+    return scores | {
         "dice_pooled": dice_of_counts(sum(item.shared_px for item in items), pixels),
         "failure_rate": len(failed) / len(scored) if scored else None,
         "n": len(items),
@@ -112,33 +112,33 @@ def _mean(items: Sequence[Item], name: str) -> dict[str, Any]:
 def _by(items: Sequence[Item], key: Callable[[Item], str]) -> dict[str, Any]:
     names = sorted({key(item) for item in items})
     return {
-        name or "not told": by_structure([item for item in items if key(item) == name])
+        name or "unknown": by_structure([item for item in items if key(item) == name])
         for name in names
     }
 
 
 def _smoothness(clips: Sequence[ClipRow]) -> dict[str, Any]:
-    """Return how much the cavity's area trembles, and by how much more than the experts'."""
+    """Jitter of the cavity's area, and its excess over that of the experts' masks."""
     own = [(row.jitter_percent, row.patient) for row in clips if row.jitter_percent is not None]
-    more = [
+    excess = [
         (row.jitter_percent - row.jitter_reference_percent, row.patient)
         for row in clips
         if row.jitter_percent is not None and row.jitter_reference_percent is not None
     ]
-    told = {}
-    for name, pairs in (("jitter_percent", own), ("jitter_excess_percent", more)):
+    smoothness = {}
+    for name, pairs in (("jitter_percent", own), ("jitter_excess_percent", excess)):
         if pairs:
             values, patients = zip(*pairs, strict=True)
-            told[name] = {
+            smoothness[name] = {
                 "mean": float(np.mean(values)),
                 "ci95": mean_interval(values, patients),
                 "n": len(values),
             }
-    return told
+    return smoothness
 
 
 def _pairs(clips: Sequence[ClipRow], predicted: str, reference: str) -> dict[str, Any]:
-    """Return the agreement of two columns; a reading that failed is counted, never left unsaid."""
+    """Agreement of two columns; failed measurements are counted."""
     rows = [row for row in clips if getattr(row, reference) is not None]
     both = [row for row in rows if getattr(row, predicted) is not None]
     if not rows:
@@ -148,19 +148,19 @@ def _pairs(clips: Sequence[ClipRow], predicted: str, reference: str) -> dict[str
     one = np.array([getattr(row, predicted) for row in both])
     other = np.array([getattr(row, reference) for row in both])
     patients = [row.patient for row in both]
-    found = agreement(one, other)
+    statistics = agreement(one, other)
     difference = one - other
     table = np.stack([one, other], 1)
     return {
-        "n": found.n,
+        "n": statistics.n,
         "n_failed": len(rows) - len(both),
-        "bias": found.bias,
-        "sd": found.sd,
-        "limits": found.limits,
-        "mae": found.mae,
+        "bias": statistics.bias,
+        "sd": statistics.sd,
+        "limits": statistics.limits,
+        "mae": statistics.mae,
         "median_absolute": float(np.median(np.abs(difference))),
-        "r": found.r,
-        "icc": found.icc,
+        "r": statistics.r,
+        "icc": statistics.icc,
         "bias_ci95": mean_interval(difference, patients),
         "mae_ci95": mean_interval(np.abs(difference), patients),
         "r_ci95": statistic_interval(table, patients, lambda p: correlation(p[:, 0], p[:, 1])),
@@ -168,9 +168,9 @@ def _pairs(clips: Sequence[ClipRow], predicted: str, reference: str) -> dict[str
 
 
 def _ef(clips: Sequence[ClipRow], reference: str) -> dict[str, Any]:
-    """Return how near the ejection fractions come, in points; one that failed is a large error."""
-    told = _pairs(clips, "ef_predicted", reference)
-    if not told:
+    """Agreement of the ejection fractions in points; a failed one counts as a large error."""
+    statistics = _pairs(clips, "ef_predicted", reference)
+    if not statistics:
         return {}
     rows = [row for row in clips if getattr(row, reference) is not None]
     large = [
@@ -179,11 +179,11 @@ def _ef(clips: Sequence[ClipRow], reference: str) -> dict[str, Any]:
         if row.ef_predicted is None
         or abs(row.ef_predicted - getattr(row, reference)) > LARGE_EF_ERROR_POINTS
     ]
-    return told | {"share_over_15": len(large) / len(rows)}
+    return statistics | {"share_over_15": len(large) / len(rows)}
 
 
 def _classes(clips: Sequence[ClipRow]) -> dict[str, Any]:
-    """Return how often the class of heart failure is the same, and Cohen's kappa."""
+    """Agreement of the class of heart failure, and Cohen's kappa."""
     pairs = [
         (ef_band(row.ef_predicted), ef_band(row.ef_reference))
         for row in clips

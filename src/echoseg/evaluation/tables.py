@@ -1,4 +1,4 @@
-"""The tables of an evaluation as files: one text for one result, down to the byte."""
+"""Tables of an evaluation as files; the same result gives the same bytes."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ _DECIMALS = 6
 
 
 def table_text(rows: Sequence[Any], kind: type[Any]) -> str:
-    """Return a CSV of dataclasses of one kind; an empty field is a value that does not exist."""
+    """CSV text of dataclasses of one type; an empty field is a missing value."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [field.name for field in fields(kind)], lineterminator="\n")
     writer.writeheader()
@@ -30,20 +30,20 @@ def _field(value: Any) -> Any:
 
 
 def read_items(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of a result's `items.csv`.
+    """Rows of the `items.csv` in a results folder.
 
     Raises:
-        DatasetError: If the folder holds no such table.
+        DatasetError: If the table is missing or damaged.
     """
     path = folder / ITEMS
     if not path.is_file():
-        raise DatasetError(f"{folder} is no result of `echoseg evaluate`: {path} is missing")
-    wanted = [field.name for field in fields(Item)]
+        raise DatasetError(f"{folder} is not a result of `echoseg evaluate`: {path} is missing")
+    columns = [field.name for field in fields(Item)]
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file)
-            if table.fieldnames is None or list(table.fieldnames) != wanted:
-                raise DatasetError(f"{path} must have the columns {', '.join(wanted)}")
+            if table.fieldnames is None or list(table.fieldnames) != columns:
+                raise DatasetError(f"{path} must have the columns {', '.join(columns)}")
             rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as a table ({error}); evaluate again") from error
@@ -68,7 +68,7 @@ def _is_number(text: str | None) -> bool:
 
 
 def has_parquet() -> bool:
-    """Tell whether the library that writes Parquet is installed."""
+    """Whether the library that writes Parquet is installed."""
     from importlib.util import find_spec
 
     return find_spec("pyarrow") is not None

@@ -1,4 +1,4 @@
-"""How far two readers of the same values agree, and how sure a mean over patients is.
+"""Agreement of two measurements of the same clips, and bootstrap intervals over patients.
 
 With d = prediction - reference over n clips:
 
@@ -17,6 +17,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+from echoseg.errors import ArgumentError
+
 NUM_RESAMPLES = 2000
 LIMITS_SD = 1.96
 Interval = tuple[float, float]
@@ -24,7 +26,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How near predictions come to references, in their unit.
+    """Agreement of predictions with references, in their unit.
 
     Attributes:
         n: Number of pairs.
@@ -32,8 +34,8 @@ class Agreement:
         sd: Standard deviation of the differences, n - 1; None below 2 pairs.
         limits: Limits of agreement; None below 2 pairs.
         mae: Mean absolute difference.
-        r: Pearson's correlation; None when one side does not vary.
-        icc: ICC(2,1); None when nothing varies, or below 2 pairs.
+        r: Pearson's correlation; None when one side is constant.
+        icc: ICC(2,1); None when all are equal, or below 2 pairs.
     """
 
     n: int
@@ -46,16 +48,16 @@ class Agreement:
 
 
 def agreement(predicted: ArrayLike, reference: ArrayLike) -> Agreement:
-    """Compare two readings of each of some clips.
+    """Compare predictions with references of the same clips.
 
     Raises:
-        ValueError: If there is no pair, the numbers differ, or a value is not finite.
+        ArgumentError: If both are empty, their lengths differ, or a value is not finite.
     """
     one, other = np.asarray(predicted, float), np.asarray(reference, float)
     if one.shape != other.shape or one.ndim != 1 or not one.size:
-        raise ValueError(f"readings must come in pairs, got {one.shape} and {other.shape}")
+        raise ArgumentError(f"readings must come in pairs, got {one.shape} and {other.shape}")
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        raise ValueError("readings must be finite; leave out and count what could not be read")
+        raise ArgumentError("readings must be finite; leave out failed measurements and count them")
     difference = one - other
     bias, sd = float(difference.mean()), None
     if one.size > 1:
@@ -72,14 +74,14 @@ def agreement(predicted: ArrayLike, reference: ArrayLike) -> Agreement:
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Return Pearson's r; None when one side does not vary."""
+    """Pearson's r; None when one side is constant."""
     a, b = one - one.mean(), other - other.mean()
     size = float(np.sqrt((a @ a) * (b @ b)))
     return float(np.clip((a @ b) / size, -1, 1)) if size > 0 else None
 
 
 def intraclass_correlation(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Return ICC(2,1) of two readers; None below 2 clips or when nothing varies."""
+    """ICC(2,1) of two readers; None below 2 clips or when all are equal."""
     readings = np.stack([one, other], 1)
     n, readers = readings.shape
     if n < 2:
@@ -96,13 +98,13 @@ def intraclass_correlation(one: np.ndarray, other: np.ndarray) -> float | None:
 def mean_interval(
     values: ArrayLike, patients: Sequence[str], *, num_resamples: int = NUM_RESAMPLES
 ) -> Interval | None:
-    """Return the 95 % bootstrap interval of a mean over items, patients drawn whole.
+    """95 % bootstrap interval of a mean over items, resampling patients.
 
-    The mean stays one over items: a patient drawn with four items counts four times one with one.
-    None when there are fewer than two patients. The draws are the same at every call.
+    The mean stays one over items: a patient with four items weighs four times one with a single
+    item. None with fewer than two patients. The resamples are the same at every call.
 
     Raises:
-        ValueError: If not every value has its patient.
+        ArgumentError: If the numbers of values and patients differ.
     """
     array, groups, num_patients = _grouped(np.asarray(values, float), patients)
     if num_patients < 2:
@@ -120,25 +122,25 @@ def statistic_interval(
     *,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Interval | None:
-    """Return the 95 % bootstrap interval of any statistic of rows `N ...`, patients drawn whole.
+    """95 % bootstrap interval of any statistic of rows `N ...`, resampling patients.
 
-    None when there are fewer than two patients, or a draw in ten has no such statistic.
+    None with fewer than two patients, or when the statistic is undefined on over 10 % of resamples.
     """
     rows, groups, num_patients = _grouped(rows, patients)
     if num_patients < 2:
         return None
-    found = []
+    values = []
     for times in _draws(num_patients, num_resamples):
         value = statistic(np.repeat(rows, times[groups], axis=0))
         if value is not None:
-            found.append(value)
-    return _percentiles(np.array(found)) if len(found) >= 0.9 * num_resamples else None
+            values.append(value)
+    return _percentiles(np.array(values)) if len(values) >= 0.9 * num_resamples else None
 
 
 def _grouped(array: np.ndarray, patients: Sequence[str]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the rows in the order of their patients, each one's number, and how many there are."""
+    """Rows ordered by patient, the patient number of each, and the number of patients."""
     if len(array) != len(patients):
-        raise ValueError(
+        raise ArgumentError(
             f"each of the {len(array)} values must have a patient, got {len(patients)}"
         )
     names, groups = np.unique(np.asarray(patients, str), return_inverse=True)
@@ -148,7 +150,7 @@ def _grouped(array: np.ndarray, patients: Sequence[str]) -> tuple[np.ndarray, np
 
 @lru_cache(maxsize=4)
 def _draws(num_patients: int, num_resamples: int) -> np.ndarray:
-    """Return how often each patient is drawn, `num_resamples num_patients`; to be read only."""
+    """Number of times each patient is drawn, `num_resamples num_patients`, read-only."""
     generator = np.random.default_rng(0)
     times = generator.multinomial(
         num_patients, np.full(num_patients, 1 / num_patients), num_resamples
@@ -157,6 +159,6 @@ def _draws(num_patients: int, num_resamples: int) -> np.ndarray:
     return times
 
 
-def _percentiles(found: np.ndarray) -> Interval:
-    low, high = np.percentile(found, (2.5, 97.5))
+def _percentiles(values: np.ndarray) -> Interval:
+    low, high = np.percentile(values, (2.5, 97.5))
     return float(low), float(high)

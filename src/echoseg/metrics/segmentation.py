@@ -47,9 +47,7 @@ class MaskComparison:
     unit: Literal["mm", "px"]
 
 
-def dice(
-    predicted: Any, reference: Any, label: int | Sequence[int] | None = None
-) -> float | None:
+def dice(predicted: Any, reference: Any, label: int | Sequence[int] | None = None) -> float | None:
     """Dice coefficient 2 |A and B| / (|A| + |B|), without smoothing.
 
     Args:

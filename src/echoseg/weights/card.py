@@ -19,7 +19,7 @@ DEFAULT_MODEL = "camus"
 class Card(BaseModel):
     """What a reader must know of a checkpoint before using it.
 
-    Each `*_dice` is measured, on the data its name says, by `echoseg.evaluation.training_scores`.
+    Each `*_dice` is measured, on the data its name says, by `echoseg.evaluation.run`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
