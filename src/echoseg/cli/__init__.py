@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from echoseg.cli import analyze, data, evaluate, export, live, measure, phantom, train
+from echoseg.cli import analyze, calibrate, data, evaluate, export, live, measure, phantom, train
 from echoseg.cli.analyze import Job, run
 from echoseg.cli.console import DISCLAIMER, fail, run_app
 from echoseg.cli.options import Device, Force, Model, Output, Timing
@@ -30,6 +30,7 @@ app.add_typer(phantom.app)
 app.add_typer(data.app)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.compare)
+app.command()(calibrate.calibrate)
 app.command()(train.train)
 app.command()(export.export)
 app.command()(measure.measure)

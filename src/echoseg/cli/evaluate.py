@@ -54,7 +54,7 @@ def evaluate(
 
         jobs, device = check_jobs(jobs), choose_device(device)
         check_output(output, force)
-        records, source = _corrupted(*_records(data, phantom, split, hearts), corrupt)
+        records, source = _corrupted(*select_records(data, phantom, split, hearts), corrupt)
         with progress_bar(source.title, "clips") as update:
             evaluation = run_evaluation(model, records, device=device, jobs=jobs, progress=update)
         summary = write_results(evaluation, records, source, output, pictures=pictures, force=force)
@@ -66,7 +66,7 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _records(
+def select_records(
     data: Path | None, tiers: list[str] | None, split: str | None, hearts: int | None
 ) -> "tuple[tuple[Record, ...], Source]":
     """The records to evaluate on, and their origin."""

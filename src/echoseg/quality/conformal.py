@@ -147,11 +147,13 @@ def calibrate(  # what it is of, what it rests on, what is asked
     """
     from scipy.optimize import nnls
 
-    least = math.ceil(2 / (1 - level) - 1e-9) - 1
-    if len(held_out) < least or len(fitted) < len(DOUBTS) + 1:
+    check_level(level)
+    min_clips = math.ceil(2 / (1 - level) - 1e-9) - 1
+    if len(held_out) < min_clips or len(fitted) < len(DOUBTS) + 1:
         raise ArgumentError(
-            f"a level of {level:g} needs at least {least} clips held out and {len(DOUBTS) + 1} "
-            f"fitted, got {len(held_out)} and {len(fitted)}"
+            f"a level of {level:g} needs at least {min_clips} clips for the quantiles and "
+            f"{len(DOUBTS) + 1} of other patients to fit on, got {len(held_out)} and "
+            f"{len(fitted)}; give more clips or a lower level"
         )
     rows = np.array([[1.0, *(getattr(doubts, name) for name in DOUBTS)] for doubts, _ in fitted])
     scale = rows.max(0).clip(min=1e-9)
@@ -180,6 +182,16 @@ def calibrate(  # what it is of, what it rests on, what is asked
     )
 
 
+def check_level(level: float) -> None:
+    """Check the fraction of clips to cover.
+
+    Raises:
+        ArgumentError: If it is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ArgumentError(f"level must be over 0 and under 1, such as 0.9, got {level:g}")
+
+
 def calibration_path(weights: Path) -> Path:
     """Return where the calibration of a weights file lies: beside it."""
     return weights.with_suffix(SUFFIX)
@@ -198,8 +210,8 @@ def load_calibration(weights: Path, sha256: str) -> Calibration | None:
         return None
     except (OSError, ValueError, TypeError, ValidationError) as error:
         raise ModelError(
-            f"{path} must be a calibration that benchmarks/calibrate_trust.py wrote "
-            f"({str(error)[:120]}); remove it to go without"
+            f"{path} must be a calibration written by `echoseg calibrate` ({str(error)[:120]}); "
+            "remove it or calibrate again"
         ) from error
     return found if found.model_sha256 == sha256 else None
 

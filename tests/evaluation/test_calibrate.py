@@ -1,0 +1,140 @@
+"""Calibration of a network on annotated clips: coverage, the file, and what is refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from echoseg.cli import app
+from echoseg.clip import Annotation, Clip, Label, View
+from echoseg.data import camus_writer, open_dataset
+from echoseg.evaluation import calibrate as calibrate_module
+from echoseg.evaluation.calibrate import calibrate_on, read_clips, split_patients
+from echoseg.inference.analyzer import Analyzer
+from echoseg.models.checkpoint import find_checkpoint, read_card
+from echoseg.quality.conformal import ef_interval, load_calibration
+
+NUM_PATIENTS, SIDE = 24, 64
+
+
+class ByGrey(torch.nn.Module):
+    """Label = grey / 60, wrong where the noise is strong."""
+
+    streams = True
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def init_state(self, batch_size):
+        return None
+
+    def step(self, frame, state):
+        label = (frame[:, 0] * 255 / 60).round().long().clamp(0, 3)
+        return 9 * torch.nn.functional.one_hot(label, 4).permute(0, 3, 1, 2).float(), state
+
+    def forward(self, frames):
+        return torch.stack([self.step(frame, None)[0] for frame in frames.unbind(1)], 1)
+
+
+def heart(radius):
+    y, x = np.mgrid[:SIDE, :SIDE]
+    distance = np.hypot((x - 32) / radius, (y - 30) / (1.5 * radius))
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[distance < 1.4] = Label.LV_MYOCARDIUM
+    mask[distance < 1] = Label.LV_CAVITY
+    return mask
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("camus")
+    names = [f"patient{i:04}" for i in range(1, NUM_PATIENTS + 1)]
+    for seed, name in enumerate(names):
+        rng = np.random.default_rng(seed)
+        ed = rng.uniform(12, 16)
+        masks = np.stack([heart(ed), heart(ed * rng.uniform(0.7, 0.9))])
+        noise = rng.normal(0, rng.uniform(5, 25), masks.shape)
+        clip = Clip(
+            frames=(60 * masks + noise).clip(0, 255).round().astype(np.uint8),
+            times_s=np.array([0, 0.3]),
+            spacing_mm=(0.8, 0.8),
+        )
+        annotation = Annotation(masks=masks, ed_frame=0, es_frame=1, quality="Good")
+        camus_writer.write_patient(root, name, {View.A4C: (clip, annotation)})
+    camus_writer.write_splits(root, {"validation": names})
+    for path in root.rglob("*half_sequence*"):
+        path.unlink()  # ED and ES as stills
+    return root
+
+
+@pytest.fixture
+def by_grey(monkeypatch):
+    network = ByGrey()
+    monkeypatch.setattr(calibrate_module, "loaded", lambda model, device="cpu": (network, SIDE))
+
+
+def calibrate(*words):
+    return CliRunner().invoke(app, ["calibrate", *map(str, words)])
+
+
+def test_the_interval_covers_its_level_on_the_calibration_clips(root, by_grey):
+    clips = read_clips("camus", open_dataset(root).of_split("validation"))
+    assert len(clips) == NUM_PATIENTS
+    assert any(abs(clip.ef_percent - clip.true_ef_percent) > 1 for clip in clips)
+    fit, held_out = split_patients(clips)
+    assert {clip.patient for clip in fit} & {clip.patient for clip in held_out} == set()
+    calibration, coverage = calibrate_on(fit, held_out, model_sha256="ab", source="test", level=0.8)
+    intervals = [ef_interval(c.ef_percent, c.uncertainty, calibration) for c in held_out]
+    covered = [
+        span.low_percent <= clip.true_ef_percent <= span.high_percent
+        for span, clip in zip(intervals, held_out, strict=True)
+    ]
+    assert np.mean(covered) >= 0.8
+    assert coverage.num_clips == NUM_PATIENTS / 2
+    assert coverage.coverage == pytest.approx(0.8, abs=0.2)
+
+
+def test_the_command_writes_the_file_that_analyze_uses(root, by_grey, tmp_path):
+    weights = tmp_path / "mine.safetensors"
+    shutil.copy(find_checkpoint("camus"), weights)
+    done = calibrate(weights, root, "--level", "0.8", "--view", "A4C")
+    assert done.exit_code == 0, done.output
+    assert f"wrote {tmp_path / 'mine.trust.json'}" in done.output
+    calibration = load_calibration(weights, read_card(weights).sha256)
+    assert calibration is not None and calibration.level == 0.8
+    assert calibration.source == "12 patients of CAMUS, NIfTI release, validation, A4C"
+    assert Analyzer(str(weights)).calibration == calibration
+    again = calibrate(weights, root, "--level", "0.8")
+    assert again.exit_code == 2 and "exists; pass --force" in again.output
+    elsewhere = calibrate(weights, root, "--level", "0.8", "-o", tmp_path / "other.trust.json")
+    assert f"echoseg analyze uses it as {tmp_path / 'mine.trust.json'}" in elsewhere.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--level", "0.9"), "a level of 0.9 needs at least 19 clips"),
+        (("--level", "1"), "level must be over 0 and under 1"),
+        (("--view", "PSAX"), "--view must be a view of the data, which has A4C"),
+        (("--split", "test"), "test"),
+        (("--fit-split", "train"), "train"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused_in_one_line(root, by_grey, tmp_path, words, message):
+    done = calibrate("camus", root, *words, "-o", tmp_path / "out.trust.json")
+    assert done.exit_code == 2
+    assert message in done.output and done.output.count("\n") == 1
+    assert not (tmp_path / "out.trust.json").exists()
+
+
+def test_clips_without_masks_are_refused(root, by_grey, tmp_path):
+    from dataclasses import replace
+
+    from echoseg.errors import DatasetError
+
+    records = open_dataset(root).of_split("validation")
+    with pytest.raises(DatasetError, match="none of the 24 clips has one"):
+        read_clips("camus", [replace(record, labelled=False) for record in records])
