@@ -5,9 +5,9 @@
 Every variant is the `tiny` network at 112 px, trained from scratch for the same steps on the same
 phantom clips in the same order (6 clips x 4 frames a step, 15 % of frames spoilt), and scored on
 phantom-v1's validation hearts: the first 12 in the hard tier, every frame, once as they are and
-once with 20 % of their frames spoilt (drop-out, speckle bursts, gain jumps). `bidirectional` is
-the full network looked at from both ends, without a training of its own. The baselines get the
-same steps; the released network takes clips of 4 frames of 112 px here, which its release does not
+once with 20 % of their frames corrupted (drop-out, speckle bursts, gain jumps). The
+baselines get the same steps; the released network takes clips of 4 frames of 112 px here, which its
+release does not
 know. Results are added to FILE as they come, and what stands there already is not run again.
 
 CLIPS.npz is made by `benchmarks/make_phantom_clips.py`.
@@ -22,7 +22,10 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from echoseg.evaluation.training_scores import Case, phantom_cases, scores_by_group
+from echoseg.data import Record
+from echoseg.evaluation.corruptions import corrupt_records
+from echoseg.evaluation.run import evaluate, phantom_records
+from echoseg.evaluation.summary import by_structure
 from echoseg.train.config import run_config
 from echoseg.train.data.sources import open_source
 from echoseg.train.loop import Run
@@ -44,7 +47,9 @@ VARIANTS: dict[str, tuple[str, dict[str, str | int]]] = {
 }
 
 
-def run(variant: str, seed: int, args: argparse.Namespace, cases: dict[str, list[Case]]) -> dict:
+def run(
+    variant: str, seed: int, args: argparse.Namespace, records: dict[str, tuple[Record, ...]]
+) -> dict:
     """Train and score one variant."""
     name, shape = VARIANTS[variant]
     config = run_config(
@@ -68,11 +73,9 @@ def run(variant: str, seed: int, args: argparse.Namespace, cases: dict[str, list
     trained = training.teacher.segmenter.eval()
     result: dict = {"train_s": round(time.monotonic() - start)}
     result["num_parameters"] = sum(p.numel() for p in trained.parameters())
-    for name, some in cases.items():
-        result[name] = scores_by_group(trained, some, SIZE_PX)
-        if variant == "full guidance":
-            both = scores_by_group(trained, some, SIZE_PX, bidirectional=True)
-            result[f"{name}, bidirectional"] = both
+    for name, some in records.items():
+        evaluation = evaluate(trained, some, image_size=SIZE_PX)
+        result[name] = {"hard": by_structure(evaluation.items)}
     return result
 
 
@@ -86,22 +89,18 @@ def main() -> None:
     parser.add_argument("--num-steps", type=int, default=700)
     parser.add_argument("--hearts", type=int, default=12)
     args = parser.parse_args()
-    cases = {
-        name: list(
-            phantom_cases("validation", hearts=args.hearts, tiers=["hard"], spoilt_share=share)
-        )
-        for name, share in (("clean", 0.0), ("spoilt", 0.2))
-    }
+    clean = phantom_records("validation", ["hard"], args.hearts)
+    records = {"clean": clean, "spoilt": corrupt_records(clean, 0.2)}
     found = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
     for seed in args.seeds:
         for variant in args.variants:
             key = f"{variant}, seed {seed}, {args.num_steps} steps"
             if key in found:
                 continue
-            found[key] = run(variant, seed, args, cases)
+            found[key] = run(variant, seed, args, records)
             found["machine"] = f"{platform.processor() or platform.machine()}, {torch.__version__}"
             args.out.write_text(json.dumps(found, indent=1), "utf-8")
-            score = {name: found[key][name]["hard"]["lv_endo"] for name in cases}
+            score = {name: found[key][name]["hard"]["lv_endo"]["dice"]["mean"] for name in records}
             print(key, {name: round(value, 4) for name, value in score.items()}, flush=True)
 
 

@@ -13,10 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from echoseg.evaluation.training_scores import camus_scores
-from echoseg.models.checkpoint import load_checkpoint
 from echoseg.train import recipes
 from echoseg.train.train import train
+from train_shipped import validation_scores
 
 HERE = Path(__file__).parent
 
@@ -47,8 +46,7 @@ def main() -> None:
         validate_every=1200,
     )
     train(config, args.work / "run", report=print, say=print)
-    model, checkpoint = load_checkpoint(str(args.work / "run" / "model.safetensors"))
-    print(camus_scores(model, args.camus, checkpoint.card.image_size))
+    print(validation_scores(str(args.work / "run" / "model.safetensors"), args.camus))
 
 
 if __name__ == "__main__":

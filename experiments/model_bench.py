@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from echoseg.evaluation.speed import made, peak_mb, rates, sizes
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from echoseg.clip import Annotation, Clip
@@ -30,7 +31,6 @@ from echoseg.errors import ConfigError, DatasetError, ModelError
 from echoseg.evaluation.corruptions import corrupt_frames
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
-from echoseg.evaluation.speed import made, peak_mb, rates, sizes
 from echoseg.evaluation.tables import table_text
 from echoseg.files import LOCK, check_writable, locked_dir, write_text
 from echoseg.models.checkpoint import load_checkpoint
