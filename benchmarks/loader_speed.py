@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from echoseg.data import open_dataset
+from echoseg.data import load_dataset
 from echoseg.data.cache import CachedClips, on_square, prepare
 from startup import machine
 
@@ -66,7 +66,7 @@ def step_time_s(size: int) -> float:
 
 def measure(data: Path, folder: Path, size: int) -> dict[str, float]:
     """Return clips a second, decoded each time and mapped from the cache."""
-    collection = open_dataset(data)
+    collection = load_dataset(data)
     records = [record for record in collection.records if record.labelled]
     start = time.process_time()
     prepare(collection, folder, size)  # with the import of torch

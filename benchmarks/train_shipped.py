@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.clip import View
-from echoseg.data import open_dataset
+from echoseg.data import load_dataset
 from echoseg.errors import EchosegError
 from echoseg.evaluation.run import evaluate
 from echoseg.evaluation.summary import summarise
@@ -118,7 +118,7 @@ def ship(camus: Path, work: Path, commit: str | None) -> None:
 
 def validation_scores(weights: str, camus: Path) -> dict[str, float]:
     """Mean Dice, HD95 and ASD by structure on the validation patients' A4C, for the card."""
-    records = open_dataset(camus).of_split("validation")
+    records = load_dataset(camus).split("validation").records
     evaluation = evaluate(weights, [record for record in records if record.view is View.A4C])
     scores = {}
     for name, values in summarise(evaluation)["structures"].items():

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from echoseg.data import Issue, Record, open_dataset
+from echoseg.data import Issue, Record, load_dataset
 from echoseg.errors import ConfigError
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
@@ -140,7 +140,7 @@ class LabelCurve(BaseModel):
         """
         if self.judge == "phantom":
             return phantom_records(self.split, hearts=self.num_hearts)
-        return open_dataset(self.judge).of_split(self.split)
+        return load_dataset(self.judge).split(self.split).records
 
 
 def plain_name(name: str) -> str:

@@ -26,7 +26,7 @@ from echoseg.evaluation.speed import made, peak_mb, rates, sizes
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from echoseg.clip import Annotation, Clip
-from echoseg.data import Record, open_dataset
+from echoseg.data import Record, load_dataset
 from echoseg.errors import ConfigError, DatasetError, ModelError
 from echoseg.evaluation.corruptions import corrupt_frames
 from echoseg.evaluation.items import Item
@@ -319,7 +319,7 @@ def judged_records(judge: str, num_hearts: int | None) -> tuple[Record, ...]:
             raise ConfigError(f"judge must be phantom:SPLIT or phantom:SPLIT:spoilt, got {judge!r}")
         records = phantom_records(split or "test", hearts=num_hearts)
         return tuple(map(spoilt, range(len(records)), records)) if how else records
-    return open_dataset(place).of_split(rest or "validation")
+    return load_dataset(place).split(rest or "validation").records
 
 
 def spoilt(seed: int, record: Record) -> Record:

@@ -16,7 +16,7 @@ from echoseg.data import (
     echonet_writer as echonet_dynamic_layout,
 )
 from echoseg.data import (
-    open_dataset,
+    load_dataset,
 )
 from echoseg.data.cache import prepare
 from echoseg.io import metaimage
@@ -182,7 +182,7 @@ def make_phantom(root):
     return Copy(root, ["phantom000001_A4C_medium", "phantom000002_A4C_medium"], {"": 2})
 
 
-def make_own_clips(root):
+def make_custom(root):
     """A folder with a space and an accent in its name, a clip in a format each, masks beside."""
     folder = root / "Jörg s clips"
     folder.mkdir(parents=True)
@@ -196,7 +196,7 @@ def make_own_clips(root):
 def make_cache(root):
     """What `echoseg data prepare` makes of EchoNet-Dynamic's layout."""
     made = make_echonet_dynamic(root.with_name(f"{root.name}-source"))
-    prepare(open_dataset(made.root), root, 112)
+    prepare(load_dataset(made.root), root, 112)
     return Copy(root, made.names, made.splits)
 
 
@@ -209,5 +209,5 @@ MAKERS = {
     "echonet_lvh": make_echonet_lvh,
     "phantom": make_phantom,
     "cache": make_cache,
-    "own_clips": make_own_clips,
+    "custom": make_custom,
 }

@@ -93,8 +93,22 @@ class Clip:
     damaged_frames: tuple[int, ...] = ()
     warnings: tuple[ClipWarning, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line: frames, columns x rows, view, rate, column x row spacing and file name."""
+        rows, columns = self.size
+        parts = [f"{self.num_frames} frames", f"{columns} x {rows}", str(self.view)]
+        if self.frame_rate_hz is not None:
+            parts.append(f"{self.frame_rate_hz:.3g} fps")
+        if self.spacing_mm is not None:
+            row_mm, column_mm = self.spacing_mm
+            parts.append(f"{column_mm:.2g} x {row_mm:.2g} mm")
+        if self.source:
+            parts.append(repr(self.source.replace("\\", "/").rpartition("/")[2]))
+        return f"Clip({', '.join(parts)})"
+
     def __post_init__(self) -> None:
         """Refuse what would make a later number wrong."""
+        _check_array("frames", self.frames)
         if self.frames.ndim != 3 or self.frames.dtype != "uint8" or 0 in self.frames.shape:
             raise ArgumentError(
                 "frames must be a non-empty (T, H, W) uint8 array, "
@@ -182,8 +196,23 @@ class Annotation:
     esv_ml: float | None = None
     quality: str = ""
 
+    def __repr__(self) -> str:
+        """One line: labeled frames, ED, ES and EF."""
+        parts = [f"{len(self.labelled_frames)} of {len(self.masks)} frames labeled"]
+        parts += [
+            f"{name} {value:g}{unit}"
+            for name, value, unit in (
+                ("ED", self.ed_frame, ""),
+                ("ES", self.es_frame, ""),
+                ("EF", self.ef_percent, " %"),
+            )
+            if value is not None
+        ]
+        return f"Annotation({', '.join(parts)})"
+
     def __post_init__(self) -> None:
         """Refuse what would make a later number wrong."""
+        _check_array("masks", self.masks)
         if self.masks.ndim != 3 or self.masks.dtype != "uint8" or 0 in self.masks.shape:
             raise ArgumentError(
                 "masks must be a non-empty (T, H, W) uint8 array, "
@@ -232,3 +261,12 @@ class Annotation:
             raise ArgumentError(
                 f"masks must have the clip's shape {clip.frames.shape}, got {self.masks.shape}"
             )
+
+
+def _check_array(name: str, values: object) -> None:
+    import numpy as np
+
+    if not isinstance(values, np.ndarray):
+        raise TypeError(
+            f"{name} must be a numpy array, got {type(values).__name__}; pass np.asarray({name})"
+        )

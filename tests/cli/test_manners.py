@@ -80,7 +80,7 @@ def test_a_terminal_without_the_letters_gets_question_marks(tmp_path):
         (["analyse", "x"], "analyse"),
         (["analyze", "x", "--frames", "3"], "--frames"),
         (["analyze", "x", "--spacing-mm", "1e-300", "1"], "0.001 to 10 mm"),
-        (["analyze", "x", "--fps", "0.2"], "frame_rate_hz (--fps) must be 1 to 10000"),
+        (["analyze", "x", "--fps", "0.2"], "fps (--fps) must be 1 to 10000"),
     ],
 )
 def test_a_wrong_command_is_told_in_one_plain_line(args, words):

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from echoseg.cli import app
-from echoseg.io import open_clip, open_masks
+from echoseg.io import load_clip, load_masks
 from echoseg.io.nifti import write_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.reference import ef_grade
@@ -134,7 +134,7 @@ def wrong_files(folder):
     ("name", "words"),
     [
         ("labels.nii.gz", "this holds 9; relabel it"),
-        ("text.nii.gz", "none of the formats read"),
+        ("text.nii.gz", "not of a supported format"),
         ("empty.nii", "the file is empty"),
         ("flat.nii", "(x, y, t)"),
         ("nan.nii", "this holds nan"),
@@ -174,11 +174,11 @@ def test_masks_of_no_heart_give_no_ef_and_a_reason(tmp_path):
 
 def test_masks_read_back_as_they_were_written(heart_file):
     path, masks, times, _ = heart_file
-    clip, read = open_masks(path)
+    clip, read = load_masks(path)
     assert np.array_equal(read, masks)
     assert clip.spacing_mm == (1.0, 1.0)
     assert clip.times_s == pytest.approx(times)
-    assert open_clip(path).spacing_mm == (1.0, 1.0)
+    assert load_clip(path).spacing_mm == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(

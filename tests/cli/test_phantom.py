@@ -7,7 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from echoseg.cli import app
-from echoseg.io import open_clip
+from echoseg.io import load_clip
 
 
 def run(*words):
@@ -22,7 +22,7 @@ def test_make_writes_clips_that_can_be_opened(tmp_path):
     assert done.exit_code == 0, done.output
     clips = sorted((tmp_path / "out").glob("*.avi"))
     assert len(clips) == 2
-    assert open_clip(clips[0]).num_frames == 12
+    assert load_clip(clips[0]).num_frames == 12
     recipe = json.loads((tmp_path / "out" / "phantom.json").read_text())
     assert {clip["ef_percent"] for clip in recipe["clips"].values()} == {40.0}
 
@@ -31,7 +31,7 @@ def test_show_writes_a_sheet_and_a_film(tmp_path):
     done = run("show", tmp_path / "show", "--seed", 3, *SMALL)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "show" / "sheet.png").stat().st_size > 10_000
-    assert open_clip(tmp_path / "show" / "film.mp4").num_frames == 12
+    assert load_clip(tmp_path / "show" / "film.mp4").num_frames == 12
     again = run("show", tmp_path / "show", "--seed", 3, *SMALL)
     assert again.exit_code == 2
     assert "--force" in again.output
@@ -134,4 +134,4 @@ def test_captions_of_small_pictures_are_whole(tmp_path):
     run("show", tmp_path / "show", "--size", 64, "--frames", 2)
     with Image.open(tmp_path / "show" / "sheet.png") as sheet:
         assert sheet.width == 8 * 128
-    assert open_clip(tmp_path / "show" / "film.mp4").size[1] == 2 * 320
+    assert load_clip(tmp_path / "show" / "film.mp4").size[1] == 2 * 320

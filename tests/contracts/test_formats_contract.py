@@ -15,9 +15,8 @@ from clip_makers import (
     write_nifti,
     write_video,
 )
-from echoseg import open_clip
 from echoseg.errors import FormatError
-from echoseg.io import FORMATS
+from echoseg.io import FORMATS, load_clip
 from echoseg.io.nifti import write_masks
 from echoseg.io.video import write_h264
 
@@ -36,7 +35,7 @@ def test_a_clip_comes_back_whatever_its_name(name, tmp_path):
     frames = moving_frames()
     path = tmp_path / "clip.txt"
     spacing_mm = WRITERS[name](path, frames)
-    clip = open_clip(path)
+    clip = load_clip(path)
     assert clip.format_name == name
     assert clip.frames.shape == frames.shape
     difference = np.abs(clip.frames.astype(int) - frames)
@@ -53,7 +52,7 @@ def test_a_clip_comes_back_whatever_its_name(name, tmp_path):
 def test_what_the_user_says_replaces_what_the_file_says(name, tmp_path):
     path = tmp_path / "clip"
     WRITERS[name](path, moving_frames())
-    clip = open_clip(path, spacing_mm=(0.3, 0.2), frame_rate_hz=80)
+    clip = load_clip(path, spacing_mm=(0.3, 0.2), fps=80)
     assert clip.spacing_mm == (0.3, 0.2)
     assert clip.frame_rate_hz == pytest.approx(80)
     assert not {"assumed_frame_rate", "stale_scale"} & {w.code for w in clip.warnings}
@@ -63,7 +62,7 @@ def test_what_the_user_says_replaces_what_the_file_says(name, tmp_path):
 def test_one_frame_is_no_clip(name, tmp_path):
     WRITERS[name](tmp_path / "clip", moving_frames(1))
     with pytest.raises(FormatError, match=r"at least 2 frames|grey"):
-        open_clip(tmp_path / "clip")
+        load_clip(tmp_path / "clip")
 
 
 @pytest.mark.parametrize("container", ["mp4", "mov", "gif"])
@@ -83,7 +82,7 @@ def test_other_video_containers_are_read(container, tmp_path):
     else:
         pictures = [Image.fromarray(frame) for frame in frames]
         pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40)
-    clip = open_clip(path)
+    clip = load_clip(path)
     assert clip.frames.shape == frames.shape
     assert clip.frame_rate_hz == pytest.approx(25, rel=0.01)
     assert np.abs(clip.frames.astype(int) - frames).mean() < 6

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from clip_makers import write_video
-from dataset_makers import SPACING_MM, made_clip, make_own_clips
+from dataset_makers import SPACING_MM, made_clip, make_custom
 from echoseg.clip import View
-from echoseg.data import IssueKind, open_dataset
+from echoseg.data import IssueKind, load_dataset
 from echoseg.errors import DatasetError, EchosegError
 from echoseg.io.nifti import write_masks
 
@@ -34,8 +34,8 @@ FULL = "a.avi,p1,A4C,training,Good,truth.nii.gz,0.4,0.7,25,0,4,50"
 def test_what_a_row_says_is_what_is_loaded(folder):
     path = table(folder, FULL, "b.avi,p2,,test,,,,,,,,")
     for root in (folder, path):
-        collection = open_dataset(root)
-        one, two = collection.records
+        dataset = load_dataset(root)
+        one, two = dataset.records
         clip, known = one.load()
         assert (one.patient, one.view, one.split, one.quality) == ("p1", View.A4C, "train", "Good")
         assert (clip.spacing_mm, clip.frame_rate_hz) == ((0.4, 0.7), pytest.approx(25))
@@ -47,7 +47,7 @@ def test_what_a_row_says_is_what_is_loaded(folder):
 
 def test_a_bom_crlf_and_extra_columns_change_nothing(folder):
     table(folder, FULL + ",note", header=HEADER + ",more", start=b"\xef\xbb\xbf", end="\r\n")
-    (record,) = open_dataset(folder).records
+    (record,) = load_dataset(folder).records
     assert (record.name, record.quality) == ("a.avi", "Good")
 
 
@@ -66,70 +66,70 @@ def test_a_bom_crlf_and_extra_columns_change_nothing(folder):
 )
 def test_a_bad_row_is_one_line_and_the_rest_goes_on(folder, row, kind, words):
     table(folder, row, "b.avi,,,,,,,,,,,")
-    collection = open_dataset(folder)
-    assert [record.name for record in collection.records] == ["b.avi"]
-    (problem,) = collection.problems
-    assert problem.kind is kind
-    assert "line 2" in problem.place
+    dataset = load_dataset(folder)
+    assert [record.name for record in dataset.records] == ["b.avi"]
+    (issue,) = dataset.issues
+    assert issue.kind is kind
+    assert "line 2" in issue.place
     with pytest.raises(AssertionError, match=words):
-        raise AssertionError(problem.reason)
+        raise AssertionError(issue.reason)
 
 
 @pytest.mark.parametrize(
     ("row", "words"),
     [
         ("a.avi,,,,,,0,-1,,,,", "spacing_mm .* must be two lengths of 0.001 to 10 mm"),
-        ("a.avi,,,,,,,,0.1,,,", "frame_rate_hz .* must be 1 to 10000"),
+        ("a.avi,,,,,,,,0.1,,,", "fps .* must be 1 to 10000"),
         ("a.avi,,,,,truth.nii.gz,,,,0,44,", "es_frame must be 0 to 5"),
         ("a.avi,,,,,truth.nii.gz,,,,0,4,140", "ef_percent must be 0 to 100, got 140"),
     ],
 )
 def test_values_that_cannot_be_are_refused_when_loaded(folder, row, words):
     table(folder, row)
-    (record,) = open_dataset(folder).records
+    (record,) = load_dataset(folder).records
     with pytest.raises(EchosegError, match=words):
         record.load()
 
 
 def test_a_name_that_comes_twice_is_told(folder):
     table(folder, FULL, FULL, "b.avi,,,,,,,,,,,")
-    collection = open_dataset(folder)
-    assert [record.name for record in collection.records] == ["b.avi"]
-    assert collection.problems[0].reason == "2 clips have this name"
+    dataset = load_dataset(folder)
+    assert [record.name for record in dataset.records] == ["b.avi"]
+    assert dataset.issues[0].reason == "2 clips have this name"
 
 
 def test_a_table_without_its_column_or_that_is_no_text_is_refused(folder):
     table(folder, "a.avi", header="file")
     with pytest.raises(DatasetError, match="must have the columns clip; clip is not there"):
-        open_dataset(folder)
+        load_dataset(folder)
     (folder / "clips.csv").write_bytes(b"clip\n\xff\xfe\x00")
     with pytest.raises(DatasetError, match="cannot be read as a table, UTF-8"):
-        open_dataset(folder)
+        load_dataset(folder)
 
 
 def test_masks_beside_a_clip_are_its_masks_and_a_file_of_no_format_is_told(tmp_path):
-    copy = make_own_clips(tmp_path)
+    copy = make_custom(tmp_path)
     (tmp_path / "odd.avi").write_bytes(b"nothing")
-    collection = open_dataset(copy.root)
-    assert all(record.labelled for record in collection.records)
-    (problem,) = collection.problems
-    assert problem.kind is IssueKind.BROKEN
-    assert "none of the formats read" in problem.reason
+    dataset = load_dataset(copy.root)
+    assert all(record.labelled for record in dataset.records)
+    (issue,) = dataset.issues
+    assert issue.kind is IssueKind.BROKEN
+    assert "not of a supported format" in issue.reason
 
 
 def test_masks_of_another_shape_are_refused(folder):
     write_masks(folder / "a_masks.nii.gz", made_clip()[1].masks[:3], SPACING_MM, 0.04)
-    record = next(r for r in open_dataset(folder).records if r.name == "a.avi")
+    record = next(r for r in load_dataset(folder).records if r.name == "a.avi")
     with pytest.raises(DatasetError, match=r"a_masks\.nii\.gz must have its picture's size"):
         record.load()
 
 
 def test_only_the_frames_said_to_be_labelled_are(folder):
     table(folder, "a.avi,truth.nii.gz,0 4", header="clip,masks,labelled_frames")
-    assert open_dataset(folder).records[0].load()[1].labelled_frames == (0, 4)
+    assert load_dataset(folder).records[0].load()[1].labelled_frames == (0, 4)
     table(folder, "a.avi,truth.nii.gz,0;4", "b.avi,,", header="clip,masks,labelled_frames")
-    collection = open_dataset(folder)
-    assert "must be whole numbers with blanks between, got '0;4'" in collection.problems[0].reason
+    dataset = load_dataset(folder)
+    assert "must be whole numbers with blanks between, got '0;4'" in dataset.issues[0].reason
     table(folder, "a.avi,truth.nii.gz,4 9", header="clip,masks,labelled_frames")
     with pytest.raises(EchosegError, match="labelled_frames must be 0 to 5"):
-        open_dataset(folder).records[0].load()
+        load_dataset(folder).records[0].load()

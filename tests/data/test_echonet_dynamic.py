@@ -251,8 +251,8 @@ def test_the_releases_own_quirks_are_told_as_known(tmp_path):
         (tmp_path / "Videos" / f"{name}.avi").unlink()
     data = collect(tmp_path)
     assert [record.name for record in data.records] == ["0XA"]
-    assert sorted(problem.place for problem in data.problems) == names
-    assert {problem.kind for problem in data.problems} == {IssueKind.KNOWN}
+    assert sorted(issue.place for issue in data.issues) == names
+    assert {issue.kind for issue in data.issues} == {IssueKind.KNOWN}
 
 
 @pytest.mark.parametrize("name", ["FileList.csv", "VolumeTracings.csv"])

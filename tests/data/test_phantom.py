@@ -20,7 +20,7 @@ from echoseg.data import (
     phantom_writer as phantom_layout,
 )
 from echoseg.errors import ConfigError, DatasetError, OutputError
-from echoseg.io import open_clip
+from echoseg.io import load_clip
 from echoseg.phantom import PhantomConfig, Rhythm
 
 CONFIGS = [
@@ -52,19 +52,19 @@ def dice(one, other):
 )
 def test_clips_come_back(folders, simulated, layout, suffix, most_apart):
     for one in simulated:
-        clip = open_clip(folders / layout / f"{one.name}.{suffix}")
+        clip = load_clip(folders / layout / f"{one.name}.{suffix}")
         apart = np.abs(clip.frames.astype(int) - one.clip.frames)
         assert np.quantile(apart, 0.99) <= most_apart
         assert clip.frame_rate_hz == pytest.approx(30, rel=1e-4)
         if layout != "avi":
             assert clip.spacing_mm == pytest.approx(one.clip.spacing_mm, rel=1e-4)
-        masks = open_clip(folders / layout / f"{one.name}_masks.nii.gz")
+        masks = load_clip(folders / layout / f"{one.name}_masks.nii.gz")
         assert masks.num_frames == clip.num_frames
 
 
 def test_dicom_keeps_the_r_waves(folders, simulated):
     for one in simulated:
-        clip = open_clip(folders / "dicom" / f"{one.name}.dcm")
+        clip = load_clip(folders / "dicom" / f"{one.name}.dcm")
         assert clip.r_wave_times_s == pytest.approx(one.clip.r_wave_times_s, abs=2e-3)
 
 

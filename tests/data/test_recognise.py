@@ -6,7 +6,7 @@ import pytest
 
 from dataset_makers import make_camus, make_echonet_dynamic
 from echoseg.clip import View
-from echoseg.data import detect, open_dataset
+from echoseg.data import detect, load_dataset
 from echoseg.data.records import Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
 
@@ -33,33 +33,31 @@ def test_the_folder_above_or_inside_a_data_set_is_told_the_right_one(tmp_path):
     make_camus(tmp_path / "data" / "camus")
     for wrong in (tmp_path / "data", tmp_path / "data" / "camus" / "database_nifti"):
         with pytest.raises(DatasetError, match=r"/data/camus is \(CAMUS, NIfTI release\)"):
-            open_dataset(wrong)
+            load_dataset(wrong)
     make_echonet_dynamic(tmp_path / "echonet")
     with pytest.raises(DatasetError, match=r"/echonet is \(EchoNet-Dynamic\)"):
-        open_dataset(tmp_path / "echonet" / "Videos")
+        load_dataset(tmp_path / "echonet" / "Videos")
 
 
 def test_a_patient_in_two_splits_is_in_neither():
     records = [record("a", "p1", "train"), record("b", "p1", "test"), record("c", "p2", "test")]
-    collection = build_dataset("camus", Path(), records)
-    assert [one.name for one in collection.records] == ["c"]
-    (problem,) = collection.problems
-    assert (problem.place, problem.kind) == ("p1", IssueKind.INCONSISTENT)
-    assert "in more than one split (test, train)" in problem.reason
+    dataset = build_dataset("camus", Path(), records)
+    assert [one.name for one in dataset.records] == ["c"]
+    (issue,) = dataset.issues
+    assert (issue.place, issue.kind) == ("p1", IssueKind.INCONSISTENT)
+    assert "in more than one split (test, train)" in issue.reason
 
 
 def test_a_name_that_comes_twice_is_used_for_none():
-    collection = build_dataset(
-        "camus", Path(), [record("a", "p"), record("a", "q"), record("b", "r")]
-    )
-    assert [one.name for one in collection.records] == ["b"]
-    assert collection.problems[0].reason == "2 clips have this name"
+    dataset = build_dataset("camus", Path(), [record("a", "p"), record("a", "q"), record("b", "r")])
+    assert [one.name for one in dataset.records] == ["b"]
+    assert dataset.issues[0].reason == "2 clips have this name"
 
 
 def test_nothing_left_is_refused_with_the_first_reason():
-    problem = Issue(place="x.avi", kind=IssueKind.MISSING, reason="gone")
-    with pytest.raises(DatasetError, match=r"1 files or clips .*the first x.avi: gone"):
-        build_dataset("camus", Path(), [], [problem])
+    issue = Issue(place="x.avi", kind=IssueKind.MISSING, reason="gone")
+    with pytest.raises(DatasetError, match=r"no clip can be used; 1 have an issue, the first x\.avi: gone"):
+        build_dataset("camus", Path(), [], [issue])
 
 
 def test_a_folder_that_may_not_be_read_is_refused_in_one_line(tmp_path, monkeypatch):
@@ -68,4 +66,4 @@ def test_a_folder_that_may_not_be_read_is_refused_in_one_line(tmp_path, monkeypa
 
     monkeypatch.setattr("echoseg.data.detect", closed)
     with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\)"):
-        open_dataset(tmp_path)
+        load_dataset(tmp_path)

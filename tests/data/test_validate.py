@@ -16,7 +16,7 @@ from dataset_makers import (
     make_echonet_pediatric,
 )
 from echoseg.cli import app
-from echoseg.data import IssueKind, open_dataset
+from echoseg.data import IssueKind, load_dataset
 from echoseg.data.validate import check
 
 
@@ -27,8 +27,8 @@ def run(*words):
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_whole_copy_is_whole(tmp_path, name):
     copy = MAKERS[name](tmp_path / "copy")
-    found = check(open_dataset(copy.root))
-    assert [problem for problem in found.problems if problem.kind is not IssueKind.KNOWN] == []
+    found = check(load_dataset(copy.root))
+    assert [issue for issue in found.issues if issue.kind is not IssueKind.KNOWN] == []
     assert len(found.facts) == len(copy.names)
     assert found.is_whole
 
@@ -69,11 +69,11 @@ def plant(folder, kind):
 def test_a_broken_file_is_one_line_and_the_rest_goes_on(tmp_path, kind, words):
     copy = make_camus(tmp_path / "Jörg s Daten")
     plant(copy.root / "database_nifti" / "patient0002", kind)
-    found = check(open_dataset(copy.root))
-    (problem,) = found.problems
-    assert (problem.place, problem.kind) == ("patient0002_4CH", IssueKind.BROKEN)
-    assert words in problem.reason
-    assert "\n" not in problem.reason
+    found = check(load_dataset(copy.root))
+    (issue,) = found.issues
+    assert (issue.place, issue.kind) == ("patient0002_4CH", IssueKind.BROKEN)
+    assert words in issue.reason
+    assert "\n" not in issue.reason
     assert len(found.facts) == len(copy.names) - 1
     done = run(copy.root)
     assert done.exit_code == 1
@@ -85,16 +85,16 @@ def test_an_unknown_label_is_named(tmp_path):
     folder = tmp_path / "database_nifti" / "patient0002"
     truth = folder / "patient0002_4CH_half_sequence_gt.nii.gz"
     nibabel.save(image((48, 64, 5), (0, 1, 7)), truth)
-    found = check(open_dataset(copy.root))
-    assert "must hold labels 0 to 3 only, it holds 7" in found.problems[0].reason
+    found = check(load_dataset(copy.root))
+    assert "must hold labels 0 to 3 only, it holds 7" in found.issues[0].reason
 
 
 def test_odd_clips_are_told(tmp_path):
     clip, _ = made_clip()
     for name, frames in (("flat", clip.frames * 0), ("one", clip.frames), ("two", clip.frames)):
         write_video(tmp_path / f"{name}.avi", frames)
-    found = check(open_dataset(tmp_path))
-    assert {(p.place, p.reason) for p in found.problems} == {
+    found = check(load_dataset(tmp_path))
+    assert {(p.place, p.reason) for p in found.issues} == {
         ("flat.avi", "every pixel has the grey level 0"),
         ("two.avi", "its frames are those of one.avi"),
     }
@@ -104,8 +104,8 @@ def test_a_cavity_larger_at_es_is_told(tmp_path):
     copy = make_camus(tmp_path)
     cfg = tmp_path / "database_nifti" / "patient0001" / "Info_4CH.cfg"
     cfg.write_text(cfg.read_text().replace("ED: 1", "ED: 5").replace("ES: 5", "ES: 1"))
-    (problem,) = check(open_dataset(copy.root)).problems
-    assert "pixels at ED and" in problem.reason
+    (issue,) = check(load_dataset(copy.root)).issues
+    assert "pixels at ED and" in issue.reason
 
 
 def test_a_copy_of_stills_in_one_view_is_whole_and_says_what_it_lacks(tmp_path):
@@ -117,22 +117,22 @@ def test_a_copy_of_stills_in_one_view_is_whole_and_says_what_it_lacks(tmp_path):
     assert done.exit_code == 0, done.output
     assert "none of the 3 patients has files of: 2CH view" in done.output
     assert "none of the 3 patients has files of: 4CH_half_sequence, 4CH_half" in done.output
-    assert all(record.stills for record in open_dataset(copy.root).records)
+    assert all(record.stills for record in load_dataset(copy.root).records)
 
 
 def test_one_missing_file_of_many_is_told(tmp_path):
     copy = make_camus(tmp_path)
     (tmp_path / "database_nifti" / "patient0003" / "Info_2CH.cfg").unlink()
-    found = check(open_dataset(copy.root))
-    (problem,) = found.problems
-    assert problem.kind is IssueKind.MISSING
-    assert problem.place.endswith("patient0003/Info_2CH.cfg")
-    (record,) = [r for r in found.collection.records if r.name == "patient0003_2CH"]
+    found = check(load_dataset(copy.root))
+    (issue,) = found.issues
+    assert issue.kind is IssueKind.MISSING
+    assert issue.place.endswith("patient0003/Info_2CH.cfg")
+    (record,) = [r for r in found.dataset.records if r.name == "patient0003_2CH"]
     assert record.stills  # the two stills are there all the same
 
 
 def test_sequences_from_es_to_ed_are_counted(tmp_path):
-    found = check(open_dataset(make_camus(tmp_path).root))
+    found = check(load_dataset(make_camus(tmp_path).root))
     assert [fact.name for fact in found.facts if fact.es_before_ed] == [
         "patient0003_2CH",
         "patient0003_4CH",
@@ -145,24 +145,24 @@ def test_split_lists_with_a_bom_crlf_and_names_that_come_twice(tmp_path):
     text = "patient0001\r\npatient0001\r\n\r\npatient0044\r\n"
     (lists / "subgroup_training.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
     (lists / "subgroup_testing.txt").write_text("patient0003\npatient0002\n")
-    found = open_dataset(copy.root)
+    found = load_dataset(copy.root)
     assert found.splits() == {"": 2, "test": 2, "train": 2}
-    assert [(p.place, p.reason.split(";")[0]) for p in found.problems] == [
+    assert [(p.place, p.reason.split(";")[0]) for p in found.issues] == [
         ("patient0001", "the patient stands twice in subgroup_training.txt"),
         ("patient0002", "the patient stands in two split lists"),
     ]
 
 
 def test_the_quirks_of_echonet_pediatric_are_known(tmp_path):
-    found = check(open_dataset(make_echonet_pediatric(tmp_path).root))
+    found = check(load_dataset(make_echonet_pediatric(tmp_path).root))
     assert found.is_whole
-    assert {problem.kind for problem in found.problems} == {IssueKind.KNOWN}
-    reasons = {problem.reason for problem in found.problems}
+    assert {issue.kind for issue in found.issues} == {IssueKind.KNOWN}
+    reasons = {issue.reason for issue in found.issues}
     assert reasons == {
         "20 traced points are not used: its frame is given as 'No Systolic'",
         "1 traced points are not used: X, Y or Frame is empty",
     }
-    one, two = (record.load()[1] for record in found.collection.records[:2])
+    one, two = (record.load()[1] for record in found.dataset.records[:2])
     assert (one.ed_frame, one.es_frame, one.labelled_frames) == (1, 4, (1, 4))
     assert (two.ed_frame, two.es_frame, two.labelled_frames) == (None, None, (1,))
     radius = np.sqrt((one.masks[1] == 1).sum() / np.pi)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from echoseg.cli import app
 from echoseg.clip import Annotation, Clip, Label, View
-from echoseg.data import camus_writer, open_dataset
+from echoseg.data import camus_writer, load_dataset
 from echoseg.evaluation import calibrate as calibrate_module
 from echoseg.evaluation.calibrate import calibrate_on, read_clips, split_patients
 from echoseg.inference.analyzer import Analyzer
@@ -81,7 +81,7 @@ def calibrate(*words):
 
 
 def test_the_interval_covers_its_level_on_the_calibration_clips(root, by_grey):
-    clips = read_clips("camus", open_dataset(root).of_split("validation"))
+    clips = read_clips("camus", load_dataset(root).split("validation").records)
     assert len(clips) == NUM_PATIENTS
     assert any(abs(clip.ef_percent - clip.true_ef_percent) > 1 for clip in clips)
     fit, held_out = split_patients(clips)
@@ -135,6 +135,6 @@ def test_clips_without_masks_are_refused(root, by_grey, tmp_path):
 
     from echoseg.errors import DatasetError
 
-    records = open_dataset(root).of_split("validation")
+    records = load_dataset(root).split("validation").records
     with pytest.raises(DatasetError, match="none of the 24 clips has one"):
         read_clips("camus", [replace(record, labelled=False) for record in records])

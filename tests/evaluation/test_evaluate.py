@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from clip_makers import write_video
 from dataset_makers import made_clip, make_camus, make_camus_mhd, make_echonet_dynamic
 from echoseg.cli import app
-from echoseg.data import IssueKind, open_dataset
+from echoseg.data import IssueKind, load_dataset
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError, OutputError
 from echoseg.evaluation import results, run
 from echoseg.evaluation.items import Item
@@ -56,7 +56,7 @@ def by_grey(monkeypatch):
 
 def test_one_who_knows_scores_one_on_every_structure(tmp_path, by_grey):
     """At the picture's own size nothing is interpolated: the answer is exact."""
-    found = evaluate("camus", open_dataset(make_camus(tmp_path).root).records)
+    found = evaluate("camus", load_dataset(make_camus(tmp_path).root).records)
     told = summarise(found)
     assert list(told["structures"]) == ["lv_endo", "lv_epi", "la"]
     for scores in told["structures"].values():
@@ -80,7 +80,7 @@ def test_one_who_knows_scores_one_on_every_structure(tmp_path, by_grey):
 
 def test_one_who_sees_nothing_is_counted_at_the_pictures_diagonal(tmp_path, by_grey):
     by_grey.empty = True
-    told = summarise(evaluate("camus", open_dataset(make_camus(tmp_path).root).records))
+    told = summarise(evaluate("camus", load_dataset(make_camus(tmp_path).root).records))
     scores = told["structures"]["lv_endo"]
     assert (scores["dice"]["mean"], scores["failure_rate"]) == (0, 1)
     assert scores["hd95_mm"]["mean"] == pytest.approx(np.hypot(63 * 0.4, 47 * 0.7))
@@ -91,7 +91,7 @@ def test_one_who_sees_nothing_is_counted_at_the_pictures_diagonal(tmp_path, by_g
 
 
 def test_only_what_the_experts_drew_is_scored_and_in_pixels_without_a_scale(tmp_path, by_grey):
-    found = evaluate("camus", open_dataset(make_echonet_dynamic(tmp_path).root).records)
+    found = evaluate("camus", load_dataset(make_echonet_dynamic(tmp_path).root).records)
     told = summarise(found)
     assert list(told["structures"]) == ["lv_endo"]
     assert {item.unit for item in found.items} == {"px"}
@@ -114,7 +114,7 @@ def test_stills_are_clips_of_their_own(by_grey):
 
 
 def test_one_table_whatever_processes_and_order(tmp_path):
-    records = open_dataset(make_camus(tmp_path / "camus").root).records[:4]
+    records = load_dataset(make_camus(tmp_path / "camus").root).records[:4]
     texts = []
     for chosen, jobs in ((records, 1), (records[::-1], 2)):
         found = evaluate("phantom", chosen, jobs=jobs)
@@ -144,7 +144,7 @@ def test_threads_do_not_change_a_mask_and_are_given_back(tmp_path):
 
 
 def test_a_broken_clip_is_counted_and_the_rest_goes_on(tmp_path, by_grey):
-    records = open_dataset(make_camus(tmp_path).root).records
+    records = load_dataset(make_camus(tmp_path).root).records
     records[0].files[0].write_bytes(b"\x1f\x8b")
     found = evaluate("camus", records)
     assert len(found.clips) == 5
@@ -154,7 +154,7 @@ def test_a_broken_clip_is_counted_and_the_rest_goes_on(tmp_path, by_grey):
 
 
 def test_data_without_masks_or_without_a_readable_clip_are_refused(tmp_path, by_grey):
-    records = open_dataset(make_camus(tmp_path).root).records
+    records = load_dataset(make_camus(tmp_path).root).records
     bare = [replace(record, labelled=False) for record in records]
     with pytest.raises(DatasetError, match="none of its 6 clips has one"):
         evaluate("camus", bare)
@@ -165,7 +165,7 @@ def test_data_without_masks_or_without_a_readable_clip_are_refused(tmp_path, by_
 
 
 def test_unlabelled_clips_beside_labelled_ones_are_not_judged(tmp_path, by_grey):
-    found = evaluate("camus", open_dataset(make_camus_mhd(tmp_path).root).records)
+    found = evaluate("camus", load_dataset(make_camus_mhd(tmp_path).root).records)
     assert [row.clip for row in found.clips] == [
         "training_patient0001_2CH",
         "training_patient0001_4CH",
@@ -174,7 +174,7 @@ def test_unlabelled_clips_beside_labelled_ones_are_not_judged(tmp_path, by_grey)
 
 
 def test_the_data_hash_is_of_what_was_read(tmp_path, by_grey):
-    records = open_dataset(make_camus(tmp_path).root).records
+    records = load_dataset(make_camus(tmp_path).root).records
     one = evaluate("camus", records).data_sha256
     assert evaluate("camus", records[::-1]).data_sha256 == one
     assert evaluate("camus", records[1:]).data_sha256 != one
@@ -187,7 +187,7 @@ def test_a_network_that_cannot_do_a_clip_is_told_and_does_not_change_the_data(
     tmp_path, by_grey, monkeypatch
 ):
     """Else two networks could not be compared on the same data."""
-    records = open_dataset(make_camus(tmp_path).root).records
+    records = load_dataset(make_camus(tmp_path).root).records
     whole = evaluate("camus", records)
     first = records[0].load()[0].frames
 
@@ -228,7 +228,7 @@ def test_the_phantom_is_filmed_when_loaded():
 def test_a_network_object_scores_as_its_checkpoint_does(tmp_path):
     from echoseg.models.checkpoint import load_checkpoint
 
-    records = open_dataset(make_camus(tmp_path).root).records[:2]
+    records = load_dataset(make_camus(tmp_path).root).records[:2]
     network, checkpoint = load_checkpoint("camus")
     by_name = evaluate("camus", records)
     by_object = evaluate(network, records, image_size=checkpoint.card.image_size)
@@ -342,7 +342,7 @@ def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path, by_grey):
 
 
 def test_parquet_holds_the_same_items_or_says_what_it_needs(tmp_path, by_grey):
-    found = evaluate("camus", open_dataset(make_echonet_dynamic(tmp_path / "copy").root).records)
+    found = evaluate("camus", load_dataset(make_echonet_dynamic(tmp_path / "copy").root).records)
     path = tmp_path / "items.parquet"
     if not has_parquet():
         with pytest.raises(OutputError, match=r"pip install 'echoseg\[parquet\]'"):

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from clip_makers import moving_frames, write_video
-from echoseg import open_clip
 from echoseg.cli import app
 from echoseg.cli.console import run_app
 from echoseg.errors import MeasurementError, ModelError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.attention import watch_attention
+from echoseg.io import load_clip
 from echoseg.models.checkpoint import Card, save_checkpoint
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from echoseg.report.figures.attention import attention_sheet
@@ -19,7 +19,7 @@ from echoseg.report.figures.attention import attention_sheet
 @pytest.fixture
 def clip(tmp_path):
     write_video(tmp_path / "clip.avi", moving_frames(8))
-    return open_clip(tmp_path / "clip.avi")
+    return load_clip(tmp_path / "clip.avi")
 
 
 @pytest.fixture

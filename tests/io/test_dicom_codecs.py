@@ -7,7 +7,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import MPEG4HP41, JPEG2000Lossless, RLELossless
 
 from clip_makers import moving_frames, ultrasound
-from echoseg import open_clip
+from echoseg.io import load_clip
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
@@ -16,7 +16,7 @@ def test_lossless_encodings_come_back_exactly(tmp_path, syntax):
     dataset = ultrasound(frames, FrameTime=40)
     dataset.compress(syntax)
     dataset.save_as(tmp_path / "c.dcm", enforce_file_format=True)
-    assert np.array_equal(open_clip(tmp_path / "c.dcm").frames, frames)
+    assert np.array_equal(load_clip(tmp_path / "c.dcm").frames, frames)
 
 
 def test_rgb_by_plane_and_palette_become_luma(tmp_path):
@@ -27,7 +27,7 @@ def test_rgb_by_plane_and_palette_become_luma(tmp_path):
     dataset.PlanarConfiguration, dataset.PixelData = 1, rgb.tobytes()
     dataset.save_as(tmp_path / "rgb.dcm", enforce_file_format=True)
     luma = np.einsum("tchw,c->thw", rgb.astype(float), [0.299, 0.587, 0.114])
-    assert np.abs(open_clip(tmp_path / "rgb.dcm").frames - luma).max() <= 0.51
+    assert np.abs(load_clip(tmp_path / "rgb.dcm").frames - luma).max() <= 0.51
 
     frames = moving_frames()
     dataset = ultrasound(frames, FrameTime=40, PhotometricInterpretation="PALETTE COLOR")
@@ -36,7 +36,7 @@ def test_rgb_by_plane_and_palette_become_luma(tmp_path):
         setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 8])
         setattr(dataset, f"{colour}PaletteColorLookupTableData", table.tobytes())
     dataset.save_as(tmp_path / "palette.dcm", enforce_file_format=True)
-    assert np.array_equal(open_clip(tmp_path / "palette.dcm").frames, 255 - frames)
+    assert np.array_equal(load_clip(tmp_path / "palette.dcm").frames, 255 - frames)
 
 
 @pytest.mark.parametrize("num_fragments", [1, 3])
@@ -58,6 +58,6 @@ def test_h264_inside_dicom_is_decoded(tmp_path, num_fragments):
     dataset.PixelData = encapsulate([content], fragments_per_frame=num_fragments, has_bot=False)
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(tmp_path / "h264.dcm", enforce_file_format=True)
-    clip = open_clip(tmp_path / "h264.dcm")
+    clip = load_clip(tmp_path / "h264.dcm")
     assert clip.frames.shape == frames.shape
     assert np.abs(clip.frames.astype(int) - frames).mean() < 4

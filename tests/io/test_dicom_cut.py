@@ -7,8 +7,8 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import RLELossless
 
 from clip_makers import moving_frames, ultrasound
-from echoseg import open_clip
 from echoseg.errors import DamagedError, FormatError
+from echoseg.io import load_clip
 
 
 def cut(path, kept):
@@ -20,9 +20,9 @@ def cut(path, kept):
 
 def allowed(path, words):
     with pytest.raises(DamagedError, match=words) as caught:
-        open_clip(path)
+        load_clip(path)
     assert "--allow-damaged" in str(caught.value)
-    clip = open_clip(path, allow_damaged=True)
+    clip = load_clip(path, allow_damaged=True)
     assert clip.damaged_frames == caught.value.damaged_frames
     return clip
 
@@ -54,7 +54,7 @@ def test_jpeg_frames_that_are_whole_are_kept(tmp_path, kept, whole, num_fragment
     dataset.PixelData = encapsulate(jpegs, fragments_per_frame=num_fragments, has_bot=not many)
     path = tmp_path / "cut.dcm"
     dataset.save_as(path)
-    frames = open_clip(path).frames
+    frames = load_clip(path).frames
     clip = allowed(cut(path, kept), f"{30 - whole} of 30 frames cannot be read")
     assert np.array_equal(clip.frames, frames[:whole])
 
@@ -66,4 +66,4 @@ def test_a_file_cut_inside_its_first_frame_is_refused_as_cut(tmp_path, compresse
         dataset.compress(RLELossless)
     dataset.save_as(tmp_path / "cut.dcm", enforce_file_format=True)
     with pytest.raises(FormatError, match=r"cut short before the end of its first frame"):
-        open_clip(cut(tmp_path / "cut.dcm", 0.3), allow_damaged=True)
+        load_clip(cut(tmp_path / "cut.dcm", 0.3), allow_damaged=True)

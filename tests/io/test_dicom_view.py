@@ -6,7 +6,7 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
 from echoseg.clip import Clip, View
-from echoseg.io import dicom_writer, open_clip
+from echoseg.io import dicom_writer, load_clip
 
 
 def written(path, view=View.UNKNOWN):
@@ -26,7 +26,7 @@ def coded(path, value, scheme, meaning):
 
 @pytest.mark.parametrize("view", list(View))
 def test_what_is_written_is_read(tmp_path, view):
-    assert open_clip(written(tmp_path / "clip.dcm", view)).view == view
+    assert load_clip(written(tmp_path / "clip.dcm", view)).view == view
 
 
 @pytest.mark.parametrize(
@@ -39,16 +39,16 @@ def test_what_is_written_is_read(tmp_path, view):
     ],
 )
 def test_codes_of_both_schemes_are_known(tmp_path, value, scheme, view):
-    assert open_clip(coded(tmp_path / "clip.dcm", value, scheme, "a view")).view == view
+    assert load_clip(coded(tmp_path / "clip.dcm", value, scheme, "a view")).view == view
 
 
 def test_a_view_without_a_word_here_is_told_unless_the_user_says_it(tmp_path):
     path = coded(tmp_path / "clip.dcm", "399310008", "SCT", "Subcostal long axis")
-    clip = open_clip(path)
+    clip = load_clip(path)
     assert clip.view == View.UNKNOWN
     assert [w.code for w in clip.warnings] == ["view_in_file"]
     assert "Subcostal long axis" in clip.warnings[0].message
-    told = open_clip(path, view=View.A4C)
+    told = load_clip(path, view=View.A4C)
     assert told.view == View.A4C
     assert not told.warnings
 
@@ -58,6 +58,6 @@ def test_an_empty_code_is_no_view(tmp_path):
     dataset = dcmread(path)
     dataset.ViewCodeSequence = []
     dcmwrite(path, dataset)
-    clip = open_clip(path)
+    clip = load_clip(path)
     assert clip.view == View.UNKNOWN
     assert not clip.warnings

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from clip_makers import moving_frames, ultrasound
-from echoseg import open_clip
 from echoseg.errors import FormatError
+from echoseg.io import load_clip
 
 
 def codes(clip):
@@ -26,7 +26,7 @@ def test_dicom_of_any_depth_gives_the_same_grey(tmp_path, factor, bits):
     deep = np.rint(frames * float(factor)).astype(np.uint16)
     dataset = ultrasound(deep, FrameTime=40, BitsStored=bits, HighBit=bits - 1)
     dataset.save_as(tmp_path / "deep.dcm", enforce_file_format=True)
-    clip = open_clip(tmp_path / "deep.dcm")
+    clip = load_clip(tmp_path / "deep.dcm")
     assert np.array_equal(clip.frames, frames)
     assert codes(clip) == set()
 
@@ -35,7 +35,7 @@ def test_a_file_that_uses_fewer_bits_than_it_says_is_rescaled_and_says_so(tmp_pa
     frames = moving_frames()
     deep = frames.astype(np.uint16) * 16
     ultrasound(deep, FrameTime=40).save_as(tmp_path / "deep.dcm", enforce_file_format=True)
-    clip = open_clip(tmp_path / "deep.dcm")
+    clip = load_clip(tmp_path / "deep.dcm")
     assert np.corrcoef(clip.frames.ravel(), frames.ravel())[0, 1] > 0.999
     assert "rescaled_grey" in codes(clip)
 
@@ -44,7 +44,7 @@ def test_inverted_grey_is_turned_and_said(tmp_path):
     frames = moving_frames()
     inverted = ultrasound(frames, FrameTime=40, PhotometricInterpretation="MONOCHROME1")
     inverted.save_as(tmp_path / "inverted.dcm", enforce_file_format=True)
-    clip = open_clip(tmp_path / "inverted.dcm")
+    clip = load_clip(tmp_path / "inverted.dcm")
     assert np.array_equal(clip.frames, 255 - frames)
     assert codes(clip) == {"inverted_grey"}
 
@@ -53,7 +53,7 @@ def test_sixteen_bit_png_gives_the_same_grey(tmp_path):
     frames = moving_frames()
     for index, frame in enumerate(frames):
         Image.fromarray(frame.astype(np.uint16) * 257).save(tmp_path / f"{index}.png")
-    clip = open_clip(tmp_path)
+    clip = load_clip(tmp_path)
     assert np.array_equal(clip.frames, frames)
     assert "rescaled_grey" not in codes(clip)
 
@@ -65,14 +65,14 @@ def test_png_frames_of_two_depths_are_refused(tmp_path):
             tmp_path / f"{index}.png"
         )
     with pytest.raises(FormatError, match="must be of one kind, these are uint16, uint8"):
-        open_clip(tmp_path)
+        load_clip(tmp_path)
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.float32, np.uint16])
 def test_whole_numbers_of_a_byte_stay_as_they_are_in_nifti(tmp_path, kind):
     frames = moving_frames()
     write_nifti(tmp_path / "clip.nii", frames.astype(kind))
-    clip = open_clip(tmp_path / "clip.nii")
+    clip = load_clip(tmp_path / "clip.nii")
     assert np.array_equal(clip.frames, frames)
     assert "rescaled_grey" not in codes(clip)
 
@@ -80,14 +80,14 @@ def test_whole_numbers_of_a_byte_stay_as_they_are_in_nifti(tmp_path, kind):
 def test_other_numbers_are_spread_by_percentiles_and_the_clip_says_so(tmp_path):
     frames = moving_frames()
     write_nifti(tmp_path / "clip.nii", frames.astype(np.float32) / 255 - 0.5)
-    clip = open_clip(tmp_path / "clip.nii")
+    clip = load_clip(tmp_path / "clip.nii")
     assert np.corrcoef(clip.frames.ravel(), frames.ravel())[0, 1] > 0.999
     (warning,) = (w for w in clip.warnings if w.code == "rescaled_grey")
     assert "grey levels -0.3" in warning.message
     text = "ObjectType = Image\nNDims = 3\nDimSize = 64 48 6\nElementType = MET_USHORT\n"
     pixels = (frames.astype("<u2") * 300).tobytes()
     (tmp_path / "clip.mhd").write_bytes(text.encode() + b"ElementDataFile = LOCAL\n" + pixels)
-    assert "rescaled_grey" in codes(open_clip(tmp_path / "clip.mhd"))
+    assert "rescaled_grey" in codes(load_clip(tmp_path / "clip.mhd"))
 
 
 def test_pixels_that_are_no_numbers_are_named_as_the_cause(tmp_path):
@@ -96,10 +96,10 @@ def test_pixels_that_are_no_numbers_are_named_as_the_cause(tmp_path):
     data[:, :12] = np.nan
     data[0, 20, 20] = np.inf
     write_nifti(tmp_path / "some.nii", data)
-    clip = open_clip(tmp_path / "some.nii")
+    clip = load_clip(tmp_path / "some.nii")
     (warning,) = (w for w in clip.warnings if w.code == "pixels_not_numbers")
     assert warning.message.startswith("25 % of the pixels are NaN or infinite")
     assert np.array_equal(clip.frames[1:, 12:], frames[1:, 12:])
     write_nifti(tmp_path / "all.nii", data * np.nan)
     with pytest.raises(FormatError, match=r"all\.nii: .*every pixel is NaN or infinite"):
-        open_clip(tmp_path / "all.nii")
+        load_clip(tmp_path / "all.nii")

@@ -9,33 +9,33 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEGBaseline8Bit
 
 from clip_makers import moving_frames, region, ultrasound, write_image_folder, write_video
-from echoseg import open_clip
 from echoseg.errors import DamagedError, EchosegError, FormatError
+from echoseg.io import load_clip
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("empty.avi", b"", "the file is empty"),
-        ("text.avi", b"this is no video, only words\n" * 40, "none of the formats"),
+        ("text.avi", b"this is no video, only words\n" * 40, "not of a supported format"),
         ("cut.dcm", bytes(128) + b"DICM" + bytes(40), "DICOM"),
         ("head.avi", b"RIFF\x10\0\0\0AVI " + bytes(50), "video"),
-        ("cut.nii.gz", b"\x1f\x8b\x08\0\0\0", "none of the formats"),
+        ("cut.nii.gz", b"\x1f\x8b\x08\0\0\0", "not of a supported format"),
     ],
 )
 def test_a_broken_file_is_refused_by_name_and_reason(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FormatError, match=words) as caught:
-        open_clip(tmp_path / name)
+        load_clip(tmp_path / name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_path_and_an_empty_folder_are_refused(tmp_path):
     with pytest.raises(FormatError, match="no such file or folder"):
-        open_clip(tmp_path / "none.dcm")
+        load_clip(tmp_path / "none.dcm")
     with pytest.raises(FormatError, match="holds no PNG frames"):
-        open_clip(tmp_path)
+        load_clip(tmp_path)
 
 
 @pytest.mark.parametrize("size", [0, 16, 200, 400])
@@ -46,26 +46,26 @@ def test_random_bytes_never_raise_anything_else(tmp_path, size):
         path = tmp_path / f"{index}"
         path.write_bytes(head + rng.bytes(size))
         with pytest.raises(EchosegError):
-            open_clip(path)
+            load_clip(path)
 
 
 def test_a_ct_and_an_object_without_pixels_are_refused(tmp_path):
     dataset = ultrasound(moving_frames(), Modality="CT")
     dataset.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
     with pytest.raises(FormatError, match=r"Modality must be US.*CT"):
-        open_clip(tmp_path / "ct.dcm")
+        load_clip(tmp_path / "ct.dcm")
     dataset = ultrasound(moving_frames())
     del dataset.PixelData
     dataset.save_as(tmp_path / "bare.dcm", enforce_file_format=True)
     with pytest.raises(FormatError, match="holds no pixels"):
-        open_clip(tmp_path / "bare.dcm")
+        load_clip(tmp_path / "bare.dcm")
 
 
 def test_a_size_that_changes_midway_names_the_frame(tmp_path):
     write_image_folder(tmp_path / "f", moving_frames())
     Image.fromarray(np.zeros((50, 64), np.uint8)).save(tmp_path / "f" / "frame10.png")
     with pytest.raises(FormatError, match=r"frame 3 has 50 x 64 pixels, frame 0 has 48 x 64"):
-        open_clip(tmp_path / "f")
+        load_clip(tmp_path / "f")
 
 
 def test_a_truncated_png_is_told_by_number_and_left_out_only_if_allowed(tmp_path):
@@ -73,9 +73,9 @@ def test_a_truncated_png_is_told_by_number_and_left_out_only_if_allowed(tmp_path
     path = tmp_path / "f" / "frame9.png"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DamagedError, match=r"1 of 6 frames.*frame 2.*--allow-damaged") as caught:
-        open_clip(tmp_path / "f")
+        load_clip(tmp_path / "f")
     assert caught.value.damaged_frames == (2,)
-    clip = open_clip(tmp_path / "f", allow_damaged=True)
+    clip = load_clip(tmp_path / "f", allow_damaged=True)
     assert clip.num_frames == 5
     assert clip.damaged_frames == (2,)
     assert "damaged_frames" in {warning.code for warning in clip.warnings}
@@ -87,8 +87,8 @@ def test_a_truncated_avi_is_refused_and_its_readable_part_allowed(tmp_path):
     write_video(path, rng.integers(0, 255, (20, 48, 64), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     with pytest.raises(DamagedError, match=r"of 20 frames cannot be read.*--allow-damaged"):
-        open_clip(path)
-    clip = open_clip(path, allow_damaged=True)
+        load_clip(path)
+    clip = load_clip(path, allow_damaged=True)
     assert 8 <= clip.num_frames < 20
     assert clip.num_frames + len(clip.damaged_frames) == 20
 
@@ -104,8 +104,8 @@ def test_a_broken_jpeg_in_the_middle_is_told_and_the_rest_keeps_its_times(tmp_pa
     dataset.PixelData = encapsulate(parts)
     dataset.save_as(tmp_path / "broken.dcm")
     with pytest.raises(DamagedError, match=r"1 of 30 frames.*frame 7"):
-        open_clip(tmp_path / "broken.dcm")
-    clip = open_clip(tmp_path / "broken.dcm", allow_damaged=True)
+        load_clip(tmp_path / "broken.dcm")
+    clip = load_clip(tmp_path / "broken.dcm", allow_damaged=True)
     assert clip.num_frames == 29
     steps = np.diff(clip.times_s)
     assert steps[6] == pytest.approx(2 * steps[0], rel=1e-3)
@@ -115,7 +115,7 @@ def test_a_region_outside_the_picture_is_a_stale_scale(tmp_path):
     dataset = ultrasound(moving_frames(), FrameTime=40)
     dataset.SequenceOfUltrasoundRegions = [region(RegionLocationMaxX1=700)]
     dataset.save_as(tmp_path / "stale.dcm", enforce_file_format=True)
-    clip = open_clip(tmp_path / "stale.dcm")
+    clip = load_clip(tmp_path / "stale.dcm")
     assert clip.spacing_mm is None
     assert clip.sector_box is None
     assert "stale_scale" in {warning.code for warning in clip.warnings}
@@ -124,7 +124,7 @@ def test_a_region_outside_the_picture_is_a_stale_scale(tmp_path):
 def test_pixel_spacing_is_never_taken_for_a_scale(tmp_path):
     dataset = ultrasound(moving_frames(), FrameTime=40, PixelSpacing=[0.5, 0.5])
     dataset.save_as(tmp_path / "spacing.dcm", enforce_file_format=True)
-    assert open_clip(tmp_path / "spacing.dcm").spacing_mm is None
+    assert load_clip(tmp_path / "spacing.dcm").spacing_mm is None
 
 
 def test_times_come_from_vector_then_time_then_cine_rate(tmp_path):
@@ -135,7 +135,7 @@ def test_times_come_from_vector_then_time_then_cine_rate(tmp_path):
     ):
         dataset = ultrasound(moving_frames(), **elements)
         dataset.save_as(tmp_path / "t.dcm", enforce_file_format=True)
-        assert open_clip(tmp_path / "t.dcm").times_s[:3] == pytest.approx(expected)
+        assert load_clip(tmp_path / "t.dcm").times_s[:3] == pytest.approx(expected)
 
 
 def test_a_colour_box_is_flagged_and_a_thin_coloured_line_is_not(tmp_path):
@@ -145,7 +145,7 @@ def test_a_colour_box_is_flagged_and_a_thin_coloured_line_is_not(tmp_path):
             rgb = np.stack([frame] * 3, -1)
             rgb[rows, 10:40] = (220, 30, 20)
             Image.fromarray(rgb).save(tmp_path / name / f"{index}.png")
-        codes = {warning.code for warning in open_clip(tmp_path / name).warnings}
+        codes = {warning.code for warning in load_clip(tmp_path / name).warnings}
         assert ("colour_doppler" in codes) == flagged
 
 
@@ -164,6 +164,6 @@ CLIPS = Path(__file__).parents[3] / "shared" / "clips"
     ],
 )
 def test_real_clips_are_read_and_colour_is_flagged(name, size, flagged):
-    clip = open_clip(CLIPS / name)
+    clip = load_clip(CLIPS / name)
     assert clip.frames.shape == size
     assert ("colour_doppler" in {warning.code for warning in clip.warnings}) == flagged

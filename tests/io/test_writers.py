@@ -9,11 +9,10 @@ import pydicom
 import pytest
 
 from clip_makers import moving_frames
-from echoseg import open_clip
 from echoseg.clip import Clip, View
 from echoseg.errors import OutputError
 from echoseg.files import atomic_write
-from echoseg.io import dicom_writer, metaimage, nifti, video
+from echoseg.io import dicom_writer, load_clip, metaimage, nifti, video
 
 RATE_HZ = 52.3456
 
@@ -34,7 +33,7 @@ def made_clip(rows=48, columns=64, **changes):
 def test_plain_dicom_reads_back_equal(tmp_path, size):
     clip = made_clip(*size)
     dicom_writer.write(tmp_path / "clip.dcm", clip)
-    back = open_clip(tmp_path / "clip.dcm")
+    back = load_clip(tmp_path / "clip.dcm")
     assert np.array_equal(back.frames, clip.frames)
     assert back.spacing_mm == pytest.approx(clip.spacing_mm, rel=1e-12)
     assert back.sector_box == clip.sector_box
@@ -50,7 +49,7 @@ def test_jpeg_dicom_reads_back_near(tmp_path, size):
     dataset = pydicom.dcmread(tmp_path / "clip.dcm")
     assert dataset.PhotometricInterpretation == "YBR_FULL_422"
     assert dataset.LossyImageCompression == "01"
-    back = open_clip(tmp_path / "clip.dcm")
+    back = load_clip(tmp_path / "clip.dcm")
     assert np.abs(back.frames.astype(int) - clip.frames).mean() < 1
     assert back.spacing_mm == pytest.approx(clip.spacing_mm)
     assert back.warnings == ()
@@ -59,7 +58,7 @@ def test_jpeg_dicom_reads_back_near(tmp_path, size):
 def test_uneven_times_survive_in_dicom(tmp_path):
     times_s = np.array([0.0, 0.02, 0.05, 0.06, 0.09, 0.1, 0.14])
     dicom_writer.write(tmp_path / "clip.dcm", made_clip(times_s=times_s + 3))
-    assert open_clip(tmp_path / "clip.dcm").times_s == pytest.approx(times_s, abs=1e-9)
+    assert load_clip(tmp_path / "clip.dcm").times_s == pytest.approx(times_s, abs=1e-9)
     dataset = pydicom.dcmread(tmp_path / "clip.dcm")
     assert dataset.FrameIncrementPointer == 0x00181065
     assert "FrameTime" not in dataset
@@ -67,7 +66,7 @@ def test_uneven_times_survive_in_dicom(tmp_path):
 
 def test_a_dicom_clip_without_spacing_stays_uncalibrated(tmp_path):
     dicom_writer.write(tmp_path / "clip.dcm", made_clip(spacing_mm=None))
-    assert open_clip(tmp_path / "clip.dcm").spacing_mm is None
+    assert load_clip(tmp_path / "clip.dcm").spacing_mm is None
 
 
 def test_dicom_identifiers_come_from_the_content(tmp_path):
@@ -118,7 +117,7 @@ def test_what_dicom_cannot_say_is_refused(tmp_path, changes, options, error, wor
 def test_nifti_reads_back_equal(tmp_path, name):
     clip = made_clip()
     nifti.write_clip(tmp_path / name, clip)
-    back = open_clip(tmp_path / name)
+    back = load_clip(tmp_path / name)
     assert np.array_equal(back.frames, clip.frames)
     assert back.spacing_mm == pytest.approx(clip.spacing_mm)
     assert back.times_s == pytest.approx(clip.times_s, abs=1e-6)
@@ -126,7 +125,7 @@ def test_nifti_reads_back_equal(tmp_path, name):
 
 def test_nifti_says_what_is_unknown(tmp_path):
     nifti.write_clip(tmp_path / "clip.nii", made_clip(spacing_mm=None, times_s=None))
-    back = open_clip(tmp_path / "clip.nii")
+    back = load_clip(tmp_path / "clip.nii")
     assert back.spacing_mm is None
     assert [warning.code for warning in back.warnings] == ["assumed_frame_rate"]
 
@@ -141,7 +140,7 @@ def test_nifti_refuses_times_it_cannot_hold(tmp_path):
 def test_mjpeg_reads_back_near(tmp_path, size):
     frames = moving_frames(9, *size)
     video.write_mjpeg(tmp_path / "clip.avi", frames, RATE_HZ)
-    back = open_clip(tmp_path / "clip.avi")
+    back = load_clip(tmp_path / "clip.avi")
     assert back.frame_rate_hz == pytest.approx(RATE_HZ, rel=1e-5)
     assert np.abs(back.frames.astype(int) - frames).mean() < 1.5
     assert abs((back.frames.astype(float) - frames).mean()) < 0.2  # no shift of levels
@@ -153,7 +152,7 @@ def test_mjpeg_keeps_black_and_white(tmp_path):
     frames[:, :, 16:] = 255
     frames[1::2] = 255 - frames[1::2]
     video.write_mjpeg(tmp_path / "clip.avi", frames, 25, quality=100)
-    assert np.abs(open_clip(tmp_path / "clip.avi").frames.astype(int) - frames).max() <= 2
+    assert np.abs(load_clip(tmp_path / "clip.avi").frames.astype(int) - frames).max() <= 2
 
 
 def test_a_higher_quality_is_finer_and_larger(tmp_path):

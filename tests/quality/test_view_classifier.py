@@ -9,7 +9,7 @@ import torch
 
 from echoseg.clip import View
 from echoseg.errors import ModelError
-from echoseg.io import open_clip
+from echoseg.io import load_clip
 from echoseg.models.checkpoint import SHIPPED, find_checkpoint
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.sector import Sector, find_sector
@@ -72,7 +72,7 @@ def test_what_is_no_apical_view_is_doubted(check, kind):
 def test_the_real_clip_of_the_demo_is_a_four_chamber_view():
     from pydicom import examples
 
-    clip = open_clip(Path(str(examples.get_path("ybr_color"))))
+    clip = load_clip(Path(str(examples.get_path("ybr_color"))))
     sector = find_sector(clip)
     assert sector is not None
     check = load_view_net(view_weights(find_checkpoint("camus")))
@@ -132,7 +132,7 @@ def test_shipped_checks_are_small_and_of_their_networks_licence():
     [("a4c_1024x768.mp4", False), ("apical_long_axis_630x584.mp4", True)],
 )
 def test_real_clips_are_told_apart(name, doubted):
-    clip = open_clip(CLIPS / name)
+    clip = load_clip(CLIPS / name)
     sector = find_sector(clip)
     assert sector is not None
     check = load_view_net(view_weights(find_checkpoint("camus")))

@@ -97,7 +97,7 @@ def attention(
     from echoseg.files import atomic_write
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.attention import watch_attention
-    from echoseg.io import open_clip
+    from echoseg.io import load_clip
     from echoseg.report.figures.attention import attention_sheet
 
     try:
@@ -105,7 +105,7 @@ def attention(
             raise ArgumentError(f"-o must be a file that ends in .png, got {output}")
         if output.exists() and not force:
             raise OutputError(f"{output} exists; pass --force to replace it or give another -o")
-        opened = open_clip(clip)
+        opened = load_clip(clip)
         if darken is not None and darken > opened.num_frames:
             raise ArgumentError(
                 f"--darken must be a frame of the clip, 2 to {opened.num_frames}, got {darken}"

@@ -78,13 +78,13 @@ def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysi
 
 def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
     """Run one clip; return whether it has an EF. Errors are told in one line."""
-    from echoseg.io import open_clip
+    from echoseg.io import load_clip
     from echoseg.report.writer import check_output
 
     start = time.perf_counter()
     try:
         check_output(job.folder, job.force)
-        clip = open_clip(job.source, **job.open_options)
+        clip = load_clip(job.source, **job.open_options)
         read_time_s = time.perf_counter() - start
         analysis, write_time_s = _analyze_one(analyzer, clip, job)
     except EchosegError as error:
@@ -99,7 +99,7 @@ def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
 def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
     """Run both clips of a heart; return whether they have a biplane EF."""
     from echoseg.clip import View
-    from echoseg.io import open_clip
+    from echoseg.io import load_clip
     from echoseg.report.biplane import join
     from echoseg.report.writer import check_study_output, write_study
 
@@ -108,7 +108,7 @@ def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
         check_study_output(job.folder, job.force)
         both = []
         for view, source in ((View.A4C, job.a4c), (View.A2C, job.a2c)):
-            clip = open_clip(source, **{**job.open_options, "view": view})
+            clip = load_clip(source, **{**job.open_options, "view": view})
             with progress_bar(source.name, "frames") as update:
                 both.append(analyzer.analyze(clip, smoothing=job.smoothing, progress=update))
         study = join(*both)
@@ -199,7 +199,7 @@ def analyze(
     options: dict[str, Any] = {
         "view": view,
         "spacing_mm": spacing_mm,
-        "frame_rate_hz": fps,
+        "fps": fps,
         "allow_damaged": allow_damaged,
     }
     known: dict[str, Any] = {

@@ -44,7 +44,7 @@ def check(
     is no data set, or the command is wrong.
     """
     try:
-        from echoseg.data import open_dataset
+        from echoseg.data import load_dataset
         from echoseg.data.validate import check as check_clips
         from echoseg.files import check_new_file
         from echoseg.parallel import check_jobs
@@ -52,9 +52,9 @@ def check(
         jobs = check_jobs(jobs)
         for path in filter(None, (sheet, json)):
             check_new_file(path, force)
-        collection = open_dataset(folder)
+        dataset = load_dataset(folder)
         with progress_bar(folder.name, "clips") as update:
-            found = check_clips(collection, jobs=jobs, progress=update)
+            found = check_clips(dataset, jobs=jobs, progress=update)
         _write(found, sheet, json)
     except EchosegError as error:
         fail(str(error))
@@ -78,25 +78,23 @@ def prepare(
     codes: 0 every clip is in the cache; 1 some are not, and were told; 2 nothing could be done.
     """
     try:
-        from dataclasses import replace
-
-        from echoseg.data import open_dataset
+        from echoseg.data import load_dataset
         from echoseg.data.cache import prepare as prepare_clips
         from echoseg.parallel import check_jobs
 
         jobs = check_jobs(jobs)
-        collection = open_dataset(folder)
+        dataset = load_dataset(folder)
         if split is not None:
-            collection = replace(collection, records=collection.of_split(split))
+            dataset = dataset.split(split)
         with progress_bar(folder.name, "clips") as update:
-            done = prepare_clips(collection, output, size, jobs=jobs, progress=update)
+            done = prepare_clips(dataset, output, size, jobs=jobs, progress=update)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
-    _show_notes(collection)
-    _show_problems(done.problems)
-    typer.echo(f"{output}: {done.written} clips written, {done.reused} kept, at {size} px")
-    if any(problem.kind != "known" for problem in done.problems):
+    _show_notes(dataset)
+    _show_issues(done.issues)
+    typer.echo(f"{output}: {done.written} clips written, {done.reused} reused, at {size} px")
+    if any(issue.kind != "known" for issue in done.issues):
         raise typer.Exit(1)
 
 
@@ -111,7 +109,7 @@ def _write(found: "Checkup", sheet: Path | None, table: Path | None) -> None:
         from echoseg.report.figures.dataset_sheet import dataset_sheet
 
         with atomic_write(sheet) as partial:
-            dataset_sheet(found.collection.records).save(partial, format="PNG")
+            dataset_sheet(found.dataset.records).save(partial, format="PNG")
 
 
 def _show(found: "Checkup") -> None:
@@ -119,8 +117,8 @@ def _show(found: "Checkup") -> None:
     from echoseg.data import DATASETS
 
     told = found.as_dict()
-    title = DATASETS[found.collection.dataset].title
-    root = one_line(str(found.collection.root))
+    title = DATASETS[found.dataset.name].title
+    root = one_line(str(found.dataset.root))
     typer.echo(f"{root}: {title}, {told['clips']} clips of {told['patients']} patients")
     for name, counts in told["counts"].items():
         if counts:
@@ -133,20 +131,20 @@ def _show(found: "Checkup") -> None:
         typer.echo(f"  {name:<16}{row['n']:>8}{values}")
     if "row_mm" not in told["numbers"]:
         typer.echo("  no spacing: millimetres and millilitres cannot be had from it")
-    _show_notes(found.collection)
-    _show_problems(found.problems)
+    _show_notes(found.dataset)
+    _show_issues(found.issues)
 
 
-def _show_notes(collection: "Dataset") -> None:
-    for note in collection.notes:
+def _show_notes(dataset: "Dataset") -> None:
+    for note in dataset.notes:
         typer.echo(f"  note: {one_line(note)}")
 
 
-def _show_problems(problems: "tuple[Issue, ...]") -> None:
-    """Print one line a problem; of very many the first, for `--json` holds all."""
-    for problem in problems[:_MOST_LINES]:
-        place = one_line(problem.place)
-        reason = one_line(problem.reason)
-        typer.echo(f"  {problem.kind}: " + (reason if place in reason else f"{place}: {reason}"))
-    if len(problems) > _MOST_LINES:
-        typer.echo(f"  ... and {len(problems) - _MOST_LINES} more")
+def _show_issues(issues: "tuple[Issue, ...]") -> None:
+    """Print one line a issue; of very many the first, for `--json` holds all."""
+    for issue in issues[:_MOST_LINES]:
+        place = one_line(issue.place)
+        reason = one_line(issue.reason)
+        typer.echo(f"  {issue.kind}: " + (reason if place in reason else f"{place}: {reason}"))
+    if len(issues) > _MOST_LINES:
+        typer.echo(f"  ... and {len(issues) - _MOST_LINES} more")

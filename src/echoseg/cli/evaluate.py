@@ -110,11 +110,11 @@ def _of_dataset(data: Path, split: str | None) -> "tuple[tuple[Record, ...], Sou
     Raises:
         DatasetError: If the split does not exist, or there is neither test nor validation.
     """
-    from echoseg.data import DATASETS, open_dataset
+    from echoseg.data import DATASETS, load_dataset
     from echoseg.errors import DatasetError
     from echoseg.evaluation.results import Source
 
-    dataset = open_dataset(data)
+    dataset = load_dataset(data)
     splits = dataset.splits()
     if split is None:
         default = [name for name in ("test", "validation") if name in splits]
@@ -125,13 +125,13 @@ def _of_dataset(data: Path, split: str | None) -> "tuple[tuple[Record, ...], Sou
             f"{data} has neither a test nor a validation split, it has {names}; choose one with "
             "--split"
         )
-    records = dataset.records if split == "all" else dataset.of_split(split)
+    records = dataset.records if split == "all" else dataset.split(split).records
     source = Source(
-        dataset=dataset.dataset,
-        title=DATASETS[dataset.dataset].title,
+        dataset=dataset.name,
+        title=DATASETS[dataset.name].title,
         split=records[0].split if split != "all" else "",
         notes=dataset.notes,
-        problems=dataset.problems,
+        problems=dataset.issues,
     )
     return records, source
 

@@ -34,14 +34,14 @@ def measure(
     """
     try:
         from echoseg.inference.analysis import analyze_masks
-        from echoseg.io import open_clip, open_masks
+        from echoseg.io import load_clip, load_masks
         from echoseg.report.writer import check_output, write_results
 
         check_output(output, force)
-        shown, labels = open_masks(masks, spacing_mm=spacing_mm, frame_rate_hz=fps, view=view)
+        shown, labels = load_masks(masks, spacing_mm=spacing_mm, fps=fps, view=view)
         if clip is not None:
             scale_mm = spacing_mm or shown.spacing_mm
-            shown = open_clip(clip, spacing_mm=scale_mm, frame_rate_hz=fps, view=view)
+            shown = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view)
         analysis = analyze_masks(shown, labels, smoothing=smoothing)
         folder = write_results(analysis, output, force=force, pdf=pdf)
     except EchosegError as error:

@@ -1,28 +1,23 @@
-"""COLLECTIONS. One public data set a module: where its files lie, labels, split, quirks.
+"""COLLECTIONS. One public data set per module: its files, labels, splits and known defects.
 
-`DATASETS` is the whole list; which one a folder holds is found from what is in it.
+`DATASETS` is the whole list; which one a folder holds is detected from its content.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from echoseg.data import (
-    cache_reader as cached,
-)
-from echoseg.data import (
+    cache_reader,
     camus,
     camus_mhd,
+    custom,
     echonet_dynamic,
     echonet_lvh,
     echonet_pediatric,
+    phantom_files,
     ted,
-)
-from echoseg.data import (
-    custom as own_clips,
-)
-from echoseg.data import (
-    phantom_files as phantom_clips,
 )
 from echoseg.data.records import Dataset, Issue, IssueKind, Record
 from echoseg.errors import DatasetError
@@ -30,7 +25,7 @@ from echoseg.errors import DatasetError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetReader:
-    """One data set: its name for people, what its folder holds, how it is told and read."""
+    """One data set: its title, what its folder holds, how it is detected and read."""
 
     title: str
     expected: str
@@ -38,90 +33,53 @@ class DatasetReader:
     collect: Callable[[Path], Dataset]
 
 
+def _reader(title: str, module: Any) -> DatasetReader:
+    return DatasetReader(
+        title=title, expected=module.EXPECTED, detect=module.detect, collect=module.collect
+    )
+
+
 DATASETS: dict[str, DatasetReader] = {
-    "camus": DatasetReader(
-        title="CAMUS, NIfTI release",
-        expected=camus.EXPECTED,
-        detect=camus.detect,
-        collect=camus.collect,
-    ),
-    "camus_mhd": DatasetReader(
-        title="CAMUS, older release",
-        expected=camus_mhd.EXPECTED,
-        detect=camus_mhd.detect,
-        collect=camus_mhd.collect,
-    ),
-    "ted": DatasetReader(
-        title="TED", expected=ted.EXPECTED, detect=ted.detect, collect=ted.collect
-    ),
-    "echonet_dynamic": DatasetReader(
-        title="EchoNet-Dynamic",
-        expected=echonet_dynamic.EXPECTED,
-        detect=echonet_dynamic.detect,
-        collect=echonet_dynamic.collect,
-    ),
-    "echonet_pediatric": DatasetReader(
-        title="EchoNet-Pediatric",
-        expected=echonet_pediatric.EXPECTED,
-        detect=echonet_pediatric.detect,
-        collect=echonet_pediatric.collect,
-    ),
-    "echonet_lvh": DatasetReader(
-        title="EchoNet-LVH",
-        expected=echonet_lvh.EXPECTED,
-        detect=echonet_lvh.detect,
-        collect=echonet_lvh.collect,
-    ),
-    "phantom": DatasetReader(
-        title="the phantom",
-        expected=phantom_clips.EXPECTED,
-        detect=phantom_clips.detect,
-        collect=phantom_clips.collect,
-    ),
-    "cache": DatasetReader(
-        title="a cache of `echoseg data prepare`",
-        expected=cached.EXPECTED,
-        detect=cached.detect,
-        collect=cached.collect,
-    ),
-    "own_clips": DatasetReader(
-        title="clips of one's own",
-        expected=own_clips.EXPECTED,
-        detect=own_clips.detect,
-        collect=own_clips.collect,
-    ),
+    "camus": _reader("CAMUS, NIfTI release", camus),
+    "camus_mhd": _reader("CAMUS, older release", camus_mhd),
+    "ted": _reader("TED", ted),
+    "echonet_dynamic": _reader("EchoNet-Dynamic", echonet_dynamic),
+    "echonet_pediatric": _reader("EchoNet-Pediatric", echonet_pediatric),
+    "echonet_lvh": _reader("EchoNet-LVH", echonet_lvh),
+    "phantom": _reader("the phantom", phantom_files),
+    "cache": _reader("a cache of `echoseg data prepare`", cache_reader),
+    "custom": _reader("custom clips", custom),
 }
 
 
 def detect(root: Path) -> str:
-    """Return the key of `DATASETS` that a folder, or a table of clips, belongs to.
+    """Find the key of `DATASETS` that a folder, or a table of clips, belongs to.
 
     Raises:
-        DatasetError: If it is none; the text says what was expected and what was found.
+        DatasetError: If it belongs to none; the text says what was expected and what is there.
     """
     if not root.exists():
         raise DatasetError(f"{root}: there is no such folder; give the folder of a data set")
     if root.is_dir():
-        if found := _released(root):
-            return found
+        if name := _released(root):
+            return name
         for place in (root.absolute().parent, *sorted(root.iterdir())):
-            if place.is_dir() and (found := _released(place)):
-                title = DATASETS[found].title
+            if place.is_dir() and (name := _released(place)):
+                title = DATASETS[name].title
                 raise DatasetError(f"{root} is not the folder of a data set, {place} is ({title})")
-    if own_clips.detect(root):
-        return "own_clips"
-    expected = "; ".join(f"{known.title}: {known.expected}" for known in DATASETS.values())
-    raise DatasetError(f"{root} is no data set known, {_found(root)}; expected is {expected}")
+    if custom.detect(root):
+        return "custom"
+    expected = "; ".join(f"{reader.title}: {reader.expected}" for reader in DATASETS.values())
+    raise DatasetError(f"{root} is not a known data set, {_content(root)}; expected is {expected}")
 
 
 def _released(root: Path) -> str:
-    """Return the key of the release that a folder holds; empty for none."""
-    named = (name for name in DATASETS if name != "own_clips" and DATASETS[name].detect(root))
-    return next(named, "")
+    """The key of the release that a folder holds; empty for none."""
+    names = (name for name in DATASETS if name != "custom" and DATASETS[name].detect(root))
+    return next(names, "")
 
 
-def _found(root: Path) -> str:
-    """Return what is there instead, for a message."""
+def _content(root: Path) -> str:
     if root.is_file():
         return "it is a file"
     names = sorted(path.name for path in root.iterdir())
@@ -129,20 +87,26 @@ def _found(root: Path) -> str:
     return f"it holds {listed}" if names else "it is empty"
 
 
-def open_dataset(root: str | Path) -> Dataset:
-    """Read a data set's folder without opening a clip.
+def load_dataset(path: str | Path) -> Dataset:
+    """Open a data set's folder; each clip is read when it is asked for.
+
+    Example:
+        >>> data = echoseg.load_dataset("CAMUS/")
+        >>> clip, annotation = data.split("test")[0]
 
     Args:
-        root: Folder of one of `DATASETS`, or a CSV of one's own clips.
+        path: Folder of one of `DATASETS`, a folder of custom clips, or a CSV that lists them.
 
     Raises:
-        DatasetError: If the folder is none of them, or nothing in it can be used.
+        DatasetError: If it is not a known data set, or nothing in it can be used.
     """
-    root = Path(root)
+    if not isinstance(path, str | Path):
+        raise TypeError(f"load_dataset takes the path of a folder or a CSV, got {type(path)}")
+    path = Path(path)
     try:
-        return DATASETS[detect(root)].collect(root)
+        return DATASETS[detect(path)].collect(path)
     except OSError as error:
-        raise DatasetError(f"{root} cannot be read ({error.strerror or error})") from error
+        raise DatasetError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
-__all__ = ["DATASETS", "Dataset", "DatasetReader", "Issue", "IssueKind", "Record", "open_dataset"]
+__all__ = ["DATASETS", "Dataset", "DatasetReader", "Issue", "IssueKind", "Record", "load_dataset"]

@@ -1,39 +1,54 @@
-"""A data set decoded once, at one size, and mapped into memory: training never waits for a codec.
+"""A data set decoded once, at one size, so that training maps clips from the disk.
 
-A cache is a folder: `clips/*.npy`, one a clip, uint8 `T + L S S` (the frames, then the masks of its
-L labelled frames), and `cache.json`, written last. While it is being made `journal.jsonl` tells
-what is done, so that a run cut off goes on where it was. Pictures are letterboxed whole, averaged
-when shrunk; masks take the nearest pixel.
+    CACHE/cache.json        of which data set, at which size; which clips, once it is complete
+    CACHE/clips/ID.npy      frames and, behind them, the labeled masks of one clip, `T + L S S`
+    CACHE/clips/ID.json     what else is known of the clip, and the hash of its source files
+
+A clip is done when both files are there and its source still has the same hash, so `prepare` can be
+interrupted and run again.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import Annotation, Clip
 from echoseg.data.hashing import sha256_of, source_files
 from echoseg.data.records import Dataset, Issue, IssueKind, Record
 from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError
-from echoseg.files import atomic_write, check_writable, write_text
+from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, read_json, write_json
 from echoseg.parallel import parallel_map
 
-FORMAT = 2
-SIZES_PX = (16, 2048)
-MARK, _JOURNAL, _CLIPS = "cache.json", "journal.jsonl", "clips"
+FORMAT = 3
+SIZE_RANGE_PX = (16, 2048)
+MARK, CLIPS = "cache.json", "clips"
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """One clip of a cache: what is known of it, and the hashes by which it is trusted.
+class CacheSettings(BaseModel):
+    """All of `cache.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    dataset: str
+    size_px: int
+    clips: tuple[str, ...] | None = None
+    """Names in the data set's order; None until all are done."""
+
+
+class Entry(BaseModel):
+    """What is known of one clip besides its array; all of `ID.json`.
 
     `spacing_mm` is that of the square's pixels; frames are counted as in the clip.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     patient: str
@@ -51,18 +66,26 @@ class Entry:
     frame_rate_hz: float | None
     box: tuple[int, int, int, int]
     """(top, left, bottom, right) of the square that the picture covers."""
-    file: str
-    sha256: str
     source_sha256: str
+
+    @property
+    def file(self) -> str:
+        """Path of the array in the cache."""
+        return f"{clip_file(self.name)}.npy"
+
+
+def clip_file(name: str) -> str:
+    """Path of a clip's files in the cache, without suffix; any name becomes a valid one."""
+    return f"{CLIPS}/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """What a run of `prepare` did."""
+    """The outcome of `prepare`: numbers of clips, and those that cannot be read."""
 
     written: int
     reused: int
-    problems: tuple[Issue, ...]
+    issues: tuple[Issue, ...]
 
 
 class CachedClips:
@@ -74,204 +97,166 @@ class CachedClips:
         >>> clips.entries[3].labelled_frames
 
     Raises:
-        DatasetError: If the folder holds no finished cache.
+        DatasetError: If the folder holds no complete cache.
     """
 
     def __init__(self, folder: Path) -> None:
-        head, entries = _read_state(folder)
-        if not (folder / MARK).is_file() or head is None:
-            raise DatasetError(
-                f"{folder} holds no finished cache; run `echoseg data prepare DIR -o {folder}`"
-            )
-        self.folder, self.size_px, self.dataset = folder, head["size_px"], head["dataset"]
-        self.entries = tuple(entries.values())
+        try:
+            settings = _folder(folder).read()
+            if settings is None or settings.clips is None or settings.format != FORMAT:
+                raise DatasetError(
+                    f"{folder} holds no complete cache; run `echoseg data prepare DIR -o {folder}`"
+                )
+            entries = [read_entry(folder, name) for name in settings.clips]
+        except OutputError as error:
+            raise DatasetError(str(error)) from error
+        self.folder, self.size_px, self.dataset = folder, settings.size_px, settings.dataset
+        self.entries = tuple(entry for entry in entries if entry is not None)
+        if len(self.entries) < len(entries):
+            raise DatasetError(f"{folder}: clips are missing; run `echoseg data prepare` again")
 
     def __len__(self) -> int:
-        """Return the number of clips."""
+        """Number of clips."""
         return len(self.entries)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the frames `T S S` of a clip, and the masks `L S S` of its labelled frames."""
+        """Frames `T S S` of a clip, and masks `L S S` of its labeled frames."""
         entry = self.entries[index]
         stored = np.load(self.folder / entry.file, mmap_mode="r")
         return stored[: entry.num_frames], stored[entry.num_frames :]
 
-    def verify(self) -> list[Issue]:
-        """Read every file and tell which are not what was written."""
-        bad = [e for e in self.entries if sha256_of([self.folder / e.file]) != e.sha256]
-        reason = "the file is missing or not what was written; run `echoseg data prepare` again"
-        return [Issue(place=entry.file, kind=IssueKind.BROKEN, reason=reason) for entry in bad]
-
 
 def prepare(
-    collection: Dataset,
+    dataset: Dataset,
     folder: Path,
     size_px: int,
     *,
     jobs: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> Prepared:
-    """Write a cache, or go on with one; clips that are there, and whole, are kept.
+    """Write a cache, or continue one; clips that are done are not decoded again.
 
     Args:
-        collection: What is read.
-        folder: Made when missing; must hold a cache of the same data set and size, or nothing.
+        dataset: The data set.
+        folder: The cache; new, empty, or holding a cache of the same data set and size.
         size_px: Side of the square.
-        jobs: Processes that decode.
-        progress: Told (clips done, clips in all).
+        jobs: Worker processes.
+        progress: Called with (clips done, all clips).
 
     Raises:
-        ConfigError: If the size is out of range.
-        OutputError: If the folder holds something else, or cannot be written.
+        ConfigError: If the size is out of range, or the folder holds another cache.
+        DatasetError: If no clip can be read.
+        OutputError: If the folder holds other files, or cannot be written.
     """
-    if not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
-        raise ConfigError(f"size must be {SIZES_PX[0]} to {SIZES_PX[1]} px, got {size_px}")
-    if collection.dataset == "cache":
-        raise ConfigError(
-            f"{collection.root} is a cache already; give the folder of the data set itself"
+    low, high = SIZE_RANGE_PX
+    if not low <= size_px <= high:
+        raise ConfigError(f"size must be {low} to {high} px, got {size_px}")
+    if dataset.name == "cache":
+        raise ConfigError(f"{dataset.root} is a cache; give the folder of the data set itself")
+    settings = CacheSettings(dataset=dataset.name, size_px=size_px)
+    cache = _folder(folder)
+    with cache.locked():
+        cache.check(settings, varying=["clips"])
+        _check_covered(folder, dataset)
+        cache.begin(settings, varying=["clips"])
+        (folder / CLIPS).mkdir(exist_ok=True)
+        done: list[str] = []
+        issues, reused = list(dataset.issues), 0
+        work = partial(_prepare_clip, folder, size_px)
+        for index, outcome in enumerate(parallel_map(work, dataset.records, jobs), 1):
+            if isinstance(outcome, Issue):
+                issues.append(outcome)
+            else:
+                done.append(outcome.name)
+                reused += outcome.reused
+            progress(index, len(dataset))
+        if not done:
+            raise DatasetError(
+                f"{dataset.root}: none of its {len(dataset)} clips can be read, the first "
+                f"{issues[-1].place}: {issues[-1].reason}"
+            )
+        _remove_others(folder, done)
+        write_json(cache.settings_path, settings.model_copy(update={"clips": tuple(done)}))
+    return Prepared(written=len(done) - reused, reused=reused, issues=tuple(issues))
+
+
+def _folder(folder: Path) -> ResumableFolder[CacheSettings]:
+    return ResumableFolder(folder, MARK, CacheSettings, "a cache")
+
+
+def read_entry(folder: Path, name: str) -> Entry | None:
+    """The entry of a clip that is done; None for one that is not.
+
+    Raises:
+        OutputError: If it is damaged.
+    """
+    path = folder / clip_file(name)
+    if not path.with_suffix(".npy").exists():
+        return None
+    return read_json(path.with_suffix(".json"), Entry, "remove it and run `echoseg data prepare`")
+
+
+def _check_covered(folder: Path, dataset: Dataset) -> None:
+    """Refuse to continue a cache of other clips: they would be removed."""
+    files = {clip_file(record.name) for record in dataset.records}
+    held = sorted((folder / CLIPS).glob("*.json"))
+    others = [path for path in held if f"{CLIPS}/{path.stem}" not in files]
+    if others:
+        raise OutputError(
+            f"{folder} holds {len(others)} clips that the data set or split does not; "
+            f"{ANOTHER_FOLDER}"
         )
-    head = {"format": FORMAT, "dataset": collection.dataset, "size_px": size_px}
-    known = _check_folder(folder, head)
-    _check_covered(folder, known, collection)
-    work = [_Work(r, folder, size_px, known.get(r.name)) for r in collection.records]
-    done: dict[str, Entry] = {}
-    problems, reused = list(collection.problems), 0
-    for index, (found, kept) in enumerate(_journalled(folder, head, known, work, jobs)):
-        if isinstance(found, Entry):
-            done[found.name] = found
-            reused += kept
-        else:
-            problems.append(found)
-        progress(index + 1, len(work))
-    if not done:
-        raise DatasetError(
-            f"{collection.root}: none of its {len(work)} clips can be read, the first "
-            f"{problems[-1].place}: {problems[-1].reason}"
-        )
-    document = head | {
-        "entries": [asdict(entry) for entry in done.values()],
-        "problems": [asdict(problem) for problem in problems],
-    }
-    write_text(folder / MARK, json.dumps(document, indent=1) + "\n")
-    (folder / _JOURNAL).unlink(missing_ok=True)
-    kept_files = {entry.file for entry in done.values()}
-    for path in (folder / _CLIPS).glob("*.npy"):
-        if f"{_CLIPS}/{path.name}" not in kept_files:
+
+
+def _remove_others(folder: Path, names: list[str]) -> None:
+    """Remove the files of clips that can no longer be read."""
+    files = {clip_file(name) for name in names}
+    for path in (folder / CLIPS).iterdir():
+        if f"{CLIPS}/{path.stem}" not in files:
             path.unlink()
-    return Prepared(written=len(done) - reused, reused=reused, problems=tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """One clip to be written, or kept if `known` still holds."""
-
-    record: Record
-    folder: Path
-    size_px: int
-    known: Entry | None
+class _Done:
+    name: str
+    reused: bool
 
 
-def _journalled(
-    folder: Path, head: dict[str, Any], known: dict[str, Entry], work: list[_Work], jobs: int
-) -> Iterator[tuple[Entry | Issue, bool]]:
-    """Yield what becomes of each clip, told to the journal before."""
+def _prepare_clip(folder: Path, size_px: int, record: Record) -> _Done | Issue:
+    """Write one clip, unless it is there and its source has the same hash."""
     try:
-        (folder / _CLIPS).mkdir(parents=True, exist_ok=True)
-        with (folder / _JOURNAL).open("w", encoding="utf-8", newline="\n") as journal:
-            for line in (head, *map(asdict, known.values())):
-                journal.write(json.dumps(line) + "\n")
-            journal.flush()
-            for found, kept in parallel_map(_do, work, jobs):
-                if isinstance(found, Entry) and not kept:
-                    journal.write(json.dumps(asdict(found)) + "\n")
-                    journal.flush()
-                yield found, kept
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror or error})") from error
-
-
-def _check_folder(folder: Path, head: dict[str, Any]) -> dict[str, Entry]:
-    """Return the clips that a cache already holds; refuse a folder that is none or another."""
-    check_writable(folder, "choose another -o")
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return {}
-    found, entries = _read_state(folder)
-    if found is None:
-        raise OutputError(f"{folder} exists and is no cache of echoseg; choose another -o")
-    if found != head:
-        told = "{dataset} at {size_px} px (format {format})"
-        raise OutputError(
-            f"{folder} is a cache of {told.format(**found)}, asked for is {told.format(**head)}; "
-            "choose another -o"
-        )
-    return entries
-
-
-def _check_covered(folder: Path, known: dict[str, Entry], collection: Dataset) -> None:
-    """Refuse to go on with a cache of other clips: they would be thrown away."""
-    others = sorted(known.keys() - {record.name for record in collection.records})
-    if others:
-        raise OutputError(
-            f"{folder} holds {len(others)} clips that are not asked for, such as {others[0]}: it "
-            "is a cache of another split or folder; choose another -o"
-        )
-
-
-def _read_state(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Entry]]:
-    """Return head and clips of a cache, of the journal too; a last line cut off does not count."""
-    lines: list[dict[str, Any]] = []
-    try:
-        if (folder / MARK).is_file():
-            document = json.loads((folder / MARK).read_text("utf-8"))
-            lines = [document, *document["entries"]]
-        if (folder / _JOURNAL).is_file():
-            for line in (folder / _JOURNAL).read_text("utf-8").splitlines():
-                if line.endswith("}"):
-                    lines.append(json.loads(line))
-        if not lines:
-            return None, {}
-        head = {name: lines[0][name] for name in ("format", "dataset", "size_px")}
-        found = (_entry(line) for line in lines if "sha256" in line)
-        return head, {entry.name: entry for entry in found}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{folder} is a cache whose lists are broken ({error!r}); remove the folder and "
-            "prepare it again"
-        ) from error
-
-
-def _entry(line: dict[str, Any]) -> Entry:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in line.items()}
-    return Entry(**values)
-
-
-def _do(work: _Work) -> tuple[Entry | Issue, bool]:
-    """Return a clip's entry, and whether what was there is kept; or why there is none."""
-    record, known = work.record, work.known
-    try:
-        source = sha256_of(source_files(record))
-        if known is not None and known.source_sha256 == source:
-            if sha256_of([work.folder / known.file]) == known.sha256:
-                return known, True
-        return _write(work, *record.load(), source), False
+        source_sha256 = sha256_of(source_files(record))
+        if _is_done(folder, record, source_sha256):
+            return _Done(record.name, reused=True)
+        clip, annotation = record.load()
+        path = folder / clip_file(record.name)
+        path.with_suffix(".json").unlink(missing_ok=True)  # of another content
+        with atomic_write(path.with_suffix(".npy")) as partial_path:
+            np.save(partial_path, on_square(clip, annotation, size_px))
+        entry = _entry(record, clip, annotation, size_px, source_sha256)
+        write_json(path.with_suffix(".json"), entry)
     except OutputError:
         raise
     except EchosegError as error:
-        return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error)), False
+        return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
+    return _Done(record.name, reused=False)
 
 
-def _write(work: _Work, clip: Clip, known: Annotation | None, source: str) -> Entry:
-    """Lay a clip onto the square and write it."""
+def _is_done(folder: Path, record: Record, source_sha256: str) -> bool:
+    try:
+        entry = read_entry(folder, record.name)
+    except OutputError:  # damaged: written again
+        return False
+    return entry is not None and entry.source_sha256 == source_sha256
+
+
+def _entry(
+    record: Record, clip: Clip, annotation: Annotation | None, size_px: int, source_sha256: str
+) -> Entry:
     from echoseg.preprocess.letterbox import letterbox_for
 
-    letterbox = letterbox_for((0, 0, *clip.size), work.size_px)
+    letterbox = letterbox_for((0, 0, *clip.size), size_px)
     rows, columns = letterbox.inner_size
-    labelled = known.labelled_frames if known else ()
-    stored = on_square(clip, known, work.size_px)
-    record = work.record
-    file = f"{_CLIPS}/{hashlib.sha256(record.name.encode()).hexdigest()[:20]}.npy"
-    with atomic_write(work.folder / file) as partial:
-        np.save(partial, stored)
     spacing_mm = None
     if clip.spacing_mm is not None:
         row_mm, column_mm = clip.spacing_mm
@@ -285,21 +270,19 @@ def _write(work: _Work, clip: Clip, known: Annotation | None, source: str) -> En
         stills=record.stills,
         labels=None if record.labels is None else tuple(map(int, record.labels)),
         num_frames=clip.num_frames,
-        labelled_frames=labelled,
-        ed_frame=known.ed_frame if known else None,
-        es_frame=known.es_frame if known else None,
-        ef_percent=known.ef_percent if known else None,
+        labelled_frames=annotation.labelled_frames if annotation else (),
+        ed_frame=annotation.ed_frame if annotation else None,
+        es_frame=annotation.es_frame if annotation else None,
+        ef_percent=annotation.ef_percent if annotation else None,
         spacing_mm=spacing_mm,
         frame_rate_hz=clip.frame_rate_hz,
         box=(letterbox.top, letterbox.left, letterbox.top + rows, letterbox.left + columns),
-        file=file,
-        sha256=sha256_of([work.folder / file]),
-        source_sha256=source,
+        source_sha256=source_sha256,
     )
 
 
-def on_square(clip: Clip, known: Annotation | None, size_px: int) -> np.ndarray:
-    """Return the frames and, behind them, the labelled masks, `T + L S S` uint8."""
+def on_square(clip: Clip, annotation: Annotation | None, size_px: int) -> np.ndarray:
+    """Letterbox the frames and, behind them, the labeled masks: `T + L S S` uint8."""
     import torch
     from torch.nn import functional
 
@@ -309,12 +292,12 @@ def on_square(clip: Clip, known: Annotation | None, size_px: int) -> np.ndarray:
     letterbox = letterbox_for((0, 0, *clip.size), size_px)
     frames = letterbox_frames(torch.from_numpy(clip.frames).float(), letterbox)
     frames = frames.round().clamp(0, 255).to(torch.uint8).numpy()
-    if known is None:
+    if annotation is None:
         return frames
     rows, columns = letterbox.inner_size
-    masks = np.zeros((len(known.labelled_frames), size_px, size_px), np.uint8)
+    masks = np.zeros((len(annotation.labelled_frames), size_px, size_px), np.uint8)
     inner = functional.interpolate(
-        torch.from_numpy(known.masks[list(known.labelled_frames)])[:, None],
+        torch.from_numpy(annotation.masks[list(annotation.labelled_frames)])[:, None],
         size=(rows, columns),
         mode="nearest-exact",
     )[:, 0]

@@ -54,7 +54,7 @@ def collect(root: Path) -> Dataset:
     """
     folder = root / "database_nifti"
     present = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    split_of, problems, notes = _splits(root, present)
+    split_of, issues, notes = _splits(root, present)
     whole = {patient: _parts(folder / patient) for patient in present}
     held = Counter(part for parts in whole.values() for part in parts)
     notes += _absent(held, len(present))
@@ -64,13 +64,13 @@ def collect(root: Path) -> Dataset:
             found = _record(root, patient, view, parts, split_of.get(patient, ""))
             if found is not None:
                 records.append(found)
-            problems += _missing(folder / patient, view, parts, held)
-    return build_dataset("camus", root, records, problems, notes)
+            issues += _missing(folder / patient, view, parts, held)
+    return build_dataset("camus", root, records, issues, notes)
 
 
 def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Issue], list[str]]:
     """Return each present patient's split, what is odd in the lists, and who is not here."""
-    split_of, problems, notes = {}, [], []
+    split_of, issues, notes = {}, [], []
     for name in SPLITS:
         path = root / "database_split" / f"subgroup_{name}.txt"
         if not path.is_file():
@@ -84,12 +84,12 @@ def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Issue]
         for patient in here:
             if split_of.setdefault(patient, SPLIT_WORDS[name]) != SPLIT_WORDS[name]:
                 reason = "the patient stands in two split lists; belongs to neither here"
-                problems.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
+                issues.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
                 split_of[patient] = ""
             elif listed.count(patient) > 1:
                 reason = f"the patient stands twice in {path.name}; taken once"
-                problems.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
-    return split_of, list(dict.fromkeys(problems)), notes
+                issues.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
+    return split_of, list(dict.fromkeys(issues)), notes
 
 
 def read_list(path: Path) -> list[str]:
@@ -132,13 +132,13 @@ def _absent(held: Counter[str], num_patients: int) -> list[str]:
 def _missing(folder: Path, view: View, parts: set[str], held: Counter[str]) -> list[Issue]:
     """Return the files that a patient lacks and others of this copy have."""
     name = VIEW_NAMES[view]
-    problems = []
+    issues = []
     for part in (*_STILLS, *_HALF, "cfg"):
         if held[f"{name}_{part}"] and f"{name}_{part}" not in parts:
             file = f"Info_{name}.cfg" if part == "cfg" else f"{folder.name}_{name}_{part}.nii.gz"
             reason = "the file is missing; a CAMUS patient has it"
-            problems.append(Issue(place=str(folder / file), kind=IssueKind.MISSING, reason=reason))
-    return problems
+            issues.append(Issue(place=str(folder / file), kind=IssueKind.MISSING, reason=reason))
+    return issues
 
 
 def _record(root: Path, patient: str, view: View, parts: set[str], split: str) -> Record | None:

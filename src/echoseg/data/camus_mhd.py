@@ -37,7 +37,7 @@ def collect(root: Path) -> Dataset:
     Raises:
         DatasetError: If nothing can be used.
     """
-    records, problems, notes = [], [], []
+    records, issues, notes = [], [], []
     for folder, split in _folders(root):
         found = _patients(folder)
         if not found:
@@ -46,8 +46,8 @@ def collect(root: Path) -> Dataset:
             for view in VIEW_NAMES:
                 record, missing = _record(patient, view, split)
                 records += [record] if record else []
-                problems += missing
-    return build_dataset("camus_mhd", root, records, problems, notes)
+                issues += missing
+    return build_dataset("camus_mhd", root, records, issues, notes)
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, str]]:
@@ -72,9 +72,9 @@ def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[
     wanted += [Path(f"{stem}_{part}_gt.mhd") for part in ("ED", "ES") if traced]
     missing = [path for path in wanted if not path.is_file()]
     reason = "the file is missing; a CAMUS patient has it"
-    problems = [Issue(place=str(path), kind=IssueKind.MISSING, reason=reason) for path in missing]
+    issues = [Issue(place=str(path), kind=IssueKind.MISSING, reason=reason) for path in missing]
     if missing:
-        return None, problems
+        return None, issues
     name = f"{patient.parent.name}_{patient.name}"
     record = Record(
         name=f"{name}_{VIEW_NAMES[view]}",
@@ -86,7 +86,7 @@ def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[
         files=(Path(f"{stem}_sequence.mhd"), cfg, *(path for path in wanted if "_gt" in path.name)),
         read=partial(read_sequence, stem, cfg, view, traced),
     )
-    return record, problems
+    return record, issues
 
 
 def read_sequence(

@@ -5,9 +5,7 @@ Under `database_nifti/patientNNNN/` and for each view V of 2CH and 4CH: `patient
 frames count from 1. A half sequence runs from one phase to the other, in time order.
 """
 
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import numpy as np
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data.images import read_labels, read_picture
 from echoseg.errors import DatasetError, OutputError
-from echoseg.files import write_text
+from echoseg.files import atomic_dir, write_text
 
 VIEW_NAMES = {View.A2C: "2CH", View.A4C: "4CH"}
 SPLITS = ("training", "validation", "testing")
@@ -45,19 +43,15 @@ def write_patient(root: Path, patient: str, views: Mapping[View, tuple[Clip, Ann
     for view, (clip, annotation) in views.items():
         _check_view(f"{patient} {view}", clip, annotation)
     folder = root / "database_nifti" / patient
-    partial = folder.with_name(f".partial-{os.getpid()}-{patient}")
-    try:
-        partial.mkdir(parents=True)
+
+    def check_new() -> None:
+        if folder.exists():
+            raise OutputError(f"{folder} exists; remove it first")
+
+    with atomic_dir(folder, check_new) as partial:
         for view, (clip, annotation) in views.items():
             _write_view(partial, f"{patient}_{VIEW_NAMES[view]}", clip, annotation)
             write_text(partial / f"Info_{VIEW_NAMES[view]}.cfg", _info(clip, annotation))
-        if folder.exists():
-            raise OutputError(f"{folder} exists; remove it first")
-        partial.rename(folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_splits(root: Path, patients_of: Mapping[str, Sequence[str]]) -> None:

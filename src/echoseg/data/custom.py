@@ -22,7 +22,7 @@ from echoseg.data.images import read_labels
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError, FormatError
-from echoseg.io import find_format, open_clip
+from echoseg.io import find_format, load_clip
 
 EXPECTED = "clips (AVI, MP4, DICOM, NIfTI, ...), or a CSV with a column 'clip'"
 TABLE = "clips.csv"
@@ -61,10 +61,10 @@ def collect(root: Path) -> Dataset:
     """
     table = root if root.is_file() else root / TABLE
     if table.is_file():
-        records, problems = _from_table(table)
+        records, issues = _from_table(table)
     else:
-        records, problems = _from_folder(root)
-    return build_dataset("own_clips", root, records, problems)
+        records, issues = _from_folder(root)
+    return build_dataset("custom", root, records, issues)
 
 
 def clip_files(root: Path) -> Iterable[Path]:
@@ -110,18 +110,18 @@ def _is_clip(path: Path) -> bool:
 
 
 def _from_folder(root: Path) -> tuple[list[Record], list[Issue]]:
-    records, problems = [], []
+    records, issues = [], []
     for path in clip_files(root):
         try:
             find_format(path)
         except FormatError as error:
-            problems.append(Issue(place=str(path), kind=IssueKind.BROKEN, reason=str(error)))
+            issues.append(Issue(place=str(path), kind=IssueKind.BROKEN, reason=str(error)))
             continue
         masks = path.with_name(_stem(path) + _MASKS)
         name = path.relative_to(root).as_posix()
         found = Known(masks=masks if masks.is_file() else None)
         records.append(record(name, name, path, found, view=View.UNKNOWN))
-    return records, problems
+    return records, issues
 
 
 def _stem(path: Path) -> str:
@@ -130,7 +130,7 @@ def _stem(path: Path) -> str:
 
 def _from_table(table: Path) -> tuple[list[Record], list[Issue]]:
     rows, wrong = read_table(table, ("clip",))
-    problems = [
+    issues = [
         Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
     ]
     records = []
@@ -140,8 +140,8 @@ def _from_table(table: Path) -> tuple[list[Record], list[Issue]]:
         except DatasetError as error:
             missing = "is missing" in str(error)
             kind = IssueKind.MISSING if missing else IssueKind.INCONSISTENT
-            problems.append(Issue(place=row.place, kind=kind, reason=str(error)))
-    return records, problems
+            issues.append(Issue(place=row.place, kind=kind, reason=str(error)))
+    return records, issues
 
 
 def _from_row(home: Path, row: Row) -> Record:
@@ -168,7 +168,7 @@ def _from_row(home: Path, row: Row) -> Record:
     )
     options = {
         "spacing_mm": None if None in spacing else spacing,
-        "frame_rate_hz": row.number_or_none("fps"),
+        "fps": row.number_or_none("fps"),
     }
     name = row.text("clip")
     return record(
@@ -203,7 +203,7 @@ def record(
     split: str = "",
     **options: Any,
 ) -> Record:
-    """Return the record of one clip; `options` go to `open_clip`."""
+    """Return the record of one clip; `options` go to `load_clip`."""
     view_said = None if view is View.UNKNOWN else view
     return Record(
         name=name,
@@ -224,7 +224,7 @@ def read_clip(path: Path, known: Known, **options: Any) -> tuple[Clip, Annotatio
     Raises:
         EchosegError: If a file is broken, or the masks do not fit the clip.
     """
-    clip = open_clip(path, **options)
+    clip = load_clip(path, **options)
     if known.masks is None:
         return clip, None
     masks = read_labels(known.masks, clip.frames.shape)

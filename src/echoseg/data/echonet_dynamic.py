@@ -24,7 +24,7 @@ from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, build_d
 from echoseg.data.records import Record as CollectedRecord
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError
-from echoseg.io import open_clip
+from echoseg.io import load_clip
 
 LIST_COLUMNS = (
     "FileName",
@@ -93,7 +93,7 @@ class Record:
             FormatError: If the video cannot be read.
             DatasetError: If it is not the clip that the tables speak of.
         """
-        clip = open_clip(self.video, frame_rate_hz=self.frame_rate_hz, view=View.A4C)
+        clip = load_clip(self.video, fps=self.frame_rate_hz, view=View.A4C)
         masks = np.zeros_like(clip.frames)
         if clip.size != self.size:
             raise DatasetError(
@@ -177,7 +177,7 @@ def collect(root: Path) -> Dataset:
         DatasetError: If a table is missing or not as documented, or nothing can be used.
     """
     data = read(root)
-    problems = [
+    issues = [
         Issue(place=name, kind=_kind(name, reason), reason=reason)
         for name, reason in data.unmatched.items()
     ]
@@ -193,7 +193,7 @@ def collect(root: Path) -> Dataset:
         )
         for record in data.records
     ]
-    return build_dataset("echonet_dynamic", root, records, problems)
+    return build_dataset("echonet_dynamic", root, records, issues)
 
 
 def _kind(name: str, reason: str) -> IssueKind:

@@ -13,7 +13,7 @@ from pathlib import Path
 from echoseg.clip import Clip, View
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.data.table import read_table
-from echoseg.io import open_clip
+from echoseg.io import load_clip
 
 EXPECTED = "MeasurementsList.csv (HashedFileName, split), Batch1/ to Batch4/ with .avi files"
 COLUMNS = ("HashedFileName", "split")
@@ -31,42 +31,42 @@ def collect(root: Path) -> Dataset:
         DatasetError: If the list is not as documented, or nothing can be used.
     """
     rows, wrong = read_table(root / "MeasurementsList.csv", COLUMNS)
-    problems = [
+    issues = [
         Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
     ]
     videos: dict[str, Path] = {}
     for path in sorted(root.glob("Batch*/*.avi")):
         if path.stem in videos:
             reason = f"another clip has this name, {videos[path.stem]}; that one is used"
-            problems.append(Issue(place=str(path), kind=IssueKind.INCONSISTENT, reason=reason))
+            issues.append(Issue(place=str(path), kind=IssueKind.INCONSISTENT, reason=reason))
         videos.setdefault(path.stem, path)
     splits: dict[str, set[str]] = {}
     for row in rows:
         name, word = row.text("HashedFileName").removesuffix(".avi"), row.text("split").lower()
         if word not in SPLIT_WORDS:
             reason = f"split must be train, val or test, got {row.text('split')!r}"
-            problems.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=reason))
+            issues.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=reason))
             continue
         splits.setdefault(name, set()).add(SPLIT_WORDS[word])
-    problems += _unmatched(videos, splits)
+    issues += _unmatched(videos, splits)
     records = [
         _record(name, videos[name], split)
         for name, found in splits.items()
         if name in videos
         for split in sorted(found)  # two of them are told of as a leak
     ]
-    return build_dataset("echonet_lvh", root, records, problems)
+    return build_dataset("echonet_lvh", root, records, issues)
 
 
 def _unmatched(videos: dict[str, Path], splits: dict[str, set[str]]) -> list[Issue]:
-    problems = []
+    issues = []
     for name in splits.keys() - videos.keys():
         reason = f"it is listed, its video Batch*/{name}.avi is missing"
-        problems.append(Issue(place=name, kind=IssueKind.MISSING, reason=reason))
+        issues.append(Issue(place=name, kind=IssueKind.MISSING, reason=reason))
     for name in videos.keys() - splits.keys():
         reason = "it is filmed but not in MeasurementsList.csv"
-        problems.append(Issue(place=str(videos[name]), kind=IssueKind.INCONSISTENT, reason=reason))
-    return sorted(problems, key=lambda problem: problem.place)
+        issues.append(Issue(place=str(videos[name]), kind=IssueKind.INCONSISTENT, reason=reason))
+    return sorted(issues, key=lambda issue: issue.place)
 
 
 def _record(name: str, video: Path, split: str) -> Record:
@@ -87,4 +87,4 @@ def read_clip(video: Path) -> tuple[Clip, None]:
     Raises:
         FormatError: If the video cannot be read.
     """
-    return open_clip(video, view=View.PLAX), None
+    return load_clip(video, view=View.PLAX), None

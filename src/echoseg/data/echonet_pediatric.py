@@ -22,7 +22,7 @@ from echoseg.clip import Annotation, Clip, Label, View
 from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError
-from echoseg.io import open_clip
+from echoseg.io import load_clip
 
 EXPECTED = "A4C/FileList.csv, A4C/VolumeTracings.csv (FileName, X, Y, Frame), A4C/Videos/, PSAX/"
 LIST_COLUMNS = ("FileName", "EF", "Split")
@@ -47,7 +47,7 @@ def collect(root: Path) -> Dataset:
     Raises:
         DatasetError: If a table is missing or not as documented, or nothing can be used.
     """
-    records, problems, notes = [], [], []
+    records, issues, notes = [], [], []
     for name, view in _VIEWS.items():
         folder = _home(root) / name
         if not folder.is_dir():
@@ -55,8 +55,8 @@ def collect(root: Path) -> Dataset:
             continue
         found, wrong = _collect_view(folder, view)
         records += found
-        problems += wrong
-    return build_dataset("echonet_pediatric", root, records, problems, notes)
+        issues += wrong
+    return build_dataset("echonet_pediatric", root, records, issues, notes)
 
 
 def _home(root: Path) -> Path:
@@ -70,35 +70,35 @@ def _home(root: Path) -> Path:
 def _collect_view(folder: Path, view: View) -> tuple[list[Record], list[Issue]]:
     listed, wrong = read_table(folder / "FileList.csv", LIST_COLUMNS)
     tracings, faults = _tracings(folder / "VolumeTracings.csv")
-    problems = [
+    issues = [
         Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
     ]
-    problems += faults
+    issues += faults
     records = []
     videos = {path.stem: path for path in (folder / "Videos").glob("*.avi")}
     for row in listed:
         name = row.text("FileName").removesuffix(".avi")
         if name not in videos:
             reason = f"{name} is listed, its video Videos/{name}.avi is missing"
-            problems.append(Issue(place=row.place, kind=IssueKind.MISSING, reason=reason))
+            issues.append(Issue(place=row.place, kind=IssueKind.MISSING, reason=reason))
             continue
         try:
             records.append(_record(row, name, videos[name], view, tracings.get(name, {})))
         except DatasetError as error:
-            problems.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=str(error)))
+            issues.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=str(error)))
     names = {row.text("FileName").removesuffix(".avi") for row in listed}
     for name in sorted((videos.keys() | tracings.keys()) - names):
         what = "filmed" if name in videos else "traced"
         reason = f"{name} is {what} but not in FileList.csv"
-        problems.append(Issue(place=f"{folder / name}", kind=IssueKind.INCONSISTENT, reason=reason))
-    return records, problems
+        issues.append(Issue(place=f"{folder / name}", kind=IssueKind.INCONSISTENT, reason=reason))
+    return records, issues
 
 
 def _tracings(path: Path) -> tuple[dict[str, Tracing], list[Issue]]:
     """Return for each clip its traced frames, and what in the table cannot be used."""
     rows, wrong = read_table(path, TRACING_COLUMNS)
     points: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(dict)
-    problems = [
+    issues = [
         Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
     ]
     skipped: dict[tuple[str, str], int] = defaultdict(int)
@@ -114,17 +114,17 @@ def _tracings(path: Path) -> tuple[dict[str, Tracing], list[Issue]]:
         try:
             frame, point = row.whole("Frame"), (row.number("X"), row.number("Y"))
         except DatasetError as error:
-            problems.append(Issue(place=name, kind=IssueKind.INCONSISTENT, reason=str(error)))
+            issues.append(Issue(place=name, kind=IssueKind.INCONSISTENT, reason=str(error)))
             continue
         points[name].setdefault(frame, []).append(point)
     for (name, why), number in skipped.items():
         reason = f"{number} traced points are not used: {why}"
-        problems.append(Issue(place=name, kind=IssueKind.KNOWN, reason=reason))
+        issues.append(Issue(place=name, kind=IssueKind.KNOWN, reason=reason))
     tracings = {
         name: {frame: np.array(found) for frame, found in frames.items()}
         for name, frames in points.items()
     }
-    return tracings, problems
+    return tracings, issues
 
 
 def _record(row: Row, name: str, video: Path, view: View, tracing: Tracing) -> Record:
@@ -164,7 +164,7 @@ def read_clip(
         FormatError: If the video cannot be read.
         DatasetError: If a traced frame is past its end.
     """
-    clip = open_clip(video, view=view)
+    clip = load_clip(video, view=view)
     if not tracing:
         return clip, None
     if max(tracing) >= clip.num_frames:

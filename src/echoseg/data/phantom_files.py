@@ -41,21 +41,21 @@ def collect(root: Path) -> Dataset:
             f"{root / _MARK} must tell of the layout and the clips, it does not ({error}); make "
             "the folder again"
         ) from error
-    records, problems = [], []
+    records, issues = [], []
     for name, about in clips.items():
         path, masks = root / f"{name}.{suffix}", root / f"{name}_masks.nii.gz"
         missing = [file for file in (path, masks) if not file.is_file()]
         for file in missing:
             reason = "phantom.json tells of it and the file is missing"
-            problems.append(Issue(place=str(file), kind=IssueKind.MISSING, reason=reason))
+            issues.append(Issue(place=str(file), kind=IssueKind.MISSING, reason=reason))
         if missing:
             continue
         try:
             records.append(_record(name, path, masks, about))
         except (KeyError, TypeError, ValueError) as error:
             reason = f"phantom.json does not tell of it as it should ({error!r})"
-            problems.append(Issue(place=name, kind=IssueKind.INCONSISTENT, reason=reason))
-    return build_dataset("phantom", root, records, problems)
+            issues.append(Issue(place=name, kind=IssueKind.INCONSISTENT, reason=reason))
+    return build_dataset("phantom", root, records, issues)
 
 
 def _record(name: str, path: Path, masks: Path, about: dict[str, Any]) -> Record:

@@ -1,12 +1,11 @@
-"""What a data set's folder holds: records, loaded one by one, and what is wrong with the rest.
+"""A data set: records that load a `Clip` and its `Annotation`, and issues of all the rest.
 
-Every reader gives the same: a `Dataset` of `Record`s, each of which loads a `Clip` and its
-`Annotation`. Nothing is dropped in silence: what cannot be used is a `Issue` with its reason.
+Nothing is dropped silently: what cannot be used is an `Issue` with its reason.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,7 +21,7 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
-"""The data sets' own words for a split, in lower case, and ours."""
+"""The data sets' own names of splits, in lower case -> ours."""
 
 
 class IssueKind(StrEnum):
@@ -32,12 +31,12 @@ class IssueKind(StrEnum):
     BROKEN = "broken"
     INCONSISTENT = "inconsistent"
     KNOWN = "known"
-    """A quirk that the release as published has; no fault of this copy."""
+    """A known defect of the published release, not of this copy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Issue:
-    """Something that cannot be used: where it is, of which kind, and why, in one line."""
+    """A file, row or clip that cannot be used: where, of which kind, and why, in one line."""
 
     place: str
     kind: IssueKind
@@ -46,19 +45,19 @@ class Issue:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Record:
-    """One clip of a data set; its frames are read by `load`.
+    """One clip of a data set; `load` reads its frames.
 
     Attributes:
-        name: Name that no other record of the collection has.
-        patient: Whose heart it is; a data set that names no patients has one a clip.
-        view: The view, `unknown` when nobody says it.
-        files: What is read, the picture first.
-        read: Reads it; gives no annotation where there is none.
+        name: Unique name in the data set.
+        patient: The patient; a data set that names no patients has one per clip.
+        view: The view.
+        files: The files that are read, the image first.
+        read: Reads them; the annotation is None where there is none.
         split: `train`, `validation`, `test`, a fold such as `fold3`; empty when there is none.
         quality: As in `Annotation.quality`.
-        stills: Whether the frames are single pictures, not filmed one after another.
+        stills: Whether the frames are single images, not a sequence in time.
         labelled: Whether there is an annotation.
-        labels: Which labels the annotation speaks of; None when only its masks can tell.
+        labels: Labels that the annotation covers; None when only its masks can tell.
     """
 
     name: str
@@ -72,100 +71,119 @@ class Record:
     labelled: bool = True
     labels: tuple[Label, ...] | None = tuple(Label)
 
+    def __repr__(self) -> str:
+        return f"Record({self.name!r}, {self.view}, {self.split or 'no split'})"
+
     def load(self) -> tuple[Clip, Annotation | None]:
         """Read frames and annotation.
 
         Raises:
-            EchosegError: If a file is missing or broken, or masks and pictures do not fit.
+            EchosegError: If a file is missing or broken, or masks and frames do not fit.
         """
         try:
-            clip, known = self.read()
-            if known is not None:
-                known.check_fits(clip)
+            clip, annotation = self.read()
+            if annotation is not None:
+                annotation.check_fits(clip)
         except (OSError, ValueError) as error:
             raise DatasetError(f"{self.name}: {error}") from error
-        return clip, known
+        return clip, annotation
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Dataset:
-    """A data set's folder, read without opening a clip.
+    """A data set's folder: a sequence of clips, each read when it is asked for.
+
+    Example:
+        >>> data = echoseg.load_dataset("CAMUS/")
+        >>> len(data), data
+        >>> clip, annotation = data[0]  # annotation is None for an unlabeled clip
+        >>> for clip, annotation in data.split("test"):
+        ...     print(clip, annotation)
+        >>> data.records[0].patient  # all that is known without reading the clip
 
     Attributes:
-        dataset: Key in `datasets.DATASETS`.
+        name: Key in `DATASETS`.
         root: The folder.
-        records: What can be loaded, in the data set's own order.
-        problems: What cannot, each with its reason.
-        notes: What the release has and this copy has not, one line each.
+        records: The clips that can be loaded, in the data set's own order.
+        issues: Files, rows and clips that cannot be used, each with the reason.
+        notes: What the release has and this copy lacks, one line each.
     """
 
-    dataset: str
+    name: str
     root: Path
     records: tuple[Record, ...]
-    problems: tuple[Issue, ...] = ()
+    issues: tuple[Issue, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def splits(self) -> dict[str, int]:
-        """Return the number of records in each split."""
-        return dict(sorted(Counter(record.split for record in self.records).items()))
+    def __len__(self) -> int:
+        return len(self.records)
 
-    def of_split(self, split: str) -> tuple[Record, ...]:
-        """Return the records of a split, named in our words or the data set's.
+    def __getitem__(self, index: int) -> tuple[Clip, Annotation | None]:
+        """Read a clip and its annotation, which is None for an unlabeled clip.
 
         Raises:
-            DatasetError: If the collection has no record of it.
+            EchosegError: If the clip cannot be read.
         """
-        wanted = SPLIT_WORDS.get(split.lower(), split.lower())
-        found = tuple(record for record in self.records if record.split == wanted)
-        if not found:
-            there = ", ".join(
+        return self.records[index].load()
+
+    def __iter__(self) -> Iterator[tuple[Clip, Annotation | None]]:
+        return (record.load() for record in self.records)
+
+    def __repr__(self) -> str:
+        splits = ", ".join(
+            f"{number} {name or 'no split'}" for name, number in self.splits().items()
+        )
+        return f"Dataset({self.name!r}, {str(self.root)!r}, {len(self)} clips: {splits})"
+
+    def splits(self) -> dict[str, int]:
+        """Number of clips in each split."""
+        return dict(sorted(Counter(record.split for record in self.records).items()))
+
+    def split(self, name: str) -> "Dataset":
+        """Select the clips of one split, such as "train", "validation" or "test".
+
+        Raises:
+            DatasetError: If the data set has no clip of it.
+        """
+        split = SPLIT_WORDS.get(name.lower(), name.lower())
+        records = tuple(record for record in self.records if record.split == split)
+        if not records:
+            splits = ", ".join(
                 f"{name or 'no split'} ({number})" for name, number in self.splits().items()
             )
-            raise DatasetError(
-                f"split must be one that {self.root} holds, got {split!r}; it holds {there}"
-            )
-        return found
+            raise DatasetError(f"{self.root} has no split {name!r}; it has {splits}")
+        return replace(self, records=records)
 
 
 def build_dataset(
-    dataset: str,
+    name: str,
     root: Path,
     records: Iterable[Record],
-    problems: Sequence[Issue] = (),
-    notes: Sequence[str] = (),
+    issues: Iterable[Issue] = (),
+    notes: Iterable[str] = (),
 ) -> Dataset:
-    """Return a collection in which no name comes twice and no patient is in two splits.
+    """Make a data set in which names are unique and no patient is in two splits.
 
-    Records that break this are left out and told of as problems.
+    Records that break this are left out and become issues.
 
     Raises:
-        DatasetError: If nothing is left.
+        DatasetError: If no record is left.
     """
-    records = tuple(records)
-    found = list(problems)
+    records, issues = tuple(records), list(issues)
     splits: dict[str, set[str]] = {}
     names = Counter(record.name for record in records)
     for record in records:
         splits.setdefault(record.patient, set()).add(record.split)
     leaking = {patient for patient, where in splits.items() if len(where) > 1}
-    for name in sorted(name for name, number in names.items() if number > 1):
-        found.append(
-            Issue(
-                place=name,
-                kind=IssueKind.INCONSISTENT,
-                reason=f"{names[name]} clips have this name",
-            )
-        )
+    for double in sorted(name for name, number in names.items() if number > 1):
+        reason = f"{names[double]} clips have this name"
+        issues.append(Issue(place=double, kind=IssueKind.INCONSISTENT, reason=reason))
     for patient in sorted(leaking):
         where = ", ".join(sorted(split or "no split" for split in splits[patient]))
-        reason = f"the patient is in more than one split ({where}); none of the clips is used"
-        found.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
-    kept = tuple(r for r in records if names[r.name] == 1 and r.patient not in leaking)
-    if not kept:
-        first = f", the first {found[0].place}: {found[0].reason}" if found else ""
-        raise DatasetError(
-            f"{root}: nothing in it can be used, {len(found)} files or clips have a problem{first}"
-        )
-    return Dataset(
-        dataset=dataset, root=root, records=kept, problems=tuple(found), notes=tuple(notes)
-    )
+        reason = f"the patient is in more than one split ({where}); its clips are excluded"
+        issues.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
+    usable = tuple(r for r in records if names[r.name] == 1 and r.patient not in leaking)
+    if not usable:
+        first = f", the first {issues[0].place}: {issues[0].reason}" if issues else ""
+        raise DatasetError(f"{root}: no clip can be used; {len(issues)} have an issue{first}")
+    return Dataset(name=name, root=root, records=usable, issues=tuple(issues), notes=tuple(notes))

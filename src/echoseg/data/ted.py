@@ -35,13 +35,13 @@ def collect(root: Path) -> Dataset:
     Raises:
         DatasetError: If nothing can be used.
     """
-    records, problems = [], []
+    records, issues = [], []
     for folder in sorted(path for path in _folder(root).glob("patient*") if path.is_dir()):
         stem = folder / f"{folder.name}_4CH"
         files = [Path(f"{stem}_{part}") for part in ("sequence.mhd", "sequence_gt.mhd", "info.cfg")]
         missing = [path for path in files if not path.is_file()]
         reason = "the file is missing; a patient of TED has it"
-        problems += [
+        issues += [
             Issue(place=str(path), kind=IssueKind.MISSING, reason=reason) for path in missing
         ]
         if missing:
@@ -56,7 +56,7 @@ def collect(root: Path) -> Dataset:
         )
         records.append(record)
     note = "its patients are CAMUS's: do not judge on it a network that learnt from CAMUS"
-    return build_dataset("ted", root, records, problems, [note])
+    return build_dataset("ted", root, records, issues, [note])
 
 
 def _folder(root: Path) -> Path:

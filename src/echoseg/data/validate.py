@@ -1,6 +1,6 @@
 """Is a copy of a data set whole? Every clip is opened, measured, and told of.
 
-A problem is a file that is missing or broken, or a clip that is odd: a border that the annotation
+A issue is a file that is missing or broken, or a clip that is odd: a border that the annotation
 promises and no mask has, a cavity that is larger at ES than at ED, a picture of one grey, the same
 frames under two names.
 """
@@ -50,22 +50,22 @@ class ClipFacts:
 class Checkup:
     """A whole data set, looked at: its facts clip by clip, and everything that is wrong."""
 
-    collection: Dataset
+    dataset: Dataset
     facts: tuple[ClipFacts, ...]
-    problems: tuple[Issue, ...]
+    issues: tuple[Issue, ...]
 
     @property
     def is_whole(self) -> bool:
         """Whether all that is here can be used; the release's known quirks do not count."""
-        return all(problem.kind is IssueKind.KNOWN for problem in self.problems)
+        return all(issue.kind is IssueKind.KNOWN for issue in self.issues)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return how many clips there are by split, view and quality, and problems by kind."""
+        """Return how many clips there are by split, view and quality, and issues by kind."""
         named = {
             "split": Counter(fact.split or "none" for fact in self.facts),
             "view": Counter(fact.view for fact in self.facts),
             "quality": Counter(fact.quality or "not told" for fact in self.facts),
-            "problem": Counter(str(problem.kind) for problem in self.problems),
+            "issue": Counter(str(issue.kind) for issue in self.issues),
             "warning": Counter(code for fact in self.facts for code in fact.warnings),
         }
         return {name: dict(sorted(counter.items())) for name, counter in named.items()}
@@ -89,15 +89,15 @@ class Checkup:
     def as_dict(self) -> dict[str, Any]:
         """Return everything, ready for JSON."""
         return {
-            "dataset": self.collection.dataset,
+            "dataset": self.dataset.name,
             "is_whole": self.is_whole,
             "clips": len(self.facts),
             "patients": len({fact.patient for fact in self.facts}),
             "es_before_ed": sum(fact.es_before_ed for fact in self.facts),
             "counts": self.counts(),
             "numbers": self.numbers(),
-            "notes": list(self.collection.notes),
-            "problems": [asdict(problem) for problem in self.problems],
+            "notes": list(self.dataset.notes),
+            "issues": [asdict(issue) for issue in self.issues],
             "facts": [asdict(fact) for fact in self.facts],
         }
 
@@ -108,26 +108,26 @@ def _range(values: Sequence[float]) -> dict[str, float]:
 
 
 def check(
-    collection: Dataset, *, jobs: int = 1, progress: Progress = lambda done, total: None
+    dataset: Dataset, *, jobs: int = 1, progress: Progress = lambda done, total: None
 ) -> Checkup:
     """Open every clip of a data set and tell what it holds and what is wrong with it."""
-    facts, problems = [], list(collection.problems)
+    facts, issues = [], list(dataset.issues)
     seen: dict[str, ClipFacts] = {}
-    total = len(collection.records)
-    for index, found in enumerate(parallel_map(_look, collection.records, jobs)):
+    total = len(dataset.records)
+    for index, found in enumerate(parallel_map(_look, dataset.records, jobs)):
         progress(index + 1, total)
         if isinstance(found, Issue):
-            problems.append(found)
+            issues.append(found)
             continue
         odd = list(found.odd)
         first = seen.setdefault(found.frames_sha256, found)
         if first is not found:
             odd.append(f"its frames are those of {first.name}")
-        problems += [
+        issues += [
             Issue(place=found.name, kind=IssueKind.INCONSISTENT, reason=reason) for reason in odd
         ]
         facts.append(found)
-    return Checkup(collection=collection, facts=tuple(facts), problems=tuple(problems))
+    return Checkup(dataset=dataset, facts=tuple(facts), issues=tuple(issues))
 
 
 def _look(record: Record) -> ClipFacts | Issue:

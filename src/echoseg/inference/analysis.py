@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
-from echoseg.io import open_clip
+from echoseg.io import load_clip
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
@@ -240,7 +240,7 @@ def as_clip(
             changes["times_s"] = np.arange(source.num_frames) / fps
         return replace(source, **{k: v for k, v in changes.items() if v is not None})
     if isinstance(source, str | os.PathLike):
-        return open_clip(Path(source), spacing_mm=spacing_mm, frame_rate_hz=fps, view=view)
+        return load_clip(Path(source), spacing_mm=spacing_mm, fps=fps, view=view)
     raise TypeError(
         f"analyze needs a path or a Clip, got {type(source).__name__}; read other data with "
         "echoseg.load_clip first"

@@ -1,25 +1,39 @@
-"""BYTES. One file format a module, reader and writer side by side; `FORMATS` is the whole list.
+"""BYTES. One file format per module, reader and writer together; `FORMATS` is the whole list.
 
-The format is found from the content, never from the name.
+The format is detected from the content, never from the name.
 """
 
 import hashlib
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, View
-from echoseg.errors import ArgumentError, EchosegError, FormatError
+from echoseg.errors import ArgumentError, ConfigError, EchosegError, FormatError
 from echoseg.io import dicom, image_folder, metaimage, nifti, video
-from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions, is_frame_rate
+from echoseg.io.frames import (
+    ASSUMED_FRAME_RATE_HZ,
+    OpenOptions,
+    colour_warnings,
+    is_frame_rate,
+    rescale_grey,
+    stack,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
-    """One file format: how its content is told, and how it is read."""
+    """One file format: how its content is detected, and how it is read."""
 
     sniff: Callable[[bytes, Path], bool]
     read: Callable[[Path, OpenOptions], Clip]
@@ -34,65 +48,128 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def open_clip(
-    path: str | Path,
+def load_clip(
+    source: "str | Path | bytes | ArrayLike",
     *,
     spacing_mm: tuple[float, float] | None = None,
-    frame_rate_hz: float | None = None,
-    view: View | None = None,
+    fps: float | None = None,
+    view: View | str | None = None,
     allow_damaged: bool = False,
 ) -> Clip:
     """Read a clip: ultrasound DICOM, AVI, MP4, MOV, GIF, NIfTI, MetaImage or a folder of PNGs.
 
+    Example:
+        >>> echoseg.load_clip("clip.dcm")
+        Clip(45 frames, 1024 x 768, A4C, 20 fps, 0.31 x 0.31 mm, 'clip.dcm')
+        >>> echoseg.load_clip(frames, spacing_mm=(0.3, 0.3), fps=50)  # (T, H, W) array
+
     Args:
-        path: File or folder.
-        spacing_mm: (row, column) millimetres a pixel; replaces what the file says.
-        frame_rate_hz: Frames a second; replaces what the file says. Where neither says it, 30
-            is assumed and a warning says so.
-        view: The view; replaces what the file says.
+        source: Path of a file or folder; the content of a file as bytes; or grey levels, an array
+            (T, H, W) or (T, H, W, 3) of any numeric type.
+        spacing_mm: (row, column) pixel spacing in mm; overrides the file's.
+        fps: Frames per second; overrides the file's. Where neither gives it, 30 is assumed with a
+            warning.
+        view: The view; overrides the file's.
         allow_damaged: Use the readable frames of a damaged file.
 
     Raises:
-        ConfigError: If a scale or rate given is none.
-        FormatError: If the file cannot be read as a clip, with the reason.
+        ConfigError: If spacing, frame rate or view is out of range.
+        FormatError: If the source cannot be read as a clip, with the reason.
         DamagedError: If a part of it cannot be read and `allow_damaged` is false.
+        TypeError: If the source is none of these.
     """
-    path = Path(path)
     options = OpenOptions(
-        spacing_mm=spacing_mm, frame_rate_hz=frame_rate_hz, view=view, allow_damaged=allow_damaged
+        spacing_mm=spacing_mm,
+        fps=fps,
+        view=None if view is None else _view(view),
+        allow_damaged=allow_damaged,
     )
+    if isinstance(source, str | os.PathLike):
+        clip = _read_path(Path(source), options)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        clip = _read_bytes(bytes(source), options)
+    elif hasattr(source, "__array__"):
+        clip = _read_array(source)
+    else:
+        raise TypeError(
+            f"load_clip takes a path, bytes or an array (T, H, W), got {type(source).__name__}"
+        )
+    return _with_options(clip, options)
+
+
+def open_clip(path: str | Path, *, frame_rate_hz: float | None = None, **options: Any) -> Clip:
+    """Call `load_clip`; deprecated."""
+    warnings.warn("open_clip is now load_clip", DeprecationWarning, stacklevel=2)
+    return load_clip(path, fps=frame_rate_hz, **options)
+
+
+def _view(view: View | str) -> View:
+    try:
+        return View(view)
+    except ValueError:
+        raise ConfigError(f"view must be one of {', '.join(View)}, got {view!r}") from None
+
+
+def _read_path(path: Path, options: OpenOptions) -> Clip:
     with refusals(path):
         name = find_format(path)
         clip = FORMATS[name].read(path, options)
         digest = _sha256(path, name)
-    clip = replace(clip, source=str(path), source_sha256=digest, format_name=name)
-    return _told(clip, options)
+    return replace(clip, source=str(path), source_sha256=digest, format_name=name)
 
 
-def open_masks(
+def _read_bytes(content: bytes, options: OpenOptions) -> Clip:
+    """Read a file's content through a temporary file, since the decoders need a seekable one."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "bytes"
+        path.write_bytes(content)
+        try:
+            clip = _read_path(path, options)
+        except EchosegError as error:
+            error.args = (str(error).replace(str(path), "bytes"), *error.args[1:])
+            raise
+        return replace(clip, frames=np.array(clip.frames), source="")  # not mapped from the file
+
+
+def _read_array(values: Any) -> Clip:
+    source = Path("array")
+    with refusals(source):
+        frames = np.asarray(values)
+    if frames.dtype.kind not in "uif":
+        raise FormatError(f"array: grey levels must be numbers, got {frames.dtype}")
+    if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (3, 4)):
+        raise FormatError(f"array: a clip must be (T, H, W) or (T, H, W, 3), got {frames.shape}")
+    with refusals(source):
+        grey, found = rescale_grey(frames)
+        return Clip(
+            frames=stack(source, list(grey)), warnings=(*found, *colour_warnings(list(grey)))
+        )
+
+
+def load_masks(
     path: str | Path,
     *,
     spacing_mm: tuple[float, float] | None = None,
-    frame_rate_hz: float | None = None,
+    fps: float | None = None,
     view: View | None = None,
 ) -> tuple[Clip, np.ndarray]:
-    """Read masks that another tool wrote as NIfTI (x, y, t), values of `anatomy.Label`.
+    """Read masks that another tool wrote as NIfTI (x, y, t), values of `Label`.
 
     Args:
         path: File, `.nii` or `.nii.gz`.
-        spacing_mm: As in `open_clip`, as are the others.
-        frame_rate_hz: Frames a second.
+        spacing_mm: As in `load_clip`, as are the others.
+        fps: Frames per second.
         view: The view.
 
     Returns:
-        A picture of the masks as their clip, and the masks, `T H W` uint8.
+        An image of the masks as their clip, and the masks, `T H W` uint8.
 
     Raises:
-        ConfigError: If a scale or rate given is none.
+        ConfigError: If spacing or frame rate is out of range.
         FormatError: If the file cannot be read as masks, with the reason.
     """
     path = Path(path)
-    options = OpenOptions(spacing_mm=spacing_mm, frame_rate_hz=frame_rate_hz, view=view)
+    options = OpenOptions(spacing_mm=spacing_mm, fps=fps, view=view)
     with refusals(path):
         name = find_format(path)
         if name != "nifti":
@@ -100,27 +177,27 @@ def open_masks(
         clip, masks = nifti.read_masks(path)
         digest = _sha256(path, name)
     clip = replace(clip, source=str(path), source_sha256=digest, format_name="nifti masks")
-    return _told(clip, options), masks
+    return _with_options(clip, options), masks
 
 
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Turn whatever reading raises into a `FormatError` with the reason."""
+    """Turn any exception of a reader into a `FormatError` with the reason."""
     try:
         yield
-    except ArgumentError as error:  # what the file says makes no clip
+    except ArgumentError as error:  # the file's values do not make a clip
         raise FormatError(f"{path}: {error}") from error
     except EchosegError:
         raise
     except PermissionError as error:
         raise FormatError(f"{path}: reading it is not permitted") from error
-    except Exception as error:  # the decoders of six formats raise kinds of their own
+    except Exception as error:  # decoders raise exceptions of their own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path}: the content is broken ({reason})") from error
 
 
 def find_format(path: Path) -> str:
-    """Return the key of `FORMATS` that a file's content belongs to.
+    """Detect the key of `FORMATS` from a file's content.
 
     Raises:
         FormatError: If the path is missing, empty, or of no known format.
@@ -137,13 +214,13 @@ def find_format(path: Path) -> str:
         if known.sniff(head, path):
             return name
     raise FormatError(
-        f"{path}: the content is none of the formats read ({', '.join(FORMATS)}), whatever the "
+        f"{path}: the content is not of a supported format ({', '.join(FORMATS)}), whatever the "
         "name says"
     )
 
 
 def _sha256(path: Path, name: str) -> str:
-    """Return the hash of the source's bytes; of a folder, of its frames' names and bytes."""
+    """Hash the source's bytes; of a folder, its frames' names and bytes."""
     files = [path]
     if name == "image_folder":
         files = image_folder.frame_files(path)
@@ -158,9 +235,9 @@ def _sha256(path: Path, name: str) -> str:
 
 
 def source_sha256(path: Path) -> str:
-    """Return the `source_sha256` of the clip at PATH without reading it as one.
+    """Compute the `source_sha256` of the clip at `path` without decoding it.
 
-    Of what is no clip the hash of its bytes; empty where it cannot be read.
+    Of a file that is not a clip it hashes the bytes; empty where the file cannot be read.
     """
     try:
         try:
@@ -172,37 +249,44 @@ def source_sha256(path: Path) -> str:
         return ""
 
 
-def _told(clip: Clip, options: OpenOptions) -> Clip:
-    """Return the clip with what the user says of it, and what is missing or odd said aloud."""
-    warnings = list(clip.warnings)
+def _with_options(clip: Clip, options: OpenOptions) -> Clip:
+    """Override what the file says by what the user says, and warn of what is missing or odd."""
+    notes = list(clip.warnings)
     times_s, spacing_mm = clip.times_s, options.spacing_mm or clip.spacing_mm
-    if options.frame_rate_hz is not None:
-        times_s = np.arange(clip.num_frames) / options.frame_rate_hz
+    if options.fps is not None:
+        times_s = np.arange(clip.num_frames) / options.fps
     elif clip.frame_rate_hz is None or not is_frame_rate(clip.frame_rate_hz):
-        told = "does not say its frame rate"
+        reason = "has no frame rate"
         if clip.frame_rate_hz is not None:
-            told = f"says {clip.frame_rate_hz:g} frames/s, at which no heart is filmed"
+            reason = f"has an implausible frame rate of {clip.frame_rate_hz:g} fps"
         times_s = np.arange(clip.num_frames) / ASSUMED_FRAME_RATE_HZ
         message = (
-            f"the file {told}; {ASSUMED_FRAME_RATE_HZ:g} frames/s were "
-            "assumed, and times and heart rate rest on it. Pass --fps N if you know it"
+            f"the clip {reason}: {ASSUMED_FRAME_RATE_HZ:g} fps are assumed for times and heart "
+            "rate. Pass --fps N if you know it"
         )
-        warnings.append(ClipWarning(code="assumed_frame_rate", message=message))
+        notes.append(ClipWarning(code="assumed_frame_rate", message=message))
     if options.spacing_mm is not None:
-        of_the_file = ("stale_scale", "invalid_scale")
-        warnings = [warning for warning in warnings if warning.code not in of_the_file]
+        notes = [note for note in notes if note.code not in ("stale_scale", "invalid_scale")]
     same = int((clip.frames[1:] == clip.frames[:-1]).all((1, 2)).sum())
     if same:
         equal = "1 frame equals the one" if same == 1 else f"{same} frames equal the one"
-        message = f"{equal} before: the clip was filmed more slowly than it plays"
-        warnings.append(ClipWarning(code="duplicate_frames", message=message))
+        message = f"{equal} before: the clip was acquired at a lower rate than it plays"
+        notes.append(ClipWarning(code="duplicate_frames", message=message))
     return replace(
         clip,
         times_s=times_s,
         spacing_mm=spacing_mm,
         view=options.view or clip.view,
-        warnings=tuple(warnings),
+        warnings=tuple(notes),
     )
 
 
-__all__ = ["FORMATS", "Format", "find_format", "open_clip", "open_masks", "source_sha256"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "find_format",
+    "load_clip",
+    "load_masks",
+    "open_clip",
+    "source_sha256",
+]

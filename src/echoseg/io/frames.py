@@ -30,7 +30,7 @@ class OpenOptions:
     """What the user says of a clip; each replaces what the file says."""
 
     spacing_mm: tuple[float, float] | None = None
-    frame_rate_hz: float | None = None
+    fps: float | None = None
     view: View | None = None
     allow_damaged: bool = False
 
@@ -38,15 +38,13 @@ class OpenOptions:
         """Refuse values that would make a number wrong."""
         if self.spacing_mm is not None and not _are_within(SPACING_MM, self.spacing_mm, 2):
             raise ConfigError(
-                "spacing_mm (--spacing-mm) must be two lengths of {:g} to {:g} mm a pixel, "
+                "spacing_mm (--spacing-mm) must be two lengths of {:g} to {:g} mm per pixel, "
                 "got {}; leave it out if you do not know it".format(*SPACING_MM, self.spacing_mm)
             )
-        if self.frame_rate_hz is not None and not _are_within(
-            FRAME_RATE_HZ, (self.frame_rate_hz,), 1
-        ):
+        if self.fps is not None and not _are_within(FRAME_RATE_HZ, (self.fps,), 1):
             raise ConfigError(
-                "frame_rate_hz (--fps) must be {:g} to {:g} frames a second, got {}; leave it "
-                "out if you do not know it".format(*FRAME_RATE_HZ, self.frame_rate_hz)
+                "fps (--fps) must be {:g} to {:g} frames per second, got {}; leave it out if you "
+                "do not know it".format(*FRAME_RATE_HZ, self.fps)
             )
 
 

@@ -1,6 +1,5 @@
 """Weights, config and card in one safetensors file; loading needs nothing else."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +30,9 @@ def save_checkpoint(path: Path, model: Any, card: Card) -> None:
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with atomic_write(path) as partial:
         save_file(tensors, partial, metadata=metadata)
         partial.chmod(0o644)  # safetensors keeps it to its owner
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 ENCODER = ("stem.", "encoder")

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from echoseg.errors import ModelError
+from echoseg.files import atomic_write
 
 SIZE_PX = 64
 CLASSES = ("A4C", "A2C", "ALAX", "other")
@@ -87,9 +88,8 @@ def save_view_net(path: Path, network: ViewNet, card: ViewCard) -> None:
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    partial = path.with_name(f".partial-{path.name}")
-    save_file(weights, partial, metadata=told)
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        save_file(weights, partial, metadata=told)
 
 
 def load_view_net(path: Path) -> tuple[ViewNet, ViewCard]:

@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from echoseg.clip import View
 from echoseg.data.custom import clip_files, readable
@@ -26,7 +26,7 @@ from echoseg.errors import ConfigError, EchosegError, OutputError
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, read_json, write_json, write_text
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_name, select_backend
-from echoseg.io import open_clip, source_sha256
+from echoseg.io import load_clip, source_sha256
 from echoseg.parallel import one_thread, parallel_map
 from echoseg.report.schema import Report, registry_row
 from echoseg.report.writer import FILES, MARK, free_names
@@ -50,7 +50,8 @@ class Settings(BaseModel):
     """`auto` becomes the one that is fastest when the cohort is begun."""
     view: View | None = None
     spacing_mm: tuple[float, float] | None = None
-    frame_rate_hz: float | None = None
+    fps: float | None = Field(default=None, validation_alias=AliasChoices("fps", "frame_rate_hz"))
+    """`frame_rate_hz` in manifests of 0.1."""
     allow_damaged: bool = False
     smoothing: bool = True
     pdf: bool = False
@@ -290,11 +291,11 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
     analyzer = _analyzer(settings.model, settings.device, settings.runtime)
     sha256 = source_sha256(entry.source)  # first: a file still being copied is tried anew
     try:
-        clip = open_clip(
+        clip = load_clip(
             entry.source,
             view=settings.view,
             spacing_mm=settings.spacing_mm,
-            frame_rate_hz=settings.frame_rate_hz,
+            fps=settings.fps,
             allow_damaged=settings.allow_damaged,
         )
         with one_thread():

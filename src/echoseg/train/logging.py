@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from echoseg.files import atomic_write
 from echoseg.losses import IGNORE_LABEL
 from echoseg.models.windows import each_still
 from echoseg.train.data.pool import Pool
@@ -48,9 +49,5 @@ def write_samples(path: Path, model: Any, pool: Pool) -> None:
     ):
         known = np.where(truth == IGNORE_LABEL, 0, truth)
         rows.append([(grey, None), (grey, known), (grey, mask)])
-    partial = path.with_name(f".{path.stem}.partial.png")
-    try:
+    with atomic_write(path) as partial:
         training_sheet(("frame", "expert", "network"), rows).save(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

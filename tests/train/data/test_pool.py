@@ -141,10 +141,10 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_counted(tmp_path):
 
 
 def test_a_cache_is_learnt_from_like_what_it_was_made_from(tmp_path):
-    from echoseg.data import open_dataset
+    from echoseg.data import load_dataset
     from echoseg.data.cache import prepare
 
-    collection = open_dataset(MAKERS["echonet_dynamic"](tmp_path / "copy").root)
+    collection = load_dataset(MAKERS["echonet_dynamic"](tmp_path / "copy").root)
     prepare(collection, tmp_path / "cache", 64)
     cached = open_source(str(tmp_path / "cache"), 64)
     other = open_source(str(collection.root), 64)

@@ -12,7 +12,7 @@ import numpy as np
 
 from echoseg.errors import ModelError
 from echoseg.inference.backends.base import InferenceSession, each_frame
-from echoseg.io import open_clip
+from echoseg.io import load_clip
 from echoseg.measure.volumes import ejection_fraction
 from echoseg.preprocess.frame_transform import FrameTransform
 
@@ -84,6 +84,6 @@ def demo_frames(size_px: int) -> list[np.ndarray]:
     """Return the frames of the clip that pydicom carries, `1 1 S S` each in [0, 1]."""
     from pydicom import examples
 
-    clip = open_clip(Path(str(examples.get_path("ybr_color"))))
+    clip = load_clip(Path(str(examples.get_path("ybr_color"))))
     lens = FrameTransform(clip.size, size_px)
     return [lens.show(frame) for frame in clip.frames]

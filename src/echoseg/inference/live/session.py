@@ -93,7 +93,7 @@ class Session:
         sector: Sector | None = None,
         gain: float = 1.0,
     ) -> None:
-        OpenOptions(spacing_mm=spacing_mm, frame_rate_hz=frame_rate_hz)
+        OpenOptions(spacing_mm=spacing_mm, fps=frame_rate_hz)
         if not (_is_finite(gain) and gain > 0):
             raise ArgumentError(f"gain must be a positive number, got {gain}; 1 leaves it as it is")
         self.stepper, self.spacing_mm = stepper, spacing_mm

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.errors import ConfigError, DamagedError, FormatError
-from echoseg.io import find_format, open_clip, refusals
+from echoseg.io import find_format, load_clip, refusals
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, damage_told, to_grey
 from echoseg.io.video import pictures, pixels
 
@@ -188,8 +188,8 @@ def _file(path: Path, options: SourceOptions) -> Iterator[LiveFrame]:
 
 
 def _clip(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarray, float]]:
-    clip = open_clip(path, frame_rate_hz=options.frame_rate_hz, allow_damaged=True)
-    assert clip.times_s is not None  # open_clip assumes what the file does not say
+    clip = load_clip(path, fps=options.frame_rate_hz, allow_damaged=True)
+    assert clip.times_s is not None  # load_clip assumes what the file does not say
     yield from zip(clip.frames, (clip.times_s - clip.times_s[0]).tolist(), strict=True)
     _refuse_damage(path, clip.damaged_frames, clip.num_frames + len(clip.damaged_frames))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from echoseg.clip import Annotation, Clip, Label, View
-from echoseg.data import open_dataset
+from echoseg.data import load_dataset
 from echoseg.data.records import Dataset, IssueKind, Record
 from echoseg.errors import DatasetError, EchosegError
 from echoseg.losses import IGNORE_LABEL
@@ -36,7 +36,7 @@ def collection_pool(
     or test is learnt from.
 
     Args:
-        root: Folder or table that `open_dataset` knows.
+        root: Folder or table that `load_dataset` knows.
         size_px: Side of the square frames.
         split: `train` or `validation`.
         num_frames: Of each clip; by what is known of them by default.
@@ -45,7 +45,7 @@ def collection_pool(
         DatasetError: If no clip of the split can be used.
     """
     loaded = []
-    collection = open_dataset(root)
+    collection = load_dataset(root)
     records = _of_split(collection, split)
     for record in records:
         try:
@@ -71,13 +71,13 @@ def collection_pool(
         weights=torch.ones(len(frames)),
         lengths=whole_lengths(frames),
     )
-    broken = [problem for problem in collection.problems if problem.kind is not IssueKind.KNOWN]
+    broken = [issue for issue in collection.issues if issue.kind is not IssueKind.KNOWN]
     return pool, len(records) - len(loaded) + len(broken)
 
 
 def has_validation(root: Path) -> bool:
     """Tell whether the data set keeps clips for validation."""
-    return any(record.split == "validation" for record in open_dataset(root).records)
+    return any(record.split == "validation" for record in load_dataset(root).records)
 
 
 def _of_split(collection: Dataset, split: str) -> Sequence[Record]:
@@ -85,7 +85,7 @@ def _of_split(collection: Dataset, split: str) -> Sequence[Record]:
     if split == "train" and not any(record.split == "train" for record in collection.records):
         records = [record for record in collection.records if record.split not in kept]
     else:
-        records = list(collection.of_split(split))
+        records = list(collection.split(split).records)
     return [record for record in records if record.view in VIEWS]
 
 
