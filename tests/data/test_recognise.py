@@ -56,7 +56,7 @@ def test_a_name_that_comes_twice_is_used_for_none():
 
 def test_nothing_left_is_refused_with_the_first_reason():
     issue = Issue(place="x.avi", kind=IssueKind.MISSING, reason="gone")
-    with pytest.raises(DatasetError, match=r"no clip can be used; 1 have an issue, the first x\.avi: gone"):
+    with pytest.raises(DatasetError, match=r"1 have an issue, the first x\.avi: gone"):
         build_dataset("camus", Path(), [], [issue])
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.errors import ConfigError, ModelError
+from echoseg.files import atomic_write
 from echoseg.weights.card import (
     DEFAULT_MODEL,
     FORMAT_VERSION,

@@ -91,7 +91,7 @@ def test_a_number_of_phantom_clips_must_be_one(name):
 
 
 def test_a_folder_of_unknown_layout_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="no data set known"):
+    with pytest.raises(DatasetError, match="not a known data set"):
         open_source(str(tmp_path), 64)
     with pytest.raises(DatasetError, match="is not there"):
         open_source(str(tmp_path / "none"), 64)
@@ -105,7 +105,7 @@ def test_a_folder_of_unknown_layout_is_refused(tmp_path):
         ("echonet_dynamic", 1, 2, [1, 1, 0, 0], "EchoNet-Dynamic research use"),
         ("echonet_pediatric", 2, 2, [1, 1, 0, 0], "EchoNet-Pediatric research use"),
         ("phantom", 2, 6, [1, 1, 1, 1], "Apache-2.0"),
-        ("own_clips", 2, 6, [1, 1, 1, 1], "as the data's owner allows"),
+        ("custom", 2, 6, [1, 1, 1, 1], "as the data's owner allows"),
     ],
 )
 def test_every_data_set_can_be_learnt_from(
@@ -125,7 +125,7 @@ def test_views_that_are_not_learnt_from_are_refused_by_name(tmp_path):
 
 
 def test_own_clips_without_masks_are_learnt_from_unlabelled(tmp_path):
-    root = MAKERS["own_clips"](tmp_path).root
+    root = MAKERS["custom"](tmp_path).root
     min(root.rglob("*_masks.nii.gz")).unlink()
     pool = open_source(str(root), 64).pool
     assert pool.is_labelled.tolist() == [False, True]
@@ -133,7 +133,7 @@ def test_own_clips_without_masks_are_learnt_from_unlabelled(tmp_path):
 
 
 def test_a_clip_that_cannot_be_read_is_left_out_and_counted(tmp_path):
-    root = MAKERS["own_clips"](tmp_path).root
+    root = MAKERS["custom"](tmp_path).root
     clip = next(path for path in sorted(root.rglob("*")) if path.suffix in (".avi", ".mp4"))
     clip.write_bytes(b"RIFF")
     source = open_source(str(root), 64)
@@ -164,7 +164,7 @@ def test_a_copy_without_validation_patients_is_learnt_from_unscored(tmp_path):
 
 
 def test_validation_is_the_first_data_set_s_that_keeps_one(tmp_path):
-    own = str(MAKERS["own_clips"](tmp_path / "own").root)
+    own = str(MAKERS["custom"](tmp_path / "own").root)
     echonet = str(MAKERS["echonet_dynamic"](tmp_path / "echonet").root)
     assert open_validation((own,), None, 64) is None
     found = open_validation((own, "phantom:1", echonet), None, 64)
