@@ -59,7 +59,7 @@ def test_the_wall_keeps_its_volume(seed):
 def test_contraction_thickens_the_wall():
     phantom = Phantom(PhantomConfig(seed=3, ef_percent=60, phenotype=Phenotype.NORMAL))
     rest, tight = phantom.contraction.argmin(), phantom.contraction.argmax()
-    walls = phantom.seen.wall_mm[:, 10:55].mean(1)
+    walls = phantom.section.wall_mm[:, 10:55].mean(1)
     assert walls[tight] > 1.15 * walls[rest]
 
 
@@ -76,7 +76,7 @@ def test_views_and_tiers_show_one_heart():
 def test_a_longer_clip_begins_like_a_shorter_one():
     short, long = (Phantom(PhantomConfig(seed=5, num_frames=n, frame_rate_hz=50)) for n in (8, 40))
     assert np.allclose(short.contraction, long.contraction[:8])
-    assert np.allclose(short.seen.endo_mm[:, :, 1], long.seen.endo_mm[:8, :, 1], atol=2.5)
+    assert np.allclose(short.section.endo_mm[:, :, 1], long.section.endo_mm[:8, :, 1], atol=2.5)
 
 
 def test_late_walls_move_late():

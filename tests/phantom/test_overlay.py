@@ -19,10 +19,10 @@ def phantom():
 
 def test_the_sector_is_hardly_touched(phantom):
     plain = phantom.frames()
-    args = (phantom.film.sector, phantom.beats, phantom.times_s)
+    args = (phantom.simulator.sector, phantom.beats, phantom.times_s)
     drawn = draw_overlay(plain, all_of_it(), *args)
     changed = drawn != plain
-    inside = phantom.film.sector.mask
+    inside = phantom.simulator.sector.mask
     assert changed[:, ~inside].sum() > 200
     assert changed[:, inside].mean() < 0.01
 
@@ -30,11 +30,11 @@ def test_the_sector_is_hardly_touched(phantom):
 def test_the_codec_leaves_small_marks(phantom):
     plain = phantom.frames()
     overlay = Overlay(ecg=False, ticks=False, text=False, bar=False, jpeg_quality=60)
-    coded = draw_overlay(plain, overlay, phantom.film.sector, phantom.beats, phantom.times_s)
+    coded = draw_overlay(plain, overlay, phantom.simulator.sector, phantom.beats, phantom.times_s)
     apart = np.abs(coded.astype(int) - plain)
     assert 0.2 < apart.mean() < 8
     none = Overlay(ecg=False, ticks=False, text=False, bar=False, jpeg_quality=None)
-    args = (phantom.film.sector, phantom.beats, phantom.times_s)
+    args = (phantom.simulator.sector, phantom.beats, phantom.times_s)
     assert np.array_equal(draw_overlay(plain, none, *args), plain)
 
 

@@ -35,7 +35,7 @@ def test_a_mask_has_its_contours_area(seed):
     for mask, line in zip(truth.masks, truth.endo_mm, strict=True):
         x, y = line.T
         area = 0.5 * abs((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
-        if not phantom.film.sector.mask[_covered(phantom, line)].all():
+        if not phantom.simulator.sector.mask[_covered(phantom, line)].all():
             continue
         rim = np.linalg.norm(np.diff(line, axis=0, append=line[:1]), axis=1).sum()
         pixel = truth.spacing_mm[0]
@@ -43,7 +43,7 @@ def test_a_mask_has_its_contours_area(seed):
 
 
 def _covered(phantom, line):
-    place = np.rint(phantom.film.sector.to_px(line)).astype(int)
+    place = np.rint(phantom.simulator.sector.to_px(line)).astype(int)
     return np.clip(place[:, 1], 0, 223), np.clip(place[:, 0], 0, 223)
 
 
@@ -51,7 +51,7 @@ def _covered(phantom, line):
 def test_a_masks_contour_is_the_border_that_was_drawn(seed):
     phantom = Phantom(PhantomConfig(seed=seed, size_px=224, num_frames=2, tier=Tier.EASY))
     truth = phantom.truth()
-    sector = phantom.film.sector
+    sector = phantom.simulator.sector
     if not sector.mask[_covered(phantom, truth.endo_mm[0])].all():
         pytest.skip("this heart leaves the sector")
     contour = mask_contour_mm(truth.masks[0] == Label.LV_CAVITY, truth.spacing_mm)
@@ -161,7 +161,7 @@ def test_biplane_disks_come_near_the_true_volume():
         for view in (View.A4C, View.A2C):
             config = PhantomConfig(seed=seed, view=view, num_frames=1, size_px=96, tier=Tier.EASY)
             phantom = Phantom(config)
-            plane = phantom.standpoint.plane(phantom.heart, phantom.times_s)
+            plane = phantom.probe_pose.plane(phantom.heart, phantom.times_s)
             level = type(plane)(
                 azimuth_rad=plane.azimuth_rad, tilt_rad=0.0, pivot_mm=plane.pivot_mm,
                 offset_mm=np.zeros(1),
@@ -259,10 +259,10 @@ def test_numbers_of_an_array_are_taken_and_can_be_written():
         ({"phenotype": "q"}, "phenotype must be one of camus, .*, got 'q'"),
         ({"rhythm": 3}, "rhythm must be one of sinus, .*, got 3"),
         ({"view": None}, "view must be one of A4C, A2C, ALAX, got None"),
-        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
-        ({"seed": True}, "seed must be a whole number, got True"),
-        ({"seed": None}, "seed must be a whole number, got None"),
-        ({"num_frames": 2.5}, "num_frames must be a whole number, got 2.5"),
+        ({"seed": 1.5}, "seed must be an integer, got 1.5"),
+        ({"seed": True}, "seed must be an integer, got True"),
+        ({"seed": None}, "seed must be an integer, got None"),
+        ({"num_frames": 2.5}, "num_frames must be an integer, got 2.5"),
         ({"ef_percent": "40"}, "ef_percent must be a number, got '40'"),
         ({"ef_percent": np.nan}, "ef_percent must be from 8 to 80, got nan"),
         ({"overlay": "no"}, "overlay must be True or False, got 'no'"),

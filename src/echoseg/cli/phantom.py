@@ -1,4 +1,4 @@
-"""`echoseg phantom`: make clips with truth, look at one, compare with other data."""
+"""`echoseg phantom`: simulate clips with ground truth, render one, compare with real data."""
 
 import os
 from pathlib import Path
@@ -15,43 +15,41 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="phantom",
-    help="A simulated beating heart of known volume: test object, training data, benchmark. "
+    help="Simulate a beating heart of known volume for tests, training and benchmarks. "
     "Research software, not a medical device.",
     no_args_is_help=True,
 )
 
 ViewOption = Annotated[View, typer.Option(help="A4C, A2C or ALAX.")]
 TierOption = Annotated[str, typer.Option(help="easy, medium, hard or extreme.")]
-Seed = Annotated[int, typer.Option(help="Seed of the (first) heart.")]
+Seed = Annotated[int, typer.Option(help="Random seed of the (first) heart.")]
 Size = Annotated[int, typer.Option(help="Rows and columns of a frame, pixels.")]
 Frames = Annotated[int, typer.Option(help="Frames of a clip.")]
-Fps = Annotated[float | None, typer.Option(help="Frames a second; drawn when not given.")]
-Ef = Annotated[float | None, typer.Option(help="Ejection fraction, percent; drawn when not given.")]
+Fps = Annotated[float | None, typer.Option(help="Frames per second; random by default.")]
+Ef = Annotated[float | None, typer.Option(help="Ejection fraction in percent; random by default.")]
 Rhythm = Annotated[
-    str | None, typer.Option(help="sinus, atrial_fibrillation or premature; drawn when not given.")
+    str | None, typer.Option(help="sinus, atrial_fibrillation or premature; random by default.")
 ]
 Phenotype = Annotated[
     str | None,
     typer.Option(
-        help="camus, normal, dilated, hypertrophic, small, ischaemic or dyssynchronous; drawn "
-        "when not given."
+        help="camus, normal, dilated, hypertrophic, small, ischaemic or dyssynchronous; random "
+        "by default."
     ),
 ]
-Style = Annotated[str, typer.Option(help="train, or held_out: looks never seen in training.")]
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace what exists, if the phantom wrote it.")
-]
+Style = Annotated[str, typer.Option(help="train, or held_out: ranges not used in training.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite earlier output of this command.")]
 
 
-def _config(**asked: Any) -> "PhantomConfig":
+def _config(**options: Any) -> "PhantomConfig":
     from echoseg.phantom import PhantomConfig
 
-    return PhantomConfig(**asked)  # which knows the names of its kinds
+    return PhantomConfig(**options)  # converts names to enum members
 
 
 @app.command()
 def make(
-    out: Annotated[Path, typer.Argument(help="Folder to be made.")],
+    out: Annotated[Path, typer.Argument(help="Output folder.")],
     num_clips: Annotated[int, typer.Option(help="Clips, one heart each.")] = 10,
     layout: Annotated[str, typer.Option(help="avi, nifti, dicom, camus or echonet.")] = "avi",
     view: ViewOption = View.A4C,
@@ -64,12 +62,10 @@ def make(
     rhythm: Rhythm = None,
     phenotype: Phenotype = None,
     style: Style = "train",
-    jobs: Annotated[
-        int, typer.Option(help="Processes that film; never more than clips or processors.")
-    ] = 1,
+    jobs: Annotated[int, typer.Option(help="Worker processes; at most one per clip and CPU.")] = 1,
     force: Force = False,
 ) -> None:
-    """Write clips with their truth: masks, volumes, landmarks, phases, beats."""
+    """Simulate clips with ground truth: masks, volumes, landmarks, phases, beats."""
     try:
         from echoseg.data import phantom_writer as phantom_layout
         from echoseg.errors import ConfigError
@@ -88,12 +84,12 @@ def make(
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
-    typer.echo(f"{out}: {len(configs)} clips of the phantom in the {layout} layout, truth.csv")
+    typer.echo(f"{out}: {len(configs)} simulated clips in the {layout} layout, truth.csv")
 
 
 @app.command()
 def show(
-    out: Annotated[Path, typer.Argument(help="Folder to be made.")] = Path("echoseg-phantom"),
+    out: Annotated[Path, typer.Argument(help="Output folder.")] = Path("echoseg-phantom"),
     view: ViewOption = View.A4C,
     tier: TierOption = "medium",
     seed: Seed = 0,
@@ -106,7 +102,7 @@ def show(
     style: Style = "train",
     force: Force = False,
 ) -> None:
-    """Draw one heart: a sheet in all views and tiers, and a video with contours."""
+    """Render one heart: a montage of all views and tiers, and a video with contours."""
     try:
         from echoseg.report.figures.phantom_sheet import write_phantom_show
 
@@ -122,15 +118,15 @@ def show(
 
 
 def _check_file(output: Path, force: bool) -> None:
-    """Refuse a file that must not or cannot be written."""
+    """Check that a file may be written."""
     from echoseg.errors import OutputError
     from echoseg.files import check_writable
 
     check_writable(output.parent, "choose another -o")
     if os.path.isdir(output) or (os.path.exists(output) and not force):
-        raise OutputError(f"{output} exists; pass --force to replace a file, or another -o")
+        raise OutputError(f"{output} exists; choose another -o, or overwrite a file with --force")
     if not output.parent.is_dir():
-        raise OutputError(f"{output.parent} is no folder; make it, or choose another -o")
+        raise OutputError(f"{output.parent} is not a folder; create it, or choose another -o")
 
 
 @app.command()
@@ -138,14 +134,15 @@ def calibrate(
     dataset: Annotated[
         Path, typer.Argument(help="Folder of CAMUS (NIfTI release) or EchoNet-Dynamic.")
     ],
-    hearts: Annotated[int, typer.Option(help="Hearts of the phantom to compare with.")] = 100,
+    hearts: Annotated[int, typer.Option(help="Number of simulated hearts.")] = 100,
     seed: Seed = 500_000,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the numbers as JSON as well.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write the statistics as JSON."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of -o.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of -o.")] = False,
 ) -> None:
-    """Print how a data set measures and looks beside the phantom: only numbers leave."""
+    """Compare shape and grey-level statistics of a data set with the phantom."""
     try:
         from echoseg.data.phantom import phantom_stills, stills_of
         from echoseg.errors import DatasetError
@@ -157,7 +154,7 @@ def calibrate(
             _check_file(output, force)
         theirs = describe(stills_of(dataset))
         if not theirs:
-            raise DatasetError(f"{dataset} must hold annotated training frames, it holds none")
+            raise DatasetError(f"{dataset} has no annotated training frames")
         ours = describe(simulated)
     except EchosegError as error:
         fail(str(error))

@@ -1,4 +1,4 @@
-"""A beating heart of known volume, filmed by a simulated probe."""
+"""A simulator of echocardiogram clips: a beating heart of known volume and a simulated probe."""
 
 from echoseg.phantom.config import PhantomConfig, Phenotype, Rhythm, Style, Tier
 from echoseg.phantom.phantom import Phantom

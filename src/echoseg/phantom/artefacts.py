@@ -1,4 +1,4 @@
-"""What weakens or falsifies the echoes on their way: shadows, drop-out, gain, noise."""
+"""Imaging artefacts: shadows, drop-out, uneven gain, reverberation."""
 
 import math
 
@@ -10,9 +10,9 @@ from echoseg.phantom.scatterers import smooth_field
 
 
 def loss_db(grid: PolarGrid, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Return how much each place is weakened, [beam, range], mostly negative.
+    """Draw the attenuation of each sample, [beam, range], mostly negative.
 
-    Wedges of poor contact, lung over the sector's edges, ribs, uneven gain with depth.
+    Wedges of poor contact, lung at the sector's edges, ribs, uneven gain with depth.
     """
     angle, r = grid.angles_rad[:, None], grid.ranges_mm[None]
     shape = (grid.num_beams, grid.num_ranges)
@@ -24,15 +24,15 @@ def loss_db(grid: PolarGrid, rng: np.random.Generator, strength: float) -> np.nd
         along = smooth_step((r - top_mm) / 12) * (1 - smooth_step((r - end_mm) / 25))
         total -= rng.uniform(3, 12) * np.exp(-0.5 * ((angle - middle) / width) ** 2) * along
     for side in (-1.0, 1.0):
-        often = rng.uniform() < 0.12 * strength
+        is_present = rng.uniform() < 0.12 * strength
         width, depth_db = math.radians(rng.uniform(4, 14)), rng.uniform(8, 22)
         start_mm = rng.uniform(8, 20)
-        if often:
+        if is_present:
             edge = (grid.probe.half_angle_rad - side * angle) / width
             total -= depth_db * (1 - smooth_step(edge)) * smooth_step((r - start_mm) / 10)
     middle, width = rng.uniform(angle[0], angle[-1]), math.radians(rng.uniform(3, 6))
-    depth_db, often = rng.uniform(12, 26), rng.uniform() < 0.08 * strength
-    if often:
+    depth_db, is_present = rng.uniform(12, 26), rng.uniform() < 0.08 * strength
+    if is_present:
         total -= depth_db * np.exp(-(((angle - middle) / width) ** 4)) * smooth_step((r - 14) / 5)
     part = (r - r.mean()) / (r[0, -1] - r[0, 0])
     wave = np.sin(2 * math.pi * (part * rng.uniform(0.6, 1.6) + rng.uniform(0, 1)))
@@ -41,9 +41,9 @@ def loss_db(grid: PolarGrid, rng: np.random.Generator, strength: float) -> np.nd
 
 
 def mirror(grid: PolarGrid, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Return (range steps, amplitude) of the copy that bright walls leave behind them.
+    """Draw (range steps, amplitude) of the reverberation behind bright walls.
 
-    It is made of the moving tissue's own echoes, so it moves with the heart.
+    It is a copy of the tissue's own echoes, so it moves with the heart.
     """
     steps = rng.uniform(14, 45) / grid.step_mm
     level_db = -24 + 6 * math.log2(max(strength, 0.25)) + rng.normal(0, 4)

@@ -1,8 +1,8 @@
-"""phantom-v1: clips that are fixed for good, for comparing methods.
+"""phantom-v1: a fixed set of clips for comparing methods.
 
-Seeds of training, validation, test and held-out style lie in ranges of their own, so no heart is in
-two of them. A released version is never changed: another heart, range or tier is another version.
-The labels' SHA-256 stand in `phantom_v1.json`; `benchmarks/freeze_phantom.py` checks them.
+Training, validation, test and held-out style have separate seed ranges, so the splits share
+no heart. A released version never changes: another heart, range or tier is another version.
+The SHA-256 of the labels is in `phantom_v1.json`; `benchmarks/freeze_phantom.py` checks them.
 """
 
 import hashlib
@@ -25,23 +25,23 @@ FIRST_SEED = {
     "test": 1_400_000_000,
     "held_out_style": 1_800_000_000,
 }
-"""Where each split's seeds begin; each range ends where the next begins."""
+"""First seed of each split; each range ends where the next begins."""
 
 
 def split_of(seed: int) -> str:
-    """Return the split whose range a seed lies in."""
+    """Name of the split whose seed range contains the seed."""
     return max(
         (name for name in FIRST_SEED if FIRST_SEED[name] <= seed), key=FIRST_SEED.__getitem__
     )
 
 
 def phantom_v1(split: str) -> list[PhantomConfig]:
-    """Return the clips of `validation`, `test` or `held_out_style`: 40 A4C hearts in four tiers.
+    """Configurations of `validation`, `test` or `held_out_style`: 40 A4C hearts in four tiers.
 
-    Training clips are not listed: any seed below the validation's first one may be used.
+    Training clips are not listed: any seed below the first of validation is a training seed.
 
     Raises:
-        ConfigError: If the split is another.
+        ConfigError: The split is unknown.
     """
     fixed = [name for name in FIRST_SEED if name != "train"]
     if split not in fixed:
@@ -62,18 +62,18 @@ def phantom_v1(split: str) -> list[PhantomConfig]:
 
 
 def labels_sha256(config: PhantomConfig) -> str:
-    """Return the SHA-256 of a clip's masks, bytes in (T, H, W) order."""
+    """SHA-256 of a clip's masks, bytes in (T, H, W) order."""
     return hashlib.sha256(Phantom(config).masks().tobytes()).hexdigest()
 
 
 def frozen_labels() -> dict[str, list[str]]:
-    """Return the hashes that phantom-v1 was released with, by split, in `phantom_v1`'s order."""
+    """Released hashes of phantom-v1 by split, in the order of `phantom_v1`."""
     text = _frozen_file().read_text("utf-8")
     return json.loads(text)["labels_sha256"]
 
 
 def write_frozen(hashes: dict[str, list[str]]) -> None:
-    """Write the hashes of a version that was never released."""
+    """Write the hashes of an unreleased version."""
     document = {"phantom_version": PHANTOM_VERSION, "labels_sha256": hashes}
     _frozen_file().write_text(json.dumps(document, indent=0) + "\n", "utf-8")
 

@@ -1,4 +1,4 @@
-"""A hollow body made of elliptic rings that move between two shapes, and its cut by a plane.
+"""A hollow body of elliptic rings that move between two shapes, and its section by a plane.
 
 Ring s is X(phi) = C + D cos(phi) + E sin(phi), with centre C and half axes D (in the A4C plane)
 and E (across it); C, D and E go linearly from ED to ES with the contraction of the material point,
@@ -27,7 +27,7 @@ Field = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plane:
-    """Where the probe looks in each frame.
+    """The imaging plane in each frame.
 
     Attributes:
         azimuth_rad: theta; 0 is A4C.
@@ -44,7 +44,7 @@ class Plane:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cut:
-    """What the plane shows of a body: its border in the plane, (x, y) in mm, y to the base.
+    """Border of a body in the imaging plane, (x, y) in mm, y towards the base.
 
     Attributes:
         points_mm: `T P 2`, from the left end of the base over the tip to the right end.
@@ -58,13 +58,13 @@ class Cut:
 
 
 class RingBody:
-    """The body; see the module.
+    """The body of the module's equations.
 
     Args:
         border_mm: ED and ES border in the A4C plane, `2 P 2` (u, v), left end over the tip to the
             right end; P is odd.
         roundness: |E| / |D| of each of the (P + 1) / 2 rings.
-        bend: Shift of a ring's centre across the A4C plane in parts of |D|, one a ring.
+        bend: Shift of each ring's centre across the A4C plane, as a fraction of |D|.
     """
 
     def __init__(self, border_mm: np.ndarray, roundness: np.ndarray, bend: np.ndarray) -> None:
@@ -84,14 +84,14 @@ class RingBody:
         self.depth = np.stack([zero, zero, roundness * size], -1)
 
     def points(self, angle_rad: np.ndarray, contraction: np.ndarray) -> np.ndarray:
-        """Return material points `... S 3` for angles and contractions `... S`."""
+        """Material points `... S 3` for angles and contractions `... S`."""
         share = contraction[..., None]
         sine, cosine = np.sin(angle_rad)[..., None], np.cos(angle_rad)[..., None]
         shapes = [self.centre[k] + self.width[k] * cosine + self.depth[k] * sine for k in (0, 1)]
         return shapes[0] + share * (shapes[1] - shapes[0])
 
     def volume_ml(self, contraction: Field) -> np.ndarray:
-        """Return the volume in each frame, `T`, by the divergence theorem.
+        """Volume in each frame, `T`, by the divergence theorem.
 
         V = 1/3 int int (X - C_0) . (X_s x X_phi) ds dphi; the base is closed by a cone to the
         middle C_0 of its ring, which then adds nothing. X_phi by Fourier, X_s by differences.
@@ -111,7 +111,7 @@ class RingBody:
         return np.abs(np.trapezoid(flux, axis=1)) / 3 / 1000
 
     def cut(self, plane: Plane, contraction: Field, num_points: int) -> Cut:
-        """Return the border that the plane shows, evenly spaced on each side of its tip."""
+        """Border in the plane, evenly spaced on each side of the tip."""
         sides = [self._side(plane, contraction, sign) for sign in (-1.0, 1.0)]
         tips = np.maximum(sides[0][2], sides[1][2])
         half = (num_points + 1) // 2
@@ -131,7 +131,7 @@ class RingBody:
     def _side(
         self, plane: Plane, contraction: Field, sign: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return one side's points in the plane `T S 2`, phi `T S`, and its last ring cut `T`."""
+        """One side: points in the plane `T S 2`, phi `T S`, and the last ring in the plane `T`."""
         num_frames = len(plane.offset_mm)
         sine, cosine = math.sin(plane.azimuth_rad), math.cos(plane.azimuth_rad)
         tangent = math.tan(plane.tilt_rad)
@@ -172,7 +172,7 @@ class RingBody:
     def _spread(
         self, points: np.ndarray, angle: np.ndarray, tips: np.ndarray, number: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return points, rings and angles of one side, evenly spaced from base to tip."""
+        """Points, rings and angles of one side, evenly spaced from base to tip."""
         fine = np.linspace(0, 1, 4 * number) * tips[:, None]
         low = np.minimum(fine.astype(int), RINGS - 2)
         part = fine - low
@@ -185,13 +185,15 @@ class RingBody:
         angle = np.unwrap(angle, axis=1)
         path = between(points)
         ring = between(np.broadcast_to(self.rings, angle.shape))
-        way = np.cumsum(np.linalg.norm(np.diff(path, axis=1, prepend=path[:, :1]), axis=-1), axis=1)
+        path_mm = np.cumsum(
+            np.linalg.norm(np.diff(path, axis=1, prepend=path[:, :1]), axis=-1), axis=1
+        )
         turned = between(angle)
         out = np.empty((len(points), number, 4))
         for index in range(len(points)):
-            places = np.linspace(0, way[index, -1], number)
+            places = np.linspace(0, path_mm[index, -1], number)
             for column, values in enumerate(
                 (path[index, :, 0], path[index, :, 1], ring[index], turned[index])
             ):
-                out[index, :, column] = np.interp(places, way[index], values)
+                out[index, :, column] = np.interp(places, path_mm[index], values)
         return out[..., :2], out[..., 2], out[..., 3]

@@ -1,4 +1,4 @@
-"""What the plane shows of the heart: the structures as moving meshes, and their borders.
+"""The heart in the imaging plane: structures as moving meshes, and their borders.
 
 Coordinates are (x, y) in mm, first from the ED apex along the long axis, then, placed, from the
 middle of the probe's face, y downwards.
@@ -21,15 +21,7 @@ OUTER_PLACES = 9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mesh:
-    """A moving structure: quads between `vertices_mm` `T M N 2`."""
-
-    name: str
-    vertices_mm: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class View2D:
+class Section:
     """The heart in one view, placed under the probe.
 
     Attributes:
@@ -50,8 +42,8 @@ class View2D:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standpoint:
-    """Where the probe stands to the heart.
+class ProbePose:
+    """Position and orientation of the probe relative to the heart.
 
     Attributes:
         view: The view.
@@ -78,8 +70,8 @@ class Standpoint:
     @classmethod
     def draw(
         cls, rng: np.random.Generator, heart: Heart, view: View, strength: float
-    ) -> "Standpoint":
-        """Draw a standpoint; draws are of fixed number, so a tier only scales them."""
+    ) -> "ProbePose":
+        """Draw a pose; the number of draws is fixed, so a tier only scales it."""
         unit = rng.standard_normal(8)
         marks = heart.landmarks
         x_mm, y_mm = marks.apex_mm
@@ -103,7 +95,7 @@ class Standpoint:
         )
 
     def plane(self, heart: Heart, times_s: np.ndarray) -> Plane:
-        """Return the plane that the probe sees in each frame."""
+        """Imaging plane in each frame."""
         amplitude, rate_hz, phase = self.breath
         breath = 0.4 * amplitude * np.sin(2 * math.pi * rate_hz * times_s + phase)
         part = heart.beats.beat_share(times_s)
@@ -117,7 +109,7 @@ class Standpoint:
         )
 
     def place(self, points_mm: np.ndarray, times_s: np.ndarray, squeeze: np.ndarray) -> np.ndarray:
-        """Return points `T ... 2` of the heart's frame in the probe's."""
+        """Transform points `T ... 2` from the heart's coordinates to the probe's."""
         amplitude, rate_hz, phase = self.breath
         breath = amplitude * np.sin(2 * math.pi * rate_hz * times_s + phase)
         turn = self.tilt_rad + 0.02 * squeeze + 0.004 * breath
@@ -130,11 +122,11 @@ class Standpoint:
         return np.stack([right, down], -1)
 
 
-def show(
-    heart: Heart, standpoint: Standpoint, times_s: np.ndarray, rng: np.random.Generator
-) -> View2D:
-    """Return the heart as the probe sees it."""
-    plane = standpoint.plane(heart, times_s)
+def section_of(
+    heart: Heart, pose: ProbePose, times_s: np.ndarray, rng: np.random.Generator
+) -> Section:
+    """Section of the heart in the imaging plane."""
+    plane = pose.plane(heart, times_s)
     cut = heart.border(plane, times_s, BORDER_POINTS)
     wall_mm = heart.wall_mm(cut, times_s)
     normal = outward(cut.points_mm)
@@ -142,32 +134,32 @@ def show(
     squeeze = heart.beats.contraction(times_s)
     valves = heart.beats.mitral_opening(times_s)
     parts = _Structures(cut, normal, wall_mm, squeeze, rng)
-    if standpoint.view is View.ALAX:
-        atrium = parts.beside_the_root(atrium)
+    if pose.view is View.ALAX:
+        atrium = parts.narrowed_atrium(atrium)
     parts.add_wall()
     parts.add_tube("atrium", atrium, 2.6)
     parts.add_mitral_valve(valves)
     parts.add_papillary_muscle()
-    if standpoint.view is View.A4C:
+    if pose.view is View.A4C:
         parts.add_right_heart(atrium, valves)
-    elif standpoint.view is View.ALAX:
+    elif pose.view is View.ALAX:
         parts.add_aortic_root(heart.beats.aortic_opening(times_s))
 
-    def placed(points_mm: np.ndarray) -> np.ndarray:
-        return standpoint.place(points_mm, times_s, squeeze)
+    def to_probe(points_mm: np.ndarray) -> np.ndarray:
+        return pose.place(points_mm, times_s, squeeze)
 
-    return View2D(
-        endo_mm=placed(cut.points_mm),
-        epi_mm=placed(cut.points_mm + normal * wall_mm[..., None]),
-        atrium_mm=placed(atrium),
+    return Section(
+        endo_mm=to_probe(cut.points_mm),
+        epi_mm=to_probe(cut.points_mm + normal * wall_mm[..., None]),
+        atrium_mm=to_probe(atrium),
         wall_mm=wall_mm,
-        meshes={name: placed(mesh) for name, mesh in parts.meshes.items()},
-        solids_mm=[placed(line) for line in parts.solids],
+        meshes={name: to_probe(mesh) for name, mesh in parts.meshes.items()},
+        solids_mm=[to_probe(line) for line in parts.solids],
     )
 
 
 def outward(lines: np.ndarray) -> np.ndarray:
-    """Return unit normals of open lines `T P 2` that point away from their inside."""
+    """Unit normals of open lines `T P 2`, pointing outwards."""
     along = np.gradient(lines, axis=1)
     normal = np.stack([-along[..., 1], along[..., 0]], -1)
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
@@ -180,7 +172,7 @@ def outward(lines: np.ndarray) -> np.ndarray:
 
 
 def bezier(p0: np.ndarray, p1: np.ndarray, p2: np.ndarray, p3: np.ndarray, num: int) -> np.ndarray:
-    """Return cubic Bezier curves, `T num 2`, of control points `T 2`."""
+    """Cubic Bezier curves, `T num 2`, of control points `T 2`."""
     t = np.linspace(0, 1, num)[None, :, None]
     p0, p1, p2, p3 = (p[:, None] for p in (p0, p1, p2, p3))
     return (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t * t * p2 + t**3 * p3
@@ -207,7 +199,7 @@ class _Structures:
         self.solids: list[np.ndarray] = []
 
     def add_wall(self) -> None:
-        """Wall with what lies inside and outside of it, in the places the prior knows."""
+        """Wall with its inner and outer surroundings, at the places of the prior."""
         places = np.array(WALL_PLACES[: OUTER_PLACES + 1])
         # beyond the wall's outer border distances do not thicken with it
         thick = self.wall_mm[..., None] * np.minimum(places, 1)
@@ -217,10 +209,10 @@ class _Structures:
         self.solids.append(self.meshes["wall"][:, :, -2])
 
     def add_tube(self, name: str, line: np.ndarray, thick_mm: float) -> None:
-        """A thin wall about a line that holds blood.
+        """A thin wall around a blood-filled outline.
 
-        What is seen of an atrium is smaller than what a reader draws: its wall is thin and lies
-        along the beams, and clutter reaches in. The labels keep the whole line.
+        The visible atrium is smaller than its tracing by a reader: its wall is thin and parallel to
+        the beams, and clutter covers its edge. The labels keep the full outline.
         """
         middle = line.mean(1, keepdims=True)
         line = middle + self.rng.uniform(0.72, 1.0) * (line - middle)
@@ -237,7 +229,7 @@ class _Structures:
         angle: np.ndarray,
         thick_mm: float,
     ) -> np.ndarray:
-        """Return a leaflet from its hinge, `angle` from the annulus line towards the apex."""
+        """A leaflet from its hinge, at `angle` from the annulus line towards the apex."""
         up = np.stack([-across[:, 1], across[:, 0]], -1)
         up *= np.where(up[:, 1:] > 0, -1.0, 1.0)
 
@@ -309,9 +301,9 @@ class _Structures:
         layers = np.array([0.0, 0.5, 1.0])[:, None] * thick_mm[:, None, None, None]
         self.meshes["right_ventricle"] = line[:, :, None] + normal[:, :, None] * layers
         septum = self.epi[:, base : top + 1]
-        # often the right heart is not seen: then what lies about it fills it
-        self.right_is_seen = bool(rng.uniform() < 0.6)
-        if self.right_is_seen:
+        # the right heart is often invisible: then it is filled with the surroundings
+        self.right_is_visible = bool(rng.uniform() < 0.6)
+        if self.right_is_visible:
             self.solids.append(
                 np.concatenate([self.meshes["right_ventricle"][:, :, -1], septum], 1)
             )
@@ -338,18 +330,18 @@ class _Structures:
             -1,
         )
         self.add_tube("right_atrium", arc, 2.6)
-        if not self.right_is_seen:
+        if not self.right_is_visible:
             self.solids.pop()
 
-    def beside_the_root(self, atrium: np.ndarray) -> np.ndarray:
-        """Return the atrium narrowed to the left, to leave room for the aortic root."""
+    def narrowed_atrium(self, atrium: np.ndarray) -> np.ndarray:
+        """The atrium narrowed to the left, to leave room for the aortic root."""
         left = atrium[:, :1, :1]
         narrow = atrium.copy()
         narrow[..., :1] = left + 0.55 * (atrium[..., :1] - left)
         return narrow
 
     def add_aortic_root(self, opening: np.ndarray) -> None:
-        """Aortic root right of the atrium in ALAX, with its two cusps that show."""
+        """Aortic root right of the atrium in ALAX, with its two visible cusps."""
         rng = self.rng
         across = self.right - self.left
         start = self.left + 0.56 * across

@@ -1,4 +1,4 @@
-"""What may be asked of the phantom, and the seeds that everything else is drawn from."""
+"""Configuration of a simulated clip, and its seeded random generators."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,13 +10,13 @@ from echoseg.clip import View
 from echoseg.errors import ConfigError
 
 VIEWS = (View.A4C, View.A2C, View.ALAX)
-"""Views the phantom can film."""
-MOST_SEED = 2**31 - 1
-_MOST_CLIPS = 1_000_000
+"""Views that the phantom simulates."""
+MAX_SEED = 2**31 - 1
+_MAX_CLIPS = 1_000_000
 
 
 class Tier(StrEnum):
-    """How hard the pictures are: strength of every artefact, the heart being the same."""
+    """Image quality: strength of all artefacts, for the same heart."""
 
     EASY = "easy"
     MEDIUM = "medium"
@@ -30,7 +30,7 @@ class Tier(StrEnum):
 
 
 class Rhythm(StrEnum):
-    """How the heart beats."""
+    """Heart rhythm."""
 
     SINUS = "sinus"
     ATRIAL_FIBRILLATION = "atrial_fibrillation"
@@ -38,7 +38,7 @@ class Rhythm(StrEnum):
 
 
 class Phenotype(StrEnum):
-    """What kind of heart it is."""
+    """Kind of heart."""
 
     CAMUS = "camus"
     NORMAL = "normal"
@@ -50,7 +50,7 @@ class Phenotype(StrEnum):
 
 
 class Style(StrEnum):
-    """Ranges of probe, grey map and shape: `held_out` keeps clear of those of `train`."""
+    """Ranges of probe, grey map and shape; those of `held_out` and `train` do not overlap."""
 
     TRAIN = "train"
     HELD_OUT = "held_out"
@@ -58,18 +58,18 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhantomConfig:
-    """One clip of the phantom. Where a value is None it is drawn by the seed.
+    """Configuration of one clip; values of None are drawn from the seed.
 
     The heart and its rhythm depend on the seed alone: the same seed in another view or tier is the
-    same heart, filmed again.
+    same heart, imaged again.
 
     Attributes:
-        seed: From 0; see `benchmark` for the ranges kept for validation and test.
+        seed: From 0; see `benchmark` for the ranges of validation and test.
         view: A4C, A2C or ALAX.
-        tier: How hard the pictures are.
+        tier: Strength of the artefacts.
         size_px: Rows and columns of a frame.
         num_frames: Frames of the clip.
-        frame_rate_hz: Frames a second; None draws one.
+        frame_rate_hz: Frames per second; None draws one.
         ef_percent: True ejection fraction of a full beat; None keeps the heart's own.
         rhythm: None draws one.
         phenotype: None draws one.
@@ -77,7 +77,7 @@ class PhantomConfig:
         overlay: Draw ECG, scale and text, and leave codec artefacts.
 
     Raises:
-        ConfigError: If a value is out of range.
+        ConfigError: A value is out of range.
     """
 
     seed: int = 0
@@ -93,16 +93,16 @@ class PhantomConfig:
     overlay: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be simulated; a name stands for its kind, `"hard"` for `Tier.HARD`."""
+        """Validate all values; a name converts to its enum member, `"hard"` to `Tier.HARD`."""
         drawn = {name for name in _DRAWN if getattr(self, name) is None}
         for name, kinds in _KINDS.items():
             if name not in drawn:
                 self._set(name, _one_of(name, getattr(self, name), kinds))
-        for name, (least, most) in _WHOLE.items():
-            self._set(name, int(_within(name, _whole(name, getattr(self, name)), least, most)))
-        for name, (least, most) in _RANGES.items():
+        for name, (minimum, maximum) in _WHOLE.items():
+            self._set(name, int(_within(name, _whole(name, getattr(self, name)), minimum, maximum)))
+        for name, (minimum, maximum) in _RANGES.items():
             if name not in drawn:
-                self._set(name, float(_within(name, getattr(self, name), least, most)))
+                self._set(name, float(_within(name, getattr(self, name), minimum, maximum)))
         if not isinstance(self.overlay, bool):
             raise ConfigError(f"overlay must be True or False, got {self.overlay!r}")
 
@@ -110,22 +110,22 @@ class PhantomConfig:
         object.__setattr__(self, name, value)  # frozen for everyone else
 
     def next_hearts(self, num_clips: int) -> list["PhantomConfig"]:
-        """Return a clip of each of so many hearts: of this seed and of those that follow.
+        """Configurations of `num_clips` hearts, with this seed and the following ones.
 
         Raises:
-            ConfigError: If that is too many, or they go beyond the last seed.
+            ConfigError: Too many clips, or a seed above the largest one.
         """
-        _within("num_clips", _whole("num_clips", num_clips), 1, _MOST_CLIPS)
-        if (last := self.seed + num_clips - 1) > MOST_SEED:
+        _within("num_clips", _whole("num_clips", num_clips), 1, _MAX_CLIPS)
+        if (last := self.seed + num_clips - 1) > MAX_SEED:
             raise ConfigError(
-                f"seed must leave room for all clips, the last one's being at most {MOST_SEED}, "
+                f"seed must leave room for all clips, the last one's being at most {MAX_SEED}, "
                 f"got {last}; give a lower seed or fewer clips"
             )
         return [replace(self, seed=self.seed + index) for index in range(num_clips)]
 
-    def generator(self, room: str) -> np.random.Generator:
-        """Return the random numbers of one room, the same whatever the other rooms draw."""
-        name = int.from_bytes(room.encode()[:8].ljust(8, b"\0"), "big")
+    def generator(self, component: str) -> np.random.Generator:
+        """Random generator of one component, independent of the draws of the others."""
+        name = int.from_bytes(component.encode()[:8].ljust(8, b"\0"), "big")
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, name])))
 
 
@@ -136,7 +136,7 @@ _KINDS: dict[str, tuple[StrEnum, ...]] = {
     "phenotype": tuple(Phenotype),
     "style": tuple(Style),
 }
-_WHOLE = {"seed": (0, MOST_SEED), "size_px": (64, 768), "num_frames": (1, 2000)}
+_WHOLE = {"seed": (0, MAX_SEED), "size_px": (64, 768), "num_frames": (1, 2000)}
 _RANGES = {"frame_rate_hz": (5, 200), "ef_percent": (8, 80)}
 _DRAWN = ("rhythm", "phenotype", "frame_rate_hz", "ef_percent")
 """May be None: the seed draws them."""
@@ -152,13 +152,13 @@ def _one_of(name: str, value: object, kinds: tuple[StrEnum, ...]) -> StrEnum:
 
 def _whole(name: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ConfigError(f"{name} must be a whole number, got {value!r}")
+        raise ConfigError(f"{name} must be an integer, got {value!r}")
     return value
 
 
-def _within(name: str, value: Any, least: float, most: float) -> Any:
+def _within(name: str, value: Any, minimum: float, maximum: float) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise ConfigError(f"{name} must be a number, got {value!r}")
-    if not least <= value <= most:  # NaN fails too
-        raise ConfigError(f"{name} must be from {least} to {most}, got {value}")
+    if not minimum <= value <= maximum:  # NaN fails too
+        raise ConfigError(f"{name} must be from {minimum} to {maximum}, got {value}")
     return value

@@ -1,4 +1,4 @@
-"""From echo power to grey level and back, 0 dB being black.
+"""Mapping from echo power to grey level and back; 0 dB is black.
 
 grey = 255 ((1 - s) v + s v^2 (3 - 2 v)) with v = (dB / range)^gamma: a bend and an S.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from echoseg.phantom.config import Style
 
 SPECKLE_LOSS_DB = 2.51
-"""Mean of the log of fully developed speckle lies so far below the log of its mean power."""
+"""Difference between the log of the mean power and the mean log power of developed speckle."""
 _STEPS_PER_DB = 16
 
 
@@ -39,7 +39,7 @@ class GreyMap:
         return cls(range_db=range_db, gamma=0.6 + 1.2 * b, s_curve=0.65 + 0.3 * d)
 
     def to_db(self, grey: np.ndarray) -> np.ndarray:
-        """Return the echo power whose speckle has this mean grey."""
+        """Echo power in dB whose speckle has this mean grey."""
         decibels = np.linspace(0, self.range_db, 512)
         share = np.interp(np.asarray(grey, float), self._grey(decibels), decibels)
         return share + SPECKLE_LOSS_DB
@@ -49,7 +49,7 @@ class GreyMap:
         return 255 * ((1 - self.s_curve) * v + self.s_curve * v * v * (3 - 2 * v))
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return (grey levels in equal steps of dB, (steps a dB, dB at the first))."""
+        """Lookup table: (grey levels in equal steps of dB, (steps per dB, dB of the first))."""
         decibels = np.arange(0, self.range_db, 1 / _STEPS_PER_DB)
         return np.append(self._grey(decibels), 255.0).astype(np.float32), np.array(
             [_STEPS_PER_DB, 0.0]

@@ -1,8 +1,8 @@
 """The left heart: ventricle with its wall and atrium, in three dimensions, of known volume.
 
-The shape comes from the statistics of real hearts (`prior`); how far it contracts is solved so that
-the ejection fraction asked for is reached. The wall keeps its volume: on a ring of radius r that
-has been stretched along the ventricle by lambda, ((r + h)^2 - r^2) lambda stays what it was.
+The shape comes from the statistics of real hearts (`prior`); the contraction is solved for the
+requested ejection fraction. The volume of the wall is constant: on a ring of radius r, stretched
+along the ventricle by lambda, ((r + h)^2 - r^2) lambda does not change.
 """
 
 import math
@@ -20,7 +20,7 @@ from echoseg.phantom.rhythm import Beats
 AZIMUTH_RAD = {View.A4C: 0.0, View.A2C: math.radians(60), View.ALAX: math.radians(120)}
 """Apical planes are turned by 60 degrees about the long axis (Lang et al., JASE 28, 2015)."""
 
-_LEAST_RADIUS_MM = 6.0
+_MIN_RADIUS_MM = 6.0
 _BINS = 36
 _SPREAD = 1.1
 _CANDIDATES = 24
@@ -70,7 +70,7 @@ class Heart:
         ef_percent: Ejection fraction of a full beat; None keeps the heart's own.
 
     Raises:
-        ConfigError: If this heart cannot reach the ejection fraction.
+        ConfigError: This heart cannot reach the ejection fraction.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Heart:
         self.phenotype = phenotype or Phenotype(drawn)
         kind = _KINDS[self.phenotype]
         own = float(rng.uniform(*kind.ef_percent)) if kind.ef_percent else None
-        wanted = own if ef_percent is None else ef_percent
-        self.landmarks = _shaped(_drawn(rng, wanted), kind, rng)
+        target_percent = own if ef_percent is None else ef_percent
+        self.landmarks = _shaped(_draw_landmarks(rng, target_percent), kind, rng)
         half = (BORDER_POINTS + 1) // 2
         place = np.linspace(0, 1, half)
         roundness = rng.normal(1.0, 0.06) + rng.normal(0, 0.05) * (place - 0.5)
@@ -99,12 +99,12 @@ class Heart:
         self.delay_s = (
             float(rng.uniform(0.06, 0.14)) if self.phenotype is Phenotype.DYSSYNCHRONOUS else 0.0
         )
-        # walls seen in other views contract a little earlier or later
+        # walls of other views contract a little earlier or later
         self.lag_s = float(np.clip(rng.normal(0, 0.025), -0.05, 0.05))
         asymmetry = 1 + np.array([0.0, rng.normal(0, 0.06)])  # anterior and inferior walls
         self._wall_mm = self._rings_of_wall(asymmetry)
         self.amplitude = 1.0
-        self._reach(wanted, given=ef_percent is not None)
+        self._reach(target_percent, is_requested=ef_percent is not None)
 
     def _regional(self, rng: np.random.Generator) -> RegionalMotion | None:
         drawn = RegionalMotion(
@@ -161,7 +161,7 @@ class Heart:
         start, end = self.beats.r_peaks_s[beat], self.beats.r_peaks_s[beat + 1]
         return start + np.linspace(0.0, min(0.62, end - start - 0.01), 18)
 
-    def _reach(self, ef_percent: float | None, *, given: bool) -> None:
+    def _reach(self, ef_percent: float | None, *, is_requested: bool) -> None:
         """Solve the amplitude: each volume is a cubic in it, so four of them tell all."""
         if ef_percent is None:
             return
@@ -177,7 +177,7 @@ class Heart:
         reached = 100 * (1 - curves.min(0) / curves.max(0))
         top = int(reached.argmax())
         enough = reached[: top + 1] >= ef_percent
-        if given and not enough.any():
+        if is_requested and not enough.any():
             raise ConfigError(
                 f"ef_percent must be at most {reached[top]:.0f} for this heart, got "
                 f"{ef_percent:g}; take another seed or phenotype"
@@ -185,16 +185,16 @@ class Heart:
         self.amplitude = float(tries[enough.argmax() if enough.any() else top])
 
     def border(self, plane: Plane, times_s: np.ndarray, num_points: int) -> Cut:
-        """Return the endocardium that the plane shows."""
+        """Endocardium in the plane."""
         return self.ventricle.cut(plane, self._motion(times_s), num_points)
 
     def atrium_border(self, plane: Plane, times_s: np.ndarray, num_points: int) -> Cut:
-        """Return the left atrium's border that the plane shows."""
+        """Border of the left atrium in the plane."""
         share = self.beats.contraction(times_s) * min(self.amplitude, 1.3)
         return self.atrium.cut(plane, lambda ring, angle: share[:, None] + 0 * angle, num_points)
 
     def wall_mm(self, cut: Cut, times_s: np.ndarray) -> np.ndarray:
-        """Return the wall's thickness at each point of a cut, `T P`, its volume being kept."""
+        """Wall thickness at each point of a cut, `T P`, at constant wall volume."""
         body, motion = self.ventricle, self._motion(times_s)
         waves = np.stack(
             [np.ones_like(cut.angle_rad), np.cos(cut.angle_rad), np.sin(cut.angle_rad)]
@@ -218,7 +218,7 @@ class Heart:
         return np.clip(np.sqrt(radius**2 + shell) - radius, 0.3, 2.4 * rest_mm)
 
     def _ring_angles(self, cut: Cut) -> np.ndarray:
-        """Return phi at every ring, `T S`, from the cut's right half."""
+        """Angle phi at every ring, `T S`, from the cut's right half."""
         half = cut.ring.shape[1] // 2
         return np.stack(
             [
@@ -228,20 +228,20 @@ class Heart:
         )
 
     def _measure(self, angle: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return radius and length along the ventricle of each ring, `T S` each, in mm."""
+        """Radius and length along the ventricle of each ring, `T S` each, in mm."""
         body = self.ventricle
         points = body.points(angle, share)
         middle = body.centre[0] + share[..., None] * (body.centre[1] - body.centre[0])
-        radius = np.maximum(np.linalg.norm(points - middle, axis=-1), _LEAST_RADIUS_MM)
+        radius = np.maximum(np.linalg.norm(points - middle, axis=-1), _MIN_RADIUS_MM)
         along = np.linalg.norm(np.gradient(points, np.arange(RINGS), axis=1), axis=-1)
         return radius, np.maximum(along, 0.2)
 
 
-def _drawn(rng: np.random.Generator, ef_percent: float | None) -> Landmarks:
-    """Return landmarks; where an ejection fraction is wanted, of hearts that move about so much.
+def _draw_landmarks(rng: np.random.Generator, ef_percent: float | None) -> Landmarks:
+    """Draw landmarks; is_requested an ejection fraction, of a heart with a similar one.
 
-    Real hearts of other function have other shapes: stretching one's motion far past its own would
-    not give them. Judged by area and length, V ~ A^2 / L.
+    Shape and function are correlated in real hearts, so exaggerating the motion of one heart would
+    be unrealistic. The similarity is measured by area and length, V ~ A^2 / L.
     """
     if ef_percent is None:
         return draw_landmarks(rng, _SPREAD)
@@ -260,7 +260,7 @@ def _area_length_ef(endo_mm: np.ndarray) -> float:
 
 
 def _shaped(marks: Landmarks, kind: _Kind, rng: np.random.Generator) -> Landmarks:
-    """Return the landmarks with the phenotype's width and wall."""
+    """Scale landmarks to the phenotype's width and wall."""
     width, wall = rng.uniform(*kind.width), rng.uniform(*kind.wall)
     endo_mm = marks.endo_mm * np.array([1.0, width])
     return Landmarks(

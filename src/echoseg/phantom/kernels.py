@@ -120,16 +120,16 @@ def blur(field, axial, lateral, buffer, out):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def mix(bank, first, second, shifts, weights, kept, state):
+def mix(bank, first, second, shifts, weights, memory, state):
     """Draw a new noise field: two fields of a bank, turned along the beams, over a faded last one.
 
     `bank` [N, 2, beam, range]; `weights` (of first, of second); `state` [2, beam, range] holds the
-    last field and gets the new one: `kept` of the old and the rest of the new power.
+    last field and gets the new one: `memory` of the old and the rest of the new power.
     """
     num_beams, num_ranges = state.shape[1], state.shape[2]
-    fresh = math.sqrt(1 - kept * kept)
+    fresh = math.sqrt(1 - memory * memory)
     wa, wb = np.float32(weights[0] * fresh), np.float32(weights[1] * fresh)
-    old = np.float32(kept)
+    old = np.float32(memory)
     for part in range(2):
         for b in range(num_beams):
             row_a = bank[first, part, (b + shifts[0]) % num_beams]
@@ -209,15 +209,15 @@ def fill(first, second, value, out):
     low = max(0, int(math.ceil(first.min())))
     high = min(out.shape[0] - 1, int(math.floor(first.max())))
     for i in range(low, high + 1):
-        found = 0
+        num_crossings = 0
         for k in range(count):
             k2 = k + 1 if k + 1 < count else 0
             a, b = first[k], first[k2]
-            if (a <= i) != (b <= i) and found < 64:
-                crossings[found] = second[k] + (i - a) / (b - a) * (second[k2] - second[k])
-                found += 1
-        inside = np.sort(crossings[:found])
-        for p in range(0, found - 1, 2):
+            if (a <= i) != (b <= i) and num_crossings < 64:
+                crossings[num_crossings] = second[k] + (i - a) / (b - a) * (second[k2] - second[k])
+                num_crossings += 1
+        inside = np.sort(crossings[:num_crossings])
+        for p in range(0, num_crossings - 1, 2):
             j0 = max(0, int(math.ceil(inside[p])))
             j1 = min(out.shape[1] - 1, int(math.floor(inside[p + 1])))
             for j in range(j0, j1 + 1):

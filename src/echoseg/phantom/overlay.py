@@ -1,6 +1,6 @@
-"""What is drawn over the picture, and the codec: ECG, depth ticks, text, JPEG.
+"""Overlay of a clip (ECG, depth ticks, text, grey bar) and JPEG artefacts.
 
-Nothing of it lies inside the sector but thin lines at its edge.
+The overlay stays outside the sector, except for thin lines at its edge.
 """
 
 import io
@@ -24,14 +24,14 @@ _P_WAVE = (True, -0.16, 0.025, 0.13)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overlay:
-    """What is drawn.
+    """Elements of the overlay.
 
     Attributes:
         ecg: A running ECG under the sector.
-        ticks: Depth marks, one a centimetre.
+        ticks: Depth marks, one per centimetre.
         text: Frame rate and depth in a corner.
         bar: The grey map at the left edge.
-        jpeg_quality: Of the codec; None leaves the picture as it is.
+        jpeg_quality: JPEG quality; None disables compression.
     """
 
     ecg: bool
@@ -55,7 +55,7 @@ class Overlay:
 
 
 def ecg(beats: Beats, times_s: np.ndarray) -> np.ndarray:
-    """Return the ECG's height at times; no P wave in atrial fibrillation or before its onset."""
+    """ECG amplitude at times; without P waves in atrial fibrillation."""
     beat = beats.index(times_s)
     since_s = times_s - beats.r_peaks_s[beat]
     until_s = times_s - beats.r_peaks_s[beat + 1]
@@ -72,7 +72,7 @@ def ecg(beats: Beats, times_s: np.ndarray) -> np.ndarray:
 def draw_overlay(
     frames: np.ndarray, overlay: Overlay, sector: Sector, beats: Beats, times_s: np.ndarray
 ) -> np.ndarray:
-    """Return the frames `T H W` uint8 with the overlay drawn in and the codec's marks."""
+    """Draw the overlay on frames `T H W` uint8 and compress them."""
     from PIL import Image, ImageDraw
 
     layer = _still_layer(overlay, sector, times_s)
@@ -97,7 +97,7 @@ def draw_overlay(
 
 
 def _still_layer(overlay: Overlay, sector: Sector, times_s: np.ndarray) -> np.ndarray:
-    """Return what stands still, `H W` uint8."""
+    """The static part of the overlay, `H W` uint8."""
     from PIL import Image, ImageDraw, ImageFont
 
     size, step = sector.size_px, sector.spacing_mm

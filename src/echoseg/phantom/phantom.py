@@ -1,4 +1,4 @@
-"""One clip of the phantom: a heart, a view of it, its film and the truth about it."""
+"""One simulated clip: heart, view, frames and ground truth."""
 
 import math
 from functools import cached_property
@@ -6,22 +6,22 @@ from functools import cached_property
 import numpy as np
 
 from echoseg.clip import Label
-from echoseg.phantom.chambers import Standpoint, show
+from echoseg.phantom.chambers import ProbePose, section_of
 from echoseg.phantom.config import PhantomConfig
-from echoseg.phantom.film import Film
 from echoseg.phantom.heart import Heart
 from echoseg.phantom.kernels import fill
 from echoseg.phantom.overlay import Overlay, draw_overlay
 from echoseg.phantom.rhythm import Beats
+from echoseg.phantom.simulator import Simulator
 from echoseg.phantom.truth import Truth, disk_volumes_ml, long_axis_of, whole_beats
 
 FRAME_RATES_HZ = (30.0, 40.0, 50.0, 50.0, 60.0, 75.0)
 _CONTEXT_S = 1.0
-"""Beats are drawn for at least so long, so that short and long clips share them."""
+"""Beats are drawn for at least this time, so that short and long clips share them."""
 
 
 class Phantom:
-    """A clip to be: the heart of a seed, seen in a view.
+    """A clip to simulate: the heart of a seed in one view.
 
     Example:
         >>> phantom = Phantom(PhantomConfig(seed=3, num_frames=16))
@@ -29,7 +29,7 @@ class Phantom:
         (16, 160, 160)
 
     Raises:
-        ConfigError: If the heart cannot reach the ejection fraction asked for.
+        ConfigError: The heart cannot reach the requested ejection fraction.
     """
 
     def __init__(self, config: PhantomConfig) -> None:
@@ -44,55 +44,59 @@ class Phantom:
             config.generator("anatomy"), self.beats, config.phenotype, config.ef_percent
         )
         strength = config.tier.strength
-        self.standpoint = Standpoint.draw(
+        self.probe_pose = ProbePose.draw(
             config.generator("stand"), self.heart, config.view, strength
         )
-        self.seen = show(self.heart, self.standpoint, self.times_s, config.generator("chamber"))
+        self.section = section_of(
+            self.heart, self.probe_pose, self.times_s, config.generator("chamber")
+        )
         self.contraction = self.beats.contraction(self.times_s)
 
     @cached_property
-    def film(self) -> Film:
-        """The film of it, levels set."""
-        amplitude, rate_hz, phase = self.standpoint.breath
+    def simulator(self) -> Simulator:
+        """The image simulator of this clip."""
+        amplitude, rate_hz, phase = self.probe_pose.breath
         breath = amplitude * np.sin(2 * math.pi * rate_hz * self.times_s + phase)
         marks = self.heart.landmarks
-        deepest = float(self.seen.endo_mm[..., 1].max())
+        deepest = float(self.section.endo_mm[..., 1].max())
         depth_mm = float(np.clip(marks.depth_mm, max(95.0, deepest + 15), 240))
-        return Film(self.config, self.seen, self.times_s, self.contraction, breath, depth_mm)
+        return Simulator(
+            self.config, self.section, self.times_s, self.contraction, breath, depth_mm
+        )
 
     def frames(self) -> np.ndarray:
-        """Return the pictures, `T H W` uint8."""
-        frames = self.film.frames()
+        """Simulate the frames, `T H W` uint8."""
+        frames = self.simulator.frames()
         if not self.config.overlay:
             return frames
         overlay = Overlay.draw(self.config.generator("overlay"), self.config.style)
-        return draw_overlay(frames, overlay, self.film.sector, self.beats, self.times_s)
+        return draw_overlay(frames, overlay, self.simulator.sector, self.beats, self.times_s)
 
     def masks(self) -> np.ndarray:
-        """Return the labels, `T H W` uint8.
+        """Label maps, `T H W` uint8.
 
-        As in CAMUS they go on where the sector's edge cuts the heart, for a reader draws the whole
-        ventricle, but not out of the box about the sector, where CAMUS's pictures end.
+        As in CAMUS, labels continue beyond the sector's edge, because readers trace the whole
+        ventricle, but end at the bounding box of the sector, where CAMUS images end.
         """
-        sector, size = self.film.sector, self.config.size_px
+        sector, size = self.simulator.sector, self.config.size_px
         masks = np.zeros((self.config.num_frames, size, size), np.uint8)
-        seen = self.seen
+        section = self.section
         for index, mask in enumerate(masks):
-            ring = np.concatenate([seen.endo_mm[index], seen.epi_mm[index, ::-1]])
+            ring = np.concatenate([section.endo_mm[index], section.epi_mm[index, ::-1]])
             for line, label in (
-                (seen.atrium_mm[index], Label.LA_CAVITY),
+                (section.atrium_mm[index], Label.LA_CAVITY),
                 (ring, Label.LV_MYOCARDIUM),
-                (seen.endo_mm[index], Label.LV_CAVITY),
+                (section.endo_mm[index], Label.LV_CAVITY),
             ):
-                # rounded, so that another machine's last digit moves no pixel
+                # rounded, so that floating-point differences between machines move no pixel
                 x, y = np.round(sector.to_px(line), 4).T
                 fill(np.ascontiguousarray(y), np.ascontiguousarray(x), int(label), mask)
             mask[~sector.box] = Label.BACKGROUND
         return masks
 
     def truth(self) -> Truth:
-        """Return all that is true of the clip."""
-        endo, sector = self.seen.endo_mm, self.film.sector
+        """Ground truth of the clip."""
+        endo, sector = self.section.endo_mm, self.simulator.sector
         volume_ml = self.heart.volume_ml(self.times_s)
         ed_frame, es_frame = int(volume_ml.argmax()), int(volume_ml.argmin())
         beat_index = self.beats.index(self.times_s)
@@ -112,9 +116,9 @@ class Phantom:
             ef_percent=float(100 * (1 - volume_ml[es_frame] / volume_ml[ed_frame])),
             strain_percent=100 * (length / length[ed_frame] - 1),
             endo_mm=endo,
-            epi_mm=self.seen.epi_mm,
+            epi_mm=self.section.epi_mm,
             hinges_px=sector.to_px(endo[:, [0, -1]]),
             apex_px=sector.to_px(np.stack([long_axis_of(line).apex_mm for line in endo])),
-            foreshortening_deg=math.degrees(self.standpoint.foreshortening_rad),
+            foreshortening_deg=math.degrees(self.probe_pose.foreshortening_rad),
             spacing_mm=(sector.spacing_mm, sector.spacing_mm),
         )

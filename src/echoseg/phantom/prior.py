@@ -1,8 +1,8 @@
-"""Real hearts and their pictures as numbers: mean and principal modes of landmarks and greys.
+"""Statistics of real hearts and images: mean and principal modes of landmarks and greys.
 
 `anatomy_camus.json` and `greys_camus.json` hold statistics of the CAMUS training patients (A4C;
-Leclerc et al., IEEE TMI 2019), measured by `benchmarks/fit_phantom_prior.py`; no picture, no mask
-and no patient is in them.
+Leclerc et al., IEEE TMI 2019), measured by `benchmarks/fit_phantom_prior.py`; they contain
+no image, mask or patient.
 A row of the first: ln of the long axis in mm, apex (x, y) from the probe in mm, tilt in degrees,
 depth in mm, then in units of the long axis the endocardium at ED and ES, the atrium at ED and ES
 (points (u, v) from the apex: u to the base, v to the lateral wall), and the wall at ED and ES. A
@@ -65,7 +65,7 @@ class Shades:
     outside: np.ndarray
 
     def outside_at(self, depth_share: np.ndarray, angle_rad: np.ndarray) -> np.ndarray:
-        """Return the greys outside the heart, smoothly between the cells."""
+        """Greys outside the heart, interpolated between the cells."""
         rows = depth_share * _GRID[0] - 0.5
         columns = (np.degrees(angle_rad) / _GRID_HALF_ANGLE_DEG + 1) / 2 * (_GRID[1] - 1)
         return map_coordinates(self.outside, [rows, columns], order=1, mode="nearest")
@@ -73,7 +73,7 @@ class Shades:
 
 @cache
 def _model(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean `V` and modes `M V` in standard deviations."""
+    """Mean `V` and modes `M V` in standard deviations."""
     text = resources.files("echoseg.phantom").joinpath(f"{name}_camus.json").read_text("utf-8")
     document = json.loads(text)
     return np.array(document["mean"]), np.array(document["modes"])
@@ -99,7 +99,7 @@ def draw_landmarks(rng: np.random.Generator, spread: float = 1.0) -> Landmarks:
 
 
 def draw_shades(rng: np.random.Generator, spread: float = 1.0) -> Shades:
-    """Draw the greys of one picture."""
+    """Draw the greys of one image."""
     mean, modes = _model("greys")
     scores = np.clip(rng.standard_normal(len(modes)), -2.6, 2.6)
     greys = np.clip(mean + spread * scores @ modes, 8, 245)

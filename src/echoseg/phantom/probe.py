@@ -16,12 +16,12 @@ from echoseg.phantom.kernels import blur
 
 SOUND_MM_PER_US = 1.54
 _SPLAT_POWER = 0.98
-"""Power of a bilinear splat seen through the point spread function (homogeneous test)."""
+"""Power of a bilinear splat after the point spread function (homogeneous test)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What the probe and its beam former are.
+    """Parameters of probe and beam former.
 
     Attributes:
         half_angle_rad: Half opening of the sector.
@@ -65,7 +65,7 @@ class Probe:
 
 
 class PolarGrid:
-    """Samples of the sector, [beam, range], and what the probe does to a field on them."""
+    """Samples of the sector, [beam, range], and the point spread function on them."""
 
     def __init__(self, probe: Probe, size_px: int) -> None:
         self.probe = probe
@@ -93,19 +93,19 @@ class PolarGrid:
         lateral += probe.side_lobe * np.exp(-0.5 * (steps / (4 * width)) ** 2)
         power = (axial**2).sum() * (lateral[0] ** 2 + 2 * (lateral[1:] ** 2).sum(0))
         self.axial, self.lateral = axial.astype(np.float32), lateral.astype(np.float32)
-        # scatterers of unit power a square millimetre become a field of unit power
+        # scatterers of unit power per square millimetre become a field of unit power
         cell_mm2 = r * self.step_mm * self.step_rad
         self.tissue_gain = (1 / np.sqrt(power * _SPLAT_POWER * cell_mm2)).astype(np.float32)
         self.noise_gain = (1 / np.sqrt(power)).astype(np.float32)
         self.buffer = np.empty((self.num_beams, self.num_ranges), np.float32)
 
     def blurred(self, field: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Write a field seen through the point spread function into `out`."""
+        """Convolve a field with the point spread function into `out`."""
         blur(field, self.axial, self.lateral, self.buffer, out)
         return out
 
     def noise(self, rng: np.random.Generator, number: int) -> np.ndarray:
-        """Return speckle of unit power with no tissue behind it, `N 2 beam range`."""
+        """Speckle noise of unit power, `N 2 beam range`."""
         raw = rng.standard_normal((number, 2, self.num_beams, self.num_ranges), dtype=np.float32)
         out = np.empty_like(raw)
         for index in range(number):
@@ -114,12 +114,12 @@ class PolarGrid:
         return out * (self.noise_gain * np.float32(math.sqrt(0.5)))
 
     def place(self, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (beam, range) in index units of points `... 2` (x, y)."""
+        """(beam, range) in index units of points `... 2` (x, y)."""
         x, y = points_mm[..., 0], points_mm[..., 1]
         beam = (np.arctan2(x, y) - self.first_rad) / self.step_rad
         return beam, (np.hypot(x, y) - self.first_mm) / self.step_mm
 
     @property
     def wave_per_mm(self) -> float:
-        """Phase a millimetre of depth, there and back."""
+        """Phase per millimetre of depth, round trip."""
         return 4 * math.pi * self.probe.frequency_mhz / SOUND_MM_PER_US

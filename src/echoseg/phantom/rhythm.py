@@ -1,4 +1,4 @@
-"""The heart's time: beats, contraction, valves.
+"""Timing of the heart: beats, contraction, valves.
 
 A beat begins at its R wave. Contraction rises as (1 - cos(pi x^.88)) / 2 over the ejection time
 LVET = .413 - .0017 HR s, falls by early filling and by the atrial kick.
@@ -20,7 +20,7 @@ _KICK_S = 0.16
 
 
 def smooth_step(x: np.ndarray | float) -> np.ndarray:
-    """Return 3x^2 - 2x^3 of x clipped to [0, 1]."""
+    """3x^2 - 2x^3 of x clipped to [0, 1]."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
 
@@ -33,8 +33,8 @@ class Beats:
         rhythm: The rhythm.
         r_peaks_s: Start of each beat and the end of the last, from the clip's first frame; the
             first lies before it.
-        strength: Contraction of each beat in parts of a full one.
-        early_share: Part of filling that early filling does; the atrium does the rest.
+        strength: Contraction of each beat, as a fraction of a full one.
+        early_share: Fraction of filling that is early; the atrium does the rest.
         premature: Whether each beat came too early.
     """
 
@@ -81,33 +81,33 @@ class Beats:
         )
 
     def index(self, times_s: np.ndarray) -> np.ndarray:
-        """Return the beat each time falls in."""
+        """Index of the beat at each time."""
         inside = np.searchsorted(self.r_peaks_s, times_s, side="right") - 1
         return np.clip(inside, 0, len(self.strength) - 1)
 
     def beat_share(self, times_s: np.ndarray) -> np.ndarray:
-        """Return how much of its beat has passed at each time, 0 to 1."""
+        """Elapsed fraction of the beat at each time, 0 to 1."""
         beat = self.index(times_s)
         return (times_s - self.r_peaks_s[beat]) / np.diff(self.r_peaks_s)[beat]
 
     def _phases(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (time since R, RR interval, end of ejection after R), each in s."""
+        """(time since R, RR interval, end of ejection after R), each in s."""
         beat = self.index(times_s)
         interval_s = np.diff(self.r_peaks_s)[beat]
         ejection_s = np.clip(0.413 - 0.0017 * 60 / interval_s, 0.17, 0.34)
         return times_s - self.r_peaks_s[beat], interval_s, _ELECTROMECHANICAL_DELAY_S + ejection_s
 
     def _filling(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (opening time of the mitral valve, early filling time, whether all is early)."""
+        """(opening time of the mitral valve, early filling time, whether all filling is early)."""
         _, interval_s, end_s = self._phases(times_s)
         open_s = np.minimum(end_s + _RELAXATION_S, 0.8 * interval_s)
         fused = open_s + 0.19 > interval_s - 0.17
         fused |= self.rhythm is Rhythm.ATRIAL_FIBRILLATION
-        longest = np.where(fused, 0.26, 0.19)
-        return open_s, np.minimum(longest, interval_s - open_s - 0.005), fused
+        max_early_s = np.where(fused, 0.26, 0.19)
+        return open_s, np.minimum(max_early_s, interval_s - open_s - 0.005), fused
 
     def contraction(self, times_s: np.ndarray) -> np.ndarray:
-        """Return how far the ventricle has contracted, 0 at ED, the beat's strength at ES."""
+        """Contraction of the ventricle: 0 at ED, the beat's strength at ES."""
         since_s, interval_s, end_s = self._phases(times_s)
         open_s, early_s, fused = self._filling(times_s)
         rise = np.clip(
@@ -120,7 +120,7 @@ class Beats:
         return np.clip(ejection * left, 0, 1) * self.strength[self.index(times_s)]
 
     def mitral_opening(self, times_s: np.ndarray) -> np.ndarray:
-        """Return how far the mitral valve is open, 0 to 1."""
+        """Opening of the mitral valve, 0 to 1."""
         since_s, interval_s, _ = self._phases(times_s)
         open_s, early_s, fused = self._filling(times_s)
         part = np.clip((since_s - open_s) / (early_s * 1.05), 0, 1)
@@ -135,6 +135,6 @@ class Beats:
         return np.clip(np.maximum(np.maximum(early, rest), late), 0, 1)
 
     def aortic_opening(self, times_s: np.ndarray) -> np.ndarray:
-        """Return 1 while the ventricle ejects, else 0."""
+        """Opening of the aortic valve: 1 during ejection, else 0."""
         since_s, _, end_s = self._phases(times_s)
         return ((since_s > _ELECTROMECHANICAL_DELAY_S) & (since_s < end_s)).astype(float)

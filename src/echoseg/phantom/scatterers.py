@@ -14,18 +14,18 @@ from echoseg.phantom.kernels import splat
 from echoseg.phantom.probe import PolarGrid
 
 _PARTS = ("corner", "stride", "u", "v", "a", "b", "covered")
-_LEAST = 0.6
-"""Scatterers expected in a quad, at least."""
+_MIN_PER_QUAD = 0.6
+"""Minimum expected number of scatterers per quad."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tissue:
-    """A mesh that scatters.
+    """A scattering mesh.
 
     Attributes:
         vertices_mm: `T M N 2`.
         level_db: Mean echo power, a field `P Q` laid over the whole mesh.
-        covered: Hidden where the heart is.
+        covered: Hidden behind the heart.
         density: Factor on the number of scatterers.
     """
 
@@ -36,7 +36,7 @@ class Tissue:
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> np.ndarray:
-    """Return a smooth random field of mean 0 and variance 1; `grain` in cells."""
+    """Smooth random field of mean 0 and variance 1; `grain` in cells."""
     coarse = [max(2, math.ceil(side / grain) + 2) for side in shape]
     field = rng.standard_normal(coarse)
     for axis, side in enumerate(shape):
@@ -76,7 +76,7 @@ class Scatterers:
         self._covered = joined["covered"]
 
     def __len__(self) -> int:
-        """Return their number."""
+        """Number of scatterers."""
         return len(self._corner)
 
     @staticmethod
@@ -93,7 +93,9 @@ class Scatterers:
         down, across = mesh[1:, 1:] - mesh[:-1, :-1], mesh[1:, :-1] - mesh[:-1, 1:]
         area = 0.5 * np.abs(down[..., 0] * across[..., 1] - down[..., 1] * across[..., 0]) + 1e-3
         depth = np.clip(np.linalg.norm(mesh[:-1, :-1], axis=-1), 15, 200)
-        expected = np.maximum(per_mm2 * tissue.density * area * (80 / depth) ** 0.7, _LEAST).ravel()
+        expected = np.maximum(
+            per_mm2 * tissue.density * area * (80 / depth) ** 0.7, _MIN_PER_QUAD
+        ).ravel()
         quad = np.repeat(np.arange(expected.size), rng.poisson(expected))
         row, column = quad // (columns - 1), quad % (columns - 1)
         number = quad.size
@@ -116,7 +118,7 @@ class Scatterers:
     def echo(
         self, frame_index: int, turn_rad: float, label: np.ndarray, grid: PolarGrid, out: np.ndarray
     ) -> None:
-        """Add the echoes of one frame to `out` `2 beam range`, which is set to zero first."""
+        """Write the echoes of one frame to `out`, `2 beam range`."""
         out[:] = 0
         weight = self._a * np.float32(math.cos(turn_rad)) + self._b * np.float32(math.sin(turn_rad))
         place = np.array(

@@ -1,4 +1,4 @@
-"""Scan conversion: the polar field becomes a square picture with the probe's face at its top."""
+"""Scan conversion from the polar grid to a square image with the probe at its top."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from echoseg.phantom.probe import PolarGrid
 
 
 class Sector:
-    """The picture of a sector: `size_px` rows and columns, one spacing, the sector centred.
+    """Geometry of the image: `size_px` rows and columns, isotropic spacing, centred sector.
 
     Attributes:
-        spacing_mm: Millimetres a pixel.
+        spacing_mm: Millimetres per pixel.
         origin_px: (x, y) of the probe's face.
         mask: Pixels inside the sector, `H W` bool.
-        box: Pixels inside the upright box about it.
+        box: Pixels inside its bounding box.
     """
 
     def __init__(self, grid: PolarGrid, size_px: int) -> None:
@@ -48,9 +48,9 @@ class Sector:
         self._pixel = np.flatnonzero(self.mask.ravel())
 
     def convert(self, polar: np.ndarray, out: np.ndarray) -> None:
-        """Write a polar picture, grey levels [beam, range], into `out` `H W` uint8."""
+        """Convert a polar image, grey levels [beam, range], into `out`, `H W` uint8."""
         scan_convert(polar, self._corner, self._weights, self._pixel, out)
 
     def to_px(self, points_mm: np.ndarray) -> np.ndarray:
-        """Return points `... 2` (x, y) from the probe's face in pixels (x, y)."""
+        """Convert points `... 2` (x, y) in mm from the probe's face to pixels (x, y)."""
         return points_mm / self.spacing_mm + np.asarray(self.origin_px)

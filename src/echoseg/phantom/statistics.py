@@ -1,8 +1,8 @@
-"""How annotated frames measure and look, told alike of real and of simulated ones.
+"""Statistics of annotated frames, for comparing real and simulated images.
 
-Lengths and thicknesses come from the masks, greys from the pictures; `fine` grey is what is left
-when a 7 x 7 mean is taken off a picture drawn at 160 px. Two collections are compared quantity by
-quantity: (mean difference) / sqrt((variance_a + variance_b) / 2).
+Lengths and thicknesses come from the masks, greys from the images; `fine` grey is the residual of a
+7 x 7 mean at 160 px. Two data sets are compared quantity by quantity:
+(mean difference) / sqrt((variance_a + variance_b) / 2).
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ FRAME_PX = 160
 _FINE_PX = 7
 _NEAR_MM = 20.0
 _RING_MM = 6.0
-_LEAST_PIXELS = 30
+_MIN_PIXELS = 30
 _LEVELS = {"basal": (0.6, 0.9), "mid": (0.33, 0.6), "apical": (0.05, 0.33)}
 """Parts of the long axis from the apex."""
 
@@ -48,7 +48,7 @@ Table = dict[str, Distribution]
 
 
 def describe(stills: Iterable[Still]) -> Table:
-    """Return the distribution of every quantity, those of ED and ES apart."""
+    """Distribution of every quantity, separately for ED and ES."""
     values: dict[str, list[float]] = {}
     for still in stills:
         for name, value in {**_shape(still), **_greys(still)}.items():
@@ -56,40 +56,40 @@ def describe(stills: Iterable[Still]) -> Table:
                 values.setdefault(f"{still.phase} {name}", []).append(float(value))
     return {
         name: Distribution(
-            number=len(found),
-            mean=float(np.mean(found)),
-            sd=float(np.std(found, ddof=len(found) > 1)),
+            number=len(sample),
+            mean=float(np.mean(sample)),
+            sd=float(np.std(sample, ddof=len(sample) > 1)),
         )
-        for name, found in sorted(values.items())
+        for name, sample in sorted(values.items())
     }
 
 
 def distance(one: Distribution, other: Distribution) -> float:
-    """Return how far two distributions' means are apart, in their common standard deviation."""
+    """Difference of two means in units of the pooled standard deviation."""
     spread = np.sqrt((one.sd**2 + other.sd**2) / 2)
     return float((one.mean - other.mean) / max(spread, 1e-9))
 
 
 def _shape(still: Still) -> dict[str, float]:
-    """Return what the mask says; lengths only with a scale."""
+    """Quantities of the mask; lengths only with a pixel spacing."""
     mask = still.mask
     cavity, wall = mask == Label.LV_CAVITY, mask == Label.LV_MYOCARDIUM
     atrium = mask == Label.LA_CAVITY
     step = still.spacing_mm or (1.0, 1.0)
     side = max(mask.shape[0] * step[0], mask.shape[1] * step[1])
-    found = {"LV share of the square frame": cavity.sum() * step[0] * step[1] / side**2}
+    quantities = {"LV share of the square frame": cavity.sum() * step[0] * step[1] / side**2}
     if wall.any():
-        found["LV share of the epicardial area"] = cavity.sum() / (cavity | wall).sum()
+        quantities["LV share of the epicardial area"] = cavity.sum() / (cavity | wall).sum()
     if still.spacing_mm is None or not cavity.any():
-        return found
+        return quantities
     try:
         axis = long_axis(mask, step)
     except MeasurementError:
-        return found
+        return quantities
     contour = mask_contour_mm(cavity, step)
     widths = disk_diameters_mm(contour, axis)
     down = axis.annulus_mid_mm - axis.apex_mm
-    found |= {
+    quantities |= {
         "LV length (mm)": axis.length_mm,
         "LV width, basal (mm)": widths[3],
         "LV width, mid (mm)": widths[9],
@@ -99,8 +99,8 @@ def _shape(still: Still) -> dict[str, float]:
     }
     if atrium.any():
         away = np.linalg.norm(mask_contour_mm(atrium, step) - axis.annulus_mid_mm, axis=1)
-        found["LA length (mm)"] = away.max()
-        found["LA area (cm2)"] = atrium.sum() * step[0] * step[1] / 100
+        quantities["LA length (mm)"] = away.max()
+        quantities["LA area (cm2)"] = atrium.sum() * step[0] * step[1] / 100
     if wall.any():
         thick = _depth(np.pad(cavity | wall, 1), step)
         place = np.rint(contour[:, ::-1] / step).astype(int) + 1
@@ -108,12 +108,12 @@ def _shape(still: Still) -> dict[str, float]:
         for name, chosen in _segments(contour, axis.apex_mm, down):
             points = place[chosen & inside]
             if len(points):
-                found[f"wall, {name} (mm)"] = np.median(thick[points[:, 0], points[:, 1]])
-    return found
+                quantities[f"wall, {name} (mm)"] = np.median(thick[points[:, 0], points[:, 1]])
+    return quantities
 
 
 def _depth(region: np.ndarray, step: tuple[float, float]) -> np.ndarray:
-    """Return how far inside a region each pixel lies, in mm; 0 outside."""
+    """Depth of each pixel inside a region, in mm; 0 outside."""
     return np.asarray(ndimage.distance_transform_edt(region, sampling=step))
 
 
@@ -131,7 +131,7 @@ def _segments(
 
 
 def _greys(still: Still) -> dict[str, float]:
-    """Return what the picture says, on a frame of 160 px."""
+    """Grey-level quantities at 160 px."""
     scale = FRAME_PX / max(still.picture.shape)
     size = tuple(max(8, round(edge * scale)) for edge in still.picture.shape)
     grey = np.asarray(resize(still.picture.astype(float), size, order=1, anti_aliasing=scale < 1))
@@ -146,59 +146,59 @@ def _greys(still: Still) -> dict[str, float]:
         "LA": mask == Label.LA_CAVITY,
         "outside": sector & ~heart,
     }
-    found: dict[str, float] = {}
+    quantities: dict[str, float] = {}
     for name, part in parts.items():
         inner = np.asarray(ndimage.binary_erosion(part, iterations=1), bool)
-        if inner.sum() < _LEAST_PIXELS:
+        if inner.sum() < _MIN_PIXELS:
             continue
-        found[f"grey, {name}"] = grey[inner].mean()
-        found[f"grey spread, {name}"] = grey[inner].std()
-        found[f"fine grey, {name}"] = fine[inner].std()
+        quantities[f"grey, {name}"] = grey[inner].mean()
+        quantities[f"grey spread, {name}"] = grey[inner].std()
+        quantities[f"fine grey, {name}"] = fine[inner].std()
     cavity, wall = parts["LV"], parts["myocardium"]
-    if min(cavity.sum(), wall.sum()) >= _LEAST_PIXELS:
+    if min(cavity.sum(), wall.sum()) >= _MIN_PIXELS:
         bins = np.linspace(0, 256, 65)
         shares = [np.histogram(grey[part], bins)[0] / part.sum() for part in (cavity, wall)]
-        found["gCNR, wall to cavity"] = 1 - np.minimum(*shares).sum()
+        quantities["gCNR, wall to cavity"] = 1 - np.minimum(*shares).sum()
         inner = np.asarray(ndimage.binary_erosion(cavity, iterations=2), bool)
-        if inner.sum() >= _LEAST_PIXELS:
+        if inner.sum() >= _MIN_PIXELS:
             for axis, name in ((0, "depth"), (1, "width")):
-                found[f"fine grey's correlation over a pixel, {name}"] = np.corrcoef(
+                quantities[f"fine grey's correlation over a pixel, {name}"] = np.corrcoef(
                     fine[inner], np.roll(fine, 1, axis)[inner]
                 )[0, 1]
-    found |= _spectrum(grey, sector)
+    quantities |= _spectrum(grey, sector)
     if still.spacing_mm is not None:
-        found |= _by_place(still, grey, mask, sector, scale)
-    return found
+        quantities |= _by_place(still, grey, mask, sector, scale)
+    return quantities
 
 
 def _by_place(
     still: Still, grey: np.ndarray, mask: np.ndarray, sector: np.ndarray, scale: float
 ) -> dict[str, float]:
-    """Return the greys of the wall's segments, about the epicardium and near the probe."""
+    """Grey levels of the wall segments, around the epicardium and near the probe."""
     step = tuple(s / scale for s in still.spacing_mm or (1.0, 1.0))
-    found: dict[str, float] = {}
+    quantities: dict[str, float] = {}
     rows = np.flatnonzero(sector.any(1))
     if rows.size:
         near = sector & (np.arange(grey.shape[0])[:, None] < rows[0] + _NEAR_MM / step[0])
-        found["grey, nearest 20 mm"] = grey[near].mean()
+        quantities["grey, nearest 20 mm"] = grey[near].mean()
     solid = np.isin(mask, (Label.LV_CAVITY, Label.LV_MYOCARDIUM))
     ring = sector & (mask == 0) & (_depth(~solid, (step[0], step[1])) < _RING_MM)
-    if ring.sum() >= _LEAST_PIXELS:
-        found["grey, 6 mm about the epicardium"] = grey[ring].mean()
+    if ring.sum() >= _MIN_PIXELS:
+        quantities["grey, 6 mm about the epicardium"] = grey[ring].mean()
     try:
         axis = long_axis(mask, (step[0], step[1]))
     except MeasurementError:
-        return found
+        return quantities
     wall_rows, wall_columns = np.nonzero(mask == Label.LV_MYOCARDIUM)
     points = np.stack([wall_columns * step[1], wall_rows * step[0]], 1)
     for name, chosen in _segments(points, axis.apex_mm, axis.annulus_mid_mm - axis.apex_mm):
         if chosen.sum() >= 5:
-            found[f"grey, wall {name}"] = grey[wall_rows[chosen], wall_columns[chosen]].mean()
-    return found
+            quantities[f"grey, wall {name}"] = grey[wall_rows[chosen], wall_columns[chosen]].mean()
+    return quantities
 
 
 def _spectrum(grey: np.ndarray, sector: np.ndarray) -> dict[str, float]:
-    """Return the shares of the picture's power in three bands of detail, about its mean."""
+    """Fractions of the image's power in three frequency bands."""
     if not sector.any():
         return {}
     flat = np.where(sector, grey - grey[sector].mean(), 0)

@@ -1,8 +1,8 @@
-"""How strongly everything scatters: wall, valves, chest wall, lung, blood, clutter.
+"""Echo levels of wall, valves, chest wall, lung, blood and clutter.
 
 The levels come from the mean greys of real pictures (`prior.draw_shades`), turned into echo power
-by the inverse of the grey map, so a drawn picture has the greys it was drawn with; finer structure
-that a mean cannot hold (streaks, patches, layers of the chest wall) is added on top.
+by the inverse of the grey map, so a simulated image reproduces them; finer structure
+that a mean cannot represent (streaks, patches, layers of the chest wall) is added on top.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from echoseg.clip import View
-from echoseg.phantom.chambers import OUTER_PLACES, View2D
+from echoseg.phantom.chambers import OUTER_PLACES, Section
 from echoseg.phantom.greymap import GreyMap
 from echoseg.phantom.prior import Shades
 from echoseg.phantom.probe import PolarGrid
@@ -31,19 +31,19 @@ def _power(decibel: np.ndarray | float) -> np.ndarray:
 
 
 def _above(total_db: np.ndarray, floor_db: np.ndarray) -> np.ndarray:
-    """Return the level that with the floor adds up to the total; far below when there is none."""
+    """Level that adds up with the floor to the total, at least 15 dB below it."""
     rest = np.maximum(_power(total_db) - _power(floor_db), 0.03 * _power(total_db))
     return 10 * np.log10(rest)
 
 
 def blood_level_db(
-    shades: Shades, seen: View2D, grid: PolarGrid, greys: GreyMap, rng: np.random.Generator
+    shades: Shades, section: Section, grid: PolarGrid, greys: GreyMap, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return the power of the noise that fills cavities, on the whole grid [beam, range].
+    """Power of the noise that fills cavities, on the whole grid [beam, range].
 
-    It is known in the cavities and spreads from there, fading into the outside's level.
+    It is known in the cavities and extrapolated from there.
     """
-    endo, atrium = seen.endo_mm[0], seen.atrium_mm[0]
+    endo, atrium = section.endo_mm[0], section.atrium_mm[0]
     half = len(endo) // 2
     rows = np.linspace(2, half - 3, 5).round().astype(int)
     left, right = endo[rows], endo[::-1][rows]
@@ -65,7 +65,7 @@ def blood_level_db(
 
 
 def _fine(coarse: np.ndarray, grid: PolarGrid) -> np.ndarray:
-    """Return a field of the coarse grid on the whole one."""
+    """Interpolate a field from the coarse grid to the full one."""
     rows = np.linspace(0, coarse.shape[0] - 1, grid.num_beams)
     columns = np.linspace(0, coarse.shape[1] - 1, grid.num_ranges)
     return map_coordinates(coarse, np.meshgrid(rows, columns, indexing="ij"), order=1)
@@ -73,31 +73,31 @@ def _fine(coarse: np.ndarray, grid: PolarGrid) -> np.ndarray:
 
 def wall_tissue(
     shades: Shades,
-    seen: View2D,
+    section: Section,
     floor_db: float,
     greys: GreyMap,
     rng: np.random.Generator,
     strength: float,
 ) -> tuple[Tissue, float]:
-    """Return the wall with its surroundings, and its mean level."""
-    shown = shades.wall[:, : OUTER_PLACES + 1]
-    rows = np.linspace(0, shown.shape[0] - 1, 97)
-    columns = np.linspace(0, shown.shape[1] - 1, 46)
-    field = map_coordinates(shown, np.meshgrid(rows, columns, indexing="ij"), order=1)
+    """The wall with its surroundings, and its mean level."""
+    wall_shades = shades.wall[:, : OUTER_PLACES + 1]
+    rows = np.linspace(0, wall_shades.shape[0] - 1, 97)
+    columns = np.linspace(0, wall_shades.shape[1] - 1, 46)
+    field = map_coordinates(wall_shades, np.meshgrid(rows, columns, indexing="ij"), order=1)
     level = _above(greys.to_db(field), np.full_like(field, floor_db))
     grain = smooth_field(rng, level.shape, 4.0) * rng.uniform(1.5, 4.5)
     patches = smooth_field(rng, level.shape, 14.0) * (1.2 + 1.2 * strength)
-    mean_db = float(greys.to_db(shown[:, 2:8]).mean())
-    return Tissue(vertices_mm=seen.meshes["wall"], level_db=level + grain + patches), mean_db
+    mean_db = float(greys.to_db(wall_shades[:, 2:8]).mean())
+    return Tissue(vertices_mm=section.meshes["wall"], level_db=level + grain + patches), mean_db
 
 
 def heart_tissues(
-    seen: View2D, wall_db: float, rng: np.random.Generator, strength: float
+    section: Section, wall_db: float, rng: np.random.Generator, strength: float
 ) -> list[Tissue]:
-    """Return valves, atria, right heart: drawn against the wall, each with gaps in it."""
+    """Valves, atria and right heart, with levels relative to the wall and drop-out gaps."""
     tissues = []
     valve_db = rng.uniform(0, 8)
-    for name, vertices in seen.meshes.items():
+    for name, vertices in section.meshes.items():
         if name == "wall":
             continue
         level = _LEVELS_TO_WALL_DB.get(name, valve_db)
@@ -131,7 +131,7 @@ def chest(
     floor_db: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return the level of what is outside the heart, [angle, range] on a fine material grid."""
+    """Level outside the heart, [angle, range] on a fine material grid."""
     angles = np.linspace(grid.angles_rad[0], grid.angles_rad[-1], 97)[:, None]
     ranges = np.linspace(0, 1, 121)[None]
     shape = (97, 121)
@@ -153,13 +153,17 @@ def chest(
 
 
 def chest_mesh(
-    grid: PolarGrid, times_s: np.ndarray, seen: View2D, breath_mm: np.ndarray, squeeze: np.ndarray
+    grid: PolarGrid,
+    times_s: np.ndarray,
+    section: Section,
+    breath_mm: np.ndarray,
+    squeeze: np.ndarray,
 ) -> np.ndarray:
     """Return the material outside the heart, `T 33 33 2`: it breathes and is pulled by the base."""
     angle = np.linspace(grid.angles_rad[0], grid.angles_rad[-1], 33)[:, None] * 1.04
     range_mm = np.linspace(1.0, grid.probe.depth_mm * 1.02, 33)[None]
     still = np.stack([range_mm * np.sin(angle), range_mm * np.cos(angle)], -1)
-    base = 0.5 * (seen.endo_mm[0, 0] + seen.endo_mm[0, -1])
+    base = 0.5 * (section.endo_mm[0, 0] + section.endo_mm[0, -1])
     pulled = np.exp(-0.5 * ((still - base) ** 2).sum(-1) / 40.0**2)
     mesh = np.broadcast_to(still, (len(times_s), *still.shape)).copy()
     down = np.clip(range_mm[0] / 60, 0, 1)[None]

@@ -1,4 +1,4 @@
-"""What is true of a clip of the phantom."""
+"""Ground truth of a simulated clip."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from echoseg.measure.geometry import LongAxis, disk_diameters_mm, disk_volume_ml
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:
-    """What is true of a clip, frame by frame.
+    """Ground truth of a clip, frame by frame.
 
     Attributes:
         masks: `T H W` uint8, labels as in `Label`; they end with the box about the sector.
         volume_ml: Volume of the ventricle in three dimensions, `T`.
-        disk_volume_ml: What disk summation reads off the visible contour, from one plane, `T`.
+        disk_volume_ml: Single-plane disk summation of the visible contour, `T`.
         contraction: 0 at rest, about 1 at the end of a full systole, `T`.
         beat_index: Beat of each frame, `T`.
         r_peaks_s: R waves, from the first frame; the first lies before it.
@@ -23,7 +23,7 @@ class Truth:
         beats: (ED frame, ES frame) of each beat that lies wholly in the clip.
         ed_frame: Frame of largest volume.
         es_frame: Frame of smallest volume.
-        ef_percent: Of the filmed frames, by the true volumes.
+        ef_percent: Over the frames of the clip, from the true volumes.
         strain_percent: 100 (l / l_ED - 1) of the visible endocardium's length l, `T`.
         endo_mm: Endocardium from the probe's face, `T P 2`, left hinge over apex to right hinge.
         epi_mm: Epicardium, point by point.
@@ -62,7 +62,7 @@ def long_axis_of(endo_mm: np.ndarray) -> LongAxis:
 
 
 def disk_volumes_ml(endo_mm: np.ndarray) -> np.ndarray:
-    """Return the single-plane disk volume of each visible endocardium, `T`."""
+    """Single-plane disk volume of each visible endocardium, `T`."""
     volumes = []
     for line in endo_mm:
         axis = long_axis_of(line)
@@ -73,11 +73,11 @@ def disk_volumes_ml(endo_mm: np.ndarray) -> np.ndarray:
 def whole_beats(
     volume_ml: np.ndarray, beat_index: np.ndarray, times_s: np.ndarray, r_peaks_s: np.ndarray
 ) -> tuple[tuple[int, int], ...]:
-    """Return (ED frame, ES frame) of each beat that starts and ends inside the clip.
+    """(ED frame, ES frame) of each beat that starts and ends inside the clip.
 
     ED comes before ES: a beat's last frame, filled for the next one, may be as large as its first.
     """
-    found = []
+    frame_pairs = []
     for beat in np.unique(beat_index):
         if r_peaks_s[beat] < times_s[0] or r_peaks_s[beat + 1] > times_s[-1]:
             continue
@@ -86,5 +86,5 @@ def whole_beats(
         ed_frame = int(frames[volume_ml[frames[: smallest + 1]].argmax()])
         es_frame = int(frames[smallest])
         if ed_frame != es_frame:
-            found.append((ed_frame, es_frame))
-    return tuple(found)
+            frame_pairs.append((ed_frame, es_frame))
+    return tuple(frame_pairs)

@@ -1,4 +1,4 @@
-"""Pictures of the phantom: one heart in all views and tiers, and a film with its true contours."""
+"""Figures of the phantom: one heart in all views and tiers, and a video with true contours."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,13 +16,13 @@ from echoseg.report.figures.overlay import draw_contours
 
 _CAPTION_PX = 22
 _TILE_PX, _SIDE_PX = 120, 320
-"""Least widths, so that captions are never cut: of a sheet's tile, of a side of the film."""
+"""Minimum widths of a tile of the montage and of a side of the video, so captions fit."""
 _NOTE = "simulated, research use only, not a medical device"
 
 
-def _drawn(frame: np.ndarray, mask: np.ndarray | None, caption: str, least_px: int) -> Image.Image:
-    """Return one frame with its contours and a caption above, small ones enlarged."""
-    times = -(-least_px // frame.shape[1])
+def _render(frame: np.ndarray, mask: np.ndarray | None, caption: str, min_px: int) -> Image.Image:
+    """Render one frame with its contours and a caption above, enlarged if small."""
+    times = -(-min_px // frame.shape[1])
     frame = frame.repeat(times, 0).repeat(times, 1)
     mask = None if mask is None else mask.repeat(times, 0).repeat(times, 1)
     picture = Image.fromarray(frame).convert("RGB")
@@ -35,8 +35,8 @@ def _drawn(frame: np.ndarray, mask: np.ndarray | None, caption: str, least_px: i
     return whole_picture
 
 
-def phantom_sheet(config: PhantomConfig) -> Image.Image:
-    """Return one heart: a row a view, a column a tier; ED plain, ES with its contours."""
+def phantom_montage(config: PhantomConfig) -> Image.Image:
+    """Montage of one heart: views as rows, tiers as columns; ED plain, ES with contours."""
     rows = []
     for view in VIEWS:
         tiles = []
@@ -44,10 +44,10 @@ def phantom_sheet(config: PhantomConfig) -> Image.Image:
             phantom = Phantom(replace(config, view=view, tier=tier))
             frames, truth = phantom.frames(), phantom.truth()
             name = f"{view} {tier}"
-            tiles.append(_drawn(frames[truth.ed_frame], None, f"{name}, ED", _TILE_PX))
+            tiles.append(_render(frames[truth.ed_frame], None, f"{name}, ED", _TILE_PX))
             text = f"ES, EF {truth.ef_percent:.0f} %"
             es_frame, masks = truth.es_frame, truth.masks
-            tiles.append(_drawn(frames[es_frame], masks[es_frame], text, _TILE_PX))
+            tiles.append(_render(frames[es_frame], masks[es_frame], text, _TILE_PX))
         rows.append(np.concatenate([np.asarray(tile) for tile in tiles], 1))
     sheet = np.concatenate(rows)
     foot = np.zeros((_CAPTION_PX, sheet.shape[1], 3), np.uint8)
@@ -58,8 +58,8 @@ def phantom_sheet(config: PhantomConfig) -> Image.Image:
     return image
 
 
-def phantom_film(config: PhantomConfig) -> tuple[Iterator[np.ndarray], float]:
-    """Return RGB frames, plain and with true contours side by side, and the frame rate in Hz."""
+def phantom_video(config: PhantomConfig) -> tuple[Iterator[np.ndarray], float]:
+    """RGB frames, plain and with true contours side by side, and the frame rate in Hz."""
     phantom = Phantom(config)
     frames, truth = phantom.frames(), phantom.truth()
 
@@ -67,7 +67,7 @@ def phantom_film(config: PhantomConfig) -> tuple[Iterator[np.ndarray], float]:
         for index, (frame, mask) in enumerate(zip(frames, truth.masks, strict=True)):
             phase = {truth.ed_frame: "  ED", truth.es_frame: "  ES"}.get(index, "")
             text = f"{truth.volume_ml[index]:.0f} ml{phase}"
-            sides = (_drawn(frame, None, _NOTE, _SIDE_PX), _drawn(frame, mask, text, _SIDE_PX))
+            sides = (_render(frame, None, _NOTE, _SIDE_PX), _render(frame, mask, text, _SIDE_PX))
             yield np.concatenate([np.asarray(side) for side in sides], 1)
 
     return pictures(), phantom.frame_rate_hz
@@ -77,15 +77,15 @@ def write_phantom_show(config: PhantomConfig, folder: Path, *, force: bool = Fal
     """Write `sheet.png` and `film.mp4` into a folder.
 
     Raises:
-        ConfigError: If the heart asked for is not possible.
-        OutputError: If one of them exists and may not be replaced, or cannot be written.
+        ConfigError: The requested heart is not possible.
+        OutputError: One of them exists without `force`, or is not writable.
     """
     way_out = "choose another folder"
-    sheet, film = folder / "sheet.png", folder / "film.mp4"
+    sheet, video = folder / "sheet.png", folder / "film.mp4"
     check_writable(folder, way_out)
-    if not force and (sheet.exists() or film.exists()):
-        raise OutputError(f"{folder} holds a sheet or film; {way_out} or replace them with --force")
-    pictures, rate_hz = phantom_film(config)
+    if not force and (sheet.exists() or video.exists()):
+        raise OutputError(f"{folder} holds an earlier result; {way_out} or replace it with --force")
+    frames, rate_hz = phantom_video(config)
     with ensure_dir(folder), atomic_write(sheet) as partial:
-        phantom_sheet(replace(config, num_frames=min(config.num_frames, 40))).save(partial)
-        write_h264(film, pictures, rate_hz)
+        phantom_montage(replace(config, num_frames=min(config.num_frames, 40))).save(partial)
+        write_h264(video, frames, rate_hz)

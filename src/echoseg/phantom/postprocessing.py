@@ -1,9 +1,9 @@
-"""What the maker of a machine does to the picture after detection.
+"""Vendor post-processing of the detected image.
 
 Speckle is averaged: compounding of angles and frequencies and the smoothing after it leave about
-half of its contrast (in CAMUS pictures of 1 mm a pixel the fine grain has a standard deviation of 9
-grey levels in the cavity, where plain speckle would have 20). Then most makers filter again, each
-in a way of their own.
+half of its contrast (in CAMUS images of 1 mm per pixel the fine grain has a standard deviation of 9
+grey levels in the cavity, where plain speckle would have 20). Most vendors then apply
+another filter.
 
 Reference:
     Lee, IEEE TPAMI 2 (1980): out = m + var / (var + noise) (x - m) over a small window.
@@ -20,8 +20,8 @@ from echoseg.phantom.kernels import blur, lee, median, sharpen
 from echoseg.phantom.probe import PolarGrid
 
 _PIXEL_SHARE = 0.45
-"""Standard deviation of a pixel's own aperture, in pixels: a picture is no point sample."""
-_MOST_BEAMS = 6
+"""Standard deviation of a pixel's aperture, in pixels: pixels are not point samples."""
+_MAX_BEAMS = 6
 _COARSE = 4
 
 
@@ -39,14 +39,14 @@ _SHARES = (0.5, 0.14, 0.08, 0.14, 0.14)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
-    """The averaging and the filter.
+class Postprocessing:
+    """Parameters of averaging and filter.
 
     Attributes:
         axial_mm: Standard deviation along the beam.
         lateral_mm: Standard deviation across it.
-        filter: What is done after averaging.
-        strength: How much of it, 0 to 1.
+        filter: Filter after averaging.
+        strength: Strength of the filter, 0 to 1.
     """
 
     axial_mm: float
@@ -55,8 +55,8 @@ class Look:
     strength: float = 0.5
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, style: Style) -> "Look":
-        """Draw a look; the held-out style is rawer or softer than any in training."""
+    def draw(cls, rng: np.random.Generator, style: Style) -> "Postprocessing":
+        """Draw parameters; the held-out style is sharper or softer than any in training."""
         a, b, c, d = rng.uniform(size=4)
         chosen = Filter(str(rng.choice(list(Filter), p=_SHARES)))
         if style is Style.TRAIN:
@@ -72,20 +72,20 @@ class Look:
         )
 
 
-class LookFilter:
-    """Applies a look to polar pictures of one grid."""
+class PostprocessingFilter:
+    """Applies the post-processing to polar images of one grid."""
 
-    def __init__(self, look: Look, grid: PolarGrid, pixel_mm: float) -> None:
-        self._look, self._buffer = look, grid.buffer
-        self._axial, self._lateral = averaging_kernels(look, grid, pixel_mm)
+    def __init__(self, settings: Postprocessing, grid: PolarGrid, pixel_mm: float) -> None:
+        self._settings, self._buffer = settings, grid.buffer
+        self._axial, self._lateral = averaging_kernels(settings, grid, pixel_mm)
         self._first, self._second = (np.empty_like(grid.buffer) for _ in range(2))
 
     def __call__(self, polar: np.ndarray) -> np.ndarray:
-        """Return grey levels [beam, range], valid until the next call."""
+        """Grey levels [beam, range], valid until the next call."""
         smooth, other = self._first, self._second
         blur(polar, self._axial, self._lateral, self._buffer, smooth)
-        strength = np.float32(self._look.strength)
-        match self._look.filter:
+        strength = np.float32(self._settings.strength)
+        match self._settings.filter:
             case Filter.LEE:
                 lee(smooth, np.float32(14 * strength), other)
             case Filter.MEDIAN:
@@ -93,14 +93,14 @@ class LookFilter:
             case Filter.UNSHARP:
                 sharpen(smooth, strength, other)
             case Filter.LOCAL_CONTRAST:
-                self._even_out(smooth, 0.6 * self._look.strength, other)
+                self._even_out(smooth, 0.6 * self._settings.strength, other)
             case Filter.NONE:
                 return smooth
         return other
 
     @staticmethod
     def _even_out(polar: np.ndarray, part: float, out: np.ndarray) -> None:
-        """Bring local mean and spread towards those of the whole, as CLAHE would."""
+        """Bring local mean and spread towards those of the whole image, similar to CLAHE."""
         coarse = polar[::_COARSE, ::_COARSE]
         windows = [max(3, side // 5) for side in coarse.shape]
 
@@ -121,15 +121,15 @@ class LookFilter:
 
 
 def averaging_kernels(
-    look: Look, grid: PolarGrid, pixel_mm: float
+    settings: Postprocessing, grid: PolarGrid, pixel_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights along `K` and across `half + 1, range` for `kernels.blur`."""
-    sigma = np.hypot(look.axial_mm, _PIXEL_SHARE * pixel_mm) / grid.step_mm
+    """Weights along `K` and across `half + 1, range` for `kernels.blur`."""
+    sigma = np.hypot(settings.axial_mm, _PIXEL_SHARE * pixel_mm) / grid.step_mm
     reach = int(np.ceil(2.5 * sigma))
     axial = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)
-    across_mm = np.hypot(look.lateral_mm, _PIXEL_SHARE * pixel_mm)
+    across_mm = np.hypot(settings.lateral_mm, _PIXEL_SHARE * pixel_mm)
     sigma = across_mm / (np.maximum(grid.ranges_mm, 12) * grid.step_rad)
-    sigma = np.minimum(sigma, _MOST_BEAMS / 2.5)
+    sigma = np.minimum(sigma, _MAX_BEAMS / 2.5)
     half = int(np.ceil(2.5 * np.quantile(sigma, 0.8)))
     lateral = np.exp(-0.5 * (np.arange(half + 1)[:, None] / np.maximum(sigma, 1e-3)) ** 2)
     lateral /= lateral[0] + 2 * lateral[1:].sum(0)

@@ -1,7 +1,7 @@
-"""The film: tissue, blood and clutter of each frame become a picture.
+"""Image formation: from tissue, blood and clutter to the frames of a clip.
 
 tissue echoes -> point spread -> + later copy -> shadows -> + blood noise + near clutter
--> log compression -> persistence -> the maker's look -> scan conversion.
+-> log compression -> persistence -> vendor post-processing -> scan conversion.
 """
 
 import math
@@ -10,11 +10,11 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from echoseg.phantom.artefacts import loss_db, mirror
-from echoseg.phantom.chambers import View2D
+from echoseg.phantom.chambers import Section
 from echoseg.phantom.config import PhantomConfig
 from echoseg.phantom.greymap import GreyMap
 from echoseg.phantom.kernels import compose, fill, mix
-from echoseg.phantom.look import Look, LookFilter
+from echoseg.phantom.postprocessing import Postprocessing, PostprocessingFilter
 from echoseg.phantom.prior import draw_shades
 from echoseg.phantom.probe import PolarGrid, Probe
 from echoseg.phantom.scatterers import Scatterers, Tissue
@@ -38,54 +38,55 @@ def _amplitude(decibel: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(10 ** (decibel / 20), np.float32)
 
 
-class Film:
-    """Films one clip.
+class Simulator:
+    """Simulates the frames of one clip.
 
     Args:
-        config: What was asked for.
-        seen: The heart in front of the probe.
+        config: Configuration of the clip.
+        section: The heart in the imaging plane.
         times_s: Time of each frame.
         squeeze: Contraction in each frame.
         breath_mm: Breathing in each frame.
+        depth_mm: Depth of the image.
     """
 
     def __init__(
         self,
         config: PhantomConfig,
-        seen: View2D,
+        section: Section,
         times_s: np.ndarray,
         squeeze: np.ndarray,
         breath_mm: np.ndarray,
         depth_mm: float,
     ) -> None:
-        self.config, self.seen, self.squeeze = config, seen, squeeze
+        self.config, self.section, self.squeeze = config, section, squeeze
         strength = config.tier.strength
         probe = Probe.draw(config.generator("probe"), config.style, strength, depth_mm)
         self.greys = GreyMap.draw(config.generator("greymap"), config.style)
         self.grid = PolarGrid(probe, config.size_px)
         self.sector = Sector(self.grid, config.size_px)
-        self.look = Look.draw(config.generator("look"), config.style)
+        self.postprocessing = Postprocessing.draw(config.generator("look"), config.style)
         self._set_levels(times_s, breath_mm, strength)
 
     def _set_levels(self, times_s: np.ndarray, breath_mm: np.ndarray, strength: float) -> None:
-        config, seen, grid, greys = self.config, self.seen, self.grid, self.greys
+        config, section, grid, greys = self.config, self.section, self.grid, self.greys
         rng = config.generator("shades")
         shades = views_share(draw_shades(rng, 1.1), config.view, rng)
-        # a tier moves the blood against the wall; medium is the mean of real pictures
-        blood_db = blood_level_db(shades, seen, grid, greys, rng) + 5 * math.log2(strength / 0.9)
+        # a tier shifts blood relative to the wall; medium is the mean of real images
+        blood_db = blood_level_db(shades, section, grid, greys, rng) + 5 * math.log2(strength / 0.9)
         clutter_db = near_clutter_db(shades, grid, greys, rng)
         floor_db = 10 * np.log10(10 ** (blood_db / 10) + 10 ** (clutter_db / 10))
         rng = config.generator("tissue")
         wall, wall_db = wall_tissue(
-            shades, seen, float(blood_db[::8, ::8].mean()), greys, rng, strength
+            shades, section, float(blood_db[::8, ::8].mean()), greys, rng, strength
         )
         outside = Tissue(
-            vertices_mm=chest_mesh(grid, times_s, seen, breath_mm, self.squeeze),
+            vertices_mm=chest_mesh(grid, times_s, section, breath_mm, self.squeeze),
             level_db=chest(shades, grid, greys, floor_db, rng),
             covered=True,
         )
         outside_db = float(greys.to_db(shades.outside).mean())
-        tissues = [wall, *heart_tissues(seen, wall_db, rng, strength), outside]
+        tissues = [wall, *heart_tissues(section, wall_db, rng, strength), outside]
         tissues += streaks(grid, config.num_frames, outside_db, rng)
         per_mm2 = 0.9 if config.size_px <= 128 else 1.2
         self.scatterers = Scatterers(rng, tissues, per_mm2, rng.uniform(0.1, 0.5))
@@ -99,18 +100,18 @@ class Film:
         noise = 10 ** ((blood_db + 0.7 * loss) / 10) + 10 ** (electronic_db / 10)
         self._noise_level = np.sqrt(noise).astype(np.float32)
         self._static_level = _amplitude(clutter_db)
-        self._kept = float(rng.uniform(0, 0.1))
+        self._noise_memory = float(rng.uniform(0, 0.1))
         self._persistence = float(rng.uniform(0, 0.12))
         self._turn_rad = float(rng.uniform(0.3, 1.3))
 
     def heart_label(self, frame_index: int, out: np.ndarray) -> None:
-        """Mark where the heart hides what is behind it, [beam, range] uint8."""
+        """Mark the samples covered by the heart, [beam, range] uint8."""
         out[:] = 0
-        for line in self.seen.solids_mm:
+        for line in self.section.solids_mm:
             fill(*self.grid.place(line[frame_index]), 1, out)
 
     def frames(self) -> np.ndarray:
-        """Return the pictures, `T H W` uint8."""
+        """Simulate the frames, `T H W` uint8."""
         config, grid = self.config, self.grid
         rng = config.generator("noise")
         bank = grid.noise(rng, _BANK)
@@ -120,7 +121,7 @@ class Film:
         raw, tissue, state = (np.zeros(shape, np.float32) for _ in range(3))
         label = np.zeros(shape[1:], np.uint8)
         last, polar = (np.zeros(shape[1:], np.float32) for _ in range(2))
-        look = LookFilter(self.look, grid, self.sector.spacing_mm)
+        postprocess = PostprocessingFilter(self.postprocessing, grid, self.sector.spacing_mm)
         table, compression = self.greys.table()
         out = np.zeros((config.num_frames, config.size_px, config.size_px), np.uint8)
         wander = 0.036 * np.cumsum(rng.standard_normal(config.num_frames))
@@ -136,7 +137,7 @@ class Film:
                 tissue, grid.tissue_gain, self._echo, state, self._noise_level, smeared,
                 self._static_level, self._loss, compression, table, weight, last, polar,
             )  # fmt: skip
-            self.sector.convert(look(polar), out[index])
+            self.sector.convert(postprocess(polar), out[index])
         return out
 
     def _next_noise(
@@ -146,4 +147,4 @@ class Film:
         angle = rng.uniform(0, 2 * math.pi)
         shifts = rng.integers(0, self.grid.num_beams, 2)
         weights = np.array([math.cos(angle), math.sin(angle)])
-        mix(bank, one, two, shifts, weights, 0.0 if first else self._kept, state)
+        mix(bank, one, two, shifts, weights, 0.0 if first else self._noise_memory, state)

@@ -5,7 +5,12 @@ import pytest
 
 from echoseg.phantom.config import Style
 from echoseg.phantom.greymap import SPECKLE_LOSS_DB, GreyMap
-from echoseg.phantom.look import Filter, Look, LookFilter, averaging_kernels
+from echoseg.phantom.postprocessing import (
+    Filter,
+    Postprocessing,
+    PostprocessingFilter,
+    averaging_kernels,
+)
 from echoseg.phantom.probe import PolarGrid, Probe
 
 
@@ -15,8 +20,8 @@ def grid():
 
 
 def filtered(grid, polar, kind, strength=0.6, width_mm=0.01):
-    look = Look(axial_mm=width_mm, lateral_mm=width_mm, filter=kind, strength=strength)
-    return LookFilter(look, grid, 0.01)(polar.astype(np.float32)).copy()
+    look = Postprocessing(axial_mm=width_mm, lateral_mm=width_mm, filter=kind, strength=strength)
+    return PostprocessingFilter(look, grid, 0.01)(polar.astype(np.float32)).copy()
 
 
 def picture(grid, seed=0):
@@ -60,7 +65,7 @@ def test_each_filter_does_its_work(grid):
 
 
 def test_averaging_keeps_the_mean(grid):
-    axial, lateral = averaging_kernels(Look(axial_mm=0.6, lateral_mm=0.9), grid, 1.3)
+    axial, lateral = averaging_kernels(Postprocessing(axial_mm=0.6, lateral_mm=0.9), grid, 1.3)
     assert axial.sum() == pytest.approx(1, abs=1e-5)
     assert lateral[0] + 2 * lateral[1:].sum(0) == pytest.approx(1, abs=1e-5)
 
@@ -79,7 +84,7 @@ def test_a_grey_goes_to_decibels_and_back(style, seed):
 def test_held_out_looks_and_maps_are_none_of_the_training_ones():
     rng = np.random.default_rng(0)
     for draw, names in (
-        (Look.draw, ("axial_mm", "lateral_mm", "strength")),
+        (Postprocessing.draw, ("axial_mm", "lateral_mm", "strength")),
         (GreyMap.draw, ("range_db", "s_curve")),
     ):
         train, held = ([draw(rng, style) for _ in range(300)] for style in Style)
