@@ -93,7 +93,10 @@ def test_calibrate_refuses_before_the_long_work(tmp_path, monkeypatch):
         (("--hearts", 1), "hearts must be at least 2, got 1"),
         (("--seed", 2**31 - 1), "seed must leave room"),
         (("-o", tmp_path / "old.json"), "exists; choose another -o, or overwrite"),
-        (("-o", tmp_path, "--force"), "exists; pass --force to replace a file, or another -o"),
+        (
+            ("-o", tmp_path, "--force"),
+            "or overwrite a file with --force",
+        ),
         (("-o", tmp_path / "old.json" / "x"), "choose another -o"),
         (("-o", tmp_path / "none" / "x"), "is not a folder; create it, or choose another -o"),
     ):
@@ -110,7 +113,7 @@ def test_calibrate_refuses_a_data_set_without_training_frames(tmp_path, monkeypa
     monkeypatch.setattr(phantom, "stills_of", lambda root: iter(()))
     done = run("calibrate", tmp_path, "--hearts", 2)
     assert done.exit_code == 2
-    assert "must hold annotated training frames, it holds none" in done.output.replace("\n", " ")
+    assert "has no annotated training frames" in done.output.replace("\n", " ")
 
 
 def test_show_leaves_nothing_where_it_cannot_write(tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def train(
 ) -> None:
     """Train a segmenter; the labels may be few.
 
-    Without --data it learns from 200 clips of the phantom, filmed on the spot. Ctrl-C loses
+    Without --data it learns from 200 clips simulated on the fly. Ctrl-C loses
     nothing, a crash no more than the steps since the last checkpoint: go on with --resume FOLDER.
     """
     try:

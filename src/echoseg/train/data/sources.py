@@ -1,6 +1,6 @@
 """What a run learns from, by name: the phantom, a file of clips, or a folder in a known layout.
 
-phantom:200             200 clips of the phantom, filmed on the spot
+phantom:200             200 clips simulated on the fly
 phantom:200:5000        the same from seed 5000 on
 clips.npz               frames and masks, N T S S
 FOLDER or clips.csv     any data set that `datasets` knows; of CAMUS the A4C's ED and ES
