@@ -54,9 +54,7 @@ def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) 
     masks = np.zeros(frames.shape, np.uint8)
     with torch.inference_mode(), one_thread():
         squares = [
-            letterbox_frames(torch.from_numpy(frame)[None].float() / 255, letterbox)[:, None].to(
-                device
-            )
+            letterbox_frames(torch.tensor(frame)[None].float() / 255, letterbox)[:, None].to(device)
             for frame in frames
         ]
         clips = [[square] for square in squares] if stills else [squares]
