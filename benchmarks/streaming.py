@@ -43,7 +43,7 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
     from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
     from echoseg.inference.backends.torch import TorchSession
     from echoseg.models import MODELS
-    from echoseg.weights.card import Card, Checkpoint
+    from echoseg.weights.card import ModelCard
 
     torch.set_num_threads(threads)
     found: dict[str, Any] = {}
@@ -62,9 +62,8 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
             found[f"{name} {stepper.name}"] = stepper
         path = folder / f"{name}-{size_px}.onnx"
         if not path.exists():
-            card = Card(architecture=name, image_size=size_px, licence="", trained_on="", recipe="")
-            checkpoint = Checkpoint(name=name, path=path, sha256="", card=card, config={})
-            export(network, checkpoint, "onnx", path)
+            card = ModelCard(name=name, architecture=name, image_size=size_px, licence="")
+            export(network, card, "onnx", path)
         found[f"{name} onnx f32"] = OnnxSession(path, num_threads=threads)
         # an instruction set without bf16 cannot make its layers
         hides_bf16 = os.environ.get("ONEDNN_MAX_CPU_ISA", "") == "AVX2"

@@ -24,7 +24,7 @@ from echoseg.data import load_dataset
 from echoseg.errors import EchosegError
 from echoseg.evaluation.run import evaluate
 from echoseg.evaluation.summary import summarise
-from echoseg.models.checkpoint import load_checkpoint, save_checkpoint
+from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.train import recipes
 from echoseg.train.data.sources import open_source
 from echoseg.train.train import train
@@ -101,7 +101,7 @@ def ship(camus: Path, work: Path, commit: str | None) -> None:
     fields = CAMUS | {"data": (str(camus),)}
     moving = stage(work / "moving", start=str(begun), **fields, **MOVING)
     made = stage(work / "still", start=str(moving), **fields, **STILL)
-    model, checkpoint = load_checkpoint(str(made))
+    model, card = load_model(str(made))
     scores = validation_scores(str(made), camus)
     print(scores)
     if commit is None:
@@ -109,11 +109,11 @@ def ship(camus: Path, work: Path, commit: str | None) -> None:
     told = machine()
     change = {
         "trained_on": "phantom clips and the CAMUS training patients' A4C ED and ES frames",
-        "recipe": "OMP_NUM_THREADS=2 python benchmarks/train_shipped.py CAMUS --work DIR --write, "
+        "provenance": "OMP_NUM_THREADS=2 python benchmarks/train_shipped.py CAMUS --work DIR --write, "
         f"at commit {commit}; {told['cores']} cores of {told['cpu']}, torch {told['torch']}",
         "camus_validation": {name: round(value, 5) for name, value in scores.items()},
     }
-    save_checkpoint(find_checkpoint("camus"), model, checkpoint.card.model_copy(update=change))
+    save_checkpoint(find_checkpoint("camus"), model, card.model_copy(update=change))
 
 
 def validation_scores(weights: str, camus: Path) -> dict[str, float]:

@@ -33,7 +33,7 @@ from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.tables import table_text
 from echoseg.files import LOCK, check_writable, locked_dir, write_text
-from echoseg.models.checkpoint import load_checkpoint
+from echoseg.models.checkpoint import load_model
 from echoseg.parallel import parallel_map
 from echoseg.train import recipes
 from echoseg.train.config import RunConfig, one_sentence
@@ -300,7 +300,7 @@ def _is_trained(out: Path, name: str) -> bool:
     """Return whether weights and cost can be read."""
     try:
         read_cost(out, name)
-        load_checkpoint(str((out / RUNS / name / WEIGHTS).absolute()))
+        load_model(str((out / RUNS / name / WEIGHTS).absolute()))
     except (DatasetError, ModelError):
         return False
     return True

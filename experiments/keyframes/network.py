@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from echoseg.errors import ModelError
-from echoseg.models.checkpoint import load_checkpoint
+from echoseg.models.checkpoint import load_model
 from echoseg.models.mssnet import MSSNet, MSSNetState
 
 
@@ -41,10 +41,10 @@ class KeyFrameMSSNet(nn.Module):
         Raises:
             ModelError: If the checkpoint cannot be read or holds another network than MSSNet.
         """
-        network, checkpoint = load_checkpoint(name_or_path)
+        network, card = load_model(name_or_path)
         if not isinstance(network, MSSNet):
             raise ModelError(
-                f"model {checkpoint.path} must be an MSSNet, it is a {type(network).__name__}; "
+                f"model {card.path} must be an MSSNet, it is a {type(network).__name__}; "
                 "the cheap path exists only for MSSNet"
             )
         return cls(network).eval()

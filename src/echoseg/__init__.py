@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from echoseg.errors import EchosegError
     from echoseg.inference.analysis import Analysis, analyze
     from echoseg.io import open_clip
+    from echoseg.models.checkpoint import load_model
 
 __version__ = version("echoseg")
 
@@ -31,6 +32,8 @@ __all__ = [
     "View",
     "__version__",
     "analyze",
+    "load_model",
+    "models",
     "open_clip",
 ]
 
@@ -42,13 +45,17 @@ _HOMES = {
     "Label": "echoseg.clip",
     "View": "echoseg.clip",
     "analyze": "echoseg.inference.analysis",
+    "load_model": "echoseg.models.checkpoint",
     "open_clip": "echoseg.io",
 }
+_SUBMODULES = ("models",)
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _SUBMODULES:
+        return import_module(f"echoseg.{name}")
     raise AttributeError(f"module 'echoseg' has no attribute {name!r}")
 
 

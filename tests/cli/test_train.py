@@ -46,11 +46,11 @@ def test_a_run_gives_weights_that_analyze_takes(tmp_path):
     assert "target_dice" in shown
     assert Image.open(out / "samples.png").size == (600, 420)
     assert list((out / "tensorboard").glob("events*"))
-    from echoseg.models.checkpoint import load_checkpoint
+    from echoseg.models.checkpoint import load_model
 
-    _, checkpoint = load_checkpoint(str(out / "best.safetensors"))
-    assert checkpoint.card.image_size == 64
-    assert checkpoint.card.licence == "Apache-2.0"
+    _, card = load_model(str(out / "best.safetensors"))
+    assert card.image_size == 64
+    assert card.licence == "Apache-2.0"
     assert json.loads((out / "run.json").read_text())["labels"] == 0.25
 
 
@@ -59,7 +59,7 @@ def test_weights_begun_from_others_name_each_kind_of_data_once(tmp_path):
     assert run("supervised", "-o", str(first), *TINY)[0] == 0
     start = ["--start", str(first / "model.safetensors"), "--set", 'beside=["phantom:3"]']
     assert run("supervised", "-o", str(second), *start, *TINY[2:])[0] == 0
-    assert read_card(second / "model.safetensors").card.trained_on == "phantom clips"
+    assert read_card(second / "model.safetensors").trained_on == "phantom clips"
 
 
 def test_a_run_goes_on_where_it_was_cut(tmp_path):

@@ -5,8 +5,9 @@ import torch
 
 from echoseg.errors import ModelError
 from echoseg.models import MODELS
-from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.models.windows import each_frame
+from echoseg.weights.card import ModelCard
 
 TOLERANCE = 1e-4
 USED = 1e-5  # what another future must change, untrained; the same shapes round the same
@@ -107,9 +108,9 @@ def test_every_parameter_gets_a_finite_gradient(model):
 
 
 def test_save_and_load_give_the_same_output(name, model, tmp_path):
-    card = Card(architecture=name, image_size=32, licence="x", trained_on="-", recipe="-")
+    card = ModelCard(architecture=name, image_size=32, licence="x")
     save_checkpoint(tmp_path / "m.safetensors", model, card)
-    loaded, _ = load_checkpoint(str(tmp_path / "m.safetensors"))
+    loaded, _ = load_model(str(tmp_path / "m.safetensors"))
     frames = clips(model)
     model.to(memory_format=torch.channels_last)  # as loaded; another layout rounds differently
     with torch.inference_mode():

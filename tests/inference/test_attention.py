@@ -11,9 +11,10 @@ from echoseg.errors import MeasurementError, ModelError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.attention import watch_attention
 from echoseg.io import load_clip
-from echoseg.models.checkpoint import Card, save_checkpoint
+from echoseg.models.checkpoint import save_checkpoint
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from echoseg.report.figures.attention import attention_sheet
+from echoseg.weights.card import ModelCard
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def saved(path, label):
     model = MSSNet(MSSNetConfig(size="tiny")).eval()
     torch.nn.init.zeros_(model.head.weight)
     model.head.bias.data = torch.eye(4)[label]
-    facts = {"licence": "x", "trained_on": "-", "recipe": "-"}
-    save_checkpoint(path, model, Card(architecture="mssnet", image_size=64, **facts))
+    facts = {"licence": "x"}
+    save_checkpoint(path, model, ModelCard(architecture="mssnet", image_size=64, **facts))
     return path
 
 

@@ -9,14 +9,21 @@ import numpy as np
 import pytest
 
 from echoseg.clip import Clip
-from echoseg.inference.analysis import Analysis, ModelInfo
+from echoseg.inference.analysis import Analysis
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.report.schema import build_report, registry_row
 from echoseg.report.writer import write_results
+from echoseg.weights.card import ModelCard
 from mask_breakers import BREAKERS, broken_case
 
-MODEL = ModelInfo(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
+MODEL = ModelCard(
+    name="made-up",
+    sha256="0" * 64,
+    licence="Apache-2.0",
+    architecture="mssnet",
+    image_size=160,
+)
 
 
 def analysed(seed):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from echoseg.errors import ConfigError, ModelError
 from echoseg.models import MSSNet, architecture_of, as_segmenter, build_model
-from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from echoseg.models.checkpoint import load_model, save_checkpoint
+from echoseg.weights.card import ModelCard
 
 HERE = __name__
 
@@ -145,12 +146,10 @@ def test_joining_frames_without_a_length_is_refused(monkeypatch):
 @pytest.mark.parametrize("options", [{}, {"width": 5, "num_labels": 2}])
 def test_a_foreign_checkpoint_is_built_again_from_its_class_and_options(tmp_path, options):
     model = build_model(f"{HERE}:Frames", options).eval()
-    card = Card(
-        architecture=architecture_of(model), image_size=64, licence="x", trained_on="-", recipe="-"
-    )
+    card = ModelCard(architecture=architecture_of(model), image_size=64, licence="x")
     assert card.architecture == f"{HERE}:Frames"
     save_checkpoint(tmp_path / "own.safetensors", model, card)
-    loaded, _ = load_checkpoint(str(tmp_path / "own.safetensors"))
+    loaded, _ = load_model(str(tmp_path / "own.safetensors"))
     frames = torch.rand(1, 2, 1, 30, 64)
     with torch.inference_mode():
         assert torch.allclose(model(frames), loaded(frames), atol=1e-6)
@@ -158,27 +157,27 @@ def test_a_foreign_checkpoint_is_built_again_from_its_class_and_options(tmp_path
 
 def test_a_checkpoint_whose_module_is_gone_says_so(tmp_path, monkeypatch):
     model = build_model(f"{HERE}:Frames", {})
-    facts = {"image_size": 64, "licence": "x", "trained_on": "-", "recipe": "-"}
+    facts = {"image_size": 64, "licence": "x"}
     path = tmp_path / "own.safetensors"
-    save_checkpoint(path, model, Card(architecture="nowhere.to_be:Found", **facts))
+    save_checkpoint(path, model, ModelCard(architecture="nowhere.to_be:Found", **facts))
     with pytest.raises(ModelError, match=r"importing nowhere.to_be failed .*PYTHONPATH"):
-        load_checkpoint(str(path))
-    save_checkpoint(path, model, Card(architecture="subprocess:Popen", **facts))
+        load_model(str(path))
+    save_checkpoint(path, model, ModelCard(architecture="subprocess:Popen", **facts))
     with pytest.raises(ModelError, match=r"must be a class derived from torch.nn.Module"):
-        load_checkpoint(str(path))
+        load_model(str(path))
 
 
 def test_a_shipped_name_never_imports_another_package(tmp_path, monkeypatch):
     from echoseg.models import checkpoint
 
     path = tmp_path / "camus.safetensors"
-    card = Card(architecture="planted:Net", image_size=64, licence="x", trained_on="-", recipe="-")
+    card = ModelCard(architecture="planted:Net", image_size=64, licence="x")
     save_checkpoint(path, build_model(f"{HERE}:Frames", {}), card)
     monkeypatch.setattr(checkpoint, "find_checkpoint", lambda name: path)
     (tmp_path / "planted.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModelError, match="has architecture 'planted:Net'"):
-        load_checkpoint("camus")
+        load_model("camus")
     assert "planted" not in sys.modules
 
 

@@ -1,25 +1,21 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from echoseg.errors import ModelError
 from echoseg.models import MODELS, MemoryUNet
-from echoseg.models.checkpoint import (
-    SHIPPED,
-    find_checkpoint,
-    load_checkpoint,
-    load_encoder,
-    read_card,
-)
+from echoseg.models.checkpoint import load_encoder, load_model
+from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_checkpoint_loads_is_small_and_says_its_licence(name):
-    model, checkpoint = load_checkpoint(name)
+    model, card = load_model(name)
     assert find_checkpoint(name).stat().st_size < 10e6
     assert not model.training
     assert all(parameter.isfinite().all() for parameter in model.parameters())
-    card = checkpoint.card
     assert card.licence == {"camus": "CC-BY-NC-SA-4.0", "phantom": "Apache-2.0"}[name]
     assert bool(card.notice) == (name == "camus")
     assert {"lv_endo", "lv_epi", "la"} <= set(card.camus_validation)
@@ -34,7 +30,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="not a checkpoint written by echoseg"):
+    with pytest.raises(ModelError, match="not a checkpoint of echoseg"):
         read_card(path)
 
 
@@ -42,35 +38,37 @@ def test_a_cut_checkpoint_is_refused(tmp_path):
     path = tmp_path / "cut.safetensors"
     path.write_bytes(find_checkpoint("phantom").read_bytes()[:-1000])
     with pytest.raises(ModelError, match="damaged"):
-        load_checkpoint(str(path))
+        load_model(str(path))
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
-    from echoseg.models.checkpoint import Card, save_checkpoint
+    from echoseg.models.checkpoint import save_checkpoint
+    from echoseg.weights.card import ModelCard
 
     model = MemoryUNet()
     model.extra = torch.nn.Linear(2, 2)
-    card = Card(architecture="memory_unet", image_size=64, licence="x", trained_on="-", recipe="-")
+    card = ModelCard(architecture="memory_unet", image_size=64, licence="x")
     save_checkpoint(tmp_path / "odd.safetensors", model, card)
     with pytest.raises(ModelError, match="do not fit"):
-        load_checkpoint(str(tmp_path / "odd.safetensors"))
+        load_model(str(tmp_path / "odd.safetensors"))
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path):
-    from echoseg.models.checkpoint import Card, save_checkpoint
+    from echoseg.models.checkpoint import save_checkpoint
+    from echoseg.weights.card import ModelCard
 
     model = MemoryUNet()
     with torch.no_grad():
         next(model.parameters()).view(-1)[0] = float("nan")
-    card = Card(architecture="memory_unet", image_size=64, licence="x", trained_on="-", recipe="-")
+    card = ModelCard(architecture="memory_unet", image_size=64, licence="x")
     save_checkpoint(tmp_path / "nan.safetensors", model, card)
     with pytest.raises(ModelError, match="must have finite weights"):
-        load_checkpoint(str(tmp_path / "nan.safetensors"))
+        load_model(str(tmp_path / "nan.safetensors"))
 
 
 def test_another_network_takes_the_encoder_and_nothing_else():
     torch.manual_seed(0)
-    model, (giver, _) = MODELS["gdkvm"](), load_checkpoint("phantom")
+    model, (giver, _) = MODELS["gdkvm"](), load_model("phantom")
     before = {name: x.clone() for name, x in model.state_dict().items()}
     load_encoder(model, "phantom")
     frames = torch.rand(1, 1, 64, 64)
@@ -110,3 +108,45 @@ def test_an_encoder_of_no_numbers_is_refused(spoil, told, tmp_path):
     save_file(weights, tmp_path / "bad.safetensors")
     with pytest.raises(ModelError, match=told):
         load_encoder(model, str(tmp_path / "bad.safetensors"))
+
+
+def test_a_file_of_the_previous_format_is_read(tmp_path):
+    path = tmp_path / "old.safetensors"
+    model = MemoryUNet()
+    fields = {
+        "architecture": "memory_unet",
+        "image_size": 64,
+        "licence": "Apache-2.0",
+        "notice": "",
+        "trained_on": "phantom clips",
+        "recipe": "seed 0",
+        "camus_validation": {},
+    }
+    metadata = {
+        "echoseg_format": "1",
+        "card": json.dumps(fields),
+        "config": model.config.model_dump_json(),
+    }
+    save_file(model.state_dict(), path, metadata=metadata)
+    loaded, card = load_model(str(path))
+    assert (card.provenance, card.name, card.path) == ("seed 0", "old", path)
+    assert loaded.config == model.config
+
+
+def test_a_newer_format_asks_for_an_update(tmp_path):
+    path = tmp_path / "new.safetensors"
+    save_file({"x": torch.zeros(1)}, path, metadata={"echoseg_format": "3"})
+    with pytest.raises(ModelError, match="has format 3.*update echoseg"):
+        read_card(path)
+
+
+def test_a_class_loads_its_own_checkpoints_and_no_others():
+    import echoseg
+
+    model = echoseg.models.MSSNet.from_pretrained("camus")
+    same, card = echoseg.load_model("camus")
+    assert isinstance(model, torch.nn.Module) and not model.training
+    assert card.architecture == "mssnet" and card.name == "camus"
+    assert all(a.equal(b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
+    with pytest.raises(ModelError, match=r"phantom is a MemoryUNet, not a MSSNet; use echoseg\."):
+        echoseg.models.MSSNet.from_pretrained("phantom")

@@ -10,11 +10,11 @@ import torch
 from echoseg.clip import View
 from echoseg.errors import ModelError
 from echoseg.io import load_clip
-from echoseg.models.checkpoint import SHIPPED, find_checkpoint
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.sector import Sector, find_sector
 from echoseg.quality.view_classifier import ViewPrediction, predict_view
 from echoseg.quality.view_net import CLASSES, ViewNet, load_view_net, save_view_net, view_weights
+from echoseg.weights.card import SHIPPED, find_checkpoint
 
 CLIPS = Path(__file__).parents[2] / ".." / "shared" / "clips"
 LEARNT = (View.A4C,)

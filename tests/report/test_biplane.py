@@ -12,13 +12,20 @@ from typer.testing import CliRunner
 from echoseg.cli import app
 from echoseg.clip import Clip, View
 from echoseg.errors import ArgumentError, OutputError
-from echoseg.inference.analysis import Analysis, ModelInfo
+from echoseg.inference.analysis import Analysis
 from echoseg.measure.measure import measure_masks
 from echoseg.report.biplane import StudyReport, join, pair_clips, view_of_name
 from echoseg.report.writer import FILES, PDF, STUDY_FILES, write_study
+from echoseg.weights.card import ModelCard
 from heart_makers import beating
 
-MODEL = ModelInfo(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
+MODEL = ModelCard(
+    name="made-up",
+    sha256="0" * 64,
+    licence="Apache-2.0",
+    architecture="mssnet",
+    image_size=160,
+)
 
 
 def analysis(name, view, spacing_mm=(1.0, 1.0)):

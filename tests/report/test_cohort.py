@@ -18,11 +18,11 @@ from clip_makers import moving_frames, write_video
 from echoseg.cli import app
 from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.files import locked_dir
-from echoseg.models.checkpoint import find_checkpoint, read_card
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.report import cohort
 from echoseg.report.cohort import Settings, find_clips, is_done, run_cohort
 from echoseg.report.writer import FILES
+from echoseg.weights.card import find_checkpoint, read_card
 
 SHA256 = read_card(find_checkpoint("phantom")).sha256
 SETTINGS = Settings(model="phantom", model_sha256=SHA256, device="cpu", pages=False)

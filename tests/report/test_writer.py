@@ -12,13 +12,20 @@ import pytest
 
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import OutputError
-from echoseg.inference.analysis import Analysis, ModelInfo
+from echoseg.inference.analysis import Analysis
 from echoseg.measure.measure import measure_masks
 from echoseg.report import writer as results
 from echoseg.report.schema import Report, json_schema
 from echoseg.report.writer import check_output, result_folder_names, write_results
+from echoseg.weights.card import ModelCard
 
-MODEL = ModelInfo(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
+MODEL = ModelCard(
+    name="made-up",
+    sha256="0" * 64,
+    licence="Apache-2.0",
+    architecture="mssnet",
+    image_size=160,
+)
 
 
 def made_up(num_frames=12, *, empty=False, source="<b>x&.avi", spacing_mm=None):

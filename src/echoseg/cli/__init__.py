@@ -122,19 +122,21 @@ def attention(
 
 @app.command()
 def models() -> None:
-    """List the checkpoints with licence and measured accuracy."""
+    """List the shipped checkpoints: accuracy, EF error, licence, training data."""
     from rich.console import Console
     from rich.table import Table
 
-    from echoseg.models.checkpoint import DEFAULT_MODEL, SHIPPED, find_checkpoint, read_card
+    from echoseg.weights.card import DEFAULT_MODEL, SHIPPED, find_checkpoint, read_card
 
-    table = Table(title="Mean Dice on the 50 CAMUS validation patients (A4C, ED and ES)")
-    for column in ("model", "LV endo", "LV epi", "LA", "MB", "licence", "trained on"):
-        table.add_column(column)
+    table = Table(title="Dice and EF error (points), means on 50 CAMUS validation patients, A4C")
+    for column in ("model", "LV endo", "LV epi", "LA", "EF", "MB", "licence", "trained on"):
+        table.add_column(column, overflow="fold")
     for name in SHIPPED:
         path = find_checkpoint(name)
-        card = read_card(path).card
+        card = read_card(path)
         scores = [f"{card.camus_validation[key]:.3f}" for key in ("lv_endo", "lv_epi", "la")]
+        ef_error = card.camus_validation.get("ef_mae_points")
+        scores.append("-" if ef_error is None else f"{ef_error:.1f}")
         title = f"{name} (default)" if name == DEFAULT_MODEL else name
         size = f"{path.stat().st_size / 1e6:.1f}"
         table.add_row(title, *scores, size, card.licence, card.trained_on)

@@ -142,8 +142,8 @@ def run(
     if timing:
         typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
     typer.echo(DISCLAIMER)
-    if notice := analyzer.model_info.notice:
-        typer.echo(f"model {analyzer.model_info.name}: {notice}")
+    if notice := analyzer.model_card.notice:
+        typer.echo(f"model {analyzer.model_card.name}: {notice}")
     runs = {Job: _run_job, PairJob: _run_pair}
     good = [runs[type(job)](analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:
@@ -254,23 +254,23 @@ def run_cohort(
     Raises:
         EchosegError: If it cannot be begun or gone on with.
     """
-    from echoseg.models.checkpoint import find_checkpoint, read_card
     from echoseg.parallel import check_jobs
     from echoseg.report import cohort
+    from echoseg.weights.card import find_checkpoint, read_card
 
     if asked["force"]:
         raise ConfigError("--force is not for a cohort: nothing is replaced; give another -o")
-    checkpoint = read_card(find_checkpoint(asked["model"]))
+    card = read_card(find_checkpoint(asked["model"]))
     settings = cohort.Settings(
         model=asked["model"],
-        model_sha256=checkpoint.sha256,
+        model_sha256=card.sha256,
         **asked["open_options"],
         **{name: asked[name] for name in ("device", "runtime", "smoothing", "pdf", "pages")},
     )
     jobs = check_jobs(jobs)
     typer.echo(DISCLAIMER)
-    if notice := checkpoint.card.notice:
-        typer.echo(f"model {checkpoint.name}: {notice}")
+    if notice := card.notice:
+        typer.echo(f"model {card.name}: {notice}")
     with progress_bar(output.name, "clips") as update:
         done = cohort.run_cohort(
             cohort.find_clips(clips, output),

@@ -58,7 +58,7 @@ def _path(model: str, kind: str, output: Path | None, force: bool) -> Path:
 
 def _export(model: str, kind: str, path: Path, size: int | None) -> "Agreement":
     from echoseg.inference.backends.export import export
-    from echoseg.models.checkpoint import load_checkpoint
+    from echoseg.models.checkpoint import load_model
 
-    network, checkpoint = load_checkpoint(model)
-    return export(network, checkpoint, kind, path, size_px=size)
+    network, card = load_model(model)
+    return export(network, card, kind, path, size_px=size)

@@ -112,9 +112,9 @@ def _check_folder(output: Path) -> None:
 def _echo_notice(model: str) -> None:
     from echoseg.weights.card import find_checkpoint, read_card
 
-    checkpoint = read_card(find_checkpoint(model))
-    if notice := checkpoint.card.notice:
-        typer.echo(f"model {checkpoint.name}: {notice}")
+    card = read_card(find_checkpoint(model))
+    if notice := card.notice:
+        typer.echo(f"model {card.name}: {notice}")
 
 
 def _stepper(model: str, device: str, runtime: str) -> Any:
@@ -125,10 +125,10 @@ def _stepper(model: str, device: str, runtime: str) -> Any:
     if runtime == "torch" and device != "cpu":
         from echoseg.inference.analyzer import choose_device
         from echoseg.inference.backends.torch import TorchSession
-        from echoseg.models.checkpoint import load_checkpoint
+        from echoseg.models.checkpoint import load_model
 
-        network, checkpoint = load_checkpoint(model, device=choose_device(device))
-        return TorchSession(network, checkpoint.card.image_size)
+        network, card = load_model(model, device=choose_device(device))
+        return TorchSession(network, card.image_size)
     if device not in ("auto", "cpu"):
         raise ConfigError(f"--runtime {runtime} runs on the CPU; leave --device {device} out")
     return open_session(model, runtime, num_threads=os.cpu_count() or 1)

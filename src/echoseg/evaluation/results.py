@@ -59,16 +59,16 @@ def check_output(folder: Path, force: bool = False) -> None:
 
 def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
     """Content of `summary.json`."""
-    checkpoint = read_card(find_checkpoint(evaluation.model))
+    card = read_card(find_checkpoint(evaluation.model))
     return {
         "note": "research use only, not a medical device",
         "software": {name: version(name) for name in ("echoseg", "torch", "numpy", "scipy")},
         "model": {
-            "name": checkpoint.name,
-            "sha256": checkpoint.sha256,
-            "architecture": checkpoint.card.architecture,
-            "image_size": checkpoint.card.image_size,
-            "licence": checkpoint.card.licence,
+            "name": card.name,
+            "sha256": card.sha256,
+            "architecture": card.architecture,
+            "image_size": card.image_size,
+            "licence": card.licence,
         },
         "data": {
             "dataset": source.dataset,

@@ -30,10 +30,10 @@ def loaded(model: str, device: str = "cpu") -> tuple[Any, int]:
     Raises:
         ModelError: If the checkpoint cannot be loaded.
     """
-    from echoseg.models.checkpoint import load_checkpoint
+    from echoseg.models.checkpoint import load_model
 
-    network, checkpoint = load_checkpoint(model, device=device)
-    return network, checkpoint.card.image_size
+    network, card = load_model(model, device=device)
+    return network, card.image_size
 
 
 def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) -> np.ndarray:

@@ -15,7 +15,7 @@ from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.plugins import resolve
-from echoseg.weights.card import DEFAULT_MODEL
+from echoseg.weights.card import DEFAULT_MODEL, ModelCard
 
 if TYPE_CHECKING:  # torch and matplotlib take a second each to import
     from matplotlib.figure import Figure
@@ -31,23 +31,6 @@ APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
 UNRELIABLE_CODES = frozenset({"do_not_trust", "view_doubtful", "view_not_learnt"})
 """Codes of warnings under which an EF is shown as not reliable."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelInfo:
-    """The network that made the masks.
-
-    Attributes:
-        name: Name under which `echoseg models` lists it, or the file's stem.
-        sha256: Hash of the weights file, hex.
-        licence: SPDX name of the weights' licence.
-        notice: One line printed at every run; empty when none is needed.
-    """
-
-    name: str
-    sha256: str
-    licence: str
-    notice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -69,7 +52,7 @@ class Analysis:
     clip: Clip
     masks: np.ndarray
     measurement: Measurement
-    model: ModelInfo | None
+    model: ModelCard | None
     timing_s: dict[str, float] = field(default_factory=dict)
     reliability: "ClipReliability | None" = None
     predicted_view: "ViewPrediction | None" = None

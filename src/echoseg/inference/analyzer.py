@@ -14,16 +14,17 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import ConfigError, EchosegError, MeasurementError
-from echoseg.inference.analysis import REFERENCE_BACKEND, Analysis, ModelInfo
+from echoseg.inference.analysis import REFERENCE_BACKEND, Analysis
 from echoseg.inference.backends.base import InferenceSession, each_frame
 from echoseg.inference.backends.select import AUTO, check_name, open_session, select_backend
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement
-from echoseg.models.checkpoint import DEFAULT_MODEL, Checkpoint, load_checkpoint
+from echoseg.models.checkpoint import load_model
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 from echoseg.quality.conformal import load_calibration
+from echoseg.weights.card import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # torch takes a second to import
     import torch
@@ -83,15 +84,10 @@ class Analyzer:
         self.stepper = _stepper(model, device, runtime)
         self.device = choose_device(device) if self.stepper is None else "cpu"
         self.network: Any
-        self.network, self.checkpoint = load_checkpoint(model, device=self.device)
-        self.calibration = load_calibration(self.checkpoint.path, self.checkpoint.sha256)
-        self.view_check = load_view_net(view_weights(self.checkpoint.path))
+        self.network, self.model_card = load_model(model, device=self.device)
+        self.calibration = load_calibration(self.model_card.path, self.model_card.sha256)
+        self.view_check = load_view_net(view_weights(self.model_card.path))
         self.load_time_s = time.perf_counter() - start
-
-    @property
-    def model_info(self) -> ModelInfo:
-        """Which network this is."""
-        return model_info(self.checkpoint)
 
     def analyze(
         self, clip: Clip, *, smoothing: bool = True, progress: Progress | None = None
@@ -135,7 +131,7 @@ class Analyzer:
             clip=clip,
             masks=masks,
             measurement=measurement,
-            model=self.model_info,
+            model=self.model_card,
             timing_s=times,
             reliability=reliability,
             predicted_view=predicted_view,
@@ -196,7 +192,7 @@ class Analyzer:
         from echoseg.preprocess.letterbox import letterbox_for
         from echoseg.preprocess.letterbox_torch import letterbox_frames
 
-        letterbox = letterbox_for(sector.box, self.checkpoint.card.image_size)
+        letterbox = letterbox_for(sector.box, self.model_card.image_size)
         gain = sector_gain(clip, sector)
 
         def frames() -> Iterator[torch.Tensor]:
@@ -235,13 +231,3 @@ def _stepped(
         if progress is not None:
             progress(index + 1, clip.num_frames)
     return masks
-
-
-def model_info(checkpoint: Checkpoint) -> ModelInfo:
-    """Return what a report says of a checkpoint."""
-    return ModelInfo(
-        name=checkpoint.name,
-        sha256=checkpoint.sha256,
-        licence=checkpoint.card.licence,
-        notice=checkpoint.card.notice,
-    )

@@ -52,7 +52,7 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
     network = analyzer.network
     if not isinstance(network, MSSNet):
         raise ModelError(
-            f"model {analyzer.checkpoint.name} is a {type(network).__name__} and carries no "
+            f"model {analyzer.model_card.name} is a {type(network).__name__} and carries no "
             "attention weights; give one whose architecture is mssnet"
         )
     sector = find_sector(clip)

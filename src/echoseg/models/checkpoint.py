@@ -3,37 +3,39 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticSerializationError
+
 from echoseg.errors import ConfigError, ModelError
 from echoseg.files import atomic_write
-from echoseg.weights.card import (
-    DEFAULT_MODEL,
-    FORMAT_VERSION,
-    Card,
-    Checkpoint,
-    find_checkpoint,
-    read_card,
-)
-from echoseg.weights.card import SHIPPED as SHIPPED
+from echoseg.weights.card import DEFAULT_MODEL, SHIPPED, ModelCard, find_checkpoint, read_card
 
 
-def save_checkpoint(path: Path, model: Any, card: Card) -> None:
-    """Write `model` (a Segmenter with a pydantic `config`) and its card beside each other.
+def save_checkpoint(path: Path, model: Any, card: ModelCard) -> None:
+    """Write weights, config and card to one file, atomically.
 
-    The file is written under another name and renamed, so that a cut leaves no half file.
+    Args:
+        path: The file; one that exists is replaced.
+        model: A Segmenter; its `config` is stored.
+        card: Its `architecture` must be `architecture_of(model)`.
+
+    Raises:
+        ModelError: If the config of a network of another package is not JSON.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    metadata = {
-        "echoseg_format": FORMAT_VERSION,
-        "card": card.model_dump_json(),
-        "config": model.config.model_dump_json(),
-    }
+    try:
+        config = model.config.model_dump(mode="json")
+    except PydanticSerializationError as error:
+        raise ModelError(
+            f"the options of {card.architecture} must be JSON values to be stored ({error}); build "
+            "it from numbers, texts and lists"
+        ) from error
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
+    header = card.model_copy(update={"config": config}).header()
     with atomic_write(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
-        partial.chmod(0o644)  # safetensors keeps it to its owner
+        partial.write_bytes(save(tensors, metadata=header))
 
 
 ENCODER = ("stem.", "encoder")
@@ -90,9 +92,7 @@ def load_encoder(model: Any, name_or_path: str) -> None:
     model.load_state_dict({name: given[name] for name in own}, strict=False)
 
 
-def load_checkpoint(
-    name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu"
-) -> tuple[Any, Checkpoint]:
+def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tuple[Any, ModelCard]:
     """Load a network in evaluation mode, and its card.
 
     A file may name a network of another package, `package.module:Class`. That module is then
@@ -112,37 +112,36 @@ def load_checkpoint(
 
     from echoseg.models.build import MODELS, build_model
 
-    checkpoint = read_card(find_checkpoint(name_or_path))
-    architecture = checkpoint.card.architecture
+    card = read_card(find_checkpoint(name_or_path))
+    architecture = card.architecture
     is_foreign = ":" in architecture and name_or_path not in SHIPPED
     if architecture not in MODELS and not is_foreign:
         raise ModelError(
-            f"model {checkpoint.path} has architecture {architecture!r}, "
+            f"model {card.path} has architecture {architecture!r}, "
             f"known are {', '.join(MODELS)}; update echoseg"
         )
-    options = checkpoint.config.get("options", {}) if is_foreign else checkpoint.config
+    options = card.config.get("options", {}) if is_foreign else card.config
     try:
         model: Any = build_model(architecture, options)
     except ConfigError as error:
         if is_foreign:
-            raise ModelError(f"{checkpoint.path}: {error}") from error
-        raise _damaged(checkpoint) from error
+            raise ModelError(f"{card.path}: {error}") from error
+        raise _damaged(card) from error
     try:
-        weights = load_file(checkpoint.path)
+        weights = load_file(card.path)
         model.load_state_dict(weights)
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise _damaged(checkpoint) from error
+        raise _damaged(card) from error
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ModelError(
-            f"model {checkpoint.path} must have finite weights, it has some that are no number: "
+            f"model {card.path} must have finite weights, it has some that are no number: "
             "its training failed; train it again with a lower learning rate"
         )
     # channels last: convolutions on a CPU are half as fast again
-    return model.to(device, memory_format=torch.channels_last).eval(), checkpoint
+    return model.to(device, memory_format=torch.channels_last).eval(), card
 
 
-def _damaged(checkpoint: Checkpoint) -> ModelError:
+def _damaged(card: ModelCard) -> ModelError:
     return ModelError(
-        f"model {checkpoint.path} is damaged: its weights do not fit its config; "
-        "fetch the file again"
+        f"model {card.path} is damaged: its weights do not fit its config; fetch the file again"
     )

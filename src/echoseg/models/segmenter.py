@@ -86,9 +86,9 @@ class Segmenter(nn.Module, ABC):
         Raises:
             ModelError: If there is no such checkpoint, it is damaged, or of another architecture.
         """
-        from echoseg.models.checkpoint import load_checkpoint
+        from echoseg.models.checkpoint import load_model
 
-        model, _ = load_checkpoint(name_or_path, device=device)
+        model, _ = load_model(name_or_path, device=device)
         if not isinstance(model, cls):
             raise ModelError(
                 f"model {name_or_path} is a {type(model).__name__}, not a {cls.__name__}; use "

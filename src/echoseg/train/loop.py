@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from echoseg.errors import ConfigError
 from echoseg.models import build_model
-from echoseg.models.checkpoint import load_checkpoint, load_encoder
+from echoseg.models.checkpoint import load_encoder, load_model
 from echoseg.train.config import RunConfig
 from echoseg.train.data.batches import Batch, Batches
 from echoseg.train.data.pool import Pool
@@ -177,7 +177,7 @@ def make_student(config: RunConfig) -> Any:
     """
     student: Any
     if config.start:
-        student, _ = load_checkpoint(str(find_checkpoint(config.start, field="start")))
+        student, _ = load_model(str(find_checkpoint(config.start, field="start")))
         student.is_pretrained = True
     else:
         student = build_model(config.model, config.architecture)

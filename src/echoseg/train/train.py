@@ -26,7 +26,7 @@ from echoseg.train.data.sources import Source, join, open_source, open_validatio
 from echoseg.train.logging import Board, write_samples
 from echoseg.train.loop import Report, Run, learn
 from echoseg.train.run_folder import RunFolder
-from echoseg.weights.card import Card, find_checkpoint, read_card
+from echoseg.weights.card import ModelCard, find_checkpoint, read_card
 
 STRUCTURES = {"lv_endo": (1,), "lv_epi": (1, 2), "la": (3,)}
 
@@ -241,7 +241,7 @@ def pool_scores(model: Any, pool: Pool, num_clips: int = 10) -> dict[str, float]
     return {**scores, "score": float(np.mean(list(scores.values())))}
 
 
-def _card(config: RunConfig, sources: list[Source]) -> Card:
+def _card(config: RunConfig, sources: list[Source]) -> ModelCard:
     begun = [_begun_from(place) for place in (config.start, config.encoder_start) if place]
     told = [card.trained_on for card in begun] + [source.words for source in sources]
     words = [each for words in told for each in words.split("; ")]
@@ -250,27 +250,26 @@ def _card(config: RunConfig, sources: list[Source]) -> Card:
     bound = [each for each in [*begun, *sources] if each.licence != "Apache-2.0"]
     licence = " AND ".join(dict.fromkeys(each.licence for each in bound)) or "Apache-2.0"
     notice = " ".join(dict.fromkeys(each.notice for each in bound if each.notice))
-    return Card(
+    return ModelCard(
         architecture=architecture,
         image_size=config.image_size,
         licence=licence,
         notice=notice,
         trained_on="; ".join(dict.fromkeys(words)),
-        recipe=f"{config.model_dump_json(exclude_defaults=True)}; torch {torch.__version__}, "
+        provenance=f"{config.model_dump_json(exclude_defaults=True)}; torch {torch.__version__}, "
         f"{platform.machine()}",
     )
 
 
-def _begun_from(place: str) -> Card:
+def _begun_from(place: str) -> ModelCard:
     """Return the card of weights that a run begins with; theirs is its licence too."""
     path = find_checkpoint(place)
     try:
-        return read_card(path).card
+        return read_card(path)
     except ModelError:  # an encoder of elsewhere
-        return Card(
+        return ModelCard(
             architecture="encoder",
             image_size=0,
             licence=f"that of {path.name}",
             trained_on=f"begun with the encoder of {path.name}",
-            recipe="",
         )

@@ -1,8 +1,7 @@
-"""What a checkpoint says of itself, read without torch: its network, its licence, its accuracy."""
+"""The card of a checkpoint, read without torch: network, licence, training data, accuracy."""
 
 import hashlib
 import json
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,51 +10,61 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from echoseg.errors import ModelError
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
+"""Format that is written; 1 is still read: there `provenance` was called `recipe`."""
 SHIPPED = ("camus", "phantom")
 DEFAULT_MODEL = "camus"
 
 
-class Card(BaseModel):
-    """What a reader must know of a checkpoint before using it.
+class ModelCard(BaseModel):
+    """What a reader must know about weights before using them.
 
-    Each `*_dice` is measured, on the data its name says, by `echoseg.evaluation.run`.
+    The last four fields are not stored in the header of the file: they are the file's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str
-    """Key in `models.MODELS`."""
+    """Key in `models.MODELS`, or `package.module:Class`."""
     image_size: int
-    """Side of the square the clip is letterboxed into, in pixels."""
+    """Side of the square into which frames are letterboxed, in pixels."""
     licence: str
     """SPDX name of the weights' licence."""
     notice: str = ""
     """One line printed at every run; empty when none is needed."""
-    trained_on: str
-    """Data, in words."""
-    recipe: str
-    """Command, seed, commit and machine that made it."""
+    trained_on: str = ""
+    """Training data, in words."""
+    provenance: str = ""
+    """Command, seed, commit and machine of the training run."""
     camus_validation: dict[str, float] = {}
-    """Mean Dice on the CAMUS validation patients (A4C, ED and ES) by structure."""
+    """Scores on the CAMUS validation patients (A4C, ED and ES), as `echoseg evaluate` gives them:
+    mean Dice under `lv_endo`, `lv_epi`, `la`; mean absolute EF error under `ef_mae_points`."""
+    name: str = ""
+    """Name under which `echoseg models` lists it, or the stem of the file's name."""
+    path: Path = Path()
+    sha256: str = ""
+    """Of the whole file, hex."""
+    config: dict[str, Any] = {}
+    """Fields of the network's config object."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Checkpoint:
-    """A checkpoint's card without its weights."""
-
-    name: str
-    path: Path
-    sha256: str
-    card: Card
-    config: dict[str, Any]
+    def header(self) -> dict[str, str]:
+        """The metadata of a checkpoint's file."""
+        return {
+            "echoseg_format": FORMAT_VERSION,
+            "card": self.model_dump_json(exclude={"name", "path", "sha256", "config"}),
+            "config": json.dumps(self.config),
+        }
 
 
 def find_checkpoint(name_or_path: str = DEFAULT_MODEL, *, field: str = "model") -> Path:
-    """Return the file of a shipped checkpoint, or the path given; a refusal names `field`.
+    """Find the file of a shipped checkpoint, or check that the path is one.
+
+    Args:
+        name_or_path: One of `SHIPPED`, or a path.
+        field: Option or config field that holds the name, for the message.
 
     Raises:
-        ModelError: If neither a shipped name nor a file.
+        ModelError: If it is neither a shipped name nor a file.
     """
     if name_or_path in SHIPPED:
         return Path(str(files("echoseg") / "weights" / f"{name_or_path}.safetensors"))
@@ -68,32 +77,33 @@ def find_checkpoint(name_or_path: str = DEFAULT_MODEL, *, field: str = "model") 
     return path
 
 
-def read_card(path: Path) -> Checkpoint:
-    """Read a checkpoint's card without its weights, and without torch.
+def read_card(path: Path) -> ModelCard:
+    """Read the card of a checkpoint without its weights, and without torch.
 
     Raises:
-        ModelError: If the file is no checkpoint of echoseg.
+        ModelError: If the file is not a checkpoint of echoseg.
     """
     try:
         data = path.read_bytes()
         header_length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + header_length])["__metadata__"]
-        if metadata["echoseg_format"] != FORMAT_VERSION:
+        if metadata["echoseg_format"] not in ("1", FORMAT_VERSION):
             raise ModelError(
                 f"model {path} has format {metadata['echoseg_format']}, this version of echoseg "
-                f"reads {FORMAT_VERSION}; update echoseg"
+                f"reads up to {FORMAT_VERSION}; update echoseg"
             )
-        card = Card.model_validate_json(metadata["card"])
-        config = json.loads(metadata["config"])
-    except (OSError, KeyError, TypeError, ValueError, ValidationError) as error:
+        fields = json.loads(metadata["card"])
+        if metadata["echoseg_format"] == "1":
+            fields["provenance"] = fields.pop("recipe", "")
+        return ModelCard(
+            **fields,
+            name=path.stem,
+            path=path,
+            sha256=hashlib.sha256(data).hexdigest(),
+            config=json.loads(metadata["config"]),
+        )
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
         raise ModelError(
-            f"model {path} is not a checkpoint written by echoseg; give one of "
-            f"{', '.join(SHIPPED)} or a file that echoseg trained"
+            f"model {path} is not a checkpoint of echoseg; give one of {', '.join(SHIPPED)} or a "
+            "file that `echoseg train` wrote"
         ) from error
-    return Checkpoint(
-        name=path.stem,
-        path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
-        card=card,
-        config=config,
-    )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from echoseg.errors import ArgumentError, ModelError
-from echoseg.models.checkpoint import load_checkpoint
+from echoseg.models.checkpoint import load_model
 from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from experiments.keyframes import Budget, FixedInterval, forward_by, segment_clip
@@ -77,7 +77,7 @@ def test_key_frames_and_trained_weights_are_those_of_mssnet():
             logits, state = model.step(frame, state)
             plain, plain_state = model.network.step(frame, plain_state)
             assert torch.equal(logits, plain)
-        shipped, _ = load_checkpoint("camus")
+        shipped, _ = load_model("camus")
         scheduled = KeyFrameMSSNet.from_checkpoint("camus")
         assert torch.equal(scheduled(frames), shipped(frames))
     with pytest.raises(ModelError, match="must be an MSSNet"):

@@ -13,8 +13,9 @@ from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession, To
 from echoseg.inference.backends.torch import TorchSession
 from echoseg.inference.backends.verify import Agreement, check, compare
 from echoseg.models import MODELS
-from echoseg.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.weights.card import ModelCard
 
 READERS = {"onnx": OnnxSession, "openvino": OpenVinoSession, "torch-export": TorchExportSession}
 SIZE = 64
@@ -24,15 +25,14 @@ SIZE = 64
 def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("net") / "net.safetensors"
-    card = Card(
+    card = ModelCard(
         architecture="mssnet",
         image_size=SIZE,
         trained_on="nothing",
-        recipe="",
         licence="Apache-2.0",
     )
     save_checkpoint(path, MSSNet(MSSNetConfig(size="tiny")), card)
-    return load_checkpoint(str(path))
+    return load_model(str(path))
 
 
 @pytest.fixture(scope="module")

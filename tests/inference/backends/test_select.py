@@ -79,8 +79,8 @@ def test_a_runtime_that_says_something_else_is_left_out_with_the_reason(monkeypa
 
     plain = choose._open
 
-    def opened(model, checkpoint, runtime, threads):
-        return Wrong() if runtime == "onnx" else plain(model, checkpoint, runtime, threads)
+    def opened(model, card, runtime, threads):
+        return Wrong() if runtime == "onnx" else plain(model, card, runtime, threads)
 
     monkeypatch.setattr(choose, "_open", opened)
     monkeypatch.setattr(choose, "MEASURED_S", 0.05)
@@ -115,8 +115,8 @@ def test_a_cache_that_cannot_be_read_or_written_is_none(tmp_path, monkeypatch):
 )
 def test_what_is_remembered_and_is_nothing_of_ours_is_measured_anew(tmp_path, monkeypatch, odd):
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
-    checkpoint = choose.read_card(choose.find_checkpoint("camus"))
-    key = cache.machine_key(checkpoint.sha256, checkpoint.card.image_size, 1)
+    card = choose.read_card(choose.find_checkpoint("camus"))
+    key = cache.machine_key(card.sha256, card.image_size, 1)
     cache.cache_put(key, odd)
     found = choose.Choice(runtime="torch", frames_per_s={"torch": 1.0})
     monkeypatch.setattr(choose, "_measure", lambda *asked: found)
@@ -151,10 +151,10 @@ def test_what_the_disk_kept_from_being_tried_is_not_left_out_for_good(tmp_path, 
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
     plain = choose._open
 
-    def opened(model, checkpoint, runtime, threads):
+    def opened(model, card, runtime, threads):
         if runtime != "torch":
             raise OutputError("no room")
-        return plain(model, checkpoint, runtime, threads)
+        return plain(model, card, runtime, threads)
 
     monkeypatch.setattr(choose, "_open", opened)
     monkeypatch.setattr(choose, "MEASURED_S", 0.05)

@@ -103,13 +103,14 @@ def test_a_report_is_strict_json_and_comes_back(made_up_analysis):
 def made_up_analysis():
     import numpy as np
 
-    from echoseg.inference.analysis import Analysis, ModelInfo
+    from echoseg.inference.analysis import Analysis
     from echoseg.measure.measurement import Measurement
+    from echoseg.weights.card import ModelCard
 
     found = Measurement(
         frames=(), spacing_mm=None, ed_frame=None, es_frame=None, ef_percent=None,
         edv_ml=None, esv_ml=None, heart_rate_bpm=None, refusal="", warnings=(), notes=(),
     )  # fmt: skip
     frames = np.zeros((2, 4, 4), np.uint8)
-    card = ModelInfo(name="m", sha256="", licence="Apache-2.0", notice="")
+    card = ModelCard(name="m", licence="Apache-2.0", architecture="mssnet", image_size=160)
     return Analysis(clip=Clip(frames=frames), masks=frames, measurement=found, model=card)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from echoseg.clip import Clip
-from echoseg.inference.analysis import Analysis, ModelInfo
+from echoseg.inference.analysis import Analysis
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.report.figures import curve as curve_module
 from echoseg.report.figures import overlay
@@ -18,6 +18,7 @@ from echoseg.report.figures.curve import curve_png
 from echoseg.report.figures.overlay import draw_contours, overlay_frames
 from echoseg.report.figures.page import page_html
 from echoseg.report.schema import build_report
+from echoseg.weights.card import ModelCard
 
 VOLUMES_ML = (100.0, 70.0, 40.0, 60.0, 90.0)
 
@@ -46,7 +47,13 @@ def made_up(*, size=(60, 80), volumes=VOLUMES_ML, refusal="", spacing_mm=(1.0, 1
         times_s=np.arange(len(volumes)) / 20,
         spacing_mm=spacing_mm,
     )
-    card = ModelInfo(name="made-up", sha256="0" * 64, licence="Apache-2.0", notice="")
+    card = ModelCard(
+        name="made-up",
+        sha256="0" * 64,
+        licence="Apache-2.0",
+        architecture="mssnet",
+        image_size=160,
+    )
     return Analysis(clip=clip, masks=masks, measurement=found, model=card)
 
 

@@ -31,7 +31,7 @@ from echoseg.inference.backends.base import NEEDED, InferenceSession, StateShape
 from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession, TorchExportSession
 from echoseg.inference.backends.torch import TorchSession
 from echoseg.inference.backends.verify import Agreement, check, compare, demo_frames
-from echoseg.models.checkpoint import Checkpoint
+from echoseg.weights.card import ModelCard
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 """Kind of file -> how its name ends."""
@@ -52,13 +52,13 @@ class OneStep(nn.Module):
 
 
 def export(
-    network: Any, checkpoint: Checkpoint, kind: str, path: Path, *, size_px: int | None = None
+    network: Any, card: ModelCard, kind: str, path: Path, *, size_px: int | None = None
 ) -> Agreement:
     """Write a network's step; what it says beside torch is checked and returned.
 
     Args:
         network: A Segmenter that streams, in evaluation mode, on the CPU.
-        checkpoint: What its card says.
+        card: Its card.
         kind: Key of `SUFFIXES`.
         path: File to write, whole or not at all; what is there is replaced.
         size_px: Side of a frame; the card's by default.
@@ -69,14 +69,14 @@ def export(
         ModelError: If the network cannot stream, or the file says something else.
         OutputError: If the file cannot be written.
     """
-    size_px = checkpoint.card.image_size if size_px is None else size_px
+    size_px = card.image_size if size_px is None else size_px
     check_name(kind, path)
     _check(network, path, size_px)
     shape = state_of(network, size_px)
     metadata = {
-        "echoseg_card": checkpoint.card.model_dump_json(),
-        "echoseg_model": checkpoint.name,
-        "echoseg_sha256": checkpoint.sha256,
+        "echoseg_card": card.model_dump_json(),
+        "echoseg_model": card.name,
+        "echoseg_sha256": card.sha256,
         "echoseg_size_px": str(size_px),
         "echoseg_state": json.dumps(shape.names),
         "echoseg_first_state": json.dumps(_first_values(shape)),

@@ -18,7 +18,7 @@ from echoseg.errors import ConfigError, EchosegError, OutputError
 from echoseg.inference.backends import cache
 from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.backends.verify import check, compare, demo_frames
-from echoseg.weights.card import Checkpoint, find_checkpoint, read_card
+from echoseg.weights.card import ModelCard, find_checkpoint, read_card
 
 MEASURED_S = 1.0
 """Seconds that timing all runtimes takes together; loading and checking them comes before."""
@@ -88,12 +88,12 @@ def open_session(model: str, runtime: str, *, num_threads: int = 1) -> Inference
         ModelError: If the checkpoint is broken or looks ahead, or the runtime gives other masks.
     """
     check_name(runtime)
-    checkpoint = read_card(find_checkpoint(model))
+    card = read_card(find_checkpoint(model))
     if runtime == AUTO:
         runtime = select_backend(model, num_threads=num_threads).runtime
     if RUNTIMES[runtime].reduced:
-        _check_once(model, checkpoint, runtime, num_threads)
-    return _open(model, checkpoint, runtime, num_threads)
+        _check_once(model, card, runtime, num_threads)
+    return _open(model, card, runtime, num_threads)
 
 
 def select_backend(model: str, *, num_threads: int = 1) -> Choice:
@@ -102,13 +102,13 @@ def select_backend(model: str, *, num_threads: int = 1) -> Choice:
     Raises:
         ModelError: If the checkpoint cannot be loaded, or looks ahead.
     """
-    checkpoint = read_card(find_checkpoint(model))
-    key = cache.machine_key(checkpoint.sha256, checkpoint.card.image_size, num_threads)
+    card = read_card(find_checkpoint(model))
+    key = cache.machine_key(card.sha256, card.image_size, num_threads)
     if (kept := _kept(key)) is not None:
         return kept
-    found = _measure(model, checkpoint, num_threads)
+    found = _measure(model, card, num_threads)
     if found.for_good:
-        cache.cache_put(key, {"model": checkpoint.name, **asdict(found)})
+        cache.cache_put(key, {"model": card.name, **asdict(found)})
     return found
 
 
@@ -121,15 +121,15 @@ def _kept(key: str) -> Choice | None:
     return kept if kept.runtime in RUNTIMES else None
 
 
-def _measure(model: str, checkpoint: Checkpoint, num_threads: int) -> Choice:
-    frames = demo_frames(checkpoint.card.image_size)
-    reference = _open(model, checkpoint, "torch", num_threads)
+def _measure(model: str, card: ModelCard, num_threads: int) -> Choice:
+    frames = demo_frames(card.image_size)
+    reference = _open(model, card, "torch", num_threads)
     ready, left_out, for_good = {"torch": reference}, {}, True
     for name, kind in RUNTIMES.items():
         if name == "torch" or not kind.tried:
             continue
         try:
-            stepper = _open(model, checkpoint, name, num_threads)
+            stepper = _open(model, card, name, num_threads)
             check(compare(reference, stepper, frames), reduced_precision=kind.reduced)
             ready[name] = stepper
         except EchosegError as error:
@@ -158,49 +158,49 @@ def rate_hz(stepper: InferenceSession, frames: Sequence[np.ndarray], seconds: fl
     return 1 / statistics.median(times)
 
 
-def _check_once(model: str, checkpoint: Checkpoint, runtime: str, num_threads: int) -> None:
+def _check_once(model: str, card: ModelCard, runtime: str, num_threads: int) -> None:
     """Refuse a runtime of reduced precision whose masks differ; a machine is asked once."""
-    size_px = checkpoint.card.image_size
-    key = f"{runtime} {cache.machine_key(checkpoint.sha256, size_px, num_threads)}"
+    size_px = card.image_size
+    key = f"{runtime} {cache.machine_key(card.sha256, size_px, num_threads)}"
     if (cache.cache_get(key) or {}).get("same") is not True:
-        pair = [_open(model, checkpoint, name, num_threads) for name in ("torch", runtime)]
+        pair = [_open(model, card, name, num_threads) for name in ("torch", runtime)]
         check(compare(pair[0], pair[1], demo_frames(size_px)), reduced_precision=True)
-        cache.cache_put(key, {"model": checkpoint.name, "same": True})
+        cache.cache_put(key, {"model": card.name, "same": True})
 
 
-def _open(model: str, checkpoint: Checkpoint, runtime: str, num_threads: int) -> InferenceSession:
+def _open(model: str, card: ModelCard, runtime: str, num_threads: int) -> InferenceSession:
     if RUNTIMES[runtime].from_file:
         from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
 
-        path = _exported(model, checkpoint)
+        path = _exported(model, card)
         if runtime == "onnx":
             return OnnxSession(path, num_threads=num_threads)
         return OpenVinoSession(path, num_threads=num_threads, bf16=runtime.endswith("bf16"))
     from echoseg.inference.backends.torch import TorchSession
-    from echoseg.models.checkpoint import load_checkpoint
+    from echoseg.models.checkpoint import load_model
 
-    network, _ = load_checkpoint(model)
+    network, _ = load_model(model)
     return TorchSession(
         network,
-        checkpoint.card.image_size,
+        card.image_size,
         bf16=runtime.endswith("bf16"),
         compiled="compile" in runtime,
     )
 
 
-def _exported(model: str, checkpoint: Checkpoint) -> Path:
+def _exported(model: str, card: ModelCard) -> Path:
     """Return the checkpoint's ONNX file, written and checked once, and anew where it is damaged."""
-    size_px = checkpoint.card.image_size
-    path = cache.export_path(checkpoint.sha256, size_px)
+    size_px = card.image_size
+    path = cache.export_path(card.sha256, size_px)
     if cache.has_valid_checksum(path):
         return path
     from echoseg.inference.backends.export import export
-    from echoseg.models.checkpoint import load_checkpoint
+    from echoseg.models.checkpoint import load_model
 
-    network, _ = load_checkpoint(model)
+    network, _ = load_model(model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        export(network, checkpoint, "onnx", path, size_px=size_px)
+        export(network, card, "onnx", path, size_px=size_px)
         cache.write_checksum(path)
     except (OSError, OutputError) as error:
         reason = error.__cause__ or error
