@@ -109,8 +109,9 @@ def ship(camus: Path, work: Path, commit: str | None) -> None:
     told = machine()
     change = {
         "trained_on": "phantom clips and the CAMUS training patients' A4C ED and ES frames",
-        "provenance": "OMP_NUM_THREADS=2 python benchmarks/train_shipped.py CAMUS --work DIR --write, "
-        f"at commit {commit}; {told['cores']} cores of {told['cpu']}, torch {told['torch']}",
+        "provenance": "OMP_NUM_THREADS=2 python benchmarks/train_shipped.py CAMUS --work DIR "
+        f"--write, at commit {commit}; {told['cores']} cores of {told['cpu']}, "
+        f"torch {told['torch']}",
         "camus_validation": {name: round(value, 5) for name, value in scores.items()},
     }
     save_checkpoint(find_checkpoint("camus"), model, card.model_copy(update=change))

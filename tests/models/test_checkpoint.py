@@ -136,7 +136,7 @@ def test_a_file_of_the_previous_format_is_read(tmp_path):
 def test_a_newer_format_asks_for_an_update(tmp_path):
     path = tmp_path / "new.safetensors"
     save_file({"x": torch.zeros(1)}, path, metadata={"echoseg_format": "3"})
-    with pytest.raises(ModelError, match="has format 3.*update echoseg"):
+    with pytest.raises(ModelError, match=r"has format 3.*update echoseg"):
         read_card(path)
 
 

@@ -253,7 +253,7 @@ def test_a_session_finds_the_sector_and_segments_as_the_analyzer_does():
     frames = Phantom(PhantomConfig(seed=1, size_px=96, num_frames=50, frame_rate_hz=40)).frames()
     clip = Clip(frames=frames, times_s=np.arange(50) / 40)
     analyzer = Analyzer("phantom", "cpu")
-    stepper = TorchSession(analyzer.network, analyzer.card.image_size)
+    stepper = TorchSession(analyzer.network, analyzer.model_card.image_size)
     sector = find_sector(clip)
     told = Session(stepper, sector=sector, gain=sector_gain(clip, sector))
     masks = analyzer.analyze(clip).masks
