@@ -13,8 +13,8 @@ from echoseg.data import camus_writer, load_dataset
 from echoseg.evaluation import calibrate as calibrate_module
 from echoseg.evaluation.calibrate import calibrate_on, read_clips, split_patients
 from echoseg.inference.analyzer import Analyzer
-from echoseg.models.checkpoint import find_checkpoint, read_card
 from echoseg.quality.conformal import ef_interval, load_calibration
+from echoseg.weights.card import find_checkpoint, read_card
 
 NUM_PATIENTS, SIDE = 24, 64
 

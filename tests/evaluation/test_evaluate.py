@@ -226,12 +226,12 @@ def test_the_phantom_is_filmed_when_loaded():
 
 
 def test_a_network_object_scores_as_its_checkpoint_does(tmp_path):
-    from echoseg.models.checkpoint import load_checkpoint
+    from echoseg.models.checkpoint import load_model
 
     records = load_dataset(make_camus(tmp_path).root).records[:2]
-    network, checkpoint = load_checkpoint("camus")
+    network, card = load_model("camus")
     by_name = evaluate("camus", records)
-    by_object = evaluate(network, records, image_size=checkpoint.card.image_size)
+    by_object = evaluate(network, records, image_size=card.image_size)
     assert by_object.items == by_name.items
     assert by_object.data_sha256 == by_name.data_sha256
     with pytest.raises(ConfigError, match="image_size must be given with a network"):

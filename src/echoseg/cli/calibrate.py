@@ -58,9 +58,9 @@ def calibrate(
         from echoseg.evaluation.calibrate import calibrate_on, read_clips, split_patients
         from echoseg.files import check_new_file, write_json
         from echoseg.inference.analyzer import choose_device
-        from echoseg.models.checkpoint import find_checkpoint, read_card
         from echoseg.parallel import check_jobs
         from echoseg.quality.conformal import calibration_path, check_level
+        from echoseg.weights.card import find_checkpoint, read_card
 
         jobs, device = check_jobs(jobs), choose_device(device)
         check_level(level)

@@ -17,9 +17,9 @@ from echoseg.evaluation.segment import PROTOCOL, loaded, segment
 from echoseg.evaluation.summary import summarise
 from echoseg.evaluation.tables import CLIPS, ITEMS, PARQUET, has_parquet, table_text, write_parquet
 from echoseg.files import atomic_dir, check_writable, write_text
-from echoseg.models.checkpoint import find_checkpoint, read_card
 from echoseg.report.figures.agreement import Readings, agreement_png
 from echoseg.report.figures.worst_cases import case_png
+from echoseg.weights.card import find_checkpoint, read_card
 
 MARK, FIGURE = "summary.json", "figure.png"
 FILES = frozenset({MARK, ITEMS, CLIPS, PARQUET, "report.md", "report.html", FIGURE})
