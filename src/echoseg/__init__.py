@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from echoseg import models
     from echoseg.clip import Clip, Label, View
     from echoseg.errors import EchosegError
     from echoseg.inference.analysis import Analysis, analyze
