@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     pool = open_source(args.data, 192).pool
-    config = BatchConfig(image_size=192, num_labelled=2 * args.num_rows, num_unlabelled=0)
+    config = BatchConfig(image_size=192, num_labeled=2 * args.num_rows, num_unlabeled=0)
     batch = Batches(pool, config, args.seed).next()
     torch.manual_seed(args.seed)
     probs = functional.one_hot(batch.masks.long(), 4).movedim(-1, 2).float()

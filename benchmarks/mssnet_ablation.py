@@ -26,7 +26,7 @@ from echoseg.data import Record
 from echoseg.evaluation.corruptions import corrupt_records
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.summary import by_structure
-from echoseg.train.config import run_config
+from echoseg.train.config import train_config
 from echoseg.train.data.sources import open_source
 from echoseg.train.loop import Run
 
@@ -52,16 +52,16 @@ def run(
 ) -> dict:
     """Train and score one variant."""
     name, shape = VARIANTS[variant]
-    config = run_config(
+    config = train_config(
         model=name,
         architecture={"size": "tiny", **shape} if name == "mssnet" else shape,
         data=(str(args.clips),),
         image_size=SIZE_PX,
-        num_labelled=3,
-        num_unlabelled=3,
+        num_labeled=3,
+        num_unlabeled=3,
         num_frames=NUM_FRAMES,
-        spoilt_share=0.15,
-        averaging=0.98,
+        corruption_prob=0.15,
+        ema_decay=0.98,
         num_steps=args.num_steps,
         seed=seed,
     )

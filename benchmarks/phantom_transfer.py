@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from echoseg.train import recipes
-from echoseg.train.train import train
+from echoseg.train.train import run_training
 from train_shipped import validation_scores
 
 HERE = Path(__file__).parent
@@ -38,14 +38,14 @@ def main() -> None:
         data=tuple(map(str, clips)),
         validation=str(args.camus),
         image_size=160,
-        num_labelled=6,
-        num_unlabelled=6,
+        num_labeled=6,
+        num_unlabeled=6,
         num_frames=2,
         num_steps=1200,
-        averaging=0.995,
+        ema_decay=0.995,
         validate_every=1200,
     )
-    train(config, args.work / "run", report=print, say=print)
+    run_training(config, args.work / "run", report=print, log=print)
     print(validation_scores(str(args.work / "run" / "model.safetensors"), args.camus))
 
 

@@ -27,14 +27,14 @@ from echoseg.evaluation.summary import summarise
 from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.train import recipes
 from echoseg.train.data.sources import open_source
-from echoseg.train.train import train
+from echoseg.train.train import run_training
 from echoseg.weights.card import find_checkpoint
 from startup import machine
 
 HERE = Path(__file__).parent
 SHARED: dict[str, Any] = {
     "image_size": 160,
-    "averaging": 0.995,
+    "ema_decay": 0.995,
     "save_every": 200,
     "accelerator": "cpu",
 }
@@ -42,30 +42,30 @@ PHANTOM: dict[str, Any] = {
     "data": ("phantom:2000",),
     "validation": "phantom:40:900000",
     "num_frames": 4,
-    "num_labelled": 3,
-    "num_unlabelled": 3,
-    "spoilt_share": 0.15,
+    "num_labeled": 3,
+    "num_unlabeled": 3,
+    "corruption_prob": 0.15,
     "num_steps": 2400,
     "validate_every": 800,
 }
 CAMUS: dict[str, Any] = {
-    "beside": ("phantom:400",),
-    "spoilt_share": 0.06,
+    "extra_data": ("phantom:400",),
+    "corruption_prob": 0.06,
     "augment_strength": 0.75,
 }
 MOVING: dict[str, Any] = {
-    "beside_share": 0.25,
+    "extra_data_fraction": 0.25,
     "num_frames": 3,
-    "num_labelled": 4,
-    "num_unlabelled": 4,
+    "num_labeled": 4,
+    "num_unlabeled": 4,
     "num_steps": 4800,
     "validate_every": 1200,
 }
 STILL: dict[str, Any] = {
-    "beside_share": 0.12,
+    "extra_data_fraction": 0.12,
     "num_frames": 2,
-    "num_labelled": 6,
-    "num_unlabelled": 6,
+    "num_labeled": 6,
+    "num_unlabeled": 6,
     "num_steps": 3200,
     "validate_every": 800,
     "seed": 1,
@@ -77,7 +77,9 @@ def stage(folder: Path, **fields: Any) -> Path:
     weights = folder / "model.safetensors"
     if not weights.exists():
         config = recipes.make("supervised", **SHARED, **fields)
-        train(None if (folder / "run.json").exists() else config, folder, report=print, say=print)
+        run_training(
+            None if (folder / "run.json").exists() else config, folder, report=print, log=print
+        )
     return weights
 
 
@@ -99,8 +101,8 @@ def ship(camus: Path, work: Path, commit: str | None) -> None:
     open_source(str(camus), SHARED["image_size"])  # refused now, not after the first stage
     begun = stage(work / "phantom", **PHANTOM)
     fields = CAMUS | {"data": (str(camus),)}
-    moving = stage(work / "moving", start=str(begun), **fields, **MOVING)
-    made = stage(work / "still", start=str(moving), **fields, **STILL)
+    moving = stage(work / "moving", init_from=str(begun), **fields, **MOVING)
+    made = stage(work / "still", init_from=str(moving), **fields, **STILL)
     model, card = load_model(str(made))
     scores = validation_scores(str(made), camus)
     print(scores)

@@ -6,9 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from echoseg.errors import DatasetError
+from echoseg.errors import DatasetError, validation_message
 from echoseg.evaluation.tables import read_items
-from echoseg.train.config import one_sentence
 
 RUNS, COST, SPEED = "runs", "cost.json", "speed.json"
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -98,6 +97,6 @@ def _read(path: Path, kind: type[Kind]) -> Kind:
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        raise DatasetError(f"{path} is damaged: {one_sentence(error)}") from error
+        raise DatasetError(f"{path} is damaged: {validation_message(error)}") from error
     except ValueError as error:
         raise DatasetError(f"{path} is damaged: {error}") from error

@@ -23,16 +23,16 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from echoseg.data import Issue, Record, load_dataset
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, validation_message
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.tables import ITEMS, table_text
 from echoseg.files import LOCK, check_writable, locked_dir, write_text
 from echoseg.parallel import parallel_map
 from echoseg.train import recipes
-from echoseg.train.config import RunConfig, one_sentence
+from echoseg.train.config import TrainConfig
 from echoseg.train.run_folder import RunFolder
-from echoseg.train.train import train
+from echoseg.train.train import run_training
 
 CONFIG, RUNS, WEIGHTS = "curve.json", "runs", "model.safetensors"
 NOT_JUDGED = "not_judged.csv"
@@ -59,7 +59,7 @@ class LabelCurve(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: tuple[str, ...]
-    """As in `RunConfig`."""
+    """As in `TrainConfig`."""
     judge: str
     """What is judged on: a data set's folder, or `phantom`."""
     split: str = "validation"
@@ -71,7 +71,7 @@ class LabelCurve(BaseModel):
     """Shares of labelled patients, in (0, 1]."""
     num_seeds: int = Field(default=3, ge=1)
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Fields of `RunConfig` that all cells share."""
+    """Fields of `TrainConfig` that all cells share."""
 
     @field_validator("data")
     @classmethod
@@ -96,7 +96,7 @@ class LabelCurve(BaseModel):
 
     @model_validator(mode="after")
     def _no_field_is_said_twice(self) -> Self:
-        own = {"data", "labels", "labels_seed", "seed", "objective"} & set(self.settings)
+        own = {"data", "labeled_fraction", "split_seed", "seed", "method"} & set(self.settings)
         if own:
             raise ValueError(f"settings must leave {', '.join(sorted(own))} to the experiment")
         return self
@@ -107,7 +107,7 @@ class LabelCurve(BaseModel):
         Where all patients are labelled only `supervised` runs, if it is one of the ways: there is
         nothing unlabelled to learn from, unless only the ends of clips are labelled.
         """
-        sparse = self.settings.get("frames_labelled") == "ends"
+        sparse = self.settings.get("labeled_frames") == "ed_es"
         only = "supervised" in self.recipes and not sparse
         for seed in range(self.num_seeds):
             for share in self.labels:
@@ -115,20 +115,20 @@ class LabelCurve(BaseModel):
                     if share < 1 or recipe == "supervised" or not only:
                         yield Cell(recipe=recipe, labels=share, seed=seed)
 
-    def run_of(self, cell: Cell) -> RunConfig:
+    def run_of(self, cell: Cell) -> TrainConfig:
         """Return the run of a cell.
 
         Raises:
             ConfigError: If recipe or settings are wrong.
         """
-        steps = self.settings.get("num_steps", RunConfig.model_fields["num_steps"].default)
+        steps = self.settings.get("num_steps", TrainConfig.model_fields["num_steps"].default)
         once = {"validate_every": steps}  # for the pictures alone
         return recipes.make(
             cell.recipe,
             **once | self.settings,
             data=self.data,
-            labels=cell.labels,
-            labels_seed=cell.seed,
+            labeled_fraction=cell.labels,
+            split_seed=cell.seed,
             seed=cell.seed,
         )
 
@@ -163,7 +163,7 @@ def label_curve(**fields: Any) -> LabelCurve:
     try:
         found = LabelCurve(**fields)
     except ValidationError as error:
-        raise ConfigError(one_sentence(error)) from error
+        raise ConfigError(validation_message(error)) from error
     for cell in found.cells():
         found.run_of(cell)
     return found
@@ -318,7 +318,7 @@ def run_cell(curve: LabelCurve, out: Path, keep_weights: bool, cell: Cell) -> Ce
         raise ConfigError(f"{folder} holds another run; remove it, or choose another -o")
     if not resumes:
         shutil.rmtree(folder, ignore_errors=True)  # cut before the first checkpoint
-    train(None if resumes else run, folder)
+    run_training(None if resumes else run, folder)
     found = evaluate(str(folder / WEIGHTS), curve.records())
     for old in (*folder.glob("resume-*.pt"), *folder.glob("best.safetensors")):
         old.unlink()

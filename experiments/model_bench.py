@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from echoseg.clip import Annotation, Clip
 from echoseg.data import Record, load_dataset
-from echoseg.errors import ConfigError, DatasetError, ModelError
+from echoseg.errors import ConfigError, DatasetError, ModelError, validation_message
 from echoseg.evaluation.corruptions import corrupt_frames
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate, phantom_records
@@ -36,9 +36,9 @@ from echoseg.files import LOCK, check_writable, locked_dir, write_text
 from echoseg.models.checkpoint import load_model
 from echoseg.parallel import parallel_map
 from echoseg.train import recipes
-from echoseg.train.config import RunConfig, one_sentence
+from echoseg.train.config import TrainConfig
 from echoseg.train.loop import make_student
-from echoseg.train.train import seconds_a_step, train
+from echoseg.train.train import run_training, seconds_a_step
 from experiments.bench_folder import (
     COST,
     RUNS,
@@ -86,21 +86,21 @@ ENTRANTS: dict[str, Entrant] = {
         "mssnet_released",
         {},
         # eight clips of it do not fit into 16 GB
-        {"image_size": 256, "num_frames": 10, "num_labelled": 1, "num_unlabelled": 1},
+        {"image_size": 256, "num_frames": 10, "num_labeled": 1, "num_unlabeled": 1},
     ),
 }
 """Name -> network; the whole list of those that are compared."""
 ABLATIONS: dict[str, Entrant] = {
     "mssnet_no_memory": Entrant("mssnet", {"memory": "none"}, {}),
     # as many frames a step where a clip has two
-    "mssnet_stills": Entrant(
-        "mssnet", {}, {"num_frames": 1, "num_labelled": 8, "num_unlabelled": 8}
-    ),
+    "mssnet_stills": Entrant("mssnet", {}, {"num_frames": 1, "num_labeled": 8, "num_unlabeled": 8}),
     "gdkvm_sum": Entrant("gdkvm", {"write": "sum"}, {}),
     "gdkvm_no_fusion": Entrant("gdkvm", {"key_pixel_fusion": False}, {}),
     "gdkvm_sum_no_fusion": Entrant("gdkvm", {"write": "sum", "key_pixel_fusion": False}, {}),
     "msv_mamba_one_window": Entrant("msv_mamba", {"windows": (16, 16)}, {}),
-    "msv_mamba_no_levels": Entrant("msv_mamba", {}, {"objective_options": {"levels": False}}),
+    "msv_mamba_no_levels": Entrant(
+        "msv_mamba", {}, {"method_options": {"deep_supervision": False}}
+    ),
 }
 """Name -> a network without a part of it: is the part worth what its paper says?"""
 TAKING_PART = ENTRANTS | ABLATIONS
@@ -112,7 +112,7 @@ class ModelBench(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: tuple[str, ...]
-    """As in `RunConfig`."""
+    """As in `TrainConfig`."""
     judges: tuple[str, ...] = Field(min_length=1)
     """A folder's validation split as FOLDER, another as FOLDER:SPLIT; phantom:SPLIT, and with
     :spoilt behind it a part of its frames is spoilt."""
@@ -123,7 +123,7 @@ class ModelBench(BaseModel):
     """CPU time of each network's training."""
     most_steps: int = Field(default=2000, ge=1)
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Fields of `RunConfig` that all share."""
+    """Fields of `TrainConfig` that all share."""
 
     @field_validator("data", "judges")
     @classmethod
@@ -143,7 +143,7 @@ class ModelBench(BaseModel):
                 raise ValueError(f"model must be one of {', '.join(TAKING_PART)}, got {name!r}")
         return names
 
-    def run_of(self, name: str, num_steps: int) -> RunConfig:
+    def run_of(self, name: str, num_steps: int) -> TrainConfig:
         """Return the run of a network.
 
         Raises:
@@ -169,8 +169,8 @@ def model_bench(**fields: Any) -> ModelBench:
     try:
         found = ModelBench(**fields)
     except ValidationError as error:
-        raise ConfigError(one_sentence(error)) from error
-    if own := {"data", "model", "architecture", "num_steps", "objective"} & set(found.settings):
+        raise ConfigError(validation_message(error)) from error
+    if own := {"data", "model", "architecture", "num_steps", "method"} & set(found.settings):
         raise ConfigError(f"settings must leave {', '.join(sorted(own))} to the bench")
     for name in found.models:
         found.run_of(name, found.most_steps)
@@ -216,14 +216,14 @@ def run_bench(
         _time(names, out, say)
 
 
-def _check(run: RunConfig) -> None:
+def _check(run: TrainConfig) -> None:
     """Refuse, before any is trained, a network that its run does not fit.
 
     Raises:
         EchosegError: If so.
     """
     make_student(run)
-    run.make_objective()
+    run.make_method()
 
 
 def _time(names: list[str], out: Path, say: Callable[[str], None]) -> None:
@@ -281,7 +281,7 @@ def run_model(bench: ModelBench, out: Path, name: str) -> str:
         step_s = seconds_a_step(bench.run_of(name, 1))
         num_steps = max(1, min(bench.most_steps, int(60 * bench.minutes / step_s)))
         start = time.process_time()
-        train(bench.run_of(name, num_steps), folder)
+        run_training(bench.run_of(name, num_steps), folder)
         for old in folder.glob("resume-*.pt"):
             old.unlink()
         cost = Cost(num_steps=num_steps, cpu_s=time.process_time() - start)

@@ -9,8 +9,8 @@ from experiments.label_curve import Cell, label_curve
 SMALL = {
     "num_steps": 2,
     "image_size": 32,
-    "num_labelled": 2,
-    "num_unlabelled": 2,
+    "num_labeled": 2,
+    "num_unlabeled": 2,
     "architecture": {"size": "tiny"},
     "accelerator": "cpu",
 }

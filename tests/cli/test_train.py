@@ -23,9 +23,9 @@ TINY = [
     "--set",
     "validate_every=2",
     "--set",
-    "num_labelled=2",
+    "num_labeled=2",
     "--set",
-    "num_unlabelled=2",
+    "num_unlabeled=2",
     "--data",
     "phantom:12",
     "--validation",
@@ -40,7 +40,7 @@ def run(*words: str) -> tuple[int, str, str]:
 
 def test_a_run_gives_weights_that_analyze_takes(tmp_path):
     out = tmp_path / "run"
-    code, shown, _ = run("mssnet", "-o", str(out), "--labels", "25%", *TINY)
+    code, shown, _ = run("mssnet", "-o", str(out), "--labeled-fraction", "25%", *TINY)
     assert code == 0
     assert "12 clips, 3 with masks" in shown
     assert "target_dice" in shown
@@ -51,13 +51,13 @@ def test_a_run_gives_weights_that_analyze_takes(tmp_path):
     _, card = load_model(str(out / "best.safetensors"))
     assert card.image_size == 64
     assert card.licence == "Apache-2.0"
-    assert json.loads((out / "run.json").read_text())["labels"] == 0.25
+    assert json.loads((out / "run.json").read_text())["labeled_fraction"] == 0.25
 
 
 def test_weights_begun_from_others_name_each_kind_of_data_once(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert run("supervised", "-o", str(first), *TINY)[0] == 0
-    start = ["--start", str(first / "model.safetensors"), "--set", 'beside=["phantom:3"]']
+    start = ["--init-from", str(first / "model.safetensors"), "--set", 'extra_data=["phantom:3"]']
     assert run("supervised", "-o", str(second), *start, *TINY[2:])[0] == 0
     assert read_card(second / "model.safetensors").trained_on == "phantom clips"
 
@@ -97,7 +97,7 @@ def test_ctrl_c_waits_for_the_step_and_loses_none(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
-    assert f"go on with echoseg train --resume {out}" in done.stderr
+    assert f"continue with echoseg train --resume {out}" in done.stderr
     assert "interrupted" not in done.stderr  # one sentence is enough
     assert [path.name for path in out.glob("resume-*")] == ["resume-000001.pt"]
     assert run("--resume", str(out))[0] == 0
@@ -121,29 +121,41 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     ("args", "message"),
     [
         (["mssnte"], "did you mean mssnet"),
-        ([], "needs a recipe"),
+        ([], "needs a method"),
         (["mssnet", "--set", "num_stepz=3"], "did you mean num_steps"),
         (["mssnet", "--set", "num_steps"], "field=value"),
-        (["mssnet", "--set", "objective_options.racc=true", "--data", "phantom:4"], "racc"),
+        (["mssnet", "--set", "method_options.racc=true", "--data", "phantom:4"], "racc"),
         (["mssnet", "--set", "=5"], "field=value, got '=5'"),
         (["mssnet", "--set", "image_size=64", "--set", "image_size.x=3"], "image_size is 64"),
-        (["mssnet", "--set", "objective_options.even_clips=abc"], "even_clips must be a valid num"),
-        (["mssnet", "--set", "objective_options.even_clips=-3"], "greater than or equal to 0"),
-        (["mssnet", "--set", "objective_options.weight=NaN"], "weight must be a finite number"),
-        (["mssnet", "--set", "objective_options.mixed_share=7"], "less than or equal to 1, got 7"),
+        (
+            ["mssnet", "--set", "method_options.half_labeled_clips=abc"],
+            "clips must be a valid num",
+        ),
+        (["mssnet", "--set", "method_options.half_labeled_clips=-3"], "greater than or equal to 0"),
+        (["mssnet", "--set", "method_options.weight=NaN"], "weight must be a finite number"),
+        (["mssnet", "--set", "method_options.mix_prob=7"], "less than or equal to 1, got 7"),
         (
             ["supervised", "--data", "phantom:4", "--validation", "/nonexistent"],
             "validation must be phantom:N, an .npz",
         ),
-        (["mssnet", "--labels", "many"], "5% or 0.05"),
-        (["mssnet", "--labels", "0%"], "labels"),
-        (["mssnet", "--labels", "1%", "--data", "phantom:12"], "leaves none"),
-        (["mssnet", "--labels", "50%", "--data", "phantom:4"], "num_unlabelled must be at most"),
+        (["mssnet", "--labeled-fraction", "many"], "5% or 0.05"),
+        (["mssnet", "--labeled-fraction", "0%"], "labeled_fraction"),
+        (["mssnet", "--labeled-fraction", "1%", "--data", "phantom:12"], "leaves none"),
+        (
+            ["mssnet", "--labeled-fraction", "50%", "--data", "phantom:4"],
+            "num_unlabeled must be",
+        ),
         (["mssnet", "--data", "nowhere"], "is not there"),
-        (["mssnet", "--start", "nowhere.safetensors", "--data", "phantom:24"], "start must be"),
-        (["mssnet", "--data", "phantom:1", "--set", 'beside=["no"]'], "beside must be phantom:N"),
+        (
+            ["mssnet", "--init-from", "nowhere.safetensors", "--data", "phantom:24"],
+            "init_from must be",
+        ),
+        (
+            ["mssnet", "--data", "phantom:1", "--set", 'extra_data=["no"]'],
+            "extra_data must",
+        ),
         (["mssnet", "--data", "phantom:0"], "N from 1 on, got 'phantom:0'"),
-        (["mssnet", "--resume", "somewhere"], "no recipe"),
+        (["mssnet", "--resume", "somewhere"], "no method"),
         (["--resume", "/nonexistent/folder"], "must hold a run"),
         pytest.param(
             ["mssnet", "--set", "accelerator=cuda", "--data", "phantom:24"],
@@ -176,3 +188,14 @@ def test_a_wrong_command_is_one_sentence_and_leaves_no_run(tmp_path, args, messa
     assert message in told
     assert told.count("\n") == 1
     assert not (out / "run.json").exists()
+
+
+def test_former_option_names_still_work_and_warn(tmp_path):
+    out = tmp_path / "run"
+    words = ["--labels", "50%", "--frames-labelled", "ends", "--set", "averaging=0.9", *TINY]
+    code, _, stderr = run("mssnet", "-o", str(out), *words)
+    assert code == 0
+    assert stderr.count("warning:") == 4
+    config = json.loads((out / "run.json").read_text())
+    assert (config["labeled_fraction"], config["labeled_frames"]) == (0.5, "ed_es")
+    assert config["ema_decay"] == 0.9

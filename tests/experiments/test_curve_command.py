@@ -28,7 +28,7 @@ def test_what_is_done_is_drawn(tmp_path):
     [
         (["--draw"], "must hold an experiment"),
         ([], "curve needs data"),
-        (["phantom:8", "--labels", "few"], "labels must be a share"),
+        (["phantom:8", "--labels", "few"], "labeled_fraction must be"),
         (["phantom:8", "--set", "num_steps"], "--set must be field=value"),
         (["phantom:8", "--recipe", "mssnett"], "did you mean mssnet"),
         (["phantom:8", "--jobs", "0"], "jobs must be at least 1"),

@@ -34,15 +34,15 @@ def test_what_is_named_twice_runs_once():
 
 
 def test_every_way_runs_where_the_frames_between_are_unlabelled():
-    curve = small_curve(labels=(1.0,), settings=SMALL | {"frames_labelled": "ends"})
+    curve = small_curve(labels=(1.0,), settings=SMALL | {"labeled_frames": "ed_es"})
     assert [cell.recipe for cell in curve.cells()] == ["supervised", "mssnet"]
 
 
 def test_every_way_sees_the_same_patients_of_a_seed():
     curve = small_curve(num_seeds=2)
     runs = [curve.run_of(cell) for cell in curve.cells()]
-    assert [run.labels_seed for run in runs] == [0, 0, 1, 1]
-    assert len({run.num_labelled + run.num_unlabelled for run in runs}) == 1
+    assert [run.split_seed for run in runs] == [0, 0, 1, 1]
+    assert len({run.num_labeled + run.num_unlabeled for run in runs}) == 1
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_a_curve_that_fails_at_once_leaves_the_folder_as_it_was(tmp_path, monkey
 
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr("experiments.label_curve.train", fails)
+        patched.setattr("experiments.label_curve.run_training", fails)
         with pytest.raises(kind):
             run_curve(small_curve(), out)
         assert not out.exists()
@@ -151,14 +151,14 @@ def test_another_experiment_in_the_folder_is_refused_and_a_larger_one_is_not(tmp
         ({"recipes": ("mssnett",)}, "did you mean mssnet"),
         ({"settings": {"num_step": 3}}, "did you mean num_steps"),
         ({"settings": {"seed": 3}}, "settings must leave seed to the experiment"),
-        ({"labels": (0.0,)}, "labels"),
+        ({"labels": (0.0,)}, "labeled_fraction"),
         ({"labels": (float("nan"),)}, "must be a finite number"),
         ({"judge": "phantom:test"}, "give --judge phantom --split test"),
         ({"judge": ""}, "judge must be .*got ''"),
         ({"num_seeds": 0}, "num_seeds must be greater than or equal to 1, got 0"),
         ({"settings": {"architecture": {"size": "huge"}}}, "architecture.size must be .*'huge'"),
         ({"settings": {"architecture": {"sice": "tiny"}}}, "did you mean size"),
-        ({"settings": {"start": "camus", "model": "unet"}}, "must be left out with start"),
+        ({"settings": {"init_from": "camus", "model": "unet"}}, "must be left out with init_from"),
         ({"settings": {"num_steps": "many"}}, "num_steps must be a valid integer"),
     ],
 )

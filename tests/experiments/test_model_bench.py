@@ -29,7 +29,7 @@ from experiments.model_bench import (
     spoilt,
 )
 
-SMALL = {"image_size": 32, "num_labelled": 2, "num_unlabelled": 2, "accelerator": "cpu"}
+SMALL = {"image_size": 32, "num_labeled": 2, "num_unlabeled": 2, "accelerator": "cpu"}
 
 
 def small(**changes):
@@ -144,8 +144,8 @@ def test_a_refused_bench_leaves_the_folder_as_it_was(tmp_path):
 
 def test_every_run_is_checked_before_the_first_is_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(model_bench_module, "run_model", lambda *args: pytest.fail("trained"))
-    bench = small(models=("gdkvm", "unet"), settings=SMALL | {"encoder_start": "phantom"})
-    with pytest.raises(ModelError, match="encoder_start needs"):
+    bench = small(models=("gdkvm", "unet"), settings=SMALL | {"pretrained_encoder": "phantom"})
+    with pytest.raises(ModelError, match="pretrained_encoder needs"):
         run_bench(bench, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

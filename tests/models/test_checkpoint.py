@@ -90,7 +90,7 @@ def test_an_encoder_that_does_not_fit_is_refused(name, told):
 
 
 def test_an_encoder_that_is_not_there_is_not_blamed_on_the_model():
-    with pytest.raises(ModelError, match=r"encoder_start must be .* got 'nowhere.safetensors'"):
+    with pytest.raises(ModelError, match=r"pretrained_encoder must .* got 'nowhere.safetensors'"):
         load_encoder(MODELS["gdkvm"](), "nowhere.safetensors")
 
 

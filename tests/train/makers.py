@@ -6,7 +6,7 @@ from echoseg.losses import IGNORE_LABEL
 from echoseg.train.data.pool import Pool, pool_of
 
 
-def disk_pool(num: int = 12, size: int = 32, num_frames: int = 2, num_labelled: int | None = None):
+def disk_pool(num: int = 12, size: int = 32, num_frames: int = 2, num_labeled: int | None = None):
     """Return clips of a dark disk (LV) in a grey ring (wall) with a dark box (LA) below, noisy."""
     generator = torch.Generator().manual_seed(3)
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
@@ -28,10 +28,10 @@ def disk_pool(num: int = 12, size: int = 32, num_frames: int = 2, num_labelled: 
             masks[n, t] = mask
     phases = torch.linspace(0, 0.4, num_frames).expand(num, -1).clone()
     pool = pool_of(frames, masks, phases, [f"p{n}" for n in range(num)])
-    if num_labelled is None:
+    if num_labeled is None:
         return pool
     hidden = masks.clone()
-    hidden[num_labelled:] = IGNORE_LABEL
+    hidden[num_labeled:] = IGNORE_LABEL
     return Pool(
         frames=frames,
         masks=hidden,

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from echoseg.errors import ConfigError, OutputError
-from echoseg.train.config import run_config
+from echoseg.train.config import train_config
 from echoseg.train.loop import Report, Run, learn
 from echoseg.train.run_folder import RunFolder
 from train.makers import disk_pool
@@ -17,8 +17,8 @@ from train.makers import disk_pool
 SMALL = {
     "architecture": {"size": "tiny"},
     "image_size": 32,
-    "num_labelled": 2,
-    "num_unlabelled": 2,
+    "num_labeled": 2,
+    "num_unlabeled": 2,
     "num_steps": 6,
     "save_every": 3,
     "validate_every": 3,
@@ -27,14 +27,14 @@ SMALL = {
 
 
 def run_of(**changes) -> Run:
-    config = run_config(**{"objective": "mssnet", **SMALL, **changes})
+    config = train_config(**{"method": "mssnet", **SMALL, **changes})
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)
-    return Run(config, disk_pool(12, num_labelled=4), fabric)
+    return Run(config, disk_pool(12, num_labeled=4), fabric)
 
 
 def folder_of(path: Path) -> RunFolder:
     folder = RunFolder(path)
-    folder.begin(run_config(**SMALL), needed_bytes=1)
+    folder.begin(train_config(**SMALL), needed_bytes=1)
     return folder
 
 
@@ -49,16 +49,16 @@ def same(one, other) -> bool:
     return one == other
 
 
-@pytest.mark.parametrize("objective", ["mssnet", "uncertainty_mean_teacher", "unimatch", "bcp"])
-def test_a_run_cut_and_resumed_ends_the_same_to_the_last_digit(tmp_path, objective):
-    whole = run_of(objective=objective)
+@pytest.mark.parametrize("method", ["mssnet", "uncertainty_mean_teacher", "unimatch", "bcp"])
+def test_a_run_cut_and_resumed_ends_the_same_to_the_last_digit(tmp_path, method):
+    whole = run_of(method=method)
     learn(whole, folder_of(tmp_path / "whole"))
-    cut = run_of(objective=objective)
+    cut = run_of(method=method)
     for _ in range(4):
         cut.take_step()
     folder = folder_of(tmp_path / "cut")
     folder.save(cut.state_dict(), cut.step, 2)
-    resumed = run_of(objective=objective)
+    resumed = run_of(method=method)
     resumed.load_state_dict(folder.load())
     learn(resumed, folder)
     assert same(whole.state_dict(), resumed.state_dict())
@@ -74,11 +74,11 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["supervised", "mssnet"])
-def test_it_learns_a_disk(tmp_path, objective):
+@pytest.mark.parametrize("method", ["supervised", "mssnet"])
+def test_it_learns_a_disk(tmp_path, method):
     from echoseg.train.train import pool_scores
 
-    run = run_of(objective=objective, num_steps=120, validate_every=120, averaging=0.9)
+    run = run_of(method=method, num_steps=120, validate_every=120, ema_decay=0.9)
     before = pool_scores(run.teacher.segmenter, disk_pool(12))["lv_endo"]
     learn(run, folder_of(tmp_path))
     after = pool_scores(run.teacher.segmenter, disk_pool(12))
@@ -145,14 +145,14 @@ def test_a_full_disk_leaves_what_was_saved(tmp_path, monkeypatch):
 
 def test_too_little_space_is_told_before_the_first_step(tmp_path):
     with pytest.raises(OutputError, match="MB free for checkpoints"):
-        RunFolder(tmp_path).begin(run_config(**SMALL), needed_bytes=10**18)
+        RunFolder(tmp_path).begin(train_config(**SMALL), needed_bytes=10**18)
 
 
 def test_a_folder_with_a_run_is_not_begun_again(tmp_path):
-    RunFolder(tmp_path).begin(run_config(**SMALL), needed_bytes=1)
-    assert RunFolder(tmp_path).config() == run_config(**SMALL)
+    RunFolder(tmp_path).begin(train_config(**SMALL), needed_bytes=1)
+    assert RunFolder(tmp_path).config() == train_config(**SMALL)
     with pytest.raises(ConfigError, match="already holds a run"):
-        RunFolder(tmp_path).begin(run_config(**SMALL), needed_bytes=1)
+        RunFolder(tmp_path).begin(train_config(**SMALL), needed_bytes=1)
 
 
 @pytest.mark.parametrize("content", [None, "not json", '{"num_stepz": 3}', "[1]"])
@@ -181,16 +181,16 @@ def test_a_loss_that_is_no_number_stops_the_run():
     ("field", "value", "message"),
     [
         ("num_stepz", 3, "did you mean num_steps"),
-        ("labels", 0, "labels"),
+        ("labeled_fraction", 0, "labeled_fraction"),
         ("image_size", 100, "multiple of 16"),
-        ("objective", "mssnte", "objective must be one of"),
+        ("method", "mssnte", "method must be one of"),
         ("num_frames", "many", "num_frames"),
-        ("objective_options", {"racc": True}, "objective_options"),
+        ("method_options", {"racc": True}, "method_options"),
     ],
 )
 def test_a_wrong_field_is_told_by_name(field, value, message):
     with pytest.raises(ConfigError, match=message):
-        run_config(**{"objective": "mssnet", field: value}).make_objective()
+        train_config(**{"method": "mssnet", field: value}).make_method()
 
 
 TWO = """
@@ -199,19 +199,19 @@ sys.path.insert(0, {tests!r})
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from train.makers import disk_pool
-from echoseg.train.config import run_config
+from echoseg.train.config import train_config
 from echoseg.train.loop import Run
 import os
 world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
 fabric = Fabric(accelerator="cpu", devices=world, strategy=strategy, precision="32-true")
 fabric.launch()
-config = run_config(
-    objective="mssnet", objective_options={{"rac": False}}, architecture={{"size": "tiny"}},
-    image_size=32, num_labelled=2, num_unlabelled=4, num_steps=3, precision="32-true",
+config = train_config(
+    method="mssnet", method_options={{"rac": False}}, architecture={{"size": "tiny"}},
+    image_size=32, num_labeled=2, num_unlabeled=4, num_steps=3, precision="32-true",
     accelerator="cpu", learning_rate=1e-12,
 )
-run = Run(config, disk_pool(12, num_labelled=4), fabric)
+run = Run(config, disk_pool(12, num_labeled=4), fabric)
 # a teacher that knows: it stands still, so that one and two processes are offered the same
 truth = disk_pool(12)
 class Knows(type(run.teacher)):
@@ -228,7 +228,7 @@ run.teacher.__class__ = Knows
 for _ in range(3):
     run.take_step()
 if fabric.is_global_zero:
-    torch.save(run.module.objective.store.state_dict(), {out!r})
+    torch.save(run.module.method.store.state_dict(), {out!r})
 fabric.barrier()
 """
 

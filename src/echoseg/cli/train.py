@@ -1,4 +1,4 @@
-"""`echoseg train`: learn from clips, few of them labelled."""
+"""`echoseg train`: train a segmentation model, optionally with few labels."""
 
 import json
 from importlib.util import find_spec
@@ -11,84 +11,97 @@ from echoseg.cli.console import INTERRUPTED, fail
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
-    from echoseg.train.config import RunConfig
+    from echoseg.train.config import TrainConfig
     from echoseg.train.loop import Report
 
 
 def train(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="How to learn: supervised, mssnet, mean_teacher, fixmatch, ..."),
+        typer.Argument(help="Training method: supervised, mssnet, mean_teacher, fixmatch, ..."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path(
         "echoseg-run"
     ),
     data: Annotated[
         list[str] | None,
-        typer.Option(help="A data set's folder or clips.csv, an .npz, or phantom:N; repeat it."),
+        typer.Option(help="Data set folder, clips.csv, .npz file or phantom:N; repeatable."),
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Share of patients whose masks may be seen: 5% or 0.05.")
+    labeled_fraction: Annotated[
+        str | None, typer.Option(help="Fraction of patients whose masks are used: 5% or 0.05.")
     ] = None,
-    frames_labelled: Annotated[
-        str | None, typer.Option(help="all, or ends: ED and ES of each clip only.")
+    labeled_frames: Annotated[
+        str | None, typer.Option(help="all, or ed_es: only ED and ES of each clip.")
     ] = None,
-    start: Annotated[
-        str | None, typer.Option(help="Weights to start from: a shipped name or a file.")
+    init_from: Annotated[
+        str | None, typer.Option(help="Initial weights: a shipped name or a checkpoint file.")
     ] = None,
-    validation: Annotated[str | None, typer.Option(help="What to score on.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all draws.")] = None,
+    validation: Annotated[str | None, typer.Option(help="Validation data.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="field=value of the run, such as num_steps=2000; repeat it."),
+        typer.Option("--set", help="Any setting as field=value, e.g. num_steps=2000; repeatable."),
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder.")] = None,
+    labels: Annotated[str | None, typer.Option(hidden=True)] = None,
+    frames_labelled: Annotated[str | None, typer.Option(hidden=True)] = None,
+    start: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Train a segmenter; the labels may be few.
+    """Train a segmentation model, optionally semi-supervised with few labels.
 
-    Without --data it learns from 200 clips simulated on the fly. Ctrl-C loses
-    nothing, a crash no more than the steps since the last checkpoint: go on with --resume FOLDER.
+    Without --data it trains on 200 simulated clips. Runs are resumable: Ctrl-C finishes the
+    current step and saves; continue with --resume FOLDER.
     """
     try:
-        changes = {
+        options = {
             "data": tuple(data) if data else None,
-            "labels": None if labels is None else as_share(labels),
+            "labeled_fraction": labeled_fraction,
+            "labels": labels,
+            "labeled_frames": labeled_frames,
             "frames_labelled": frames_labelled,
+            "init_from": init_from,
             "start": start,
             "validation": validation,
             "seed": seed,
         }
-        given = {name: value for name, value in changes.items() if value is not None}
+        given = {name: value for name, value in options.items() if value is not None}
         config = _config(recipe, given | as_settings(settings or []), resume)
         _run(config, resume or output)
     except KeyboardInterrupt:
-        fail(f"go on with echoseg train --resume {resume or output}")
-        raise SystemExit(INTERRUPTED) from None  # typer.Exit would be told once more
+        fail(f"continue with echoseg train --resume {resume or output}")
+        raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
 
 
-def _config(recipe: str | None, changes: dict[str, Any], resume: Path | None) -> "RunConfig | None":
+def _config(
+    recipe: str | None, options: dict[str, Any], resume: Path | None
+) -> "TrainConfig | None":
+    """Return the config of a new run, or None to resume one; warn of former names."""
     if resume is not None:
-        if recipe is not None or changes:
-            raise ConfigError(
-                "--resume goes on with a run as it was begun; give no recipe or setting beside it"
-            )
+        if recipe is not None or options:
+            raise ConfigError("--resume takes no method or setting; it uses those of the run")
         return None
     if recipe is None:
-        raise ConfigError("train needs a recipe, such as mssnet, or --resume FOLDER")
+        raise ConfigError("train needs a method, such as mssnet, or --resume FOLDER")
     from echoseg.train import recipes
+    from echoseg.train.renamed import with_current_names
 
-    return recipes.make(recipe, **changes)
+    settings, messages = with_current_names(options)
+    for message in messages:
+        fail(f"warning: {message}")
+    if isinstance(share := settings.get("labeled_fraction"), str):
+        settings["labeled_fraction"] = as_share(share)
+    return recipes.make(recipe, **settings)
 
 
-def _run(config: "RunConfig | None", output: Path) -> None:
+def _run(config: "TrainConfig | None", output: Path) -> None:
     check_can_train()
-    from echoseg.train.train import train
+    from echoseg.train.train import run_training
 
-    best = train(config, output, report=_show, say=typer.echo)
-    typer.echo(f"written {best}")
+    best = run_training(config, output, report=_show, log=typer.echo)
+    typer.echo(f"wrote {best}")
 
 
 def _show(report: "Report") -> None:
@@ -118,7 +131,9 @@ def as_share(text: str) -> float:
     try:
         share = float(text.removesuffix("%"))
     except ValueError:
-        raise ConfigError(f"labels must be a share such as 5% or 0.05, got {text!r}") from None
+        raise ConfigError(
+            f"labeled_fraction must be a fraction such as 5% or 0.05, got {text!r}"
+        ) from None
     return share / 100 if text.endswith("%") else share
 
 

@@ -55,39 +55,39 @@ def load_encoder(model: Any, name_or_path: str) -> None:
     own = {name: x for name, x in model.state_dict().items() if name.startswith(ENCODER)}
     if not own:
         raise ModelError(
-            f"encoder_start needs a network with the encoder of nn.unet, {type(model).__name__} "
-            "has another; leave encoder_start out, or take another model"
+            f"pretrained_encoder needs a network with the encoder of nn.unet, "
+            f"{type(model).__name__} has another; leave it out, or take another model"
         )
     try:
         path = find_checkpoint(name_or_path)
     except ModelError as error:
         raise ModelError(
-            f"encoder_start must be one of {', '.join(SHIPPED)} or a safetensors file that is "
+            f"pretrained_encoder must be one of {', '.join(SHIPPED)} or a safetensors file that is "
             f"there, got {name_or_path!r}"
         ) from error
     try:
         given = {k: x for k, x in load_file(path).items() if k.startswith(ENCODER)}
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"encoder_start must be a safetensors file, {path} is not ({error})"
+            f"pretrained_encoder must be a safetensors file, {path} is not ({error})"
         ) from error
     for name, x in own.items():
         there = tuple(given[name].shape) if name in given else "missing"
         if there != tuple(x.shape):
             raise ModelError(
-                f"encoder_start must have {type(model).__name__}'s encoder, whose {name} is "
+                f"pretrained_encoder must have {type(model).__name__}'s encoder, whose {name} is "
                 f"{tuple(x.shape)}; in {path} it is {there}; give architecture the widths of that "
-                "file, or leave encoder_start out"
+                "file, or leave pretrained_encoder out"
             )
         if given[name].is_floating_point() != x.is_floating_point():
             raise ModelError(
-                f"encoder_start must have {x.dtype} or the like for {name}, {path} has "
+                f"pretrained_encoder must have {x.dtype} or the like for {name}, {path} has "
                 f"{given[name].dtype}; give weights as they were trained"
             )
         if not given[name].isfinite().all():
             raise ModelError(
-                f"encoder_start must have finite weights, {name} in {path} has some that are no "
-                "number; give the file of a training that did not fail"
+                f"pretrained_encoder must have finite weights, {name} in {path} has some that are "
+                "no number; give the file of a training that did not fail"
             )
     model.load_state_dict({name: given[name] for name in own}, strict=False)
 

@@ -1,6 +1,6 @@
 """The loop: one for every way of learning, every data set and every number of processes.
 
-A step draws a batch, asks the objective for its terms, follows the gradient of their sum, and lets
+A step draws a batch, asks the method for its terms, follows the gradient of their sum, and lets
 the teacher follow the student. The loop knows nothing of what the terms mean. Draws depend on seed
 and step alone, and all that a step changes is in `Run.state_dict`, so a run that was cut and
 resumed ends in the same weights to the last digit (on the same machine, with as many processes and
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from echoseg.errors import ConfigError
 from echoseg.models import build_model
 from echoseg.models.checkpoint import load_encoder, load_model
-from echoseg.train.config import RunConfig
+from echoseg.train.config import TrainConfig
 from echoseg.train.data.batches import Batch, Batches
 from echoseg.train.data.pool import Pool
 from echoseg.train.ema import Teacher
@@ -48,15 +48,15 @@ class Report:
 
 
 class Step(nn.Module):
-    """Student and objective as one module, so that gradients of both are brought together."""
+    """Student and method as one module, so that gradients of both are brought together."""
 
-    def __init__(self, student: Any, objective: TrainingMethod) -> None:
+    def __init__(self, student: Any, method: TrainingMethod) -> None:
         super().__init__()
-        self.student, self.objective = student, objective
+        self.student, self.method = student, method
 
     def forward(self, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """Return the objective's terms."""
-        return self.objective(self.student, teacher, batch, ramp)
+        """Return the method's terms."""
+        return self.method(self.student, teacher, batch, ramp)
 
 
 class Run:
@@ -68,26 +68,26 @@ class Run:
         fabric: Devices and processes; started.
 
     Raises:
-        ConfigError: If pool, network and objective do not go together.
+        ConfigError: If pool, network and method do not go together.
         ModelError: If the checkpoint to start from cannot be read.
     """
 
-    def __init__(self, config: RunConfig, pool: Pool, fabric: Fabric) -> None:
+    def __init__(self, config: TrainConfig, pool: Pool, fabric: Fabric) -> None:
         self.config, self.fabric = config, fabric
         torch.manual_seed(config.seed)
         student = make_student(config)
         _check_fit(student, config, pool)
-        objective = config.make_objective()
-        objective.prepare(student, pool)
+        method = config.make_method()
+        method.prepare(student, pool)
         if fabric.world_size > 1:
-            objective.share_with(lambda x: _together(fabric, x))
-        self.teacher = Teacher(student, config.averaging).to(fabric.device)
-        self.module = Step(student, objective)
+            method.share_with(lambda x: _together(fabric, x))
+        self.teacher = Teacher(student, config.ema_decay).to(fabric.device)
+        self.module = Step(student, method)
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._step, self._optimizer = fabric.setup(self.module, self.optimizer)
-        shared = objective.share_out(pool, config.batch, fabric.world_size)
+        shared = method.share_out(pool, config.batch, fabric.world_size)
         self.batches = Batches(pool, shared, config.seed)
         self.step = 0
         self.best_score, self.best_step = -math.inf, 0
@@ -110,7 +110,7 @@ class Run:
         )
         self.module.train()
         try:
-            terms = self._step(self.teacher, batch, ramp_up(done, config.ramp_share))
+            terms = self._step(self.teacher, batch, ramp_up(done, config.rampup_fraction))
         # RAC, of masks that are no numbers
         except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
             raise self._no_number("none") from error
@@ -168,7 +168,7 @@ class Run:
             ) from error
 
 
-def make_student(config: RunConfig) -> Any:
+def make_student(config: TrainConfig) -> Any:
     """Return the network a run begins with.
 
     Raises:
@@ -176,17 +176,17 @@ def make_student(config: RunConfig) -> Any:
         ModelError: If the checkpoint to start from cannot be read.
     """
     student: Any
-    if config.start:
-        student, _ = load_model(str(find_checkpoint(config.start, field="start")))
+    if config.init_from:
+        student, _ = load_model(str(find_checkpoint(config.init_from, field="init_from")))
         student.is_pretrained = True
     else:
         student = build_model(config.model, config.architecture)
-    if config.encoder_start:
-        load_encoder(student, config.encoder_start)
+    if config.pretrained_encoder:
+        load_encoder(student, config.pretrained_encoder)
     return student.to(memory_format=torch.channels_last)
 
 
-def _check_fit(student: Any, config: RunConfig, pool: Pool) -> None:
+def _check_fit(student: Any, config: TrainConfig, pool: Pool) -> None:
     """Refuse a network that cannot take the pool's clips.
 
     Raises:
@@ -300,14 +300,14 @@ def _own_part(batch: Batch, fabric: Fabric) -> Batch:
     rank, world = fabric.global_rank, fabric.world_size
     if world == 1:
         return batch
-    counts = batch.num_labelled, len(batch.clips) - batch.num_labelled
+    counts = batch.num_labeled, len(batch.clips) - batch.num_labeled
     if any(count % world for count in counts):
         raise ConfigError(
-            f"num_labelled and num_unlabelled must be multiples of the {world} processes, got "
+            f"num_labeled and num_unlabeled must be multiples of the {world} processes, got "
             f"{counts[0]} and {counts[1]}"
         )
     index = torch.cat(
         [torch.arange(rank, counts[0], world), torch.arange(rank, counts[1], world) + counts[0]]
     )
     parts = Batch._make(x[index] if isinstance(x, Tensor) else x for x in batch)
-    return parts._replace(num_labelled=counts[0] // world)
+    return parts._replace(num_labeled=counts[0] // world)

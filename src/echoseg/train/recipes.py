@@ -1,6 +1,6 @@
 """Recipes: functions that return a whole run, to be changed field by field.
 
-    config = recipes.make("mssnet", labels=0.05, seed=1, data=("camus-folder",))
+    config = recipes.make("mssnet", labeled_fraction=0.05, seed=1, data=("camus-folder",))
 
 All share network, size, augmentation, steps and learning rate, so that what differs between two
 recipes is the way of learning alone.
@@ -11,33 +11,33 @@ from difflib import get_close_matches
 from typing import Any
 
 from echoseg.errors import ConfigError
-from echoseg.train.config import RunConfig, run_config
+from echoseg.train.config import TrainConfig, train_config
 from echoseg.train.methods import METHODS
 
 
-def _plain(objective: str) -> Callable[..., RunConfig]:
-    def recipe(**changes: Any) -> RunConfig:
-        return run_config(**{"objective": objective, **changes})
+def _plain(method: str) -> Callable[..., TrainConfig]:
+    def recipe(**changes: Any) -> TrainConfig:
+        return train_config(**{"method": method, **changes})
 
-    recipe.__doc__ = f"Return a run of `{objective}` on whatever data is given."
+    recipe.__doc__ = f"Return a run of `{method}` on whatever data is given."
     return recipe
 
 
-def rac_only(**changes: Any) -> RunConfig:
+def rac_only(**changes: Any) -> TrainConfig:
     """Return a run of MSSNet's learning with RAC and without DOC."""
-    return run_config(
-        **{"objective": "mssnet", "objective_options": {"doc": False}, **changes},
+    return train_config(
+        **{"method": "mssnet", "method_options": {"doc": False}, **changes},
     )
 
 
-def doc_only(**changes: Any) -> RunConfig:
+def doc_only(**changes: Any) -> TrainConfig:
     """Return a run of MSSNet's learning with DOC and without RAC."""
-    return run_config(
-        **{"objective": "mssnet", "objective_options": {"rac": False}, **changes},
+    return train_config(
+        **{"method": "mssnet", "method_options": {"rac": False}, **changes},
     )
 
 
-RECIPES: dict[str, Callable[..., RunConfig]] = {
+RECIPES: dict[str, Callable[..., TrainConfig]] = {
     **{name: _plain(name) for name in METHODS},
     "doc_only": doc_only,
     "rac_only": rac_only,
@@ -45,7 +45,7 @@ RECIPES: dict[str, Callable[..., RunConfig]] = {
 """Name -> recipe."""
 
 
-def make(name: str, **changes: Any) -> RunConfig:
+def make(name: str, **changes: Any) -> TrainConfig:
     """Return the run of a recipe with some fields changed.
 
     Raises:

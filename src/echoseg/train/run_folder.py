@@ -21,7 +21,8 @@ import torch
 
 from echoseg.errors import ConfigError, OutputError
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, check_writable
-from echoseg.train.config import RunConfig, run_config
+from echoseg.train.config import TrainConfig, train_config
+from echoseg.train.renamed import with_current_names
 
 CONFIG = "run.json"
 
@@ -36,7 +37,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, config: RunConfig, needed_bytes: int) -> None:
+    def begin(self, config: TrainConfig, needed_bytes: int) -> None:
         """Write the config of a new run.
 
         Raises:
@@ -51,17 +52,18 @@ class RunFolder:
                 f"{self.path} must have {needed_bytes / 1e6:.0f} MB free for checkpoints, it has "
                 f"{free / 1e6:.0f} MB; free some space or {ANOTHER_FOLDER}"
             )
-        ResumableFolder(self.path, CONFIG, RunConfig, "a run").begin(config, resume=False)
+        ResumableFolder(self.path, CONFIG, TrainConfig, "a run").begin(config, resume=False)
 
-    def config(self) -> RunConfig:
+    def config(self) -> TrainConfig:
         """Read the config of the run.
 
         Raises:
             ConfigError: If there is none.
         """
         try:
-            return run_config(**json.loads((self.path / CONFIG).read_text("utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            fields, _ = with_current_names(json.loads((self.path / CONFIG).read_text("utf-8")))
+            return train_config(**fields)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"{self.path} must hold a run ({CONFIG}) to be resumed: {error}"
             ) from error

@@ -20,7 +20,7 @@ from echoseg.files import locked_dir
 from echoseg.losses import IGNORE_LABEL
 from echoseg.models.checkpoint import save_checkpoint
 from echoseg.models.windows import each_still
-from echoseg.train.config import RunConfig
+from echoseg.train.config import TrainConfig
 from echoseg.train.data.pool import Pool
 from echoseg.train.data.sources import Source, join, open_source, open_validation
 from echoseg.train.logging import Board, write_samples
@@ -31,12 +31,12 @@ from echoseg.weights.card import ModelCard, find_checkpoint, read_card
 STRUCTURES = {"lv_endo": (1,), "lv_epi": (1, 2), "la": (3,)}
 
 
-def train(
-    config: RunConfig | None,
+def run_training(
+    config: TrainConfig | None,
     out: Path,
     *,
     report: Callable[[Report], None] = lambda report: None,
-    say: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Do a run and return the weights that scored best, or the last where nothing was scored.
 
@@ -44,7 +44,7 @@ def train(
         config: What to do; None goes on with the run that `out` holds.
         out: The run's folder; see `run_folder`.
         report: Called now and then.
-        say: Called with a sentence when something begins.
+        log: Called with a sentence when something begins.
 
     Raises:
         EchosegError: If config, data, folder or checkpoint are wrong; before hours are lost.
@@ -59,25 +59,25 @@ def train(
         return _train(config, state, folder, fabric, lambda report: None, lambda text: None)
     with locked_dir(out):
         state = folder.load() if is_resumed else None
-        return _train(config, state, folder, fabric, report, say)
+        return _train(config, state, folder, fabric, report, log)
 
 
 def _train(
-    config: RunConfig,
+    config: TrainConfig,
     state: dict[str, Any] | None,
     folder: RunFolder,
     fabric: Any,
     report: Callable[[Report], None],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Path:
     out = folder.path
-    say("opening the data")
+    log("opening the data")
     sources = [open_source(name, config.image_size) for name in config.data]
-    beside = [open_source(name, config.image_size, field="beside") for name in config.beside]
-    pool = gathered([source.pool for source in sources], [more.pool for more in beside], config)
-    for name, source in zip((*config.data, *config.beside), (*sources, *beside), strict=True):
+    extra = [open_source(name, config.image_size, field="extra_data") for name in config.extra_data]
+    pool = gathered([source.pool for source in sources], [more.pool for more in extra], config)
+    for name, source in zip((*config.data, *config.extra_data), (*sources, *extra), strict=True):
         if source.num_left_out:
-            say(
+            log(
                 f"{name}: {source.num_left_out} clips cannot be used and are left out; "
                 "echoseg data check says why"
             )
@@ -88,11 +88,11 @@ def _train(
     elif fabric.is_global_zero:
         num_bytes = sum(t.numel() * t.element_size() for t in run.module.state_dict().values())
         folder.begin(config, needed_bytes=8 * num_bytes)
-    say(
-        f"{len(pool)} clips, {int(pool.is_labelled.sum())} with masks; "
+    log(
+        f"{len(pool)} clips, {int(pool.is_labeled.sum())} with masks; "
         f"{config.num_steps - run.step} steps"
     )
-    card = _card(config, [*sources, *beside])
+    card = _card(config, [*sources, *extra])
 
     board = Board(out)
 
@@ -120,13 +120,13 @@ def _train(
     return best if best.exists() else out / "model.safetensors"
 
 
-def seconds_a_step(config: RunConfig, num_steps: int = 3) -> float:
+def seconds_a_step(config: TrainConfig, num_steps: int = 3) -> float:
     """Return the CPU seconds of a step, the median after one to warm up; nothing is kept.
 
     Where the first takes over 20 s it is the answer.
 
     Raises:
-        EchosegError: As `train`.
+        EchosegError: As `run_training`.
     """
     sources = [open_source(name, config.image_size) for name in config.data]
     fabric = _fabric(config)
@@ -163,7 +163,7 @@ def interrupt_asked() -> Iterator[Callable[[], bool]]:
             signal.signal(signal.SIGINT, before)
 
 
-def _fabric(config: RunConfig) -> Any:
+def _fabric(config: TrainConfig) -> Any:
     """Return devices and processes: one, or as many as `torchrun` started.
 
     Raises:
@@ -188,25 +188,25 @@ def _fabric(config: RunConfig) -> Any:
         ) from error
 
 
-def gathered(pools: list[Pool], beside: list[Pool], config: RunConfig) -> Pool:
+def gathered(pools: list[Pool], extra: list[Pool], config: TrainConfig) -> Pool:
     """Return one pool, with only those masks that the config lets be seen.
 
     Raises:
         ConfigError: If the share of labels leaves no patient, or shares do not fit the data.
     """
     time = config.num_frames
-    pool = join([labelled(each, config) for each in pools], config.data_shares, num_frames=time)
-    if not beside:
+    pool = join([labelled(each, config) for each in pools], config.data_weights, num_frames=time)
+    if not extra:
         return pool
-    shares = 1 - config.beside_share, config.beside_share
-    return join([pool, join(beside, num_frames=time)], shares, num_frames=time)
+    shares = 1 - config.extra_data_fraction, config.extra_data_fraction
+    return join([pool, join(extra, num_frames=time)], shares, num_frames=time)
 
 
-def labelled(pool: Pool, config: RunConfig) -> Pool:
+def labelled(pool: Pool, config: TrainConfig) -> Pool:
     """Return the pool with only those masks that the config lets be seen."""
-    if config.labels < 1:
-        pool = pool.labelled_share(config.labels, config.labels_seed)
-    return pool.labelled_ends() if config.frames_labelled == "ends" else pool
+    if config.labeled_fraction < 1:
+        pool = pool.labelled_share(config.labeled_fraction, config.split_seed)
+    return pool.labelled_ends() if config.labeled_frames == "ed_es" else pool
 
 
 @torch.inference_mode()
@@ -241,11 +241,11 @@ def pool_scores(model: Any, pool: Pool, num_clips: int = 10) -> dict[str, float]
     return {**scores, "score": float(np.mean(list(scores.values())))}
 
 
-def _card(config: RunConfig, sources: list[Source]) -> ModelCard:
-    begun = [_begun_from(place) for place in (config.start, config.encoder_start) if place]
+def _card(config: TrainConfig, sources: list[Source]) -> ModelCard:
+    begun = [_begun_from(place) for place in (config.init_from, config.pretrained_encoder) if place]
     told = [card.trained_on for card in begun] + [source.words for source in sources]
     words = [each for words in told for each in words.split("; ")]
-    architecture = begun[0].architecture if config.start else config.model
+    architecture = begun[0].architecture if config.init_from else config.model
     # what is under terms of its own puts all that was learnt from it under them
     bound = [each for each in [*begun, *sources] if each.licence != "Apache-2.0"]
     licence = " AND ".join(dict.fromkeys(each.licence for each in bound)) or "Apache-2.0"

@@ -6,11 +6,11 @@ from echoseg.losses import IGNORE_LABEL
 from echoseg.train.data.batches import BatchConfig, Batches
 from train.makers import disk_pool
 
-CONFIG = BatchConfig(image_size=32, num_labelled=2, num_unlabelled=3)
+CONFIG = BatchConfig(image_size=32, num_labeled=2, num_unlabeled=3)
 
 
 def test_the_same_seed_draws_the_same_batches_and_a_state_goes_on():
-    pool = disk_pool(12, num_labelled=4)
+    pool = disk_pool(12, num_labeled=4)
     one, other = (Batches(pool, CONFIG, seed=7) for _ in range(2))
     for _ in range(3):
         assert torch.equal(one.next().frames, other.next().frames)
@@ -21,7 +21,7 @@ def test_the_same_seed_draws_the_same_batches_and_a_state_goes_on():
 
 
 def test_labelled_clips_come_first_and_hidden_masks_stay_hidden():
-    batch = Batches(disk_pool(12, num_labelled=4), CONFIG).next()
+    batch = Batches(disk_pool(12, num_labeled=4), CONFIG).next()
     assert (batch.clips[:2] < 4).all()
     assert (batch.clips[2:] >= 4).all()
     assert (batch.masks[:2] != IGNORE_LABEL).all()
@@ -30,14 +30,14 @@ def test_labelled_clips_come_first_and_hidden_masks_stay_hidden():
 
 
 def test_every_unlabelled_clip_comes_once_in_a_round():
-    batches = Batches(disk_pool(13, num_labelled=4), CONFIG)
+    batches = Batches(disk_pool(13, num_labeled=4), CONFIG)
     drawn = torch.cat([batches.next().clips[2:] for _ in range(3)])
     assert sorted(drawn.tolist()) == list(range(4, 13))
 
 
 def test_what_is_found_on_the_plain_view_fits_the_varied_one():
     pool = disk_pool(12, size=48)
-    batch = Batches(pool, BatchConfig(image_size=48, num_labelled=6, num_unlabelled=0)).next()
+    batch = Batches(pool, BatchConfig(image_size=48, num_labeled=6, num_unlabeled=0)).next()
     truth = pool.truth[batch.clips[:, None], batch.times].long()
     probs = torch.nn.functional.one_hot(truth, 4).movedim(-1, 2).float()
     moved = batch.moved(probs)
@@ -47,20 +47,20 @@ def test_what_is_found_on_the_plain_view_fits_the_varied_one():
 
 
 def test_all_labelled_serves_for_both_halves():
-    batch = Batches(disk_pool(6), BatchConfig(image_size=32, num_labelled=2)).next()
+    batch = Batches(disk_pool(6), BatchConfig(image_size=32, num_labeled=2)).next()
     assert len(batch.clips) == 8
 
 
 @pytest.mark.parametrize(
-    ("num_labelled", "message"), [(0, "at least one labelled"), (10, "2 clips")]
+    ("num_labeled", "message"), [(0, "at least one labelled"), (10, "2 clips")]
 )
-def test_too_few_clips_are_refused(num_labelled, message):
+def test_too_few_clips_are_refused(num_labeled, message):
     with pytest.raises(ConfigError, match=message):
-        Batches(disk_pool(12, num_labelled=num_labelled), CONFIG)
+        Batches(disk_pool(12, num_labeled=num_labeled), CONFIG)
 
 
 def test_a_clip_shorter_than_asked_stands_still_before_and_after():
-    config = BatchConfig(image_size=32, num_labelled=4, num_unlabelled=0, num_frames=5)
+    config = BatchConfig(image_size=32, num_labeled=4, num_unlabeled=0, num_frames=5)
     times = Batches(disk_pool(6), config).next().times
     for row in times.tolist():
         assert set(row) == {0, 1}

@@ -5,7 +5,7 @@ import torch
 from dataset_makers import MAKERS
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.losses import IGNORE_LABEL
-from echoseg.train.config import run_config
+from echoseg.train.config import train_config
 from echoseg.train.data.batches import BatchConfig, Batches
 from echoseg.train.data.pool import Pool, stored_pool
 from echoseg.train.data.pool_loader import collection_pool
@@ -17,8 +17,8 @@ from train.makers import disk_pool
 def seen(pool: Pool) -> set[str]:
     return {
         name
-        for name, is_labelled in zip(pool.patients, pool.is_labelled.tolist(), strict=True)
-        if is_labelled
+        for name, is_labeled in zip(pool.patients, pool.is_labeled.tolist(), strict=True)
+        if is_labeled
     }
 
 
@@ -32,7 +32,7 @@ def test_a_smaller_share_of_patients_is_part_of_a_larger_one():
 
 def test_hidden_masks_are_gone_and_the_truth_stays():
     pool = disk_pool(10).labelled_share(0.2)
-    hidden = ~pool.is_labelled
+    hidden = ~pool.is_labeled
     assert (pool.masks[hidden] == IGNORE_LABEL).all()
     assert torch.equal(pool.masks[~hidden], pool.truth[~hidden])
     assert torch.equal(pool.truth, disk_pool(10).truth)
@@ -47,7 +47,7 @@ def test_a_patient_with_several_clips_is_labelled_or_not_as_a_whole():
         lengths=pool.lengths,
         patients=tuple(f"p{n // 2}" for n in range(12)),
     )
-    kept = twice.labelled_share(0.5).is_labelled
+    kept = twice.labelled_share(0.5).is_labeled
     assert kept.sum() == 6
     assert torch.equal(kept[::2], kept[1::2])
 
@@ -60,7 +60,7 @@ def test_frame_sparse_keeps_the_largest_and_the_smallest_cavity_only():
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5, 0.01])
 def test_a_share_that_leaves_no_patient_is_refused(share):
-    with pytest.raises(ConfigError, match="labels must"):
+    with pytest.raises(ConfigError, match="labeled_fraction must"):
         disk_pool(20).labelled_share(share)
 
 
@@ -115,7 +115,7 @@ def test_every_data_set_can_be_learnt_from(
     assert source.licence == licence
     assert source.pool.frames.shape == (num_clips, num_frames, 64, 64)
     assert source.pool.known_labels.int().tolist() == [labels] * num_clips
-    assert source.pool.is_labelled.all()
+    assert source.pool.is_labeled.all()
     assert set(source.pool.masks.unique().tolist()) <= {0, 1, 2, 3, IGNORE_LABEL}
 
 
@@ -128,7 +128,7 @@ def test_own_clips_without_masks_are_learnt_from_unlabelled(tmp_path):
     root = MAKERS["custom"](tmp_path).root
     min(root.rglob("*_masks.nii.gz")).unlink()
     pool = open_source(str(root), 64).pool
-    assert pool.is_labelled.tolist() == [False, True]
+    assert pool.is_labeled.tolist() == [False, True]
     assert pool.phases.isnan().all(1).tolist() == [True, False]
 
 
@@ -186,7 +186,7 @@ def test_clips_keep_the_frames_that_a_step_takes_beside_stills():
     assert both.lengths.tolist() == [4, 4, 4, 2, 2]
     assert torch.equal(both.frames[:3], long.frames[:, [0, 2, 3, 5]])
     assert torch.equal(both.masks[3:, :2], short.masks)
-    config = BatchConfig(image_size=32, num_labelled=64, num_unlabelled=0, num_frames=4)
+    config = BatchConfig(image_size=32, num_labeled=64, num_unlabeled=0, num_frames=4)
     batch = Batches(both, config).next()
     for clip, times in zip(batch.clips.tolist(), batch.times.tolist(), strict=True):
         own = set(range(4)) if clip < 3 else {0, 1}
@@ -196,10 +196,10 @@ def test_clips_keep_the_frames_that_a_step_takes_beside_stills():
 
 def test_shares_say_how_often_a_source_comes():
     pool = join([disk_pool(20), disk_pool(2)], (0.1, 0.9))
-    config = BatchConfig(image_size=32, num_labelled=200, num_unlabelled=0)
+    config = BatchConfig(image_size=32, num_labeled=200, num_unlabeled=0)
     clips = Batches(pool, config).next().clips
     assert 160 < (clips >= 20).sum() < 196
-    with pytest.raises(ConfigError, match="data_shares"):
+    with pytest.raises(ConfigError, match="data_weights"):
         join([disk_pool(2), disk_pool(2)], (1.0,))
 
 
@@ -220,9 +220,9 @@ def test_echonet_knows_the_cavity_only_and_frames_between_have_no_mask(tmp_path)
 
 
 def test_what_lies_beside_keeps_all_its_masks_and_is_drawn_as_often_as_asked():
-    config = run_config(labels=0.1, beside=("phantom:1",), beside_share=0.25)
+    config = train_config(labeled_fraction=0.1, extra_data=("phantom:1",), extra_data_fraction=0.25)
     pool = gathered([disk_pool(20)], [disk_pool(5)], config)
-    assert pool.is_labelled.tolist()[20:] == [True] * 5
-    assert int(pool.is_labelled[:20].sum()) == 2
-    weights = pool.weights * pool.is_labelled
+    assert pool.is_labeled.tolist()[20:] == [True] * 5
+    assert int(pool.is_labeled[:20].sum()) == 2
+    weights = pool.weights * pool.is_labeled
     assert float(weights[20:].sum() / weights.sum()) == pytest.approx(0.25)

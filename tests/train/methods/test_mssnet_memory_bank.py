@@ -12,7 +12,7 @@ def truth_of(pool, clips: torch.Tensor, sharpness: float = 0.9) -> torch.Tensor:
     return sharpness * one_hot + (1 - sharpness) / 4
 
 
-POOL = disk_pool(12, num_labelled=4)
+POOL = disk_pool(12, num_labeled=4)
 CLIPS = torch.tensor([5, 6, 7])
 TIMES = torch.tensor([[0, 1]] * 3)
 

@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     """Clips of one step: the labelled ones first.
 
     Attributes:
-        num_labelled: So many clips have a mask.
+        num_labeled: So many clips have a mask.
         clips: `B`, index in the pool.
         times: `B T`, index of the frame in its clip.
         plain: `B T 1 S S` in [0, 1], as in the pool.
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
         grid: `B S S 2`, where the varied view was taken from the plain one.
     """
 
-    num_labelled: int
+    num_labeled: int
     clips: Tensor
     times: Tensor
     plain: Tensor
@@ -74,19 +74,19 @@ class BatchConfig:
 
     Attributes:
         image_size: Side of what the networks see, in pixels.
-        num_labelled: Clips with a mask.
-        num_unlabelled: Clips without.
+        num_labeled: Clips with a mask.
+        num_unlabeled: Clips without.
         num_frames: Frames of a clip.
         augment_strength: Factor on every range of `AugmentConfig`.
-        spoilt_share: Share of frames, the first of a clip apart, that are spoilt.
+        corruption_prob: Share of frames, the first of a clip apart, that are spoilt.
     """
 
     image_size: int = 112
-    num_labelled: int = 6
-    num_unlabelled: int = 6
+    num_labeled: int = 6
+    num_unlabeled: int = 6
     num_frames: int = 2
     augment_strength: float = 1.0
-    spoilt_share: float = 0.0
+    corruption_prob: float = 0.0
 
 
 class Batches:
@@ -99,16 +99,16 @@ class Batches:
     def __init__(self, pool: Pool, config: BatchConfig, seed: int = 0) -> None:
         self.pool, self.config = pool, config
         self.generator = torch.Generator().manual_seed(seed)
-        labelled = pool.is_labelled
+        labelled = pool.is_labeled
         self._labelled, self._unlabelled = (each.nonzero()[:, 0] for each in (labelled, ~labelled))
         if not len(self._labelled):
             raise ConfigError("the pool must have at least one labelled clip, it has none")
         if not len(self._unlabelled):  # all are labelled: they serve for both
             self._unlabelled = self._labelled
-        if len(self._unlabelled) < config.num_unlabelled:
+        if len(self._unlabelled) < config.num_unlabeled:
             raise ConfigError(
-                f"num_unlabelled must be at most the {len(self._unlabelled)} clips without a "
-                f"label, got {config.num_unlabelled}; give more clips or smaller batches"
+                f"num_unlabeled must be at most the {len(self._unlabelled)} clips without a "
+                f"label, got {config.num_unlabeled}; give more clips or smaller batches"
             )
         self._queue = torch.empty(0, dtype=torch.long)
 
@@ -125,7 +125,7 @@ class Batches:
         """Return the next batch."""
         config = self.config
         drawn = torch.multinomial(
-            self.pool.weights[self._labelled], config.num_labelled, True, generator=self.generator
+            self.pool.weights[self._labelled], config.num_labeled, True, generator=self.generator
         )
         labelled = self._labelled[drawn]
         clips = torch.cat([labelled, self._next_unlabelled()])
@@ -138,10 +138,10 @@ class Batches:
         how = AugmentConfig().scaled(config.augment_strength)
         grid = sampling_grid(len(clips), config.image_size, how, self.generator)
         varied = vary_grey(move_frames(plain, grid), how, self.generator)
-        varied, _ = corrupt_frames(varied, config.spoilt_share, self.generator)
+        varied, _ = corrupt_frames(varied, config.corruption_prob, self.generator)
         masks, truth = (_move_masks_into_background(each, grid) for each in (masks, truth))
         return Batch(
-            num_labelled=config.num_labelled,
+            num_labeled=config.num_labeled,
             clips=clips,
             times=times,
             plain=plain.unsqueeze(2),
@@ -155,7 +155,7 @@ class Batches:
 
     def _next_unlabelled(self) -> Tensor:
         """Return the next clips of a shuffled round through all; a batch holds none twice."""
-        num = self.config.num_unlabelled
+        num = self.config.num_unlabeled
         if len(self._queue) < num:
             order = torch.randperm(len(self._unlabelled), generator=self.generator)
             self._queue = self._unlabelled[order]

@@ -71,7 +71,7 @@ class Pool:
         return len(self.frames)
 
     @property
-    def is_labelled(self) -> Tensor:
+    def is_labeled(self) -> Tensor:
         """`N` bool: clips with a mask on at least one frame."""
         return (self.masks != IGNORE_LABEL).flatten(1).any(1)
 
@@ -88,13 +88,15 @@ class Pool:
             ConfigError: If the share is out of range or leaves no patient.
         """
         if not 0 < share <= 1:
-            raise ConfigError(f"labels must be more than 0 % and at most 100 %, got {share:.3%}")
+            raise ConfigError(
+                f"labeled_fraction must be more than 0 % and at most 100 %, got {share:.3%}"
+            )
         names = sorted(set(self.patients))
         num = math.floor(share * len(names) + 0.5)
         if num == 0:
             raise ConfigError(
-                f"labels must leave at least one patient, {share:.3%} of {len(names)} leaves none; "
-                f"give {100 / len(names):.2g}% or more"
+                f"labeled_fraction must leave at least one patient, {share:.3%} of {len(names)} "
+                f"leaves none; give {100 / len(names):.2g}% or more"
             )
         order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
         kept = {names[i] for i in order[:num].tolist()}

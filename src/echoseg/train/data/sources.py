@@ -143,7 +143,7 @@ def join(
     """
     if shares is not None and (len(shares) != len(pools) or min(shares) <= 0):
         raise ConfigError(
-            f"data_shares must be one number above 0 for each of {len(pools)} sources, got {shares}"
+            f"data_weights must be a number above 0 for each of {len(pools)} sources, got {shares}"
         )
     if len(pools) == 1:
         return pools[0]
@@ -181,7 +181,7 @@ def _thinned(have: int, want: int) -> Tensor:
 
 def _labelled_weight(pool: Pool) -> Tensor:
     """Return how often a labelled clip of the pool is drawn, all of them together."""
-    return (pool.weights * pool.is_labelled).sum().clamp(min=1e-6)
+    return (pool.weights * pool.is_labeled).sum().clamp(min=1e-6)
 
 
 def phantom_config(seed: int, size_px: int, num_frames: int = PHANTOM_FRAMES) -> PhantomConfig:

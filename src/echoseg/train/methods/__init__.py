@@ -1,4 +1,4 @@
-"""Ways of learning, one a file; see `objective` for what each must say."""
+"""Ways of learning, one a file; see `method` for what each must say."""
 
 from echoseg.train.methods.base import TrainingMethod
 from echoseg.train.methods.bcp import BidirectionalCopyPaste

@@ -1,6 +1,6 @@
 """What a way of learning must say: how a batch becomes a loss.
 
-An objective is a module, so that what it learns or remembers is saved with the run. It is given the
+An method is a module, so that what it learns or remembers is saved with the run. It is given the
 student, the teacher and the batch, and returns named terms whose sum is minimised. Labelled clips
 come first in a batch; all methods learn them alike (`supervised_term`), see the same varied view,
 have the same teacher and weigh what nobody labelled by the same ramp.
@@ -75,7 +75,7 @@ def ramp_up(done: float, length: float = 0.3) -> float:
 
 def supervised_term(logits: Tensor, batch: Batch, num: int | None = None) -> Tensor:
     """Return the loss of the labelled clips' logits `B' T K S S`."""
-    num = batch.num_labelled if num is None else num
+    num = batch.num_labeled if num is None else num
     time = logits.shape[1]
     return cross_entropy_dice_loss(
         logits[:num].float().flatten(0, 1),
@@ -86,7 +86,7 @@ def supervised_term(logits: Tensor, batch: Batch, num: int | None = None) -> Ten
 
 def pseudo_probs(teacher: Teacher, batch: Batch) -> Tensor:
     """Return the teacher's `B' T K S S` for the unlabelled clips, found plain, moved to varied."""
-    return batch.moved(teacher(batch.plain[batch.num_labelled :]), batch.num_labelled)
+    return batch.moved(teacher(batch.plain[batch.num_labeled :]), batch.num_labeled)
 
 
 @torch.no_grad()

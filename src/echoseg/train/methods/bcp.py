@@ -35,16 +35,16 @@ class BidirectionalCopyPaste(TrainingMethod):
 
     Args:
         weight: a.
-        box_share: Side of the box in parts of the frame's.
+        box_fraction: Side of the box in parts of the frame's.
     """
 
-    def __init__(self, weight: float = 0.5, box_share: float = 2 / 3) -> None:
+    def __init__(self, weight: float = 0.5, box_fraction: float = 2 / 3) -> None:
         super().__init__()
-        self.weight, self.box_share = weight, box_share
+        self.weight, self.box_fraction = weight, box_fraction
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
-        first, size = batch.num_labelled, batch.frames.shape[-1]
+        first, size = batch.num_labeled, batch.frames.shape[-1]
         probs = pseudo_probs(teacher, batch)
         num = min(first, len(probs))
         pseudo = functional.one_hot(largest_pieces(probs[:num]), probs.shape[2]).movedim(-1, 2)
@@ -74,7 +74,7 @@ class BidirectionalCopyPaste(TrainingMethod):
         }
 
     def _box(self, size: int) -> Tensor:
-        side = int(self.box_share * size)
+        side = int(self.box_fraction * size)
         top, left = torch.randint(size - side + 1, (2,)).tolist()
         box = torch.zeros(size, size)
         box[top : top + side, left : left + side] = 1

@@ -47,9 +47,9 @@ class CrossPseudo(TrainingMethod):
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
         both = [network(batch.frames).float() for network in (student, self.second)]
-        loose = [logits[batch.num_labelled :].flatten(0, 1) for logits in both]
+        loose = [logits[batch.num_labeled :].flatten(0, 1) for logits in both]
         cross = _hard(loose[0], loose[1]) + _hard(loose[1], loose[0])
-        found = both[0][batch.num_labelled :].detach().softmax(2)
+        found = both[0][batch.num_labeled :].detach().softmax(2)
         return {
             "supervised": sum((supervised_term(logits, batch) for logits in both), torch.zeros(())),
             "cross": self.weight * ramp * cross,

@@ -35,30 +35,30 @@ class FixMatch(TrainingMethod):
 
     Args:
         weight: w.
-        least_prob: tau.
+        confidence_threshold: tau.
     """
 
-    def __init__(self, weight: float = 1.0, least_prob: float = 0.95) -> None:
+    def __init__(self, weight: float = 1.0, confidence_threshold: float = 0.95) -> None:
         super().__init__()
-        self.weight, self.least_prob = weight, least_prob
+        self.weight, self.confidence_threshold = weight, confidence_threshold
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
         probs = pseudo_probs(teacher, batch)
         logits = student(batch.frames)
-        loss = self.matched(logits[batch.num_labelled :], probs)
+        loss = self.matched(logits[batch.num_labeled :], probs)
         return {
             "supervised": supervised_term(logits, batch),
             "matched": self.weight * ramp * loss,
             "told_pseudo_dice": told_dice(probs, batch),
-            "told_sure_share": (probs.amax(2) > self.least_prob).float().mean(),
+            "told_sure_share": (probs.amax(2) > self.confidence_threshold).float().mean(),
         }
 
     def matched(self, logits: Tensor, probs: Tensor) -> Tensor:
         """Return the loss of logits `B' T K S S` against the sure pixels of probabilities."""
         most, mask = probs.flatten(0, 1).max(1)
         away = functional.cross_entropy(logits.float().flatten(0, 1), mask, reduction="none")
-        return (away * (most > self.least_prob)).mean()
+        return (away * (most > self.confidence_threshold)).mean()
 
 
 class UniMatch(FixMatch):
@@ -66,7 +66,7 @@ class UniMatch(FixMatch):
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
-        first = batch.num_labelled
+        first = batch.num_labeled
         probs = pseudo_probs(teacher, batch)
         loose = batch.frames[first:]
         logits = student(torch.cat([batch.frames, _another_view(loose)]))

@@ -47,7 +47,7 @@ class MeanTeacher(TrainingMethod):
         """See `TrainingMethod`."""
         logits = student(batch.frames)
         probs, counted = self.targets(teacher, batch, ramp)
-        own = logits[batch.num_labelled :].float().softmax(2)
+        own = logits[batch.num_labeled :].float().softmax(2)
         away = (own - probs).square().mean(2)
         consistency = (away * counted).sum() / counted.sum().clamp(min=1)
         return {
@@ -62,22 +62,22 @@ class UncertaintyMeanTeacher(MeanTeacher):
 
     Args:
         weight: w.
-        num_looks: Noisy looks of the teacher.
+        num_passes: Noisy looks of the teacher.
         noise: Standard deviation of their noise.
     """
 
-    def __init__(self, weight: float = 10.0, num_looks: int = 4, noise: float = 0.05) -> None:
+    def __init__(self, weight: float = 10.0, num_passes: int = 4, noise: float = 0.05) -> None:
         super().__init__(weight)
-        self.num_looks, self.noise = num_looks, noise
+        self.num_passes, self.noise = num_passes, noise
 
     def targets(self, teacher: Teacher, batch: Batch, ramp: float) -> tuple[Tensor, Tensor]:
         """See `MeanTeacher`."""
-        plain = batch.plain[batch.num_labelled :]
+        plain = batch.plain[batch.num_labeled :]
         looks = [
             teacher((plain + self.noise * torch.randn_like(plain)).clamp(0, 1))
-            for _ in range(self.num_looks)
+            for _ in range(self.num_passes)
         ]
-        probs = batch.moved(torch.stack(looks).mean(0), batch.num_labelled)
+        probs = batch.moved(torch.stack(looks).mean(0), batch.num_labeled)
         entropy = -(probs * probs.clamp(min=1e-6).log()).sum(2)
         most = (0.75 + 0.25 * ramp) * math.log(probs.shape[2])
         return probs, (entropy < most).float()

@@ -10,11 +10,11 @@ Without DOC, M = P and t = 1. Without RAC, x are the unlabelled clips themselves
 teacher knows little (ramp near 0), RAC takes labelled donors, and an unlabelled clip is the
 background of an expert's mask rather than a place that teaches nothing.
 
-RAC adapts to how much is labelled: of the hosts of a step a share n^2 / (n^2 + even_clips^2) are
-labelled clips, with labelled donors, n being the labelled frames of the whole pool counted in whole
-clips, so those of data learnt from beside the others (`beside`) too. With four patients and nothing
-beside all hosts are unlabelled; with a hundred nearly none, since a teacher that knows no more than
-what the labels still have to teach costs more than it brings.
+RAC adapts to how much is labelled: of the hosts of a step a share n^2 / (n^2 + h^2) are labelled
+clips, h = half_labeled_clips, with labelled donors, n being the labelled frames of the whole pool
+counted in whole clips, those of `extra_data` too. With four patients and no extra data all
+hosts are unlabelled; with a hundred nearly none, since a teacher that knows no more than the labels
+still have to teach costs more than it brings.
 
 Reference:
     The abstract of MSSNet; what its released code does otherwise and why stands in docs/method.md.
@@ -53,9 +53,9 @@ class MSSNetMethod(TrainingMethod):
         rac: Mix regions.
         doc: Keep and correct masks, and learn prototypes.
         weight: Of what nobody labelled.
-        mixed_share: Share of unlabelled clips that get a region of another.
+        mix_prob: Share of unlabelled clips that get a region of another.
         prototype_weight: a.
-        even_clips: So many labelled clips make labelled and unlabelled hosts equally many.
+        half_labeled_clips: So many labelled clips make labelled and unlabelled hosts equally many.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class MSSNetMethod(TrainingMethod):
         rac: bool = True,
         doc: bool = True,
         weight: float = 1.0,
-        mixed_share: float = 1.0,
+        mix_prob: float = 1.0,
         prototype_weight: float = 0.05,
-        even_clips: float = EVEN_CLIPS,
+        half_labeled_clips: float = EVEN_CLIPS,
     ) -> None:
         super().__init__()
         self.rac, self.doc = rac, doc
-        self.weight, self.mixed_share = weight, mixed_share
-        self.prototype_weight, self.even_clips = prototype_weight, even_clips
+        self.weight, self.mix_prob = weight, mix_prob
+        self.prototype_weight, self.half_labeled_clips = prototype_weight, half_labeled_clips
         self.num_labelled_hosts = 0
         self.store: PseudoLabelBank | None = None
         self.prototypes: Prototypes | None = None
@@ -84,7 +84,7 @@ class MSSNetMethod(TrainingMethod):
                 raise ConfigError(
                     f"doc must see the features before a network's last layer, head, "
                     f"{type(student).__name__} has none; take another network or "
-                    "objective_options.doc=false"
+                    "method_options.doc=false"
                 )
             self.store = PseudoLabelBank(pool)
             self.prototypes = Prototypes(head.in_channels, pool.known_labels.shape[1])
@@ -97,14 +97,14 @@ class MSSNetMethod(TrainingMethod):
             return config
         is_drawn = (pool.masks != IGNORE_LABEL).flatten(2).any(2)
         num_clips = float(is_drawn.float().mean(1).sum())
-        share = num_clips**2 / max(num_clips**2 + self.even_clips**2, 1e-9)
-        each = config.num_unlabelled // num_processes
+        share = num_clips**2 / max(num_clips**2 + self.half_labeled_clips**2, 1e-9)
+        each = config.num_unlabeled // num_processes
         self.num_labelled_hosts = max(0, min(round(share * each), each - 1))
         more = num_processes * self.num_labelled_hosts
         return replace(
             config,
-            num_labelled=config.num_labelled + more,
-            num_unlabelled=config.num_unlabelled - more,
+            num_labeled=config.num_labeled + more,
+            num_unlabeled=config.num_unlabeled - more,
         )
 
     def share_with(self, gather: Any) -> None:
@@ -115,7 +115,7 @@ class MSSNetMethod(TrainingMethod):
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
-        first = batch.num_labelled
+        first = batch.num_labeled
         offered = teacher(batch.plain[first:])
         loose, trust = self._targets(batch, offered, ramp)
         drawn = _labelled_sample(batch)
@@ -144,7 +144,7 @@ class MSSNetMethod(TrainingMethod):
 
     def _targets(self, batch: Batch, offered: Tensor, ramp: float) -> tuple[Sample, Tensor]:
         """Return the unlabelled clips with what is to be learnt of them, and the trust `B'`."""
-        first = batch.num_labelled
+        first = batch.num_labeled
         if self.store is None:
             probs, trust = offered, torch.ones(len(offered), device=offered.device)
         else:
@@ -177,7 +177,7 @@ class MSSNetMethod(TrainingMethod):
         others = hosts[:extra] + torch.randint(1, max(num_drawn, 2), (extra,))
         host, num = pot.pick(hosts), num + extra
         mixed, _ = cross_mix(host, pot.pick(torch.cat([others % num_drawn, donors])))
-        is_mixed = torch.rand(num) < self.mixed_share
+        is_mixed = torch.rand(num) < self.mix_prob
         return Sample(
             **{
                 name: torch.where(is_mixed.view(-1, *[1] * (old.ndim - 1)).to(old.device), new, old)
@@ -197,7 +197,7 @@ def fill(store: PseudoLabelBank, network: Any, pool: Pool, num_clips: int = 8) -
     network.eval()
     device = next(network.parameters()).device
     times = torch.arange(pool.frames.shape[1])
-    for clips in (~pool.is_labelled).nonzero()[:, 0].split(num_clips):
+    for clips in (~pool.is_labeled).nonzero()[:, 0].split(num_clips):
         frames = pool.frames[clips].to(device)[:, :, None].float() / 255
         probs = network(frames).float().softmax(2)
         store.take(clips, times.expand(len(clips), -1), probs)
@@ -212,7 +212,7 @@ def _sharpened(probs: Tensor) -> Tensor:
 
 def _labelled_sample(batch: Batch) -> Sample:
     """Return the labelled clips; pixels whose label is not told have no weight."""
-    num = batch.num_labelled
+    num = batch.num_labeled
     masks = batch.masks[:num]
     known = masks != IGNORE_LABEL
     # where not all labels are told apart, background may be one of them

@@ -12,18 +12,18 @@ class Supervised(TrainingMethod):
     """Cross entropy and Dice against the masks.
 
     Args:
-        levels: Learn also what each decoder level draws, where a network tells (`level_logits`).
+        deep_supervision: Add the loss of each decoder level for networks with `level_logits`.
     """
 
     unlabelled = False
 
-    def __init__(self, *, levels: bool = True) -> None:
+    def __init__(self, *, deep_supervision: bool = True) -> None:
         super().__init__()
-        self.levels = levels
+        self.deep_supervision = deep_supervision
 
     def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
-        if not (self.levels and hasattr(student, "level_logits")):
+        if not (self.deep_supervision and hasattr(student, "level_logits")):
             return {"supervised": supervised_term(student(batch.frames), batch)}
         drawn = student.level_logits(batch.frames.flatten(0, 1))
         known = batch.known_labels.repeat_interleave(batch.frames.shape[1], 0)
