@@ -117,7 +117,7 @@ def test_two_processes_in_one_folder_are_refused(tmp_path):
     folder = resumable(tmp_path)
     with (
         folder.locked(),
-        pytest.raises(OutputError, match="worked in by another process"),
+        pytest.raises(OutputError, match="in use by another process"),
         resumable(tmp_path).locked(),
     ):
         pass

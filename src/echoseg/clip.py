@@ -1,4 +1,4 @@
-"""A clip: the frames of one view filmed in one go, and what may be known of them."""
+"""Clip: the frames of one acquisition of one view. Annotation: what is known of its frames."""
 
 import math
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ if TYPE_CHECKING:  # the command line reads the enums without numpy
 
 from echoseg.errors import ArgumentError
 
-_MOST_JITTER = 0.25
-"""How far, in frame intervals, a frame may lie from its place in an even rhythm."""
+_MAX_JITTER = 0.25
+"""Allowed deviation of a frame's time from even spacing, in frame intervals."""
 
 
 NOT_AS_LISTED = "not_as_listed"
-"""Code of a warning: the data set's own tables say something else than the clip."""
+"""Code of a warning: the data set's tables contradict the clip."""
 
 
 class View(StrEnum):
-    """Where the probe looks."""
+    """Echocardiographic view."""
 
     A4C = "A4C"
     A2C = "A2C"
@@ -30,7 +30,7 @@ class View(StrEnum):
 
 
 class Phase(StrEnum):
-    """A moment of the beat: ED, cavity largest; ES, cavity smallest."""
+    """Phase of the beat: end-diastole, cavity largest; end-systole, cavity smallest."""
 
     ED = "ED"
     ES = "ES"
@@ -47,11 +47,11 @@ class Label(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipWarning:
-    """Something a reader of the numbers must know about the clip.
+    """A warning about a clip that qualifies its numbers.
 
     Attributes:
         code: Short stable name, such as `stale_scale` or `colour_doppler`.
-        message: One sentence for a person.
+        message: One or two sentences for a reader.
     """
 
     code: str
@@ -60,25 +60,26 @@ class ClipWarning:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
-    """Frames of one view filmed in one go.
+    """Frames of one acquisition of one view.
 
     Attributes:
         frames: Grey levels, `T H W` uint8.
         times_s: Time of each frame from the first, `T` float64, increasing; None when unknown.
-        spacing_mm: (row, column) millimetres a pixel; None when unknown.
-        sector_box: (top, left, bottom, right) in pixels, half open, of the part of the
-            picture that holds the ultrasound sector as the *file* says; None when it says nothing.
-        view: The view, when the file or the user says it.
-        r_wave_times_s: Times of R waves from the first frame, when the file has them.
-        source: Path or name it came from.
+        spacing_mm: (row, column) pixel spacing; None when unknown.
+        sector_box: (top, left, bottom, right) in pixels, half open, of the ultrasound sector
+            as the *file* gives it; None when it does not.
+        view: The view, where the file or the user gives it.
+        r_wave_times_s: Times of R waves from the first frame, where the file has them.
+        source: Path or name of the source.
         source_sha256: Hash of the source bytes, hex; empty for clips made in memory.
-        format_name: Key in `formats.FORMATS` it was read with; empty for clips made in memory.
-        damaged_frames: Indices in the *file's* numbering of frames that could not be read and
-            were left out.
-        warnings: What a reader of the numbers must know.
+        format_name: Key in `io.FORMATS`; empty for clips made in memory.
+        damaged_frames: Indices, in the *file's* numbering, of frames that could not be read and
+            were dropped.
+        warnings: Qualifications of the numbers.
 
     Raises:
-        ArgumentError: If shape, type, spacing or times break the rules above.
+        ArgumentError: If shape, dtype, spacing or times are invalid.
+        TypeError: If the frames are not a numpy array.
     """
 
     frames: "np.ndarray"
@@ -107,7 +108,7 @@ class Clip:
         return f"Clip({', '.join(parts)})"
 
     def __post_init__(self) -> None:
-        """Refuse what would make a later number wrong."""
+        """Validate, so that no later number is wrong."""
         _check_array("frames", self.frames)
         if self.frames.ndim != 3 or self.frames.dtype != "uint8" or 0 in self.frames.shape:
             raise ArgumentError(
@@ -126,7 +127,7 @@ class Clip:
                 np.isfinite(times).all() and (np.diff(times) > 0).all()
             ):
                 raise ArgumentError(
-                    f"times_s must be {self.num_frames} increasing times, one a frame, "
+                    f"times_s must be {self.num_frames} increasing times, one per frame, "
                     f"got shape {times.shape}"
                 )
 
@@ -148,7 +149,7 @@ class Clip:
         return float((self.num_frames - 1) / (self.times_s[-1] - self.times_s[0]))
 
     def even_frame_rate_hz(self) -> float | None:
-        """Return the one rate that says all times, for formats that hold no more.
+        """Frame rate of evenly spaced frames, for formats that hold nothing else.
 
         Raises:
             ArgumentError: If the frames are not evenly spaced in time.
@@ -159,32 +160,33 @@ class Clip:
         if rate_hz is None or self.times_s is None:
             return None
         frames_off = (self.times_s - self.times_s[0]) * rate_hz - np.arange(self.num_frames)
-        if np.abs(frames_off).max() > _MOST_JITTER:
+        if np.abs(frames_off).max() > _MAX_JITTER:
             raise ArgumentError(
-                "times_s must be evenly spaced for a format that holds one frame rate; frame "
-                f"{int(np.abs(frames_off).argmax())} lies {np.abs(frames_off).max():.2f} "
-                "intervals off. DICOM holds a time for each frame"
+                "times_s must be evenly spaced for a format with one frame rate; frame "
+                f"{int(np.abs(frames_off).argmax())} is {np.abs(frames_off).max():.2f} intervals "
+                "off. Write DICOM, which has a time per frame"
             )
         return rate_hz
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Annotation:
-    """What is known of a clip's frames: masks, the two phases, volumes.
+    """Ground truth of a clip: masks, ED and ES, volumes.
 
     Attributes:
-        masks: Label maps, `T H W` uint8 of `anatomy.Label`, one a frame of the clip; what stands
-            in a frame that is not in `labelled_frames` means nothing.
-        labelled_frames: Indices of the frames whose mask is known, increasing; all by default.
+        masks: Label maps, `T H W` uint8 of `Label`, one per frame of the clip; only those of
+            `labelled_frames` are valid.
+        labelled_frames: Increasing indices of the frames that are labeled; all by default.
         ed_frame: Index of the end-diastolic frame; None when unknown.
         es_frame: Index of the end-systolic frame; None when unknown.
         ef_percent: Ejection fraction; None when unknown, as are the volumes.
         edv_ml: End-diastolic volume.
         esv_ml: End-systolic volume.
-        quality: The picture's quality in the words of whoever judged it; empty when nobody did.
+        quality: Image quality in the data set's words; empty when unknown.
 
     Raises:
-        ArgumentError: If shape, type, labels, indices or values break the rules above.
+        ArgumentError: If shape, dtype, labels, indices or values are invalid.
+        TypeError: If the masks are not a numpy array.
     """
 
     masks: "np.ndarray"
@@ -211,7 +213,7 @@ class Annotation:
         return f"Annotation({', '.join(parts)})"
 
     def __post_init__(self) -> None:
-        """Refuse what would make a later number wrong."""
+        """Validate, so that no later number is wrong."""
         _check_array("masks", self.masks)
         if self.masks.ndim != 3 or self.masks.dtype != "uint8" or 0 in self.masks.shape:
             raise ArgumentError(
@@ -252,7 +254,7 @@ class Annotation:
             raise ArgumentError(f"quality must be one line, got {self.quality!r}")
 
     def check_fits(self, clip: Clip) -> None:
-        """Refuse a clip that these masks do not belong to.
+        """Check that the masks have the shape of a clip's frames.
 
         Raises:
             ArgumentError: If number or size of the frames differ.

@@ -1,15 +1,15 @@
 """Exceptions a caller may catch.
 
 ```
-EchosegError            anything echoseg refuses, in one clear sentence
-├── ArgumentError       an argument cannot be what it is given for; a ValueError too
-├── ConfigError         a setting is out of its range
+EchosegError            any error that echoseg reports, in one or two sentences
+├── ArgumentError       an argument of the wrong shape, type or range; a ValueError too
+├── ConfigError         a setting is out of range
 ├── FormatError         a file cannot be read as a clip
-│   └── DamagedError    a part of the file can be read, the rest cannot
-├── DatasetError        a data set's layout is not as documented
-├── MeasurementError    a clinical value cannot be had from these masks
+│   └── DamagedError    the file is partially readable
+├── DatasetError        a data set's folder is not as documented
+├── MeasurementError    a clinical value cannot be computed from these masks
 ├── ModelError          a checkpoint is missing, broken or of another kind
-└── OutputError         a result cannot be written where it was asked for
+└── OutputError         a result cannot be written
 ```
 """
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class EchosegError(Exception):
-    """Anything echoseg refuses; its text names the field, the rule, the value and the way out."""
+    """Base of all errors; the text names the field, the rule, the value and the way out."""
 
     def __str__(self) -> str:
-        """Return the text on one line: a file's name, or a library's reason, may hold breaks."""
+        """The text on one line; file names and messages of libraries may hold line breaks."""
         return " ".join(super().__str__().splitlines())
 
 
 class ArgumentError(EchosegError, ValueError):
-    """An argument cannot be what it is given for: of the wrong shape, type or range."""
+    """An argument has the wrong shape, type or range."""
 
 
 class ConfigError(EchosegError):
-    """A setting is out of its range."""
+    """A setting is out of range."""
 
 
 class FormatError(EchosegError):
@@ -42,7 +42,7 @@ class FormatError(EchosegError):
 
 
 class DamagedError(FormatError):
-    """A part of the file can be read and the rest cannot.
+    """The file is partially readable.
 
     Attributes:
         damaged_frames: Indices (from 0) of the frames that could not be decoded.
@@ -54,11 +54,11 @@ class DamagedError(FormatError):
 
 
 class DatasetError(EchosegError):
-    """A data set's layout is not as documented."""
+    """A data set's folder is not as documented."""
 
 
 class MeasurementError(EchosegError):
-    """A clinical value cannot be had from these masks."""
+    """A clinical value cannot be computed from these masks."""
 
 
 class ModelError(EchosegError):
@@ -66,7 +66,7 @@ class ModelError(EchosegError):
 
 
 class OutputError(EchosegError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written."""
 
 
 def validation_message(

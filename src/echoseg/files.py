@@ -1,4 +1,7 @@
-"""A file or folder is written whole or not at all: beside its place, then renamed."""
+"""Atomic writes, locks and resumable folders.
+
+A file or folder is written under a temporary name, then renamed: it is complete or absent.
+"""
 
 import contextlib
 import os
@@ -14,13 +17,12 @@ from echoseg.errors import ConfigError, OutputError
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a path beside PATH, of the same suffix, to write to; rename it at the end.
+    """Yield a temporary path of the same suffix to write to; at the end it replaces `path`.
 
-    What stood at PATH is replaced only then; after an exception it is untouched and nothing is
-    left beside it.
+    After an exception `path` is untouched and the temporary file is removed.
 
     Raises:
-        OutputError: If the file cannot be written there.
+        OutputError: If the file cannot be written.
     """
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
@@ -34,16 +36,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, UTF-8."""
+    """Write a UTF-8 text file atomically."""
     with atomic_write(path) as partial:
         partial.write_text(text, "utf-8", newline="\n")
 
 
 def check_writable(place: Path, way_out: str) -> None:
-    """Refuse, before the long work, a place where nothing can be made or written.
+    """Check, before long work, that a file or folder can be made at `place`.
 
     Raises:
-        OutputError: If so; its text ends with WAY_OUT.
+        OutputError: If not; its text ends with `way_out`.
     """
     try:
         probe = next(p for p in (place, *place.absolute().parents) if p.exists())
@@ -55,16 +57,16 @@ def check_writable(place: Path, way_out: str) -> None:
 
 
 def check_new_file(path: Path, force: bool = False) -> None:
-    """Refuse, before the long work, a file that must not or cannot be written.
+    """Check, before long work, that a file can be written.
 
     Raises:
-        OutputError: If it exists without `force`, is a folder, or has none to be written in.
+        OutputError: If it exists without `force`, is a folder, or its folder is missing.
     """
-    if os.path.isdir(path) or (os.path.exists(path) and not force):  # False where it may not look
-        raise OutputError(f"{path} exists; pass --force to replace a file, or another name")
+    if os.path.isdir(path) or (os.path.exists(path) and not force):  # False without permission
+        raise OutputError(f"{path} exists; pass --force to replace a file, or choose another name")
     if not os.path.isdir(path.absolute().parent):
         check_writable(path.parent, "choose another place")
-        raise OutputError(f"{path.parent} is no folder; make it, or choose another name")
+        raise OutputError(f"{path.parent} is not a folder; make it, or choose another name")
     check_writable(path.parent, "choose another place")
 
 
@@ -75,23 +77,21 @@ ANOTHER_FOLDER = "choose another output folder"
 
 @contextlib.contextmanager
 def locked_dir(folder: Path) -> Iterator[None]:
-    """Work in a folder, made when missing, that no other process works in.
-
-    The lock goes with its process, however that ends.
+    """Lock a folder, which is made if missing; the lock ends with its process.
 
     Raises:
         OutputError: If another process works in it, or it cannot be made.
     """
     from filelock import FileLock, Timeout
 
-    made = _missing(folder)
+    new = _missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         lock.acquire(blocking=False)
     except Timeout as error:
         raise OutputError(
-            f"{folder} is being worked in by another process; wait for it, or give another folder"
+            f"{folder} is in use by another process; wait for it, or {ANOTHER_FOLDER}"
         ) from error
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror or error})") from error
@@ -99,57 +99,57 @@ def locked_dir(folder: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            (folder / LOCK).unlink(missing_ok=True)  # while it is still ours
+            (folder / LOCK).unlink(missing_ok=True)  # before another process takes it
         lock.release()
-        _remove_empty(made)
+        _remove_empty(new)
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return the folder and those above it that are not there, innermost first."""
+    """The folder and its parents that are missing, innermost first."""
     return [place for place in (folder, *folder.absolute().parents) if not place.exists()]
 
 
-def _remove_empty(made: list[Path]) -> None:
-    for place in made:  # one that holds a result stays
+def _remove_empty(folders: list[Path]) -> None:
+    for place in folders:  # fails for one that holds a result
         with contextlib.suppress(OSError):
             place.rmdir()
 
 
 @contextlib.contextmanager
 def ensure_dir(folder: Path) -> Iterator[Path]:
-    """Make a folder and those above it; after all, the new ones that stayed empty are gone.
+    """Make a folder and its parents; at the end, new ones that are still empty are removed.
 
     Raises:
         OutputError: If it cannot be made.
     """
     folder = Path(os.path.abspath(folder))
-    made = _missing(folder)
+    new = _missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error})") from error
     finally:
-        _remove_empty(made)
+        _remove_empty(new)
 
 
 @contextlib.contextmanager
 def atomic_dir(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
-    """Give a folder beside FOLDER to fill; at the end CHECK, then put it in FOLDER's place.
+    """Yield a temporary folder to fill; at the end `check` runs and it replaces `folder`.
 
-    A cut leaves the old folder or none, and none of the folders above that were made for it.
+    After an exception the old folder, or none, is there; parents made for it are removed.
 
     Raises:
-        OutputError: If the disk fails, or what `check` raises.
+        OutputError: If the disk fails; and whatever `check` raises.
     """
-    folder = Path(os.path.abspath(folder))  # "." and ".." have no name to put a partial beside
+    folder = Path(os.path.abspath(folder))  # "." and ".." have no name
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     with ensure_dir(folder.parent):
         shutil.rmtree(partial, ignore_errors=True)
         try:
             partial.mkdir()
             yield partial
-            check()  # another run may have put one there meanwhile
+            check()  # another run may have written it meanwhile
             _swap(partial, folder)
         except OSError as error:
             raise OutputError(f"{folder} cannot be written ({error})") from error
@@ -158,7 +158,7 @@ def atomic_dir(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
 
 
 def _swap(partial: Path, folder: Path) -> None:
-    """Put the finished folder in its place; the old one comes back if that fails."""
+    """Replace a folder; the old one is restored if that fails."""
     if not folder.exists():
         partial.rename(folder)
         return
@@ -171,7 +171,7 @@ def _swap(partial: Path, folder: Path) -> None:
             old.rename(folder)
         raise
     if old.is_symlink():
-        old.unlink()  # the link was replaced; what it points to is not ours to delete
+        old.unlink()  # the link is replaced, not its target
     else:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -304,7 +304,7 @@ def write_json(path: Path, document: BaseModel) -> None:
 
 
 def read_json(path: Path, model: type[Document], way_out: str) -> Document | None:
-    """Read a JSON file as a pydantic object; None where there is no file.
+    """Read a JSON file as a pydantic object; None where it is missing.
 
     Raises:
         OutputError: If it cannot be read or does not fit `model`; its text ends with `way_out`.

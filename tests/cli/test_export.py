@@ -28,7 +28,7 @@ def test_a_shipped_network_is_written_and_checked(tmp_path):
         (("phantom", "--to", "tflite"), "to must be one of"),
         (("phantom", "-o", "OUT/a.xml"), "must end in .onnx"),
         (("nowhere", "-o", "OUT/a.xml"), "must end in .onnx for onnx, got 'a.xml'"),
-        (("phantom", "-o", "OUT/missing/a.onnx"), "missing is no folder"),
+        (("phantom", "-o", "OUT/missing/a.onnx"), "missing is not a folder"),
         (("phantom", "-o", "OUT/a.onnx", "--size", 50), "multiple"),
     ],
 )

@@ -48,12 +48,12 @@ def test_another_folder_is_refused(tmp_path):
     ("data", "said"),
     [
         (None, "is missing; fetch it again"),
-        (b"", "is cut or broken"),
-        (b"no gzip at all", "is cut or broken"),
-        ("half", "is cut or broken"),
-        ("flipped", "is cut or broken"),
-        ("frames", "must have its picture's size, 20 x 30, it has 2 x 20 x 30"),
-        ("small", "must have its picture's size"),
+        (b"", "is truncated or broken"),
+        (b"no gzip at all", "is truncated or broken"),
+        ("half", "is truncated or broken"),
+        ("flipped", "is truncated or broken"),
+        ("frames", "must have its image's size, 20 x 30, it has 2 x 20 x 30"),
+        ("small", "must have its image's size"),
     ],
 )
 def test_a_patient_with_a_bad_file_is_named(tmp_path, data, said):

@@ -159,7 +159,7 @@ def test_splits_that_leak_are_refused(tmp_path):
     [
         ("Info_4CH.cfg", None, "Info_4CH.cfg is missing"),
         ("patient0001_4CH_half_sequence_gt.nii.gz", None, "half_sequence_gt.nii.gz is missing"),
-        ("patient0001_4CH_half_sequence_gt.nii.gz", b"\x1f\x8bno", "cut or broken"),
+        ("patient0001_4CH_half_sequence_gt.nii.gz", b"\x1f\x8bno", "truncated or broken"),
         ("Info_4CH.cfg", b"ED: 1\nFrameRate: 50\n", "must have a line 'ES: ...'"),
         ("Info_4CH.cfg", b"ED: 1\nES: 9\nFrameRate: 50\n", "es_frame must be 0 to 5"),
         ("Info_4CH.cfg", b"ED: one\nES: 9\nFrameRate: 50\n", "view 4CH: .*'one'"),

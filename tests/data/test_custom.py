@@ -120,7 +120,7 @@ def test_masks_beside_a_clip_are_its_masks_and_a_file_of_no_format_is_told(tmp_p
 def test_masks_of_another_shape_are_refused(folder):
     write_masks(folder / "a_masks.nii.gz", made_clip()[1].masks[:3], SPACING_MM, 0.04)
     record = next(r for r in load_dataset(folder).records if r.name == "a.avi")
-    with pytest.raises(DatasetError, match=r"a_masks\.nii\.gz must have its picture's size"):
+    with pytest.raises(DatasetError, match=r"a_masks\.nii\.gz must have its image's size"):
         record.load()
 
 

@@ -60,8 +60,8 @@ def plant(folder, kind):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("truncated gzip", "patient0002_4CH_half_sequence.nii.gz is cut or broken"),
-        ("another shape", "must have its picture's size, 5 x 64 x 48, it has 5 x 63 x 48"),
+        ("truncated gzip", "patient0002_4CH_half_sequence.nii.gz is truncated or broken"),
+        ("another shape", "must have its image's size, 5 x 64 x 48, it has 5 x 63 x 48"),
         ("spacing zero", "spacing must be 0.001 to 10 mm a pixel, it is 0.4 x 0;"),
         ("spacing negative", "spacing must be 0.001 to 10 mm a pixel, it is 0.4 x -0.4;"),
     ],
@@ -196,7 +196,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
     copy = make_camus(tmp_path / "copy")
     monkeypatch.setattr("echoseg.data.validate.check", None)
     for words, said in (
-        (("--sheet", tmp_path / "none" / "x.png"), "is no folder; make it"),
+        (("--sheet", tmp_path / "none" / "x.png"), "is not a folder; make it"),
         (("--json", tmp_path), "exists; pass --force"),
     ):
         done = run(copy.root, *words)

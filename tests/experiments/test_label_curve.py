@@ -123,7 +123,7 @@ def test_a_curve_that_fails_at_once_leaves_the_folder_as_it_was(tmp_path, monkey
 
 
 def test_two_at_once_in_one_folder_are_refused(tmp_path):
-    with locked_dir(tmp_path), pytest.raises(OutputError, match="worked in by another process"):
+    with locked_dir(tmp_path), pytest.raises(OutputError, match="in use by another process"):
         run_curve(small_curve(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

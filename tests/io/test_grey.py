@@ -64,7 +64,7 @@ def test_png_frames_of_two_depths_are_refused(tmp_path):
         Image.fromarray(frame.astype(np.uint16) * 257 if deep else frame).save(
             tmp_path / f"{index}.png"
         )
-    with pytest.raises(FormatError, match="must be of one kind, these are uint16, uint8"):
+    with pytest.raises(FormatError, match="must have one type, these are uint16, uint8"):
         load_clip(tmp_path)
 
 

@@ -102,7 +102,7 @@ def test_a_checker_of_its_own_finds_no_error(tmp_path, jpeg_quality, uneven):
 @pytest.mark.parametrize(
     ("changes", "options", "error", "words"),
     [
-        ({"times_s": None}, {}, OutputError, "must say its frames' times"),
+        ({"times_s": None}, {}, OutputError, "needs frame times"),
         ({}, {"jpeg_quality": 0}, ValueError, "jpeg_quality must be 1 to 95, got 0"),
         ({}, {"pseudonym": "Doe^Jane"}, ValueError, "pseudonym must be"),
     ],
@@ -132,7 +132,7 @@ def test_nifti_says_what_is_unknown(tmp_path):
 
 def test_nifti_refuses_times_it_cannot_hold(tmp_path):
     clip = made_clip(times_s=np.array([0, 0.02, 0.05, 0.06, 0.09, 0.1, 0.14]))
-    with pytest.raises(OutputError, match=r"clip.nii: .* frame 5 lies 0.71 intervals off"):
+    with pytest.raises(OutputError, match=r"clip.nii: .* frame 5 is 0.71 intervals off"):
         nifti.write_clip(tmp_path / "clip.nii", clip)
 
 

@@ -61,7 +61,7 @@ def tables(out):
 def test_clips_are_found_below_a_folder_by_their_path_in_it(clips):
     assert list(find_clips([clips])) == ["a.avi", "b/a.avi", "broken.avi", "c.avi", "noise.avi"]
     assert list(find_clips([clips / "c.avi", clips / "b"])) == ["c.avi", "a.avi"]
-    with pytest.raises(ConfigError, match="is not there"):
+    with pytest.raises(ConfigError, match="does not exist"):
         find_clips([clips / "none"])
 
 
@@ -162,7 +162,7 @@ def test_what_is_there_is_never_mixed_with_another_cohort(clips, whole, tmp_path
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(OutputError, match=r"holds thesis\.txt and no manifest"):
         run_cohort(found, SETTINGS, tmp_path)
-    with locked_dir(out), pytest.raises(OutputError, match="worked in by another process"):
+    with locked_dir(out), pytest.raises(OutputError, match="in use by another process"):
         run_cohort(found, SETTINGS, out, resume=True)
 
 

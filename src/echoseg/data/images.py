@@ -1,7 +1,7 @@
-"""Pictures and label maps as research releases store them: NIfTI or MetaImage, checked.
+"""Images and label maps as research releases store them: NIfTI or MetaImage, checked.
 
-Other than `formats`, a single frame is allowed, grey levels are never spread, and the scale must
-be there: a release that gives none is read through `formats`.
+Unlike in `io`, a single frame is allowed, grey levels are never rescaled, and the spacing is
+required; a release without spacing is read through `io`.
 """
 
 import zlib
@@ -17,10 +17,10 @@ Spacing = tuple[float, float]
 
 
 def read_picture(path: Path) -> tuple[np.ndarray, Spacing]:
-    """Return grey levels `T H W` uint8, one frame for a still, and (row, column) mm a pixel.
+    """Read grey levels `T H W` uint8, one frame for a still, and the (row, column) spacing in mm.
 
     Raises:
-        DatasetError: If the file is missing, cut or broken, or its grey levels or scale are none.
+        DatasetError: If the file is missing or broken, or its grey levels or spacing are invalid.
     """
     pixels, spacing_mm = _read(path)
     if pixels.dtype != np.uint8 and not (pixels.min() >= 0 and pixels.max() <= 255):  # NaN is not
@@ -29,23 +29,22 @@ def read_picture(path: Path) -> tuple[np.ndarray, Spacing]:
         )
     if not all(SPACING_MM[0] <= step <= SPACING_MM[1] for step in spacing_mm):  # NaN is not
         raise DatasetError(
-            f"{path}: spacing must be {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm a pixel, it is "
+            f"{path}: spacing must be {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm per pixel, it is "
             f"{spacing_mm[0]:g} x {spacing_mm[1]:g}; fetch the file again"
         )
     return np.ascontiguousarray(pixels, np.uint8), spacing_mm
 
 
 def read_labels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Return label maps `T H W` uint8 of the picture's shape.
+    """Read label maps `T H W` uint8 of the image's shape.
 
     Raises:
-        DatasetError: If the file is missing, cut or broken, of another shape, or holds a value
-            that is no label.
+        DatasetError: If the file is missing or broken, has another shape or an unknown label.
     """
     values, _ = _read(path)
     if values.shape != tuple(shape):
         raise DatasetError(
-            f"{path} must have its picture's size, {_size(shape)}, it has {_size(values.shape)}; "
+            f"{path} must have its image's size, {_size(shape)}, it has {_size(values.shape)}; "
             "fetch both files again"
         )
     unknown = sorted(set(np.unique(values).tolist()) - set(Label))
@@ -60,7 +59,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _read(path: Path) -> tuple[np.ndarray, Spacing]:
-    """Return pixels as stored, `T H W`, and the scale as the header has it, mended by nobody."""
+    """Read pixels as stored, `T H W`, and the spacing as in the header, uncorrected."""
     if not path.is_file():
         raise DatasetError(f"{path} is missing; fetch it again")
     try:
@@ -68,9 +67,9 @@ def _read(path: Path) -> tuple[np.ndarray, Spacing]:
         pixels, spacing_mm = read(path)
     except EchosegError:
         raise
-    except Exception as error:  # gzip, nibabel and numpy raise kinds of their own
+    except Exception as error:  # gzip, nibabel and numpy raise exceptions of their own
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DatasetError(f"{path} is cut or broken ({reason}); fetch it again") from error
+        raise DatasetError(f"{path} is truncated or broken ({reason}); fetch it again") from error
     if pixels.ndim == 2:
         pixels = pixels[None]
     if pixels.ndim != 3 or 0 in pixels.shape or pixels.dtype.kind not in "uif":
@@ -92,7 +91,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, Spacing]:
     raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     with LoggingOutputSuppressor(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # nibabel's image mends a pixdim that is zero or negative; its bare header does not
+        # nibabel's image corrects a pixdim that is zero or negative; its header alone does not
         header = Nifti1Image.header_class.from_fileobj(BytesIO(raw), check=False)
         pixels = np.asarray(Nifti1Image.from_bytes(raw).dataobj).T
     _, column_mm, row_mm, *_ = (float(step) for step in header["pixdim"])
@@ -105,7 +104,7 @@ def _read_metaimage(path: Path) -> tuple[np.ndarray, Spacing]:
     try:
         pixels, spacing = read_array(path)
     except zlib.error as error:
-        raise DatasetError(f"{path} is cut or broken ({error}); fetch it again") from error
+        raise DatasetError(f"{path} is truncated or broken ({error}); fetch it again") from error
     if len(spacing) < 2:
         raise DatasetError(f"{path} must have ElementSpacing, it has none; fetch it again")
     return pixels, (spacing[1], spacing[0])

@@ -76,7 +76,7 @@ def load_clip(
         ConfigError: If spacing, frame rate or view is out of range.
         FormatError: If the source cannot be read as a clip, with the reason.
         DamagedError: If a part of it cannot be read and `allow_damaged` is false.
-        TypeError: If the source is none of these.
+        TypeError: If the source has another type.
     """
     options = OpenOptions(
         spacing_mm=spacing_mm,
@@ -140,9 +140,9 @@ def _read_array(values: Any) -> Clip:
     if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (3, 4)):
         raise FormatError(f"array: a clip must be (T, H, W) or (T, H, W, 3), got {frames.shape}")
     with refusals(source):
-        grey, found = rescale_grey(frames)
+        grey, notes = rescale_grey(frames)
         return Clip(
-            frames=stack(source, list(grey)), warnings=(*found, *colour_warnings(list(grey)))
+            frames=stack(source, list(grey)), warnings=(*notes, *colour_warnings(list(grey)))
         )
 
 
@@ -203,7 +203,7 @@ def find_format(path: Path) -> str:
         FormatError: If the path is missing, empty, or of no known format.
     """
     if not path.exists():
-        raise FormatError(f"{path}: there is no such file or folder")
+        raise FormatError(f"{path}: no such file or folder")
     head = b""
     if path.is_file():
         with path.open("rb") as file:

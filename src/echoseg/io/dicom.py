@@ -2,7 +2,7 @@
 
 Scale comes from the Sequence of Ultrasound Regions (PS3.3 C.8.5.5) and from nothing else; time
 from the Frame Increment Pointer, then Cine Rate, then Recommended Display Frame Rate. Patient
-identifiers are neither read nor kept.
+identifiers are not read.
 """
 
 import io
@@ -24,7 +24,7 @@ _VIDEO_PREFIX = "1.2.840.10008.1.2.4.10"
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    """Tell DICOM by its preamble, or by a first element of group 0002 or 0008 without one."""
+    """Detect DICOM by its preamble, or by a first element of group 0002 or 0008 without one."""
     return head[128:132] == b"DICM" or (
         head[:2] in (b"\x02\x00", b"\x08\x00") and head[2:4] in (b"\0\0", b"\x05\0", b"\x08\0")
     )
@@ -33,7 +33,7 @@ def sniff(head: bytes, path: Path) -> bool:
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a multi-frame ultrasound object."""
     with warnings.catch_warnings():
-        # pydicom warns of misspelt character sets and padding; what matters here is refused
+        # pydicom warns of misspelt character sets and padding, which do not matter here
         warnings.simplefilter("ignore")
         return _read(path, options)
 
@@ -49,25 +49,25 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         raise FormatError(f"{path}: not a readable DICOM file ({error})") from error
     if modality not in ("US", "OT", "IVUS", ""):
         raise FormatError(
-            f"{path}: Modality must be US (ultrasound), this is {modality}; give an echo clip"
+            f"{path}: Modality must be US (ultrasound), got {modality}; give an echo clip"
         )
-    if "PixelData" not in dataset and (whole_part := mended(path)):
-        dataset = pydicom.dcmread(io.BytesIO(whole_part), force=True)
+    if "PixelData" not in dataset and (complete_part := mended(path)):
+        dataset = pydicom.dcmread(io.BytesIO(complete_part), force=True)
     if "PixelData" not in dataset:
         raise FormatError(
-            f"{path}: the DICOM object holds no pixels: it is no clip, or the file is cut short "
-            "before the end of its first frame"
+            f"{path}: the DICOM object has no pixels; it is not a clip, or the file is truncated "
+            "within its first frame"
         )
     frames, damaged, total = _decode(path, dataset)
-    found = damage(path, damaged, total, options) + colour_warnings(frames)
+    notes = damage(path, damaged, total, options) + colour_warnings(frames)
     if frames and frames[0].ndim == 2:
         bits = int(dataset.get("BitsStored", 0))
         grey_frames, grey_warnings = rescale_grey(stack(path, frames), bits=bits)
-        found += grey_warnings
+        notes += grey_warnings
         if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
             grey_frames = 255 - grey_frames
-            message = "grey levels were inverted: in this file (MONOCHROME1) white is low"
-            found += (ClipWarning(code="inverted_grey", message=message),)
+            message = "The grey levels were inverted, since the file is MONOCHROME1."
+            notes += (ClipWarning(code="inverted_grey", message=message),)
         frames = list(grey_frames)
     grey = stack(path, frames)
     spacing_mm, box, scale_warnings = _scale(dataset)
@@ -80,12 +80,12 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         times_s=_times(dataset, total, damaged),
         r_wave_times_s=_r_waves(dataset),
         damaged_frames=tuple(damaged),
-        warnings=found + scale_warnings + view_warnings,
+        warnings=notes + scale_warnings + view_warnings,
     )
 
 
 def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
-    """Return decoded frames (grey or RGB), indices of those that failed, and how many there are."""
+    """Decode frames (grey or RGB), with indices of those that failed and the total number."""
     from pydicom.pixels.utils import pixel_array
 
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
@@ -94,12 +94,12 @@ def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]
     total = int(dataset.get("NumberOfFrames", 1) or 1)
     if syntax and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         if not keep_whole_frames(dataset):
-            raise FormatError(f"{path}: the file is cut short before the end of its first frame")
+            raise FormatError(f"{path}: the file is truncated within its first frame")
     frames, damaged, reason = [], [], None
     for index in range(total):
         try:
             frame = pixel_array(dataset, index=index)
-        except Exception as error:  # decoders raise many kinds; each is told by frame number
+        except Exception as error:  # decoders raise many types; the frame is reported
             damaged.append(index)
             reason = reason or error
             continue
@@ -112,7 +112,7 @@ def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]
 
 
 def _colours(dataset: Any, frame: np.ndarray) -> np.ndarray:
-    """Turn palette indices into RGB; other pixels come decoded."""
+    """Convert palette indices to RGB; other pixels are decoded already."""
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
 
@@ -142,10 +142,10 @@ def _decode_video(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int]
 def _scale(
     dataset: Any,
 ) -> tuple[tuple[float, float] | None, tuple[int, int, int, int] | None, tuple[ClipWarning, ...]]:
-    """Return spacing, region box and warnings from the 2-D tissue region.
+    """Read spacing, region box and warnings from the 2-D tissue region.
 
-    A box outside the picture means that the pixels were rescaled after the region was written:
-    then the scale is wrong too and is refused.
+    A box outside the image means that the pixels were rescaled after the region was written, so
+    that the pixel spacing is wrong too and is not used.
     """
     regions = [
         region
@@ -163,9 +163,9 @@ def _scale(
     region, (left, top, right, bottom) = regions[largest], boxes[largest]
     if right > columns or bottom > rows or left < 0 or top < 0 or right <= left or bottom <= top:
         message = (
-            f"the file's ultrasound region ({left},{top})-({right - 1},{bottom - 1}) does not fit "
-            f"its picture of {columns} x {rows} pixels: the pixels were rescaled, the file's scale "
-            "is stale, so it is not used. Pass --spacing-mm ROW COL if you know the true one"
+            f"The file's ultrasound region ({left},{top})-({right - 1},{bottom - 1}) exceeds its "
+            f"image of {columns} x {rows} pixels: the clip was resized without updating its pixel "
+            "spacing, which is ignored. Pass --spacing-mm ROW COL if you know it."
         )
         return None, None, (ClipWarning(code="stale_scale", message=message),)
     delta_x, delta_y = (abs(float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "XY")
@@ -174,7 +174,7 @@ def _scale(
 
 
 def _box(region: Any) -> tuple[int, int, int, int]:
-    """Return (left, top, right, bottom) of a region, half open."""
+    """(left, top, right, bottom) of a region, half open."""
     return (
         int(region.get("RegionLocationMinX0", 0)),
         int(region.get("RegionLocationMinY0", 0)),
@@ -188,12 +188,12 @@ def _area(box: tuple[int, int, int, int]) -> int:
 
 
 def _times(dataset: Any, total: int, damaged: list[int]) -> np.ndarray | None:
-    """Return the times of the frames that were decoded; None when the file does not say."""
+    """Times of the frames that were decoded; None when the file does not give them."""
     times_s = _all_times(dataset, total)
     if times_s is None or (np.diff(times_s) <= 0).any():
         return None
-    kept = np.delete(times_s, damaged)
-    return kept - kept[0]
+    times_s = np.delete(times_s, damaged)
+    return times_s - times_s[0]
 
 
 def _all_times(dataset: Any, total: int) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""A DICOM file that ends too early: the frames that are whole are kept apart from the rest."""
+"""Truncated DICOM files: the frames that are complete are recovered."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ _JPEG_STARTS, _JPEG_ENDS = (b"\xff\xd8", b"\xff\x4f"), (b"\xff\xd9", b"\xff\xd9\
 
 
 def mended(path: Path) -> bytes | None:
-    """Return a file of compressed frames, ended behind its last whole one.
+    """End a file of compressed frames after its last complete one.
 
-    Such pixels have no length: they end with a delimiter, and pydicom leaves them out where it is
-    missing. None when the file holds no whole frame, or is not of this kind.
+    Such pixels have no length but end with a delimiter, and pydicom omits them where it is missing.
+    None when the file has no complete frame, or is of another kind.
     """
     raw = path.read_bytes()
     start = max(raw.rfind(mark) for mark in _UNENDED_PIXELS)
@@ -30,13 +30,13 @@ def mended(path: Path) -> bytes | None:
 
 
 def keep_whole_frames(dataset: Any) -> int:
-    """Shorten uncompressed pixels to the frames that are whole, and return how many they are."""
+    """Shorten uncompressed pixels to the complete frames, and return their number."""
     from pydicom.pixels.utils import get_expected_length
 
     total = int(dataset.get("NumberOfFrames", 1) or 1)
     frame_bytes = get_expected_length(dataset) // total
     pixels = dataset.PixelData or b""
-    whole = len(pixels) // frame_bytes
-    if whole < total:
-        dataset.PixelData, dataset.NumberOfFrames = pixels[: whole * frame_bytes], whole
-    return whole
+    complete = len(pixels) // frame_bytes
+    if complete < total:
+        dataset.PixelData, dataset.NumberOfFrames = pixels[: complete * frame_bytes], complete
+    return complete

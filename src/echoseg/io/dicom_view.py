@@ -15,11 +15,11 @@ _VIEWS = {
     "ParasternalShortAxisAtTheMitralValveLevel": View.PSAX,
     "ParasternalShortAxisAtThePapillaryMuscleLevel": View.PSAX,
 }
-"""Keyword in CID 12226 -> view; a view's first one is written."""
+"""Keyword in CID 12226 -> view; the first of a view is written."""
 
 
 def view_code(view: View) -> Any:
-    """Return a view's code, a `pydicom.sr.coding.Code`; None when it has none."""
+    """Code of a view, a `pydicom.sr.coding.Code`; None when it has none."""
     from pydicom.sr.codedict import codes
 
     keyword = next((keyword for keyword, named in _VIEWS.items() if named == view), None)
@@ -27,9 +27,9 @@ def view_code(view: View) -> Any:
 
 
 def read_view(dataset: Any) -> tuple[View, tuple[ClipWarning, ...]]:
-    """Return the view an object's code names, and a warning where it names one we have no word for.
+    """Read the view from the object's code, with a warning where the code is unknown.
 
-    Text such as Series Description is not trusted: machines fill it with presets.
+    Text such as Series Description is not used: machines fill it with presets.
     """
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
@@ -41,12 +41,12 @@ def read_view(dataset: Any) -> tuple[View, tuple[ClipWarning, ...]]:
     value, scheme, meaning = (
         str(item.get(name, "")) for name in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
     )
-    found = Code(value, scheme, meaning)
+    code = Code(value, scheme, meaning)
     for keyword, view in _VIEWS.items():
-        if found == getattr(codes.cid12226, keyword):  # SRT's codes are equal to SCT's
+        if code == getattr(codes.cid12226, keyword):  # SRT's codes are equal to SCT's
             return view, ()
     message = (
-        f"the file says that its view is {meaning or 'unnamed'!r} ({scheme} {value}), which is "
-        "none that is known here: masks and numbers may mean nothing. Pass --view if that is wrong"
+        f"The file gives an unknown view, {meaning or 'unnamed'!r} ({scheme} {value}): masks and "
+        "numbers may be invalid. Pass --view if the file is wrong."
     )
     return View.UNKNOWN, (ClipWarning(code="view_in_file", message=message),)

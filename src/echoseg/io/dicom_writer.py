@@ -1,8 +1,8 @@
-"""Ultrasound multi-frame DICOM written: a clip of nobody, scale and times where readers look.
+"""Write ultrasound multi-frame DICOM of an anonymous patient.
 
-Scale goes into the Sequence of Ultrasound Regions (PS3.3 C.8.5.5), time into Frame Time or Frame
-Time Vector with the pointer to it (C.7.6.5, C.7.6.6). Identifiers come from the content: the same
-clip gives the same object.
+The pixel spacing goes into the Sequence of Ultrasound Regions (PS3.3 C.8.5.5), times into
+Frame Time or Frame Time Vector with the pointer to it (C.7.6.5, C.7.6.6). Identifiers are hashes
+of the content: the same clip gives the same object.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from echoseg.files import atomic_write
 from echoseg.io.dicom_view import view_code
 
 _EVEN_S = 1e-6
-"""Times nearer than this to an even rhythm are written as one Frame Time."""
+"""Times within this of an even interval are written as one Frame Time."""
 
 
 def write(
@@ -27,18 +27,18 @@ def write(
 ) -> None:
     """Write a clip as an Ultrasound Multi-frame Image of an anonymous patient.
 
-    A clip without spacing gets no region, and so reads back uncalibrated. Clips of one pseudonym
+    A clip without spacing gets no region, so it reads back uncalibrated. Clips of one pseudonym
     are one study.
 
     Args:
-        path: Where to.
-        clip: Its times must be known; the region's box is its `sector_box`, or the whole picture.
-        pseudonym: Patient ID and name; nothing that tells who the patient is.
+        path: The file.
+        clip: Its times must be known; the region's box is its `sector_box`, or the whole image.
+        pseudonym: Patient ID and name; it must not identify the patient.
         jpeg_quality: None for plain 8-bit grey (MONOCHROME2, Explicit VR Little Endian); 1 to 95
-            for what scanners store, JPEG Baseline in YBR_FULL_422, at that quality of Pillow's.
+            for JPEG Baseline in YBR_FULL_422, as scanners store, at that quality of Pillow's.
 
     Raises:
-        ArgumentError: If `jpeg_quality` or `pseudonym` is out of its range.
+        ArgumentError: If `jpeg_quality` or `pseudonym` is out of range.
         OutputError: If the times are unknown or PATH cannot be written.
     """
     from pydicom import dcmwrite
@@ -52,8 +52,8 @@ def write(
         )
     if clip.times_s is None:
         raise OutputError(
-            f"{path}: a multi-frame DICOM object must say its frames' times and this clip's are "
-            "unknown; give the clip its times_s"
+            f"{path}: a multi-frame DICOM object needs frame times, which this clip lacks; set its "
+            "times_s"
         )
     dataset = Dataset()
     _identify(dataset, clip, pseudonym, jpeg_quality)
@@ -77,7 +77,7 @@ def _uid(*parts: bytes | str) -> Any:
 
 
 def _identify(dataset: Any, clip: Clip, pseudonym: str, jpeg_quality: int | None) -> None:
-    """Add who, which study, which series, which object; what nobody knows stays empty."""
+    """Add patient, study, series and object; unknown fields stay empty."""
     from pydicom.uid import UltrasoundMultiFrameImageStorage
 
     dataset.SOPClassUID = UltrasoundMultiFrameImageStorage
@@ -101,7 +101,7 @@ def _identify(dataset: Any, clip: Clip, pseudonym: str, jpeg_quality: int | None
 
 
 def _describe(dataset: Any, clip: Clip) -> None:
-    """Add what kind of picture it is, and the view where there is a code for it."""
+    """Add the image type, and the view where it has a code."""
     from pydicom.dataset import Dataset
 
     dataset.Modality, dataset.BodyPartExamined = "US", "HEART"
@@ -114,7 +114,7 @@ def _describe(dataset: Any, clip: Clip) -> None:
 
 
 def _add_times(dataset: Any, clip: Clip) -> None:
-    """Add Frame Time for an even rhythm, else Frame Time Vector; R waves when known."""
+    """Add Frame Time for even intervals, else Frame Time Vector; R waves when known."""
     from pydicom.valuerep import DS
 
     def as_ms(time_s: float) -> Any:
@@ -134,7 +134,7 @@ def _add_times(dataset: Any, clip: Clip) -> None:
 
 
 def _add_region(dataset: Any, clip: Clip) -> None:
-    """Add the one region, 2-D tissue in centimetres, unless the clip has no scale."""
+    """Add one region, 2-D tissue in centimetres, unless the clip has no spacing."""
     from pydicom.dataset import Dataset
 
     if clip.spacing_mm is None:
@@ -151,7 +151,7 @@ def _add_region(dataset: Any, clip: Clip) -> None:
 
 
 def _add_pixels(dataset: Any, frames: np.ndarray, jpeg_quality: int | None) -> None:
-    """Add the pixels and their description, plain or as JPEG, and the transfer syntax."""
+    """Add pixels, uncompressed or JPEG, their description and the transfer syntax."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.encaps import encapsulate
     from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
@@ -173,7 +173,7 @@ def _add_pixels(dataset: Any, frames: np.ndarray, jpeg_quality: int | None) -> N
     dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     dataset.LossyImageCompression = "01"
     dataset.LossyImageCompressionMethod = "ISO_10918_1"
-    # against the three samples a pixel that the object says it has
+    # relative to three samples per pixel, as the object declares
     ratio = 3 * frames.nbytes / sum(map(len, pictures))
     dataset.LossyImageCompressionRatio = f"{ratio:.4g}"
     dataset.PixelData = encapsulate(pictures)
@@ -181,7 +181,7 @@ def _add_pixels(dataset: Any, frames: np.ndarray, jpeg_quality: int | None) -> N
 
 
 def _jpeg(frame: np.ndarray, quality: int) -> bytes:
-    """Return a frame as baseline JPEG: its grey levels are the luma, the chroma is neutral."""
+    """Encode a frame as baseline JPEG: its grey levels are the luma, the chroma is neutral."""
     from PIL import Image
 
     luma = Image.fromarray(frame)

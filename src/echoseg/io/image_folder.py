@@ -11,7 +11,7 @@ from echoseg.io.frames import OpenOptions, colour_warnings, damage, rescale_grey
 
 
 def frame_files(path: Path) -> list[Path]:
-    """Return the PNG files of a folder; 2.png comes before 10.png."""
+    """PNG files of a folder; 2.png comes before 10.png."""
     files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
     pngs = [
         file
@@ -24,7 +24,7 @@ def frame_files(path: Path) -> list[Path]:
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
-    """Read the frames; a folder says nothing of scale and time."""
+    """Read the frames; a folder gives neither spacing nor times."""
     from PIL import Image
 
     files = frame_files(path)

@@ -1,4 +1,4 @@
-"""MetaImage: a text header (.mhd) with its pixels beside it (.raw, .zraw) or behind it (LOCAL)."""
+"""MetaImage: a text header (.mhd), pixels in a second file (.raw, .zraw) or appended (LOCAL)."""
 
 import zlib
 from pathlib import Path
@@ -23,12 +23,12 @@ _TYPES = {
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    """Tell a MetaImage by the words its header must hold."""
+    """Detect a MetaImage by the fields its header must have."""
     return b"DimSize" in head and b"ElementType" in head and b"=" in head
 
 
 def _header(path: Path) -> tuple[dict[str, str], bytes]:
-    """Return the fields up to ElementDataFile, which is the last, and the bytes behind it."""
+    """Fields up to ElementDataFile, which is the last, and the bytes after it."""
     rest, fields = path.read_bytes(), {}
     while rest and "ElementDataFile" not in fields:
         line, _, rest = rest.partition(b"\n")
@@ -40,13 +40,13 @@ def _header(path: Path) -> tuple[dict[str, str], bytes]:
 
 
 def data_file(path: Path) -> Path | None:
-    """Return the file that holds the pixels, or None when they lie in the header's own file."""
+    """File that holds the pixels; None when they are in the header's file."""
     name = _header(path)[0].get("ElementDataFile", "LOCAL")
     return None if name == "LOCAL" else path.parent / name
 
 
 def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
-    """Return the pixels as stored, slowest axis first, and the spacing, fastest axis first.
+    """Read the pixels as stored, slowest axis first, and the spacing, fastest axis first.
 
     Raises:
         FormatError: If the header or its data is broken.
@@ -69,12 +69,12 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
         ) from error
     size = [side for side in size if side > 1] if len(size) > 3 else size
     if channels != 1:
-        raise FormatError(f"{path}: a picture must be grey, ElementNumberOfChannels is {channels}")
+        raise FormatError(f"{path}: images must be grey, ElementNumberOfChannels is {channels}")
     return data.reshape(size[::-1]), spacing
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
-    """Read a clip stored as (x, y, t); the third ElementSpacing is not taken for a time."""
+    """Read a clip stored as (x, y, t); the third ElementSpacing is not used as a time."""
     data, spacing = read_array(path)
     if data.ndim != 3:
         raise FormatError(
@@ -87,7 +87,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
 
 def write(path: Path, clip: Clip) -> None:
-    """Write PATH (.mhd) and the pixels beside it (.raw)."""
+    """Write `path` (.mhd) and the pixels next to it (.raw)."""
     raw = path.with_suffix(".raw")
     columns, rows = clip.size[1], clip.size[0]
     row_mm, column_mm = clip.spacing_mm or (1.0, 1.0)

@@ -11,11 +11,11 @@ from echoseg.files import atomic_write
 from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
 
 _GREYS = (0, 40, 110, 70)
-"""How bright each label is in the picture of masks that come without a clip."""
+"""Grey level of each label in the image of masks that come without a clip."""
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    """Tell NIfTI-1 and -2 by the header's size, inside gzip too."""
+    """Detect NIfTI-1 and -2 by the header's size, inside gzip too."""
     if head[:2] == b"\x1f\x8b":
         import gzip
 
@@ -28,45 +28,45 @@ def sniff(head: bytes, path: Path) -> bool:
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
-    """Read a clip; spacing and frame time count only where the header names their units."""
-    data, known = _load(path)
+    """Read a clip; spacing and frame time are used only where the header names their units."""
+    data, header = _load(path)
     frames, grey_warnings = rescale_grey(data)
     grey = stack(path, list(frames))
     return Clip(
         frames=grey,
-        spacing_mm=known.spacing_mm,
-        times_s=known.times_s(len(grey)),
-        warnings=known.warnings + grey_warnings,
+        spacing_mm=header.spacing_mm,
+        times_s=header.times_s(len(grey)),
+        warnings=header.warnings + grey_warnings,
     )
 
 
 def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
-    """Read label maps `T H W` uint8, and as their clip a picture of them, with scale and times.
+    """Read label maps `T H W` uint8, and an image of them as their clip, with spacing and times.
 
     Raises:
-        FormatError: If the file is broken, no (x, y, t) volume, or holds what is no label.
+        FormatError: If the file is broken, not an (x, y, t) volume, or has other values.
     """
-    data, known = _load(path)
+    data, header = _load(path)
     values = np.unique(data)
     unknown = [value for value in values.tolist() if value not in set(Label)]
     if unknown:
         raise FormatError(
-            f"{path}: masks must hold 0 background, 1 LV cavity, 2 LV myocardium and 3 left atrium "
-            f"alone, this holds {', '.join(f'{value:g}' for value in unknown[:5])}; relabel it"
+            f"{path}: masks may hold only 0 background, 1 LV cavity, 2 LV myocardium and 3 left "
+            f"atrium, these hold {', '.join(f'{value:g}' for value in unknown[:5])}; relabel it"
         )
     masks = np.ascontiguousarray(data, np.uint8)
     clip = Clip(
         frames=np.asarray(_GREYS, np.uint8)[masks],
-        spacing_mm=known.spacing_mm,
-        times_s=known.times_s(len(masks)),
-        warnings=known.warnings,
+        spacing_mm=header.spacing_mm,
+        times_s=header.times_s(len(masks)),
+        warnings=header.warnings,
     )
     return clip, masks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Header:
-    """What a header says; None where it does not name the unit."""
+    """Values of a header; None where it does not name the unit."""
 
     spacing_mm: tuple[float, float] | None
     frame_s: float | None
@@ -77,7 +77,7 @@ class _Header:
 
 
 def _load(path: Path) -> tuple[np.ndarray, _Header]:
-    """Return the values `T H W` as stored, and what the header says."""
+    """Read the values `T H W` as stored, and the header."""
     import gzip
     import warnings
     from io import BytesIO
@@ -92,12 +92,12 @@ def _load(path: Path) -> tuple[np.ndarray, _Header]:
         kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
         with LoggingOutputSuppressor(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # nibabel's image mends a pixdim that is zero or negative; its bare header does not
+            # nibabel's image corrects a pixdim that is zero or negative; its header alone does not
             header = kind.header_class.from_fileobj(BytesIO(raw), check=False)
             image = kind.from_bytes(raw)
         data = np.squeeze(np.asarray(image.dataobj))
     except (OSError, EOFError, ValueError) as error:
-        raise FormatError(f"{path}: the NIfTI file is cut or broken ({error})") from error
+        raise FormatError(f"{path}: the NIfTI file is truncated or broken ({error})") from error
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
         raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.shape}")
     space, step = header.get_xyzt_units()
@@ -105,11 +105,11 @@ def _load(path: Path) -> tuple[np.ndarray, _Header]:
     to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(str(space))
     to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(str(step))
     frame_s = (pixdim[4] if image.ndim > 3 else pixdim[3]) * (to_s or 0.0)
-    spacing_mm, told = None, ()
+    spacing_mm, notes = None, ()
     if to_mm is not None:
-        spacing_mm, told = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
+        spacing_mm, notes = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
     return data.transpose(2, 1, 0), _Header(
-        spacing_mm=spacing_mm, frame_s=frame_s if frame_s > 0 else None, warnings=told
+        spacing_mm=spacing_mm, frame_s=frame_s if frame_s > 0 else None, warnings=notes
     )
 
 
@@ -119,7 +119,7 @@ def write_masks(
     spacing_mm: tuple[float, float] | None,
     frame_interval_s: float | None,
 ) -> None:
-    """Write label maps `T H W` uint8 as (x, y, t); what is unknown is written so."""
+    """Write label maps `T H W` uint8 as (x, y, t); unknown units are written as unknown."""
     from nibabel.nifti1 import Nifti1Image
 
     row_mm, column_mm = spacing_mm or (1.0, 1.0)
@@ -138,7 +138,7 @@ def write_clip(path: Path, clip: Clip) -> None:
     """Write a clip's frames as (x, y, t), with spacing and frame time where they are known.
 
     Raises:
-        OutputError: If PATH cannot be written or the frames are not evenly spaced in time.
+        OutputError: If the file cannot be written or the frames are not evenly spaced in time.
     """
     try:
         rate_hz = clip.even_frame_rate_hz()

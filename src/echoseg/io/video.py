@@ -16,11 +16,11 @@ from echoseg.io.frames import OpenOptions, colour_warnings, damage, stack
 
 _MILLISECOND = Fraction(1, 1000)
 WRITE_TIMEOUT_S = 3.0
-"""A receiver over TCP that takes nothing for longer has gone away; it would hold up all else."""
+"""A TCP receiver that accepts nothing for longer counts as disconnected."""
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    """Tell RIFF AVI, ISO media (ftyp), Matroska and GIF by their first bytes."""
+    """Detect RIFF AVI, ISO media (ftyp), Matroska and GIF by their first bytes."""
     return (
         (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
         or head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
@@ -41,7 +41,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
         warnings += (
             ClipWarning(
                 code="no_times",
-                message="the video's time stamps are missing or out of order; they were not used",
+                message="The video's time stamps are missing or out of order and are ignored.",
             ),
         )
     return Clip(
@@ -53,7 +53,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
 
 def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int], int]:
-    """Return frames, their times, indices of damaged ones, and the number there should be."""
+    """Decode frames and times, with indices of damaged frames and the expected number."""
     frames: list[np.ndarray] = []
     times: list[float | None] = []
     damaged: list[int] = []
@@ -67,44 +67,44 @@ def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int]
 
 
 def pictures(path: Path) -> Iterator[Any]:
-    """Yield a video's pictures (PyAV's) as they are decoded, None for a damaged or missing one.
+    """Yield PyAV frames as they are decoded, None for a damaged or missing one.
 
     Raises:
-        FormatError: If it holds no video stream, or breaks before the first whole picture.
+        FormatError: If the file has no video stream, or breaks before the first intact frame.
     """
     import av
     from av import logging
     from av.error import FFmpegError
 
     logging.set_level(logging.PANIC)
-    position = promised = num_whole = 0
+    position = expected = num_intact = 0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise FormatError(f"{path}: the file holds no video stream")
+                raise FormatError(f"{path}: the file has no video stream")
             stream = container.streams.video[0]
-            stream.thread_type = "NONE"  # a broken frame then fails where it is
-            # explode: a damaged picture is an error, not a guess
+            stream.thread_type = "NONE"  # so that a broken frame fails at its own position
+            # explode: a damaged frame is an error, not a guess
             stream.codec_context.options = {"err_detect": "explode"}
-            promised = stream.frames
+            expected = stream.frames
             for packet in container.demux(stream):
                 try:
                     decoded: Iterable[Any] = packet.decode()
                 except FFmpegError:
                     decoded = (None,)
                 for picture in decoded:
-                    is_whole = picture is not None and not picture.is_corrupt
-                    num_whole += is_whole
+                    is_intact = picture is not None and not picture.is_corrupt
+                    num_intact += is_intact
                     position += 1
-                    yield picture if is_whole else None
+                    yield picture if is_intact else None
     except FFmpegError as error:
-        if not num_whole:
+        if not num_intact:
             raise FormatError(f"{path}: not a readable video ({error.strerror})") from error
-    yield from itertools.repeat(None, max(0, promised - position))
+    yield from itertools.repeat(None, max(0, expected - position))
 
 
 def pixels(picture: Any) -> np.ndarray:
-    """Return grey `H W` for a grey picture of PyAV's, else RGB `H W 3`."""
+    """Pixels of a PyAV frame: `H W` if it is grey, else RGB `H W 3`."""
     is_grey = picture.format.name.startswith("gray")
     return picture.to_ndarray(format="gray" if is_grey else "rgb24")
 
@@ -149,14 +149,14 @@ def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: i
     """Write grey frames `T H W` uint8 as MJPEG in AVI, the kind EchoNet-Dynamic comes in.
 
     Args:
-        path: Where to.
-        frames: Grey levels; they are the JPEG's luma as they are, its chroma is neutral.
-        frame_rate_hz: Frames a second, kept to a fraction with a denominator up to 1001.
-        quality: 1 to 100, finest; laid evenly onto FFmpeg's quantiser, 31 to 1.
+        path: The file.
+        frames: Grey levels, the JPEG's luma unchanged; its chroma is neutral.
+        frame_rate_hz: Rounded to a fraction with a denominator up to 1001.
+        quality: 1 to 100 (best), mapped linearly to FFmpeg's quantiser, 31 to 1.
 
     Raises:
-        ArgumentError: If an argument is out of its range.
-        OutputError: If PATH cannot be written.
+        ArgumentError: If an argument is out of range.
+        OutputError: If the file cannot be written.
     """
     import av
 
@@ -185,13 +185,13 @@ def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: i
 
 
 class GrowingVideo:
-    """A video written frame by frame into an open place; for runs whose end nobody knows.
+    """A video written frame by frame, for streams of unknown length.
 
     Args:
-        target: File, its suffix telling the container; or a URL to send to (`udp://...`, as
+        target: File, whose suffix gives the container; or a URL to send to (`udp://...`, as
             MPEG-TS).
         lossless: FFV1 of grey frames `H W`; else H.264 of RGB frames `H W 3`, played at once.
-        name: What refusals call it; TARGET by default.
+        name: Its name in error messages; `target` by default.
     """
 
     def __init__(self, target: str, *, lossless: bool = False, name: str = "") -> None:
@@ -205,8 +205,8 @@ class GrowingVideo:
         """Write one frame, shown from `time_s` on.
 
         Raises:
-            ArgumentError: If it is not of the first one's size.
-            OutputError: If the place cannot be written.
+            ArgumentError: If its size is not that of the first frame.
+            OutputError: If the target cannot be written.
         """
         import av
 
@@ -239,7 +239,7 @@ class GrowingVideo:
         self._container = container
         self._stream = container.add_stream("ffv1" if self._lossless else "libx264")
         self._stream.codec_context.time_base = _MILLISECOND
-        self._stream.codec_context.framerate = Fraction(0)  # not known: its time stamps tell
+        self._stream.codec_context.framerate = Fraction(0)  # unknown: the time stamps count
         self._stream.height, self._stream.width = rows, columns
         self._stream.pix_fmt = "gray" if self._lossless else "yuv420p"
         if not self._lossless:
@@ -247,7 +247,7 @@ class GrowingVideo:
         return container
 
     def close(self) -> None:
-        """Write what is left and close; again does nothing.
+        """Write the remaining frames and close; a second call does nothing.
 
         Raises:
             OutputError: If it cannot be written.
@@ -267,10 +267,12 @@ class GrowingVideo:
 
         try:
             yield
-        except (FFmpegError, OSError) as error:  # a protocol that is none is no OSError
+        except (FFmpegError, OSError) as error:  # an unknown protocol is not an OSError
             is_url = "://" in self._target
             way_out = (
-                "check that its receiver runs" if is_url else "make room, or choose another place"
+                "check that its receiver runs"
+                if is_url
+                else "free some space, or choose another place"
             )
             raise OutputError(
                 f"{self._name} cannot be written ({error.strerror}); {way_out}"

@@ -1,13 +1,13 @@
-"""Many clips on one machine: each whole or not at all, gone on with after any stop.
+"""Analyze many clips on one machine; resumable after any interruption.
 
-    OUT/manifest.json       which clips, and how they are analysed; written first
-    OUT/NAME/...            one result folder a clip, renamed into its place when it is whole
-    OUT/failures/NAME.json  why a clip has none, and the hash of what was read
-    OUT/results.csv         a row a clip, OUT/failures.csv a row a failure; written last
+    OUT/manifest.json       which clips, and how they are analyzed; written first
+    OUT/NAME/...            one result folder per clip, written atomically
+    OUT/failures/NAME.json  why a clip has no result, and the hash of its file
+    OUT/results.csv         one row per clip, OUT/failures.csv one per failure; written last
 
-Tables are made from what lies in the folders, in the manifest's order, and hold no time: a run that
-was killed and resumed ends in the same bytes as one that was not. A result is of one content of its
-clip, known by its hash: another content is refused, a failure's is tried anew.
+The tables are made from the folders, in the manifest's order, and hold no times: a run that was
+killed and resumed ends in the same bytes as one that was not. A result belongs to the hash of its
+clip: a clip whose file changed is refused, one that failed is tried again.
 """
 
 import csv
@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 
 
 class Settings(BaseModel):
-    """How every clip is analysed; another way is another cohort."""
+    """How every clip is analyzed; must be the same when a cohort is resumed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,7 +47,7 @@ class Settings(BaseModel):
     model_sha256: str
     device: str = "auto"
     runtime: str = "torch"
-    """`auto` becomes the one that is fastest when the cohort is begun."""
+    """`auto` becomes the fastest one when the cohort is started."""
     view: View | None = None
     spacing_mm: tuple[float, float] | None = None
     fps: float | None = Field(default=None, validation_alias=AliasChoices("fps", "frame_rate_hz"))
@@ -59,7 +59,7 @@ class Settings(BaseModel):
 
 
 class Entry(BaseModel):
-    """One clip: its file, as given or below the folder given, and its result folder's name."""
+    """One clip: its name, as given or relative to the folder given, file and result folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,14 +69,14 @@ class Entry(BaseModel):
 
 
 class Failure(BaseModel):
-    """All of `failures/NAME.json`."""
+    """A clip without result; all of `failures/NAME.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     clip: str
     reason: str
     sha256: str = ""
-    """Of the file that failed; empty where it could not be read."""
+    """Of the clip's file; empty where it could not be read."""
 
 
 class Cohort(BaseModel):
@@ -90,7 +90,7 @@ class Cohort(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of a cohort."""
+    """Numbers of clips, of failures, and of results without EF."""
 
     clips: int
     failed: int
@@ -98,19 +98,18 @@ class Outcome:
 
 
 def find_clips(sources: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
-    """Return name and file of every clip: files as given, those below a folder by their path in it.
+    """Find the clips of files and folders, by name: as given, or the path relative to the folder.
 
-    A folder of nothing but PNG frames is a clip itself. What lies in `out`, or is a file of a
-    result folder, was made by echoseg and is none.
+    A folder of PNG frames only is one clip. Files in `out` and in result folders are skipped.
 
     Raises:
-        ConfigError: If a source is not there, or none holds anything.
-        DatasetError: If a folder cannot be read: its clips would be missing without a word.
+        ConfigError: If a source does not exist, or nothing is found.
+        DatasetError: If a folder cannot be read, so that clips would be missed.
     """
-    found: dict[str, Path] = {}
+    clips: dict[str, Path] = {}
     for source in sources:
         if is_clip(source):
-            found[source.name if source.name not in found else str(source)] = source
+            clips[source.name if source.name not in clips else str(source)] = source
             continue
         own = _part_of(source, out)
         for path in clip_files(source):
@@ -118,34 +117,34 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> dict[str, Pa
             result = path.name in FILES and (path.parent / MARK).exists()
             if not result and (own is None or not inside.is_relative_to(own)):
                 name = inside.as_posix()
-                found[name if name not in found else str(path)] = path
-    if not found:
+                clips[name if name not in clips else str(path)] = path
+    if not clips:
         raise ConfigError(f"{sources[0]} holds no clip; give a folder of clips, or clips")
-    return found
+    return clips
 
 
 def _part_of(source: Path, out: Path | None) -> Path | None:
-    """Return where in a folder `out` lies; None where it does not lie below it."""
+    """Path of `out` relative to a folder; None where it is elsewhere."""
     if out is None or source.resolve() not in out.resolve().parents:
         return None
     return out.resolve().relative_to(source.resolve())
 
 
 def is_clip(source: Path) -> bool:
-    """Tell a clip, a file or a folder of PNG frames, from a folder of clips.
+    """Whether a path is a clip, a file or a folder of PNG frames, not a folder of clips.
 
     Raises:
-        ConfigError: If it is not there.
+        ConfigError: If it does not exist.
         DatasetError: If it cannot be read.
     """
     with readable(source):
         if not source.exists():
-            raise ConfigError(f"{source} is not there; give clips, or folders of them")
+            raise ConfigError(f"{source} does not exist; give clips, or folders of clips")
         if not source.is_dir():
             return True
-        held = [path for path in source.iterdir() if not path.name.startswith(".")]
-        names = {path.suffix.lower() for path in held}
-        return ".png" in names and not any(path.is_dir() for path in held)
+        files = [path for path in source.iterdir() if not path.name.startswith(".")]
+        suffixes = {path.suffix.lower() for path in files}
+        return ".png" in suffixes and not any(path.is_dir() for path in files)
 
 
 def run_cohort(
@@ -157,24 +156,21 @@ def run_cohort(
     resume: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Outcome:
-    """Analyse every clip that is not done, then write the tables.
-
-    A network or runtime that does not load ends the run before the first clip.
+    """Analyze every clip that is not done, then write the tables.
 
     Args:
-        clips: What `find_clips` gives.
-        settings: How.
-        out: Folder, made.
-        jobs: Processes; each loads the network once.
-        resume: Go on with what `out` holds; clips that are new are added.
-        progress: Told (clips done, clips in all).
+        clips: From `find_clips`.
+        settings: How the clips are analyzed.
+        out: The output folder.
+        jobs: Worker processes; each loads the model once.
+        resume: Continue the cohort in `out`, with new clips added.
+        progress: Called with (clips done, all clips).
 
     Raises:
-        ConfigError: If `out` holds a cohort and `resume` is not asked for, or another cohort, or
-            a clip is no longer what was analysed.
-        ModelError: If the network cannot be loaded.
-        OutputError: If `out` holds something else, another process works in it, or it cannot be
-            written.
+        ConfigError: If `out` holds a cohort and `resume` is false, or one with other settings, or
+            a clip's file has changed.
+        ModelError: If the model cannot be loaded; before the first clip.
+        OutputError: If `out` holds other files, is in use, or cannot be written.
     """
     check_name(settings.runtime)
     folder = ResumableFolder(out, MANIFEST, Cohort, "a cohort")
@@ -184,7 +180,7 @@ def run_cohort(
         cohort = _plan(clips, settings, held, out)
         folder.check(cohort, resume=resume, varying=["entries"])
         left = [entry for entry in cohort.entries if not is_done(out, entry)]
-        if left:  # a model that does not load is no fault of a clip
+        if left:  # a model that does not load must not fail the clips
             _analyzer(settings.model, settings.device, settings.runtime)
         folder.begin(cohort, resume=resume, varying=["entries"])
         (out / FAILURES).mkdir(exist_ok=True)
@@ -222,9 +218,9 @@ def _plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: 
             f"{ANOTHER_FOLDER}"
         )
     new = [clip for clip in clips if clip not in entries]
-    taken = (*_OWN, *(entry.name for entry in entries.values()))
+    reserved = (*_OWN, *(entry.name for entry in entries.values()))
     names = {clip: entry.name for clip, entry in entries.items()}
-    names |= zip(new, free_names([_stem(clip) for clip in new], taken), strict=True)
+    names |= zip(new, free_names([_stem(clip) for clip in new], reserved), strict=True)
     return Cohort(
         settings=settings,
         entries=tuple(
@@ -235,7 +231,7 @@ def _plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: 
 
 
 def _stem(clip: str) -> str:
-    """Return a clip's name without its suffix, its folders joined in."""
+    """A clip's name without suffix, folders joined by `_`."""
     path = Path(clip.removesuffix(".gz"))
     return "_".join((*path.parts[:-1], path.stem))
 
@@ -273,23 +269,23 @@ def _failure(out: Path, entry: Entry) -> Path:
 
 @lru_cache(maxsize=1)
 def _analyzer(model: str, device: str, runtime: str) -> Any:
-    """Return the network, loaded once a process."""
+    """The model, loaded once per process."""
     from echoseg.inference.analyzer import Analyzer
 
     return Analyzer(model, device, runtime)
 
 
 def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
-    """Write a clip's result, or why there is none; with one thread, as another number may differ.
+    """Write a clip's result or failure, with one thread for reproducible sums.
 
     Raises:
-        OutputError: If the disk fails: that is no fault of the clip.
-        EchosegError: If the network cannot be loaded: neither is that.
+        OutputError: If the disk fails, which is not the clip's fault.
+        EchosegError: If the model cannot be loaded.
     """
     from echoseg.report.writer import write_results
 
     analyzer = _analyzer(settings.model, settings.device, settings.runtime)
-    sha256 = source_sha256(entry.source)  # first: a file still being copied is tried anew
+    sha256 = source_sha256(entry.source)  # first: a file that is still being copied is tried again
     try:
         clip = load_clip(
             entry.source,
@@ -299,39 +295,39 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
             allow_damaged=settings.allow_damaged,
         )
         with one_thread():
-            found = analyzer.analyze(clip, smoothing=settings.smoothing)
-        _failure(out, entry).unlink(missing_ok=True)  # of a file that was another
-        write_results(found, out / entry.name, pdf=settings.pdf, pages=settings.pages)
+            analysis = analyzer.analyze(clip, smoothing=settings.smoothing)
+        _failure(out, entry).unlink(missing_ok=True)  # of an earlier content of the file
+        write_results(analysis, out / entry.name, pdf=settings.pdf, pages=settings.pages)
     except OutputError:
         raise
     except EchosegError as error:
-        _tell_failure(out, entry, str(error), sha256)
-    except Exception as error:  # one clip must not end the night: it is told, and stays a fault
+        _write_failure(out, entry, str(error), sha256)
+    except Exception as error:  # one clip must not end the cohort
         reason = f"unexpected, please report it: {type(error).__name__}: {error}"
-        _tell_failure(out, entry, " ".join(reason.split()), sha256)
+        _write_failure(out, entry, " ".join(reason.split()), sha256)
 
 
-def _tell_failure(out: Path, entry: Entry, reason: str, sha256: str) -> None:
+def _write_failure(out: Path, entry: Entry, reason: str, sha256: str) -> None:
     failure = Failure(clip=entry.clip, reason=reason, sha256=sha256)
     write_json(_failure(out, entry), failure)
 
 
 def write_tables(cohort: Cohort, out: Path) -> Outcome:
-    """Write both tables from what lies in the folder.
+    """Write both tables from the results and failures in the folder.
 
     Raises:
         OutputError: If they cannot be written, or a result cannot be read.
     """
     rows, failures, without_ef = [], [], 0
     for entry in cohort.entries:
-        found = _outcome(out, entry)
-        if found is None:
-            raise OutputError(f"{out / entry.name} was removed; go on by --resume")
-        if isinstance(found, Failure):
-            failures.append({"clip": found.clip, "reason": found.reason})
+        outcome = _outcome(out, entry)
+        if outcome is None:
+            raise OutputError(f"{out / entry.name} was removed; continue with --resume")
+        if isinstance(outcome, Failure):
+            failures.append({"clip": outcome.clip, "reason": outcome.reason})
             continue
-        without_ef += found.results.ef_percent is None
-        rows.append({"clip": entry.clip, "folder": entry.name, **registry_row(found)})
+        without_ef += outcome.results.ef_percent is None
+        rows.append({"clip": entry.clip, "folder": entry.name, **registry_row(outcome)})
     write_text(out / RESULTS_TABLE, _table(rows, ["clip", "folder"]))
     write_text(out / FAILURES_TABLE, _table(failures, ["clip", "reason"]))
     return Outcome(clips=len(cohort.entries), failed=len(failures), without_ef=without_ef)

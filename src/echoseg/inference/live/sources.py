@@ -18,7 +18,7 @@ import numpy as np
 
 from echoseg.errors import ConfigError, DamagedError, FormatError
 from echoseg.io import find_format, load_clip, refusals
-from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, damage_told, to_grey
+from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, describe_damage, to_grey
 from echoseg.io.video import pictures, pixels
 
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 3.0
@@ -221,7 +221,7 @@ def _video_frames(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarr
 def _refuse_damage(path: Path, damaged: Sequence[int], total: int) -> None:
     if damaged:
         raise DamagedError(
-            f"{path}: {damage_told(damaged, total)}, the rest was played; get a whole copy",
+            f"{path}: {describe_damage(damaged, total)}, the rest was played; get a whole copy",
             tuple(damaged),
         )
 
