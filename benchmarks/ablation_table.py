@@ -14,8 +14,8 @@ COLUMNS = {
     "ASD, mm": ("clean", "lv_endo_asd_mm"),
     "jitter, %": ("clean", "lv_endo_jitter_excess_percent"),
     "EF error": ("clean", "ef_error_points"),
-    "LV, 20 % spoilt": ("spoilt", "lv_endo"),
-    "on the spoilt frames": ("spoilt", "lv_endo_spoilt"),
+    "LV, 20 % corrupted": ("spoilt", "lv_endo"),
+    "on the corrupted frames": ("spoilt", "lv_endo_spoilt"),
     "jitter, % ": ("spoilt", "lv_endo_jitter_excess_percent"),
     "EF error ": ("spoilt", "ef_error_points"),
 }
@@ -36,14 +36,14 @@ def main() -> None:
     for steps in dict.fromkeys(steps for steps, _ in runs):
         print(f"\n{steps}\n\n| | seeds | parameters | " + " | ".join(COLUMNS) + " |")
         print("|---" * (len(COLUMNS) + 3) + "|")
-        for (own, variant), found in runs.items():
+        for (own, variant), scores in runs.items():
             if own == steps:
                 cells = [
-                    _mean([one[group]["hard"][score] for one in found], score)
+                    _mean([one[group]["hard"][score] for one in scores], score)
                     for group, score in COLUMNS.values()
                 ]
-                millions = f"{found[0]['num_parameters'] / 1e6:.2f} M"
-                print(f"| {variant} | {len(found)} | {millions} | " + " | ".join(cells) + " |")
+                millions = f"{scores[0]['num_parameters'] / 1e6:.2f} M"
+                print(f"| {variant} | {len(scores)} | {millions} | " + " | ".join(cells) + " |")
 
 
 def _mean(values: list[float], score: str) -> str:

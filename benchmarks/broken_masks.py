@@ -1,4 +1,4 @@
-"""Do 10,000 broken masks ever raise, give a number that is none, or an EF without volumes?
+"""Do 10,000 broken masks raise, or give invalid numbers or an EF without volumes?
 
     python benchmarks/broken_masks.py [--cases 10000] [--json OUT]
 
@@ -43,8 +43,8 @@ def main() -> None:
           f"ratio {counts['failed'] / args.cases:.4f}")  # fmt: skip
     print("\n".join(f"  {name} {number}" for name, number in sorted(counts.items())))
     if args.json:
-        found = {"machine": machine(), "cases": args.cases, "took_s": took_s, "counts": counts}
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        results = {"machine": machine(), "cases": args.cases, "took_s": took_s, "counts": counts}
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

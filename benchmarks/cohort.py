@@ -1,10 +1,10 @@
-"""How many clips a minute does one machine analyse, and does a killed run lose or repeat any?
+"""Clips per minute of one machine, and whether a killed run loses or repeats any.
 
     python benchmarks/cohort.py [--clips 200] [--jobs 2] [--kills K]
         [--runtime auto] [--json OUT]
 
 Clips like EchoNet-Dynamic's: MJPEG AVI of 112 px and 150 to 204 frames (177 in the mean) at 50 a
-second, filmed by the phantom and kept between runs in --work. Timed from the command to its end:
+second, simulated by the phantom and kept between runs in --work. Timed from the command to its end:
 start-up, decoding, network, measuring, masks and report written. Peak memory is the largest of any
 of its processes. `--kills K` cuts a second run K times by SIGKILL, each after a random while,
 resumes it, and compares its tables with those of the run that was left alone. Asserts nothing.
@@ -29,7 +29,7 @@ from startup import machine
 SIZE_PX, RATE_HZ, ECHONET_CLIPS = 112, 50.0, 10_030
 
 
-def film(place: Path) -> None:
+def make_clip(place: Path) -> None:
     """Write one clip, unless it is there."""
     if place.exists():
         return
@@ -48,11 +48,11 @@ def command(folder: Path, out: Path, args: argparse.Namespace) -> list[str]:
 
 def children(pid: int) -> list[int]:
     """Return a process and all below it."""
-    found = [pid]
+    pids = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in task.read_text().split():
-            found += children(int(child))
-    return found
+            pids += children(int(child))
+    return pids
 
 
 def peaks_mb(pid: int) -> dict[int, float]:
@@ -86,7 +86,7 @@ def num_done(out: Path) -> int:
 
 
 def killed(words: list[str], out: Path, kills: int, whole_s: float) -> dict[str, object]:
-    """Kill a run so many times, resume it, and tell what became of its clips."""
+    """Kill a run several times, resume it, and report what became of its clips."""
     draw, before, repeated = random.Random(0), {}, 0
     for _ in range(kills):
         run = subprocess.Popen(
@@ -117,13 +117,13 @@ def main() -> None:
     folder = args.work / f"clips{args.clips}"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.jobs) as pool:
-        list(pool.map(film, [folder / f"{seed}.avi" for seed in range(args.clips)]))
+        list(pool.map(make_clip, [folder / f"{seed}.avi" for seed in range(args.clips)]))
     whole, cut = args.work / "whole", args.work / "cut"
     for out in (whole, cut):
         shutil.rmtree(out, ignore_errors=True)
     time_s, peak_mb = timed(command(folder, whole, args))
     per_minute = 60 * num_done(whole) / time_s
-    found = {
+    results = {
         "machine": machine(),
         "clips": args.clips,
         "jobs": args.jobs,
@@ -135,14 +135,14 @@ def main() -> None:
         "peak_process_mb": peak_mb,
     }
     if args.kills:
-        found |= killed(command(folder, cut, args), cut, args.kills, time_s)
-        found["tables_equal"] = all(
+        results |= killed(command(folder, cut, args), cut, args.kills, time_s)
+        results["tables_equal"] = all(
             (whole / name).read_bytes() == (cut / name).read_bytes()
             for name in ("results.csv", "failures.csv")
         )
-    print(json.dumps(found, indent=1))
+    print(json.dumps(results, indent=1))
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        args.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

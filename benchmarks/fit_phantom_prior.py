@@ -6,7 +6,7 @@ Every patient becomes one row: landmarks of ED and ES in the frame of the ED lon
 the visible apex, u towards the base, v towards the lateral wall), in units of the ED length.
 A second row holds smoothed grey levels of the ED frame in places named by the anatomy: across the
 wall, down the cavities, and outside the heart on a polar grid.
-Of both the mean and the principal modes are kept; no picture, no mask and no patient is.
+Only the mean and the principal modes of both are kept; no image, mask or patient.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SIDE_POINTS = 13
 """Points on each side of a border, its two ends included."""
 NUM_MODES = 24
 NUM_GREY_MODES = 30
-MOST_WALL_MM = 28.0
+MAX_WALL_MM = 28.0
 
 
 def resample(points: np.ndarray, number: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def wall_thickness(
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     if ((endo - endo.mean(0)) * normal).sum() < 0:
         normal = -normal
-    steps = np.arange(0, MOST_WALL_MM, 0.25)
+    steps = np.arange(0, MAX_WALL_MM, 0.25)
     places = endo[:, None] + steps[None, :, None] * normal[:, None]
     inside = ndimage.map_coordinates(
         ((mask == Label.LV_CAVITY) | (mask == Label.LV_MYOCARDIUM)).astype(float),
@@ -207,14 +207,14 @@ def reduced(data: np.ndarray, scale: np.ndarray, num_modes: int) -> dict[str, ob
     """Return mean and principal modes in standard deviations, rounded."""
     mean = data.mean(0)
     _, size, modes = np.linalg.svd((data - mean) / scale, full_matrices=False)
-    kept = modes[:num_modes] * (size[:num_modes, None] / np.sqrt(len(data) - 1)) * scale
+    scaled_modes = modes[:num_modes] * (size[:num_modes, None] / np.sqrt(len(data) - 1)) * scale
     digits = 5 if abs(mean).max() < 1000 and data[:, -1].mean() < 1 else 2
     return {
         "source": "CAMUS training patients, A4C, expert masks (Leclerc et al., IEEE TMI 2019)",
         "num_patients": len(data),
         "variance_kept": round(float((size[:num_modes] ** 2).sum() / (size**2).sum()), 4),
         "mean": [round(float(x), digits) for x in mean],
-        "modes": [[round(float(x), digits) for x in mode] for mode in kept],
+        "modes": [[round(float(x), digits) for x in mode] for mode in scaled_modes],
     }
 
 

@@ -27,23 +27,23 @@ def main() -> None:
     parser.add_argument("what", choices=("check", "write"))
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    found: dict[str, list[str]] = {}
+    hashes: dict[str, list[str]] = {}
     with ProcessPoolExecutor(args.processes) as pool:
         for split in SPLITS:
-            found[split] = list(pool.map(labels_sha256, phantom_v1(split), chunksize=4))
+            hashes[split] = list(pool.map(labels_sha256, phantom_v1(split), chunksize=4))
     if args.what == "write":
-        write_frozen(found)
+        write_frozen(hashes)
         return
-    wrong = [
+    mismatches = [
         f"{split} {index}"
         for split, hashes in frozen_labels().items()
         for index, known in enumerate(hashes)
-        if found[split][index] != known
+        if hashes[split][index] != known
     ]
-    total = sum(map(len, found.values()))
-    print(f"{total - len(wrong)} of {total} clips have the labels of phantom-v1")
-    if wrong:
-        sys.exit(f"other labels: {', '.join(wrong[:20])}")
+    total = sum(map(len, hashes.values()))
+    print(f"{total - len(mismatches)} of {total} clips have the labels of phantom-v1")
+    if mismatches:
+        sys.exit(f"other labels: {', '.join(mismatches[:20])}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 For each number of orthogonal steps the network is trained from the same random weights for the
 same steps on the same phantom clips, then streams one long phantom clip that it was not trained
-on. After each frame the singular values s of each head's matrix are taken and told as
+on. After each frame the singular values s of each head's matrix are computed and reported as
 
     effective rank   exp(-sum p log p), p = s / sum s           (Roy and Vetterli, 2007)
     collapsed        share of matrices whose least s is under 1e-3 of the largest
@@ -60,20 +60,20 @@ def stream(model: GDKVM, frames: Tensor, masks: Tensor) -> tuple[Tensor, float]:
     for frame, mask in zip(frames[0], masks[0], strict=True):
         logits, state = model.step(frame[None], state)
         values.append(torch.linalg.svdvals(state.memory[0].double()))
-        found, wanted = logits[0].argmax(0) == 1, mask == 1
-        dice.append((2 * (found & wanted).sum() / (found.sum() + wanted.sum())).item())
+        predicted, wanted = logits[0].argmax(0) == 1, mask == 1
+        dice.append((2 * (predicted & wanted).sum() / (predicted.sum() + wanted.sum())).item())
     return torch.stack(values), float(np.mean(dice))
 
 
-def told(values: Tensor) -> dict[str, float]:
+def spectrum_summary(values: Tensor) -> dict[str, float]:
     """Return the docstring's numbers of singular values `... D`."""
     share = values / values.sum(-1, keepdim=True)
     rank = torch.special.entr(share).sum(-1).exp()
-    least = values[..., -1] / values[..., 0]
+    min_ratio = values[..., -1] / values[..., 0]
     return {
         "effective_rank": rank.mean().item(),
-        "collapsed": (least < 1e-3).double().mean().item(),
-        "least": least.median().item(),
+        "collapsed": (min_ratio < 1e-3).double().mean().item(),
+        "least": min_ratio.median().item(),
     }
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     long = resized(phantom.frames()[None], phantom.masks()[None], args.size)
     machine = f"{platform.machine()}, torch {torch.__version__}"
     print(f"{machine}; {args.num_steps} steps, then {args.num_frames} frames of {args.size} px")
-    found: dict[str, dict] = {}
+    results: dict[str, dict] = {}
     for steps in args.steps_each:
         torch.manual_seed(0)
         model = GDKVM(GDKVMConfig(orthogonal_steps=steps))
@@ -101,11 +101,11 @@ def main() -> None:
         train(model, frames, masks, args.num_steps)
         seconds = time.monotonic() - start
         values, dice = stream(model, *long)
-        parts = {"all frames": told(values), "last frame": told(values[-1])}
-        found[str(steps)] = {**parts, "lv_dice": dice, "train_s": round(seconds)}
+        parts = {"all frames": spectrum_summary(values), "last frame": spectrum_summary(values[-1])}
+        results[str(steps)] = {**parts, "lv_dice": dice, "train_s": round(seconds)}
         print(f"{steps} orthogonal steps, Dice {dice:.3f}, {seconds:.0f} s: {parts}", flush=True)
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "found": found}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": machine, "found": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clips a second with and without the cache, and the loader's share of a training step.
+"""Clips per second with and without the cache, and the loader's share of a training step.
 
     python benchmarks/loader_speed.py [--data DIR] [--clips N] [--size 112] [--json OUT]
 
@@ -65,7 +65,7 @@ def step_time_s(size: int) -> float:
 
 
 def measure(data: Path, folder: Path, size: int) -> dict[str, float]:
-    """Return clips a second, decoded each time and mapped from the cache."""
+    """Return clips per second, decoded each time and mapped from the cache."""
     collection = load_dataset(data)
     records = [record for record in collection.records if record.labelled]
     start = time.process_time()
@@ -103,21 +103,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         data = args.data or made_data(work / "data", args.clips)
-        found = measure(data, work / "cache", args.size)
+        results = measure(data, work / "cache", args.size)
     step_s = step_time_s(args.size)
     for way in ("decode", "cache"):
-        load_s = BATCH / found[f"{way}_clips_a_s"]
-        found[f"{way}_share_of_step"] = load_s / (load_s + step_s)
-    found |= {"step_s": step_s, "ratio": found["cache_clips_a_s"] / found["decode_clips_a_s"]}
+        load_s = BATCH / results[f"{way}_clips_a_s"]
+        results[f"{way}_share_of_step"] = load_s / (load_s + step_s)
+    results |= {"step_s": step_s, "ratio": results["cache_clips_a_s"] / results["decode_clips_a_s"]}
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
-    print(f"decoding: {found['decode_clips_a_s']:.1f} clips/s, making the cache "
-          f"{found['prepare_clips_a_s']:.1f}")  # fmt: skip
-    print(f"cache: {found['cache_clips_a_s']:.0f} clips/s, ratio {found['ratio']:.0f}")
+    print(f"decoding: {results['decode_clips_a_s']:.1f} clips/s, making the cache "
+          f"{results['prepare_clips_a_s']:.1f}")  # fmt: skip
+    print(f"cache: {results['cache_clips_a_s']:.0f} clips/s, ratio {results['ratio']:.0f}")
     print(f"a step of {BATCH} x {WINDOW} frames takes {1000 * step_s:.0f} ms; loading is "
-          f"{100 * found['decode_share_of_step']:.1f} % of both when decoding, "
-          f"{100 * found['cache_share_of_step']:.2f} % from the cache")  # fmt: skip
+          f"{100 * results['decode_share_of_step']:.1f} % of both when decoding, "
+          f"{100 * results['cache_share_of_step']:.2f} % from the cache")  # fmt: skip
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine()} | found, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": machine()} | results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Film phantom clips for training into one .npz, with several processes.
+"""Simulate phantom clips for training into one .npz, with several processes.
 
     python benchmarks/make_phantom_clips.py OUT.npz --num-clips 1800 --processes 2
 
@@ -15,7 +15,7 @@ from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.train.data.sources import phantom_config
 
 
-def film(config: PhantomConfig) -> tuple[np.ndarray, np.ndarray]:
+def simulate(config: PhantomConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return frames and masks."""
     phantom = Phantom(config)
     return phantom.frames(), phantom.masks()
@@ -36,7 +36,7 @@ def main() -> None:
     seeds = range(args.first_seed, args.first_seed + args.num_clips)
     configs = [phantom_config(seed, args.size, args.num_frames) for seed in seeds]
     with ProcessPoolExecutor(args.processes) as pool:
-        for index, (pictures, labels) in enumerate(pool.map(film, configs, chunksize=8)):
+        for index, (pictures, labels) in enumerate(pool.map(simulate, configs, chunksize=8)):
             frames[index], masks[index] = pictures, labels
             if index % 200 == 0:
                 print(f"{index} of {args.num_clips}", flush=True)

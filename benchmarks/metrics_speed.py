@@ -48,8 +48,8 @@ def main() -> None:
     print(f"{PAIRS} pairs: {', '.join(f'{t:.2f}' for t in times_s)} s, median {median_s:.2f} s "
           f"(target {TARGET_S:.0f} s, ratio to it {median_s / TARGET_S:.2f})")  # fmt: skip
     if args.json:
-        found = {"machine": machine(), "times_s": times_s, "ratio": median_s / TARGET_S}
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        results = {"machine": machine(), "times_s": times_s, "ratio": median_s / TARGET_S}
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

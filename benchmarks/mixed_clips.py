@@ -38,12 +38,12 @@ def main() -> None:
     host, donor = every.pick(order), every.pick(order + args.num_rows)
     mixed, matte = cross_mix(host, donor)
     greys = (host.frames[:, 0, 0], donor.frames[:, 0, 0], mixed.frames[:, 0, 0], matte[:, 0])
-    targets, trust = mixed.probs[:, 0].argmax(1).numpy(), mixed.weights[:, 0].numpy()
+    targets, confidence = mixed.probs[:, 0].argmax(1).numpy(), mixed.weights[:, 0].numpy()
     rows = [
         [
             *((each[i].numpy(), None) for each in greys),
             (greys[2][i].numpy(), targets[i]),
-            (trust[i], None),
+            (confidence[i], None),
         ]
         for i in range(args.num_rows)
     ]

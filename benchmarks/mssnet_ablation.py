@@ -91,16 +91,20 @@ def main() -> None:
     args = parser.parse_args()
     clean = phantom_records("validation", ["hard"], args.hearts)
     records = {"clean": clean, "spoilt": corrupt_records(clean, 0.2)}
-    found = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
+    results = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
     for seed in args.seeds:
         for variant in args.variants:
             key = f"{variant}, seed {seed}, {args.num_steps} steps"
-            if key in found:
+            if key in results:
                 continue
-            found[key] = run(variant, seed, args, records)
-            found["machine"] = f"{platform.processor() or platform.machine()}, {torch.__version__}"
-            args.out.write_text(json.dumps(found, indent=1), "utf-8")
-            score = {name: found[key][name]["hard"]["lv_endo"]["dice"]["mean"] for name in records}
+            results[key] = run(variant, seed, args, records)
+            results["machine"] = (
+                f"{platform.processor() or platform.machine()}, {torch.__version__}"
+            )
+            args.out.write_text(json.dumps(results, indent=1), "utf-8")
+            score = {
+                name: results[key][name]["hard"]["lv_endo"]["dice"]["mean"] for name in records
+            }
             print(key, {name: round(value, 4) for name, value in score.items()}, flush=True)
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/phantom_speed.py [--prototype DIR] [--json OUT]
 
-End to end: heart, scatterers, film, masks, overlay and codec. Both run in turns in one process, so
+End to end: heart, scatterers, frames, masks, overlay and codec. Both run in turns in one process, so
 what else the machine does falls on both; the median of the turns counts. Memory is the peak of a
-process that only films. Prints machine and ratio; asserts nothing.
+process that only simulates. Prints machine and ratio; asserts nothing.
 """
 
 import argparse
@@ -27,14 +27,14 @@ NUM_FRAMES = 32
 
 
 def ours(seed: int, size: int) -> None:
-    """Film one clip with its masks."""
+    """Simulate one clip with its masks."""
     phantom = Phantom(PhantomConfig(seed=seed, size_px=size, num_frames=NUM_FRAMES))
     phantom.frames()
     phantom.masks()
 
 
 def prototype(seed: int, size: int) -> None:
-    """Film one clip of the prototype with its masks."""
+    """Simulate one clip of the prototype with its masks."""
     import echosim  # type: ignore[import-not-found]
 
     clip = echosim.Clip(seed, "medium", size, T=NUM_FRAMES)
@@ -44,14 +44,14 @@ def prototype(seed: int, size: int) -> None:
 
 
 def rate_hz(function, seeds: range, size: int) -> float:
-    """Return frames a second over some clips."""
+    """Return frames per second over some clips."""
     start = time.perf_counter()
     for seed in seeds:
         function(seed, size)
     return len(seeds) * NUM_FRAMES / (time.perf_counter() - start)
 
 
-def film_many(seeds: range) -> None:
+def simulate_many(seeds: range) -> None:
     """What a worker does."""
     for seed in seeds:
         ours(seed, 112)
@@ -60,14 +60,14 @@ def film_many(seeds: range) -> None:
 def over_processes(number: int) -> float:
     """Return frames a second of several processes together, each warm."""
     with ProcessPoolExecutor(number) as pool:
-        list(pool.map(film_many, [range(1)] * number))
+        list(pool.map(simulate_many, [range(1)] * number))
         start = time.perf_counter()
-        list(pool.map(film_many, [range(100 * k, 100 * k + 12) for k in range(number)]))
+        list(pool.map(simulate_many, [range(100 * k, 100 * k + 12) for k in range(number)]))
         return number * 12 * NUM_FRAMES / (time.perf_counter() - start)
 
 
 def peak_mb() -> float:
-    """Return the peak memory of a fresh process that films at 256 px."""
+    """Return the peak memory of a fresh process that simulates at 256 px."""
     code = (
         "import resource;from echoseg.phantom import Phantom, PhantomConfig;"
         "[Phantom(PhantomConfig(seed=s, size_px=256, num_frames=32)).frames() for s in range(3)];"
@@ -87,7 +87,7 @@ def main() -> None:
     if args.prototype:
         sys.path.insert(0, str(args.prototype))
         sides["prototype"] = prototype
-    found: dict[str, object] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    results: dict[str, object] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     for size in (112, 256):
         rates: dict[str, list[float]] = {name: [] for name in sides}
         for function in sides.values():
@@ -100,14 +100,14 @@ def main() -> None:
         if args.prototype:
             text += f", ratio {middle['phantom'] / middle['prototype']:.2f}"
         print(f"{size} px, frames/s on one core: {text}")
-        found[f"{size}_px"] = middle
-    found["processes"] = {number: over_processes(number) for number in (1, 2)}
-    found["peak_mb"] = peak_mb()
-    print(f"112 px over processes, frames/s: {found['processes']}")
-    print(f"peak memory of a worker at 256 px: {found['peak_mb']:.0f} MB")
-    print(f"machine: {found['machine']}")
+        results[f"{size}_px"] = middle
+    results["processes"] = {number: over_processes(number) for number in (1, 2)}
+    results["peak_mb"] = peak_mb()
+    print(f"112 px over processes, frames/s: {results['processes']}")
+    print(f"peak memory of a worker at 256 px: {results['peak_mb']:.0f} MB")
+    print(f"machine: {results['machine']}")
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -113,8 +113,8 @@ def main() -> None:
     fused = MSSNetReleased(MSSNetReleasedConfig(num_labels=1, attention="fused"))
     fused.load_state_dict(same.state_dict())
     for name, network in (("released", same), ("fused", fused)):
-        found, seconds = timed(network.eval(), frames[None])
-        print(f"ours, {name}: {seconds:.2f} s, off by {(found[0] - expected).abs().max():.1e}")
+        logits, seconds = timed(network.eval(), frames[None])
+        print(f"ours, {name}: {seconds:.2f} s, off by {(logits[0] - expected).abs().max():.1e}")
     if args.write:
         if not args.double:
             sys.exit("--write needs --double")

@@ -12,7 +12,7 @@ threshold, on other clips. Told are the mean Dice over labels and frames, that o
 frames alone, and the cost as a share of all frames in full, by counted operations, with the frames
 that the rail for ED and ES (and N frames beside each) computes again. What stands in FILE is not
 run again; the trained weights lie beside it. Without the rail, and from states that saw every frame
-in full, the best key frames of each budget are found by search: nobody can do better by that table.
+in full, the best key frames of each budget are found by search: an upper bound for that table.
 
 CLIPS.npz is made by `benchmarks/make_phantom_clips.py`.
 """
@@ -54,12 +54,12 @@ from experiments.keyframes.policy import PolicyConfig, learn_policy
 from experiments.keyframes.scheduled import beat_extremes
 from experiments.keyframes.table import GainTable, TableEpisode, best_keys, gain_table
 
-FilmedClip = tuple[Tensor, Tensor]
+LabelledClip = tuple[Tensor, Tensor]
 """Frames `T 1 1 S S` and masks `T S S`."""
 
 
-def film(seed: int, size: int, num_frames: int) -> FilmedClip:
-    """Return a long A4C clip at 30 frames a second."""
+def simulate(seed: int, size: int, num_frames: int) -> LabelledClip:
+    """Return a long A4C clip at 30 frames per second."""
     phantom = Phantom(
         PhantomConfig(
             seed=seed, view=View.A4C, size_px=size, num_frames=num_frames, frame_rate_hz=30.0
@@ -142,13 +142,13 @@ def schedulers(
 
 def scores(
     model: Any,
-    clips: list[FilmedClip],
+    clips: list[LabelledClip],
     scheduler: Scheduler,
     share: float | None,
     args: argparse.Namespace,
 ) -> dict[str, Any]:
     """Return Dice, that of each clip, and the share of frames computed in full, and again."""
-    rail = partial(beat_extremes, beside=args.beside)
+    rail = partial(beat_extremes, margin=args.beside)
     each_clip, end_dice, costs = [], [], []
     for frames, masks in clips:
         budget = None if share is None else Budget(share=share)
@@ -163,11 +163,11 @@ def scores(
 
 
 def searched(
-    model: Any, clips: list[FilmedClip], shares: list[float]
+    model: Any, clips: list[LabelledClip], shares: list[float]
 ) -> dict[str, dict[str, float]]:
     """Return the mean Dice of the best key frames and of evenly spread ones, by the same table."""
-    tables = [gain_table(model, *clip, longest=len(clip[0]) - 1) for clip in clips]
-    found = {}
+    tables = [gain_table(model, *clip, max_gap=len(clip[0]) - 1) for clip in clips]
+    results = {}
     for share in shares:
         best, even = [], []
         for table in tables:
@@ -180,19 +180,19 @@ def searched(
                 dice.append(float(table.full[index]) - (0 if is_key else episode.gain()))
                 episode.take(is_key)
             even.append(float(np.mean(dice)))
-        found[str(share)] = {"best": float(np.mean(best)), "even": float(np.mean(even))}
-    return found
+        results[str(share)] = {"best": float(np.mean(best)), "even": float(np.mean(even))}
+    return results
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
+def draw(results: dict[str, Any], path: Path) -> None:
     """Draw Dice lost against compute, with one standard error over clips."""
     from matplotlib.figure import Figure
 
-    full = np.array(found["all in full"]["clips"])
+    full = np.array(results["all in full"]["clips"])
     figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     for name in ("fixed interval", "difference", "regressed gain", "policy"):
-        points = [found[key] for key in found if key.endswith(f" {name}")]
+        points = [results[key] for key in results if key.endswith(f" {name}")]
         lost = [100 * (np.array(point["clips"]) - full) for point in points]
         axes.errorbar(
             [100 * point["cost"] for point in points],
@@ -229,36 +229,36 @@ def main() -> None:
     torch.manual_seed(0)
     model = trained(args)
     seeds = range(args.clips_each)
-    learned_on = (film(20_000 + seed, args.size, args.num_frames) for seed in seeds)
+    learned_on = (simulate(20_000 + seed, args.size, args.num_frames) for seed in seeds)
     tables = [gain_table(model, *clip) for clip in learned_on]
-    scored_on = [film(30_000 + seed, args.size, args.num_frames) for seed in seeds]
+    scored_on = [simulate(30_000 + seed, args.size, args.num_frames) for seed in seeds]
     args.cheap = cheap_cost(model, args.size)
-    found = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
-    found |= {
+    results = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
+    results |= {
         "cheap_cost": args.cheap,
         "machine": f"{platform.machine()}, torch {torch.__version__}",
     }
-    found["all in full"] = scores(model, scored_on, FixedInterval(1), None, args)
+    results["all in full"] = scores(model, scored_on, FixedInterval(1), None, args)
     print(
-        f"a cheap frame costs {args.cheap:.3f}; all in full: {found['all in full']['dice']:.4f}",
+        f"a cheap frame costs {args.cheap:.3f}; all in full: {results['all in full']['dice']:.4f}",
         flush=True,
     )
-    if "searched" not in found:
-        found["searched"] = searched(model, scored_on, args.shares)
-        print("searched:", found["searched"], flush=True)
-        args.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    if "searched" not in results:
+        results["searched"] = searched(model, scored_on, args.shares)
+        print("searched:", results["searched"], flush=True)
+        args.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     for share in args.shares:
-        if all(f"{share} {name}" in found for name in ("fixed interval", "policy")):
+        if all(f"{share} {name}" in results for name in ("fixed interval", "policy")):
             continue
         for name, scheduler in schedulers(tables, share, args).items():
             score = scores(model, scored_on, scheduler, share, args)
-            found[f"{share} {name}"] = score
+            results[f"{share} {name}"] = score
             print(
                 f"{share:5.2f} {name:15s}",
                 {k: round(v, 4) for k, v in score.items() if k != "clips"},
                 flush=True,
             )
-        args.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        args.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

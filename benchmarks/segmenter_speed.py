@@ -38,7 +38,7 @@ def resident_mb() -> float:
 
 
 def against_length(model: Any, lengths: tuple[int, ...]) -> list[dict[str, float]]:
-    """Stream 112-px clips of several lengths: ms a frame early and late, memory grown."""
+    """Stream 112-px clips of several lengths: ms per frame early and late, memory grown."""
     rows = []
     frame, state = torch.rand(1, 1, 112, 112), model.init_state(1)
     for _ in range(20):
@@ -59,11 +59,11 @@ def against_length(model: Any, lengths: tuple[int, ...]) -> list[dict[str, float
 
 
 def against_size(model: Any, sizes_px: tuple[int, ...]) -> list[dict[str, float]]:
-    """Stream frames of several sizes: ms a frame."""
+    """Stream frames of several sizes: ms per frame."""
     rows = []
     for size in sizes_px:
         rows.append({"size_px": size, "ms": 1e3 * speed.stream_s(model, size, 20)})
-        print(f"{size} px: {rows[-1]['ms']:.1f} ms a frame")
+        print(f"{size} px: {rows[-1]['ms']:.1f} ms per frame")
     return rows
 
 
@@ -86,18 +86,18 @@ def main() -> None:
             fast = row.get("streaming 256 frames/s", row["batched 256 frames/s"])
             row["times as fast as released"] = fast / slow
             row["peak MB 256"] = speed.peak_mb(*kinds[name])
-        found: dict[str, Any] = {
+        results: dict[str, Any] = {
             "machine": f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}",
             "networks": rows,
         }
         for name, row in rows.items():
             print(name, {key: float(f"{value:.3g}") for key, value in row.items()})
         if args.long:
-            found["against size"] = against_size(models["mssnet"], (64, 112, 160, 256, 384, 512))
-            found["against length"] = against_length(models["mssnet"], (10, 100, 1000, 10000))
-    print(found["machine"])
+            results["against size"] = against_size(models["mssnet"], (64, 112, 160, 256, 384, 512))
+            results["against length"] = against_length(models["mssnet"], (10, 100, 1000, 10000))
+    print(results["machine"])
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        args.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -121,16 +121,16 @@ def main() -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     print(f"{machine}, {args.threads} threads, torch {torch.__version__}")
     print(f"{LENGTH} tokens, {WIDTH} channels, state {STATE}; ms median (least), times as fast")
-    found = {}
+    results = {}
     plain, title = 1.0, ""
     for name, values in times.items():
         middle = statistics.median(values)
         if name.split(":")[0] != title:
             plain, title = middle, name.split(":")[0]
-        found[name] = {"median": middle, "least": min(values), "ratio": plain / middle}
+        results[name] = {"median": middle, "least": min(values), "ratio": plain / middle}
         print(f"{name:48s} {middle:7.1f} ({min(values):6.1f})  {plain / middle:5.1f}x")
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "ms": found}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": machine, "ms": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

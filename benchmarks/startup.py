@@ -19,7 +19,7 @@ REPEATS = 7
 
 
 def machine() -> dict[str, str | int]:
-    """Return what a reader needs to judge a time."""
+    """Describe the machine, so that times can be compared."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -25,7 +25,7 @@ def takes(model: Any, size_px: int) -> bool:
 
 
 def stream_s(model: Any, size_px: int, num_frames: int) -> float:
-    """Return seconds a frame, one after another, the median after two to warm up."""
+    """Return seconds per frame, one after another, the median after two to warm up."""
     frame, state = torch.rand(1, 1, size_px, size_px), model.init_state(1)
     times = []
     for _ in range(num_frames + 2):
@@ -62,7 +62,7 @@ def peak_mb(kind: str, architecture: Mapping[str, Any], size_px: int = 256) -> f
     code = (
         "import json, sys, torch\n"
         "from echoseg.evaluation import speed\n"
-        "model = speed.made(sys.argv[1], json.loads(sys.argv[2]))\n"
+        "model = speed.build(sys.argv[1], json.loads(sys.argv[2]))\n"
         "size = int(sys.argv[3])\n"
         "with torch.inference_mode():\n"
         "    speed.stream_s(model, size, 8) if model.streams else speed.clip_s(model, size)\n"
@@ -73,7 +73,7 @@ def peak_mb(kind: str, architecture: Mapping[str, Any], size_px: int = 256) -> f
     return int(subprocess.check_output(words, env=os.environ)) / 1024
 
 
-def made(kind: str, architecture: Mapping[str, Any]) -> Any:
+def build(kind: str, architecture: Mapping[str, Any]) -> Any:
     """Return a network of a key of `MODELS`, its weights random, ready to be timed."""
     model: Any = MODELS[kind]
     network = model(model.config_class.model_validate(dict(architecture)))
@@ -92,14 +92,14 @@ def rates(models: Mapping[str, Any], turns: int = 3) -> dict[str, dict[str, floa
                     if model.streams:
                         times = seconds.setdefault((name, f"streaming {key}"), [])
                         times.append(stream_s(model, size, 12))
-    found: dict[str, dict[str, float]] = {name: {} for name in models}
+    rates: dict[str, dict[str, float]] = {name: {} for name in models}
     for (name, what), times in seconds.items():
-        found[name][what] = 1 / statistics.median(times)
-    return found
+        rates[name][what] = 1 / statistics.median(times)
+    return rates
 
 
 def sizes(model: Any) -> dict[str, float]:
-    """Return parameters, and operations a frame for each size that the network takes."""
+    """Return parameters, and operations per frame for each size that the network takes."""
     with torch.inference_mode():
         counted = {f"gmac {size}": gmac(model, size) for size in SIZES_PX if takes(model, size)}
     return {"parameters": float(sum(p.numel() for p in model.parameters())), **counted}

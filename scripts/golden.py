@@ -71,7 +71,7 @@ def leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a JSON leaf is a number (bool is none)."""
+    """Return whether a JSON leaf is a number (not bool)."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -80,7 +80,7 @@ def json_differences(before: Path, after: Path) -> list[str]:
     one, two = (json.loads(path.read_text("utf-8")) for path in (before, after))
     numbers = [{k: v for k, v in leaves(doc) if is_number(v)} for doc in (one, two)]
     if one.get("schema_version") != two.get("schema_version"):
-        counts = [Counter(round(float(v), 6) for v in found.values()) for found in numbers]
+        counts = [Counter(round(float(v), 6) for v in values.values()) for values in numbers]
         lost = counts[0] - counts[1]
         return [f"number {value} no longer appears ({n} times)" for value, n in lost.items()]
     keys = numbers[0].keys() | numbers[1].keys()
@@ -113,18 +113,18 @@ def compare(before: Path, after: Path) -> int:
     for path in sorted(p for p in before.rglob("*") if p.is_file()):
         other = after / path.relative_to(before)
         if not other.exists():
-            found = ["is missing"]
+            lines = ["is missing"]
         elif path.suffix == ".json":
-            found = json_differences(path, other)
+            lines = json_differences(path, other)
         elif path.suffix == ".csv":
-            found = csv_differences(path, other)
+            lines = csv_differences(path, other)
         elif path.name.endswith(".nii.gz"):
             same = gzip.decompress(path.read_bytes()) == gzip.decompress(other.read_bytes())
-            found = [] if same else ["has other masks"]
+            lines = [] if same else ["has other masks"]
         else:
-            found = []
-        differences += len(found)
-        for line in found[:10]:
+            lines = []
+        differences += len(lines)
+        for line in lines[:10]:
             print(f"{path.relative_to(before)}: {line}")
     print(f"{differences} differences")
     return 1 if differences else 0

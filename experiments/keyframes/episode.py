@@ -157,19 +157,19 @@ def play(
     histories = [History() for _ in episodes]
     going, moves = list(range(len(episodes))), []
     while going:
-        seen = {i: d for i in going if (d := episodes[i].deviation()) is not None}
-        if not seen:
+        deviations = {i: d for i in going if (d := episodes[i].deviation()) is not None}
+        if not deviations:
             break
-        observation = observe(list(seen.values()), [histories[i] for i in seen])
+        observation = observe(list(deviations.values()), [histories[i] for i in deviations])
         wanted = scheduler(observation)
-        choice = dict(zip(seen, wanted.tolist(), strict=True))
+        choice = dict(zip(deviations, wanted.tolist(), strict=True))
         stays = torch.tensor([not key or histories[i].affords(budget) for i, key in choice.items()])
-        going = [i for i, stay in zip(seen, stays.tolist(), strict=True) if stay]
+        going = [i for i, stay in zip(deviations, stays.tolist(), strict=True) if stay]
         rewards = [episodes[i].gain() if choice[i] or tell_all else 0.0 for i in going]
         for i in going:
             episodes[i].take(choice[i])
             histories[i].add(choice[i])
         if going:
-            kept = Observation(*(part[stays] for part in observation))
-            moves.append(Move(kept, wanted[stays], torch.tensor(rewards), going))
+            remaining = Observation(*(part[stays] for part in observation))
+            moves.append(Move(remaining, wanted[stays], torch.tensor(rewards), going))
     return moves

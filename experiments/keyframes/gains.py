@@ -23,10 +23,10 @@ from experiments.keyframes.schedulers import GainThreshold, Scheduler
 def collect_gains(
     episodes: Sequence[Episode], key_share: float, generator: torch.Generator
 ) -> tuple[Observation, Tensor]:
-    """Play clips under a random schedule; return what was seen and what was to be gained.
+    """Run clips under a random schedule; return observations and gains.
 
     Raises:
-        ArgumentError: If `key_share` is no share, or no clip has a second frame.
+        ArgumentError: `key_share` is not between 0 and 1, or no clip has a second frame.
     """
     if not 0 <= key_share <= 1:
         raise ArgumentError(f"key_share must be from 0 to 1, got {key_share}")
@@ -40,22 +40,22 @@ def collect_gains(
             f"episodes must hold a clip of two frames or more, got {len(episodes)} clips without; "
             "give clips to learn from"
         )
-    seen = Observation(
+    observations = Observation(
         *(torch.cat(parts) for parts in zip(*(m.observation for m in moves), strict=True))
     )
-    return seen, torch.cat([move.reward for move in moves])
+    return observations, torch.cat([move.reward for move in moves])
 
 
 def learn_gains(
-    net: KeyFrameNet, seen: Observation, gains: Tensor, *, num_steps: int = 500
+    net: KeyFrameNet, observations: Observation, gains: Tensor, *, num_steps: int = 500
 ) -> list[float]:
-    """Teach a network to expect gains; return the loss of each step. 64 frames a step."""
+    """Teach a network to expect gains; return the loss of each step. 64 frames per step."""
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     losses = []
     for _ in range(num_steps):
         chosen = torch.randint(len(gains), (64,), generator=generator)
-        expected = net(Observation(*(part[chosen] for part in seen)))
+        expected = net(Observation(*(part[chosen] for part in observations)))
         loss = functional.mse_loss(expected, gains[chosen])
         optimizer.zero_grad()
         loss.backward()
@@ -68,7 +68,7 @@ def key_share(make_episodes: Callable[[], Sequence[Episode]], scheduler: Schedul
     """Return the share of key frames when clips are played without a budget.
 
     Raises:
-        ArgumentError: If there are no clips.
+        ArgumentError: No clips were given.
     """
     episodes = make_episodes()
     if not episodes:
@@ -89,17 +89,17 @@ def threshold_of_budget(
     """Return the least threshold, by halving, that spends at most `share` of the frames in full.
 
     Raises:
-        ArgumentError: If `share` is no share, or not held at the upper of the bounds.
+        ArgumentError: `share` is not between 0 and 1, or not held at the upper of the bounds.
     """
     low, high = bounds
     if not 0 < share <= 1:
         raise ArgumentError(f"share must be over 0 and at most 1, got {share}")
     if not low < high:
         raise ArgumentError(f"bounds must be a lower and an upper one, got {low} and {high}")
-    if (least := key_share(make_episodes, make_scheduler(high))) > share:
+    if (min_share := key_share(make_episodes, make_scheduler(high))) > share:
         raise ArgumentError(
             f"share {share:g} must be held at the upper of bounds, {high:g}, there it is "
-            f"{least:.3g}; raise that bound, or the share: the first frame of a clip is always full"
+            f"{min_share:.3g}; raise that bound, or the share: the first frame of a clip is always full"
         )
     for _ in range(num_halvings):
         middle = (low + high) / 2

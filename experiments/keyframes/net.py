@@ -1,4 +1,4 @@
-"""A small network from what is seen of a frame to one number: a convolution and four layers.
+"""A small network from an observation of a frame to one number: a convolution and four layers.
 
 Reference:
     Wang et al., CVPR 2020, section 3.3: one convolution, four fully connected layers.
@@ -42,9 +42,9 @@ class KeyFrameNet(nn.Module):
 
     def forward(self, observation: Observation) -> Tensor:
         """E observations -> `E`."""
-        seen = functional.relu(self.conv(observation.deviation)).flatten(1)
+        features = functional.relu(self.conv(observation.deviation)).flatten(1)
         past = torch.stack([observation.key_share, 0.5 * observation.since_key.log1p()], 1)
-        x = torch.cat([seen, past], 1)
+        x = torch.cat([features, past], 1)
         for layer in self.layers:
             x = functional.relu(layer(x))
         return self.out(x)[:, 0]

@@ -45,7 +45,7 @@ class Budget(BaseModel):
 
     share: float = Field(gt=0, le=1)
     warm_up: int = Field(default=20, ge=1)
-    """So many frames' keys may be spent at once in the beginning."""
+    """Frames' worth of keys that may be spent at the beginning."""
 
 
 class History:

@@ -67,7 +67,7 @@ def learn_policy(
     """
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
-    found = []
+    returns = []
     for update in range(config.num_updates):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - update / config.num_updates)
@@ -77,7 +77,7 @@ def learn_policy(
                 f"make_episodes must give at least one clip, it gave none for update {update}"
             )
         moves = play(episodes, Policy(net, generator), config.budget)
-        found.append(sum(float(move.reward.sum()) for move in moves) / len(episodes))
+        returns.append(sum(float(move.reward.sum()) for move in moves) / len(episodes))
         if not moves:
             continue
         loss = _loss(net, moves, len(episodes), config)
@@ -85,7 +85,7 @@ def learn_policy(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-    return found
+    return returns
 
 
 def discounted(moves: Sequence[Move], num_clips: int, discount: float) -> Tensor:

@@ -54,14 +54,14 @@ def forward_by(model: Any, frames: Tensor, is_full: Sequence[bool]) -> Tensor:
     check_cheap(model)
     if frames.ndim != 5 or frames.shape[1] != len(is_full) or not is_full:
         raise ArgumentError(
-            f"is_full must tell of each of T frames B T 1 H W, got {len(is_full)} for "
+            f"is_full must have one value per frame of B T 1 H W, got {len(is_full)} for "
             f"{' '.join(map(str, frames.shape))}"
         )
-    state, found = model.init_state(len(frames)), []
+    state, outputs = model.init_state(len(frames)), []
     for frame, full in zip(frames.unbind(1), is_full, strict=True):
         logits, state = model.step(frame, state) if full else model.cheap_step(frame, state)
-        found.append(logits)
-    return torch.stack(found, 1)
+        outputs.append(logits)
+    return torch.stack(outputs, 1)
 
 
 @torch.inference_mode()
@@ -87,11 +87,11 @@ def segment_clip(
 
     Raises:
         ModelError: If the model has no cheap path.
-        ArgumentError: If a frame is of several clips, or `extremes` tells of one that is not there.
+        ArgumentError: If a frame is of several clips, or `extremes` contains a missing frame.
     """
     check_cheap(model)
     clip, history, areas = ScheduledClip(), History(), list[float]()
-    kept: list[Tensor] = []
+    recent: list[Tensor] = []
     before: list[Any] = []
     state, key_means = model.init_state(1), None
     for frame in frames:
@@ -102,8 +102,8 @@ def segment_clip(
             )
         is_key, means = key_means is None, box_means(frame)[0]
         if key_means is not None:
-            seen = observe([deviation(means, key_means)], [history])
-            is_key = history.affords(budget) and bool(scheduler(seen)[0])
+            observation = observe([deviation(means, key_means)], [history])
+            is_key = history.affords(budget) and bool(scheduler(observation)[0])
             history.add(is_key)
         path = model.step if is_key else model.cheap_step
         logits, after = path(frame, state)
@@ -113,12 +113,12 @@ def segment_clip(
             logits, after = model.step(frame, state)
             is_full, clip.num_again = True, clip.num_again + 1
         areas.append(_area(logits))
-        kept.append(frame)
+        recent.append(frame)
         before.append(state)
         clip.logits.append(logits)
         clip.is_full.append(is_full)
         state, key_means = after, means if is_full else key_means
-    _settle(model, clip, kept, before, extremes or beat_extremes)
+    _settle(model, clip, recent, before, extremes or beat_extremes)
     return clip
 
 
@@ -146,8 +146,8 @@ def _settle(
             clip.num_again += 1
 
 
-def beat_extremes(labels: np.ndarray, *, beside: int = 1) -> set[int]:
-    """Return ED and ES of every beat of label maps `T H W`, and so many frames beside each."""
+def beat_extremes(labels: np.ndarray, *, margin: int = 1) -> set[int]:
+    """Return ED and ES of every beat of label maps `T H W`, with `margin` frames on either side."""
     spacing = (1.0, 1.0)
     volumes = np.array(
         [
@@ -161,8 +161,8 @@ def beat_extremes(labels: np.ndarray, *, beside: int = 1) -> set[int]:
     filled = np.interp(np.arange(len(volumes)), np.flatnonzero(known), volumes[known])
     curve = smooth(filled)
     beats = [*find_beats(curve, ASSUMED_FRAME_S, (), known), clip_as_beat(curve, known)]
-    found = {frame for beat in beats for frame in (beat.ed_frame, beat.es_frame)}
-    near = {frame + step for frame in found for step in range(-beside, beside + 1)}
+    extremes = {frame for beat in beats for frame in (beat.ed_frame, beat.es_frame)}
+    near = {frame + step for frame in extremes for step in range(-margin, margin + 1)}
     return near & set(range(len(labels)))
 
 

@@ -88,17 +88,17 @@ class Policy:
 
 @dataclass(frozen=True)
 class NoLongerThan:
-    """Another scheduler, and a key frame in any case after so many frames without one."""
+    """Another scheduler, and a key frame at least every `max_gap` frames."""
 
     scheduler: Scheduler
-    longest: int
+    max_gap: int
 
     def __post_init__(self) -> None:
-        _check_frames("longest", self.longest)
+        _check_frames("max_gap", self.max_gap)
 
     def __call__(self, observation: Observation) -> Tensor:
         """Decide for E frames."""
-        return self.scheduler(observation) | (observation.since_key >= self.longest)
+        return self.scheduler(observation) | (observation.since_key >= self.max_gap)
 
 
 def _check_frames(name: str, number: int) -> None:

@@ -24,18 +24,18 @@ class GainTable(NamedTuple):
     full: Tensor
     """`T`."""
     cheap: Tensor
-    """`T longest`; of l = 1 first."""
+    """`T max_gap`; of l = 1 first."""
 
 
 @torch.inference_mode()
-def gain_table(model: Any, frames: Tensor, masks: Tensor, longest: int = 15) -> GainTable:
-    """Run a clip once in full and `longest` times cheaply.
+def gain_table(model: Any, frames: Tensor, masks: Tensor, max_gap: int = 15) -> GainTable:
+    """Run a clip once in full and `max_gap` times cheaply.
 
     Args:
         model: A Segmenter with a cheap path, in evaluation mode.
         frames: `T 1 1 H W`.
         masks: `T H W`.
-        longest: Frames without a key frame that are told apart.
+        max_gap: Largest distinguished number of frames since a key frame.
 
     Raises:
         ModelError: If the model has no cheap path.
@@ -43,23 +43,23 @@ def gain_table(model: Any, frames: Tensor, masks: Tensor, longest: int = 15) -> 
     """
     check_played(model, frames, masks)
     num_frames = len(frames)
-    full, cheap = torch.zeros(num_frames), torch.zeros(num_frames, longest)
+    full, cheap = torch.zeros(num_frames), torch.zeros(num_frames, max_gap)
     state = model.init_state(1)
     for index, frame in enumerate(frames):
         logits, state = model.step(frame, state)
         full[index] = mean_dice(logits, masks[index])
         after = state
-        for place, later in enumerate(range(index + 1, min(index + longest + 1, num_frames))):
+        for place, later in enumerate(range(index + 1, min(index + max_gap + 1, num_frames))):
             logits, after = model.cheap_step(frames[later], after)
             cheap[index, place] = mean_dice(logits, masks[later])
     return GainTable(box_means(frames[:, 0]), full, cheap)
 
 
 def best_keys(table: GainTable, num_keys: int) -> tuple[float, list[int]]:
-    """Return the greatest mean Dice of a clip with so many key frames, and which they are.
+    """Return the best mean Dice of a clip with a number of key frames, and those frames.
 
     Found by dynamic programming over the last key frame, so no schedule does better by this table:
-    it bounds what there is to learn. Needs `longest` of at least the clip's length less 1.
+    it bounds what there is to learn. Needs `max_gap` of at least the clip's length less 1.
     """
     full, cheap = table.full.double(), table.cheap.double()
     num_frames = len(full)

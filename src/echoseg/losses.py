@@ -1,7 +1,7 @@
 """What training minimises.
 
-Masks may be drawn in part: pixels that nobody labelled (`IGNORE_LABEL`), and labels that a data set
-does not tell apart (EchoNet-Dynamic has the LV only). There, "background" means "none of the labels
+Masks may be partial: unlabeled pixels (`IGNORE_LABEL`), and labels that a data set
+does not distinguish (EchoNet-Dynamic has the LV only). There, "background" means "none of the labels
 I know", so its probability is the sum over background and all unknown labels; clips of different
 data sets can so train together.
 """
@@ -27,7 +27,7 @@ def cross_entropy_dice_loss(
     Args:
         logits: `N K H W`.
         masks: `N H W` integer labels; `IGNORE_LABEL` where unknown.
-        known_labels: `N K` bool, labels that the item's mask tells apart, background among them;
+        known_labels: `N K` bool, labels that the item's mask distinguishes, including background;
             all when not given.
 
     Reference:
@@ -74,7 +74,7 @@ def level_loss(
 def soft_target_loss(logits: Tensor, probs: Tensor, weights: Tensor) -> Tensor:
     """Return cross entropy and soft Dice loss against probabilities, pixel by pixel weighted.
 
-    Cross entropy is a mean over all pixels, so that a batch of little trust also pulls little.
+    Cross entropy is a mean over all pixels, so that a batch of low confidence also has a small loss.
     Dice has squares below: it is lowest where the two agree, also between 0 and 1.
 
     Args:

@@ -28,7 +28,7 @@ def resolve(name: str, table: Mapping[str, Any], kind: str) -> Any:
             f"got {name!r}"
         )
     try:
-        found = import_module(module)
+        target = import_module(module)
     except Exception as error:  # whatever another package's code raises while it is imported
         raise ConfigError(
             f"{kind} {name!r}: importing {module} failed ({type(error).__name__}: {error}); "
@@ -36,7 +36,7 @@ def resolve(name: str, table: Mapping[str, Any], kind: str) -> Any:
         ) from error
     try:
         for part in attribute.split("."):
-            found = getattr(found, part)
+            target = getattr(target, part)
     except AttributeError:
         raise ConfigError(f"{kind} {name!r}: {module} has no {attribute}") from None
-    return found
+    return target

@@ -211,7 +211,7 @@ def test_spoilt_frames_are_the_same_at_every_load_and_never_the_first():
 
 def test_a_network_that_looks_ahead_is_timed_by_clips(monkeypatch):
     monkeypatch.setattr(speed, "SIZES_PX", (32,))
-    rates = speed.rates({"unet_3d": speed.made("unet_3d", {})}, turns=1)
+    rates = speed.rates({"unet_3d": speed.build("unet_3d", {})}, turns=1)
     assert list(rates["unet_3d"]) == ["batched 32 frames/s"]
     row = {"speed": {"batched 256 frames/s": 3.0}}
     assert speed_of(row) == (3.0, False)

@@ -25,9 +25,9 @@ class FrameTransform:
         gain: float = 1.0,
     ) -> None:
         box = sector.box if sector else (0, 0, *picture_size)
-        seen = sector.mask if sector else np.ones(picture_size, bool)
+        visible = sector.mask if sector else np.ones(picture_size, bool)
         self._grid = LetterboxResampler(letterbox_for(box, size_px), picture_size)
-        self._factor = seen * np.float32(gain / 255)
+        self._factor = visible * np.float32(gain / 255)
 
     def show(self, frame: np.ndarray) -> np.ndarray:
         """Return a frame `H W` uint8 as the network takes it, `1 1 S S` float32 in [0, 1]."""

@@ -19,7 +19,7 @@ class Letterbox:
 
     Attributes:
         box: (top, left, bottom, right) of the part of the picture that was taken.
-        scale: Network pixels a picture pixel.
+        scale: Network pixels per image pixel.
         top: Row of the square at which the picture begins.
         left: Column, the same.
         size: Side of the square.
@@ -89,12 +89,11 @@ class LetterboxResampler:
             letterbox.left : letterbox.left + columns,
         ]
         mask = np.zeros(self.picture_size, np.uint8)
-        found = mask[top:bottom, left:right]
-        found = found.T  # what `_both` gives lies so
+        target = mask[top:bottom, left:right].T  # `_outwards` gives transposed maps
         best = self._outwards(inner[0])
         for label in range(1, len(inner)):
             here = self._outwards(inner[label])
-            found[here > best] = label
+            target[here > best] = label
             np.maximum(best, here, out=best)
         return mask
 

@@ -64,8 +64,8 @@ def unletterbox(logits: Tensor, letterbox: Letterbox, picture_size: tuple[int, i
 
 def _largest(logits: Tensor) -> Tensor:
     """Return `logits.argmax(0)` of `K H W` as uint8; on a CPU argmax takes ten times as long."""
-    best, found = logits[0], torch.zeros(logits.shape[1:], dtype=torch.uint8)
+    best, labels = logits[0], torch.zeros(logits.shape[1:], dtype=torch.uint8)
     for label in range(1, len(logits)):
-        found[logits[label] > best] = label
+        labels[logits[label] > best] = label
         best = torch.maximum(best, logits[label])
-    return found
+    return labels

@@ -13,12 +13,12 @@ from skimage.morphology import convex_hull_image
 
 from echoseg.clip import Clip
 
-_LEAST_CHANGE = 1.5
+_MIN_CHANGE = 1.5
 """Standard deviation over time, in grey levels, from which a pixel counts as moving.
 
 Still text in a JPEG clip stays under 1; the darkest speckle of the clips looked at is over 2."""
-_LEAST_SHARE = 0.02
-"""Share of the picture below which the moving region is no sector."""
+_MIN_SHARE = 0.02
+"""Fraction of the image below which the moving region is not the sector."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +46,7 @@ def find_sector(clip: Clip) -> Sector | None:
     A box given by the file (`clip.sector_box`) bounds the search.
     """
     rows, columns = clip.size
-    moving = _change(clip.frames) > _LEAST_CHANGE
+    moving = _change(clip.frames) > _MIN_CHANGE
     if clip.sector_box is not None:
         inside = np.zeros_like(moving)
         top, left, bottom, right = clip.sector_box
@@ -60,7 +60,7 @@ def find_sector(clip: Clip) -> Sector | None:
     )[4 * reach : -4 * reach, 4 * reach : -4 * reach]
     labels = np.asarray(label(solid, connectivity=1))
     sizes = np.bincount(labels.ravel())[1:]
-    if sizes.max(initial=0) < _LEAST_SHARE * rows * columns:
+    if sizes.max(initial=0) < _MIN_SHARE * rows * columns:
         return None
     # a sector is convex, and its dark corners hardly move
     mask = convex_hull_image(labels == 1 + int(sizes.argmax()))

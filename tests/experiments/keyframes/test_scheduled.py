@@ -105,7 +105,7 @@ def test_ed_and_es_are_computed_in_full_whatever_the_schedule():
     labels = np.stack([logits[0].argmax(0).numpy() for logits in clip.logits])
     extremes = beat_extremes(labels)
     assert extremes and all(clip.is_full[index] for index in extremes)
-    alone = beat_extremes(labels, beside=0)
+    alone = beat_extremes(labels, margin=0)
     assert {frame + step for frame in alone for step in (-1, 0, 1)} & set(range(40)) == extremes
     assert clip.is_full.count(True) == 1 + clip.num_again
     assert clip.cost(0.0) == pytest.approx(clip.is_full.count(True) / 40)
@@ -167,7 +167,7 @@ def test_a_table_tells_the_gains_of_a_network_whose_cheap_frames_show_the_last_f
     model = Beating(12)
     frames = torch.stack(model.frames())
     masks = torch.stack([model.drawn(frame)[0].argmax(0) for frame in frames])
-    table = gain_table(model, frames, masks, longest=6)
+    table = gain_table(model, frames, masks, max_gap=6)
     schedule = FixedInterval(interval)
     found = play([TableEpisode(table)], schedule, tell_all=True)
     expected = play([ClipEpisode(model, frames, masks)], schedule, tell_all=True)
@@ -181,7 +181,7 @@ def test_beyond_its_longest_wait_a_table_tells_the_last_it_knows():
     model = Beating(6)
     frames = torch.stack(model.frames())
     masks = torch.stack([model.drawn(frame)[0].argmax(0) for frame in frames])
-    episode = TableEpisode(gain_table(model, frames, masks, longest=2))
+    episode = TableEpisode(gain_table(model, frames, masks, max_gap=2))
     for _ in range(3):
         episode.take(False)
     known = mean_dice(model.drawn(frames[2]), masks[4])  # frame 4 as if frame 2 had been in full

@@ -45,7 +45,7 @@ def test_a_fixed_interval_keeps_it(interval):
     [
         (lambda: FixedInterval(0), "interval .* at least 1 frame, got 0"),
         (lambda: FixedInterval(2.5), "whole number .* got 2.5"),
-        (lambda: NoLongerThan(never, 0), "longest .* got 0"),
+        (lambda: NoLongerThan(never, 0), "max_gap .* got 0"),
         (lambda: DifferenceThreshold(math.nan), "threshold must be a number"),
         (lambda: GainThreshold(never, math.nan), "threshold must be a number"),
     ],
