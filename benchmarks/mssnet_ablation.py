@@ -98,9 +98,7 @@ def main() -> None:
             if key in results:
                 continue
             results[key] = run(variant, seed, args, records)
-            results["machine"] = (
-                f"{platform.processor() or platform.machine()}, {torch.__version__}"
-            )
+            results["machine"] = f"{platform.machine()}, {torch.__version__}"
             args.out.write_text(json.dumps(results, indent=1), "utf-8")
             score = {
                 name: results[key][name]["hard"]["lv_endo"]["dice"]["mean"] for name in records

@@ -2,7 +2,7 @@
 
     python benchmarks/phantom_speed.py [--prototype DIR] [--json OUT]
 
-End to end: heart, scatterers, frames, masks, overlay and codec. Both run in turns in one process, so
+End to end: heart, scatterers, frames, masks, overlay, codec. Both run in turns in one process, so
 what else the machine does falls on both; the median of the turns counts. Memory is the peak of a
 process that only simulates. Prints machine and ratio; asserts nothing.
 """
