@@ -99,7 +99,7 @@ def threshold_of_budget(
     if (min_share := key_share(make_episodes, make_scheduler(high))) > share:
         raise ArgumentError(
             f"share {share:g} must be held at the upper of bounds, {high:g}, there it is "
-            f"{min_share:.3g}; raise that bound, or the share: the first frame of a clip is always full"
+            f"{min_share:.3g}; raise that bound or the share (the first frame of a clip is always full)"
         )
     for _ in range(num_halvings):
         middle = (low + high) / 2

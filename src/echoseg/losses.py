@@ -1,9 +1,9 @@
 """What training minimises.
 
 Masks may be partial: unlabeled pixels (`IGNORE_LABEL`), and labels that a data set
-does not distinguish (EchoNet-Dynamic has the LV only). There, "background" means "none of the labels
-I know", so its probability is the sum over background and all unknown labels; clips of different
-data sets can so train together.
+does not distinguish (EchoNet-Dynamic has the LV only). There, "background" means "none of the known
+labels", so its probability is the sum over background and all unknown labels, and clips of
+different data sets can be trained on together.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def level_loss(
 def soft_target_loss(logits: Tensor, probs: Tensor, weights: Tensor) -> Tensor:
     """Return cross entropy and soft Dice loss against probabilities, pixel by pixel weighted.
 
-    Cross entropy is a mean over all pixels, so that a batch of low confidence also has a small loss.
+    Cross entropy is a mean over all pixels, so a batch of low confidence has a small loss.
     Dice has squares below: it is lowest where the two agree, also between 0 and 1.
 
     Args:
