@@ -98,8 +98,8 @@ def threshold_of_budget(
         raise ArgumentError(f"bounds must be a lower and an upper one, got {low} and {high}")
     if (min_share := key_share(make_episodes, make_scheduler(high))) > share:
         raise ArgumentError(
-            f"share {share:g} must be reached at the upper bound {high:g}, got {min_share:.3g}; raise "
-            "the bound or the share (the first frame of a clip is always full)"
+            f"share {share:g} must be reached at the upper bound {high:g}, got {min_share:.3g}; "
+            "raise the bound or the share (the first frame of a clip is always full)"
         )
     for _ in range(num_halvings):
         middle = (low + high) / 2

@@ -100,7 +100,7 @@ def test_the_threshold_of_a_budget_spends_no_more():
 @pytest.mark.parametrize(
     ("share", "bounds", "told"),
     [
-        (0.2, (0, 0.01), r"share 0.2 must be held at the upper of bounds, 0.01, there it is 1"),
+        (0.2, (0, 0.01), "share 0.2 must be reached at the upper bound 0.01, got 1"),
         (0.2, (2, 0), "bounds must be a lower and an upper one"),
         (0, (0, 2), "share must be over 0"),
         (float("nan"), (0, 2), "share must be over 0"),
