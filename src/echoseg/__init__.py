@@ -5,9 +5,9 @@ Research software, not a medical device.
 ```python
 import echoseg
 
-clip = echoseg.open_clip("clip.dcm")
+clip = echoseg.load_clip("clip.dcm")
 result = echoseg.analyze(clip)
-print(result.measurement.ef_percent)
+print(result.ef_percent)
 ```
 """
 
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from echoseg import models
     from echoseg.clip import Clip, Label, View
+    from echoseg.data import load_dataset
     from echoseg.errors import EchosegError
     from echoseg.inference.analysis import Analysis, analyze
-    from echoseg.io import open_clip
+    from echoseg.io import load_clip, open_clip
     from echoseg.models.checkpoint import load_model
 
 __version__ = version("echoseg")
@@ -33,6 +34,8 @@ __all__ = [
     "View",
     "__version__",
     "analyze",
+    "load_clip",
+    "load_dataset",
     "load_model",
     "models",
     "open_clip",
@@ -46,6 +49,8 @@ _HOMES = {
     "Label": "echoseg.clip",
     "View": "echoseg.clip",
     "analyze": "echoseg.inference.analysis",
+    "load_clip": "echoseg.io",
+    "load_dataset": "echoseg.data",
     "load_model": "echoseg.models.checkpoint",
     "open_clip": "echoseg.io",
 }
