@@ -10,8 +10,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := src experiments scripts benchmarks tests
 
-# Two processes: in one, the backends' native libraries crash after numba's and torch's (docs/log.md)
-FIRST := $(addprefix tests/,contracts data evaluation experiments io measure models nn phantom train)
 COVERAGE := --cov=echoseg --cov-report=
 
 .PHONY: demo test check format docs clean
@@ -20,8 +18,7 @@ demo: $(VENV)/.demo
 	$(BIN)/echoseg demo -o echoseg-demo --force
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(COVERAGE) $(FIRST)
-	$(BIN)/python -m pytest $(COVERAGE) --cov-append tests $(addprefix --ignore=,$(FIRST))
+	$(BIN)/python -m pytest $(COVERAGE) tests
 	$(BIN)/python -m coverage report --skip-covered --sort=cover | tail -n 25
 
 check: $(VENV)/.dev

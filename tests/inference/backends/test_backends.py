@@ -1,5 +1,6 @@
 """The same network in every runtime: same logits, same state, and refusals of what is not ours."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -184,3 +185,19 @@ def test_a_runtime_that_says_something_else_is_refused(logits, share, ef, reduce
 def test_reduced_precision_may_differ_in_logits():
     found = Agreement(logit_difference=0.1, equal_share=0.9995, ef_difference_points=0.1)
     check(found, reduced_precision=True)
+
+
+def test_a_signal_after_openvino_sessions_are_freed_does_not_end_the_process(onnx_file):
+    code = """
+import signal, sys
+from pathlib import Path
+from echoseg.inference.backends.exported import OpenVinoSession
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+first, second = (OpenVinoSession(Path(sys.argv[1])) for _ in range(2))
+del first
+del second
+signal.raise_signal(signal.SIGTERM)
+"""
+    command = [sys.executable, "-X", "faulthandler", "-c", code, str(onnx_file)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "handled\n"), run.stderr

@@ -28,7 +28,12 @@ from torch import nn
 
 from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.inference.backends.base import NEEDED, InferenceSession, StateShape, state_of
-from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession, TorchExportSession
+from echoseg.inference.backends.exported import (
+    OnnxSession,
+    OpenVinoSession,
+    TorchExportSession,
+    openvino_core,
+)
 from echoseg.inference.backends.torch import TorchSession
 from echoseg.inference.backends.verify import Agreement, check, compare, demo_frames
 from echoseg.weights.card import ModelCard
@@ -196,7 +201,7 @@ def _write_openvino(
         import openvino
     except ImportError:
         raise ConfigError(f"openvino files need OpenVINO; {NEEDED}") from None
-    model = openvino.Core().read_model(_onnx_bytes(step, inputs, shape, metadata))
+    model = openvino_core().read_model(_onnx_bytes(step, inputs, shape, metadata))
     for key, value in metadata.items():
         model.set_rt_info(value, key)
     try:

@@ -4,6 +4,7 @@ Each reads its metadata for the size and the first state; `logits` and state com
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,19 @@ class OnnxSession(_FromFile):
         return found[0], tuple(found[1:])
 
 
+@cache
+def openvino_core() -> Any:
+    """Provide the process's only OpenVINO `Core`, which is never freed.
+
+    Each core's CPU plugin installs an alternate signal stack, and one that is freed leaves the
+    thread with the unmapped stack of another (seen in OpenVINO 2026.4.1 with two cores freed in
+    the order of their creation): the next signal then ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVinoSession(_FromFile):
     """An `.xml` or `.onnx` file in OpenVINO on the CPU.
 
@@ -88,10 +102,9 @@ class OpenVinoSession(_FromFile):
 
     def __init__(self, path: Path, *, num_threads: int = 0, bf16: bool = False) -> None:
         try:
-            import openvino
+            core = openvino_core()
         except ImportError:
             raise ConfigError(f"runtime openvino needs OpenVINO; {NEEDED}") from None
-        core = openvino.Core()
         try:
             model = core.read_model(path)
         except RuntimeError as error:
