@@ -41,7 +41,7 @@ VARIANTS: dict[str, tuple[str, dict[str, str | int]]] = {
     "attention for SSD": ("mssnet", {"mixing": "attention"}),
     "convolutional-recurrent U-Net": ("conv_gru_unet", {}),
     "as released": (
-        "mssnet_released",
+        "experiments.networks.mssnet_released:MSSNetReleased",
         {"image_size": SIZE_PX, "num_frames": NUM_FRAMES, "attention": "fused"},
     ),
 }

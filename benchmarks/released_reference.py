@@ -1,12 +1,12 @@
-"""Is `models.mssnet_released` the published code? Both, with the same weights, on the same clip.
+"""Is `experiments.networks.mssnet_released` the published code? Same weights, same clip.
 
     python benchmarks/released_reference.py PATH_TO_CLONE [--double] [--write JSON]
 
 PATH_TO_CLONE is a clone of https://github.com/SSS666-klk/MSSNet (Apache-2.0), whose code needs
 einops beside torch (and timm, whose two names are made up where it is missing). Prints the largest
 difference of the outputs and the seconds of each. `--double` does it in float64; then `--write`
-writes the published code's outputs at a few places, which `tests/models/test_mssnet_released.py`
-compares with, without the published code. In float64 it needs 12 GB of memory, else 6.
+writes the published code's outputs at a few places, which test_mssnet_released.py compares with,
+without the published code. In float64 it needs 12 GB of memory, else 6.
 
 Weights are drawn by the name that the published code gives them (`drawn`), so no random stream of
 torch and no order of parameters matters.
@@ -27,7 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from echoseg.models.mssnet_released import MSSNetReleased, MSSNetReleasedConfig, from_published
+from experiments.networks.mssnet_released import (
+    MSSNetReleased,
+    MSSNetReleasedConfig,
+    from_published,
+)
 
 PLACES = [(0, 0), (3, 250), (60, 128), (127, 128), (128, 127), (200, 31), (255, 255)]
 """(row, column) at which the outputs are written down, in every frame."""

@@ -1,16 +1,15 @@
-"""`python -m experiments`: the experiments that compare recipes, labels and networks."""
+"""`python -m experiments`: the experiments that compare methods, labels and networks."""
 
 import sys
 
 import typer
 
 from echoseg.cli.console import run_app
-from experiments.bench_command import bench
-from experiments.curve_command import curve
+from experiments.grid_command import bench, curve
 
 app = typer.Typer(
     name="experiments",
-    help="Experiments with echoseg; they are not part of the installed package.",
+    help="Experiments with echoseg; not part of the installed package.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,362 +1,266 @@
-"""Every network under one budget: trained by one loop, judged by one evaluation, timed in one run.
+"""Model benchmark: every network under one budget, trained, evaluated and timed the same way.
 
-The budget is CPU time: each network takes as many steps as fit into so many minutes (a few are
-timed first), of the same batches, with the same learning rate and draws. What needs longer for a
-step gets fewer: that is what it costs. The averaged weights after the last step are judged.
-
-    OUT/bench.json                        what is compared
-    OUT/runs/gdkvm/cost.json              its steps and time; items-0.csv, ... one a judge
-    OUT/speed.json                        all networks, timed side by side; anew when one is added
-    OUT/summary.json, table.md, table.csv, accuracy_speed.png
+The budget is CPU time: the number of steps of a network follows from the time of its first steps.
+All networks get the same batches, learning rate and seeds. The speed of all is measured side by
+side in one run, into OUT/speed.json, and measured again when a network is added.
 """
 
-import json
-import os
-import shutil
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-import torch
-from echoseg.evaluation.speed import made, peak_mb, rates, sizes
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, field_validator
 
-from echoseg.clip import Annotation, Clip
-from echoseg.data import Record, load_dataset
-from echoseg.errors import ConfigError, DatasetError, ModelError, validation_message
-from echoseg.evaluation.corruptions import corrupt_frames
-from echoseg.evaluation.items import Item
-from echoseg.evaluation.run import evaluate, phantom_records
-from echoseg.evaluation.tables import table_text
-from echoseg.files import LOCK, check_writable, locked_dir, write_text
-from echoseg.models.checkpoint import load_model
-from echoseg.parallel import parallel_map
+from echoseg.errors import OutputError
+from echoseg.files import read_json, write_json
+from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
-from echoseg.train.loop import make_student
-from echoseg.train.train import run_training, seconds_a_step
-from experiments.bench_folder import (
-    COST,
-    RUNS,
-    SPEED,
-    Cost,
-    Speed,
-    damage,
-    is_done,
-    is_judged,
-    items_path,
-    read_cost,
-    read_speed,
-)
-from experiments.label_curve import as_it_was, plain_name, read_fields
+from experiments.grid import RUN_AGAIN, Cell, Experiment
+from experiments.networks import RELEASED
+from experiments.speed import build, machine, peak_mb, rates, sizes
+from experiments.summary import MEAN, dice_text, difference_text, pivot
 
-CONFIG, WEIGHTS = "bench.json", "model.safetensors"
-SPOILT_SHARE = 0.15
-"""Frames that are spoilt where a judge asks for it."""
+SPEED = "speed.json"
+REFERENCE = "mssnet"
 
 
-class Entrant(NamedTuple):
-    """A network as it takes part."""
+class BenchmarkEntry(NamedTuple):
+    """A network of the benchmark."""
 
     model: str
     architecture: dict[str, Any]
-    fixed: dict[str, Any]
-    """Fields of the run that it cannot do without."""
+    overrides: dict[str, Any]
+    """Fields of `TrainConfig` that the network requires."""
 
 
-ENTRANTS: dict[str, Entrant] = {
-    "mssnet": Entrant("mssnet", {}, {}),
-    "mssnet_tiny": Entrant("mssnet", {"size": "tiny"}, {}),
-    "mssnet_attention": Entrant("mssnet", {"mixing": "attention"}, {}),
-    "mssnet_detail": Entrant("mssnet", {"detail": 8}, {}),
-    "memory_unet": Entrant("memory_unet", {}, {}),
-    "gdkvm": Entrant("gdkvm", {}, {}),
-    "gdkvm_orthogonal": Entrant("gdkvm", {"orthogonal_steps": 5}, {}),
-    "msv_mamba": Entrant("msv_mamba", {}, {}),
-    "unet": Entrant("unet", {}, {}),
-    "conv_gru_unet": Entrant("conv_gru_unet", {}, {}),
-    # as many frames as the pool's phantom clips have: more would stand still
-    "unet_3d": Entrant("unet_3d", {"num_frames": 6}, {"num_frames": 6}),
-    "deeplab_v3": Entrant("deeplab_v3", {}, {}),
-    "mssnet_released": Entrant(
-        "mssnet_released",
+ENTRIES: dict[str, BenchmarkEntry] = {
+    "mssnet": BenchmarkEntry("mssnet", {}, {}),
+    "mssnet_tiny": BenchmarkEntry("mssnet", {"size": "tiny"}, {}),
+    "mssnet_attention": BenchmarkEntry("mssnet", {"mixing": "attention"}, {}),
+    "mssnet_detail": BenchmarkEntry("mssnet", {"detail": 8}, {}),
+    "memory_unet": BenchmarkEntry("memory_unet", {}, {}),
+    "gdkvm": BenchmarkEntry("gdkvm", {}, {}),
+    "gdkvm_orthogonal": BenchmarkEntry("gdkvm", {"orthogonal_steps": 5}, {}),
+    "msv_mamba": BenchmarkEntry("msv_mamba", {}, {}),
+    "unet": BenchmarkEntry("unet", {}, {}),
+    "conv_gru_unet": BenchmarkEntry("conv_gru_unet", {}, {}),
+    # as many frames as simulated training clips have
+    "unet_3d": BenchmarkEntry("unet_3d", {"num_frames": 6}, {"num_frames": 6}),
+    "deeplab_v3": BenchmarkEntry("deeplab_v3", {}, {}),
+    "mssnet_released": BenchmarkEntry(
+        RELEASED,
         {},
-        # eight clips of it do not fit into 16 GB
+        # a batch of eight clips does not fit into 16 GB
         {"image_size": 256, "num_frames": 10, "num_labeled": 1, "num_unlabeled": 1},
     ),
 }
-"""Name -> network; the whole list of those that are compared."""
-ABLATIONS: dict[str, Entrant] = {
-    "mssnet_no_memory": Entrant("mssnet", {"memory": "none"}, {}),
-    # as many frames a step where a clip has two
-    "mssnet_stills": Entrant("mssnet", {}, {"num_frames": 1, "num_labeled": 8, "num_unlabeled": 8}),
-    "gdkvm_sum": Entrant("gdkvm", {"write": "sum"}, {}),
-    "gdkvm_no_fusion": Entrant("gdkvm", {"key_pixel_fusion": False}, {}),
-    "gdkvm_sum_no_fusion": Entrant("gdkvm", {"write": "sum", "key_pixel_fusion": False}, {}),
-    "msv_mamba_one_window": Entrant("msv_mamba", {"windows": (16, 16)}, {}),
-    "msv_mamba_no_levels": Entrant(
+"""Networks by name."""
+ABLATIONS: dict[str, BenchmarkEntry] = {
+    "mssnet_no_memory": BenchmarkEntry("mssnet", {"memory": "none"}, {}),
+    # the same number of frames per step
+    "mssnet_stills": BenchmarkEntry(
+        "mssnet", {}, {"num_frames": 1, "num_labeled": 8, "num_unlabeled": 8}
+    ),
+    **{
+        f"mssnet_tiny_{name}": BenchmarkEntry("mssnet", {"size": "tiny", **options}, {})
+        for name, options in {
+            "no_memory": {"memory": "none"},
+            "gate": {"memory": "gate"},
+            "features": {"memory": "features"},
+            "conv": {"mixing": "conv"},
+            "attention": {"mixing": "attention"},
+        }.items()
+    },
+    "mssnet_released_112px": BenchmarkEntry(
+        RELEASED,
+        {"image_size": 112, "num_frames": 4, "attention": "fused"},
+        {"image_size": 112, "num_frames": 4},
+    ),
+    "gdkvm_sum": BenchmarkEntry("gdkvm", {"write": "sum"}, {}),
+    "gdkvm_no_fusion": BenchmarkEntry("gdkvm", {"key_pixel_fusion": False}, {}),
+    "gdkvm_sum_no_fusion": BenchmarkEntry("gdkvm", {"write": "sum", "key_pixel_fusion": False}, {}),
+    "msv_mamba_one_window": BenchmarkEntry("msv_mamba", {"windows": (16, 16)}, {}),
+    "msv_mamba_no_levels": BenchmarkEntry(
         "msv_mamba", {}, {"method_options": {"deep_supervision": False}}
     ),
 }
-"""Name -> a network without a part of it: is the part worth what its paper says?"""
-TAKING_PART = ENTRANTS | ABLATIONS
+"""Networks without one of their parts, to measure what the part adds."""
+ALL_ENTRIES = ENTRIES | ABLATIONS
 
 
-class ModelBench(BaseModel):
-    """What is compared with what."""
+class ModelBench(Experiment):
+    """Networks (rows), trained for the same CPU time."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    growing: ClassVar[tuple[str, ...]] = ("models", "num_seeds")
+    reserved: ClassVar[frozenset[str]] = frozenset(
+        {"data", "seed", "model", "architecture", "num_steps", "method"}
+    )
 
-    data: tuple[str, ...]
-    """As in `TrainConfig`."""
-    judges: tuple[str, ...] = Field(min_length=1)
-    """A folder's validation split as FOLDER, another as FOLDER:SPLIT; phantom:SPLIT, and with
-    :spoilt behind it a part of its frames is spoilt."""
-    num_hearts: int | None = Field(default=None, ge=1)
-    """Of the phantom: the first so many of each tier."""
     models: tuple[str, ...] = Field(min_length=1)
     minutes: float = Field(default=3.0, gt=0)
-    """CPU time of each network's training."""
-    most_steps: int = Field(default=2000, ge=1)
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Fields of `TrainConfig` that all share."""
-
-    @field_validator("data", "judges")
-    @classmethod
-    def _one_name_a_place(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name if name.startswith("phantom") else plain_name(name) for name in names)
-
-    @field_validator("judges", "models")
-    @classmethod
-    def _each_is_one_row(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(names))
+    """CPU time of each training."""
+    max_steps: int = Field(default=2000, ge=1)
 
     @field_validator("models")
     @classmethod
-    def _models_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in TAKING_PART:
-                raise ValueError(f"model must be one of {', '.join(TAKING_PART)}, got {name!r}")
-        return names
+            if name not in ALL_ENTRIES:
+                raise ValueError(f"model must be one of {', '.join(ALL_ENTRIES)}, got {name!r}")
+        return tuple(dict.fromkeys(names))
 
-    def run_of(self, name: str, num_steps: int) -> TrainConfig:
-        """Return the run of a network.
+    @property
+    def reference(self) -> str:
+        """`mssnet`."""
+        return REFERENCE
+
+    def cells(self) -> list[Cell]:
+        """The cells, seed by seed."""
+        return [
+            Cell(name=f"{name}-seed{seed}", row=name, column="", seed=seed, minutes=self.minutes)
+            for seed in range(self.num_seeds)
+            for name in self.models
+        ]
+
+    def train_config(self, cell: Cell, num_steps: int | None = None) -> TrainConfig:
+        """The config of a cell's training run.
 
         Raises:
-            ConfigError: If the settings are wrong.
+            ConfigError: If the settings are invalid.
         """
-        entrant = TAKING_PART[name]
-        fields = {**self.settings, **entrant.fixed, "num_steps": num_steps}
+        entry, steps = ALL_ENTRIES[cell.row], num_steps or self.max_steps
         return recipes.make(
             "supervised",
-            **{"validate_every": num_steps, **fields},
+            **{"validate_every": steps} | self.settings | entry.overrides | {"num_steps": steps},
             data=self.data,
-            model=entrant.model,
-            architecture=entrant.architecture,
+            model=entry.model,
+            architecture=entry.architecture,
+            seed=cell.seed,
         )
 
 
-def model_bench(**fields: Any) -> ModelBench:
-    """Return an experiment whose runs have been checked.
+class Speed(BaseModel):
+    """Speed of all networks of a benchmark; content of `speed.json`."""
+
+    machine: dict[str, Any]
+    networks: dict[str, dict[str, int | float]]
+    """Rates, size and memory by network; NaN where they cannot be measured."""
+
+
+def read_speed(out: Path) -> Speed:
+    """The speed of the networks.
 
     Raises:
-        ConfigError: A field is wrong, in one sentence.
+        OutputError: If the file is missing or damaged.
     """
+    speed = read_json(out / SPEED, Speed, RUN_AGAIN)
+    if speed is None:
+        raise OutputError(f"{out / SPEED} is missing; {RUN_AGAIN}")
+    return speed
+
+
+def time_networks(out: Path, cells: Sequence[Cell]) -> None:
+    """Measure the speed of the networks of these cells, unless exactly these are measured."""
+    names = list(dict.fromkeys(cell.row for cell in cells))
     try:
-        found = ModelBench(**fields)
-    except ValidationError as error:
-        raise ConfigError(validation_message(error)) from error
-    if own := {"data", "model", "architecture", "num_steps", "method"} & set(found.settings):
-        raise ConfigError(f"settings must leave {', '.join(sorted(own))} to the bench")
-    for name in found.models:
-        found.run_of(name, found.most_steps)
-    return found
+        if set(read_speed(out).networks) == set(names):
+            return
+    except OutputError:
+        pass
+    write_json(out / SPEED, measure_speed(names))
 
 
-def run_bench(
-    bench: ModelBench,
-    out: Path,
-    *,
-    jobs: int = 1,
-    report: Callable[[str, int, int], None] = lambda name, done, total: None,
-    say: Callable[[str], None] = lambda text: None,
-) -> None:
-    """Train and judge every network that is not done, then time all of them side by side.
-
-    What is damaged counts as not done.
-
-    Args:
-        bench: The experiment.
-        out: Its folder; made.
-        jobs: Networks trained at a time, each in its own process.
-        report: Called with (name, done, in all) after each.
-        say: Called with a sentence about what is done again.
-
-    Raises:
-        EchosegError: If the folder holds another bench, or a network fails; what was done stays.
-    """
-    for judge in bench.judges:
-        judged_records(judge, bench.num_hearts)  # refuse what is not there before the work
-    check_writable(out, "choose another -o")
-    with locked_dir(out), as_it_was(out, CONFIG):
-        begin(bench, out)
-        num_judges, total = len(bench.judges), len(bench.models)
-        left = [name for name in bench.models if not is_done(out, name, num_judges)]
-        for name in left:
-            _check(bench.run_of(name, 1))
-            if told := damage(out, name, num_judges):
-                say(f"{told}; it is done again")
-        for index, name in enumerate(parallel_map(partial(run_model, bench, out), left, jobs)):
-            report(name, total - len(left) + index + 1, total)
-        names = [name for name in read(out).models if is_done(out, name, num_judges)]
-        _time(names, out, say)
-
-
-def _check(run: TrainConfig) -> None:
-    """Refuse, before any is trained, a network that its run does not fit.
-
-    Raises:
-        EchosegError: If so.
-    """
-    make_student(run)
-    run.make_method()
-
-
-def _time(names: list[str], out: Path, say: Callable[[str], None]) -> None:
-    """Time the networks, unless just these have been."""
-    if (out / SPEED).exists():
-        try:
-            if set(read_speed(out).networks) == set(names):
-                return
-        except DatasetError as error:
-            say(f"{error}; all are timed again")
-    write_text(out / SPEED, json.dumps(timed(names).model_dump(), indent=1) + "\n")
-
-
-def begin(bench: ModelBench, out: Path) -> None:
-    """Write what is compared, or make sure that it is what the folder holds; models are added.
-
-    Raises:
-        ConfigError: If the folder holds another bench, or something else.
-    """
-    if (out / CONFIG).exists():
-        there = read(out)
-        for name in ("data", "judges", "num_hearts", "minutes", "most_steps", "settings"):
-            old, new = getattr(there, name), getattr(bench, name)
-            if old != new:
-                raise ConfigError(
-                    f"{out} holds a bench with {name} {old!r}, got {new!r}; choose another -o"
-                )
-        models = tuple(dict.fromkeys((*there.models, *bench.models)))
-        bench = bench.model_copy(update={"models": models})
-    elif any(path.name != LOCK for path in out.iterdir()):
-        raise ConfigError(f"{out} holds other files and no {CONFIG}; choose another -o")
-    (out / RUNS).mkdir(exist_ok=True)
-    write_text(out / CONFIG, bench.model_dump_json(indent=1) + "\n")
-
-
-def read(out: Path) -> ModelBench:
-    """Return the bench that a folder holds.
-
-    Raises:
-        ConfigError: If it holds none.
-    """
-    return model_bench(**read_fields(out / CONFIG, "a bench"))
-
-
-def run_model(bench: ModelBench, out: Path, name: str) -> str:
-    """Train and judge one network, with one thread; what was judged is not judged again.
-
-    Raises:
-        EchosegError: If it cannot be trained or judged.
-    """
-    folder = out / RUNS / name
-    torch.set_num_threads(1)
-    if not _is_trained(out, name):
-        shutil.rmtree(folder, ignore_errors=True)
-        step_s = seconds_a_step(bench.run_of(name, 1))
-        num_steps = max(1, min(bench.most_steps, int(60 * bench.minutes / step_s)))
-        start = time.process_time()
-        run_training(bench.run_of(name, num_steps), folder)
-        for old in folder.glob("resume-*.pt"):
-            old.unlink()
-        cost = Cost(num_steps=num_steps, cpu_s=time.process_time() - start)
-        write_text(folder / COST, json.dumps(cost.model_dump()) + "\n")
-    for index, judge in enumerate(bench.judges):
-        if not is_judged(out, name, index):
-            path = items_path(out, name, index)
-            records = judged_records(judge, bench.num_hearts)
-            found = evaluate(str(folder / WEIGHTS), records)
-            path.parent.mkdir(exist_ok=True)
-            write_text(path, table_text(found.items, Item))
-    return name
-
-
-def _is_trained(out: Path, name: str) -> bool:
-    """Return whether weights and cost can be read."""
-    try:
-        read_cost(out, name)
-        load_model(str((out / RUNS / name / WEIGHTS).absolute()))
-    except (DatasetError, ModelError):
-        return False
-    return True
-
-
-def judged_records(judge: str, num_hearts: int | None) -> tuple[Record, ...]:
-    """Return what a judge judges on.
-
-    Raises:
-        EchosegError: If it is not there.
-    """
-    place, _, rest = judge.partition(":")
-    if place == "phantom":
-        split, _, how = rest.partition(":")
-        if how not in ("", "spoilt"):
-            raise ConfigError(f"judge must be phantom:SPLIT or phantom:SPLIT:spoilt, got {judge!r}")
-        records = phantom_records(split or "test", hearts=num_hearts)
-        return tuple(map(spoilt, range(len(records)), records)) if how else records
-    return load_dataset(place).split(rest or "validation").records
-
-
-def spoilt(seed: int, record: Record) -> Record:
-    """Return a record a part of whose frames is spoilt, the same at every load."""
-
-    def read_spoilt() -> tuple[Clip, Annotation | None]:
-        clip, known = record.load()
-        frames = torch.from_numpy(clip.frames)[None].float() / 255
-        worse, _ = corrupt_frames(frames, SPOILT_SHARE, torch.Generator().manual_seed(seed))
-        return replace(clip, frames=(255 * worse[0]).round().numpy().astype(np.uint8)), known
-
-    return replace(record, read=read_spoilt)
-
-
-def timed(names: list[str]) -> Speed:
-    """Return rates, size and memory of networks, all in this run.
-
-    Raises:
-        DatasetError: If there is none.
-    """
-    if not names:
-        raise DatasetError("no network is done, so there is nothing to be timed")
-    models = {name: made(TAKING_PART[name].model, TAKING_PART[name].architecture) for name in names}
-    fast = rates(models)
-    networks = {}
-    for name, model in models.items():
-        peak = peak_mb(TAKING_PART[name].model, TAKING_PART[name].architecture)
-        networks[name] = {**sizes(model), **fast[name], "peak_mb_256": peak}
-    return Speed(machine=_machine(), networks=networks)
-
-
-def _machine() -> dict[str, Any]:
-    import platform
-
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+def measure_speed(names: Sequence[str]) -> Speed:
+    """Rates, size and memory of networks, all in this run."""
+    entries = {name: ALL_ENTRIES[name] for name in names}
+    models = {name: build(entry.model, entry.architecture) for name, entry in entries.items()}
+    frames_per_s = rates(models)
+    networks = {
+        name: {
+            **sizes(models[name]),
+            **frames_per_s[name],
+            "peak_mb_256": peak_mb(entry.model, entry.architecture),
+        }
+        for name, entry in entries.items()
     }
+    return Speed(machine=machine(), networks=networks)
+
+
+SPEED_COLUMNS = {
+    "gmac 112": "GMAC 112 px",
+    "streaming 112 frames/s": "streaming 112 px, frames/s",
+    "streaming 256 frames/s": "256 px",
+    "batched 112 frames/s": "whole clip 112 px",
+    "batched 256 frames/s": "256 px ",
+    "peak_mb_256": "peak MB",
+}
+
+
+def bench_markdown(summary: dict[str, Any], speed: Speed) -> str:
+    """The tables of a benchmark: cost and speed, then scores by evaluation set."""
+    experiment = summary["experiment"]
+    about = ", ".join(f"{key} {value}" for key, value in speed.machine.items())
+    lines = [
+        f"{summary['num_complete']} of {summary['num_cells']} trainings are complete, "
+        f"{experiment['minutes']:g} CPU minutes each; speed measured in one run on {about}.",
+        *_overrides(experiment),
+        "",
+        "| network | steps | CPU min | M weights | " + " | ".join(SPEED_COLUMNS.values()) + " |",
+        "|---" * (4 + len(SPEED_COLUMNS)) + "|",
+    ]
+    for cost in summary["costs"]:
+        if cost["seed"]:
+            continue
+        values = speed.networks.get(cost["row"], {})
+        cells = [
+            cost["row"],
+            str(cost["num_steps"]),
+            f"{cost['cpu_s'] / 60:.1f}",
+            f"{values.get('parameters', 0) / 1e6:.2f}",
+            *(f"{values[key]:.3g}" if key in values else "" for key in SPEED_COLUMNS),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    for eval_set in experiment["eval_sets"]:
+        scores = [score for score in summary["scores"] if score["eval_set"] == eval_set]
+        shown = [
+            score
+            for score in scores
+            if score["structure"] != MEAN
+            and (score["group"] == "all" or score["structure"] == "lv_endo")
+        ]
+        lines += [
+            "",
+            f"{eval_set}: Dice (± SD over seeds; HD95; items under {FAILED_DICE}):",
+            "",
+            *pivot(shown, _column, dice_text, "network"),
+        ]
+        differences = [s for s in shown if s["group"] == "all" and s["difference"] is not None]
+        if differences:
+            lines += [
+                "",
+                f"Difference to {REFERENCE} in Dice points [95 % interval over patients], p of the "
+                "signed-rank test:",
+                "",
+                *pivot(differences, _column, difference_text, "network"),
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _column(score: dict[str, Any]) -> str:
+    group = "" if score["group"] == "all" else f", {score['group']}"
+    return f"{score['structure']}{group}"
+
+
+def _overrides(experiment: dict[str, Any]) -> list[str]:
+    """A sentence for each network that cannot use the settings."""
+    settings, lines = experiment["settings"], []
+    for name in experiment["models"]:
+        changes = [
+            f"{field} {value}, not {settings[field]}"
+            for field, value in ALL_ENTRIES[name].overrides.items()
+            if field in settings and settings[field] != value
+        ]
+        if changes:
+            lines += ["", f"{name} can only be trained with {', '.join(changes)}."]
+    return lines

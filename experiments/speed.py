@@ -1,7 +1,8 @@
-"""How fast, large and hungry networks are, timed in turns so that a busy machine falls on all."""
+"""Speed, size and memory of networks, measured in turns, so that other load affects all alike."""
 
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -13,19 +14,19 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from echoseg.models import MODELS
+from echoseg.models.build import build_model
 
 SIZES_PX = (112, 256)
 CLIP_FRAMES = 10
 
 
-def takes(model: Any, size_px: int) -> bool:
-    """Return whether a network takes frames of that size."""
+def accepts(model: Any, size_px: int) -> bool:
+    """Whether a network accepts frames of that size."""
     return model.image_size in (None, size_px)
 
 
 def stream_s(model: Any, size_px: int, num_frames: int) -> float:
-    """Return seconds per frame, one after another, the median after two to warm up."""
+    """Seconds per frame when streaming, the median after two warm-up frames."""
     frame, state = torch.rand(1, 1, size_px, size_px), model.init_state(1)
     times = []
     for _ in range(num_frames + 2):
@@ -36,7 +37,7 @@ def stream_s(model: Any, size_px: int, num_frames: int) -> float:
 
 
 def clip_s(model: Any, size_px: int) -> float:
-    """Return seconds a frame of a clip of ten at once, or of as many as the network takes."""
+    """Seconds per frame of a whole clip of ten frames, or of as many as the network requires."""
     num_frames = CLIP_FRAMES if model.streams else model.num_frames
     frames = torch.rand(1, num_frames, 1, size_px, size_px)
     start = time.perf_counter()
@@ -45,7 +46,7 @@ def clip_s(model: Any, size_px: int) -> float:
 
 
 def gmac(model: Any, size_px: int) -> float:
-    """Return 1e9 multiplications with addition a frame, as torch counts them."""
+    """1e9 multiply-accumulate operations per frame, as torch counts them."""
     num_frames = CLIP_FRAMES if model.streams else model.num_frames
     with FlopCounterMode(display=False) as counter:
         model(torch.rand(1, num_frames, 1, size_px, size_px))
@@ -53,7 +54,7 @@ def gmac(model: Any, size_px: int) -> float:
 
 
 def peak_mb(kind: str, architecture: Mapping[str, Any], size_px: int = 256) -> float:
-    """Return the peak memory of a process that runs ten frames, streamed if the network can.
+    """Peak memory in MB of a process that runs ten frames, streaming if possible.
 
     Linux only: elsewhere NaN.
     """
@@ -61,7 +62,7 @@ def peak_mb(kind: str, architecture: Mapping[str, Any], size_px: int = 256) -> f
         return float("nan")
     code = (
         "import json, sys, torch\n"
-        "from echoseg.evaluation import speed\n"
+        "from experiments import speed\n"
         "model = speed.build(sys.argv[1], json.loads(sys.argv[2]))\n"
         "size = int(sys.argv[3])\n"
         "with torch.inference_mode():\n"
@@ -73,33 +74,48 @@ def peak_mb(kind: str, architecture: Mapping[str, Any], size_px: int = 256) -> f
     return int(subprocess.check_output(words, env=os.environ)) / 1024
 
 
-def build(kind: str, architecture: Mapping[str, Any]) -> Any:
-    """Return a network of a key of `MODELS`, its weights random, ready to be timed."""
-    model: Any = MODELS[kind]
-    network = model(model.config_class.model_validate(dict(architecture)))
-    return network.eval().to(memory_format=torch.channels_last)
+def build(architecture: str, options: Mapping[str, Any]) -> Any:
+    """A network with random weights, in evaluation mode."""
+    return build_model(architecture, options).eval().to(memory_format=torch.channels_last)
 
 
 def rates(models: Mapping[str, Any], turns: int = 3) -> dict[str, dict[str, float]]:
-    """Return frames a second of each network, streamed and batched, medians over turns."""
+    """Frames per second of each network, streaming and batched, medians over turns."""
     seconds: dict[tuple[str, str], list[float]] = {}
     with torch.inference_mode():
         for _ in range(turns):
             for name, model in models.items():
-                for size in (size for size in SIZES_PX if takes(model, size)):
+                for size in (size for size in SIZES_PX if accepts(model, size)):
                     key = f"{size} frames/s"
                     seconds.setdefault((name, f"batched {key}"), []).append(clip_s(model, size))
                     if model.streams:
                         times = seconds.setdefault((name, f"streaming {key}"), [])
                         times.append(stream_s(model, size, 12))
-    rates: dict[str, dict[str, float]] = {name: {} for name in models}
-    for (name, what), times in seconds.items():
-        rates[name][what] = 1 / statistics.median(times)
-    return rates
+    result: dict[str, dict[str, float]] = {name: {} for name in models}
+    for (name, key), times in seconds.items():
+        result[name][key] = 1 / statistics.median(times)
+    return result
 
 
 def sizes(model: Any) -> dict[str, float]:
-    """Return parameters, and operations per frame for each size that the network takes."""
+    """Number of parameters, and operations per frame for each accepted size."""
     with torch.inference_mode():
-        counted = {f"gmac {size}": gmac(model, size) for size in SIZES_PX if takes(model, size)}
-    return {"parameters": float(sum(p.numel() for p in model.parameters())), **counted}
+        counts = {f"gmac {size}": gmac(model, size) for size in SIZES_PX if accepts(model, size)}
+    return {"parameters": float(sum(p.numel() for p in model.parameters())), **counts}
+
+
+def machine() -> dict[str, Any]:
+    """What a reader needs to interpret a time."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text("utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count() or 0,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }

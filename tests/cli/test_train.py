@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from echoseg.cli import app
 from echoseg.weights.card import read_card
+from experiments.networks import RELEASED
 
 TINY = [
     "--set",
@@ -167,12 +168,24 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
             "must tell 4 labels apart",
         ),
         (
-            ["supervised", "--set", "model=mssnet_released", "--data", "phantom:24"],
+            [
+                "supervised",
+                "--set",
+                f"model={RELEASED}",
+                "--data",
+                "phantom:24",
+            ],
             "image_size must be 256",
         ),
         (
             [
-                *("supervised", "--set", "model=mssnet_released", "--set", "image_size=256"),
+                *(
+                    "supervised",
+                    "--set",
+                    f"model={RELEASED}",
+                    "--set",
+                    "image_size=256",
+                ),
                 *("--data", "phantom:12"),
             ],
             "num_frames must be 10",

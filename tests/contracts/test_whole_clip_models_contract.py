@@ -1,13 +1,16 @@
-"""What every entry of MODELS must keep that does not stream: whole clips in, honest refusals."""
+"""What every network must keep that does not stream: whole clips in, honest refusals."""
 
 import pytest
 import torch
 
+from echoseg import models
 from echoseg.errors import ModelError
-from echoseg.models import MODELS
 from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.models.windows import each_frame
 from echoseg.weights.card import ModelCard
+from experiments.networks import NETWORKS
+
+MODELS = models.MODELS | NETWORKS
 
 TOLERANCE = 1e-4
 USED = 1e-5  # what another future must change, untrained; the same shapes round the same

@@ -1,16 +1,23 @@
-"""Every entry of MODELS learns one short clip by heart: a disk that beats, in noise."""
+"""Every network learns one short clip by heart: a disk that beats, in noise."""
 
 import pytest
 import torch
 
+from echoseg import models
 from echoseg.losses import cross_entropy_dice_loss
-from echoseg.models import MODELS
+from experiments.networks import NETWORKS, RELEASED
+
+MODELS = models.MODELS | NETWORKS
 
 NUM_FRAMES, SIDE = 4, 64
 SMALLER = {
     "deeplab_v3": {"width": 16},
     "unet_3d": {"num_frames": NUM_FRAMES},
-    "mssnet_released": {"num_frames": NUM_FRAMES, "image_size": SIDE, "attention": "fused"},
+    RELEASED: {
+        "num_frames": NUM_FRAMES,
+        "image_size": SIDE,
+        "attention": "fused",
+    },
 }
 
 

@@ -16,7 +16,6 @@ from echoseg.models.frame_segmenter import FrameSegmenter
 from echoseg.models.gdkvm import GDKVM, GDKVMConfig
 from echoseg.models.memory_unet import MemoryUNet, MemoryUNetConfig
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
-from echoseg.models.mssnet_released import MSSNetReleased, MSSNetReleasedConfig
 from echoseg.models.msv_mamba import MSVMamba, MSVMambaConfig
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.unet import UNet, UNetConfig
@@ -34,8 +33,6 @@ __all__ = [
     "GDKVMConfig",
     "MSSNet",
     "MSSNetConfig",
-    "MSSNetReleased",
-    "MSSNetReleasedConfig",
     "MSVMamba",
     "MSVMambaConfig",
     "MemoryUNet",

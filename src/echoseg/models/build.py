@@ -12,7 +12,6 @@ from echoseg.models.deeplab_v3 import DeepLabV3
 from echoseg.models.gdkvm import GDKVM
 from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet
-from echoseg.models.mssnet_released import MSSNetReleased
 from echoseg.models.msv_mamba import MSVMamba
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.unet import UNet
@@ -28,7 +27,6 @@ MODELS: dict[str, type[Segmenter]] = {
     "unet": UNet,
     "unet_3d": UNet3D,
     "deeplab_v3": DeepLabV3,
-    "mssnet_released": MSSNetReleased,
 }
 
 

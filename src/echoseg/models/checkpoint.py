@@ -120,7 +120,9 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
             f"model {card.path} has architecture {architecture!r}, "
             f"known are {', '.join(MODELS)}; update echoseg"
         )
-    options = card.config.get("options", {}) if is_foreign else card.config
+    options = card.config
+    if is_foreign:  # an adapted plain network keeps its arguments in a field of its own
+        options = options.get("options", options)
     try:
         model: Any = build_model(architecture, options)
     except ConfigError as error:

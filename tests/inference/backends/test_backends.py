@@ -17,6 +17,7 @@ from echoseg.models import MODELS
 from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
 from echoseg.weights.card import ModelCard
+from experiments.networks.mssnet_released import MSSNetReleased
 
 READERS = {"onnx": OnnxSession, "openvino": OpenVinoSession, "torch-export": TorchExportSession}
 SIZE = 64
@@ -154,7 +155,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path, checkpoint, asked, error, 
 
 
 def test_a_network_that_looks_ahead_cannot_be_exported(tmp_path, checkpoint):
-    network = MODELS["mssnet_released"]()
+    network = MSSNetReleased()
     with pytest.raises(ModelError, match="looks ahead"):
         export(network, checkpoint[1], "onnx", tmp_path / "net.onnx", size_px=256)
 

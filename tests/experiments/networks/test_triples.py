@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from echoseg.nn.triples import (
+from experiments.networks.triples import (
     ChannelNorm,
     NeighbourAttention,
     ResidualMLP,

@@ -1,8 +1,8 @@
 """The published MSSNet network, as its code was released: a baseline, flaws and all.
 
 A clip of 10 frames of 256 px goes through convolutions to 32 x 32 tokens of 32 numbers a frame.
-Each overlapping triple of frames is one sequence for attention (`nn.triples`); a frame's tokens
-are the mean over the triples that hold it. Then the mean token of each frame asks its two
+Each overlapping triple of frames is one sequence for attention (`triples`); a frame's tokens are
+the mean over the triples that contain it. Then the mean token of each frame asks its two
 neighbours', and the answer multiplies all tokens of the frame. Three transposed convolutions bring
 the map back to 256 px; there are no skips.
 
@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from echoseg.errors import ModelError
 from echoseg.models.clip_segmenter import ClipSegmenter
-from echoseg.nn.triples import ChannelNorm, NeighbourAttention, TripleAttention
+from experiments.networks.triples import ChannelNorm, NeighbourAttention, TripleAttention
 
 ENCODER_WIDTHS = (32, 64, 128, 256)
 """Channels at strides 1, 2, 4, 8."""

@@ -1,0 +1,191 @@
+"""The commands of `python -m experiments`: `curve` and `bench`."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from echoseg.cli.console import INTERRUPTED, fail
+from echoseg.cli.train import as_settings, as_share, check_can_train
+from echoseg.errors import ConfigError, EchosegError
+
+PHANTOM_EVAL_SETS = ("phantom:test", "phantom:held_out_style", "phantom:test:corrupted")
+
+Data = Annotated[
+    list[str] | None,
+    typer.Argument(help="Training data: data set folder, clips.csv, .npz or phantom:N."),
+]
+EvalSets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--eval",
+        help="Evaluation set: FOLDER[:SPLIT], phantom:SPLIT[:corrupted]; repeatable.",
+    ),
+]
+Hearts = Annotated[int | None, typer.Option(help="Number of phantom hearts per tier.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Training setting of all runs, such as num_steps=500; repeatable."),
+]
+Jobs = Annotated[int, typer.Option(help="Trainings at a time.")]
+Draw = Annotated[bool, typer.Option("--draw", help="Only write tables and figure of an output.")]
+
+
+def curve(
+    data: Data = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Output folder; complete runs are skipped.")
+    ] = Path("echoseg-curve"),
+    method: Annotated[
+        list[str] | None, typer.Option(help="Training method; repeatable (default: five).")
+    ] = None,
+    labeled_fraction: Annotated[
+        list[str] | None, typer.Option(help="Such as 5%; repeatable (default: 1% to 100%).")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
+    eval_sets: EvalSets = None,
+    hearts: Hearts = None,
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the weights of every run.")
+    ] = False,
+    draw: Draw = False,
+) -> None:
+    """Label-efficiency experiment: train methods at several labeled fractions, evaluate, plot.
+
+    Resumable. At 100 % only `supervised` runs, since nothing is unlabeled.
+    """
+    from experiments.figures import curve_png
+    from experiments.label_curve import FRACTIONS, METHODS, LabelCurve, curve_markdown
+
+    def fields() -> dict[str, Any]:
+        return {
+            "methods": tuple(method or METHODS),
+            "fractions": tuple(as_share(text) for text in labeled_fraction or FRACTIONS),
+            "eval_sets": tuple(eval_sets or (_own(data),)),
+        }
+
+    with _errors():
+        shared = partial(_shared, data, hearts, seeds, settings)
+        summary = _run(
+            LabelCurve, lambda: shared() | fields(), output, jobs, draw, keep_weights=keep_weights
+        )
+        _write(summary, curve_markdown(summary), curve_png(summary), output)
+
+
+def bench(
+    data: Data = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Output folder; complete runs are skipped.")
+    ] = Path("echoseg-bench"),
+    model: Annotated[
+        list[str] | None, typer.Option(help="Network; repeatable (default: all but ablations).")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="CPU time of each training.")] = 3.0,
+    max_steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 2000,
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 1,
+    eval_sets: EvalSets = None,
+    hearts: Hearts = None,
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    draw: Draw = False,
+) -> None:
+    """Benchmark: train networks for the same CPU time, evaluate, measure speed, plot.
+
+    Resumable. Adding a --model adds a row.
+    """
+    from experiments.figures import bench_png
+    from experiments.model_bench import (
+        ENTRIES,
+        ModelBench,
+        bench_markdown,
+        read_speed,
+        time_networks,
+    )
+
+    def fields() -> dict[str, Any]:
+        is_phantom = bool(data) and data[0].startswith("phantom:")
+        return {
+            "models": tuple(model or ENTRIES),
+            "minutes": minutes,
+            "max_steps": max_steps,
+            "eval_sets": tuple(eval_sets or (PHANTOM_EVAL_SETS if is_phantom else (_own(data),))),
+        }
+
+    with _errors():
+        shared = partial(_shared, data, hearts, seeds, settings)
+        summary = _run(
+            ModelBench, lambda: shared() | fields(), output, jobs, draw,
+            keep_weights=True, finish=partial(time_networks, output),
+        )  # fmt: skip
+        speed = read_speed(output)
+        _write(summary, bench_markdown(summary, speed), bench_png(summary, speed), output)
+
+
+@contextmanager
+def _errors() -> Any:
+    """Turn errors into one line and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("interrupted; the same command continues")
+        raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
+    except EchosegError as error:
+        fail(str(error))
+        raise typer.Exit(2) from None
+
+
+def _own(data: list[str] | None) -> str:
+    """The validation split of the training data."""
+    first = data[0] if data else ""
+    return "phantom:validation" if first.startswith("phantom:") else first
+
+
+def _shared(
+    data: list[str] | None, hearts: int | None, seeds: int, settings: list[str] | None
+) -> dict[str, Any]:
+    """Fields of any experiment."""
+    if not data:
+        raise ConfigError("training data must be given, such as a CAMUS folder or phantom:200")
+    return {
+        "data": tuple(data),
+        "num_hearts": hearts,
+        "num_seeds": seeds,
+        "settings": as_settings(settings or []),
+    }
+
+
+def _run(
+    kind: Any,
+    fields: Callable[[], dict[str, Any]],
+    output: Path,
+    jobs: int,
+    draw: bool,
+    **options: Any,
+) -> dict[str, Any]:
+    """Run an experiment, or read it with `draw`; return its summary."""
+    from echoseg.parallel import check_jobs
+    from experiments.grid import read_experiment, run_grid
+    from experiments.summary import summarize
+
+    if draw:
+        return summarize(read_experiment(kind, output), output)
+    check_can_train()
+    experiment = kind.make(**fields())
+    jobs = check_jobs(jobs)
+    return summarize(run_grid(experiment, output, jobs=jobs, report=typer.echo, **options), output)
+
+
+def _write(summary: dict[str, Any], markdown: str, figure: bytes, output: Path) -> None:
+    from echoseg.files import atomic_write
+    from experiments.summary import write_summary
+
+    write_summary(summary, markdown, output)
+    with atomic_write(output / "figure.png") as partial_path:
+        partial_path.write_bytes(figure)
+    typer.echo(markdown)
+    typer.echo(f"wrote table.md, table.csv, figure.png, summary.json in {output}")
