@@ -113,10 +113,10 @@ def test_a_damaged_cell_is_run_again_and_not_drawn(tmp_path, monkeypatch, file, 
     drawn = invoke("bench", "--draw", "-o", tmp_path)
     assert drawn.exit_code == 2
     assert str(path) in drawn.stderr and drawn.stderr.count("\n") == 1
-    again, lines = [], []
-    monkeypatch.setattr(grid, "run_cell", lambda e, o, k, cell: again.append(cell.name))
+    lines = []
+    monkeypatch.setattr(grid, "run_cell", lambda e, o, k, cell: cell)
     run_grid(bench, tmp_path, report=lines.append)
-    assert again == ["unet-seed0"]
+    assert [line.split("  ")[1] for line in lines[1:]] == ["unet-seed0"]
     assert file in lines[0] and "running unet-seed0 again" in lines[0]
 
 
@@ -171,7 +171,11 @@ def test_two_processes_in_one_folder_are_refused(tmp_path):
 
 
 def test_another_experiment_in_the_folder_is_refused_and_a_larger_one_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(grid, "run_cell", lambda e, out, k, cell: put(e, out, cell, {"a": 0.9}))
+    def run(experiment, out, keep_weights, cell):
+        put(experiment, out, cell, {"a": 0.9})
+        return cell
+
+    monkeypatch.setattr(grid, "run_cell", run)
     run_grid(small_curve(data=("phantom:8",)), tmp_path)
     whole = run_grid(small_curve(fractions=(0.5,), num_seeds=2), tmp_path)
     assert (whole.fractions, whole.num_seeds) == ((0.25, 0.5), 2)

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from echoseg.errors import ConfigError, validation_message
-from echoseg.models import MODELS
+from echoseg.models import Segmenter
+from echoseg.models.build import model_class
 from echoseg.train.data.batches import BatchConfig
 from echoseg.train.methods import METHODS, TrainingMethod
 from echoseg.train.renamed import with_current_names
@@ -24,7 +25,7 @@ class TrainConfig(BaseModel):
     method_options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the method."""
     model: str = "mssnet"
-    """Key of `MODELS`; not to be given together with `init_from`."""
+    """Key of `MODELS` or package.module:Class; not to be given together with `init_from`."""
     architecture: dict[str, Any] = Field(default_factory=dict)
     """The model's config."""
     init_from: str | None = None
@@ -85,10 +86,12 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        for field, table in (("method", METHODS), ("model", MODELS)):
-            name = getattr(self, field)
-            if name not in table:
-                raise ValueError(f"{field} must be one of {', '.join(table)}, got {name!r}")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        try:
+            model_class(self.model)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
         return self
 
     @model_validator(mode="after")
@@ -109,7 +112,10 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _architecture_fits(self) -> Self:
         if self.init_from is None:
-            kind = MODELS[self.model].config_class
+            network = model_class(self.model)
+            if not issubclass(network, Segmenter):
+                return self
+            kind = network.config_class
             try:
                 kind.model_validate(self.architecture)
             except ValidationError as error:
