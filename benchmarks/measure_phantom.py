@@ -21,7 +21,7 @@ import numpy as np
 from scipy.ndimage import affine_transform
 
 from echoseg.clip import Label, View
-from echoseg.measure.biplane import join_views
+from echoseg.measure.biplane import combine_views
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.phantom import Phantom, PhantomConfig
@@ -121,7 +121,7 @@ def biplane_row(seed: int) -> Row | None:
         measure_masks(truth.masks, spacing_mm=truth.spacing_mm, times_s=truth.times_s)
         for truth in truths
     ]
-    both = join_views(*planes)
+    both = combine_views(*planes)
     return {
         "true_ef": true_ef_percent(truths[0].volume_ml, truths[0]),
         "a4c": planes[0].ef_percent,

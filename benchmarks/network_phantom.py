@@ -22,7 +22,7 @@ from echoseg.data.phantom import simulate
 from echoseg.errors import MeasurementError
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.analyzer import Analyzer
-from echoseg.measure.biplane import join_views
+from echoseg.measure.biplane import combine_views
 from echoseg.phantom import PhantomConfig, Tier
 from echoseg.phantom.benchmark import FIRST_SEED
 from echoseg.phantom.config import Rhythm
@@ -119,7 +119,7 @@ def main() -> None:
                 planes[str(config.view)] = found
                 true_ef = row["true_ef"]
         if len(planes) == 2 and true_ef is not None:
-            both = join_views(planes["A4C"].measurement, planes["A2C"].measurement)
+            both = combine_views(planes["A4C"].measurement, planes["A2C"].measurement)
             told = {"group": "biplane, sinus, medium", "true_ef": true_ef, "ef": both.ef_percent}
             rows.append(told | {"off": ([], [], 0), "beats": 0, "refusal": both.refusal})
         print(f"heart {heart + 1}/{args.hearts}", flush=True)

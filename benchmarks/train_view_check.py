@@ -33,7 +33,8 @@ from echoseg.phantom.benchmark import FIRST_SEED
 from echoseg.phantom.config import Style
 from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames
-from echoseg.quality.view_net import CLASSES, SIZE_PX, ViewCard, ViewNet, save_view_net
+from echoseg.quality.reliability import VIEW_CLASSES as CLASSES
+from echoseg.quality.view_net import SIZE_PX, ViewCard, ViewNet, save_view_net
 from startup import machine
 
 WIDE_PX = 96

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import nibabel
 import numpy as np
@@ -47,13 +48,13 @@ def test_the_report_holds_what_was_measured_by_the_headers_scale(heart_file, mea
     assert {path.name for path in out.iterdir()} == FILES - {PDF}
     assert told["edv_ml"] == pytest.approx(truth.max(), rel=0.03)
     assert told["ef_percent"] == pytest.approx(found.ef_percent, abs=0.051)
-    assert told["num_beats"] == len(report["beats"]) == 2
+    assert told["num_beats"] == len(told["beats"]) == 2
     assert told["stroke_volume_ml"] == pytest.approx(told["edv_ml"] - told["esv_ml"], abs=0.11)
     assert told["lv_length_ed_mm"] == pytest.approx(80, abs=1.5)
     assert told["peak_ejection_rate_ml_per_s"] == pytest.approx(
         told["peak_ejection_rate_edv_per_s"] * told["edv_ml"], rel=0.01
     )
-    assert told["ef_grade"]["name"] == ef_grade(found.ef_percent)
+    assert told["ef_grade"]["name"] == ef_grade(found.ef_percent).name
     assert "heart failure 2021" in told["ef_grade"]["scheme"]
     assert [warning["code"] for warning in report["warnings"]] == ["few_beats"]
 
@@ -68,12 +69,18 @@ def test_scale_and_rate_given_replace_the_headers(heart_file, tmp_path):
     assert "view_not_apical" in {warning["code"] for warning in report["warnings"]}
 
 
+def rows_of(page):
+    """Return the last three cells of each table row of a page."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    return [re.findall(r"<td[^>]*>([^<]*)</td>", row)[-3:] for row in rows]
+
+
 def test_the_page_shows_normal_ranges_with_their_scheme(measured):
     page = (measured[0] / "report.html").read_text()
     assert "universal definition of heart failure 2021" in page
-    assert "<td>52 to 72</td><td>54 to 74</td><td>ASE/EACVI 2015, adults, biplane</td>" in page
+    assert ["52 to 72", "54 to 74", "ASE/EACVI 2015, adults, biplane"] in rows_of(page)
     assert "not speckle tracking" in page
-    assert "masks as given" in page
+    assert "masks from another tool" in page
 
 
 def test_the_registry_has_one_row_that_names_nobody(measured):
@@ -187,4 +194,4 @@ def test_masks_read_back_as_they_were_written(heart_file):
      (49.6, "preserved"), (70, "preserved")],
 )  # fmt: skip
 def test_the_class_of_an_ef_is_that_of_its_whole_percent(ef_percent, grade):
-    assert ef_grade(ef_percent) == grade
+    assert ef_grade(ef_percent).name == grade

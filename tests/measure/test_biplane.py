@@ -1,12 +1,11 @@
 """Two planes of one heart: exact answers, and what is refused or warned of."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from echoseg.measure.biplane import join_views
+from echoseg.measure.biplane import combine_views
 from echoseg.measure.measure import measure_masks
 from heart_makers import beating, heart
 
@@ -29,7 +28,7 @@ def codes(found):
 
 
 def test_two_planes_of_a_flattened_ellipsoid_have_its_volume_and_ef():
-    found = join_views(plane(22), plane(16))
+    found = combine_views(plane(22), plane(16))
     edv_ml = 2 / 3 * math.pi * 22 * 16 * 80 / 1000
     assert found.refusal == ""
     assert found.edv_ml == pytest.approx(edv_ml, rel=0.02)
@@ -40,7 +39,7 @@ def test_two_planes_of_a_flattened_ellipsoid_have_its_volume_and_ef():
 
 def test_two_equal_planes_are_the_one_plane():
     one = plane(20)
-    found = join_views(one, one)
+    found = combine_views(one, one)
     assert found.ef_percent == pytest.approx(one.ef_percent)
     assert found.edv_ml == pytest.approx(one.edv_ml)
     assert found.esv_ml == pytest.approx(one.esv_ml)
@@ -48,13 +47,13 @@ def test_two_equal_planes_are_the_one_plane():
 
 def test_unlike_motion_gives_an_ef_between_the_planes():
     strong, weak = plane(20, shrink=0.3), plane(20, shrink=0.1)
-    found = join_views(strong, weak)
+    found = combine_views(strong, weak)
     assert weak.ef_percent < found.ef_percent < strong.ef_percent
 
 
 @pytest.mark.parametrize(("length_mm", "flagged"), [(74, False), (68, True)])
 def test_a_plane_that_is_over_ten_percent_shorter_is_foreshortened(length_mm, flagged):
-    found = join_views(plane(20), plane(20, length_mm))
+    found = combine_views(plane(20), plane(20, length_mm))
     assert codes(found) == ["foreshortened"] * flagged
     assert found.length_difference_percent == pytest.approx(100 * (1 - length_mm / 80), abs=1.5)
     if flagged:
@@ -62,26 +61,27 @@ def test_a_plane_that_is_over_ten_percent_shorter_is_foreshortened(length_mm, fl
 
 
 def test_heart_rates_that_differ_are_told():
-    assert codes(join_views(plane(20), plane(20, bpm=100))) == ["heart_rates_differ"]
+    assert codes(combine_views(plane(20), plane(20, bpm=100))) == ["heart_rates_differ"]
     half = plane(20, num_frames=30)
     assert half.heart_rate_bpm is None
-    assert codes(join_views(plane(20), half)) == ["heart_rates_unknown"]
+    assert codes(combine_views(plane(20), half)) == ["heart_rates_unknown"]
 
 
 def test_without_a_scale_or_an_ef_planes_are_not_joined():
     masks, times, _ = beating(80, phase=0.5)
     bare = measure_masks(masks, spacing_mm=None, times_s=times)
-    assert "the A2C clip has no usable scale" in join_views(plane(20), bare).refusal
+    assert "the A2C clip has no usable pixel spacing" in combine_views(plane(20), bare).refusal
     empty = measure_masks(np.zeros_like(masks), spacing_mm=MM, times_s=times)
-    found = join_views(empty, plane(20))
+    found = combine_views(empty, plane(20))
     assert found.ef_percent is None
-    assert "the A4C clip has no EF of its own: a left ventricle was found on 0" in found.refusal
+    assert "the A4C clip has no EF: a left ventricle was found on 0" in found.refusal
 
 
 def test_a_heart_that_fills_in_systole_has_no_negative_ef():
     one = plane(20)
-    found = join_views(one, replace(one, esv_ml=2 * one.edv_ml))
+    found = combine_views(one, one.model_copy(update={"esv_ml": 2 * one.edv_ml}))
     assert found.ef_percent >= 0
-    worse = join_views(replace(one, esv_ml=2 * one.edv_ml), replace(one, esv_ml=2 * one.edv_ml))
+    larger = one.model_copy(update={"esv_ml": 2 * one.edv_ml})
+    worse = combine_views(larger, larger)
     assert worse.ef_percent == 0
     assert "no_ejection" in codes(worse)

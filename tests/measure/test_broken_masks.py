@@ -52,7 +52,7 @@ def check(seed):
     """Fail if the seed's masks give a number that is none, or neither EF nor reason."""
     analysis = analysed(seed)
     found = analysis.measurement
-    report = build_report(analysis, "0")
+    report = build_report(analysis)
     assert (found.ef_percent is None) == bool(found.refusal)
     assert len(found.frames) == len(analysis.masks)
     if found.ef_percent is not None:

@@ -45,7 +45,7 @@ def test_strain_is_the_shrinking_of_the_line():
 def test_sizes_of_a_beating_heart():
     masks, times, truth = beating(80, phase=0.5)
     found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
-    size = found.dimensions
+    size = found
     assert size.stroke_volume_ml == pytest.approx(found.edv_ml - found.esv_ml)
     assert size.lv_length_ed_mm == pytest.approx(80, abs=1.5)
     assert size.lv_length_es_mm == pytest.approx(72, abs=1.5)
@@ -67,7 +67,7 @@ def test_the_largest_rates_are_those_of_the_cosine():
 
 def test_without_a_scale_only_ratios_are_given():
     masks, times, _ = beating()
-    size = measure_masks(masks, spacing_mm=None, times_s=times).dimensions
+    size = measure_masks(masks, spacing_mm=None, times_s=times)
     assert size.fractional_area_change_percent is not None
     assert size.stroke_volume_ml is None
     assert size.lv_mass_g is None

@@ -16,18 +16,18 @@ from echoseg.quality.conformal import (
 
 
 def clips(num, seed, bias=-3.0):
-    """Errors whose spread is 2 points and 50 a unit of entropy, beside three idle doubts."""
+    """Errors whose spread is 2 points and 50 a unit of entropy, beside three idle features."""
     generator = np.random.default_rng(seed)
     found = []
     for _ in range(num):
         entropy, other = generator.uniform(0, 0.3), generator.uniform(0, 3)
-        doubts = ClipUncertainty(
+        features = ClipUncertainty(
             entropy=entropy,
             disagreement_percent=generator.uniform(0, 10),
             segments_unseen=other,
             contrast_lacking=generator.uniform(0, 3),
         )
-        found.append((doubts, float(bias + (2 + 50 * entropy) * generator.standard_normal())))
+        found.append((features, float(bias + (2 + 50 * entropy) * generator.standard_normal())))
     return found
 
 
@@ -39,8 +39,8 @@ def made(level=0.9, num=3000):
 def test_it_covers_as_often_as_it_says_on_others(level):
     calibration = made(level)
     inside = []
-    for doubts, error in clips(20_000, 2):
-        span = ef_interval(50.0, doubts, calibration)
+    for features, error in clips(20_000, 2):
+        span = ef_interval(50.0, features, calibration)
         inside.append(span.low_percent <= 50 + error <= span.high_percent)
     assert np.mean(inside) == pytest.approx(level, abs=0.02)
 
@@ -55,13 +55,14 @@ def test_a_doubtful_clip_gets_a_wider_interval_and_the_bias_moves_it():
     near, far = (ef_interval(50.0, one, made()) for one in (calm, unsure))
     assert far.high_percent - far.low_percent > 2 * (near.high_percent - near.low_percent)
     assert (near.low_percent + near.high_percent) / 2 < 50
-    assert not near.distrust
-    assert "unsure of the borders" in far.distrust
+    assert not near.unreliable_because
+    assert "unsure of the borders" in far.unreliable_because
 
 
 def test_the_gate_keeps_back_the_share_it_was_asked_for():
     calibration = made()
-    shut = [bool(ef_interval(50.0, doubts, calibration).distrust) for doubts, _ in clips(4000, 3)]
+    spans = [ef_interval(50.0, features, calibration) for features, _ in clips(4000, 3)]
+    shut = [bool(span.unreliable_because) for span in spans]
     assert np.mean(shut) == pytest.approx(0.1, abs=0.04)
 
 

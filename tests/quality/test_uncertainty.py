@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from echoseg.quality.assess import assess_reliability
-from echoseg.quality.uncertainty import doubts
+from echoseg.quality.uncertainty import uncertainty_features
 
 
 class Fixed:
@@ -24,24 +24,24 @@ class Fixed:
 
 
 def test_a_sure_network_that_gain_does_not_move_has_no_doubt():
-    (found,) = doubts(Fixed(50.0), torch.full((1, 1, 8, 8), 0.5))
+    (found,) = uncertainty_features(Fixed(50.0), torch.full((1, 1, 8, 8), 0.5))
     assert found.entropy == pytest.approx(0, abs=1e-6)
     assert found.disagreement_percent == 0
 
 
 def test_a_network_near_even_shares_is_all_doubt():
-    (found,) = doubts(Fixed(1e-4), torch.full((1, 1, 8, 8), 0.5))
+    (found,) = uncertainty_features(Fixed(1e-4), torch.full((1, 1, 8, 8), 0.5))
     assert found.entropy == pytest.approx(1, abs=1e-3)
 
 
 def test_what_another_gain_takes_away_counts():
     # half as dark: 0.8 takes 0.5 under the threshold, 1.25 does not
-    (found,) = doubts(Fixed(50.0, threshold=0.45), torch.full((1, 1, 8, 8), 0.5))
+    (found,) = uncertainty_features(Fixed(50.0, threshold=0.45), torch.full((1, 1, 8, 8), 0.5))
     assert found.disagreement_percent == pytest.approx(50)
 
 
 def test_no_heart_found_is_the_largest_doubt():
-    (found,) = doubts(Fixed(50.0, threshold=2.0), torch.full((1, 1, 8, 8), 0.5))
+    (found,) = uncertainty_features(Fixed(50.0, threshold=2.0), torch.full((1, 1, 8, 8), 0.5))
     assert (found.entropy, found.disagreement_percent) == (1.0, 100.0)
 
 
@@ -49,6 +49,6 @@ def test_a_clip_without_a_wall_is_doubted_in_all_segments():
     stills = torch.full((2, 1, 8, 8), 0.5)
     empty = np.zeros((2, 8, 8), np.uint8)
     found = assess_reliability(Fixed(50.0), stills, empty, empty, ef_percent=50.0)
-    assert found.doubts.segments_unseen == 6
+    assert found.uncertainty.segments_unseen == 6
     assert found.interval is None
     assert [one.code for one in found.warnings] == ["wall_drop_out"]

@@ -1,6 +1,5 @@
 """The view check: what pictures show, against what is said of them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,9 @@ from echoseg.errors import ModelError
 from echoseg.io import load_clip
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.sector import Sector, find_sector
-from echoseg.quality.view_classifier import ViewPrediction, predict_view
-from echoseg.quality.view_net import CLASSES, ViewNet, load_view_net, save_view_net, view_weights
+from echoseg.quality.reliability import VIEW_CLASSES, ViewPrediction
+from echoseg.quality.view_classifier import predict_view
+from echoseg.quality.view_net import ViewNet, load_view_net, save_view_net, view_weights
 from echoseg.weights.card import SHIPPED, find_checkpoint
 
 CLIPS = Path(__file__).parents[2] / ".." / "shared" / "clips"
@@ -43,7 +43,7 @@ def codes(seen, said):
 def test_a_four_chamber_view_passes_and_its_mirror_is_told(check):
     frames = filmed(View.A4C)
     seen = predict_view(frames, whole(frames), *check)
-    assert seen.likeliest == "A4C"
+    assert seen.view == "A4C"
     assert codes(seen, View.A4C) == codes(seen, View.UNKNOWN) == []
     mirrored = frames[:, :, ::-1].copy()
     assert codes(predict_view(mirrored, whole(frames), *check), View.A4C) == ["left_right_flipped"]
@@ -55,7 +55,7 @@ def test_another_view_is_doubted_unless_it_is_the_one_said(check):
     assert codes(seen, View.A4C) == codes(seen, View.UNKNOWN) == ["view_doubtful"]
     assert codes(seen, View.ALAX) == []
     (told,) = seen.warnings(View.A4C, LEARNT)
-    assert "is said to show an apical four-chamber view, but looks like" in told.message
+    assert "should show an apical four-chamber view but looks like" in told.message
 
 
 @pytest.mark.parametrize("kind", ["noise", "upside down", "on its side"])
@@ -83,17 +83,37 @@ def test_shares_are_of_one_clip_and_gain_does_not_matter(check):
     frames = filmed(View.A4C) // 2
     seen = predict_view(frames, whole(frames), *check)
     brighter = predict_view(frames * 2, whole(frames), *check)
-    assert sum(seen.shares.values()) == pytest.approx(1, abs=1e-5)
-    assert list(seen.shares) == list(CLASSES)
-    assert brighter.shares == pytest.approx(seen.shares, abs=1e-3)
+    assert sum(seen.probability_percent.values()) == pytest.approx(100, abs=1e-3)
+    assert list(seen.probability_percent) == list(VIEW_CLASSES)
+    assert brighter.probability_percent == pytest.approx(seen.probability_percent, abs=0.1)
 
 
 def test_the_mirror_is_not_told_of_a_view_that_is_doubted():
     """One thing at a time: left and right of another view are not what was learnt."""
-    shares = {"A4C": 0.0, "A2C": 0.0, "ALAX": 1.0, "other": 0.0}
-    seen = ViewPrediction(shares=shares, flipped_share=1.0, least_share=0.3, is_flipped=True)
+    percent = {"A4C": 0.0, "A2C": 0.0, "ALAX": 100.0, "other": 0.0}
+    seen = ViewPrediction(
+        view="ALAX",
+        probability_percent=percent,
+        mirrored_percent=100.0,
+        is_mirrored=True,
+        min_percent=30.0,
+    )
     assert codes(seen, View.A4C) == ["view_doubtful"]
-    assert codes(replace(seen, shares={**shares, "A4C": 0.4}), View.A4C) == ["left_right_flipped"]
+    passes = seen.model_copy(update={"probability_percent": {**percent, "A4C": 40.0}})
+    assert codes(passes, View.A4C) == ["left_right_flipped"]
+
+
+def test_an_unsure_check_does_not_say_that_a_view_looks_like_itself():
+    percent = {"A4C": 25.0, "A2C": 25.0, "ALAX": 25.0, "other": 25.0}
+    unsure = ViewPrediction(
+        view="A4C",
+        probability_percent=percent,
+        mirrored_percent=0.0,
+        is_mirrored=False,
+        min_percent=30.0,
+    )
+    (warning,) = unsure.warnings(View.A4C, LEARNT)
+    assert "only 25 % sure that the clip shows an apical four-chamber view" in warning.message
 
 
 def test_weights_come_back_and_a_damaged_file_is_refused(tmp_path, check):

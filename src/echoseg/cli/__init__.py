@@ -1,8 +1,7 @@
 """The command line: parse, call, show; decide nothing.
 
-Exit codes: 0 every clip has an EF; 1 a clip failed or has no EF; 2 the command itself is wrong;
-130 interrupted. Those of `live` are its own.
-Heavy imports wait until a command runs, so that `--help` is quick.
+Exit codes: 0 every clip has an EF; 1 a clip failed or has no EF; 2 invalid command; 130
+interrupted. `live` has its own. Heavy imports wait until a command runs, so that `--help` is fast.
 """
 
 import sys
@@ -26,17 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(phantom.app)
-app.add_typer(data.app)
-app.command()(evaluate.evaluate)
-app.command()(evaluate.compare)
-app.command()(calibrate.calibrate)
-app.command()(train.train)
-app.command()(export.export)
-app.command()(measure.measure)
-app.command()(analyze.analyze)
-app.command()(live.live)
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -55,7 +43,6 @@ def root(
     """Left ventricle masks, volumes and ejection fraction from echo clips."""
 
 
-@app.command()
 def demo(
     output: Output = Path("echoseg-demo"),
     force: Force = False,
@@ -63,7 +50,7 @@ def demo(
     model: Model = "camus",
     timing: Timing = False,
 ) -> None:
-    """Analyse the real four-chamber clip that pydicom carries; nothing is downloaded."""
+    """Analyse the four-chamber clip that comes with pydicom; nothing is downloaded."""
     from pydicom import examples
 
     source = Path(str(examples.get_path("ybr_color")))
@@ -79,10 +66,9 @@ def demo(
     typer.echo(f"open {page} in a browser")
 
 
-@app.command()
 def attention(
-    clip: Annotated[Path, typer.Argument(help="A clip: a file, or a folder of PNG frames.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The picture, PNG.")] = Path(
+    clip: Annotated[Path, typer.Argument(help="Clip: a file or a folder of PNG frames.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output picture, PNG.")] = Path(
         "attention.png"
     ),
     darken: Annotated[
@@ -92,7 +78,7 @@ def attention(
     device: Device = "auto",
     model: Model = "camus",
 ) -> None:
-    """Draw where the guidance looks, frame by frame (networks of architecture mssnet)."""
+    """Draw the attention maps of the guidance, frame by frame (mssnet models only)."""
     from echoseg.errors import ArgumentError, OutputError
     from echoseg.files import atomic_write
     from echoseg.inference.analyzer import Analyzer
@@ -102,13 +88,13 @@ def attention(
 
     try:
         if output.suffix.lower() != ".png":
-            raise ArgumentError(f"-o must be a file that ends in .png, got {output}")
+            raise ArgumentError(f"-o must end in .png, got {output}")
         if output.exists() and not force:
             raise OutputError(f"{output} exists; pass --force to replace it or give another -o")
         opened = load_clip(clip)
         if darken is not None and darken > opened.num_frames:
             raise ArgumentError(
-                f"--darken must be a frame of the clip, 2 to {opened.num_frames}, got {darken}"
+                f"--darken must be a frame number from 2 to {opened.num_frames}, got {darken}"
             )
         analyzer = Analyzer(model, device)
         maps = watch_attention(analyzer, opened, darken=None if darken is None else darken - 1)
@@ -120,7 +106,6 @@ def attention(
     typer.echo(f"{output}: {len(maps.frames)} frames; research use only")
 
 
-@app.command()
 def models() -> None:
     """List the shipped checkpoints: accuracy, EF error, licence, training data."""
     from rich.console import Console
@@ -141,6 +126,23 @@ def models() -> None:
         size = f"{path.stat().st_size / 1e6:.1f}"
         table.add_row(title, *scores, size, card.licence, card.trained_on)
     Console().print(table)
+
+
+_GROUPS = {
+    "Analyse clips": (analyze.analyze, demo, measure.measure, live.live, attention, models),
+    "Train and evaluate": (
+        train.train,
+        evaluate.evaluate,
+        evaluate.compare,
+        calibrate.calibrate,
+        export.export,
+    ),
+}
+for _group, _commands in _GROUPS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_group)(_command)
+for _sub_app in (data.app, phantom.app):
+    app.add_typer(_sub_app, rich_help_panel="Data")
 
 
 def main() -> None:

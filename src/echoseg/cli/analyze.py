@@ -1,4 +1,4 @@
-"""`echoseg analyze`: clips one by one, two views of a heart together, or a whole cohort."""
+"""`echoseg analyze`: single clips, two views of a heart, or a cohort."""
 
 import os
 import time
@@ -11,6 +11,9 @@ import typer
 
 from echoseg.cli.console import DISCLAIMER, fail, progress_bar
 from echoseg.cli.options import (
+    COHORT,
+    INPUT,
+    OUTPUT,
     Device,
     Force,
     Fps,
@@ -23,19 +26,19 @@ from echoseg.cli.options import (
     Timing,
     ViewGiven,
 )
-from echoseg.cli.table import show_analysis, show_study
+from echoseg.cli.table import show_analysis, show_biplane
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
     from echoseg.clip import Clip
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
-    from echoseg.report.biplane import Pair
+    from echoseg.report.biplane import ClipPair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One clip to analyse, where its results go and what the user said of it."""
+    """One clip to analyse, its result folder and its options."""
 
     source: Path
     folder: Path
@@ -48,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairJob:
-    """Two clips of one heart; the views are those of their places, whatever is said."""
+    """Two clips of one heart; their places say the views, whatever the files say."""
 
     a4c: Path
     a2c: Path
@@ -60,13 +63,13 @@ class PairJob:
 
 
 def _show_timing(stages: dict[str, float]) -> None:
-    typer.echo("where the time went:")
+    typer.echo("time per stage:")
     for stage, seconds in stages.items():
         typer.echo(f"  {stage:<16}{seconds:8.2f} s")
 
 
 def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysis", float]:
-    """Analyse and write; return the analysis and the seconds spent writing."""
+    """Analyse and write a clip; return the analysis and the seconds of writing."""
     from echoseg.report.writer import write_results
 
     with progress_bar(job.source.name, "frames") as update:
@@ -77,7 +80,7 @@ def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysi
 
 
 def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
-    """Run one clip; return whether it has an EF. Errors are told in one line."""
+    """Run one clip; return whether it has an EF. Errors are printed on one line."""
     from echoseg.io import load_clip
     from echoseg.report.writer import check_output
 
@@ -100,26 +103,26 @@ def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
     """Run both clips of a heart; return whether they have a biplane EF."""
     from echoseg.clip import View
     from echoseg.io import load_clip
-    from echoseg.report.biplane import join
-    from echoseg.report.writer import check_study_output, write_study
+    from echoseg.report.biplane import combine
+    from echoseg.report.writer import check_biplane_output, write_biplane
 
     start = time.perf_counter()
     try:
-        check_study_output(job.folder, job.force)
-        both = []
+        check_biplane_output(job.folder, job.force)
+        planes = []
         for view, source in ((View.A4C, job.a4c), (View.A2C, job.a2c)):
             clip = load_clip(source, **{**job.open_options, "view": view})
             with progress_bar(source.name, "frames") as update:
-                both.append(analyzer.analyze(clip, smoothing=job.smoothing, progress=update))
-        study = join(*both)
-        write_study(study, job.folder, force=job.force, pdf=job.pdf)
+                planes.append(analyzer.analyze(clip, smoothing=job.smoothing, progress=update))
+        analysis = combine(*planes)
+        write_biplane(analysis, job.folder, force=job.force, pdf=job.pdf)
     except EchosegError as error:
         fail(str(error))
         return False
-    show_study(study, job.folder)
+    show_biplane(analysis, job.folder)
     if timing:
         _show_timing({"both clips": time.perf_counter() - start})
-    return study.biplane.ef_percent is not None
+    return analysis.biplane.ef_percent is not None
 
 
 def run(
@@ -130,7 +133,7 @@ def run(
     timing: bool,
     runtime: str = "torch",
 ) -> None:
-    """Load the model once, run every job, and leave with the exit code."""
+    """Load the model once, run every job, and exit with the exit code."""
     start = time.perf_counter()
     try:
         from echoseg.inference.analyzer import Analyzer
@@ -145,24 +148,32 @@ def run(
     if notice := analyzer.model_card.notice:
         typer.echo(f"model {analyzer.model_card.name}: {notice}")
     runs = {Job: _run_job, PairJob: _run_pair}
-    good = [runs[type(job)](analyzer, job, timing=timing) for job in jobs]
+    has_ef = [runs[type(job)](analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:
-        things = "studies" if isinstance(jobs[0], PairJob) else "clips"
-        typer.echo(f"{sum(good)} of {len(jobs)} {things} have an EF")
-    if not all(good):
+        unit = "hearts" if isinstance(jobs[0], PairJob) else "clips"
+        typer.echo(f"{sum(has_ef)} of {len(jobs)} {unit} have an EF")
+    if not all(has_ef):
         raise typer.Exit(1)
 
 
 def analyze(
     clips: Annotated[
         list[Path] | None,
-        typer.Argument(help="Clips: files, or folders of PNG frames; or a folder of many clips."),
+        typer.Argument(help="Clips: files or folders of PNG frames; or one folder of many clips."),
     ] = None,
     output: Output = Path("echoseg-results"),
-    a4c: Annotated[Path | None, typer.Option(help="With --a2c, of one heart: biplane.")] = None,
-    a2c: Annotated[Path | None, typer.Option(help="With --a4c, of one heart: biplane.")] = None,
+    a4c: Annotated[
+        Path | None, typer.Option(help="A4C clip; with --a2c: biplane.", rich_help_panel=INPUT)
+    ] = None,
+    a2c: Annotated[
+        Path | None, typer.Option(help="A2C clip of the same heart.", rich_help_panel=INPUT)
+    ] = None,
     study: Annotated[
-        Path | None, typer.Option(help="Folder of clips, paired by the view in their names.")
+        Path | None,
+        typer.Option(
+            help="Folder of clips, paired by the view in their names: biplane.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     view: ViewGiven = None,
     spacing_mm: SpacingMm = None,
@@ -171,17 +182,29 @@ def analyze(
     pdf: Pdf = False,
     force: Force = False,
     allow_damaged: Annotated[
-        bool, typer.Option("--allow-damaged", help="Analyse the readable part of broken files.")
+        bool,
+        typer.Option(
+            "--allow-damaged",
+            help="Use the readable frames of damaged files.",
+            rich_help_panel=INPUT,
+        ),
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(help="Of a cohort: processes, by default one a processor.")
+        int | None,
+        typer.Option(
+            help="Worker processes for a cohort (default: number of CPUs).", rich_help_panel=COHORT
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a cohort that was stopped.")
+        bool, typer.Option("--resume", help="Resume a cohort.", rich_help_panel=COHORT)
     ] = False,
     pages: Annotated[
         bool,
-        typer.Option("--pages/--no-pages", help="Film, curve and page of each clip."),
+        typer.Option(
+            "--pages/--no-pages",
+            help="Write the overlay video, volume curve and HTML report for each clip.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = True,
     device: Device = "auto",
     model: Model = "camus",
@@ -190,8 +213,8 @@ def analyze(
 ) -> None:
     """Segment and measure clips: masks, overlay video, volume curve, EF, report.
 
-    A folder of many clips, --jobs or --resume make a cohort: one result folder a clip, results.csv
-    and failures.csv over all; after any stop --resume goes on.
+    A folder of many clips, --jobs or --resume make a cohort: one result folder per clip, and
+    results.csv and failures.csv for all.
     """
     from echoseg.io.frames import OpenOptions
     from echoseg.report.writer import result_folder_names
@@ -221,51 +244,53 @@ def analyze(
             num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
             return run_cohort(clips, settings, output, num_jobs, resume)
         if pairs and (jobs is not None or resume or not pages):
-            raise ConfigError("--jobs, --resume and --no-pages are not for two views: give CLIPS")
+            raise ConfigError(
+                "--jobs, --resume and --no-pages do not apply to two views; give CLIPS"
+            )
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
-    todo: list[Job | PairJob] = [
+    runs: list[Job | PairJob] = [
         PairJob(a4c=pair.a4c, a2c=pair.a2c, folder=output / name, **known)
         for pair, name in zip(
             pairs, result_folder_names([Path(pair.name) for pair in pairs]), strict=True
         )
     ]
-    todo += [
+    runs += [
         Job(source=clip, folder=output / name, pages=pages, **known)
         for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
     ]
-    run(todo, model=model, device=device, runtime=runtime, timing=timing)
+    run(runs, model=model, device=device, runtime=runtime, timing=timing)
 
 
 def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
     from echoseg.report.cohort import is_clip
 
-    # a clip that is not there fails beside the others, which are done
-    there = filter(os.path.exists, clips)
-    return resume or jobs is not None or not all(map(is_clip, there))
+    # a missing clip fails alone; the others are analysed
+    existing = filter(os.path.exists, clips)
+    return resume or jobs is not None or not all(map(is_clip, existing))
 
 
 def run_cohort(
-    clips: Sequence[Path], asked: dict[str, Any], output: Path, jobs: int, resume: bool
+    clips: Sequence[Path], options: dict[str, Any], output: Path, jobs: int, resume: bool
 ) -> None:
-    """Analyse a cohort and leave with the exit code.
+    """Analyse a cohort and exit with the exit code.
 
     Raises:
-        EchosegError: If it cannot be begun or gone on with.
+        EchosegError: If it cannot be started or resumed.
     """
     from echoseg.parallel import check_jobs
     from echoseg.report import cohort
     from echoseg.weights.card import find_checkpoint, read_card
 
-    if asked["force"]:
-        raise ConfigError("--force is not for a cohort: nothing is replaced; give another -o")
-    card = read_card(find_checkpoint(asked["model"]))
+    if options["force"]:
+        raise ConfigError("--force does not apply to a cohort; choose another -o")
+    card = read_card(find_checkpoint(options["model"]))
     settings = cohort.Settings(
-        model=asked["model"],
+        model=options["model"],
         model_sha256=card.sha256,
-        **asked["open_options"],
-        **{name: asked[name] for name in ("device", "runtime", "smoothing", "pdf", "pages")},
+        **options["open_options"],
+        **{name: options[name] for name in ("device", "runtime", "smoothing", "pdf", "pages")},
     )
     jobs = check_jobs(jobs)
     typer.echo(DISCLAIMER)
@@ -291,9 +316,14 @@ def run_cohort(
 
 def _pairs(
     clips: list[Path], a4c: Path | None, a2c: Path | None, study: Path | None
-) -> "tuple[Pair, ...]":
-    """Return the pairs asked for, none where clips are; refuse what asks for two things."""
-    from echoseg.report.biplane import Pair, pair_clips
+) -> "tuple[ClipPair, ...]":
+    """The pairs of a biplane analysis, none where clips are given.
+
+    Raises:
+        ConfigError: If the inputs are not exactly one of the three kinds.
+        ArgumentError: If clips cannot be paired.
+    """
+    from echoseg.report.biplane import ClipPair, pair_clips
 
     if bool(clips) + (study is not None) + (a4c is not None or a2c is not None) != 1:
         raise ConfigError(
@@ -304,8 +334,8 @@ def _pairs(
         return ()
     if study is None:
         if a4c is None or a2c is None:
-            raise ConfigError("--a4c and --a2c go together: give both clips of the heart")
-        return (Pair(name="biplane", a4c=a4c, a2c=a2c),)
+            raise ConfigError("--a4c and --a2c must be given together")
+        return (ClipPair(name="biplane", a4c=a4c, a2c=a2c),)
     if not study.is_dir():
-        raise ConfigError(f"--study must be a folder of clips, {study} is none")
+        raise ConfigError(f"--study must be a folder of clips, got {study}")
     return pair_clips(path for path in study.iterdir() if not path.name.startswith("."))

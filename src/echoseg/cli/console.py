@@ -1,4 +1,4 @@
-"""What every command says on the terminal: one line of refusal, a bar for long work."""
+"""Terminal output that all commands share: errors on one line, progress bars, signals."""
 
 import io
 import signal
@@ -12,30 +12,30 @@ import typer
 
 DISCLAIMER = "Research software, not a medical device."
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
 def one_line(text: str) -> str:
-    """Return a text without its line breaks; file names may hold some."""
+    """A text without its line breaks, which file names may contain."""
     return " ".join(text.splitlines())
 
 
 def fail(message: str) -> None:
-    """Say what was refused, on standard error."""
+    """Print an error on standard error."""
     typer.echo(f"echoseg: {one_line(message)}", err=True)
 
 
 def run_app(app: typer.Typer) -> int:
-    """Run a command line and return its exit code; every refusal is one plain line."""
+    """Run a command line and return its exit code; every error is printed on one line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows a ?
+            stream.reconfigure(errors="replace")  # a terminal without a letter shows a ?
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(prog_name="echoseg", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except Exception as error:  # typer brings a copy of click's errors, older ones click's own
+    except Exception as error:  # typer has a copy of click's errors, older versions click's own
         if not hasattr(error, "format_message"):
             raise
         return _wrong_command(error)
@@ -45,7 +45,7 @@ def run_app(app: typer.Typer) -> int:
 
 
 def _terminate(number: int, frame: object) -> None:
-    """Leave through every `finally`, so that nothing half-written stays; once is enough."""
+    """Exit through every `finally`, so that nothing half-written remains; ignore more signals."""
     signal.signal(number, signal.SIG_IGN)
     fail("terminated; finished results are kept")
     sys.exit(128 + number)
@@ -53,25 +53,25 @@ def _terminate(number: int, frame: object) -> None:
 
 @contextmanager
 def signals_asked() -> Iterator[Callable[[], bool]]:
-    """Yield what tells whether Ctrl-C or SIGTERM came, neither of which ends anything meanwhile.
+    """Yield a function that says whether Ctrl-C or SIGTERM arrived; both are held back meanwhile.
 
-    For work that ends itself cleanly, and whose results are then put in their place.
+    For work that stops by itself cleanly and then puts its results in place.
     """
-    came: list[int] = []
+    received: list[int] = []
 
     def note(number: int, frame: object) -> None:
-        came.append(number)
+        received.append(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _wrong_command(error: Any) -> int:
-    """Say what is wrong with the command in one sentence, or show the help that was asked for."""
+    """Say what is wrong with the command in one sentence, or show its help."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
     else:
@@ -83,7 +83,7 @@ def _wrong_command(error: Any) -> int:
 
 @contextmanager
 def progress_bar(name: str, unit: str) -> Iterator[Any]:
-    """Yield a callback that draws a bar on a terminal once the work has taken a second."""
+    """Yield a callback (done, total) that draws a bar on a terminal once a second has passed."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -114,5 +114,5 @@ def progress_bar(name: str, unit: str) -> Iterator[Any]:
     try:
         yield update
     finally:
-        if bar.live.is_started:  # a bar that never ran would still end its line
+        if bar.live.is_started:  # a bar that never started would still print a line break
             bar.stop()

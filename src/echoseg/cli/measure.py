@@ -1,4 +1,4 @@
-"""`echoseg measure`: the numbers and the report of masks that any other tool made."""
+"""`echoseg measure`: measurements and report of masks that another tool made."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from echoseg.cli.console import fail
-from echoseg.cli.options import Fps, Pdf, Smoothing, SpacingMm, ViewGiven
+from echoseg.cli.options import INPUT, OUTPUT, Force, Fps, Pdf, Smoothing, SpacingMm, ViewGiven
 from echoseg.cli.table import show_analysis
 from echoseg.errors import EchosegError
 
@@ -15,20 +15,21 @@ def measure(
     masks: Annotated[
         Path, typer.Argument(help="NIfTI (x, y, t): 1 LV cavity, 2 LV myocardium, 3 left atrium.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to be made.")] = Path(
-        "echoseg-measured"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Result folder.", rich_help_panel=OUTPUT)
+    ] = Path("echoseg-measured"),
     clip: Annotated[
-        Path | None, typer.Option(help="The clip itself: its pictures, times and R waves are used.")
+        Path | None,
+        typer.Option(help="The clip, for its pictures, times and R waves.", rich_help_panel=INPUT),
     ] = None,
     view: ViewGiven = None,
     spacing_mm: SpacingMm = None,
     fps: Fps = None,
     smoothing: Smoothing = True,
     pdf: Pdf = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a result that exists.")] = False,
+    force: Force = False,
 ) -> None:
-    """Measure masks of any tool: volume curve, beats, EF, strain, sizes, report; no network.
+    """Measure masks from any tool: volume curve, EF, strain, sizes, report. No network runs.
 
     Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
     """
@@ -38,11 +39,11 @@ def measure(
         from echoseg.report.writer import check_output, write_results
 
         check_output(output, force)
-        shown, labels = load_masks(masks, spacing_mm=spacing_mm, fps=fps, view=view)
+        opened, labels = load_masks(masks, spacing_mm=spacing_mm, fps=fps, view=view)
         if clip is not None:
-            scale_mm = spacing_mm or shown.spacing_mm
-            shown = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view)
-        analysis = analyze_masks(shown, labels, smoothing=smoothing)
+            scale_mm = spacing_mm or opened.spacing_mm
+            opened = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view)
+        analysis = analyze_masks(opened, labels, smoothing=smoothing)
         folder = write_results(analysis, output, force=force, pdf=pdf)
     except EchosegError as error:
         fail(str(error))

@@ -7,32 +7,58 @@ import typer
 
 from echoseg.clip import View
 
+INPUT, OUTPUT, MODEL, COHORT = "Input", "Output", "Model", "Cohort"
+"""Groups of options in a command's help."""
+
 ViewGiven = Annotated[
-    View | None, typer.Option("--view", help="The view. Each of these replaces what the file says.")
+    View | None, typer.Option("--view", help="View; replaces the file's.", rich_help_panel=INPUT)
 ]
 SpacingMm = Annotated[
     tuple[float, float] | None,
     typer.Option(
-        "--spacing-mm", help="Millimetres a pixel, 0.001 to 10: ROW COL.", metavar="ROW COL"
+        "--spacing-mm",
+        help="Pixel spacing in mm, 0.001 to 10; replaces the file's.",
+        metavar="ROW COL",
+        rich_help_panel=INPUT,
     ),
 ]
-Fps = Annotated[float | None, typer.Option("--fps", help="Frames a second, 1 to 10000.")]
+Fps = Annotated[
+    float | None,
+    typer.Option(
+        "--fps", help="Frames per second, 1 to 10000; replaces the file's.", rich_help_panel=INPUT
+    ),
+]
 Smoothing = Annotated[
     bool,
     typer.Option(
-        "--smoothing/--no-smoothing", help="Read volumes off the regularised curve, or the frames."
+        "--smoothing/--no-smoothing", help="Take volumes from the smoothed curve, or single frames."
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that gets one folder a clip.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace result folders that exist.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Model = Annotated[str, typer.Option(help="Name (see `echoseg models`) or .safetensors file.")]
-Pdf = Annotated[bool, typer.Option("--pdf", help="Write report.pdf too, a sheet to print.")]
-Timing = Annotated[bool, typer.Option("--timing", help="Print where the time went.")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Output folder; every clip gets a folder in it.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace existing result folders.", rich_help_panel=OUTPUT),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=MODEL)]
+Model = Annotated[
+    str,
+    typer.Option(help="Name (see `echoseg models`) or .safetensors file.", rich_help_panel=MODEL),
+]
+Pdf = Annotated[bool, typer.Option("--pdf", help="Write report.pdf too.", rich_help_panel=OUTPUT)]
+Timing = Annotated[bool, typer.Option("--timing", help="Print the time per stage.")]
 Runtime = Annotated[
     str,
     typer.Option(
-        help="torch, torch-bf16, torch-compile, torch-compile-bf16, onnx, openvino, openvino-bf16; "
-        "or auto."
+        help="Backend: torch, torch-bf16, torch-compile, torch-compile-bf16, onnx, openvino, "
+        "openvino-bf16, or auto (the fastest).",
+        rich_help_panel=MODEL,
     ),
 ]

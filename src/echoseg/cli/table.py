@@ -1,74 +1,89 @@
-"""The small table of one clip on the terminal."""
+"""The summary of an analysis on the terminal: a small table, then warnings and notes."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echoseg.cli.console import one_line
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from echoseg.clip import ClipWarning
     from echoseg.inference.analysis import Analysis
-    from echoseg.report.biplane import Study
+    from echoseg.report.biplane import BiplaneAnalysis
 
 
 def show_analysis(analysis: "Analysis", folder: Path) -> None:
-    """Print the small table of one clip."""
+    """Print the summary of one clip."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    found = analysis.measurement
+    measurement = analysis.measurement
     name = one_line(Path(analysis.clip.source).name) or "clip"
-    table = Table(show_header=False, title=escape(name))
-    table.title_justify = "left"
+    table = Table(show_header=False, title=escape(name), title_justify="left")
 
     def row(name: str, value: float | int | None, unit: str = "", digits: int = 0) -> None:
         if value is not None:
             table.add_row(name, f"{value:.{digits}f}{unit}")
 
-    row("ED frame", found.ed_frame)
-    row("ES frame", found.es_frame)
-    row("EF", found.ef_percent, " %")
-    if analysis.reliability and (interval := analysis.reliability.interval):
-        span = f"{interval.low_percent:.0f} to {interval.high_percent:.0f} %"
-        table.add_row(f"EF, {interval.level_percent:.0f} % interval", span)
-    row("beats", len(found.beats) or None)
-    row("EF, SD over beats", found.ef_sd_points, " points", 1)
-    row("EDV", found.edv_ml, " ml")
-    row("ESV", found.esv_ml, " ml")
-    row("stroke volume", found.dimensions.stroke_volume_ml, " ml")
-    row("strain of the contour", found.gls_percent, " %", 1)
-    row("heart rate", found.heart_rate_bpm, " bpm")
-    if found.refusal:
-        table.add_row("no EF", escape(found.refusal), style="bold red")
-    for warning in analysis.warnings:
-        table.add_row(warning.code, escape(one_line(warning.message)), style="yellow")
-    for note in analysis.notes:
-        table.add_row(note.code, escape(note.message), style="dim")
-    table.add_row("written", escape(str(folder)))
-    Console(soft_wrap=False).print(table)
+    row("ED frame", measurement.ed_frame)
+    row("ES frame", measurement.es_frame)
+    if analysis.ef_reliable is False:
+        table.add_row("EF", f"not reliable ({analysis.ef_percent:.0f} %)", style="dim")
+    else:
+        row("EF", measurement.ef_percent, " %")
+        if analysis.reliability and (interval := analysis.reliability.interval):
+            span = f"{interval.low_percent:.0f} to {interval.high_percent:.0f} %"
+            table.add_row(f"EF, {interval.level_percent:.0f} % interval", span)
+    row("beats", measurement.num_beats or None)
+    row("EF, SD over beats", measurement.ef_sd_points, " points", 1)
+    row("EDV", measurement.edv_ml, " ml")
+    row("ESV", measurement.esv_ml, " ml")
+    row("stroke volume", measurement.stroke_volume_ml, " ml")
+    row("contour strain", measurement.gls_percent, " %", 1)
+    row("heart rate", measurement.heart_rate_bpm, " bpm")
+    console = Console(soft_wrap=False)
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(name, markup=False)
+    if measurement.refusal:
+        console.print(f"no EF: {measurement.refusal}", style="bold red", markup=False)
+    _print_messages(console, analysis.warnings, "yellow")
+    _print_messages(console, analysis.notes, "dim")
+    console.print(f"written to {folder}", markup=False)
 
 
-def show_study(study: "Study", folder: Path) -> None:
-    """Print the small table of two views of a heart."""
+def _print_messages(
+    console: "Console", messages: "Iterable[ClipWarning]", style: str, prefix: str = ""
+) -> None:
+    for message in messages:
+        text = f"{prefix}{one_line(message.message)} ({message.code})"
+        console.print(text, style=style, markup=False)
+
+
+def show_biplane(analysis: "BiplaneAnalysis", folder: Path) -> None:
+    """Print the summary of two views of a heart."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    found = study.biplane
-    table = Table("", "biplane", "A4C", "A2C", title=escape(folder.name))
-    table.title_justify = "left"
-    for name, key, unit in (("EF", "ef_percent", "%"), ("EDV", "edv_ml", "ml"),
-                            ("ESV", "esv_ml", "ml")):  # fmt: skip
-        each = (found, study.a4c.measurement, study.a2c.measurement)
-        values = [getattr(one, key) for one in each]
+    biplane, planes = analysis.biplane, (analysis.a4c, analysis.a2c)
+    table = Table("", "biplane", "A4C", "A2C", title=escape(folder.name), title_justify="left")
+    rows = (("EF", "ef_percent", "%"), ("EDV", "edv_ml", "ml"), ("ESV", "esv_ml", "ml"))
+    for name, key, unit in rows:
+        values = [getattr(values, key) for values in (biplane, *(p.measurement for p in planes))]
         table.add_row(name, *("none" if v is None else f"{v:.0f} {unit}" for v in values))
+    if analysis.ef_reliable is False:
+        sides = (analysis, *planes)
+        table.add_row("", *("not reliable" if s.ef_reliable is False else "" for s in sides))
     console = Console(soft_wrap=False)
     console.print(table)
-    if found.refusal:
-        console.print(f"no biplane EF: {found.refusal}", style="bold red", markup=False)
-    told = [("", one) for one in found.warnings]
-    for name, plane in (("A4C: ", study.a4c), ("A2C: ", study.a2c)):
-        told += [(name, one) for one in plane.warnings]
-    for name, one in told:
-        console.print(f"{name}{one_line(one.message)} ({one.code})", style="yellow", markup=False)
-    console.print(f"written {folder}", markup=False)
+    if biplane.refusal:
+        console.print(f"no biplane EF: {biplane.refusal}", style="bold red", markup=False)
+    _print_messages(console, biplane.warnings, "yellow")
+    for view, plane in zip(("A4C", "A2C"), planes, strict=True):
+        _print_messages(console, plane.warnings, "yellow", f"{view}: ")
+    console.print(f"written to {folder}", markup=False)

@@ -26,11 +26,10 @@ from echoseg.preprocess.letterbox_torch import letterbox_frames
 from echoseg.quality.assess import assess_reliability
 from echoseg.quality.conformal import (
     Calibration,
-    ClipUncertainty,
-    EfInterval,
     calibrate,
     ef_interval,
 )
+from echoseg.quality.reliability import ClipUncertainty, EfInterval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +162,7 @@ def _read(model: str, device: str, record: Record) -> CalibrationClip | None:
     return CalibrationClip(
         name=record.name,
         patient=record.patient,
-        uncertainty=reliability.doubts,
+        uncertainty=reliability.uncertainty,
         ef_percent=ef,
         true_ef_percent=true_ef,
     )
@@ -202,5 +201,5 @@ def _coverage(clips: Sequence[CalibrationClip], intervals: Sequence[EfInterval])
         coverage=float(np.mean(covered)),
         mean_width_points=float(np.mean(widths)),
         mae_points=float(np.mean([abs(clip.sample[1]) for clip in clips])),
-        rejected=float(np.mean([bool(interval.distrust) for interval in intervals])),
+        rejected=float(np.mean([bool(interval.unreliable_because) for interval in intervals])),
     )

@@ -15,13 +15,11 @@ from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.plugins import resolve
+from echoseg.quality.reliability import ClipReliability, ViewPrediction
 from echoseg.weights.card import DEFAULT_MODEL, ModelCard
 
-if TYPE_CHECKING:  # torch and matplotlib take a second each to import
+if TYPE_CHECKING:  # matplotlib takes a second to import
     from matplotlib.figure import Figure
-
-    from echoseg.quality.assess import ClipReliability
-    from echoseg.quality.view_classifier import ViewPrediction
 
 REFERENCE_BACKEND = "torch f32"
 """The backend that all others are checked against."""
@@ -54,8 +52,8 @@ class Analysis:
     measurement: Measurement
     model: ModelCard | None
     timing_s: dict[str, float] = field(default_factory=dict)
-    reliability: "ClipReliability | None" = None
-    predicted_view: "ViewPrediction | None" = None
+    reliability: ClipReliability | None = None
+    predicted_view: ViewPrediction | None = None
     runtime: str = REFERENCE_BACKEND
 
     @property
@@ -91,9 +89,18 @@ class Analysis:
         return (*self.measurement.notes, ClipWarning(code="runtime", message=message))
 
     @property
-    def is_unreliable(self) -> bool:
-        """Whether a warning says not to rely on the EF (`UNRELIABLE_CODES`)."""
-        return any(warning.code in UNRELIABLE_CODES for warning in self.warnings)
+    def ef_reliable(self) -> bool | None:
+        """False if a warning says not to rely on the EF; None if that was not assessed."""
+        if self.ef_percent is None:
+            return None
+        if any(warning.code in UNRELIABLE_CODES for warning in self.warnings):
+            return False
+        return True if self.reliability and self.reliability.interval else None
+
+    @property
+    def ef_text(self) -> str:
+        """The EF in words: `EF 61 %`, `EF not reliable (61 %)` or `no EF`."""
+        return ef_text(self.ef_percent, self.ef_reliable)
 
     def plot(self) -> "Figure":
         """Draw the volume curve with ED and ES as a matplotlib figure."""
@@ -121,15 +128,22 @@ class Analysis:
 
     def __repr__(self) -> str:
         """Show EF, volumes, length, view and number of warnings on one line."""
-        ef = "no EF" if self.ef_percent is None else f"EF {self.ef_percent:.0f} %"
-        if self.ef_percent is not None and self.is_unreliable:
-            ef = f"EF not reliable ({self.ef_percent:.0f} %)"
         volumes = (("EDV", self.edv_ml), ("ESV", self.esv_ml))
-        parts = [ef, *(f"{name} {value:.0f} ml" for name, value in volumes if value is not None)]
+        parts = [self.ef_text]
+        parts += [f"{name} {value:.0f} ml" for name, value in volumes if value is not None]
         view = "unknown view" if self.clip.view is View.UNKNOWN else str(self.clip.view)
         count = len(self.warnings)
         parts += [f"{self.clip.num_frames} frames", view, f"{count} warning{'s' * (count != 1)}"]
         return f"Analysis({', '.join(parts)})"
+
+
+def ef_text(ef_percent: float | None, reliable: bool | None) -> str:
+    """An EF in words, such that an unreliable one does not look like a plain number."""
+    if ef_percent is None:
+        return "no EF"
+    return (
+        f"EF not reliable ({ef_percent:.0f} %)" if reliable is False else f"EF {ef_percent:.0f} %"
+    )
 
 
 def _report(function: str) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoseg.clip import Clip
+from echoseg.clip import Clip, Label
 from echoseg.errors import ConfigError, EchosegError, MeasurementError
 from echoseg.inference.analysis import REFERENCE_BACKEND, Analysis
 from echoseg.inference.backends.base import InferenceSession, each_frame
@@ -24,13 +24,13 @@ from echoseg.models.checkpoint import load_model
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 from echoseg.quality.conformal import load_calibration
+from echoseg.quality.reliability import ClipReliability
 from echoseg.weights.card import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # torch takes a second to import
     import torch
 
     from echoseg.preprocess.letterbox import Letterbox
-    from echoseg.quality.assess import ClipReliability
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
@@ -140,7 +140,7 @@ class Analyzer:
 
     def _reliability(
         self, clip: Clip, sector: Sector, masks: np.ndarray, found: Measurement
-    ) -> "ClipReliability | None":
+    ) -> ClipReliability | None:
         """Return how far the EF may be believed, by the ED and ES it was read from."""
         if found.ef_percent is None or found.ed_frame is None or found.es_frame is None:
             return None
@@ -158,6 +158,7 @@ class Analyzer:
             ef_percent=found.ef_percent,
             sector=sector.mask,
             calibration=self.calibration,
+            lv_areas_px=(masks == Label.LV_CAVITY).sum((1, 2)),
         )
 
     def segment(

@@ -1,21 +1,22 @@
-"""What is read at ED and ES: strain and rates of each beat, sizes as means over the beats."""
+"""Values measured at ED and ES: strain and rates per beat, sizes as means over the beats."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from echoseg.measure.measurement import BeatMeasurement, Dimensions, Disks
+from echoseg.measure.measurement import BeatMeasurement, Disks
 from echoseg.measure.phases import Beat, rates_per_s
 from echoseg.measure.shape import Shape, atrium_volume_ml, measure_wall
 
 Shapes = Sequence[Shape | None]
-_LEAST_FOR_RATES = 5
+_MIN_FRAMES_FOR_RATES = 5
 
 
-def beat_rows(
+def measure_beats(
     beats: Sequence[Beat], curve: np.ndarray, shapes: Shapes, frame_s: float, *, scaled: bool
 ) -> tuple[BeatMeasurement, ...]:
-    """Return a row a beat; volumes in ml only when `scaled`."""
+    """Measure each beat; volumes in ml only when `scaled`."""
     rates = rates_per_s(curve, frame_s)
     return tuple(
         BeatMeasurement(
@@ -37,77 +38,82 @@ def _end(beat: Beat, num_frames: int) -> int:
 
 
 def _peak(rates: np.ndarray, beat: Beat, first: int, last: int) -> float | None:
-    """Return the largest rate between two frames in end-diastolic volumes a second."""
+    """The largest rate between two frames, in end-diastolic volumes per second."""
     part = rates[first : last + 1]
-    if len(part) < 2 or len(rates) < _LEAST_FOR_RATES or beat.largest <= 0:
+    if len(part) < 2 or len(rates) < _MIN_FRAMES_FOR_RATES or beat.largest <= 0:
         return None
     peak = float(part.max() / beat.largest)
     return peak if peak > 0 else None
 
 
 def _strain_percent(shapes: Shapes, beat: Beat) -> float | None:
-    """Return 100 (l_ES / l_ED - 1) of the endocardial line, means over three frames each."""
-    ends = [_around(shapes, frame, lambda s: s.line_mm) for frame in (beat.ed_frame, beat.es_frame)]
-    if ends[0] is None or ends[1] is None or ends[0] <= 0:
+    """100 (l_ES / l_ED - 1) of the endocardial contour, each a median over three frames."""
+    ed, es = (
+        _around(shapes, frame, lambda s: s.line_mm) for frame in (beat.ed_frame, beat.es_frame)
+    )
+    if ed is None or es is None or ed <= 0:
         return None
-    return 100 * (ends[1] / ends[0] - 1)
+    return 100 * (es / ed - 1)
 
 
 def _around(shapes: Shapes, frame: int, value: Callable[[Shape], float]) -> float | None:
-    """Return the median of a value over a frame and its neighbours."""
+    """The median of a value over a frame and its neighbours."""
     near = [shape for shape in shapes[max(0, frame - 1) : frame + 2] if shape is not None]
     return float(np.median([value(shape) for shape in near])) if near else None
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean_known(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are not None; None without any."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 
-def dimensions_of(
+def measure_dimensions(
     masks: np.ndarray,
     beats: Sequence[Beat],
     shapes: Shapes,
     spacing_mm: tuple[float, float] | None,
-) -> Dimensions:
-    """Return the sizes, means over the beats; without a scale only what is a ratio."""
+) -> dict[str, Any]:
+    """Measure sizes, means over the beats; without a pixel spacing only ratios.
+
+    Returns:
+        Fields of `Measurement` by name.
+    """
 
     def at(phase: str, value: Callable[[Shape], float]) -> float | None:
-        return _mean(_around(shapes, getattr(beat, f"{phase}_frame"), value) for beat in beats)
+        return mean_known(_around(shapes, getattr(beat, f"{phase}_frame"), value) for beat in beats)
 
-    areas = at("ed", lambda s: s.area_mm2), at("es", lambda s: s.area_mm2)
-    change = None
-    if areas[0] and areas[1] is not None:
-        change = 100 * (1 - areas[1] / areas[0])
+    ed_area, es_area = at("ed", lambda s: s.area_mm2), at("es", lambda s: s.area_mm2)
+    change = 100 * (1 - es_area / ed_area) if ed_area and es_area is not None else None
+    sizes = {"fractional_area_change_percent": change}
     if spacing_mm is None:
-        return Dimensions(fractional_area_change_percent=change)
+        return sizes
     walls = [
         measure_wall(masks[beat.ed_frame], spacing_mm, shape)
         for beat in beats
         if (shape := shapes[beat.ed_frame]) is not None
     ]
-    return Dimensions(
-        stroke_volume_ml=_mean(beat.largest - beat.smallest for beat in beats),
-        fractional_area_change_percent=change,
-        lv_length_ed_mm=at("ed", lambda s: s.axis.length_mm),
-        lv_length_es_mm=at("es", lambda s: s.axis.length_mm),
-        lv_area_ed_cm2=None if areas[0] is None else areas[0] / 100,
-        lv_area_es_cm2=None if areas[1] is None else areas[1] / 100,
-        edv_area_length_ml=at("ed", lambda s: s.area_length_volume_ml),
-        esv_area_length_ml=at("es", lambda s: s.area_length_volume_ml),
-        la_volume_ml=_mean(
+    return sizes | {
+        "stroke_volume_ml": mean_known(beat.largest - beat.smallest for beat in beats),
+        "lv_length_ed_mm": at("ed", lambda s: s.axis.length_mm),
+        "lv_length_es_mm": at("es", lambda s: s.axis.length_mm),
+        "lv_area_ed_cm2": None if ed_area is None else ed_area / 100,
+        "lv_area_es_cm2": None if es_area is None else es_area / 100,
+        "edv_area_length_ml": at("ed", lambda s: s.area_length_volume_ml),
+        "esv_area_length_ml": at("es", lambda s: s.area_length_volume_ml),
+        "la_volume_ml": mean_known(
             atrium_volume_ml(masks[beat.es_frame], spacing_mm, shape.axis)
             for beat in beats
             if (shape := shapes[beat.es_frame]) is not None
         ),
-        wall_thickness_mm=_mean(wall.thickness_mm for wall in walls if wall),
-        lv_mass_g=_mean(wall.mass_g for wall in walls if wall),
-        annular_excursion_mm=_mean(_excursion_mm(shapes, beat) for beat in beats),
-    )
+        "wall_thickness_mm": mean_known(wall.thickness_mm for wall in walls if wall),
+        "lv_mass_g": mean_known(wall.mass_g for wall in walls if wall),
+        "annular_excursion_mm": mean_known(_excursion_mm(shapes, beat) for beat in beats),
+    }
 
 
 def _excursion_mm(shapes: Shapes, beat: Beat) -> float | None:
-    """Return the way of the annulus's middle towards the apex along the ED long axis."""
+    """Motion of the annulus's center towards the apex along the ED long axis."""
     first, last = shapes[beat.ed_frame], shapes[beat.es_frame]
     if first is None or last is None:
         return None
@@ -115,20 +121,20 @@ def _excursion_mm(shapes: Shapes, beat: Beat) -> float | None:
     return float(moved @ first.axis.direction)
 
 
-def disks_of(beats: Sequence[Beat], shapes: Shapes) -> Disks | None:
-    """Return long axes and disks at ED and ES, means over the beats; None where one is missing."""
-    found: list[tuple[float, np.ndarray]] = []
-    for phase in ("ed_frame", "es_frame"):
-        at = [shapes[getattr(beat, phase)] for beat in beats]
+def mean_disks(beats: Sequence[Beat], shapes: Shapes) -> Disks | None:
+    """Long axes and disks at ED and ES, means over the beats; None where one is missing."""
+    means: dict[str, tuple[float, tuple[float, ...]]] = {}
+    for phase in ("ed", "es"):
+        at = [shapes[getattr(beat, f"{phase}_frame")] for beat in beats]
         known = [shape for shape in at if shape is not None]
         if not known:
             return None
-        widths = np.mean([shape.diameters_mm for shape in known], 0)
-        found.append((float(np.mean([shape.axis.length_mm for shape in known])), widths))
-    (ed_length, ed_widths), (es_length, es_widths) = found
+        diameters = np.mean([shape.diameters_mm for shape in known], 0)
+        length = float(np.mean([shape.axis.length_mm for shape in known]))
+        means[phase] = length, tuple(map(float, diameters))
     return Disks(
-        ed_length_mm=ed_length,
-        es_length_mm=es_length,
-        ed_diameters_mm=tuple(float(width) for width in ed_widths),
-        es_diameters_mm=tuple(float(width) for width in es_widths),
+        ed_length_mm=means["ed"][0],
+        es_length_mm=means["es"][0],
+        ed_diameters_mm=means["ed"][1],
+        es_diameters_mm=means["es"][1],
     )

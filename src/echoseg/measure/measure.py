@@ -1,4 +1,4 @@
-"""From a clip's masks to its Measurement."""
+"""Measures a clip's masks: shapes, volume curve, beats, and the values at ED and ES."""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +6,12 @@ import numpy as np
 
 from echoseg.clip import ClipWarning, Label
 from echoseg.errors import MeasurementError
-from echoseg.measure.dimensions import beat_rows, dimensions_of, disks_of
+from echoseg.measure.dimensions import (
+    mean_disks,
+    mean_known,
+    measure_beats,
+    measure_dimensions,
+)
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.measure.phases import (
     Beat,
@@ -19,21 +24,24 @@ from echoseg.measure.phases import (
     smooth,
 )
 from echoseg.measure.plausible import fill_gaps, refusal_of, scale_warnings
+from echoseg.measure.reference import ef_grade
 from echoseg.measure.shape import Shape, measure_shape
 
-LEAST_LV_SHARE = 0.003
-"""Share of the picture below which a cavity is taken for a stray piece."""
+MIN_LV_FRACTION = 0.003
+"""Fraction of the picture below which a cavity counts as a stray piece."""
 BEATS_IN_SINUS, BEATS_IN_FIBRILLATION = 3, 5
-"""Beats that guidelines average (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
+"""Beats to average, by the guideline (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curves:
-    """A clip's shapes and the curves read off them, gaps filled; beats are found on `smoothed`."""
+    """A clip's shapes and their volume curves; beats are detected in `smoothed`.
+
+    `volumes` is `(T,)`, NaN where there is no cavity; `filled` and `smoothed` have no gaps.
+    """
 
     shapes: tuple[Shape | None, ...]
     volumes: np.ndarray
-    """`T`, NaN where there is no cavity."""
     filled: np.ndarray
     smoothed: np.ndarray
     frame_s: float
@@ -51,38 +59,38 @@ def measure_masks(
     """Measure a clip's label maps.
 
     Args:
-        masks: `T H W` uint8, values of `anatomy.Label`; one cavity and one atrium a frame, as
-            `clean_masks` leaves them.
-        spacing_mm: (row, column) millimetres a pixel; None when unknown: then volumes are
+        masks: `(T, H, W)` uint8, values of `Label`; one cavity and one atrium per frame, as
+            `clean_masks` returns them.
+        spacing_mm: Pixel spacing (row, column) in mm; None when unknown: then volumes are
             relative and only EF is given.
         times_s: Time of each frame; None when unknown.
         r_wave_times_s: R waves, when the file has them.
-        smoothing: Read volumes off the regularised curve (`phases.smooth`); otherwise beats are
-            found on it and volumes are those of the single frames.
-        cavity_only: The masks trace the cavity alone: that nothing surrounds it is no reason to
-            doubt it.
+        smoothing: Take volumes from the smoothed curve (`phases.smooth`); otherwise beats are
+            detected in it and volumes are those of single frames.
+        cavity_only: The masks trace the cavity alone, so a missing wall is not implausible.
 
     Returns:
-        One row a frame, one a beat and the clip's numbers; `refusal` says why where there is no EF.
+        Values per frame, per beat and for the clip; `refusal` says why there is no EF.
 
     Raises:
-        MeasurementError: If `masks` is no stack of label maps.
+        MeasurementError: If `masks` is not a stack of label maps.
     """
     check_masks(masks)
     shapes = tuple(_shape(mask, spacing_mm or (1.0, 1.0)) for mask in masks)
     volumes = np.array([np.nan if shape is None else shape.volume_ml for shape in shapes])
     lengths = np.array([np.nan if shape is None else shape.axis.length_mm for shape in shapes])
     warnings = scale_warnings(lengths, spacing_mm)
-    if warnings:  # a scale that is missing or cannot be right gives no millilitres
+    if warnings:  # without a plausible pixel spacing there are no millilitres
         spacing_mm = None
     refusal = refusal_of(masks, volumes, times_s, cavity_only=cavity_only)
     if refusal:
         return Measurement(
-            frames=_frame_rows(masks, shapes, spacing_mm, times_s), spacing_mm=spacing_mm,
-            ed_frame=None, es_frame=None, ef_percent=None, edv_ml=None, esv_ml=None,
-            heart_rate_bpm=None, refusal=refusal, warnings=tuple(warnings), notes=(),
+            frames=_frame_rows(masks, shapes, spacing_mm, times_s),
+            spacing_mm=spacing_mm,
+            refusal=refusal,
+            warnings=tuple(warnings),
             smoothed=smoothing,
-        )  # fmt: skip
+        )
     frame_s = frame_interval_s(times_s)
     filled = fill_gaps(volumes)
     curves = Curves(
@@ -93,17 +101,16 @@ def measure_masks(
         curves.smoothed, frame_s, _r_wave_frames(r_wave_times_s, times_s), np.isfinite(volumes)
     )
     lengths_s = beat_lengths_s(beats, times_s, r_wave_times_s)
-    measured = _measurement(masks, curves, beats, (spacing_mm, times_s), smoothing)
-    few = _beat_warnings(beats, is_irregular(lengths_s))
-    return replace(
-        measured,
-        heart_rate_bpm=heart_rate_bpm(lengths_s),
-        warnings=tuple(warnings + few + _quality_warnings(masks, volumes, measured)),
+    measurement = _measurement(masks, curves, beats, (spacing_mm, times_s), smoothing)
+    warnings += _beat_warnings(beats, is_irregular(lengths_s))
+    warnings += _quality_warnings(masks, volumes, measurement)
+    return measurement.model_copy(
+        update={"heart_rate_bpm": heart_rate_bpm(lengths_s), "warnings": tuple(warnings)}
     )
 
 
 def check_masks(masks: np.ndarray) -> None:
-    """Refuse what is no stack of label maps.
+    """Refuse what is not a stack of label maps.
 
     Raises:
         MeasurementError: If so.
@@ -123,51 +130,63 @@ def _measurement(
     known: tuple[tuple[float, float] | None, np.ndarray | None],
     smoothing: bool,
 ) -> Measurement:
-    """Return the numbers, without heart rate and warnings; `known` is (scale, times)."""
+    """Everything but heart rate and warnings; `known` is (pixel spacing, times)."""
     spacing_mm, times_s = known
     scaled = spacing_mm is not None
-    whole = beats or [clip_as_beat(curves.smoothed, np.isfinite(curves.volumes))]
-    single = [_on(curves.filled, beat) for beat in whole]
-    told = whole if smoothing else single
-    ratios = np.array([beat.ejection_ratio for beat in told])
-    shown = told[int(np.abs(ratios - ratios.mean()).argmin())]
+    on_smoothed = beats or [clip_as_beat(curves.smoothed, np.isfinite(curves.volumes))]
+    on_frames = [_on(curves.filled, beat) for beat in on_smoothed]
+    reported = on_smoothed if smoothing else on_frames
     curve = curves.smoothed if smoothing else curves.filled
-    rows = beat_rows(told, curve, curves.shapes, curves.frame_s, scaled=scaled)
-    gls = [row.gls_percent for row in rows if row.gls_percent is not None]
+    ratios = np.array([beat.ejection_ratio for beat in reported])
+    typical = reported[int(np.abs(ratios - ratios.mean()).argmin())]
+    rows = measure_beats(reported, curve, curves.shapes, curves.frame_s, scaled=scaled)
+    edv_ml = float(np.mean([beat.largest for beat in reported])) if scaled else None
+    rates = {
+        f"peak_{name}_rate": mean_known(
+            getattr(row, f"peak_{name}_rate_edv_per_s") for row in (rows if beats else ())
+        )
+        for name in ("ejection", "filling")
+    }
+    ef_percent = float(100 * ratios.mean())
     return Measurement(
-        frames=_frame_rows(masks, curves.shapes, spacing_mm, times_s, (curve, shown.ed_frame)),
-        spacing_mm=spacing_mm,
-        ed_frame=shown.ed_frame,
-        es_frame=shown.es_frame,
-        ef_percent=float(100 * ratios.mean()),
-        edv_ml=float(np.mean([beat.largest for beat in told])) if scaled else None,
-        esv_ml=float(np.mean([beat.smallest for beat in told])) if scaled else None,
-        heart_rate_bpm=None,
-        refusal="",
-        warnings=(),
-        notes=_notes(told, single, smoothing),
-        beats=rows if beats else (),
+        ed_frame=typical.ed_frame,
+        es_frame=typical.es_frame,
+        ef_percent=ef_percent,
         ef_sd_points=float(100 * ratios.std(ddof=1)) if len(beats) > 1 else None,
-        ef_unsmoothed_percent=float(100 * np.mean([beat.ejection_ratio for beat in single])),
+        ef_grade=ef_grade(ef_percent),
+        ef_unsmoothed_percent=float(100 * np.mean([beat.ejection_ratio for beat in on_frames])),
         smoothed=smoothing,
-        gls_percent=float(np.mean(gls)) if gls else None,
-        dimensions=dimensions_of(masks, told, curves.shapes, spacing_mm),
-        disks=disks_of(told, curves.shapes),
+        num_beats=len(beats),
+        edv_ml=edv_ml,
+        esv_ml=float(np.mean([beat.smallest for beat in reported])) if scaled else None,
+        gls_percent=mean_known(row.gls_percent for row in rows),
+        **{f"{name}_edv_per_s": rate for name, rate in rates.items()},
+        **{
+            f"{name}_ml_per_s": rate * edv_ml
+            for name, rate in rates.items()
+            if rate is not None and edv_ml is not None
+        },
+        **measure_dimensions(masks, reported, curves.shapes, spacing_mm),
+        beats=rows if beats else (),
+        frames=_frame_rows(masks, curves.shapes, spacing_mm, times_s, (curve, typical.ed_frame)),
+        spacing_mm=spacing_mm,
+        notes=_notes(reported, on_frames, smoothing),
+        disks=mean_disks(reported, curves.shapes),
     )
 
 
 def _shape(mask: np.ndarray, spacing_mm: tuple[float, float]) -> Shape | None:
-    """Return a frame's shape; None where there is no cavity, or a stray piece of one."""
-    if (mask == Label.LV_CAVITY).sum() < LEAST_LV_SHARE * mask.size:
+    """The shape of a frame's cavity; None where there is none, or only a stray piece."""
+    if (mask == Label.LV_CAVITY).sum() < MIN_LV_FRACTION * mask.size:
         return None
     return measure_shape(mask, spacing_mm) if (mask == Label.LV_CAVITY).any() else None
 
 
 def _on(curve: np.ndarray, beat: Beat) -> Beat:
-    """Return a beat with the volumes that another curve has on its two frames.
+    """The same beat with the volumes of another curve on its two frames.
 
-    Where that curve would rise from ED to ES, its largest and smallest between the two stand for
-    them: a curve of single frames may hold any jump.
+    Where that curve rises from ED to ES, its largest and smallest value between the two are used:
+    a curve of single frames may hold any jump.
     """
     largest, smallest = float(curve[beat.ed_frame]), float(curve[beat.es_frame])
     if smallest > largest:
@@ -184,7 +203,7 @@ def _frame_rows(
     times_s: np.ndarray | None,
     read: tuple[np.ndarray, int] | None = None,
 ) -> tuple[FrameMeasurement, ...]:
-    """Return a row a frame; `read` is the curve that was read and the ED frame, if there are."""
+    """One row per frame; `read` is the curve in use and the ED frame, where there is an EF."""
     largest = max((shape.volume_ml for shape in shapes if shape is not None), default=1.0)
     pixel_cm2 = None if spacing_mm is None else spacing_mm[0] * spacing_mm[1] / 100
     first = shapes[read[1]] if read else None
@@ -225,66 +244,66 @@ def _r_wave_frames(
     return tuple(dict.fromkeys(int(np.abs(times_s - t).argmin()) for t in inside))
 
 
-def _notes(told: list[Beat], single: list[Beat], smoothing: bool) -> tuple[ClipWarning, ...]:
-    """Return how the numbers were read."""
-    curve = "regularised curve" if smoothing else "curve of single frames"
+def _notes(reported: list[Beat], on_frames: list[Beat], smoothing: bool) -> tuple[ClipWarning, ...]:
+    """How the numbers were computed."""
+    curve = "smoothed curve" if smoothing else "unsmoothed curve"
     message = (
-        f"EDV and ESV are the largest and smallest volume of the {curve} inside a beat, from the "
-        "video alone"
+        f"EDV and ESV are the largest and smallest volume of the {curve} within a beat, from the "
+        "video alone."
     )
     notes = [ClipWarning(code="largest_smallest_volume", message=message)]
-    if len(told) > 1:
-        listed = ", ".join(f"{100 * beat.ejection_ratio:.0f}" for beat in told)
-        message = f"EF is the mean of {len(told)} beats ({listed} %)"
+    if len(reported) > 1:
+        listed = ", ".join(f"{100 * beat.ejection_ratio:.0f}" for beat in reported)
+        message = f"EF is the mean of {len(reported)} beats ({listed} %)."
         notes.append(ClipWarning(code="mean_of_beats", message=message))
     if smoothing:
         change = 100 * np.mean(
-            [a.ejection_ratio - b.ejection_ratio for a, b in zip(told, single, strict=True)]
+            [a.ejection_ratio - b.ejection_ratio for a, b in zip(reported, on_frames, strict=True)]
         )
         message = (
-            f"a parabola over 0.15 s regularises the volume curve; it changes EF by {change:+.1f} "
-            "points; --no-smoothing leaves it out"
+            "The volume curve was smoothed with a parabola over 0.15 s, which changes EF by "
+            f"{change:+.1f} points. Turn it off with --no-smoothing."
         )
         notes.append(ClipWarning(code="regularised", message=message))
     return tuple(notes)
 
 
 def _beat_warnings(beats: list[Beat], irregular: bool) -> list[ClipWarning]:
-    """Return what is to be said of number and rhythm of the beats."""
+    """Warnings about number and rhythm of the beats."""
     warnings = []
     if irregular:
-        message = "the beats differ in length by over 15 %: is this atrial fibrillation?"
+        message = "Beat lengths differ by more than 15 %: possible atrial fibrillation."
         warnings.append(ClipWarning(code="irregular_rhythm", message=message))
     if not beats:
         message = (
-            "the clip holds no whole systole: EF is read between the largest and smallest volume "
-            "it shows, and is too low where the true ones lie outside it"
+            "The clip shows no complete systole. EF is computed from the largest and smallest "
+            "visible volume and is too low if the true ones lie outside the clip."
         )
         warnings.append(ClipWarning(code="no_whole_beat", message=message))
     elif len(beats) < (BEATS_IN_FIBRILLATION if irregular else BEATS_IN_SINUS):
         message = (
-            f"EF is read from {len(beats)} beat{'s' * (len(beats) > 1)}; guidelines average at "
-            "least 3 in sinus rhythm, 5 in atrial fibrillation"
+            f"EF rests on {len(beats)} beat{'s' * (len(beats) > 1)}. Guidelines average at least "
+            f"{BEATS_IN_SINUS} in sinus rhythm and {BEATS_IN_FIBRILLATION} in atrial fibrillation."
         )
         warnings.append(ClipWarning(code="few_beats", message=message))
     return warnings
 
 
 def _quality_warnings(
-    masks: np.ndarray, volumes: np.ndarray, measured: Measurement
+    masks: np.ndarray, volumes: np.ndarray, measurement: Measurement
 ) -> list[ClipWarning]:
-    """Return what else makes the numbers doubtful."""
+    """Warnings about the masks."""
     warnings = []
     missing = int((~np.isfinite(volumes)).sum())
     if missing:
-        message = f"no left ventricle on {missing} of {len(masks)} frames"
+        message = f"No left ventricle on {missing} of {len(masks)} frames."
         warnings.append(ClipWarning(code="lv_missing_frames", message=message))
-    if measured.ef_percent is not None and measured.ef_percent < 5:
-        message = "the cavity's volume changes by less than 5 %: is the clip frozen?"
+    if measurement.ef_percent is not None and measurement.ef_percent < 5:
+        message = "The LV volume changes by less than 5 %: the clip may be frozen."
         warnings.append(ClipWarning(code="little_motion", message=message))
     cavity = masks == Label.LV_CAVITY
     at_edge = cavity[:, [0, -1], :].any((1, 2)) | cavity[:, :, [0, -1]].any((1, 2))
     if at_edge.mean() > 0.2:
-        message = "the left ventricle touches the picture's edge: part of it is not seen"
+        message = "The left ventricle touches the edge of the picture: part of it is cut off."
         warnings.append(ClipWarning(code="lv_cut_off", message=message))
     return warnings

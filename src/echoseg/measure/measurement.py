@@ -1,8 +1,40 @@
-"""What is read off the masks of one clip: a row a frame, a row a beat, one row for the clip."""
+"""The values measured in one clip: per frame, per beat and for the clip; also the report's schema.
 
+Records are frozen pydantic models. Attributes hold full precision; a dump to JSON or a dict is
+rounded to what is printed, and a value that is not finite becomes null.
+"""
+
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from echoseg.clip import ClipWarning
+from echoseg.measure.reference import EfGrade
+
+METHOD = "single-plane method of disks, 20 disks (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)"
+STRAIN_METHOD = "shortening of the endocardial contour of the masks; not speckle tracking"
+
+
+def _rounder(digits: int) -> Callable[[float | None], float | None]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None or not math.isfinite(value) else round(value, digits)
+
+    return rounded
+
+
+TENTH, HUNDREDTH, THOUSANDTH = (PlainSerializer(_rounder(digits)) for digits in (1, 2, 3))
+"""Decimals of a value in a dump."""
+Tenth = Annotated[float | None, TENTH]
+Hundredth = Annotated[float | None, HUNDREDTH]
+
+
+class FrozenModel(BaseModel):
+    """A record: immutable, and with no fields but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,16 +44,16 @@ class FrameMeasurement:
     Attributes:
         frame_index: Index in the clip, from 0.
         time_s: Time from the first frame; None when the clip has no times.
-        lv_area_px: Cavity pixels.
-        lv_area_cm2: Cavity area; None without a scale.
-        lv_length_mm: Long axis, middle of the annulus to apex; None without a scale.
-        relative_volume: Disk volume as a share (0..1) of the clip's largest; None where the
+        lv_area_px: Number of cavity pixels.
+        lv_area_cm2: Cavity area; None without a pixel spacing.
+        lv_length_mm: Long axis, center of the annulus to apex; None without a pixel spacing.
+        relative_volume: Disk volume as a fraction (0 to 1) of the clip's largest; None where the
             cavity could not be measured.
-        volume_ml: Single-plane disk volume; None without a scale.
-        smoothed_volume: The regularised curve that beats are read from, in ml, without a scale
-            as a share of the clip's largest; None without an EF.
-        strain_percent: Length of the endocardial line against that at ED, percent; None without
-            an EF or a cavity.
+        volume_ml: Single-plane disk volume; None without a pixel spacing.
+        smoothed_volume: The smoothed curve in which beats are detected, in ml, or without a pixel
+            spacing as a fraction of the clip's largest; None without an EF.
+        strain_percent: Change in length of the endocardial contour since ED; None without an EF
+            or a cavity.
     """
 
     frame_index: int
@@ -35,63 +67,29 @@ class FrameMeasurement:
     strain_percent: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BeatMeasurement:
-    """One beat. Millilitres are None without a scale; frames count from 0.
+class BeatMeasurement(FrozenModel):
+    """One beat. Volumes in ml are null without a pixel spacing; frames count from 0.
 
-    `gls_percent` is the shortening of the endocardial contour from ED to ES, negative, from masks:
-    it is not speckle tracking. Rates are of the volume curve: of its largest, so per second,
-    without a scale.
+    `gls_percent` is the shortening of the endocardial contour from ED to ES (negative), from
+    masks: it is not speckle tracking. Rates are those of the volume curve divided by EDV, so they
+    are per second and need no pixel spacing.
     """
 
     ed_frame: int
     es_frame: int
-    ef_percent: float
-    edv_ml: float | None
-    esv_ml: float | None
-    gls_percent: float | None
-    peak_ejection_rate_edv_per_s: float | None
-    peak_filling_rate_edv_per_s: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dimensions:
-    """Sizes of the heart, means over the beats; None without a scale or where not to be had.
-
-    Attributes:
-        stroke_volume_ml: EDV - ESV.
-        fractional_area_change_percent: 100 (ED area - ES area) / ED area.
-        lv_length_ed_mm: Long axis at ED.
-        lv_length_es_mm: Long axis at ES.
-        lv_area_ed_cm2: Cavity area at ED.
-        lv_area_es_cm2: Cavity area at ES.
-        edv_area_length_ml: EDV by area and length.
-        esv_area_length_ml: ESV by area and length.
-        la_volume_ml: Left atrium at ES, single-plane area-length.
-        wall_thickness_mm: Mean thickness of the wall at ED.
-        lv_mass_g: Estimate of the myocardial mass at ED from one plane.
-        annular_excursion_mm: Way of the annulus's middle along the ED long axis, ED to ES.
-    """
-
-    stroke_volume_ml: float | None = None
-    fractional_area_change_percent: float | None = None
-    lv_length_ed_mm: float | None = None
-    lv_length_es_mm: float | None = None
-    lv_area_ed_cm2: float | None = None
-    lv_area_es_cm2: float | None = None
-    edv_area_length_ml: float | None = None
-    esv_area_length_ml: float | None = None
-    la_volume_ml: float | None = None
-    wall_thickness_mm: float | None = None
-    lv_mass_g: float | None = None
-    annular_excursion_mm: float | None = None
+    ef_percent: Tenth
+    edv_ml: Tenth
+    esv_ml: Tenth
+    gls_percent: Tenth
+    peak_ejection_rate_edv_per_s: Hundredth
+    peak_filling_rate_edv_per_s: Hundredth
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disks:
-    """Long axis and disk widths at ED and ES, means over the beats: what two views are joined by.
+    """Long axis and disk diameters at ED and ES, means over the beats, for biplane volumes.
 
-    In millimetres, or in pixels without a scale.
+    In millimetres, or in pixels without a pixel spacing.
     """
 
     ed_length_mm: float
@@ -100,48 +98,87 @@ class Disks:
     es_diameters_mm: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measurement:
-    """What a cardiologist reads off one clip.
+class Measurement(FrozenModel):
+    """The clinical values of one clip, means over its beats; frames count from 0.
+
+    A value that could not be measured is null. `frames`, `spacing_mm`, `warnings`, `notes` and
+    `disks` are not part of a report's `results`: they stand elsewhere in it, or in other files.
 
     Attributes:
-        frames: One entry a frame.
-        spacing_mm: The scale, (row, column) mm a pixel, that the numbers rest on; None when it
-            is unknown or was refused.
-        ed_frame: ED frame of the beat whose EF is nearest the mean; None when there is no EF.
+        method: How volumes are computed.
+        ed_frame: ED frame of the beat whose EF is nearest the mean.
         es_frame: ES frame of that beat.
-        ef_percent: 100 (EDV - ESV) / EDV from single-plane disks, mean over the beats; None when
-            refused.
-        edv_ml: End-diastolic volume, mean over the beats; None without a scale.
-        esv_ml: End-systolic volume, likewise.
-        heart_rate_bpm: From R waves or from the volume curve's period; None when it cannot be told.
-        refusal: Why there is no EF, one sentence; empty when there is one.
-        warnings: What makes the numbers doubtful, and refusals of single ones (millilitres).
-        notes: How the numbers were read, where nothing is amiss.
-        beats: One entry a beat whose ED and ES both lie in the clip; may be none.
-        ef_sd_points: Standard deviation of EF over the beats; None for fewer than two.
-        ef_unsmoothed_percent: EF from the curve before it was regularised.
-        smoothed: Whether the curve was regularised.
-        gls_percent: Shortening of the endocardial contour, mean over the beats.
-        dimensions: Sizes.
-        disks: For joining two views; None when there is no EF.
+        ef_percent: 100 (EDV - ESV) / EDV from single-plane disks; null when refused.
+        ef_sd_points: Standard deviation of EF over the beats; null for fewer than two.
+        ef_grade: Class of the EF.
+        ef_unsmoothed_percent: EF from the volume curve before smoothing.
+        smoothed: Whether the volumes are those of the smoothed curve.
+        num_beats: Number of beats whose ED and ES both lie in the clip.
+        edv_ml: End-diastolic volume; null without a pixel spacing, as are all sizes.
+        esv_ml: End-systolic volume.
+        stroke_volume_ml: EDV - ESV.
+        edv_area_length_ml: EDV by the area-length method.
+        esv_area_length_ml: ESV by the area-length method.
+        fractional_area_change_percent: 100 (ED area - ES area) / ED area.
+        lv_length_ed_mm: Long axis at ED.
+        lv_length_es_mm: Long axis at ES.
+        lv_area_ed_cm2: Cavity area at ED.
+        lv_area_es_cm2: Cavity area at ES.
+        la_volume_ml: Left atrial volume at ES, single-plane area-length method.
+        wall_thickness_mm: Mean wall thickness at ED.
+        lv_mass_g: Estimate of the myocardial mass at ED from one plane.
+        annular_excursion_mm: Motion of the annulus's center along the ED long axis, ED to ES.
+        gls_percent: Shortening of the endocardial contour.
+        gls_method: How it is computed.
+        peak_ejection_rate_edv_per_s: Steepest fall of the volume curve, divided by EDV.
+        peak_filling_rate_edv_per_s: Steepest rise, divided by EDV.
+        peak_ejection_rate_ml_per_s: The same in ml per second.
+        peak_filling_rate_ml_per_s: The same in ml per second.
+        heart_rate_bpm: From R waves or from the period of the volume curve.
+        refusal: Why there is no EF; empty when there is one.
+        beats: One entry per beat; may be empty.
+        frames: One entry per frame.
+        spacing_mm: Pixel spacing (row, column) that the numbers rest on; None when unknown or
+            rejected.
+        warnings: What makes the numbers doubtful, and why single ones are missing.
+        notes: How the numbers were computed, where nothing is wrong.
+        disks: For biplane volumes; None when there is no EF.
     """
 
-    frames: tuple[FrameMeasurement, ...]
-    spacing_mm: tuple[float, float] | None
-    ed_frame: int | None
-    es_frame: int | None
-    ef_percent: float | None
-    edv_ml: float | None
-    esv_ml: float | None
-    heart_rate_bpm: float | None
-    refusal: str
-    warnings: tuple[ClipWarning, ...]
-    notes: tuple[ClipWarning, ...]
-    beats: tuple[BeatMeasurement, ...] = ()
-    ef_sd_points: float | None = None
-    ef_unsmoothed_percent: float | None = None
+    method: str = METHOD
+    ed_frame: int | None = None
+    es_frame: int | None = None
+    ef_percent: Tenth = None
+    ef_sd_points: Tenth = None
+    ef_grade: EfGrade | None = None
+    ef_unsmoothed_percent: Tenth = None
     smoothed: bool = True
-    gls_percent: float | None = None
-    dimensions: Dimensions = Dimensions()
-    disks: Disks | None = None
+    num_beats: int = 0
+    edv_ml: Tenth = None
+    esv_ml: Tenth = None
+    stroke_volume_ml: Tenth = None
+    edv_area_length_ml: Tenth = None
+    esv_area_length_ml: Tenth = None
+    fractional_area_change_percent: Tenth = None
+    lv_length_ed_mm: Tenth = None
+    lv_length_es_mm: Tenth = None
+    lv_area_ed_cm2: Tenth = None
+    lv_area_es_cm2: Tenth = None
+    la_volume_ml: Tenth = None
+    wall_thickness_mm: Tenth = None
+    lv_mass_g: Tenth = None
+    annular_excursion_mm: Tenth = None
+    gls_percent: Tenth = None
+    gls_method: str = STRAIN_METHOD
+    peak_ejection_rate_edv_per_s: Hundredth = None
+    peak_filling_rate_edv_per_s: Hundredth = None
+    peak_ejection_rate_ml_per_s: Tenth = None
+    peak_filling_rate_ml_per_s: Tenth = None
+    heart_rate_bpm: Tenth = None
+    refusal: str = ""
+    beats: tuple[BeatMeasurement, ...] = ()
+    frames: tuple[FrameMeasurement, ...] = Field(default=(), exclude=True, repr=False)
+    spacing_mm: tuple[float, float] | None = Field(default=None, exclude=True)
+    warnings: tuple[ClipWarning, ...] = Field(default=(), exclude=True)
+    notes: tuple[ClipWarning, ...] = Field(default=(), exclude=True)
+    disks: Disks | None = Field(default=None, exclude=True, repr=False)

@@ -1,20 +1,20 @@
-"""Whether masks can be a heart at all, and a scale one of a person: refusals and scale warnings."""
+"""Plausibility of masks and pixel spacing: reasons to refuse an EF, and warnings about spacing."""
 
 import numpy as np
 
 from echoseg.clip import ClipWarning, Label
 from echoseg.measure.phases import frame_interval_s, smooth
 
-LEAST_FRAMES_SHARE = 0.5
-"""Share of frames that must show a cavity for an EF to be given."""
-MOST_JUMP = 0.2
-"""Median change of volume from frame to frame, as a share of the largest, that no heart makes."""
-LEAST_RING_SHARE = 0.5
-"""Share of the cavity's border that must touch myocardium or atrium, in the median frame."""
-SHORTEST_LV_MM, LONGEST_LV_MM = 40, 150
-"""Long axes outside these are no adult's left ventricle: the scale is wrong."""
-SHORTEST_S = 0.4
-"""A clip shorter than this is over before a heart gets from ED to ES."""
+MIN_FRAME_FRACTION = 0.5
+"""Fraction of frames that must show a cavity for an EF."""
+MAX_JUMP = 0.2
+"""Implausible median change of volume from frame to frame, as a fraction of the largest volume."""
+MIN_RING_FRACTION = 0.5
+"""Fraction of the cavity's border that must touch myocardium or atrium, in the median frame."""
+MIN_LV_LENGTH_MM, MAX_LV_LENGTH_MM = 40, 150
+"""Long axes outside this range are not those of an adult: the pixel spacing is wrong."""
+MIN_DURATION_S = 0.4
+"""Shorter clips cannot hold both ED and ES."""
 
 
 def refusal_of(
@@ -24,41 +24,40 @@ def refusal_of(
     *,
     cavity_only: bool = False,
 ) -> str:
-    """Return why no EF can be given, or nothing; masks of the `cavity_only` need no wall."""
-    found = int(np.isfinite(volumes).sum())
-    if found < max(2, LEAST_FRAMES_SHARE * len(masks)):
+    """Why no EF can be given; empty otherwise. Masks that are `cavity_only` need no wall."""
+    measured = int(np.isfinite(volumes).sum())
+    if measured < max(2, MIN_FRAME_FRACTION * len(masks)):
         return (
-            f"a left ventricle was found on {found} of {len(masks)} frames; EF needs it on at "
-            "least half of them: is this an apical four-chamber view?"
+            f"a left ventricle was found on {measured} of {len(masks)} frames; EF needs at least "
+            "half of them. Check that the clip shows an apical view"
         )
-    ring = np.median([ring_share(mask) for mask in masks])
-    if ring < LEAST_RING_SHARE and not cavity_only:
+    ring = np.median([ring_fraction(mask) for mask in masks])
+    if ring < MIN_RING_FRACTION and not cavity_only:
         return (
-            f"what was taken for the left ventricle has heart wall or atrium on {100 * ring:.0f} % "
-            f"of its border, at least {100 * LEAST_RING_SHARE:.0f} % is needed: is this a heart?"
+            f"only {100 * ring:.0f} % of the left ventricle's border touches heart wall or atrium; "
+            f"at least {100 * MIN_RING_FRACTION:.0f} % is needed. Check that the clip shows a heart"
         )
     if times_s is not None:
         # the last frame lasts as long as the others
-        length_s = float(times_s[-1] - times_s[0]) * len(masks) / (len(masks) - 1)
-        if length_s < SHORTEST_S - 1e-6:
+        duration_s = float(times_s[-1] - times_s[0]) * len(masks) / (len(masks) - 1)
+        if duration_s < MIN_DURATION_S - 1e-6:
             return (
-                f"the clip lasts {length_s:.2f} s and EF needs at least {SHORTEST_S:g} s, or it "
-                "cannot hold both the end of diastole and that of systole: give a longer clip, or "
-                "the right --fps if its times are wrong"
+                f"the clip lasts {duration_s:.2f} s; EF needs at least {MIN_DURATION_S:g} s to "
+                "cover ED and ES. Use a longer clip, or set --fps if the frame times are wrong"
             )
     steps = np.abs(np.diff(smooth(fill_gaps(volumes), frame_interval_s(times_s)))) / np.nanmax(
         volumes
     )
-    if len(steps) and np.median(steps) > MOST_JUMP:
+    if len(steps) and np.median(steps) > MAX_JUMP:
         return (
-            f"the cavity's volume jumps by {100 * np.median(steps):.0f} % of its largest from "
-            "frame to frame, which no heart does: is this a heart?"
+            f"the LV volume changes by {100 * np.median(steps):.0f} % of its largest value from "
+            "frame to frame, which is implausible. Check that the clip shows a heart"
         )
     return ""
 
 
-def ring_share(mask: np.ndarray) -> float:
-    """Return the share of the cavity's outer border pixels that are myocardium or atrium."""
+def ring_fraction(mask: np.ndarray) -> float:
+    """Fraction of the cavity's outer border pixels that are myocardium or atrium."""
     rows, columns = np.nonzero(mask == Label.LV_CAVITY)
     if not rows.size:
         return 0.0
@@ -81,7 +80,7 @@ def ring_share(mask: np.ndarray) -> float:
 
 
 def fill_gaps(volumes: np.ndarray) -> np.ndarray:
-    """Return the curve with missing frames interpolated between their neighbours."""
+    """The curve with missing frames interpolated between their neighbours."""
     known = np.isfinite(volumes)
     return np.interp(np.arange(len(volumes)), np.nonzero(known)[0], volumes[known])
 
@@ -89,19 +88,19 @@ def fill_gaps(volumes: np.ndarray) -> np.ndarray:
 def scale_warnings(
     lengths: np.ndarray, spacing_mm: tuple[float, float] | None
 ) -> list[ClipWarning]:
-    """Return why there are no millilitres, or nothing."""
+    """Why there are no volumes in ml; empty otherwise. `lengths` are long axes, NaN if missing."""
     if spacing_mm is None:
         message = (
-            "volumes in ml are refused since the clip has no scale; EF needs none. "
-            "Pass --spacing-mm ROW COL if you know it"
+            "The clip has no pixel spacing, so there are no volumes in ml; EF does not need it. "
+            "Set --spacing-mm ROW COL if it is known."
         )
         return [ClipWarning(code="no_scale_no_millilitres", message=message)]
     longest = np.nanmax(lengths) if np.isfinite(lengths).any() else np.nan
-    if np.isfinite(longest) and not SHORTEST_LV_MM <= longest <= LONGEST_LV_MM:
+    if np.isfinite(longest) and not MIN_LV_LENGTH_MM <= longest <= MAX_LV_LENGTH_MM:
         message = (
-            f"the left ventricle would be {longest:.0f} mm long, outside {SHORTEST_LV_MM} to "
-            f"{LONGEST_LV_MM} mm: the clip's scale cannot be right and volumes in ml are refused. "
-            "Pass --spacing-mm ROW COL if you know it"
+            f"The left ventricle would be {longest:.0f} mm long, outside {MIN_LV_LENGTH_MM} to "
+            f"{MAX_LV_LENGTH_MM} mm, so the pixel spacing is wrong and there are no volumes in "
+            "ml. Set --spacing-mm ROW COL if it is known."
         )
         return [ClipWarning(code="implausible_size", message=message)]
     return []

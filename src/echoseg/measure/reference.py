@@ -1,4 +1,4 @@
-"""Normal ranges and grades of what is measured, each with the name of the scheme it comes from.
+"""Normal ranges and grades of measured values, each with the name of the scheme it comes from.
 
 Reference:
     Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: normal values of adults, mean +- 2 SD.
@@ -13,7 +13,7 @@ HEART_FAILURE_2021 = "universal definition of heart failure 2021, classes by EF"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NormalRange:
-    """Lowest and highest normal value of men and of women, in the unit of the measurement."""
+    """Lower and upper limit for men and for women, in the unit of the value."""
 
     men: tuple[float, float]
     women: tuple[float, float]
@@ -26,19 +26,27 @@ NORMAL_RANGES = {
     "esv_ml": NormalRange(men=(21, 61), women=(14, 42), scheme=f"{ASE_2015}, biplane"),
     "lv_mass_g": NormalRange(men=(96, 200), women=(66, 150), scheme=f"{ASE_2015}, 2D method"),
 }
-"""Keys of `Measurement` and `Dimensions` that have a published range for what is measured.
+"""Keys of `Measurement` that have a published range.
 
-Contour strain has none: the guidelines' strain is that of speckle tracking.
+Contour strain has none: the guidelines' ranges are for speckle tracking.
 """
 
 
-def ef_grade(ef_percent: float) -> str:
-    """Return the class of an EF by `HEART_FAILURE_2021`: reduced up to 40, preserved from 50.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EfGrade:
+    """Class of an EF, and the scheme that names it."""
+
+    name: str
+    scheme: str = HEART_FAILURE_2021
+
+
+def ef_grade(ef_percent: float) -> EfGrade:
+    """Grade an EF by `HEART_FAILURE_2021`: reduced up to 40, preserved from 50.
 
     The scheme speaks in whole percent, so EF is rounded first. It grades patients who have heart
-    failure; a normal EF is no diagnosis, nor is a reduced one.
+    failure; neither a normal nor a reduced EF is a diagnosis.
     """
     whole = round(ef_percent)
     if whole <= 40:
-        return "reduced"
-    return "mildly reduced" if whole < 50 else "preserved"
+        return EfGrade(name="reduced")
+    return EfGrade(name="mildly reduced" if whole < 50 else "preserved")

@@ -1,1 +1,1 @@
-"""How far a clip's numbers may be believed: picture quality, the network's doubt, an interval."""
+"""RELIABILITY. Image quality, network uncertainty, the EF interval, and the view check."""

@@ -1,4 +1,4 @@
-"""What picture and mask show of one frame's quality: contrast, wall segments, the sector's edge."""
+"""Image quality of one frame, from picture and mask: contrast, wall segments, sector border."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from echoseg.errors import MeasurementError
 from echoseg.measure.geometry import LongAxis, long_axis
 
 NUM_SEGMENTS = 6
-"""Basal, middle and apical, on either side of the long axis: what one apical view shows."""
-SEEN_ABOVE = 0.5
-"""Standard deviations of the cavity's grey by which a segment of wall must be brighter than it."""
+"""Basal, middle and apical on either side of the long axis: the segments of an apical view."""
+MIN_SEGMENT_CONTRAST = 0.5
+"""How much brighter a visible wall segment is than the cavity, in the cavity's SDs of grey."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameQuality:
-    """One frame's picture, judged by its mask.
+    """Image quality of one frame.
 
     Attributes:
-        contrast: Mean grey of the wall less that of the cavity, in their pooled standard deviation.
-        segments_unseen: Wall segments (0 to 6) no brighter than the cavity beside them, or absent.
-        outside_percent: Share of cavity and wall that lies outside the ultrasound sector.
+        contrast: Mean grey of the wall minus that of the cavity, in pooled standard deviations.
+        segments_unseen: Wall segments (0 to 6) no brighter than the adjacent cavity, or absent.
+        outside_percent: Share of cavity and wall outside the ultrasound sector, in percent.
     """
 
     contrast: float
@@ -32,12 +32,12 @@ class FrameQuality:
 def frame_quality(
     frame: np.ndarray, mask: np.ndarray, sector: np.ndarray | None = None
 ) -> FrameQuality | None:
-    """Return the quality of a frame; None where there is no cavity with a wall.
+    """Assess a frame; None where there is no cavity with a wall.
 
     Args:
-        frame: `H W` uint8.
-        mask: Label map `H W`.
-        sector: `H W` bool, where there is ultrasound; the whole picture by default.
+        frame: `(H, W)` uint8.
+        mask: Label map, `(H, W)`.
+        sector: `(H, W)` bool, true inside the ultrasound sector; default: the whole picture.
     """
     cavity, wall = mask == Label.LV_CAVITY, mask == Label.LV_MYOCARDIUM
     if cavity.sum() < 8 or wall.sum() < 8:
@@ -58,29 +58,29 @@ def frame_quality(
 
 
 def quality_by_frame(frames: np.ndarray, masks: np.ndarray) -> list[dict[str, float | None]]:
-    """Return the quality of each frame of a clip, a row a frame.
+    """Assess each frame of a clip: one row per frame, with its columns by name.
 
-    `contrast` and `wall_segments_unseen` as in `FrameQuality`; `lv_area_jump_percent` is how far a
-    cavity's area lies from the mean of its neighbours', in % of the clip's mean area. None where a
-    frame shows no cavity with a wall, or has no two neighbours.
+    `contrast` and `wall_segments_unseen` are as in `FrameQuality`; `lv_area_jump_percent` is the
+    difference of a cavity's area from the mean of its neighbours', in % of the clip's mean area.
+    None where a frame shows no cavity with a wall, or has no two neighbours.
 
     Args:
-        frames: `T H W` uint8.
-        masks: Label maps `T H W`.
+        frames: `(T, H, W)` uint8.
+        masks: Label maps, `(T, H, W)`.
     """
     areas = (masks == Label.LV_CAVITY).sum((1, 2)).astype(float)
     mean = areas.mean()
     rows: list[dict[str, float | None]] = []
     for index, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
-        found = frame_quality(frame, mask)
+        quality = frame_quality(frame, mask)
         jump = None
         if 0 < index < len(areas) - 1 and mean > 0:
-            beside = (areas[index - 1] + areas[index + 1]) / 2
-            jump = float(100 * abs(areas[index] - beside) / mean)
+            neighbours = (areas[index - 1] + areas[index + 1]) / 2
+            jump = float(100 * abs(areas[index] - neighbours) / mean)
         rows.append(
             {
-                "contrast": found.contrast if found else None,
-                "wall_segments_unseen": found.segments_unseen if found else None,
+                "contrast": quality.contrast if quality else None,
+                "wall_segments_unseen": quality.segments_unseen if quality else None,
                 "lv_area_jump_percent": jump,
             }
         )
@@ -88,9 +88,9 @@ def quality_by_frame(frames: np.ndarray, masks: np.ndarray) -> list[dict[str, fl
 
 
 def _unseen(greys: np.ndarray, cavity: np.ndarray, wall: np.ndarray, axis: LongAxis) -> int:
-    """Return how many segments of wall do not stand out from the cavity of the same level."""
+    """Number of wall segments that do not stand out from the cavity at the same level."""
     cavity_part, wall_part = _segments(cavity, axis), _segments(wall, axis)
-    dark = SEEN_ABOVE * max(float(greys[cavity].std()), 1.0)
+    dark = MIN_SEGMENT_CONTRAST * max(float(greys[cavity].std()), 1.0)
     unseen = 0
     for segment in range(NUM_SEGMENTS):
         inside, border = greys[cavity][cavity_part == segment], greys[wall][wall_part == segment]
@@ -100,7 +100,7 @@ def _unseen(greys: np.ndarray, cavity: np.ndarray, wall: np.ndarray, axis: LongA
 
 
 def _segments(mask: np.ndarray, axis: LongAxis) -> np.ndarray:
-    """Return the segment, 0 to 5, of each pixel of a mask: thirds of the axis, then its side."""
+    """Segment (0 to 5) of each pixel of a mask: thirds of the axis, then its side."""
     rows, columns = np.nonzero(mask)
     away = np.stack([columns, rows], 1) - axis.annulus_mid_mm
     along = away @ axis.direction / max(axis.length_mm, 1e-9)

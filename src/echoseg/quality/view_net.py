@@ -1,4 +1,4 @@
-"""The network of the view check: a picture of 64 px, one of four views, mirrored or not."""
+"""The network of the view check: 64 px pictures to one of four views, mirrored or not."""
 
 import json
 from dataclasses import dataclass
@@ -12,22 +12,21 @@ from torch import Tensor, nn
 
 from echoseg.errors import ModelError
 from echoseg.files import atomic_write
+from echoseg.quality.reliability import VIEW_CLASSES
 
 SIZE_PX = 64
-CLASSES = ("A4C", "A2C", "ALAX", "other")
-"""In the order of the logits; behind them stands that of a mirrored picture."""
 SUFFIX = ".view.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewCard:
-    """What a file of weights says of itself.
+    """Metadata of a weights file.
 
     Attributes:
         licence: SPDX name.
-        trained_on: In words.
-        least_share: Share of a view under which a picture is not taken for it.
-        flipped_share: Share of mirrored from which a picture is taken for mirrored.
+        trained_on: Training data, in words.
+        least_share: Probability of a view below which a clip is not accepted as that view.
+        flipped_share: Probability from which a picture counts as mirrored.
     """
 
     licence: str
@@ -37,72 +36,72 @@ class ViewCard:
 
 
 class ViewNet(nn.Module):
-    """Convolutions that halve the picture four times, then the mean over what is left.
+    """Four strided convolution blocks, then mean and maximum over the picture.
 
-    Each picture is brought to mean 0 and standard deviation 1 first, so gain does not matter.
+    Each picture is first normalised to mean 0 and standard deviation 1, so gain does not matter.
     """
 
     def __init__(self) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
         channels = 1
-        for wide, twice in ((16, True), (32, True), (48, True), (64, False)):
-            blocks += _block(channels, wide, 2)
+        for width, twice in ((16, True), (32, True), (48, True), (64, False)):
+            blocks += _block(channels, width, 2)
             if twice:
-                blocks += _block(wide, wide, 1)
-            channels = wide
+                blocks += _block(width, width, 1)
+            channels = width
         self.body = nn.Sequential(*blocks)
-        self.head = nn.Linear(2 * channels, len(CLASSES) + 1)
+        self.head = nn.Linear(2 * channels, len(VIEW_CLASSES) + 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return logits `N 5` of pictures `N 1 64 64`."""
+        """Compute logits `(N, 5)` of pictures `(N, 1, 64, 64)`."""
         spread, mean = torch.std_mean(pictures, (1, 2, 3), keepdim=True)
-        found = self.body((pictures - mean) / spread.clamp(min=1e-3))
-        return self.head(torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1))
+        features = self.body((pictures - mean) / spread.clamp(min=1e-3))
+        return self.head(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
 
 
-def _block(narrow: int, wide: int, stride: int) -> list[nn.Module]:
+def _block(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
     return [
-        nn.Conv2d(narrow, wide, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(wide),
+        nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     ]
 
 
 def view_weights(checkpoint: Path) -> Path:
-    """Return the file of the check that goes with a checkpoint: beside it, else the phantom's.
+    """The view check's file for a checkpoint: the one next to it, else the phantom's.
 
-    A checkpoint's own may have learnt from the same pictures, under the same licence; the
-    phantom's is free.
+    A checkpoint's own may be trained on the same pictures, under the same licence; the phantom's
+    has no restriction.
     """
-    beside = checkpoint.with_suffix(SUFFIX)
-    if beside.is_file():
-        return beside
+    own = checkpoint.with_suffix(SUFFIX)
+    if own.is_file():
+        return own
     return Path(str(files("echoseg") / "weights" / f"phantom{SUFFIX}"))
 
 
 def save_view_net(path: Path, network: ViewNet, card: ViewCard) -> None:
     """Write weights, in half precision, with their card."""
-    told = {name: json.dumps(getattr(card, name)) for name in card.__slots__}
+    metadata = {name: json.dumps(getattr(card, name)) for name in card.__slots__}
     weights = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
     with atomic_write(path) as partial:
-        save_file(weights, partial, metadata=told)
+        save_file(weights, partial, metadata=metadata)
 
 
 def load_view_net(path: Path) -> tuple[ViewNet, ViewCard]:
-    """Return the network in evaluation mode, and its card.
+    """Load the network, in evaluation mode, and its card.
 
     Raises:
-        ModelError: If the file is missing or none of ours.
+        ModelError: If the file is missing or damaged.
     """
     network = ViewNet()
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
-            card = ViewCard(**{name: json.loads(told[name]) for name in ViewCard.__slots__})
+            metadata = file.metadata() or {}
+            card = ViewCard(**{name: json.loads(metadata[name]) for name in ViewCard.__slots__})
             weights = {name: file.get_tensor(name) for name in file.keys()}
         network.load_state_dict(weights)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -145,13 +145,15 @@ def test_a_refusal_is_written_on_overlay_and_curve(refusal):
     analysis = made_up(volumes=(None,) * 5, refusal=refusal)
     panel = panel_of(next(overlay_frames(analysis)))
     assert has_colour(panel, ED_COLOUR)
-    silent = curve_png(replace(analysis, measurement=replace(analysis.measurement, refusal="")))
+    silent = curve_png(
+        replace(analysis, measurement=analysis.measurement.model_copy(update={"refusal": ""}))
+    )
     assert curve_png(analysis) != silent
 
 
 def test_every_picture_says_it_is_for_research_only(monkeypatch):
     analysis = made_up()
-    report = build_report(analysis, "0")
+    report = build_report(analysis)
     page = page_html(analysis, report, b"", b"")
     assert page.index("Research use only, not a medical device") < page.index("<h1>")
     with_text = next(overlay_frames(analysis)), curve_png(analysis)
@@ -166,7 +168,7 @@ def test_every_picture_says_it_is_for_research_only(monkeypatch):
 
 def test_warnings_come_before_the_numbers():
     analysis = made_up(volumes=(None,) * 5, refusal="nothing <found>")
-    page = page_html(analysis, build_report(analysis, "0"), b"", b"")
+    page = page_html(analysis, build_report(analysis), b"", b"")
     assert page.index("No EF: nothing &lt;found&gt;") < page.index("<table>")
 
 
@@ -215,9 +217,11 @@ def test_a_mark_at_the_edge_leaves_the_plot_its_width():
         columns = orange.any(0).nonzero()[0]
         return columns.max() - columns.min()
 
-    found = made_up().measurement
+    def marked(ed, es):
+        found = made_up().measurement.model_copy(update={"ed_frame": ed, "es_frame": es})
+        return replace(made_up(), measurement=found)
+
     widths = [
-        plot_width(replace(made_up(), measurement=replace(found, ed_frame=ed, es_frame=es)))
-        for ed, es in ((2, 1), (0, 1), (1, 0), (4, 1), (1, 4), (3, 4))
+        plot_width(marked(ed, es)) for ed, es in ((2, 1), (0, 1), (1, 0), (4, 1), (1, 4), (3, 4))
     ]
     assert max(widths) - min(widths) <= 2 + 10  # the dot of a mark covers the line's end

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoseg.measure.phases import FASTEST_BPM, find_beats, frame_interval_s, smooth
-from echoseg.measure.plausible import LEAST_FRAMES_SHARE, fill_gaps
+from echoseg.measure.plausible import MIN_FRAME_FRACTION, fill_gaps
 
 WINDOW_S, EVERY_S, SETTLED_S = 8.0, 0.1, 0.1
 STALE_S, GAP_S = 5.0, 1.0
@@ -82,7 +82,7 @@ class RunningBeats:
     def _look(self) -> None:
         times, volumes = np.array(self._times_s), np.array(self._volumes)
         known = np.isfinite(volumes)
-        if len(times) < 8 or known.mean() < LEAST_FRAMES_SHARE:
+        if len(times) < 8 or known.mean() < MIN_FRAME_FRACTION:
             return
         frame_s = frame_interval_s(times)
         curve = smooth(fill_gaps(volumes), frame_s)

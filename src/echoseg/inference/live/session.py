@@ -20,8 +20,8 @@ from echoseg.inference.live.latency import LatencyHistogram
 from echoseg.inference.live.scene_change import SceneChangeDetector
 from echoseg.io.frames import FRAME_SIDE_PX, OpenOptions
 from echoseg.measure.clean import clean_masks
-from echoseg.measure.measure import LEAST_LV_SHARE
-from echoseg.measure.plausible import LONGEST_LV_MM, SHORTEST_LV_MM
+from echoseg.measure.measure import MIN_LV_FRACTION
+from echoseg.measure.plausible import MAX_LV_LENGTH_MM, MIN_LV_LENGTH_MM
 from echoseg.measure.volumes import mask_volume_ml
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
@@ -259,7 +259,7 @@ class Session:
     def _volume(self, mask: np.ndarray) -> tuple[float | None, float | None, float | None]:
         """Return the cavity's volume for the curve, whose unit stays; in ml; in cubic pixels."""
         nothing = None, None, None
-        if (mask == Label.LV_CAVITY).sum() < max(1, LEAST_LV_SHARE * mask.size):
+        if (mask == Label.LV_CAVITY).sum() < max(1, MIN_LV_FRACTION * mask.size):
             return nothing
         try:
             volume, length_mm = mask_volume_ml(mask, self.spacing_mm or (1.0, 1.0))
@@ -267,7 +267,7 @@ class Session:
                 return nothing
             if self.spacing_mm is None:
                 return volume, None, 1000 * volume  # as if a pixel had 1 mm
-            if SHORTEST_LV_MM <= length_mm <= LONGEST_LV_MM:
+            if MIN_LV_LENGTH_MM <= length_mm <= MAX_LV_LENGTH_MM:
                 return volume, volume, None
             return volume, None, 1000 * mask_volume_ml(mask, (1.0, 1.0))[0]
         except MeasurementError:

@@ -1,4 +1,4 @@
-"""The volume curve of a clip as a picture."""
+"""The volume curve of a clip as a figure."""
 
 import textwrap
 from io import BytesIO
@@ -39,17 +39,17 @@ def curve_png(analysis: Analysis) -> bytes:
 
 
 def draw_curve(axes: Any, analysis: Analysis) -> None:
-    """Draw the curve with ED and ES marked onto matplotlib's axes."""
-    found = analysis.measurement
-    scaled = found.spacing_mm is not None
-    volumes = [f.volume_ml if scaled else f.relative_volume for f in found.frames]
+    """Draw the curve with ED and ES marked onto matplotlib axes."""
+    measurement = analysis.measurement
+    scaled = measurement.spacing_mm is not None
+    volumes = [f.volume_ml if scaled else f.relative_volume for f in measurement.frames]
     values = np.array([np.nan if volume is None else volume for volume in volumes], float)
     times = analysis.clip.times_s
     x = np.arange(len(values)) if times is None else np.asarray(times)
     axes.plot(x, values, color="#d9601a", linewidth=2, marker=".", markersize=5)
     for name, frame, colour, offset, place in (
-        ("ED", found.ed_frame, "#a87900", 9, "bottom"),
-        ("ES", found.es_frame, "#7b4fc4", -9, "top"),
+        ("ED", measurement.ed_frame, "#a87900", 9, "bottom"),
+        ("ES", measurement.es_frame, "#7b4fc4", -9, "top"),
     ):
         if frame is not None:
             axes.plot(x[frame], values[frame], "o", color=colour, markersize=9)
@@ -64,14 +64,15 @@ def draw_curve(axes: Any, analysis: Analysis) -> None:
     axes.set_ylim(0, 1.18 * top)
     axes.set_xlabel("frame" if times is None else "time (s)")
     axes.set_ylabel("LV volume (ml)" if scaled else "relative LV volume")
-    ef = "no EF" if found.ef_percent is None else f"EF {found.ef_percent:.0f} %"
-    axes.set_title(f"{ef}   (single plane, disks)", loc="left", fontsize=11)
+    colour = "#777" if analysis.ef_reliable is False else "black"
+    title = f"{analysis.ef_text}   (single plane, disks)"
+    axes.set_title(title, loc="left", fontsize=11, color=colour)
     if len(x) > 1:
         axes.set_xlim(x[0] - 0.03 * (x[-1] - x[0]), x[-1] + 0.03 * (x[-1] - x[0]))
     if not np.isfinite(values).any():
         axes.set_yticks([])
-    if found.refusal:
-        text = "\n".join(textwrap.wrap(f"no EF: {found.refusal}", 70))
+    if measurement.refusal:
+        text = "\n".join(textwrap.wrap(f"no EF: {measurement.refusal}", 70))
         paper = {"facecolor": "white", "edgecolor": "#8a4b00", "boxstyle": "round,pad=0.5"}
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center",
                   color="#8a4b00", bbox=paper, parse_math=False)  # fmt: skip

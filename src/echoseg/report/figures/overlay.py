@@ -1,7 +1,7 @@
-"""The clip with its contours, and the volume curve growing under it.
+"""The overlay video: the clip with its contours, and the volume curve growing below it.
 
-Drawn with Pillow: static parts once, then one copy a frame, so that a clip of 30 frames takes
-about a second.
+Drawn with Pillow: static parts once, then one copy per frame, so a clip of 30 frames takes about a
+second.
 """
 
 import textwrap
@@ -15,10 +15,10 @@ from echoseg.inference.analysis import Analysis
 from echoseg.report.figures.colours import CONTOURS, ED_COLOUR, ES_COLOUR
 from echoseg.report.schema import DISCLAIMER
 
-_LEAST_HEIGHT_PX, _MOST_HEIGHT_PX = 480, 960
-_LEAST_WIDTH_PX = 560
+_MIN_HEIGHT_PX, _MAX_HEIGHT_PX = 480, 960
+_MIN_WIDTH_PX = 560
 _UNIT_WIDTH_PX = 640
-"""Width for which sizes are given; on a wider picture fonts and lines grow with it."""
+"""Width for which sizes are given; fonts and lines scale with a wider picture."""
 _PANEL_HEIGHT = 230
 _SUPERSAMPLING = 3
 _LINE_PX = 1.7
@@ -26,20 +26,20 @@ _BACKGROUND, _TEXT, _DIM = (14, 17, 22), (235, 238, 242), (140, 148, 160)
 
 
 def _unit(width: int) -> float:
-    """Return how many pixels one pixel of a 640 pixels wide picture becomes."""
+    """Scale of fonts and lines, 1 for a picture 640 pixels wide."""
     return max(1.0, width / _UNIT_WIDTH_PX)
 
 
 def _zoom(analysis: Analysis) -> float:
     rows, columns = analysis.clip.size
-    zoom = max(1.0, _LEAST_HEIGHT_PX / rows, _LEAST_WIDTH_PX / columns)
-    return min(zoom, _MOST_HEIGHT_PX / rows)
+    zoom = max(1.0, _MIN_HEIGHT_PX / rows, _MIN_WIDTH_PX / columns)
+    return min(zoom, _MAX_HEIGHT_PX / rows)
 
 
 def draw_contours(picture: Image.Image, mask: np.ndarray, zoom: float) -> None:
-    """Draw the borders of one label map `H W` on its picture, enlarged by `zoom`.
+    """Draw the borders of one label map `(H, W)` on its picture, enlarged by `zoom`.
 
-    Lines are drawn three times too large and reduced, since Pillow's own have hard stairs.
+    Lines are drawn three times too large and reduced, since Pillow does not anti-alias them.
     """
     for labels, colour in CONTOURS.values():
         region = np.isin(mask, labels)
@@ -65,7 +65,7 @@ def _draw_line(picture: Image.Image, points: np.ndarray, colour: tuple[int, int,
 
 
 def _smoothed(contour: np.ndarray) -> np.ndarray:
-    """Return a closed contour averaged over five points: pixel stairs go, the shape stays."""
+    """A closed contour averaged over five points, which removes pixel stairs."""
     closed = contour[:-1] if len(contour) > 1 and (contour[0] == contour[-1]).all() else contour
     if len(closed) < 8:
         return closed
@@ -73,7 +73,7 @@ def _smoothed(contour: np.ndarray) -> np.ndarray:
 
 
 def frame_picture(analysis: Analysis, frame_index: int, *, contours: bool = True) -> Image.Image:
-    """Return one frame, enlarged, with its contours, as RGB."""
+    """One frame, enlarged, with its contours, as RGB."""
     zoom = _zoom(analysis)
     rows, columns = analysis.clip.size
     picture = Image.fromarray(analysis.clip.frames[frame_index]).convert("RGB")
@@ -84,7 +84,7 @@ def frame_picture(analysis: Analysis, frame_index: int, *, contours: bool = True
 
 
 class _Curve:
-    """Where each frame's volume lies in the panel under the picture."""
+    """Layout of the volume curve in the panel below the picture."""
 
     def __init__(self, analysis: Analysis, width: int) -> None:
         frames = analysis.measurement.frames
@@ -101,11 +101,11 @@ class _Curve:
         self.low, self.high = self.height - 30 * self.unit, 84 * self.unit
 
     def font(self, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-        """Return the font that is `size` pixels high in a panel 640 pixels wide."""
+        """The font that is `size` pixels high in a panel 640 pixels wide."""
         return ImageFont.load_default(round(size * self.unit))
 
     def point(self, index: int) -> tuple[float, float] | None:
-        """Return (x, y) in the panel; None where the frame has no volume."""
+        """(x, y) of a frame in the panel; None where it has no volume."""
         value = self.values[index]
         if value is None:
             return None
@@ -114,7 +114,7 @@ class _Curve:
         return x, self.low - (self.low - self.high) * value / self.top
 
     def pieces(self, stop: int) -> list[list[tuple[float, float]]]:
-        """Return the line up to frame `stop`, broken where frames have no volume."""
+        """The line up to frame `stop`, broken where frames have no volume."""
         pieces: list[list[tuple[float, float]]] = [[]]
         for point in map(self.point, range(stop)):
             if point is not None:
@@ -125,9 +125,9 @@ class _Curve:
 
 
 def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
-    """Return the static part of the panel: legend, disclaimer, numbers, axes, faint whole curve.
+    """The static part of the panel: legend, disclaimer, numbers, axes, faint curve.
 
-    Words stand at its top: a browser's controls lie over the bottom of a video.
+    Text is at its top, since a browser's controls cover the bottom of a video.
     """
     unit, right = curve.unit, curve.width - 12 * curve.unit
     panel = Image.new("RGB", (curve.width, curve.height), _BACKGROUND)
@@ -137,14 +137,13 @@ def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
         draw.text((x, 8 * unit), name, fill=CONTOURS[name][1], font=curve.font(14))
         x += 14 * unit + draw.textlength(name, font=curve.font(14))
     draw.text((10 * unit, 32 * unit), DISCLAIMER, fill=_TEXT, font=curve.font(14))
-    found = analysis.measurement
-    ef = "no EF" if found.ef_percent is None else f"EF {found.ef_percent:.0f} %"
-    draw.text((right, 30 * unit), ef, fill=_TEXT, font=curve.font(19), anchor="ra")
-    title = "LV volume (ml)" if curve.scaled else "relative LV volume (no scale)"
+    fill = _DIM if analysis.ef_reliable is False else _TEXT
+    draw.text((right, 30 * unit), analysis.ef_text, fill=fill, font=curve.font(19), anchor="ra")
+    title = "LV volume (ml)" if curve.scaled else "relative LV volume (no pixel spacing)"
     draw.text((10 * unit, 56 * unit), title, fill=_DIM, font=curve.font(14))
     _draw_axes(draw, analysis, curve)
-    if found.refusal:
-        _draw_refusal(draw, found.refusal, curve)
+    if analysis.measurement.refusal:
+        _draw_refusal(draw, analysis.measurement.refusal, curve)
     return panel
 
 
@@ -165,7 +164,7 @@ def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> 
 
 
 def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, curve: _Curve) -> None:
-    """Write why there is no EF over the axes, in as many lines as it needs."""
+    """Write why there is no EF over the axes."""
     lines = textwrap.wrap(f"no EF: {refusal}", max(20, round((curve.width / curve.unit - 100) / 8)))
     if len(lines) > 5:
         lines = [*lines[:4], f"{lines[4]} ..."]
@@ -175,13 +174,13 @@ def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, curve: _Curve) -> Non
 
 
 def _marks(analysis: Analysis) -> list[tuple[int, str, tuple[int, int, int]]]:
-    found = analysis.measurement
-    marks = [(found.ed_frame, "ED", ED_COLOUR), (found.es_frame, "ES", ES_COLOUR)]
+    ed_frame, es_frame = analysis.measurement.ed_frame, analysis.measurement.es_frame
+    marks = [(ed_frame, "ED", ED_COLOUR), (es_frame, "ES", ES_COLOUR)]
     return [(frame, name, colour) for frame, name, colour in marks if frame is not None]
 
 
 def _draw_now(panel: Image.Image, analysis: Analysis, curve: _Curve, now: int) -> None:
-    """Draw the frame's number and time, the curve up to it, ED and ES when passed."""
+    """Draw the frame's number and time, the curve up to it, and ED and ES once reached."""
     draw, unit = ImageDraw.Draw(panel), curve.unit
     time_s = analysis.measurement.frames[now].time_s
     text = f"frame {now}" + ("" if time_s is None else f"   {time_s:.2f} s")
@@ -211,7 +210,7 @@ def _dot(
 
 
 def _draw_badge(picture: Image.Image, analysis: Analysis, curve: _Curve, now: int) -> None:
-    """Mark the ED and the ES frame; on others nothing is written over the picture."""
+    """Mark the ED and the ES frame; other frames have no text over the picture."""
     draw, unit = ImageDraw.Draw(picture), curve.unit
     right = picture.width - 12 * unit
     for frame, name, colour in _marks(analysis):
@@ -223,9 +222,9 @@ def _draw_badge(picture: Image.Image, analysis: Analysis, curve: _Curve, now: in
 
 
 def overlay_frames(analysis: Analysis) -> Iterator[np.ndarray]:
-    """Yield the overlay's frames, `H W 3` uint8 RGB, one a frame of the clip."""
+    """Yield the overlay's frames, `(H, W, 3)` uint8 RGB, one per frame of the clip."""
     first = frame_picture(analysis, 0, contours=False)
-    width = max(first.width, _LEAST_WIDTH_PX)  # a narrow clip must not cut the disclaimer
+    width = max(first.width, _MIN_WIDTH_PX)  # a narrow clip must not cut the disclaimer
     curve = _Curve(analysis, width)
     still = _panel(analysis, curve)
     for now in range(analysis.clip.num_frames):

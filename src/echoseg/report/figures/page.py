@@ -1,118 +1,110 @@
-"""One self-contained page of one clip: warnings first, the loop, ED and ES, the curve, numbers."""
+"""The pages of a clip and of a biplane analysis, each in one file."""
 
-import base64
 from html import escape
 from io import BytesIO
 
 from echoseg.inference.analysis import Analysis
+from echoseg.measure.reference import NormalRange
+from echoseg.report.biplane import BiplaneReport
+from echoseg.report.figures.curve import curve_png
 from echoseg.report.figures.overlay import frame_picture
-from echoseg.report.figures.tables import beats_table, main_table, sizes_table
-from echoseg.report.schema import Caution, Report
+from echoseg.report.html import quantity, render
+from echoseg.report.schema import Report, build_report
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #17202a; --dim: #5d6b7a; --paper: #fff; --card: #f3f5f8;
-  --line: #dbe1e8; --alert: #8a4b00; --alert-paper: #fff3e0; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8ecf1; --dim: #97a3b1; --paper: #0f141a;
-  --card: #19212a; --line: #2b3642; --alert: #ffc980; --alert-paper: #33240d; } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 1080px; padding: 24px; background: var(--paper);
-  color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
-h1 { font-size: 1.4rem; margin: 0 0 16px; overflow-wrap: anywhere }
-.use { color: var(--dim); margin: 0 }
-h2 { font-size: 1.05rem; margin: 0 0 8px }
-.note { color: var(--dim); font-size: .9rem; margin: 2px 0 16px }
-.alert { background: var(--alert-paper); color: var(--alert); border-left: 4px solid currentColor;
-  border-radius: 6px; padding: 12px 16px; margin: 0 0 20px }
-.alert ul, .notes ul { margin: 0; padding-left: 20px } .refusal { font-weight: 600 }
-.cols { display: grid; grid-template-columns: 3fr 2fr; gap: 20px; align-items: start;
-  margin-bottom: 20px }
-@media (max-width: 760px) { .cols { grid-template-columns: 1fr } }
-video, img { width: 100%; border-radius: 8px; display: block; background: #000 }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px }
-.card { background: var(--card); border-radius: 10px; padding: 16px; margin-bottom: 20px }
-table { border-collapse: collapse; width: 100% } th { text-align: left; font-weight: 400;
-  color: var(--dim) } td { text-align: right; font-variant-numeric: tabular-nums;
-  overflow-wrap: anywhere } th, td { padding: 5px 0; border-bottom: 1px solid var(--line) }
-.wide { font-size: .92rem } .wide th { max-width: 22rem } .wide th, .wide td { padding-right: 12px }
-.big td { font-size: 1.7rem; font-weight: 650 } figcaption { color: var(--dim); font-size: .9rem }
-figure { margin: 0 } code { font-size: .8rem }
-@media print { :root { color-scheme: light; --ink: #000; --dim: #444; --paper: #fff; --card: #fff;
-  --line: #bbb; --alert: #8a4b00; --alert-paper: #fff } body { padding: 0; max-width: none }
-  video { display: none } .cols { grid-template-columns: 1fr }
-  .card, .alert { break-inside: avoid; border: 1px solid var(--line) } }
-"""
+_VALUES: tuple[tuple[str, str, str, int], ...] = (
+    ("Ejection fraction", "ef_percent", "%", 0),
+    ("SD of EF over the beats", "ef_sd_points", "points", 1),
+    ("End-diastolic volume, disks", "edv_ml", "ml", 0),
+    ("End-systolic volume, disks", "esv_ml", "ml", 0),
+    ("Stroke volume", "stroke_volume_ml", "ml", 0),
+    ("End-diastolic volume, area-length", "edv_area_length_ml", "ml", 0),
+    ("End-systolic volume, area-length", "esv_area_length_ml", "ml", 0),
+    ("LV length at ED", "lv_length_ed_mm", "mm", 0),
+    ("LV length at ES", "lv_length_es_mm", "mm", 0),
+    ("LV area at ED", "lv_area_ed_cm2", "cm\u00b2", 1),
+    ("LV area at ES", "lv_area_es_cm2", "cm\u00b2", 1),
+    ("Fractional area change", "fractional_area_change_percent", "%", 0),
+    ("Longitudinal strain of the contour (not speckle tracking)", "gls_percent", "%", 1),
+    ("Mitral annular excursion", "annular_excursion_mm", "mm", 1),
+    ("Left atrial volume at ES, one plane", "la_volume_ml", "ml", 0),
+    ("Mean wall thickness at ED", "wall_thickness_mm", "mm", 1),
+    ("LV mass, estimate from one plane", "lv_mass_g", "g", 0),
+    ("Peak ejection rate", "peak_ejection_rate_edv_per_s", "EDV/s", 1),
+    ("Peak ejection rate", "peak_ejection_rate_ml_per_s", "ml/s", 0),
+    ("Peak filling rate", "peak_filling_rate_edv_per_s", "EDV/s", 1),
+    ("Peak filling rate", "peak_filling_rate_ml_per_s", "ml/s", 0),
+    ("Heart rate", "heart_rate_bpm", "bpm", 0),
+)
+"""Title, field of `Measurement`, unit, digits."""
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def measured_values(report: Report) -> list[tuple[str, str, NormalRange | None]]:
+    """Title, value with unit, and normal range of everything that was measured."""
+    return [
+        (title, quantity(value, unit, digits=digits), report.normal_ranges.get(key))
+        for title, key, unit, digits in _VALUES
+        if (value := getattr(report.results, key)) is not None
+    ]
 
 
-def _still(analysis: Analysis, frame_index: int | None, name: str) -> str:
-    if frame_index is None:
-        return ""
-    buffer = BytesIO()
-    frame_picture(analysis, frame_index).save(buffer, "JPEG", quality=88)
-    uri = _data_uri("image/jpeg", buffer.getvalue())
-    caption = f"{name}, frame {frame_index}"
-    return f'<figure><img src="{uri}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
-
-
-def alert(warnings: tuple[Caution, ...], refusal: str) -> str:
-    """Return what is to be read before the numbers; nothing where there is nothing."""
-    items = [f"<li>{escape(w.message)} <code>{escape(w.code)}</code></li>" for w in warnings]
-    if refusal:
-        items.insert(0, f'<li class="refusal">No EF: {escape(refusal)}</li>')
-    if not items:
-        return ""
-    title = "<h2>Before you read the numbers</h2>"
-    return f'<section class="alert">{title}<ul>{"".join(items)}</ul></section>'
-
-
-def _notes(report: Report) -> str:
-    items = [f"<li>{escape(n.message)} <code>{escape(n.code)}</code></li>" for n in report.notes]
-    if not items:
-        return ""
-    title = "<h2>How the numbers were read</h2>"
-    return f'<section class="card notes">{title}<ul>{"".join(items)}</ul></section>'
-
-
-def card(title: str, content: str) -> str:
-    """Return a titled part of the page; nothing without content."""
-    return f'<section class="card"><h2>{title}</h2>{content}</section>' if content else ""
-
-
-def page_html(analysis: Analysis, report: Report, overlay_mp4: bytes, curve: bytes) -> str:
-    """Return the page; video and pictures are inside it and nothing is fetched."""
-    name = escape(report.input.file_name or "clip")
-    stills = _still(analysis, report.results.ed_frame, "ED") + _still(
-        analysis, report.results.es_frame, "ES"
-    )
-    video = _data_uri("video/mp4", overlay_mp4)
-    model = "masks as given"
+def provenance(report: Report, digits: int = 16) -> str:
+    """Software, model, hashes and method in one sentence."""
+    model = "masks from another tool"
     if report.model is not None:
         model = (
             f"model {report.model.name} ({report.model.licence}), "
-            f"weights sha256 {report.model.sha256[:16]}"
+            f"weights sha256 {report.model.sha256[:digits]}"
         )
-    made_by = (
-        f"echoseg {report.software.version}, {model}, "
-        f"input sha256 {report.input.sha256[:16]}. {report.results.method}."
+    return (
+        f"echoseg {report.software.version}, {model}, input sha256 "
+        f"{report.input.sha256[:digits]}. {report.results.method}."
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name} - echoseg</title><style>{STYLE}</style></head><body>
-<p class="use"><strong>{escape(report.disclaimer)}</strong></p><h1>{name}</h1>
-{alert(report.warnings, report.results.refusal)}
-<div class="cols"><div><video src="{video}" autoplay loop muted controls playsinline></video></div>
-<div class="card">{main_table(report)}</div></div>
-<section class="card"><h2>End of diastole, end of systole</h2>
-<div class="pair">{stills}</div></section>
-<section class="card"><h2>Volume over time</h2>
-<img src="{_data_uri("image/png", curve)}" alt="LV volume over time"></section>
-{card("Beats", beats_table(report))}
-{card("All measurements", sizes_table(report))}
-{_notes(report)}
-<p class="note">{escape(made_by)}</p>
-</body></html>
-"""
+
+
+def page_html(analysis: Analysis, report: Report, curve: bytes, video: bytes = b"") -> str:
+    """Render a clip's page.
+
+    Args:
+        analysis: The analysis, for the ED and ES pictures.
+        report: Its report.
+        curve: Volume curve, PNG.
+        video: Overlay, MP4; without it the curve takes its place.
+    """
+    return render(
+        "clip.html",
+        title=report.input.file_name or "clip",
+        report=report,
+        values=measured_values(report),
+        stills=[
+            (f"{phase}, frame {frame}", _still(analysis, frame))
+            for phase, frame in (("ED", report.results.ed_frame), ("ES", report.results.es_frame))
+            if frame is not None
+        ],
+        curve=curve,
+        video=video,
+        provenance=provenance(report),
+    )
+
+
+def _still(analysis: Analysis, frame_index: int) -> bytes:
+    buffer = BytesIO()
+    frame_picture(analysis, frame_index).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def notebook_html(analysis: Analysis) -> str:
+    """The page without its video, in a frame that keeps its style from the notebook's."""
+    page = page_html(analysis, build_report(analysis), curve_png(analysis))
+    attributes = f'style="width: 100%; height: 640px; border: 0" title="{escape(repr(analysis))}"'
+    return f'<iframe {attributes} srcdoc="{escape(page)}"></iframe>'
+
+
+def biplane_page_html(report: BiplaneReport, name: str) -> str:
+    """Render a biplane page; it links to the page of each plane in the folders next to it."""
+    rows = (
+        ("Ejection fraction", "ef_percent", "%"),
+        ("End-diastolic volume", "edv_ml", "ml"),
+        ("End-systolic volume", "esv_ml", "ml"),
+        ("Stroke volume", "stroke_volume_ml", "ml"),
+    )
+    return render("biplane.html", title=name, report=report, rows=rows)

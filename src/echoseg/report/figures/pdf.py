@@ -1,7 +1,4 @@
-"""One sheet of A4 of one clip, to print and to file: what the page holds, without its loop.
-
-Matplotlib draws it, which draws the curve anyway.
-"""
+"""`report.pdf`: the content of a clip's page, without its video, on one A4 sheet by matplotlib."""
 
 import textwrap
 from io import BytesIO
@@ -12,25 +9,25 @@ import numpy as np
 from echoseg.inference.analysis import Analysis
 from echoseg.report.figures.curve import draw_curve
 from echoseg.report.figures.overlay import frame_picture
-from echoseg.report.figures.tables import sizes
+from echoseg.report.figures.page import measured_values, provenance
 from echoseg.report.schema import Report
 
 A4_INCHES = (8.27, 11.69)
 NUM_STRIP = 6
-"""Frames of the beat in the strip."""
+"""Number of frames of the beat in the strip."""
 INK, DIM, ALERT, PAPER = "#17202a", "#5d6b7a", "#8a4b00", "#fff3e0"
 _LINE, _WIDE = 0.0125, 130
-"""Height of a line of small text as a share of the sheet, and its letters."""
+"""Height of a line of small text as a fraction of the sheet, and its number of characters."""
 
 
 def page_pdf(analysis: Analysis, report: Report) -> bytes:
-    """Return the sheet; the same analysis gives the same bytes."""
+    """Draw the sheet; equal analyses give equal bytes."""
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=A4_INCHES)
     FigureCanvasPdf(figure)
-    y = _head(figure, report)
+    y = _head(figure, analysis, report)
     y = _alert(figure, report, y)
     y = _stills(figure, analysis, report, y)
     y = _strip(figure, analysis, report, y)
@@ -53,30 +50,32 @@ def _text(
     figure.text(x, y, text, fontsize=size, **style)
 
 
-def _head(figure: Any, report: Report) -> float:
-    """Write whose sheet it is and the EF; return where the next part begins."""
+def _head(figure: Any, analysis: Analysis, report: Report) -> float:
+    """Write the clip's name and the EF; return where the next part begins."""
     name = textwrap.shorten(report.input.file_name or "clip", 70, placeholder="...")
     _text(figure, 0.975, report.disclaimer, size=8, color=ALERT, fontweight="bold")
     _text(figure, 0.955, name, size=13, fontweight="bold")
-    found, trust = report.results, report.trust
-    ef = "no EF" if found.ef_percent is None else f"EF {found.ef_percent:.0f} %"
-    _text(figure, 0.958, ef, x=0.94, size=17, ha="right", fontweight="bold")
-    told = [{0: "no whole beat", 1: "1 beat"}.get(found.num_beats, f"{found.num_beats} beats")]
-    if found.ef_grade is not None:
-        told.append(f"{found.ef_grade.name} ({found.ef_grade.scheme})")
-    _text(figure, 0.928, ", ".join(told), x=0.94, size=7.5, ha="right", color=DIM)
-    if trust is not None and trust.ef_low_percent is not None and trust.ef_high_percent is not None:
+    results, is_unreliable = report.results, report.ef_reliable is False
+    style = {"color": DIM} if is_unreliable else {"fontweight": "bold"}
+    _text(figure, 0.958, analysis.ef_text, x=0.94, size=17, ha="right", **style)
+    num_beats = results.num_beats
+    details = [{0: "no complete beat", 1: "1 beat"}.get(num_beats, f"{num_beats} beats")]
+    if results.ef_grade is not None and not is_unreliable:
+        details.append(f"{results.ef_grade.name} ({results.ef_grade.scheme})")
+    _text(figure, 0.928, ", ".join(details), x=0.94, size=7.5, ha="right", color=DIM)
+    interval = report.reliability.interval if report.reliability else None
+    if interval is not None and not is_unreliable:
         span = (
-            f"{trust.interval_level_percent:.0f} % interval {trust.ef_low_percent:.0f} to "
-            f"{trust.ef_high_percent:.0f} %, {trust.interval_source}"
+            f"{interval.level_percent:.0f} % interval {interval.low_percent:.0f} to "
+            f"{interval.high_percent:.0f} %, {interval.source}"
         )
         _text(figure, 0.915, span, x=0.94, size=7.5, ha="right", color=DIM)
     source = report.input
     rate = f"{source.frame_rate_hz:.4g} Hz" if source.frame_rate_hz else "frame rate unknown"
-    scale = "no scale"
+    scale = "no pixel spacing"
     if source.spacing_mm is not None:
-        scale = "{:.3f} x {:.3f} mm a pixel".format(*source.spacing_mm)
-    view = f"view {source.view} (as given)"
+        scale = "{:.3f} x {:.3f} mm per pixel".format(*source.spacing_mm)
+    view = f"view {source.view} (as stated)"
     size = f"{source.num_frames} frames of {source.columns} x {source.rows}"
     _text(figure, 0.928, f"{view}, {rate}", size=7.5, color=DIM)
     _text(figure, 0.915, f"{size}, {scale}", size=7.5, color=DIM)
@@ -84,13 +83,13 @@ def _head(figure: Any, report: Report) -> float:
 
 
 def _alert(figure: Any, report: Report, y: float) -> float:
-    told = [warning.message for warning in report.warnings]
+    messages = [warning.message for warning in report.warnings]
     if report.results.refusal:
-        told.insert(0, f"No EF: {report.results.refusal}")
-    if not told:
+        messages.insert(0, f"No EF: {report.results.refusal}")
+    if not messages:
         return y
-    lines = [line for each in told for line in _wrapped(each)]
-    if len(lines) > 14:  # the page and the JSON have them whole
+    lines = [line for message in messages for line in _wrapped(message)]
+    if len(lines) > 14:  # the page and the JSON have all of them
         lines = [*lines[:13], "  ... more in report.html"]
     from matplotlib.patches import Rectangle
 
@@ -117,11 +116,11 @@ def _picture(
 
 
 def _stills(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
-    found = report.results
-    if found.ed_frame is None or found.es_frame is None:
+    results = report.results
+    if results.ed_frame is None or results.es_frame is None:
         return y
     height = 0.235
-    ends = (("End of diastole", found.ed_frame), ("End of systole", found.es_frame))
+    ends = (("End of diastole", results.ed_frame), ("End of systole", results.es_frame))
     for place, (name, frame) in enumerate(ends):
         box = (0.05 + 0.455 * place, y - height, 0.445, height - 0.015)
         _picture(figure, analysis, frame, box, f"{name}, frame {frame}")
@@ -129,12 +128,12 @@ def _stills(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
 
 
 def _strip(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
-    """Draw frames over the beat that is told, from ED over ES on; or over the clip."""
-    found, last = report.results, report.input.num_frames - 1
-    first = 0 if found.ed_frame is None else found.ed_frame
+    """Draw frames of the marked beat, from ED through ES on; or of the whole clip."""
+    results, last = report.results, report.input.num_frames - 1
+    first = 0 if results.ed_frame is None else results.ed_frame
     end = last
-    if found.es_frame is not None:
-        end = min(last, first + max(2 * abs(found.es_frame - first), NUM_STRIP))
+    if results.es_frame is not None:
+        end = min(last, first + max(2 * abs(results.es_frame - first), NUM_STRIP))
     frames = np.linspace(min(first, end), end, NUM_STRIP).round().astype(int)
     width = 0.9 / NUM_STRIP
     for place, frame in enumerate(frames.tolist()):
@@ -144,11 +143,11 @@ def _strip(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
 
 
 def _numbers(figure: Any, report: Report, y: float) -> None:
-    rows = sizes(report)
+    rows = measured_values(report)
     columns = ((0.06, "left"), (0.52, "right"), (0.62, "center"), (0.71, "center"), (0.76, "left"))
-    heads = ("", "measured", "normal, men", "women", "by")
-    least = 0.055
-    step = min(0.0118, (y - least) / max(len(rows) + 1, 1))
+    heads = ("", "measured", "normal, men", "women", "source")
+    bottom = 0.055
+    step = min(0.0118, (y - bottom) / max(len(rows) + 1, 1))
     for (x, align), head in zip(columns, heads, strict=True):
         _text(figure, y, head, x=x, size=6.5, ha=align, color=DIM)
     for index, (name, value, normal) in enumerate(rows, 1):
@@ -161,13 +160,6 @@ def _numbers(figure: Any, report: Report, y: float) -> None:
 
 
 def _foot(figure: Any, report: Report) -> None:
-    model = "masks as given"
-    if report.model is not None:
-        weights = report.model.sha256[:12]
-        model = f"model {report.model.name} ({report.model.licence}), weights {weights}"
-    text = (
-        f"echoseg {report.software.version}, {model}, input {report.input.sha256[:12]}. "
-        f"{report.results.method}."
-    )
+    text = provenance(report, digits=12)
     for index, line in enumerate(textwrap.wrap(text, 135)[:3]):
         _text(figure, 0.04 - 0.011 * index, line, size=6, color=DIM)

@@ -1,0 +1,39 @@
+"""HTML pages from the templates in `report/templates`: one file each, nothing fetched."""
+
+import base64
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("echoseg.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = data_uri
+    environment.globals["quantity"] = quantity
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of `report/templates`; values are escaped."""
+    return _environment().get_template(template).render(**values)
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Bytes as a `data:` address, such as of a picture inside a page."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def quantity(value: float | None, unit: str, missing: str = "", digits: int = 0) -> str:
+    """A value with its unit, or what to print where there is none."""
+    return missing if value is None else f"{value:.{digits}f}\u00a0{unit}"
