@@ -20,6 +20,7 @@ def test_the_public_names_are_the_ones_the_readme_tells_of():
         "View",
         "__version__",
         "analyze",
+        "evaluate",
         "load_clip",
         "load_dataset",
         "load_model",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from echoseg.clip import Clip, Label, View
     from echoseg.data import load_dataset
     from echoseg.errors import EchosegError
+    from echoseg.evaluation.run import evaluate
     from echoseg.inference.analysis import Analysis, analyze
     from echoseg.io import load_clip, open_clip
     from echoseg.models.checkpoint import load_model
@@ -34,6 +35,7 @@ __all__ = [
     "View",
     "__version__",
     "analyze",
+    "evaluate",
     "load_clip",
     "load_dataset",
     "load_model",
@@ -49,6 +51,7 @@ _HOMES = {
     "Label": "echoseg.clip",
     "View": "echoseg.clip",
     "analyze": "echoseg.inference.analysis",
+    "evaluate": "echoseg.evaluation.run",
     "load_clip": "echoseg.io",
     "load_dataset": "echoseg.data",
     "load_model": "echoseg.models.checkpoint",

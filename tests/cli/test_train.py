@@ -45,7 +45,8 @@ def test_a_run_gives_weights_that_analyze_takes(tmp_path):
     assert code == 0
     assert "12 clips, 3 with masks" in shown
     assert "target_dice" in shown
-    assert Image.open(out / "samples.png").size == (600, 420)
+    with Image.open(out / "samples.png") as samples:
+        assert samples.size == (600, 420)
     assert list((out / "tensorboard").glob("events*"))
     from echoseg.models.checkpoint import load_model
 

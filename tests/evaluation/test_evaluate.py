@@ -21,6 +21,8 @@ from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.segment import segment
 from echoseg.evaluation.summary import summarise
 from echoseg.evaluation.tables import has_parquet, table_text, write_parquet
+from echoseg.models import UNet
+from echoseg.models.checkpoint import load_model
 
 STEP = 60  # grey levels between labels
 SOURCE = Source(dataset="camus", title="CAMUS")
@@ -226,16 +228,12 @@ def test_the_phantom_is_filmed_when_loaded():
 
 
 def test_a_network_object_scores_as_its_checkpoint_does(tmp_path):
-    from echoseg.models.checkpoint import load_model
-
     records = load_dataset(make_camus(tmp_path).root).records[:2]
-    network, card = load_model("camus")
+    network, _ = load_model("camus")
     by_name = evaluate("camus", records)
-    by_object = evaluate(network, records, image_size=card.image_size)
+    by_object = evaluate(network, records)
     assert by_object.items == by_name.items
     assert by_object.data_sha256 == by_name.data_sha256
-    with pytest.raises(ConfigError, match="image_size must be given with a network"):
-        evaluate(network, records)
 
 
 def test_corrupted_frames_are_noted_and_leave_the_data_the_same(tmp_path, by_grey):
@@ -351,3 +349,20 @@ def test_parquet_holds_the_same_items_or_says_what_it_needs(tmp_path, by_grey):
     parquet = pytest.importorskip("pyarrow.parquet")
     write_parquet(path, found.items)
     assert parquet.read_table(path).to_pylist() == [asdict(item) for item in found.items]
+
+
+def test_a_folder_a_data_set_and_its_records_give_the_same(tmp_path):
+    root = make_camus(tmp_path).root
+    dataset = load_dataset(root)
+    of_records = evaluate("camus", dataset.split("test").records)
+    network, _ = load_model("camus")
+    assert evaluate("camus", root).items == of_records.items
+    assert evaluate(network, dataset, split="test").items == of_records.items
+    assert repr(of_records).startswith("Evaluation('camus', 2 clips: lv_endo Dice 0.")
+
+
+def test_a_network_without_a_card_needs_its_image_size(tmp_path):
+    with pytest.raises(ConfigError, match="image_size"):
+        evaluate(UNet(), make_camus(tmp_path).root)
+    evaluated = evaluate(UNet(), make_camus(tmp_path / "again").root, image_size=64)
+    assert evaluated.model == "UNet" and evaluated.to_dict()["counts"]["clips"] == 2

@@ -105,27 +105,13 @@ def _corrupted(
 
 
 def _of_dataset(data: Path, split: str | None) -> "tuple[tuple[Record, ...], Source]":
-    """A split: the requested one, else test, else validation; all clips without splits.
-
-    Raises:
-        DatasetError: If the split does not exist, or there is neither test nor validation.
-    """
+    """The records of a split, and their origin."""
     from echoseg.data import DATASETS, load_dataset
-    from echoseg.errors import DatasetError
     from echoseg.evaluation.results import Source
+    from echoseg.evaluation.run import select_split
 
     dataset = load_dataset(data)
-    splits = dataset.splits()
-    if split is None:
-        default = [name for name in ("test", "validation") if name in splits]
-        split = default[0] if default else "all" if set(splits) == {""} else ""
-    if not split:
-        names = ", ".join(f"{name or 'no split'} ({n})" for name, n in splits.items())
-        raise DatasetError(
-            f"{data} has neither a test nor a validation split, it has {names}; choose one with "
-            "--split"
-        )
-    records = dataset.records if split == "all" else dataset.split(split).records
+    records = tuple(select_split(dataset, split))
     source = Source(
         dataset=dataset.name,
         title=DATASETS[dataset.name].title,

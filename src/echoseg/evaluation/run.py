@@ -3,23 +3,28 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch.nn import Module
 
 from echoseg.clip import Annotation, Clip
-from echoseg.data import Issue, Record
+from echoseg.data import Dataset, Issue, Record, load_dataset
 from echoseg.data.hashing import sha256_of, source_files
 from echoseg.data.records import IssueKind
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError
 from echoseg.evaluation.items import ClipRow, Item, evaluate_clip, in_fixed_order
 from echoseg.evaluation.segment import loaded, segment
+from echoseg.models.adapt import as_segmenter
 from echoseg.models.segmenter import Segmenter
 from echoseg.parallel import parallel_map
 
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation:
-    """Results of a network over records.
+    """Results of a network over clips.
 
     Attributes:
         model: Name or path of the checkpoint, or the class name of a network.
@@ -35,6 +40,24 @@ class Evaluation:
     problems: tuple[Issue, ...]
     data_sha256: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Means with confidence intervals by structure, phase, view and so on; EF; JSON types."""
+        from echoseg.evaluation.summary import summarise
+
+        return summarise(self)
+
+    def __repr__(self) -> str:
+        """Show the mean Dice of each structure and the EF error on one line."""
+        summary = self.to_dict()
+        parts = [
+            f"{name} Dice {scores['dice']['mean']:.3f}"
+            for name, scores in summary["structures"].items()
+            if scores["dice"]["n"]
+        ]
+        if summary["ef"] and summary["ef"]["n"]:
+            parts.append(f"EF MAE {summary['ef']['mae']:.1f} points")
+        return f"Evaluation({self.model!r}, {len(self.clips)} clips: {', '.join(parts)})"
+
 
 @dataclass(frozen=True, slots=True)
 class _ClipResult:
@@ -46,22 +69,26 @@ class _ClipResult:
     """Why this network cannot segment the clip."""
 
 
-def evaluate(
-    model: str | Segmenter,
-    records: Sequence[Record],
+def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
+    model: str | Path | Module,
+    data: str | Path | Dataset | Sequence[Record],
     *,
+    split: str | None = None,
     image_size: int | None = None,
     device: str = "cpu",
     jobs: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> Evaluation:
-    """Segment and score every record that has an annotation.
+    """Segment and score every clip that has an annotation.
+
+    Example:
+        >>> echoseg.evaluate("camus", "CAMUS/", split="test")
 
     Args:
         model: Name or path of a checkpoint, or a network, already on `device`.
-        records: Clips in any order.
-        image_size: Side of the network's square input in pixels; needed for a network, since
-            only a checkpoint's card says it.
+        data: A data set, its folder, or records in any order.
+        split: Split of a data set, or "all"; None: test, else validation.
+        image_size: Side of the network's square input in pixels; None: that of its card.
         device: `cpu`, `cuda` or `mps`; the last digits may differ between them.
         jobs: Worker processes; the result does not depend on their number.
         progress: Called with (clips done, number of clips).
@@ -69,8 +96,11 @@ def evaluate(
     Raises:
         ModelError: If the checkpoint cannot be loaded.
         ConfigError: If a network comes without `image_size`.
-        DatasetError: If no record has an annotation, or none can be evaluated.
+        DatasetError: If there is no such split, no clip has an annotation, or none can be
+            evaluated.
     """
+    model = str(model) if isinstance(model, Path) else model
+    records = select_split(data, split)
     network = _network(model, device, image_size)
     labelled = sorted((r for r in records if r.labelled), key=lambda record: record.name)
     if not labelled:
@@ -101,17 +131,44 @@ def evaluate(
     )
 
 
-def _network(model: str | Segmenter, device: str, image_size: int | None) -> tuple[Segmenter, int]:
+def select_split(
+    data: str | Path | Dataset | Sequence[Record], split: str | None = None
+) -> Sequence[Record]:
+    """The records of a split: the requested one, else test, else validation.
+
+    Data without splits are taken whole, records as they are.
+
+    Raises:
+        DatasetError: If the split does not exist, or there is neither test nor validation.
+    """
+    dataset = load_dataset(data) if isinstance(data, str | Path) else data
+    if not isinstance(dataset, Dataset):
+        return dataset
+    splits = dataset.splits()
+    if split is None:
+        default = [name for name in ("test", "validation") if name in splits]
+        split = default[0] if default else "all" if set(splits) == {""} else None
+    if split is None:
+        names = ", ".join(f"{name or 'no split'} ({n})" for name, n in splits.items())
+        raise DatasetError(
+            f"{dataset.root} has neither a test nor a validation split, it has {names}; choose one "
+            "with --split"
+        )
+    return dataset.records if split == "all" else dataset.split(split).records
+
+
+def _network(model: str | Module, device: str, image_size: int | None) -> tuple[Segmenter, int]:
     """The network and the side of its square input; loads a checkpoint."""
     if isinstance(model, str):
         return loaded(model, device)
-    size = image_size or model.image_size
+    card = getattr(model, "card", None)
+    size = image_size or getattr(model, "image_size", None) or (card and card.image_size)
     if size is None:
         raise ConfigError(
             f"image_size must be given with a network; pass that of its training, such as 160, "
             f"for {type(model).__name__}"
         )
-    return model.eval(), size
+    return as_segmenter(model).eval(), size
 
 
 def _evaluate_record(

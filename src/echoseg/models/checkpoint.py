@@ -139,6 +139,7 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
             f"model {card.path} must have finite weights, it has some that are no number: "
             "its training failed; train it again with a lower learning rate"
         )
+    model.card = card
     # channels last: convolutions on a CPU are half as fast again
     return model.to(device, memory_format=torch.channels_last).eval(), card
 
