@@ -64,7 +64,7 @@ def test_calibrate_prints_both_sides_and_writes_numbers(tmp_path):
         (("--view", "PLAX"), "view must be one of A4C, A2C, ALAX, got PLAX"),
         (
             ("--frames", 1),
-            "num_frames must be at least 2 in a file, for a clip is read back only so",
+            "num_frames must be at least 2, which a clip in a file needs",
         ),
         (("--layout", "echonet", "--view", "A2C"), "view must be A4C in the echonet layout"),
     ],

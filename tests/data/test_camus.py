@@ -40,7 +40,7 @@ def test_patients_that_are_listed_and_absent_are_left_out(tmp_path):
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="is no CAMUS copy"):
+    with pytest.raises(DatasetError, match="is not a copy of CAMUS"):
         camus.patients(tmp_path, "training")
 
 

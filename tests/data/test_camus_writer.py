@@ -115,7 +115,7 @@ def test_what_is_unknown_reads_back_unknown(tmp_path):
     [
         ("p1", {}, "patient must be 'patient' and four digits, got 'p1'"),
         ("patient0001", {"es_frame": None}, "ed_frame and es_frame must be known"),
-        ("patient0001", {"labelled_frames": (1, 6)}, "1 to 6, .* labelled, frame 2 is not"),
+        ("patient0001", {"labelled_frames": (1, 6)}, "1 to 6, .* labeled, frame 2 is not"),
         (
             "patient0001",
             {"masks": np.zeros((9, 4, 4), np.uint8)},
@@ -150,7 +150,7 @@ def test_a_patient_is_not_written_over(tmp_path):
 def test_splits_that_leak_are_refused(tmp_path):
     with pytest.raises(ValueError, match="splits must be training, validation, testing, got val"):
         write_splits(tmp_path, {"val": ["patient0001"]})
-    with pytest.raises(ValueError, match="one split once, patient0001 stands in more"):
+    with pytest.raises(ValueError, match="in one split, patient0001 is in more"):
         write_splits(tmp_path, {"training": ["patient0001"], "testing": ["patient0001"]})
 
 
@@ -174,5 +174,5 @@ def test_a_view_not_as_documented_is_refused(tmp_path, name, content, words):
     with pytest.raises(DatasetError, match=words) as caught:
         read_view(tmp_path, "patient0001", View.A4C)
     assert "\n" not in str(caught.value)
-    with pytest.raises(DatasetError, match="A2C or A4C, got PLAX"):
+    with pytest.raises(DatasetError, match="A2C or A4C in CAMUS, got PLAX"):
         read_view(tmp_path, "patient0001", View.PLAX)

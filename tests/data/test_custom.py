@@ -100,7 +100,7 @@ def test_a_name_that_comes_twice_is_told(folder):
 
 def test_a_table_without_its_column_or_that_is_no_text_is_refused(folder):
     table(folder, "a.avi", header="file")
-    with pytest.raises(DatasetError, match="must have the columns clip; clip is not there"):
+    with pytest.raises(DatasetError, match="must have the columns clip; clip is missing"):
         load_dataset(folder)
     (folder / "clips.csv").write_bytes(b"clip\n\xff\xfe\x00")
     with pytest.raises(DatasetError, match="cannot be read as a table, UTF-8"):
@@ -129,7 +129,7 @@ def test_only_the_frames_said_to_be_labelled_are(folder):
     assert load_dataset(folder).records[0].load()[1].labelled_frames == (0, 4)
     table(folder, "a.avi,truth.nii.gz,0;4", "b.avi,,", header="clip,masks,labelled_frames")
     dataset = load_dataset(folder)
-    assert "must be whole numbers with blanks between, got '0;4'" in dataset.issues[0].reason
+    assert "must be whole numbers separated by spaces, got '0;4'" in dataset.issues[0].reason
     table(folder, "a.avi,truth.nii.gz,4 9", header="clip,masks,labelled_frames")
     with pytest.raises(EchosegError, match="labelled_frames must be 0 to 5"):
         load_dataset(folder).records[0].load()

@@ -8,7 +8,7 @@ import pytest
 
 from clip_makers import moving_frames
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, Label, View
-from echoseg.data.echonet_dynamic import UNFILMED, UNTRACED, collect, read
+from echoseg.data.echonet_dynamic import UNTRACED, WITHOUT_VIDEO, collect, read_clip
 from echoseg.data.echonet_writer import Item, write_dataset
 from echoseg.data.records import IssueKind
 from echoseg.errors import DatasetError, FormatError, OutputError
@@ -48,6 +48,19 @@ def copy(tmp_path):
     return tmp_path / "copy"
 
 
+def record(data, name):
+    return next(record for record in data.records if record.name == name)
+
+
+def traced(data, name):
+    """The clip's values in the tables."""
+    return record(data, name).read.args[0]
+
+
+def reasons(data):
+    return {issue.place: issue.reason for issue in data.issues}
+
+
 def table(path):
     with path.open(newline="") as file:
         return list(csv.reader(file))
@@ -59,15 +72,15 @@ def rewrite(path, change):
 
 
 def test_a_round_trip_keeps_what_the_layout_holds(copy):
-    data = read(copy, strict=True)
-    assert data.unmatched == {}
+    data = collect(copy)
+    assert reasons(data) == {}
     assert [(r.name, r.split) for r in data.records] == [
-        ("0XA", "TEST"),
-        ("0XB", "TRAIN"),
-        ("0XC", "VAL"),
+        ("0XA", "test"),
+        ("0XB", "train"),
+        ("0XC", "validation"),
     ]
     item = made_item(ed_frame=8, es_frame=3)
-    clip, annotation = data.record("0XB").load()
+    clip, annotation = record(data, "0XB").load()
     assert np.abs(clip.frames.astype(int) - item.clip.frames).mean() < 1.5
     assert clip.times_s == pytest.approx(item.clip.times_s)
     assert (clip.view, clip.spacing_mm, clip.warnings) == (View.A4C, None, ())
@@ -97,36 +110,26 @@ def test_the_layout_is_the_releases(copy):
     assert len(traced) == 1 + 3 * 42
 
 
-def test_the_splits_are_the_lists(copy):
-    data = read(copy)
-    assert [r.name for r in data.of_split("VAL")] == ["0XC"]
-    with pytest.raises(DatasetError, match="split must be TRAIN, VAL, TEST, got val"):
-        data.of_split("val")
-
-
 def test_the_larger_area_is_ed_in_any_order(copy):
     rewrite(copy / "VolumeTracings.csv", lambda rows: [rows[0], *rows[22:43], *rows[1:22]])
-    record = read(copy).record("0XA")
-    assert (record.ed.frame_index, record.es.frame_index) == (2, 7)
+    clip = traced(collect(copy), "0XA")
+    assert (clip.ed_frame, clip.es_frame) == (2, 7)
 
 
 def test_unknown_values_are_empty_and_read_back_unknown(tmp_path):
     item = made_item(ef_percent=None, edv_ml=None, esv_ml=None)
     write_dataset(tmp_path, [item])
     assert table(tmp_path / "FileList.csv")[1][1:4] == ["", "", ""]
-    annotation = read(tmp_path).records[0].load()[1]
+    annotation = collect(tmp_path)[0][1]
     assert (annotation.ef_percent, annotation.edv_ml, annotation.esv_ml) == (None, None, None)
 
 
-def test_a_missing_video_is_told_by_name(copy):
+def test_a_missing_video_is_an_issue(copy):
     (copy / "Videos" / "0XB.avi").unlink()
-    data = read(copy)
+    data = collect(copy)
     assert [r.name for r in data.records] == ["0XA", "0XC"]
-    assert data.unmatched == {"0XB": "its video Videos/0XB.avi is missing"}
-    with pytest.raises(DatasetError, match=r"0XB: its video Videos/0XB.avi is missing"):
-        data.record("0XB")
-    with pytest.raises(DatasetError, match="1 clips cannot be used, the first 0XB: its video"):
-        read(copy, strict=True)
+    assert reasons(data) == {"0XB": "its video Videos/0XB.avi is missing"}
+    assert data.issues[0].kind is IssueKind.MISSING
 
 
 @pytest.mark.parametrize(
@@ -138,22 +141,18 @@ def test_a_missing_video_is_told_by_name(copy):
 )
 def test_a_missing_tracing_is_told_by_name(copy, keep, words):
     rewrite(copy / "VolumeTracings.csv", lambda rows: [row for row in rows if keep(row)])
-    data = read(copy)
-    assert list(data.unmatched) == ["0XB"]
-    with pytest.raises(DatasetError, match=words):
-        data.record("0XB")
-    with pytest.raises(DatasetError, match=r"0XZ: not in FileList\.csv"):
-        data.record("0XZ")
+    (issue,) = collect(copy).issues
+    assert issue.place == "0XB" and words in issue.reason
 
 
 def test_a_tracing_or_video_that_is_not_listed_is_told(copy):
     rewrite(copy / "FileList.csv", lambda rows: [row for row in rows if row[0] != "0XA"])
     (copy / "Videos" / "0XA.avi").unlink()
     (copy / "Videos" / "0XC.avi").rename(copy / "Videos" / "0XD.avi")
-    assert read(copy).unmatched == {
+    assert reasons(collect(copy)) == {
         "0XC": "its video Videos/0XC.avi is missing",
-        "0XA": "it is traced but not in FileList.csv",
-        "0XD": "it is filmed but not in FileList.csv",
+        "0XA": "it has a tracing, but no row in FileList.csv",
+        "0XD": "it has a video, but no row in FileList.csv",
     }
 
 
@@ -167,7 +166,7 @@ def test_a_traced_frame_past_the_end_and_a_tracing_of_nothing_are_told(copy):
             if row[0] != "0XB.avi" or index in (43, 44, 64, 65, 66)
         ],
     )
-    assert read(copy).unmatched == {
+    assert reasons(collect(copy)) == {
         "0XA": "its frame 12 is traced, it has 10 frames",
         "0XB": "a tracing must have 3 rows or more, one of its two has fewer",
     }
@@ -184,15 +183,15 @@ def setting(line, column, value):
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("FileList.csv", setting(0, 8, "Fold"), "must have the columns .*; Split is not there"),
-        ("VolumeTracings.csv", setting(0, 1, "X"), "must have the columns .*; X1 is not there"),
-        ("FileList.csv", lambda rows: rows[:1], "3 clips cannot be used"),
+        ("FileList.csv", setting(0, 8, "Fold"), "must have the columns .*; Split is missing"),
+        ("VolumeTracings.csv", setting(0, 1, "X"), "must have the columns .*; X1 is missing"),
+        ("FileList.csv", lambda rows: rows[:1], "no clip can be used; 3 have an issue"),
     ],
 )
 def test_a_table_not_as_documented_is_refused(copy, name, change, words):
     rewrite(copy / name, change)
     with pytest.raises(DatasetError, match=words) as caught:
-        read(copy)
+        collect(copy)
     assert "\n" not in str(caught.value)
 
 
@@ -211,43 +210,45 @@ def test_a_table_not_as_documented_is_refused(copy, name, change, words):
 )
 def test_a_bad_row_leaves_out_its_clip_and_no_other(copy, name, change, words):
     rewrite(copy / name, change)
-    data = read(copy)
+    data = collect(copy)
     assert [record.name for record in data.records] == ["0XA", "0XC"]
-    assert list(data.unmatched) == ["0XB"]
-    assert re.search(words, data.unmatched["0XB"])
-    with pytest.raises(DatasetError, match=words):
-        read(copy, strict=True)
+    (issue,) = data.issues
+    assert issue.place == "0XB" and re.search(words, issue.reason)
 
 
 def test_a_row_with_another_number_of_fields_is_told_and_the_rest_goes_on(copy):
     rewrite(copy / "VolumeTracings.csv", lambda rows: [*rows, ["0XA.avi", "1"]])
-    data = read(copy)
-    assert len(data.records) == 3
-    ((place, reason),) = data.unmatched.items()
+    data = collect(copy)
+    assert len(data) == 3
+    ((place, reason),) = reasons(data).items()
     assert place.endswith("VolumeTracings.csv, line 128")
     assert "must have 6 fields" in reason
 
 
 def test_a_bom_crlf_and_extra_columns_change_nothing(copy):
-    before = [(r.name, r.split, r.ed.frame_index) for r in read(copy).records]
+    names = ("0XA", "0XB", "0XC")
+    before = [traced(collect(copy), name).ed_frame for name in names]
     for name in ("FileList.csv", "VolumeTracings.csv"):
         rows = [[*row, "more"] for row in table(copy / name)]
         text = "".join(",".join(row) + "\r\n" for row in rows)
         (copy / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
-    data = read(copy, strict=True)
-    assert [(r.name, r.split, r.ed.frame_index) for r in data.records] == before
+    data = collect(copy)
+    assert not data.issues
+    assert [traced(data, name).ed_frame for name in names] == before
 
 
 def test_the_releases_own_quirks_are_told_as_known(tmp_path):
     """Six clips without tracing and one tracing without clip; the rest can be used."""
-    names = sorted(UNTRACED | UNFILMED)
+    names = sorted(UNTRACED | WITHOUT_VIDEO)
     write_dataset(tmp_path, [made_item(name) for name in [*names, "0XA"]])
     rewrite(
         tmp_path / "VolumeTracings.csv",
         lambda rows: [row for row in rows if row[0].removesuffix(".avi") not in UNTRACED],
     )
-    rewrite(tmp_path / "FileList.csv", lambda rows: [row for row in rows if row[0] not in UNFILMED])
-    for name in UNFILMED:
+    rewrite(
+        tmp_path / "FileList.csv", lambda rows: [row for row in rows if row[0] not in WITHOUT_VIDEO]
+    )
+    for name in WITHOUT_VIDEO:
         (tmp_path / "Videos" / f"{name}.avi").unlink()
     data = collect(tmp_path)
     assert [record.name for record in data.records] == ["0XA"]
@@ -259,35 +260,35 @@ def test_the_releases_own_quirks_are_told_as_known(tmp_path):
 def test_a_missing_table_is_refused(copy, name):
     (copy / name).unlink()
     with pytest.raises(DatasetError, match=f"{name} is missing"):
-        read(copy)
+        collect(copy)
 
 
 def test_an_empty_copy_is_refused(tmp_path):
     write_dataset(tmp_path, [])
-    with pytest.raises(DatasetError, match="lists no clip"):
-        read(tmp_path)
+    with pytest.raises(DatasetError, match="no clip can be used"):
+        collect(tmp_path)
 
 
-def test_what_the_tables_say_otherwise_is_told(copy):
-    record = read(copy).records[0]
-    shifted = replace(record.ed, chords=record.ed.chords + 60)
-    clip, _ = replace(record, num_frames=11, ed=shifted).load()
-    assert [warning.message for warning in clip.warnings if warning.code == NOT_AS_LISTED] == [
-        "FileList.csv says 11 frames, it has 10",
-        f"the tracing of frame {record.ed.frame_index} leaves the picture of 112 x 112 pixels",
+def test_contradictions_of_the_tables_are_warnings(copy):
+    clip = traced(collect(copy), "0XA")
+    shifted = clip.tracing | {clip.ed_frame: clip.tracing[clip.ed_frame] + 60}
+    read, _ = read_clip(replace(clip, num_frames=11, tracing=shifted))
+    assert [warning.message for warning in read.warnings if warning.code == NOT_AS_LISTED] == [
+        "FileList.csv lists 11 frames, the video has 10",
+        f"the tracing of frame {clip.ed_frame} leaves the image of 112 x 112 pixels",
     ]
 
 
 def test_a_video_of_another_clip_is_refused_when_loaded(copy):
-    record = read(copy).records[0]
+    clip = traced(collect(copy), "0XA")
     with pytest.raises(DatasetError, match=r"64 x 64 pixels, .* they have 112 x 112"):
-        replace(record, size=(64, 64)).load()
-    late = replace(record.es, frame_index=12)
-    with pytest.raises(DatasetError, match=r"must hold frame 12, which is traced, it has 10"):
-        replace(record, es=late).load()
-    record.video.write_bytes(b"RIFF\x10\0\0\0AVI " + bytes(50))
+        read_clip(replace(clip, size=(64, 64)))
+    late = {clip.ed_frame: clip.tracing[clip.ed_frame], 12: clip.tracing[clip.es_frame]}
+    with pytest.raises(DatasetError, match=r"must have the traced frame 12, it has 10"):
+        read_clip(replace(clip, es_frame=12, tracing=late))
+    clip.video.write_bytes(b"RIFF\x10\0\0\0AVI " + bytes(50))
     with pytest.raises(FormatError, match="not a readable video"):
-        record.load()
+        read_clip(clip)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +304,7 @@ def test_a_video_of_another_clip_is_refused_when_loaded(copy):
             "0XB: times_s must be evenly spaced",
         ),
         ({"annotation": replace(made_item().annotation, es_frame=None)}, "es_frame must be known"),
-        ({"annotation": made_item(labelled_frames=(2,)).annotation}, "labelled, got 7"),
+        ({"annotation": made_item(labelled_frames=(2,)).annotation}, "labeled, got 7"),
         ({"annotation": Annotation(masks=np.zeros((10, 112, 112), np.uint8), ed_frame=0)}, "pixel"),
         ({"annotation": Annotation(masks=np.zeros((9, 112, 112), np.uint8))}, "the clip's shape"),
     ],

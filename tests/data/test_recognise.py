@@ -23,7 +23,7 @@ def test_a_folder_that_is_none_says_what_was_expected_and_found(tmp_path):
     assert "FileList.csv" in str(e.value)
     with pytest.raises(DatasetError, match="it is empty"):
         detect(tmp_path / "pictures")
-    with pytest.raises(DatasetError, match="there is no such folder"):
+    with pytest.raises(DatasetError, match="does not exist"):
         detect(tmp_path / "none")
     with pytest.raises(DatasetError, match="it is a file"):
         detect(tmp_path / "notes.txt")

@@ -25,12 +25,12 @@ def run(*words):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_whole_copy_is_whole(tmp_path, name):
+def test_a_whole_copy_is_complete(tmp_path, name):
     copy = MAKERS[name](tmp_path / "copy")
     found = check(load_dataset(copy.root))
     assert [issue for issue in found.issues if issue.kind is not IssueKind.KNOWN] == []
     assert len(found.facts) == len(copy.names)
-    assert found.is_whole
+    assert found.is_complete
 
 
 def image(shape=(48, 64), values=(0, 1), spacing=(0.7, 0.4)):
@@ -62,8 +62,8 @@ def plant(folder, kind):
     [
         ("truncated gzip", "patient0002_4CH_half_sequence.nii.gz is truncated or broken"),
         ("another shape", "must have its image's size, 5 x 64 x 48, it has 5 x 63 x 48"),
-        ("spacing zero", "spacing must be 0.001 to 10 mm a pixel, it is 0.4 x 0;"),
-        ("spacing negative", "spacing must be 0.001 to 10 mm a pixel, it is 0.4 x -0.4;"),
+        ("spacing zero", "spacing must be 0.001 to 10 mm per pixel, it is 0.4 x 0;"),
+        ("spacing negative", "spacing must be 0.001 to 10 mm per pixel, it is 0.4 x -0.4;"),
     ],
 )
 def test_a_broken_file_is_one_line_and_the_rest_goes_on(tmp_path, kind, words):
@@ -108,7 +108,7 @@ def test_a_cavity_larger_at_es_is_told(tmp_path):
     assert "pixels at ED and" in issue.reason
 
 
-def test_a_copy_of_stills_in_one_view_is_whole_and_says_what_it_lacks(tmp_path):
+def test_a_copy_of_stills_in_one_view_is_complete_and_says_what_it_lacks(tmp_path):
     copy = make_camus(tmp_path)
     for path in tmp_path.rglob("*"):
         if "half" in path.name or "2CH" in path.name or path.suffix == ".cfg":
@@ -148,14 +148,14 @@ def test_split_lists_with_a_bom_crlf_and_names_that_come_twice(tmp_path):
     found = load_dataset(copy.root)
     assert found.splits() == {"": 2, "test": 2, "train": 2}
     assert [(p.place, p.reason.split(";")[0]) for p in found.issues] == [
-        ("patient0001", "the patient stands twice in subgroup_training.txt"),
-        ("patient0002", "the patient stands in two split lists"),
+        ("patient0001", "the patient is listed twice in subgroup_training.txt"),
+        ("patient0002", "the patient is listed in two splits"),
     ]
 
 
 def test_the_quirks_of_echonet_pediatric_are_known(tmp_path):
     found = check(load_dataset(make_echonet_pediatric(tmp_path).root))
-    assert found.is_whole
+    assert found.is_complete
     assert {issue.kind for issue in found.issues} == {IssueKind.KNOWN}
     reasons = {issue.reason for issue in found.issues}
     assert reasons == {
@@ -175,9 +175,9 @@ def test_the_facts_are_written_and_the_sheet_is_drawn(tmp_path):
     done = run(copy.root, *words)
     assert done.exit_code == 0, done.output
     told = json.loads((tmp_path / "facts.json").read_text())
-    assert told["numbers"]["ef_percent"] == {"n": 3, "least": 50, "median": 50, "most": 50}
+    assert told["numbers"]["ef_percent"] == {"n": 3, "min": 50, "median": 50, "max": 50}
     assert told["counts"]["split"] == {"test": 1, "train": 1, "validation": 1}
-    assert "no spacing: millimetres and millilitres cannot be had" in done.output
+    assert "no pixel spacing: distances in mm and volumes in ml cannot" in done.output
     assert (tmp_path / "sheet.png").stat().st_size > 5000
     again = run(copy.root, *words)
     assert again.exit_code == 2

@@ -1,4 +1,4 @@
-"""`echoseg data`: is a copy of a data set whole, and a cache of it that training can map."""
+"""`echoseg data`: check a data set, and prepare a cache of it for training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,34 +14,34 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="data",
-    help="Public data sets and one's own clips: recognised, checked, prepared for training. "
+    help="Check data sets and custom clips, and prepare them for training. "
     "Research software, not a medical device.",
     no_args_is_help=True,
 )
 
-_MOST_LINES = 40
+_MAX_LINES = 40
 Folder = Annotated[
-    Path, typer.Argument(help="Folder of a data set or of clips, or a CSV that names clips.")
+    Path, typer.Argument(help="Folder of a data set or of clips, or a CSV that lists clips.")
 ]
-Jobs = Annotated[int, typer.Option(help="Processes that decode; never more than processors.")]
+Jobs = Annotated[int, typer.Option(help="Worker processes, at most one per CPU.")]
 
 
 @app.command()
 def check(
     folder: Folder,
     sheet: Annotated[
-        Path | None, typer.Option(help="Draw some of the clips with their contours, PNG.")
+        Path | None, typer.Option(help="Write a figure of some clips with their contours, PNG.")
     ] = None,
     json: Annotated[
-        Path | None, typer.Option("--json", help="Write all that was found, clip by clip.")
+        Path | None, typer.Option("--json", help="Write all results, clip by clip, JSON.")
     ] = None,
     jobs: Jobs = 1,
-    force: Annotated[bool, typer.Option("--force", help="Replace the files written.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
-    """Open every clip: what is here, and what is missing, broken or odd.
+    """Open every clip of a data set and report missing, broken or inconsistent ones.
 
-    Exit codes: 0 all that is here can be used; 1 something is missing, broken or odd; 2 the folder
-    is no data set, or the command is wrong.
+    Exit codes: 0: no issues; 1: something is missing, broken or inconsistent; 2: not a data set, or
+    invalid command.
     """
     try:
         from echoseg.data import load_dataset
@@ -54,13 +54,13 @@ def check(
             check_new_file(path, force)
         dataset = load_dataset(folder)
         with progress_bar(folder.name, "clips") as update:
-            found = check_clips(dataset, jobs=jobs, progress=update)
-        _write(found, sheet, json)
+            checkup = check_clips(dataset, jobs=jobs, progress=update)
+        _write(checkup, sheet, json)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
-    _show(found)
-    if not found.is_whole:
+    _show(checkup)
+    if not checkup.is_complete:
         raise typer.Exit(1)
 
 
@@ -68,14 +68,17 @@ def check(
 def prepare(
     folder: Folder,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the cache.")],
-    size: Annotated[int, typer.Option(help="Side of the square, pixels.")] = 112,
-    split: Annotated[str | None, typer.Option(help="One split only: train, test, ...")] = None,
+    size: Annotated[int, typer.Option(help="Side of the square frames, pixels.")] = 112,
+    split: Annotated[
+        str | None, typer.Option(help="Prepare one split only: train, test, ...")
+    ] = None,
     jobs: Jobs = 1,
 ) -> None:
-    """Decode every clip once, at one size, into a cache that training maps into memory.
+    """Decode every clip once, at one size, into a cache for training.
 
-    Run it again and it goes on: clips that are there, and whole by their hash, are kept. Exit
-    codes: 0 every clip is in the cache; 1 some are not, and were told; 2 nothing could be done.
+    Resumable: clips that are done, and whose files are unchanged, are reused. Exit codes: 0: every
+    clip is in the cache; 1: some clips failed (listed); 2: no clip could be read, or invalid
+    command.
     """
     try:
         from echoseg.data import load_dataset
@@ -98,41 +101,41 @@ def prepare(
         raise typer.Exit(1)
 
 
-def _write(found: "Checkup", sheet: Path | None, table: Path | None) -> None:
+def _write(checkup: "Checkup", sheet: Path | None, table: Path | None) -> None:
     from echoseg.files import atomic_write, write_text
 
     if table is not None:
         from json import dumps
 
-        write_text(table, dumps(found.as_dict(), indent=1) + "\n")
+        write_text(table, dumps(checkup.as_dict(), indent=1) + "\n")
     if sheet is not None:
         from echoseg.report.figures.dataset_sheet import dataset_sheet
 
         with atomic_write(sheet) as partial:
-            dataset_sheet(found.dataset.records).save(partial, format="PNG")
+            dataset_sheet(checkup.dataset.records).save(partial, format="PNG")
 
 
-def _show(found: "Checkup") -> None:
-    """Print what a data set holds and what is wrong with it."""
+def _show(checkup: "Checkup") -> None:
+    """Print the content of a data set and its issues."""
     from echoseg.data import DATASETS
 
-    told = found.as_dict()
-    title = DATASETS[found.dataset.name].title
-    root = one_line(str(found.dataset.root))
-    typer.echo(f"{root}: {title}, {told['clips']} clips of {told['patients']} patients")
-    for name, counts in told["counts"].items():
+    summary = checkup.as_dict()
+    title = DATASETS[checkup.dataset.name].title
+    root = one_line(str(checkup.dataset.root))
+    typer.echo(f"{root}: {title}, {summary['clips']} clips of {summary['patients']} patients")
+    for name, counts in summary["counts"].items():
         if counts:
             typer.echo(f"  {name:<16}" + ", ".join(f"{k} {n}" for k, n in counts.items()))
-    if told["es_before_ed"]:
-        typer.echo(f"  {'ES before ED':<16}{told['es_before_ed']} clips")
-    typer.echo(f"  {'':<16}{'n':>8}{'least':>10}{'median':>10}{'most':>10}")
-    for name, row in told["numbers"].items():
-        values = "".join(f"{row[key]:>10.4g}" for key in ("least", "median", "most"))
+    if summary["es_before_ed"]:
+        typer.echo(f"  {'ES before ED':<16}{summary['es_before_ed']} clips")
+    typer.echo(f"  {'':<16}{'n':>8}{'min':>10}{'median':>10}{'max':>10}")
+    for name, row in summary["numbers"].items():
+        values = "".join(f"{row[key]:>10.4g}" for key in ("min", "median", "max"))
         typer.echo(f"  {name:<16}{row['n']:>8}{values}")
-    if "row_mm" not in told["numbers"]:
-        typer.echo("  no spacing: millimetres and millilitres cannot be had from it")
-    _show_notes(found.dataset)
-    _show_issues(found.issues)
+    if "row_mm" not in summary["numbers"]:
+        typer.echo("  no pixel spacing: distances in mm and volumes in ml cannot be computed")
+    _show_notes(checkup.dataset)
+    _show_issues(checkup.issues)
 
 
 def _show_notes(dataset: "Dataset") -> None:
@@ -141,10 +144,10 @@ def _show_notes(dataset: "Dataset") -> None:
 
 
 def _show_issues(issues: "tuple[Issue, ...]") -> None:
-    """Print one line a issue; of very many the first, for `--json` holds all."""
-    for issue in issues[:_MOST_LINES]:
+    """Print one line per issue, up to a maximum; `--json` has all."""
+    for issue in issues[:_MAX_LINES]:
         place = one_line(issue.place)
         reason = one_line(issue.reason)
         typer.echo(f"  {issue.kind}: " + (reason if place in reason else f"{place}: {reason}"))
-    if len(issues) > _MOST_LINES:
-        typer.echo(f"  ... and {len(issues) - _MOST_LINES} more")
+    if len(issues) > _MAX_LINES:
+        typer.echo(f"  ... and {len(issues) - _MAX_LINES} more")

@@ -59,7 +59,7 @@ def detect(root: Path) -> str:
         DatasetError: If it belongs to none; the text says what was expected and what is there.
     """
     if not root.exists():
-        raise DatasetError(f"{root}: there is no such folder; give the folder of a data set")
+        raise DatasetError(f"{root} does not exist; give the folder of a data set")
     if root.is_dir():
         if name := _released(root):
             return name

@@ -1,7 +1,7 @@
-"""A cache of `echoseg data prepare` as a data set: training opens it like what it was made from.
+"""A cache of `echoseg data prepare` as a data set, for training.
 
-Pictures and masks are on the cache's square grid; so are distances, though told in millimetres
-where the scale is known. Accuracy is told on the pictures' own grid: judge on the data set itself.
+Frames and masks are on the cache's square grid. Evaluate on the data set itself, since accuracy is
+measured on the frames' own grid.
 """
 
 from functools import partial
@@ -14,19 +14,19 @@ from echoseg.data.cache import MARK, CachedClips
 from echoseg.data.records import Dataset, Record, build_dataset
 from echoseg.errors import DatasetError
 
-EXPECTED = f"{MARK} beside a folder clips"
+EXPECTED = f"{MARK} and a folder clips"
 
 
 def detect(root: Path) -> bool:
-    """Tell a cache by its list."""
+    """Detect a cache by its settings file."""
     return (root / MARK).is_file()
 
 
 def collect(root: Path) -> Dataset:
-    """Return every clip of a cache.
+    """List every clip of a cache.
 
     Raises:
-        DatasetError: If its lists are broken.
+        DatasetError: If it is incomplete or damaged.
     """
     clips = CachedClips(root)
     records = [
@@ -44,7 +44,7 @@ def collect(root: Path) -> Dataset:
         )
         for index, entry in enumerate(clips.entries)
     ]
-    notes = [f"a cache of {clips.dataset} at {clips.size_px} px, not the pictures' own grid"]
+    notes = [f"a cache of {clips.dataset} at {clips.size_px} px, not the frames' own grid"]
     return build_dataset("cache", root, records, notes=notes)
 
 

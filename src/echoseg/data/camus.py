@@ -4,8 +4,8 @@ Layout: `database_nifti/patientNNNN/` and for each view V of 2CH and 4CH `patien
 and `_half_sequence`, each with its `_gt`, all `.nii.gz` with axes (x, y) or (x, y, t), and
 `Info_V.cfg`; `database_split/subgroup_{training,validation,testing}.txt`.
 
-A view is the half sequence, with a mask on every frame, where it is there with its mask and cfg;
-else the two stills. Some half sequences run from ES to ED.
+A view is its half sequence, with a mask on every frame, where that has its mask and cfg; else the
+two stills. Some half sequences run from ES to ED.
 
 Reference:
     Leclerc et al., IEEE Transactions on Medical Imaging 38(9):2198-2210, 2019.
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, Phase, View
-from echoseg.data.camus_writer import SPLITS, VIEW_NAMES, read_info, read_view, told_quality
+from echoseg.data.camus_writer import SPLITS, VIEW_NAMES, read_info, read_quality, read_view
 from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
@@ -32,7 +32,7 @@ _HALF = ("half_sequence", "half_sequence_gt")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CamusStill:
-    """One annotated A4C frame: picture and mask `H W` uint8, spacing (row, column) in mm."""
+    """One annotated A4C frame: image and mask `H W` uint8, spacing (row, column) in mm."""
 
     patient: str
     phase: Phase
@@ -42,12 +42,12 @@ class CamusStill:
 
 
 def detect(root: Path) -> bool:
-    """Tell the NIfTI release by its folder of patients."""
+    """Detect the NIfTI release by its folder of patients."""
     return (root / "database_nifti").is_dir()
 
 
 def collect(root: Path) -> Dataset:
-    """Return every view of every patient that is under `root`.
+    """List every view of every patient under `root`.
 
     Raises:
         DatasetError: If nothing can be used.
@@ -55,48 +55,47 @@ def collect(root: Path) -> Dataset:
     folder = root / "database_nifti"
     present = sorted(path.name for path in folder.iterdir() if path.is_dir())
     split_of, issues, notes = _splits(root, present)
-    whole = {patient: _parts(folder / patient) for patient in present}
-    held = Counter(part for parts in whole.values() for part in parts)
+    parts_of = {patient: _parts(folder / patient) for patient in present}
+    held = Counter(part for parts in parts_of.values() for part in parts)
     notes += _absent(held, len(present))
     records = []
-    for patient, parts in whole.items():
+    for patient, parts in parts_of.items():
         for view in VIEW_NAMES:
-            found = _record(root, patient, view, parts, split_of.get(patient, ""))
-            if found is not None:
-                records.append(found)
+            if record := _record(root, patient, view, parts, split_of.get(patient, "")):
+                records.append(record)
             issues += _missing(folder / patient, view, parts, held)
     return build_dataset("camus", root, records, issues, notes)
 
 
 def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Issue], list[str]]:
-    """Return each present patient's split, what is odd in the lists, and who is not here."""
+    """Read the present patients' splits, with issues of the lists and notes on absent patients."""
     split_of, issues, notes = {}, [], []
     for name in SPLITS:
         path = root / "database_split" / f"subgroup_{name}.txt"
         if not path.is_file():
-            notes.append(f"{path} is not there, so nobody is in the split {SPLIT_WORDS[name]}")
+            notes.append(f"{path} is missing, so the split {SPLIT_WORDS[name]} is empty")
             continue
         listed = read_list(path)
-        here = [patient for patient in listed if patient in set(present)]
-        away = len(set(listed)) - len(set(here))
+        listed_here = [patient for patient in listed if patient in set(present)]
+        away = len(set(listed)) - len(set(listed_here))
         if away:
-            notes.append(f"{away} of the {len(set(listed))} patients of {path.name} are not here")
-        for patient in here:
+            notes.append(f"{away} of the {len(set(listed))} patients of {path.name} are absent")
+        for patient in listed_here:
             if split_of.setdefault(patient, SPLIT_WORDS[name]) != SPLIT_WORDS[name]:
-                reason = "the patient stands in two split lists; belongs to neither here"
+                reason = "the patient is listed in two splits; excluded from both"
                 issues.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
                 split_of[patient] = ""
             elif listed.count(patient) > 1:
-                reason = f"the patient stands twice in {path.name}; taken once"
+                reason = f"the patient is listed twice in {path.name}; used once"
                 issues.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
     return split_of, list(dict.fromkeys(issues)), notes
 
 
 def read_list(path: Path) -> list[str]:
-    """Return the names of a split list, whatever its line ends, with or without a BOM.
+    """Read the names of a split list, with any line ends, with or without a BOM.
 
     Raises:
-        DatasetError: If it is no text.
+        DatasetError: If it is not text.
     """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
@@ -106,19 +105,19 @@ def read_list(path: Path) -> list[str]:
 
 
 def _parts(folder: Path) -> set[str]:
-    """Return which parts of a patient there are, such as `4CH_ED_gt` and `4CH_cfg`."""
+    """The parts of a patient that exist, such as `4CH_ED_gt` and `4CH_cfg`."""
     prefix, suffix = f"{folder.name}_", ".nii.gz"
-    found = set()
+    parts = set()
     for path in folder.iterdir():
         if path.name.startswith(prefix) and path.name.endswith(suffix):
-            found.add(path.name[len(prefix) : -len(suffix)])
+            parts.add(path.name[len(prefix) : -len(suffix)])
         elif path.name.startswith("Info_") and path.suffix == ".cfg":
-            found.add(f"{path.stem.removeprefix('Info_')}_cfg")
-    return found
+            parts.add(f"{path.stem.removeprefix('Info_')}_cfg")
+    return parts
 
 
 def _absent(held: Counter[str], num_patients: int) -> list[str]:
-    """Return one line for each kind of file that no patient of this copy has."""
+    """One note per kind of file that no patient of this copy has."""
     notes = []
     for view in VIEW_NAMES.values():
         kinds = [f"{view}_{part}" for part in (*_STILLS, *_HALF, "cfg")]
@@ -130,7 +129,7 @@ def _absent(held: Counter[str], num_patients: int) -> list[str]:
 
 
 def _missing(folder: Path, view: View, parts: set[str], held: Counter[str]) -> list[Issue]:
-    """Return the files that a patient lacks and others of this copy have."""
+    """Issues of the files that a patient lacks and others of this copy have."""
     name = VIEW_NAMES[view]
     issues = []
     for part in (*_STILLS, *_HALF, "cfg"):
@@ -142,7 +141,7 @@ def _missing(folder: Path, view: View, parts: set[str], held: Counter[str]) -> l
 
 
 def _record(root: Path, patient: str, view: View, parts: set[str], split: str) -> Record | None:
-    """Return a view's record: its half sequence, else its stills, else nothing."""
+    """The record of a view: its half sequence, else its stills, else None."""
     folder, name = root / "database_nifti" / patient, VIEW_NAMES[view]
     cfg = folder / f"Info_{name}.cfg"
     if {f"{name}_{part}" for part in (*_HALF, "cfg")} <= parts:
@@ -157,7 +156,7 @@ def _record(root: Path, patient: str, view: View, parts: set[str], split: str) -
         patient=patient,
         view=view,
         split=split,
-        quality=told_quality(cfg),
+        quality=read_quality(cfg),
         stills=stills,
         files=(*files, *([cfg] if cfg.is_file() else [])),
         read=read,
@@ -165,7 +164,7 @@ def _record(root: Path, patient: str, view: View, parts: set[str], split: str) -
 
 
 def read_stills(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
-    """Read a patient's ED and ES frames as a clip of two frames, which has no times.
+    """Read a patient's ED and ES frames as a clip of two frames without times.
 
     Raises:
         DatasetError: If a file is missing or broken, or the four do not fit each other.
@@ -175,34 +174,36 @@ def read_stills(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]
     (ed, ed_mask, spacing_mm), (es, es_mask, es_spacing_mm) = read
     if ed.shape != es.shape or not np.allclose(spacing_mm, es_spacing_mm, rtol=1e-3):
         raise DatasetError(
-            f"{folder}: {name} ED and ES must have one size and scale, they have "
+            f"{folder}: {name} ED and ES must have one size and spacing, they have "
             f"{ed.shape} at {spacing_mm} mm and {es.shape} at {es_spacing_mm} mm"
         )
     cfg = folder / f"Info_{name}.cfg"
     ef = read_info(cfg).get("EF", "") if cfg.is_file() else ""
     try:
-        known = Annotation(
+        annotation = Annotation(
             masks=np.stack([ed_mask, es_mask]),
             ed_frame=0,
             es_frame=1,
             ef_percent=float(ef) if ef not in ("", "NA") else None,
-            quality=told_quality(cfg),
+            quality=read_quality(cfg),
         )
     except ValueError as error:
         raise DatasetError(f"{cfg}: {error}") from error
     frames = np.stack([ed, es])
-    return Clip(frames=frames, spacing_mm=spacing_mm, view=view, source=str(folder)), known
+    return Clip(frames=frames, spacing_mm=spacing_mm, view=view, source=str(folder)), annotation
 
 
 def patients(root: Path, split: str) -> list[str]:
-    """Return the patients of `training` or `validation` that are present under `root`.
+    """The patients of `training` or `validation` that exist under `root`.
 
     Raises:
-        DatasetError: If the split list is not where CAMUS has it, or no patient of it is present.
+        DatasetError: If the split list is missing, or none of its patients exists.
     """
     path = root / "database_split" / f"subgroup_{split}.txt"
     if not path.is_file():
-        raise DatasetError(f"{root} is no CAMUS copy: {path} is missing; give the folder above it")
+        raise DatasetError(
+            f"{root} is not a copy of CAMUS, {path} is missing; give the folder above it"
+        )
     present = [name for name in read_list(path) if (root / "database_nifti" / name).is_dir()]
     if not present:
         raise DatasetError(f"no patient of {path} is under {root / 'database_nifti'}")
@@ -213,7 +214,7 @@ def stills(root: Path, split: str) -> Iterator[CamusStill]:
     """Yield the ED and the ES frame of each patient's A4C view, in the split list's order.
 
     Raises:
-        DatasetError: If a file is missing, broken or no single frame, or a mask does not fit.
+        DatasetError: If a file is missing, broken or not a single frame, or a mask does not fit.
     """
     for patient in patients(root, split):
         for phase in Phase:
@@ -225,7 +226,7 @@ def stills(root: Path, split: str) -> Iterator[CamusStill]:
 
 
 def _read_still(stem: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Return a frame and its mask, each `H W` uint8, and the scale."""
+    """Read a frame and its mask, each `H W` uint8, and the spacing."""
     path, truth = Path(f"{stem}.nii.gz"), Path(f"{stem}_gt.nii.gz")
     frames, spacing_mm = read_picture(path)
     masks = read_labels(truth, frames.shape)

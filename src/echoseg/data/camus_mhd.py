@@ -1,10 +1,10 @@
 """CAMUS, older release: 450 training and 50 test patients in MetaImage.
 
 Layout: `training/patientNNNN/` and `testing/patientNNNN/` (numbered from 1 again, so the folder is
-part of a patient's name here), and for each view V of 2CH and 4CH `patientNNNN_V_ED.mhd`, `_ES`,
-`_sequence`, each with its `.raw`; `_ED_gt` and `_ES_gt` in training alone; `Info_V.cfg`.
+part of the patient's name), and for each view V of 2CH and 4CH `patientNNNN_V_ED.mhd`, `_ES`,
+`_sequence`, each with its `.raw`; `_ED_gt` and `_ES_gt` in training only; `Info_V.cfg`.
 
-The sequence has masks on its first and last phase only, and its frame rate is told by nobody.
+The sequence has masks on its first and last phase only, and its frame rate is unknown.
 
 Reference:
     Leclerc et al., IEEE Transactions on Medical Imaging 38(9):2198-2210, 2019.
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, View
-from echoseg.data.camus_writer import VIEW_NAMES, read_info, told_quality
+from echoseg.data.camus_writer import VIEW_NAMES, read_info, read_quality
 from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
@@ -27,22 +27,22 @@ _FOLDERS = ("training", "testing")
 
 
 def detect(root: Path) -> bool:
-    """Tell the older release by a patient's MetaImage, below or beside the two folders."""
+    """Detect the older release by a patient's MetaImage."""
     return any(_patients(folder) for folder, _ in _folders(root))
 
 
 def collect(root: Path) -> Dataset:
-    """Return every view of every patient that is under `root`.
+    """List every view of every patient under `root`.
 
     Raises:
         DatasetError: If nothing can be used.
     """
     records, issues, notes = [], [], []
     for folder, split in _folders(root):
-        found = _patients(folder)
-        if not found:
+        patients = _patients(folder)
+        if not patients:
             notes.append(f"{folder} holds no patient")
-        for patient in found:
+        for patient in patients:
             for view in VIEW_NAMES:
                 record, missing = _record(patient, view, split)
                 records += [record] if record else []
@@ -51,7 +51,7 @@ def collect(root: Path) -> Dataset:
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each folder of patients with its split: the two of the release, or the root alone."""
+    """Yield each folder of patients with its split: the two of the release, or the root."""
     named = [root / name for name in _FOLDERS if (root / name).is_dir()]
     if named:
         yield from ((folder, SPLIT_WORDS[folder.name]) for folder in named)
@@ -64,13 +64,13 @@ def _patients(folder: Path) -> list[Path]:
 
 
 def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[Issue]]:
-    """Return a view's record, if it can be used, and the files that it lacks."""
+    """The record of a view, None if it cannot be used, and issues of the files that it lacks."""
     stem = patient / f"{patient.name}_{VIEW_NAMES[view]}"
     cfg = patient / f"Info_{VIEW_NAMES[view]}.cfg"
     traced = split != "test"
-    wanted = [cfg, *(Path(f"{stem}_{part}.mhd") for part in ("ED", "ES", "sequence"))]
-    wanted += [Path(f"{stem}_{part}_gt.mhd") for part in ("ED", "ES") if traced]
-    missing = [path for path in wanted if not path.is_file()]
+    needed = [cfg, *(Path(f"{stem}_{part}.mhd") for part in ("ED", "ES", "sequence"))]
+    needed += [Path(f"{stem}_{part}_gt.mhd") for part in ("ED", "ES") if traced]
+    missing = [path for path in needed if not path.is_file()]
     reason = "the file is missing; a CAMUS patient has it"
     issues = [Issue(place=str(path), kind=IssueKind.MISSING, reason=reason) for path in missing]
     if missing:
@@ -81,9 +81,9 @@ def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[
         patient=name,
         view=view,
         split=split,
-        quality=told_quality(cfg),
+        quality=read_quality(cfg),
         labelled=traced,
-        files=(Path(f"{stem}_sequence.mhd"), cfg, *(path for path in wanted if "_gt" in path.name)),
+        files=(Path(f"{stem}_sequence.mhd"), cfg, *(path for path in needed if "_gt" in path.name)),
         read=partial(read_sequence, stem, cfg, view, traced),
     )
     return record, issues
@@ -113,7 +113,7 @@ def read_sequence(
                 )
             masks[index] = read_labels(Path(f"{stem}_{name}_gt.mhd"), (1, *clip.size))[0]
         ef, edv, esv = (_number(info, name) for name in ("LVef", "LVedv", "LVesv"))
-        known = Annotation(
+        annotation = Annotation(
             masks=masks,
             labelled_frames=tuple(sorted(phases.values())),
             ed_frame=phases["ED"],
@@ -121,13 +121,13 @@ def read_sequence(
             ef_percent=ef,
             edv_ml=edv,
             esv_ml=esv,
-            quality=told_quality(cfg),
+            quality=read_quality(cfg),
         )
     except KeyError as error:
         raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
     except ValueError as error:
         raise DatasetError(f"{cfg}: {error}") from error
-    return clip, known
+    return clip, annotation
 
 
 def _number(info: dict[str, str], key: str) -> float | None:

@@ -1,4 +1,4 @@
-"""CAMUS's layout, written, so that phantom clips can stand in for patients; and one view read.
+"""CAMUS's layout: write patients, so that phantom clips can replace them, and read one view.
 
 Under `database_nifti/patientNNNN/` and for each view V of 2CH and 4CH: `patientNNNN_V_ED`, `_ES`,
 `_half_sequence`, each with its `_gt`, all `.nii.gz` in (x, y) or (x, y, t), and `Info_V.cfg`, whose
@@ -22,19 +22,19 @@ _UNKNOWN = "NA"
 
 
 def write_patient(root: Path, patient: str, views: Mapping[View, tuple[Clip, Annotation]]) -> None:
-    """Write a patient's folder, all of it or nothing.
+    """Write a patient's folder atomically.
 
-    Sex and age are written as unknown. Volumes have no place in this layout.
+    Sex and age are written as unknown. The layout has no volumes.
 
     Args:
-        root: Folder that holds `database_nifti`; made when missing.
+        root: Folder that holds `database_nifti`; made if missing.
         patient: `patientNNNN`.
         views: A2C, A4C or both; each needs spacing, times, both phases, and a mask on every
             frame from one phase to the other.
 
     Raises:
         ValueError: If the views or the name do not fit the layout.
-        OutputError: If the patient is there already or cannot be written.
+        OutputError: If the patient exists already or cannot be written.
     """
     if not re.fullmatch(r"patient\d{4}", patient):
         raise ValueError(f"patient must be 'patient' and four digits, got {patient!r}")
@@ -58,7 +58,7 @@ def write_splits(root: Path, patients_of: Mapping[str, Sequence[str]]) -> None:
     """Write the three split lists; a split without an entry gets an empty list.
 
     Raises:
-        ValueError: If a split is none of CAMUS's or a patient stands in two places.
+        ValueError: If a split is unknown or a patient is listed twice.
         OutputError: If a list cannot be written.
     """
     if not patients_of.keys() <= set(SPLITS):
@@ -66,7 +66,7 @@ def write_splits(root: Path, patients_of: Mapping[str, Sequence[str]]) -> None:
     names = [name for listed in patients_of.values() for name in listed]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"a patient must stand in one split once, {twice[0]} stands in more")
+        raise ValueError(f"a patient must be in one split, {twice[0]} is in more")
     folder = root / "database_split"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,20 +78,20 @@ def write_splits(root: Path, patients_of: Mapping[str, Sequence[str]]) -> None:
 
 
 def _phases(annotation: Annotation) -> tuple[int, int]:
-    """Return the indices of ED and ES."""
+    """Indices of ED and ES."""
     if annotation.ed_frame is None or annotation.es_frame is None:
         raise ValueError("ed_frame and es_frame must be known")
     return annotation.ed_frame, annotation.es_frame
 
 
 def _half(annotation: Annotation) -> slice:
-    """Return the frames from one phase to the other."""
+    """Frames from one phase to the other."""
     first, last = sorted(_phases(annotation))
     return slice(first, last + 1)
 
 
 def _check_view(name: str, clip: Clip, annotation: Annotation) -> None:
-    """Refuse a view that the layout cannot hold."""
+    """Check that the layout can hold a view."""
     try:
         annotation.check_fits(clip)
         _phases(annotation)
@@ -101,11 +101,11 @@ def _check_view(name: str, clip: Clip, annotation: Annotation) -> None:
     if clip.spacing_mm is None or rate_hz is None:
         raise ValueError(f"{name}: the clip must have spacing_mm and times_s")
     half = range(clip.num_frames)[_half(annotation)]
-    bare = sorted(set(half) - set(annotation.labelled_frames))
-    if bare:
+    unlabeled = sorted(set(half) - set(annotation.labelled_frames))
+    if unlabeled:
         raise ValueError(
             f"{name}: every frame from {half[0]} to {half[-1]}, the half sequence, must be "
-            f"labelled, frame {bare[0]} is not"
+            f"labeled, frame {unlabeled[0]} is not"
         )
 
 
@@ -118,17 +118,17 @@ def _write_view(folder: Path, stem: str, clip: Clip, annotation: Annotation) -> 
 
 
 def _write_image(path: Path, pixels: np.ndarray, clip: Clip) -> None:
-    """Write `H W` or `T H W` as the release does: x to the patient's left, y to the back."""
+    """Write `H W` or `T H W` as in the release: x to the patient's left, y to the back."""
     from nibabel.nifti1 import Nifti1Image
 
     row_mm, column_mm = clip.spacing_mm or (1.0, 1.0)
     image = Nifti1Image(np.ascontiguousarray(pixels.T), np.diag([-column_mm, -row_mm, 1.0, 1.0]))
-    image.header.set_xyzt_units("mm", "unknown")  # the frame rate stands in Info_V.cfg
+    image.header.set_xyzt_units("mm", "unknown")  # the frame rate is in Info_V.cfg
     image.to_filename(path)
 
 
 def _info(clip: Clip, annotation: Annotation) -> str:
-    """Return what `Info_V.cfg` holds."""
+    """Content of `Info_V.cfg`."""
     half, (ed_frame, es_frame) = _half(annotation), _phases(annotation)
     fields = {
         "ED": ed_frame - half.start + 1,
@@ -144,15 +144,15 @@ def _info(clip: Clip, annotation: Annotation) -> str:
 
 
 def read_view(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
-    """Read a patient's half sequence with the mask of every frame and what its cfg says.
+    """Read a patient's half sequence with all masks and its cfg.
 
     Raises:
-        DatasetError: If a file is missing or not as CAMUS has it.
+        DatasetError: If a file is missing or not as in CAMUS.
     """
     folder = root / "database_nifti" / patient
     name = VIEW_NAMES.get(view)
     if name is None:
-        raise DatasetError(f"view must be one that CAMUS has, A2C or A4C, got {view}")
+        raise DatasetError(f"view must be A2C or A4C in CAMUS, got {view}")
     path = folder / f"{patient}_{name}_half_sequence.nii.gz"
     truth, cfg = folder / f"{patient}_{name}_half_sequence_gt.nii.gz", folder / f"Info_{name}.cfg"
     for file in (path, truth, cfg):
@@ -175,7 +175,7 @@ def read_view(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
             ed_frame=int(info["ED"]) - 1,
             es_frame=int(info["ES"]) - 1,
             ef_percent=None if ef_percent == _UNKNOWN else float(ef_percent),
-            quality=told_quality(cfg),
+            quality=read_quality(cfg),
         )
     except KeyError as error:
         raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
@@ -185,10 +185,10 @@ def read_view(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
 
 
 def read_info(path: Path) -> dict[str, str]:
-    """Return what a cfg says, key to value, whatever its line ends.
+    """Read a cfg, key to value, with any line ends.
 
     Raises:
-        DatasetError: If it is no text.
+        DatasetError: If it is not text.
     """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
@@ -198,9 +198,9 @@ def read_info(path: Path) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
 
 
-def told_quality(cfg: Path) -> str:
-    """Return `ImageQuality` of a cfg; empty when it is unknown, or the file cannot be read."""
+def read_quality(cfg: Path) -> str:
+    """Read `ImageQuality` of a cfg; empty when it is unknown, or the file cannot be read."""
     try:
         return read_info(cfg).get("ImageQuality", "").replace(_UNKNOWN, "")
-    except DatasetError:  # told of when the view is loaded
+    except DatasetError:  # raised when the view is loaded
         return ""

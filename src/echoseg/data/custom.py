@@ -1,12 +1,12 @@
-"""One's own clips: a folder of files, or a CSV that names them; with masks beside them or without.
+"""Custom clips: a folder of files, or a CSV that lists them, with or without masks.
 
-Folder: every file that `formats` knows, in it or below; `NAME_masks.nii.gz` beside `NAME.avi` (or
-any other suffix) holds label maps, one for each frame. A folder of PNG frames is one clip.
+Folder: every file of a format in `io.FORMATS`, also in subfolders. `NAME_masks.nii.gz` next to
+`NAME.avi` (or another suffix) holds label maps, one per frame. A folder of PNG frames is one clip.
 
-CSV: column `clip`, a path beside the table; and what is known of `patient`, `view`, `split`,
-`quality`, `masks`, `labelled_frames` (as `0 17`; else all), `row_mm`, `column_mm`, `fps`,
-`ed_frame`, `es_frame`, `ef_percent`. Frames count from 0; an empty field is unknown. `clips.csv` in
-a folder stands for the folder.
+CSV: column `clip`, a path relative to the table; optional columns `patient`, `view`, `split`,
+`quality`, `masks`, `labelled_frames` (as `0 17`; default all), `row_mm`, `column_mm`, `fps`,
+`ed_frame`, `es_frame`, `ef_percent`. Frames count from 0; an empty field is unknown. A `clips.csv`
+in a folder is used instead of the folder's files.
 """
 
 import re
@@ -28,12 +28,12 @@ EXPECTED = "clips (AVI, MP4, DICOM, NIfTI, ...), or a CSV with a column 'clip'"
 TABLE = "clips.csv"
 _MASKS = "_masks.nii.gz"
 _TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
-"""Files that lie beside clips and are none."""
+"""Suffixes of other files that lie next to clips."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
-    """What is said of a clip beside its file."""
+class ClipInfo:
+    """What is known of a clip apart from its file."""
 
     masks: Path | None = None
     labelled_frames: tuple[int, ...] | None = None
@@ -47,17 +47,17 @@ class Known:
 
 
 def detect(root: Path) -> bool:
-    """Tell a table of clips, or a folder with at least one file of a format that is read."""
+    """Detect a table of clips, or a folder with at least one readable clip."""
     if root.is_file():
         return root.suffix.lower() == ".csv"
     return (root / TABLE).is_file() or any(map(_is_clip, clip_files(root)))
 
 
 def collect(root: Path) -> Dataset:
-    """Return the clips that a folder holds or a table names.
+    """List the clips of a folder or a table.
 
     Raises:
-        DatasetError: If the table lacks its column, or nothing can be used.
+        DatasetError: If the table lacks its column, or no clip can be used.
     """
     table = root if root.is_file() else root / TABLE
     if table.is_file():
@@ -68,7 +68,7 @@ def collect(root: Path) -> Dataset:
 
 
 def clip_files(root: Path) -> Iterable[Path]:
-    """Yield what may be a clip: files, and folders of nothing but PNG frames.
+    """Yield possible clips: files, and folders of PNG frames only.
 
     Raises:
         DatasetError: If a folder cannot be read.
@@ -88,17 +88,17 @@ def clip_files(root: Path) -> Iterable[Path]:
 
 @contextmanager
 def readable(place: Path) -> Iterator[None]:
-    """Refuse a folder that cannot be read, rather than pass over what lies in it.
+    """Report a folder that cannot be read, so that its clips are not skipped silently.
 
     Raises:
-        DatasetError: If so.
+        DatasetError: If `place`, or a folder in it, cannot be read.
     """
     try:
         yield
     except OSError as error:
         raise DatasetError(
             f"{error.filename or place} cannot be read ({error.strerror or error}); make it "
-            "readable, or move it away"
+            "readable, or move it elsewhere"
         ) from error
 
 
@@ -119,8 +119,8 @@ def _from_folder(root: Path) -> tuple[list[Record], list[Issue]]:
             continue
         masks = path.with_name(_stem(path) + _MASKS)
         name = path.relative_to(root).as_posix()
-        found = Known(masks=masks if masks.is_file() else None)
-        records.append(record(name, name, path, found, view=View.UNKNOWN))
+        info = ClipInfo(masks=masks if masks.is_file() else None)
+        records.append(clip_record(name, name, path, info, view=View.UNKNOWN))
     return records, issues
 
 
@@ -129,36 +129,37 @@ def _stem(path: Path) -> str:
 
 
 def _from_table(table: Path) -> tuple[list[Record], list[Issue]]:
-    rows, wrong = read_table(table, ("clip",))
-    issues = [
-        Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
-    ]
+    rows, issues = read_table(table, ("clip",))
     records = []
     for row in rows:
         try:
             records.append(_from_row(table.parent, row))
         except DatasetError as error:
-            missing = "is missing" in str(error)
-            kind = IssueKind.MISSING if missing else IssueKind.INCONSISTENT
+            is_missing = "is missing" in str(error)
+            kind = IssueKind.MISSING if is_missing else IssueKind.INCONSISTENT
             issues.append(Issue(place=row.place, kind=kind, reason=str(error)))
     return records, issues
 
 
-def _from_row(home: Path, row: Row) -> Record:
-    """Return the record of one row; refuse one that says what cannot be."""
+def _from_row(folder: Path, row: Row) -> Record:
+    """The record of one row.
+
+    Raises:
+        DatasetError: If a value is invalid.
+    """
     if not row.text("clip"):
         raise DatasetError(f"{row.place}: clip must be a path, it is empty")
     view, split = row.text("view") or View.UNKNOWN, row.text("split").lower()
     if view not in set(View):
         raise DatasetError(f"{row.place}: view must be one of {', '.join(View)}, got {view!r}")
-    paths = {name: home / row.text(name) for name in ("clip", "masks") if row.text(name)}
+    paths = {name: folder / row.text(name) for name in ("clip", "masks") if row.text(name)}
     for name, path in paths.items():
         if not path.exists():
             raise DatasetError(f"{row.place}: {name} {path} is missing")
     spacing = row.number_or_none("row_mm"), row.number_or_none("column_mm")
     if (spacing[0] is None) != (spacing[1] is None):
         raise DatasetError(f"{row.place}: row_mm and column_mm must both be given, or neither")
-    known = Known(
+    info = ClipInfo(
         masks=paths.get("masks"),
         labelled_frames=_frames(row),
         ed_frame=row.whole_or_none("ed_frame"),
@@ -171,11 +172,11 @@ def _from_row(home: Path, row: Row) -> Record:
         "fps": row.number_or_none("fps"),
     }
     name = row.text("clip")
-    return record(
+    return clip_record(
         name,
         row.text("patient") or name,
         paths["clip"],
-        known,
+        info,
         view=View(view),
         split=SPLIT_WORDS.get(split, split),
         **options,
@@ -183,58 +184,57 @@ def _from_row(home: Path, row: Row) -> Record:
 
 
 def _frames(row: Row) -> tuple[int, ...] | None:
-    """Return the frames that a row says are labelled, None when it says nothing."""
+    """The labeled frames of a row; None when it does not list them."""
     words = row.text("labelled_frames").split()
     if not all(word.isdecimal() for word in words):
         raise DatasetError(
-            f"{row.place}: labelled_frames must be whole numbers with blanks between, got "
+            f"{row.place}: labelled_frames must be whole numbers separated by spaces, got "
             f"{row.text('labelled_frames')!r}"
         )
     return tuple(map(int, words)) or None
 
 
-def record(
+def clip_record(
     name: str,
     patient: str,
     path: Path,
-    known: Known,
+    info: ClipInfo,
     *,
     view: View,
     split: str = "",
     **options: Any,
 ) -> Record:
-    """Return the record of one clip; `options` go to `load_clip`."""
-    view_said = None if view is View.UNKNOWN else view
+    """The record of one clip; `options` are passed to `load_clip`."""
     return Record(
         name=name,
         patient=patient,
         view=view,
         split=split,
-        quality=known.quality,
-        files=(path, *([known.masks] if known.masks else [])),
-        labelled=known.masks is not None,
+        quality=info.quality,
+        files=(path, *([info.masks] if info.masks else [])),
+        labelled=info.masks is not None,
         labels=None,
-        read=partial(read_clip, path, known, view=view_said, **options),
+        read=partial(read_clip, path, info, view=None if view is View.UNKNOWN else view, **options),
     )
 
 
-def read_clip(path: Path, known: Known, **options: Any) -> tuple[Clip, Annotation | None]:
-    """Read a clip and the masks beside it.
+def read_clip(path: Path, info: ClipInfo, **options: Any) -> tuple[Clip, Annotation | None]:
+    """Read a clip and its masks.
 
     Raises:
         EchosegError: If a file is broken, or the masks do not fit the clip.
     """
     clip = load_clip(path, **options)
-    if known.masks is None:
+    if info.masks is None:
         return clip, None
-    masks = read_labels(known.masks, clip.frames.shape)
+    masks = read_labels(info.masks, clip.frames.shape)
     return clip, Annotation(
         masks=masks,
-        labelled_frames=known.labelled_frames or tuple(range(len(masks))),
-        ed_frame=known.ed_frame,
-        es_frame=known.es_frame,
-        ef_percent=known.ef_percent,
-        edv_ml=known.edv_ml,
-        esv_ml=known.esv_ml,
-        quality=known.quality,
+        labelled_frames=info.labelled_frames or tuple(range(len(masks))),
+        ed_frame=info.ed_frame,
+        es_frame=info.es_frame,
+        ef_percent=info.ef_percent,
+        edv_ml=info.edv_ml,
+        esv_ml=info.esv_ml,
+        quality=info.quality,
     )

@@ -1,11 +1,11 @@
 """EchoNet-Dynamic: 10,030 apical four-chamber clips with two traced frames each.
 
-Layout: `FileList.csv` (a row a clip: volumes, EF, size, frame rate, split), `VolumeTracings.csv`
-(a row a chord, see `echonet_tracing`), `Videos/*.avi` (MJPEG, 112 x 112). Frames count from 0. No
-scale is given: EF can be had from the pictures, millilitres cannot.
+Layout: `FileList.csv` (one row per clip: volumes, EF, size, frame rate, split),
+`VolumeTracings.csv` (one row per chord, see `echonet_tracing`), `Videos/*.avi` (MJPEG, 112 x 112).
+Frames count from 0. Without pixel spacing, EF can be computed but volumes in ml cannot.
 
-Quirks of the release: six listed clips have no tracing and one tracing has no clip; the two traced
-frames come in either order, so the one with the larger area is ED; ED may come after ES.
+Known defects of the release: six listed clips have no tracing and one tracing has no clip. The two
+traced frames come in either order, so the one with the larger area is ED; ED may come after ES.
 
 Reference:
     Ouyang et al., Nature 580:252-256, 2020.
@@ -13,15 +13,15 @@ Reference:
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, ClipWarning, Label, View
-from echoseg.data.echonet_pediatric import detect as recognise_pediatric
+from echoseg.data.echonet_pediatric import detect as detect_pediatric
 from echoseg.data.echonet_tracing import mask_from_tracing, tracing_area_px
-from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, build_dataset
-from echoseg.data.records import Record as CollectedRecord
+from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError
 from echoseg.io import load_clip
@@ -50,216 +50,121 @@ UNTRACED = frozenset(
         "0X5DD5283AC43CCDD1",
     }
 )
-"""The clips of the release that have no tracing; the last is in TEST, the others in TRAIN."""
-UNFILMED = frozenset({"0X4F8859C8AB4DA9CB"})
-"""The tracing of the release that has no clip."""
-_LEAST_ROWS = 3  # the long axis and two chords: less encloses nothing
+"""Clips of the release without tracing; the last is in TEST, the others in TRAIN."""
+WITHOUT_VIDEO = frozenset({"0X4F8859C8AB4DA9CB"})
+"""The tracing of the release without clip."""
+_MIN_ROWS = 3  # the long axis and two chords; fewer enclose nothing
+
+Tracing = dict[int, np.ndarray]
+"""Frame -> rows `N 4` of its tracing, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TracedFrame:
-    """One traced frame: its index and the rows `N 4` of its tracing, in pixels."""
+class TracedClip:
+    """One clip with its values in the two tables.
 
-    frame_index: int
-    chords: np.ndarray
-
-    def mask(self, height: int, width: int) -> np.ndarray:
-        """Return the cavity, `H W` bool."""
-        x1, y1, x2, y2 = self.chords.T
-        return mask_from_tracing(x1, y1, x2, y2, height, width)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Record:
-    """One clip with what the two tables say of it; its frames are read by `load`."""
+    Attributes:
+        name: Name without suffix.
+        video: The file.
+        split: As in the list.
+        size: (rows, columns).
+        frame_rate_hz: Frame rate.
+        num_frames: Number of frames in the list; the file may have another one.
+        ef_percent: EF; None when unknown, as are the volumes.
+        edv_ml: End-diastolic volume.
+        esv_ml: End-systolic volume.
+        ed_frame: The traced frame with the larger area.
+        es_frame: The other one.
+        tracing: The chords of both frames.
+    """
 
     name: str
     video: Path
     split: str
     size: tuple[int, int]
-    """(rows, columns)."""
     frame_rate_hz: float
     num_frames: int
     ef_percent: float | None
     edv_ml: float | None
     esv_ml: float | None
-    ed: TracedFrame
-    es: TracedFrame
-
-    def load(self) -> tuple[Clip, Annotation]:
-        """Read the frames and draw the two masks; all but the LV cavity is background in them.
-
-        Raises:
-            FormatError: If the video cannot be read.
-            DatasetError: If it is not the clip that the tables speak of.
-        """
-        clip = load_clip(self.video, fps=self.frame_rate_hz, view=View.A4C)
-        masks = np.zeros_like(clip.frames)
-        if clip.size != self.size:
-            raise DatasetError(
-                f"{self.video} must have frames of {self.size[0]} x {self.size[1]} pixels, as "
-                f"FileList.csv says, they have {clip.size[0]} x {clip.size[1]}"
-            )
-        if clip.num_frames <= max(self.frame_indices):
-            raise DatasetError(
-                f"{self.video} must hold frame {max(self.frame_indices)}, which is traced, it has "
-                f"{clip.num_frames} frames"
-            )
-        clip = replace(clip, warnings=(*clip.warnings, *self._oddities(clip)))
-        for traced in (self.ed, self.es):
-            masks[traced.frame_index][traced.mask(*clip.size)] = Label.LV_CAVITY
-        try:
-            return clip, Annotation(
-                masks=masks,
-                labelled_frames=self.frame_indices,
-                ed_frame=self.ed.frame_index,
-                es_frame=self.es.frame_index,
-                ef_percent=self.ef_percent,
-                edv_ml=self.edv_ml,
-                esv_ml=self.esv_ml,
-            )
-        except ValueError as error:
-            raise DatasetError(f"{self.name} in FileList.csv: {error}") from error
-
-    def _oddities(self, clip: Clip) -> Iterator[ClipWarning]:
-        if clip.num_frames != self.num_frames:
-            yield ClipWarning(
-                code=NOT_AS_LISTED,
-                message=f"FileList.csv says {self.num_frames} frames, it has {clip.num_frames}",
-            )
-        height, width = clip.size
-        for traced in (self.ed, self.es):
-            x, y = traced.chords[:, 0::2], traced.chords[:, 1::2]
-            if min(x.min(), y.min()) < -1 or x.max() > width or y.max() > height:
-                yield ClipWarning(
-                    code=NOT_AS_LISTED,
-                    message=f"the tracing of frame {traced.frame_index} leaves the picture of "
-                    f"{height} x {width} pixels",
-                )
-
-    @property
-    def frame_indices(self) -> tuple[int, ...]:
-        """The traced frames, increasing."""
-        return tuple(sorted((self.ed.frame_index, self.es.frame_index)))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EchoNetDynamic:
-    """The data set: what can be used, in the list's order, and what cannot with the reason."""
-
-    records: tuple[Record, ...]
-    unmatched: dict[str, str]
-    """Name of a clip to why it is not among the records."""
-
-    def of_split(self, split: str) -> tuple[Record, ...]:
-        """Return the records of TRAIN, VAL or TEST, as the list has it."""
-        if split not in SPLITS:
-            raise DatasetError(f"split must be {', '.join(SPLITS)}, got {split}")
-        return tuple(record for record in self.records if record.split == split)
-
-    def record(self, name: str) -> Record:
-        """Return one record; refuse a name that cannot be used and say why."""
-        for record in self.records:
-            if record.name == name:
-                return record
-        raise DatasetError(f"{name}: {self.unmatched.get(name, 'not in FileList.csv')}")
+    ed_frame: int
+    es_frame: int
+    tracing: Tracing
 
 
 def detect(root: Path) -> bool:
-    """Tell the release by its list and its folder of videos."""
-    return (root / "FileList.csv").is_file() and not recognise_pediatric(root)
+    """Detect the release by its list, unless it is EchoNet-Pediatric's."""
+    return (root / "FileList.csv").is_file() and not detect_pediatric(root)
 
 
 def collect(root: Path) -> Dataset:
-    """Return every clip that is listed, filmed and traced, and what is not with its reason.
-
-    Raises:
-        DatasetError: If a table is missing or not as documented, or nothing can be used.
-    """
-    data = read(root)
-    issues = [
-        Issue(place=name, kind=_kind(name, reason), reason=reason)
-        for name, reason in data.unmatched.items()
-    ]
-    records = [
-        CollectedRecord(
-            name=record.name,
-            patient=record.name,
-            view=View.A4C,
-            split=SPLIT_WORDS[record.split.lower()],
-            files=(record.video,),
-            read=record.load,
-            labels=(Label.LV_CAVITY,),
-        )
-        for record in data.records
-    ]
-    return build_dataset("echonet_dynamic", root, records, issues)
-
-
-def _kind(name: str, reason: str) -> IssueKind:
-    if name in UNTRACED | UNFILMED:
-        return IssueKind.KNOWN
-    return IssueKind.MISSING if "is missing" in reason else IssueKind.INCONSISTENT
-
-
-def read(root: Path, *, strict: bool = False) -> EchoNetDynamic:
-    """Read the two tables and match them with the videos; no video is opened.
-
-    A row that is not as documented leaves out its clip, with the reason.
-
-    Args:
-        root: Folder that holds `FileList.csv`.
-        strict: Refuse anything unmatched; the release as published has seven such clips.
+    """List every clip that has a row, a video and a tracing; all others become issues.
 
     Raises:
         DatasetError: If a table is missing or lacks a column, or no clip can be used.
     """
-    way_out = "EchoNet-Dynamic has it beside its folder Videos"
-    listed, wrong = read_table(root / "FileList.csv", LIST_COLUMNS, way_out)
-    unmatched = {line.split(":")[0]: line for line in wrong}
-    tracings, faults = _tracings(root / "VolumeTracings.csv", way_out, unmatched)
+    way_out = "EchoNet-Dynamic has it next to its folder Videos"
+    rows, row_issues = read_table(root / "FileList.csv", LIST_COLUMNS, way_out)
+    reasons = {issue.place: issue.reason for issue in row_issues}
+    tracings, faults = _tracings(root / "VolumeTracings.csv", way_out, reasons)
     videos = {path.stem: path for path in sorted((root / "Videos").glob("*.avi"))}
-    records: dict[str, Record] = {}
-    seen: set[str] = set()
-    for row in listed:
+    clips: dict[str, TracedClip] = {}
+    listed: set[str] = set()
+    for row in rows:
         name = row.text("FileName").removesuffix(".avi")
-        found: Record | str = faults.get(name, "")
+        clips.pop(name, None)
         try:
-            if name in seen:
-                found = f"{row.place}: {name} is listed twice; none of the two is used"
-            found = found or _record(name, row, videos.get(name), tracings.get(name, {}))
+            if name in listed:
+                raise DatasetError(f"{row.place}: {name} is listed twice; neither row is used")
+            if name in faults:
+                raise DatasetError(faults[name])
+            clips[name] = _traced_clip(name, row, videos.get(name), tracings.get(name, {}))
         except DatasetError as error:
-            found = str(error)
-        seen.add(name)
-        if isinstance(found, Record):
-            records[name] = found
-        else:
-            records.pop(name, None)
-            unmatched[name] = found
-    for name in sorted((tracings.keys() | videos.keys()) - seen):
-        what = " and ".join(
-            word for word, there in (("traced", tracings), ("filmed", videos)) if name in there
-        )
-        unmatched[name] = f"it is {what} but not in FileList.csv"
-    if unmatched and (strict or not records):
-        name, reason = next(iter(unmatched.items()))
-        raise DatasetError(
-            f"{root}: {len(unmatched)} clips cannot be used, the first {name}: {reason}"
-        )
-    if not records:
-        raise DatasetError(f"{root / 'FileList.csv'} lists no clip")
-    return EchoNetDynamic(records=tuple(records.values()), unmatched=unmatched)
+            reasons[name] = str(error)
+        listed.add(name)
+    for name in sorted((tracings.keys() | videos.keys()) - listed):
+        parts = [
+            part for part, names in (("tracing", tracings), ("video", videos)) if name in names
+        ]
+        reasons[name] = f"it has a {' and a '.join(parts)}, but no row in FileList.csv"
+    return build_dataset(
+        "echonet_dynamic",
+        root,
+        map(_record, clips.values()),
+        [
+            Issue(place=name, kind=_kind(name, reason), reason=reason)
+            for name, reason in reasons.items()
+        ],
+    )
+
+
+def _record(clip: TracedClip) -> Record:
+    return Record(
+        name=clip.name,
+        patient=clip.name,
+        view=View.A4C,
+        split=SPLIT_WORDS[clip.split.lower()],
+        files=(clip.video,),
+        read=partial(read_clip, clip),
+        labels=(Label.LV_CAVITY,),
+    )
+
+
+def _kind(name: str, reason: str) -> IssueKind:
+    if name in UNTRACED | WITHOUT_VIDEO:
+        return IssueKind.KNOWN
+    return IssueKind.MISSING if "is missing" in reason else IssueKind.INCONSISTENT
 
 
 def _tracings(
-    path: Path, way_out: str, unmatched: dict[str, str]
-) -> tuple[dict[str, dict[int, np.ndarray]], dict[str, str]]:
-    """Return for each clip and traced frame its rows `N 4`, in the table's order, and faults.
+    path: Path, way_out: str, reasons: dict[str, str]
+) -> tuple[dict[str, Tracing], dict[str, str]]:
+    """Read the tracing of each clip, rows in the table's order, and the faults of clips.
 
-    Rows with too few or too many fields, whose clip is not certain, go into `unmatched`.
+    Rows with too few or too many fields, whose clip is uncertain, are added to `reasons`.
     """
-    rows, wrong = read_table(path, TRACING_COLUMNS, way_out)
-    unmatched.update({line.split(":")[0]: line for line in wrong})
+    rows, row_issues = read_table(path, TRACING_COLUMNS, way_out)
+    reasons.update({issue.place: issue.reason for issue in row_issues})
     chords: dict[str, dict[int, list[list[float]]]] = {}
     faults: dict[str, str] = {}
     for row in rows:
@@ -271,16 +176,18 @@ def _tracings(
         except DatasetError as error:
             faults.setdefault(name, str(error))
     tracings = {
-        name: {index: np.array(rows) for index, rows in frames.items()}
+        name: {index: np.array(ends) for index, ends in frames.items()}
         for name, frames in chords.items()
     }
     return tracings, faults
 
 
-def _record(
-    name: str, row: Row, video: Path | None, tracing: dict[int, np.ndarray]
-) -> Record | str:
-    """Return the record of one listed clip, or why there is none."""
+def _traced_clip(name: str, row: Row, video: Path | None, tracing: Tracing) -> TracedClip:
+    """Check one row against video and tracing.
+
+    Raises:
+        DatasetError: If the clip cannot be used.
+    """
     split, num_frames = row.values["Split"].upper(), row.whole("NumberOfFrames")
     if split not in SPLITS:
         raise DatasetError(
@@ -289,16 +196,19 @@ def _record(
     if (rate_hz := row.number("FPS")) <= 0:
         raise DatasetError(f"{row.place}: FPS must be above 0, got {rate_hz:g}")
     if video is None:
-        return f"its video Videos/{name}.avi is missing"
+        raise DatasetError(f"its video Videos/{name}.avi is missing")
     if len(tracing) != 2:
-        return f"it must have two traced frames in VolumeTracings.csv, it has {len(tracing)}"
+        raise DatasetError(
+            f"it must have two traced frames in VolumeTracings.csv, it has {len(tracing)}"
+        )
     if max(tracing) >= num_frames:
-        return f"its frame {max(tracing)} is traced, it has {num_frames} frames"
-    if min(map(len, tracing.values())) < _LEAST_ROWS:
-        return f"a tracing must have {_LEAST_ROWS} rows or more, one of its two has fewer"
-    traced = [TracedFrame(frame_index=index, chords=rows) for index, rows in tracing.items()]
-    es, ed = sorted(traced, key=lambda frame: tracing_area_px(frame.chords))
-    return Record(
+        raise DatasetError(f"its frame {max(tracing)} is traced, it has {num_frames} frames")
+    if min(map(len, tracing.values())) < _MIN_ROWS:
+        raise DatasetError(
+            f"a tracing must have {_MIN_ROWS} rows or more, one of its two has fewer"
+        )
+    es_frame, ed_frame = sorted(tracing, key=lambda frame: tracing_area_px(tracing[frame]))
+    return TracedClip(
         name=name,
         video=video,
         split=split,
@@ -308,9 +218,56 @@ def _record(
         ef_percent=row.number_or_none("EF"),
         edv_ml=row.number_or_none("EDV"),
         esv_ml=row.number_or_none("ESV"),
-        ed=ed,
-        es=es,
+        ed_frame=ed_frame,
+        es_frame=es_frame,
+        tracing=tracing,
     )
 
 
-__all__ = ["EchoNetDynamic", "Record", "TracedFrame", "mask_from_tracing", "read"]
+def read_clip(traced: TracedClip) -> tuple[Clip, Annotation]:
+    """Read the frames and rasterise the two masks, which hold the LV cavity only.
+
+    Raises:
+        FormatError: If the video cannot be read.
+        DatasetError: If it does not fit the tables.
+    """
+    clip = load_clip(traced.video, fps=traced.frame_rate_hz, view=View.A4C)
+    if clip.size != traced.size:
+        raise DatasetError(
+            f"{traced.video} must have frames of {traced.size[0]} x {traced.size[1]} pixels, as "
+            f"in FileList.csv, they have {clip.size[0]} x {clip.size[1]}"
+        )
+    if clip.num_frames <= max(traced.tracing):
+        raise DatasetError(
+            f"{traced.video} must have the traced frame {max(traced.tracing)}, it has "
+            f"{clip.num_frames} frames"
+        )
+    clip = replace(clip, warnings=(*clip.warnings, *_contradictions(clip, traced)))
+    masks = np.zeros_like(clip.frames)
+    for frame, chords in traced.tracing.items():
+        x1, y1, x2, y2 = chords.T
+        masks[frame][mask_from_tracing(x1, y1, x2, y2, *clip.size)] = Label.LV_CAVITY
+    try:
+        return clip, Annotation(
+            masks=masks,
+            labelled_frames=tuple(sorted(traced.tracing)),
+            ed_frame=traced.ed_frame,
+            es_frame=traced.es_frame,
+            ef_percent=traced.ef_percent,
+            edv_ml=traced.edv_ml,
+            esv_ml=traced.esv_ml,
+        )
+    except ValueError as error:
+        raise DatasetError(f"{traced.name} in FileList.csv: {error}") from error
+
+
+def _contradictions(clip: Clip, traced: TracedClip) -> Iterator[ClipWarning]:
+    if clip.num_frames != traced.num_frames:
+        message = f"FileList.csv lists {traced.num_frames} frames, the video has {clip.num_frames}"
+        yield ClipWarning(code=NOT_AS_LISTED, message=message)
+    height, width = clip.size
+    for frame in (traced.ed_frame, traced.es_frame):
+        x, y = traced.tracing[frame][:, 0::2], traced.tracing[frame][:, 1::2]
+        if min(x.min(), y.min()) < -1 or x.max() > width or y.max() > height:
+            message = f"the tracing of frame {frame} leaves the image of {height} x {width} pixels"
+            yield ClipWarning(code=NOT_AS_LISTED, message=message)

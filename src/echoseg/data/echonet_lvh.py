@@ -1,7 +1,7 @@
-"""EchoNet-LVH: 12,000 parasternal long-axis clips with callipers and no masks: unlabelled clips.
+"""EchoNet-LVH: 12,000 parasternal long-axis clips with callipers, without masks (unlabeled).
 
-Layout: `MeasurementsList.csv` (a row a calliper: HashedFileName, split, ...) and `Batch1/` to
-`Batch4/` with the videos, `HashedFileName.avi`. Several rows tell of one clip. No scale is given.
+Layout: `MeasurementsList.csv` (one row per calliper: HashedFileName, split, ...) and `Batch1/` to
+`Batch4/` with the videos, `HashedFileName.avi`. A clip has several rows. Pixel spacing is unknown.
 
 Reference:
     Duffy et al., JAMA Cardiology 7(4):386-395, 2022.
@@ -20,20 +20,17 @@ COLUMNS = ("HashedFileName", "split")
 
 
 def detect(root: Path) -> bool:
-    """Tell the release by its list."""
+    """Detect the release by its list."""
     return (root / "MeasurementsList.csv").is_file()
 
 
 def collect(root: Path) -> Dataset:
-    """Return every listed clip that has its video.
+    """List every listed clip that has its video.
 
     Raises:
         DatasetError: If the list is not as documented, or nothing can be used.
     """
-    rows, wrong = read_table(root / "MeasurementsList.csv", COLUMNS)
-    issues = [
-        Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
-    ]
+    rows, issues = read_table(root / "MeasurementsList.csv", COLUMNS)
     videos: dict[str, Path] = {}
     for path in sorted(root.glob("Batch*/*.avi")):
         if path.stem in videos:
@@ -51,9 +48,9 @@ def collect(root: Path) -> Dataset:
     issues += _unmatched(videos, splits)
     records = [
         _record(name, videos[name], split)
-        for name, found in splits.items()
+        for name, names in splits.items()
         if name in videos
-        for split in sorted(found)  # two of them are told of as a leak
+        for split in sorted(names)  # two splits become an issue in build_dataset
     ]
     return build_dataset("echonet_lvh", root, records, issues)
 
@@ -64,7 +61,7 @@ def _unmatched(videos: dict[str, Path], splits: dict[str, set[str]]) -> list[Iss
         reason = f"it is listed, its video Batch*/{name}.avi is missing"
         issues.append(Issue(place=name, kind=IssueKind.MISSING, reason=reason))
     for name in videos.keys() - splits.keys():
-        reason = "it is filmed but not in MeasurementsList.csv"
+        reason = "it has a video, but no row in MeasurementsList.csv"
         issues.append(Issue(place=str(videos[name]), kind=IssueKind.INCONSISTENT, reason=reason))
     return sorted(issues, key=lambda issue: issue.place)
 
@@ -82,7 +79,7 @@ def _record(name: str, video: Path, split: str) -> Record:
 
 
 def read_clip(video: Path) -> tuple[Clip, None]:
-    """Read a clip.
+    """Read a clip, which has no annotation.
 
     Raises:
         FormatError: If the video cannot be read.

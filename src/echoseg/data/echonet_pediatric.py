@@ -1,11 +1,11 @@
 """EchoNet-Pediatric: apical four-chamber and parasternal short-axis clips of children, traced.
 
 Layout: folders `A4C/` and `PSAX/`, each with `FileList.csv` (FileName, EF, Split, ...),
-`VolumeTracings.csv` (a row a contour point: FileName, X, Y, Frame) and `Videos/*.avi`; often inside
-`pediatric_echo_avi/`. No scale is given. `Split` is one of ten folds, 0 to 9; which of them train
-and which test is the reader's choice, so they stay folds here.
+`VolumeTracings.csv` (one row per contour point: FileName, X, Y, Frame) and `Videos/*.avi`; often
+inside `pediatric_echo_avi/`. Pixel spacing is unknown. `Split` is one of ten folds, 0 to 9, for
+cross-validation.
 
-Quirks of the release: a phase that was not traced stands as the frame `No Systolic` or
+Known defects of the release: a phase that was not traced has the frame `No Systolic` or
 `No Diastolic`; coordinates may be empty. It names no patients: each clip counts as one.
 
 Reference:
@@ -28,21 +28,21 @@ EXPECTED = "A4C/FileList.csv, A4C/VolumeTracings.csv (FileName, X, Y, Frame), A4
 LIST_COLUMNS = ("FileName", "EF", "Split")
 TRACING_COLUMNS = ("FileName", "X", "Y", "Frame")
 _VIEWS = {"A4C": View.A4C, "PSAX": View.PSAX}
-_LEAST_POINTS = 3
+_MIN_POINTS = 3
 _NO_PHASE = "no "
-"""How a frame that was not traced begins, in lower case."""
+"""Start of the frame of a phase that was not traced, in lower case."""
 
 Tracing = dict[int, np.ndarray]
-"""Frame to its contour, `P 2` (x, y) in pixels."""
+"""Frame -> contour, `P 2` (x, y) in pixels."""
 
 
 def detect(root: Path) -> bool:
-    """Tell the release by the lists of its two views."""
+    """Detect the release by the lists of its two views."""
     return any((_home(root) / name / "FileList.csv").is_file() for name in _VIEWS)
 
 
 def collect(root: Path) -> Dataset:
-    """Return every listed clip that has its video; it needs no tracing.
+    """List every listed clip that has its video, traced or not.
 
     Raises:
         DatasetError: If a table is missing or not as documented, or nothing can be used.
@@ -51,16 +51,16 @@ def collect(root: Path) -> Dataset:
     for name, view in _VIEWS.items():
         folder = _home(root) / name
         if not folder.is_dir():
-            notes.append(f"{folder} is not there: no clips of the view {view}")
+            notes.append(f"{folder} is missing: no clips of the view {view}")
             continue
-        found, wrong = _collect_view(folder, view)
-        records += found
-        issues += wrong
+        view_records, view_issues = _collect_view(folder, view)
+        records += view_records
+        issues += view_issues
     return build_dataset("echonet_pediatric", root, records, issues, notes)
 
 
 def _home(root: Path) -> Path:
-    """Return the folder that holds the views: the root, or where the archive unpacks to."""
+    """The folder that holds the views: the root, or where the archive unpacks to."""
     for home in (root / "pediatric_echo_avi" / "pediatric_echo_avi", root / "pediatric_echo_avi"):
         if any((home / name).is_dir() for name in _VIEWS):
             return home
@@ -68,11 +68,8 @@ def _home(root: Path) -> Path:
 
 
 def _collect_view(folder: Path, view: View) -> tuple[list[Record], list[Issue]]:
-    listed, wrong = read_table(folder / "FileList.csv", LIST_COLUMNS)
+    listed, issues = read_table(folder / "FileList.csv", LIST_COLUMNS)
     tracings, faults = _tracings(folder / "VolumeTracings.csv")
-    issues = [
-        Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
-    ]
     issues += faults
     records = []
     videos = {path.stem: path for path in (folder / "Videos").glob("*.avi")}
@@ -88,23 +85,20 @@ def _collect_view(folder: Path, view: View) -> tuple[list[Record], list[Issue]]:
             issues.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=str(error)))
     names = {row.text("FileName").removesuffix(".avi") for row in listed}
     for name in sorted((videos.keys() | tracings.keys()) - names):
-        what = "filmed" if name in videos else "traced"
-        reason = f"{name} is {what} but not in FileList.csv"
+        part = "video" if name in videos else "tracing"
+        reason = f"{name} has a {part}, but no row in FileList.csv"
         issues.append(Issue(place=f"{folder / name}", kind=IssueKind.INCONSISTENT, reason=reason))
     return records, issues
 
 
 def _tracings(path: Path) -> tuple[dict[str, Tracing], list[Issue]]:
-    """Return for each clip its traced frames, and what in the table cannot be used."""
-    rows, wrong = read_table(path, TRACING_COLUMNS)
+    """Read the traced frames of each clip, and issues of the table."""
+    rows, issues = read_table(path, TRACING_COLUMNS)
     points: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(dict)
-    issues = [
-        Issue(place=line.split(":")[0], kind=IssueKind.INCONSISTENT, reason=line) for line in wrong
-    ]
     skipped: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
         name = row.text("FileName").removesuffix(".avi")
-        points[name]  # a clip of which no point can be used is traced all the same
+        points[name]  # a clip without usable points counts as traced
         if row.text("Frame").lower().startswith(_NO_PHASE):
             skipped[name, f"its frame is given as {row.text('Frame')!r}"] += 1
             continue
@@ -121,18 +115,18 @@ def _tracings(path: Path) -> tuple[dict[str, Tracing], list[Issue]]:
         reason = f"{number} traced points are not used: {why}"
         issues.append(Issue(place=name, kind=IssueKind.KNOWN, reason=reason))
     tracings = {
-        name: {frame: np.array(found) for frame, found in frames.items()}
+        name: {frame: np.array(contour) for frame, contour in frames.items()}
         for name, frames in points.items()
     }
     return tracings, issues
 
 
 def _record(row: Row, name: str, video: Path, view: View, tracing: Tracing) -> Record:
-    """Return a clip's record; frames with fewer than three points are not used."""
+    """The record of a clip; frames with fewer than three points are not used."""
     fold = row.whole("Split")
     if fold > 9:
         raise DatasetError(f"{row.place}: Split must be a fold, 0 to 9, got {fold}")
-    usable = {frame: found for frame, found in tracing.items() if len(found) >= _LEAST_POINTS}
+    usable = {frame: points for frame, points in tracing.items() if len(points) >= _MIN_POINTS}
     ef_percent = row.number_or_none("EF")
     return Record(
         name=f"{view}_{name}",
@@ -147,7 +141,7 @@ def _record(row: Row, name: str, video: Path, view: View, tracing: Tracing) -> R
 
 
 def contour_mask(contour: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the traced cavity, `height width` bool: corners rounded to whole pixels."""
+    """Rasterise a contour, `height width` bool, corners rounded to whole pixels."""
     from skimage.draw import polygon
 
     mask = np.zeros((height, width), bool)
@@ -158,7 +152,7 @@ def contour_mask(contour: np.ndarray, height: int, width: int) -> np.ndarray:
 def read_clip(
     video: Path, view: View, tracing: Tracing, ef_percent: float | None
 ) -> tuple[Clip, Annotation | None]:
-    """Read a clip and draw its masks; of two traced frames the larger cavity is ED.
+    """Read a clip and rasterise its masks; the larger of two cavities is ED.
 
     Raises:
         FormatError: If the video cannot be read.

@@ -1,4 +1,4 @@
-"""The tracings of EchoNet-Dynamic: a long axis and chords across it, and the mask between them.
+"""Tracings of EchoNet-Dynamic: a long axis, chords across it, and the mask that they enclose.
 
 A tracing is `N 4` (x1, y1, x2, y2) in pixels, the centre of pixel [row, column] at (column, row).
 Row 0 is the long axis from the apex to the middle of the annulus; the others are chords across it,
@@ -14,19 +14,20 @@ from echoseg.clip import Label
 from echoseg.measure.geometry import NUM_DISKS, long_axis, mask_contour_mm
 
 _ENDS = 0.01
-"""Where along the axis the first chord lies, and as far from its other end the last.
+"""Position of the first chord along the axis, and of the last from the other end.
 
-Not the middles of the disks: the polygon through the chords' ends would lose half a disk at each.
+Not the middles of the disks, since the polygon through the chords' ends would lose half a disk at
+each end.
 """
-_HAIR_PX = 0.01
-"""How far a chord's ends are drawn in. A mask's border lies half-way between two pixels; the
-rasteriser must round it to the one inside."""
+_INSET_PX = 0.01
+"""Inset of a chord's ends. A mask's border lies half-way between two pixels, and the rasteriser
+must round it to the inner one."""
 
 
 def mask_from_tracing(
     x1: np.ndarray, y1: np.ndarray, x2: np.ndarray, y2: np.ndarray, height: int, width: int
 ) -> np.ndarray:
-    """Return the traced cavity, `height width` bool, as the data set's authors rasterise it.
+    """Rasterise a tracing, `height width` bool, as the data set's authors do.
 
     The polygon runs down the chords' first ends and up their second ones, corners rounded to
     whole pixels (halves to the even one); pixels on its border belong to it.
@@ -41,17 +42,17 @@ def mask_from_tracing(
 
 
 def tracing_area_px(chords: np.ndarray) -> float:
-    """Return the area in square pixels of the polygon through the chords' ends, not rounded."""
+    """Area in square pixels of the polygon through the chords' ends, not rounded."""
     points = np.concatenate((chords[1:, :2], chords[:0:-1, 2:]))
     x, y = points.T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def tracing_from_mask(mask: np.ndarray, num_chords: int = NUM_DISKS) -> np.ndarray:
-    """Return the tracing `1 + num_chords 4` of the cavity in a label map `H W`.
+    """Compute the tracing `1 + num_chords 4` of the cavity in a label map `H W`.
 
     Raises:
-        MeasurementError: If there is no cavity.
+        MeasurementError: If the cavity is empty.
     """
     contour = mask_contour_mm(mask == Label.LV_CAVITY, (1, 1))
     axis = long_axis(mask, (1, 1))
@@ -63,11 +64,11 @@ def tracing_from_mask(mask: np.ndarray, num_chords: int = NUM_DISKS) -> np.ndarr
     rows = [np.concatenate((axis.apex_mm, axis.annulus_mid_mm))]
     for height in np.linspace(_ENDS, 1 - _ENDS, num_chords) * length_px:
         crosses = (along <= height) != (next_along <= height)
-        share = (height - along[crosses]) / (next_along[crosses] - along[crosses])
-        cuts = across[crosses] + share * (next_across[crosses] - across[crosses])
+        fraction = (height - along[crosses]) / (next_along[crosses] - along[crosses])
+        cuts = across[crosses] + fraction * (next_across[crosses] - across[crosses])
         if cuts.size:
-            hair = min(_HAIR_PX, np.ptp(cuts) / 2)
+            inset = min(_INSET_PX, np.ptp(cuts) / 2)
             middle = axis.apex_mm + height * down
-            ends = (middle + (cuts.min() + hair) * right, middle + (cuts.max() - hair) * right)
+            ends = (middle + (cuts.min() + inset) * right, middle + (cuts.max() - inset) * right)
             rows.append(np.concatenate(ends))
     return np.stack(rows)

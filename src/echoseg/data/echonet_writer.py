@@ -1,4 +1,4 @@
-"""Writes clips in the exact layout of EchoNet-Dynamic: made-up copies, and data of one's own."""
+"""Write clips in the layout of EchoNet-Dynamic."""
 
 import csv
 import io
@@ -31,11 +31,11 @@ def write_dataset(
 ) -> None:
     """Write clips in the data set's layout, tracings drawn from the masks of ED and ES.
 
-    Items are taken one at a time. The list is written last: a run cut off leaves none, and so no
-    data set. An unknown EF or volume is left empty.
+    Items are consumed one at a time. The list is written last, so an interrupted run leaves no data
+    set. An unknown EF or volume is left empty.
 
     Args:
-        root: Folder, made when missing; must not hold a data set already.
+        root: Folder, made if missing; must not hold a data set already.
         items: Each needs frame times, and a mask with a cavity at ED and ES.
         quality: Of the videos, as in `write_mjpeg`.
 
@@ -45,7 +45,7 @@ def write_dataset(
     """
     list_path = root / "FileList.csv"
     if list_path.exists():
-        raise OutputError(f"{list_path} exists; give another folder or remove it first")
+        raise OutputError(f"{list_path} exists; choose another folder or remove it first")
     try:
         (root / "Videos").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,9 +55,9 @@ def write_dataset(
     for item in map(Item._make, items):
         rate_hz, chords_of = _checked(item, {str(row[0]) for row in listed})
         write_mjpeg(root / "Videos" / f"{item.name}.avi", item.clip.frames, rate_hz, quality)
-        known = item.annotation
+        truth = item.annotation
         values = (
-            "" if v is None else f"{v:.8g}" for v in (known.ef_percent, known.esv_ml, known.edv_ml)
+            "" if v is None else f"{v:.8g}" for v in (truth.ef_percent, truth.esv_ml, truth.edv_ml)
         )
         about = (*item.clip.size, f"{rate_hz:.8g}", item.clip.num_frames, item.split)
         listed.append((item.name, *values, *about))
@@ -71,8 +71,12 @@ def write_dataset(
 
 
 def _checked(item: Item, names: set[str]) -> tuple[float, dict[int, np.ndarray]]:
-    """Return an item's frame rate and tracings; refuse one that the layout cannot hold."""
-    name, clip, known, split = item
+    """Frame rate and tracings of an item.
+
+    Raises:
+        ValueError: If the layout cannot hold it.
+    """
+    name, clip, annotation, split = item
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in names:
         raise ValueError(f"name must be letters, digits, '_' or '-', and once only, got {name!r}")
     if split not in SPLITS:
@@ -84,11 +88,11 @@ def _checked(item: Item, names: set[str]) -> tuple[float, dict[int, np.ndarray]]
         rate_hz = clip.even_frame_rate_hz()
         if rate_hz is None:
             raise ValueError("the clip must have times_s")
-        known.check_fits(clip)
-        for phase, frame in (("ed_frame", known.ed_frame), ("es_frame", known.es_frame)):
-            if frame is None or frame not in known.labelled_frames:
-                raise ValueError(f"{phase} must be known and labelled, got {frame}")
-            chords_of[frame] = tracing_from_mask(known.masks[frame])
+        annotation.check_fits(clip)
+        for phase, frame in (("ed_frame", annotation.ed_frame), ("es_frame", annotation.es_frame)):
+            if frame is None or frame not in annotation.labelled_frames:
+                raise ValueError(f"{phase} must be known and labeled, got {frame}")
+            chords_of[frame] = tracing_from_mask(annotation.masks[frame])
     except (ValueError, MeasurementError) as error:
         raise ValueError(f"{name}: {error}") from error
     return rate_hz, chords_of

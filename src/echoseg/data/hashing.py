@@ -1,4 +1,4 @@
-"""The bytes that a record is read from, and their hash."""
+"""Source files of a record and their hash."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ from echoseg.data.records import Record
 
 
 def source_files(record: Record) -> list[Path]:
-    """Return every file that a record is read from, those that its files point to as well."""
+    """All files that a record is read from, with those that its files refer to."""
     from echoseg.io.metaimage import data_file
 
-    found: list[Path] = []
+    files: list[Path] = []
     for path in record.files:
         if path.is_dir():
-            found += sorted(child for child in path.iterdir() if child.is_file())
+            files += sorted(child for child in path.iterdir() if child.is_file())
             continue
-        found.append(path)
+        files.append(path)
         if path.suffix.lower() == ".mhd" and path.is_file() and (data := data_file(path)):
-            found.append(data)
-    return found
+            files.append(data)
+    return files
 
 
 def sha256_of(paths: Sequence[Path]) -> str:
-    """Return the hash of files' bytes in order; empty when one cannot be read."""
+    """Hash the files' bytes in order; empty when one cannot be read."""
     digest = hashlib.sha256()
     try:
         for path in paths:

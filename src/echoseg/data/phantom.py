@@ -1,4 +1,4 @@
-"""The phantom as a data set: clips on the fly, simulated in one process or several."""
+"""Phantom clips, simulated on the fly in one process or several."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from echoseg.phantom.statistics import Still
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SimulatedClip:
-    """A clip of the phantom with all that is true of it."""
+    """A phantom clip with its ground truth."""
 
     config: PhantomConfig
     clip: Clip
@@ -25,12 +25,12 @@ class SimulatedClip:
 
     @property
     def name(self) -> str:
-        """Name that is unique to seed, view and tier."""
+        """Unique name of seed, view and tier."""
         return name_of(self.config)
 
 
 def name_of(config: PhantomConfig) -> str:
-    """Return the name that a clip's files have."""
+    """Name of a clip's files."""
     return f"phantom{config.seed:06d}_{config.view}_{config.tier}"
 
 
@@ -38,7 +38,7 @@ def simulate(config: PhantomConfig) -> SimulatedClip:
     """Simulate a clip.
 
     Raises:
-        ConfigError: If the heart cannot reach the ejection fraction asked for.
+        ConfigError: If the heart cannot reach the requested ejection fraction.
     """
     phantom = Phantom(config)
     truth = phantom.truth()
@@ -68,8 +68,8 @@ def simulate(config: PhantomConfig) -> SimulatedClip:
 class PhantomClips:
     """Clips on the fly, a map-style data set: item i is the clip of the i-th config.
 
-    Give it to `torch.utils.data.DataLoader` with any number of workers; what item i holds depends
-    on its config alone.
+    Works in `torch.utils.data.DataLoader` with any number of workers; item i depends on its config
+    only.
 
     Example:
         >>> clips = PhantomClips([PhantomConfig(seed=s) for s in range(1000)])
@@ -80,11 +80,11 @@ class PhantomClips:
         self.configs = tuple(configs)
 
     def __len__(self) -> int:
-        """Return the number of clips."""
+        """Number of clips."""
         return len(self.configs)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return frames and masks of one clip, each `T H W` uint8."""
+        """Frames and masks of one clip, each `T H W` uint8."""
         phantom = Phantom(self.configs[index])
         return phantom.frames(), phantom.masks()
 
@@ -93,7 +93,7 @@ def stills_of(root: Path) -> Iterator[Still]:
     """Yield the annotated ED and ES frames of a data set's training patients, A4C.
 
     Raises:
-        DatasetError: If the folder is neither CAMUS's nor EchoNet-Dynamic's layout.
+        DatasetError: If the folder is neither a copy of CAMUS nor of EchoNet-Dynamic.
     """
     if (root / "database_nifti").is_dir():
         for one in camus.stills(root, "training"):
@@ -101,28 +101,28 @@ def stills_of(root: Path) -> Iterator[Still]:
                 picture=one.picture, mask=one.mask, spacing_mm=one.spacing_mm, phase=one.phase
             )
     elif (root / "FileList.csv").is_file():
-        for record in echonet_dynamic.read(root).of_split("TRAIN"):
-            clip, known = record.load()
-            for phase, frame in ((Phase.ED, known.ed_frame), (Phase.ES, known.es_frame)):
+        for clip, annotation in echonet_dynamic.collect(root).split("train"):
+            assert annotation is not None  # all clips of this data set are traced
+            for phase, frame in ((Phase.ED, annotation.ed_frame), (Phase.ES, annotation.es_frame)):
                 if frame is not None:
                     yield Still(
                         picture=clip.frames[frame],
-                        mask=known.masks[frame],
+                        mask=annotation.masks[frame],
                         spacing_mm=None,
                         phase=phase,
                     )
     else:
         raise DatasetError(
-            f"{root} must hold database_nifti (CAMUS) or FileList.csv (EchoNet-Dynamic), it holds "
-            "neither; give the folder above them"
+            f"{root} must hold database_nifti (CAMUS) or FileList.csv (EchoNet-Dynamic); give the "
+            "folder above them"
         )
 
 
 def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:
-    """Return ED and ES of the phantom's A4C at medium tier, as CAMUS has them, one by one.
+    """Yield ED and ES of the phantom's A4C at medium tier, as in CAMUS.
 
     Raises:
-        ConfigError: At once, if there are fewer than 2 hearts or too many.
+        ConfigError: Immediately, if there are fewer than 2 hearts or too many.
     """
     if num_hearts < 2:
         raise ConfigError(f"hearts must be at least 2, got {num_hearts}")

@@ -1,10 +1,10 @@
-"""Clips of the phantom written in the layouts that real data come in.
+"""Write phantom clips in the layouts of real data.
 
-Layouts: `avi` (MJPEG with masks beside it), `nifti`, `dicom`, `camus` and `echonet` (the exact
-folders of CAMUS and of EchoNet-Dynamic). Whatever the layout, `truth.csv` tells of every frame and
-`phantom.json` how each clip was made. `camus` and `echonet` know of one ED and one ES frame a clip:
-those of the whole beat that ejects most, where the clip holds one. `phantom.json` names them under
-`labelled`, counted from the clip's first frame as everything in it, and CAMUS's patient.
+Layouts: `avi` (MJPEG and masks), `nifti`, `dicom`, `camus` and `echonet` (the folders of CAMUS and
+EchoNet-Dynamic). In each, `truth.csv` has one row per frame and `phantom.json` the parameters of
+each clip. `camus` and `echonet` have one ED and one ES frame per clip: those of the complete beat
+with the largest stroke volume, where there is one. `phantom.json` lists them under `labelled`,
+counted from the clip's first frame, with CAMUS's patient.
 """
 
 import csv
@@ -33,14 +33,14 @@ TRUTH_COLUMNS = (
     "hinge_right_y_px", "apex_x_px", "apex_y_px",
 )  # fmt: skip
 MARK = "phantom.json"
-"""The file by which a folder is known as one of ours."""
-_OURS = re.compile(
+"""File that marks a folder written here."""
+_OWN_FILES = re.compile(
     r"phantom\.json|(truth|FileList|VolumeTracings)\.csv"
     r"|(Videos/)?phantom\d+_\w+\.(avi|dcm|nii\.gz)"
     r"|database_nifti/patient\d{4}/(patient\d{4}_\w+\.nii\.gz|Info_\dCH\.cfg)"
     r"|database_split/subgroup_\w+\.txt"
 )
-"""All that such a folder holds; one that holds more is never replaced."""
+"""All files of such a folder; one with other files is never replaced."""
 _ONE_BEAT = ("camus", "echonet")
 
 Progress = Callable[[int, int], None]
@@ -55,33 +55,33 @@ def write(
     force: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Film clips and write them, all or nothing: the folder appears when it is whole.
+    """Simulate clips and write them to a folder, atomically.
 
     Args:
         root: Folder to be made.
-        configs: The clips; in `camus`'s layout one patient a seed, with both views.
+        configs: The clips; in the layout `camus` one patient per seed, with both views.
         layout: One of `LAYOUTS`.
-        num_processes: Processes that film; what is written does not depend on it.
-        force: Replace the folder when it exists, unless it holds what was not written here.
-        progress: Told (clips done, clips in all).
+        num_processes: Worker processes; the files do not depend on it.
+        force: Replace the folder if it exists, unless it holds other files.
+        progress: Called with (clips done, all clips).
 
     Raises:
         ConfigError: If layout, views or a heart are not possible, or two clips have one name.
-        OutputError: If the folder exists and may not be replaced, or cannot be written.
+        OutputError: If the folder exists and is not to be replaced, or cannot be written.
     """
     if layout not in LAYOUTS:
         raise ConfigError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     configs = _for_layout(configs, layout)
     _check_names(configs)
     check_folder(root, force)
-    rows, made = io.StringIO(), {}
+    rows, recipes = io.StringIO(), {}
     csv.writer(rows, lineterminator="\n").writerow(TRUTH_COLUMNS)
 
     def simulated() -> Iterator[SimulatedClip]:
         for index, one in enumerate(simulate_all(configs, num_processes)):
             written = _of_one_beat(one) if layout in _ONE_BEAT else one
-            _tell_frames(rows, one)
-            made[one.name] = _recipe(one) | _labelled(written, index, layout)
+            _write_frames(rows, one)
+            recipes[one.name] = _recipe(one) | _labelled(written, index, layout)
             progress(index + 1, len(configs))
             yield written
 
@@ -89,8 +89,8 @@ def write(
         with atomic_dir(root, lambda: check_folder(root, force)) as partial:
             _WRITERS[layout](partial, simulated())
             write_text(partial / "truth.csv", rows.getvalue())
-            write_text(partial / MARK, _document(layout, made))
-    except ValueError as error:  # the layout's writer says what it cannot hold
+            write_text(partial / MARK, _document(layout, recipes))
+    except ValueError as error:  # raised by the writer of the layout
         raise ConfigError(
             f"the {layout} layout cannot hold this clip: {error}; give more frames, or another "
             "layout"
@@ -98,11 +98,11 @@ def write(
 
 
 def check_folder(folder: Path, force: bool = False) -> None:
-    """Refuse, before the long work, a folder that must not or cannot be written.
+    """Check, before long work, that a folder can be written or replaced.
 
     Raises:
-        OutputError: If it exists without `force`; if it is none of ours, or holds what is none
-            of ours; if the folder above it cannot be made or written.
+        OutputError: If it exists without `force`, has files that were not written here, or cannot
+            be written.
     """
     try:
         if folder.exists():
@@ -110,46 +110,46 @@ def check_folder(folder: Path, force: bool = False) -> None:
                 raise OutputError(
                     f"{folder} exists; choose another folder or replace it with --force"
                 )
-            _check_ours(folder)
+            _check_own(folder)
         check_writable(folder.parent, "choose another folder")
-    except OSError as error:  # a name that is too long, a place that may not be looked at
+    except OSError as error:  # a name too long, or no permission
         raise OutputError(
             f"{folder} cannot be written ({error.strerror}); choose another folder"
         ) from error
 
 
-def _check_ours(folder: Path) -> None:
-    held = [folder]
+def _check_own(folder: Path) -> None:
+    paths = [folder]
     if folder.is_dir():
-        held = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    names = sorted(path.relative_to(folder).as_posix() for path in held)
+        paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
     if not folder.is_dir() or (names and MARK not in names):
         raise OutputError(
-            f"{folder} exists and holds no {MARK}, so the phantom did not write it and it is not "
-            "replaced; choose another folder"
+            f"{folder} has no {MARK}: the phantom did not write it and does not replace it; "
+            "choose another folder"
         )
-    if foreign := next((name for name in names if not _OURS.fullmatch(name)), None):
+    if foreign := next((name for name in names if not _OWN_FILES.fullmatch(name)), None):
         raise OutputError(
-            f"{folder} holds {foreign}, which the phantom did not write, so it is not replaced; "
-            "move it away, or choose another folder"
+            f"{folder} holds {foreign}, which the phantom did not write, and is not replaced; move "
+            "the file, or choose another folder"
         )
 
 
 def _check_names(configs: list[PhantomConfig]) -> None:
     if not configs:
         raise ConfigError("configs must hold at least one clip, got none")
-    seen: set[str] = set()
+    names: set[str] = set()
     for name in map(name_of, configs):
-        if name in seen:
+        if name in names:
             raise ConfigError(
-                f"clips must differ in seed, view or tier, which name their files; {name} comes "
+                f"clips must differ in seed, view or tier, which name their files; {name} occurs "
                 "twice; write the second into another folder"
             )
-        seen.add(name)
+        names.add(name)
 
 
 def _of_one_beat(one: SimulatedClip) -> SimulatedClip:
-    """Return a clip whose ED and ES are of the whole beat that ejects most, if it holds one."""
+    """Take ED and ES of the complete beat with the largest stroke volume, if there is one."""
     volume_ml = one.truth.volume_ml
     if not one.truth.beats:
         return one
@@ -157,7 +157,7 @@ def _of_one_beat(one: SimulatedClip) -> SimulatedClip:
         one.truth.beats, key=lambda beat: volume_ml[beat[0]] - volume_ml[beat[1]]
     )
     edv_ml, esv_ml = float(volume_ml[ed_frame]), float(volume_ml[es_frame])
-    known = replace(
+    annotation = replace(
         one.annotation,
         ed_frame=ed_frame,
         es_frame=es_frame,
@@ -165,15 +165,14 @@ def _of_one_beat(one: SimulatedClip) -> SimulatedClip:
         edv_ml=edv_ml,
         esv_ml=esv_ml,
     )
-    return replace(one, annotation=known)
+    return replace(one, annotation=annotation)
 
 
 def _for_layout(configs: list[PhantomConfig], layout: str) -> list[PhantomConfig]:
-    """Return the clips to film; CAMUS has both views of each patient."""
-    if (fewest := min((config.num_frames for config in configs), default=2)) < 2:
+    """The clips to simulate; CAMUS has both views of each patient."""
+    if (lowest := min((config.num_frames for config in configs), default=2)) < 2:
         raise ConfigError(
-            "num_frames must be at least 2 in a file, for a clip is read back only so, "
-            f"got {fewest}"
+            f"num_frames must be at least 2, which a clip in a file needs, got {lowest}"
         )
     if layout == "echonet" and any(config.view is not View.A4C for config in configs):
         raise ConfigError("view must be A4C in the echonet layout, which has no other")
@@ -192,7 +191,7 @@ def _write_files(
     suffix: str,
     write_clip: Callable[[Path, SimulatedClip], None],
 ) -> None:
-    """Write each clip as one file with its masks beside it."""
+    """Write each clip as one file, with its masks."""
     for one in clips:
         write_clip(root / f"{one.name}.{suffix}", one)
         nifti.write_masks(
@@ -243,7 +242,7 @@ def _write_camus(root: Path, clips: Iterable[SimulatedClip]) -> None:
 
 
 def _patient(number: int) -> str:
-    """Return the name of a patient, counted from 0."""
+    """Name of a patient, counted from 0."""
     return f"patient{number + 1:04d}"
 
 
@@ -265,8 +264,8 @@ _WRITERS = {
 }
 
 
-def _tell_frames(text: io.StringIO, one: SimulatedClip) -> None:
-    """Add a clip's rows to the table of the truth."""
+def _write_frames(text: io.StringIO, one: SimulatedClip) -> None:
+    """Add a clip's rows to the ground truth table."""
     table, true = csv.writer(text, lineterminator="\n"), one.truth
     for frame in range(len(true.times_s)):
         points = (*true.hinges_px[frame].ravel(), *true.apex_px[frame])
@@ -279,7 +278,7 @@ def _tell_frames(text: io.StringIO, one: SimulatedClip) -> None:
 
 
 def _recipe(one: SimulatedClip) -> dict[str, Any]:
-    """Return how a clip was made and what is true of the whole of it."""
+    """Parameters and ground truth of a clip."""
     true, still = one.truth, one.annotation.es_frame is None
     return asdict(one.config) | {
         "spacing_mm": true.spacing_mm,
@@ -294,12 +293,12 @@ def _recipe(one: SimulatedClip) -> dict[str, Any]:
 
 
 def _labelled(written: SimulatedClip, index: int, layout: str) -> dict[str, Any]:
-    """Return what the layout's own files say of a clip, where they say it otherwise."""
+    """Values of a clip in the layout's own files, where they differ."""
     if layout not in _ONE_BEAT:
         return {}
-    known = written.annotation
-    ef_percent = None if known.ef_percent is None else round(known.ef_percent, 3)
-    phases = {"ed_frame": known.ed_frame, "es_frame": known.es_frame, "ef_percent": ef_percent}
+    truth = written.annotation
+    ef_percent = None if truth.ef_percent is None else round(truth.ef_percent, 3)
+    phases = {"ed_frame": truth.ed_frame, "es_frame": truth.es_frame, "ef_percent": ef_percent}
     patient = {"patient": _patient(index // 2)} if layout == "camus" else {}
     return {"labelled": patient | phases}
 

@@ -1,4 +1,4 @@
-"""Tables as data sets come with them: CSV with or without a BOM, any line ends, extra columns."""
+"""CSV tables of data sets, with or without a BOM, with any line ends and extra columns."""
 
 import csv
 from collections.abc import Sequence
@@ -7,20 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from echoseg.data.records import Issue, IssueKind
 from echoseg.errors import DatasetError
 
 
 class Row(NamedTuple):
-    """A row of a table with where it stands, for messages."""
+    """A row of a table, with file and line for messages."""
 
     place: str
     values: dict[str, str]
 
     def number(self, column: str) -> float:
-        """Return a finite number.
+        """A finite number.
 
         Raises:
-            DatasetError: If it is none.
+            DatasetError: If it is not one.
         """
         try:
             value = float(self.values[column])
@@ -33,10 +34,10 @@ class Row(NamedTuple):
         return value
 
     def whole(self, column: str) -> int:
-        """Return a whole number from 0.
+        """A whole number of at least 0.
 
         Raises:
-            DatasetError: If it is none.
+            DatasetError: If it is not one.
         """
         value = self.number(column)
         if value < 0 or value != int(value):
@@ -44,34 +45,34 @@ class Row(NamedTuple):
         return int(value)
 
     def text(self, column: str) -> str:
-        """Return a field without the blanks around it; empty when there is no such column."""
+        """A field, stripped; empty when the column is missing."""
         return (self.values.get(column) or "").strip()
 
     def number_or_none(self, column: str) -> float | None:
-        """Return a finite number, or None for an empty field or a column that is not there."""
+        """A finite number, or None for an empty field or a missing column."""
         return self.number(column) if self.text(column) else None
 
     def whole_or_none(self, column: str) -> int | None:
-        """Return a whole number, or None for an empty field or a column that is not there."""
+        """A whole number, or None for an empty field or a missing column."""
         return self.whole(column) if self.text(column) else None
 
 
 def read_table(
     path: Path, columns: Sequence[str], way_out: str = "fetch it again"
-) -> tuple[list[Row], list[str]]:
-    """Return a table's rows, and one line for each that has too few or too many fields.
+) -> tuple[list[Row], list[Issue]]:
+    """Read a table's rows, and issues of those that have too few or too many fields.
 
     Args:
         path: The file, UTF-8.
-        columns: What it must have; others may stand beside them.
+        columns: Required columns; there may be others.
         way_out: What to do when the file is missing.
 
     Raises:
-        DatasetError: If the file is missing, no text, or lacks a column.
+        DatasetError: If the file is missing, not text, or lacks a column.
     """
     if not path.is_file():
         raise DatasetError(f"{path} is missing; {way_out}")
-    rows, wrong = [], []
+    rows, issues = [], []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
@@ -81,12 +82,14 @@ def read_table(
             for values in table:
                 place = f"{path}, line {table.line_num}"
                 if None in values.values() or None in values:
-                    wrong.append(f"{place}: must have {len(names)} fields, has another number")
+                    reason = f"{place}: must have {len(names)} fields, has another number"
+                    kind = IssueKind.INCONSISTENT
+                    issues.append(Issue(place=place, kind=kind, reason=reason))
                 else:
                     rows.append(Row(place, values))
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DatasetError(f"{path} cannot be read as a table, UTF-8 ({error})") from error
-    return rows, wrong
+    return rows, issues
 
 
 def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
@@ -94,5 +97,5 @@ def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> 
     if missing:
         raise DatasetError(
             f"{path} must have the columns {', '.join(columns)}; {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not there"
+            f"{'is' if len(missing) == 1 else 'are'} missing"
         )

@@ -3,8 +3,8 @@
 Layout: `database/patientNNN/` (or the patients' folders alone) with `patientNNN_4CH_sequence.mhd`,
 `patientNNN_4CH_sequence_gt.mhd`, each with its `.raw`, and `patientNNN_4CH_info.cfg`.
 
-It has no split of its own, and its patients are CAMUS's under other numbers: a network trained on
-CAMUS has seen most of them.
+It has no splits, and its patients are CAMUS's under other numbers: a model trained on CAMUS was
+trained on most of them.
 
 Reference:
     Painchaud et al., IEEE Transactions on Medical Imaging 41(10):2867-2878, 2022.
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, View
-from echoseg.data.camus_writer import read_info, told_quality
+from echoseg.data.camus_writer import read_info, read_quality
 from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
@@ -25,12 +25,12 @@ EXPECTED = "database/patientNNN/patientNNN_4CH_sequence.mhd"
 
 
 def detect(root: Path) -> bool:
-    """Tell TED by a sequence that has a mask of its own."""
+    """Detect TED by a sequence with its mask."""
     return any(_folder(root).glob("patient*/patient*_4CH_sequence_gt.mhd"))
 
 
 def collect(root: Path) -> Dataset:
-    """Return every clip that is under `root`.
+    """List every clip under `root`.
 
     Raises:
         DatasetError: If nothing can be used.
@@ -50,12 +50,12 @@ def collect(root: Path) -> Dataset:
             name=f"{folder.name}_4CH",
             patient=folder.name,
             view=View.A4C,
-            quality=told_quality(files[2]),
+            quality=read_quality(files[2]),
             files=tuple(files),
             read=partial(read_clip, *files),
         )
         records.append(record)
-    note = "its patients are CAMUS's: do not judge on it a network that learnt from CAMUS"
+    note = "its patients are CAMUS's: do not evaluate models on it that were trained on CAMUS"
     return build_dataset("ted", root, records, issues, [note])
 
 
@@ -80,15 +80,15 @@ def read_clip(path: Path, truth: Path, cfg: Path) -> tuple[Clip, Annotation]:
             view=View.A4C,
             source=str(path),
         )
-        known = Annotation(
+        annotation = Annotation(
             masks=masks,
             ed_frame=int(info["ED"]) - 1,
             es_frame=int(info["ES"]) - 1,
             ef_percent=float(info["EF"]) if info.get("EF", "NA") != "NA" else None,
-            quality=told_quality(cfg),
+            quality=read_quality(cfg),
         )
     except KeyError as error:
         raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
     except ValueError as error:
         raise DatasetError(f"{cfg}: {error}") from error
-    return clip, known
+    return clip, annotation

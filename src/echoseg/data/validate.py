@@ -1,8 +1,7 @@
-"""Is a copy of a data set whole? Every clip is opened, measured, and told of.
+"""Check a copy of a data set: every clip is opened and measured.
 
-A issue is a file that is missing or broken, or a clip that is odd: a border that the annotation
-promises and no mask has, a cavity that is larger at ES than at ED, a picture of one grey, the same
-frames under two names.
+An issue is a missing or broken file, or an inconsistent clip: a labeled frame without LV cavity, a
+cavity larger at ES than at ED, frames of one grey level, the same frames under two names.
 """
 
 import hashlib
@@ -23,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipFacts:
-    """What was measured on one clip."""
+    """Measurements of one clip."""
 
     name: str
     patient: str
@@ -43,35 +42,35 @@ class ClipFacts:
     grey_sd: float
     frames_sha256: str
     warnings: tuple[str, ...]
-    odd: tuple[str, ...]
+    inconsistencies: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkup:
-    """A whole data set, looked at: its facts clip by clip, and everything that is wrong."""
+    """The result of `check`: facts of each clip, and all issues."""
 
     dataset: Dataset
     facts: tuple[ClipFacts, ...]
     issues: tuple[Issue, ...]
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all that is here can be used; the release's known quirks do not count."""
+    def is_complete(self) -> bool:
+        """Whether all issues are known defects of the release."""
         return all(issue.kind is IssueKind.KNOWN for issue in self.issues)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return how many clips there are by split, view and quality, and issues by kind."""
+        """Numbers of clips per split, view and quality, and of issues per kind."""
         named = {
             "split": Counter(fact.split or "none" for fact in self.facts),
             "view": Counter(fact.view for fact in self.facts),
-            "quality": Counter(fact.quality or "not told" for fact in self.facts),
+            "quality": Counter(fact.quality or "unknown" for fact in self.facts),
             "issue": Counter(str(issue.kind) for issue in self.issues),
             "warning": Counter(code for fact in self.facts for code in fact.warnings),
         }
         return {name: dict(sorted(counter.items())) for name, counter in named.items()}
 
     def numbers(self) -> dict[str, dict[str, float]]:
-        """Return number, least, median and most of what was measured, where it is known."""
+        """Number, minimum, median and maximum of the measurements, where they are known."""
         values = {
             "frames": [fact.num_frames for fact in self.facts],
             "rows": [fact.rows for fact in self.facts],
@@ -84,13 +83,13 @@ class Checkup:
             "grey_mean": [fact.grey_mean for fact in self.facts],
             "grey_sd": [fact.grey_sd for fact in self.facts],
         }
-        return {name: _range(found) for name, found in values.items() if found}
+        return {name: _range(known) for name, known in values.items() if known}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON."""
+        """Everything, for JSON."""
         return {
             "dataset": self.dataset.name,
-            "is_whole": self.is_whole,
+            "is_complete": self.is_complete,
             "clips": len(self.facts),
             "patients": len({fact.patient for fact in self.facts}),
             "es_before_ed": sum(fact.es_before_ed for fact in self.facts),
@@ -104,41 +103,42 @@ class Checkup:
 
 def _range(values: Sequence[float]) -> dict[str, float]:
     low, middle, high = (float(value) for value in np.percentile(values, (0, 50, 100)))
-    return {"n": len(values), "least": low, "median": middle, "most": high}
+    return {"n": len(values), "min": low, "median": middle, "max": high}
 
 
 def check(
     dataset: Dataset, *, jobs: int = 1, progress: Progress = lambda done, total: None
 ) -> Checkup:
-    """Open every clip of a data set and tell what it holds and what is wrong with it."""
+    """Open every clip of a data set, measure it and look for issues."""
     facts, issues = [], list(dataset.issues)
-    seen: dict[str, ClipFacts] = {}
+    first_with: dict[str, ClipFacts] = {}
     total = len(dataset.records)
-    for index, found in enumerate(parallel_map(_look, dataset.records, jobs)):
+    for index, outcome in enumerate(parallel_map(_inspect, dataset.records, jobs)):
         progress(index + 1, total)
-        if isinstance(found, Issue):
-            issues.append(found)
+        if isinstance(outcome, Issue):
+            issues.append(outcome)
             continue
-        odd = list(found.odd)
-        first = seen.setdefault(found.frames_sha256, found)
-        if first is not found:
-            odd.append(f"its frames are those of {first.name}")
+        reasons = list(outcome.inconsistencies)
+        first = first_with.setdefault(outcome.frames_sha256, outcome)
+        if first is not outcome:
+            reasons.append(f"its frames are those of {first.name}")
         issues += [
-            Issue(place=found.name, kind=IssueKind.INCONSISTENT, reason=reason) for reason in odd
+            Issue(place=outcome.name, kind=IssueKind.INCONSISTENT, reason=reason)
+            for reason in reasons
         ]
-        facts.append(found)
+        facts.append(outcome)
     return Checkup(dataset=dataset, facts=tuple(facts), issues=tuple(issues))
 
 
-def _look(record: Record) -> ClipFacts | Issue:
-    """Return what one clip holds, or why it cannot be read."""
+def _inspect(record: Record) -> ClipFacts | Issue:
+    """Measure one clip, or say why it cannot be read."""
     try:
-        clip, known = record.load()
+        clip, annotation = record.load()
     except EchosegError as error:
         return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
     labels: tuple[int, ...] = ()
-    if known is not None:
-        labels = tuple(np.unique(known.masks[list(known.labelled_frames)]).tolist())
+    if annotation is not None:
+        labels = tuple(np.unique(annotation.masks[list(annotation.labelled_frames)]).tolist())
     return ClipFacts(
         name=record.name,
         patient=record.patient,
@@ -150,39 +150,39 @@ def _look(record: Record) -> ClipFacts | Issue:
         columns=clip.size[1],
         spacing_mm=clip.spacing_mm,
         frame_rate_hz=clip.frame_rate_hz,
-        labelled_frames=len(known.labelled_frames) if known else 0,
+        labelled_frames=len(annotation.labelled_frames) if annotation else 0,
         labels=labels,
-        es_before_ed=_es_before_ed(known),
-        ef_percent=known.ef_percent if known else None,
+        es_before_ed=_es_before_ed(annotation),
+        ef_percent=annotation.ef_percent if annotation else None,
         grey_mean=round(float(clip.frames.mean()), 3),
         grey_sd=round(float(clip.frames.std()), 3),
         frames_sha256=hashlib.sha256(clip.frames.tobytes()).hexdigest(),
         warnings=tuple(warning.code for warning in clip.warnings),
-        odd=tuple(_odd(clip, known)),
+        inconsistencies=tuple(_inconsistencies(clip, annotation)),
     )
 
 
-def _es_before_ed(known: Annotation | None) -> bool:
-    if known is None or known.ed_frame is None or known.es_frame is None:
+def _es_before_ed(annotation: Annotation | None) -> bool:
+    if annotation is None or annotation.ed_frame is None or annotation.es_frame is None:
         return False
-    return known.es_frame < known.ed_frame
+    return annotation.es_frame < annotation.ed_frame
 
 
-def _odd(clip: Clip, known: Annotation | None) -> list[str]:
-    """Return what cannot be true of a clip of a heart, one line each."""
-    found = []
+def _inconsistencies(clip: Clip, annotation: Annotation | None) -> list[str]:
+    """Reasons why a clip cannot be right, one line each."""
+    reasons = []
     if clip.frames.min() == clip.frames.max():
-        found.append(f"every pixel has the grey level {clip.frames.min()}")
-    found += [each.message for each in clip.warnings if each.code == NOT_AS_LISTED]
-    if known is None:
-        return found
-    areas = (known.masks == Label.LV_CAVITY).sum((1, 2))
-    empty = [frame for frame in known.labelled_frames if not areas[frame]]
+        reasons.append(f"every pixel has the grey level {clip.frames.min()}")
+    reasons += [each.message for each in clip.warnings if each.code == NOT_AS_LISTED]
+    if annotation is None:
+        return reasons
+    areas = (annotation.masks == Label.LV_CAVITY).sum((1, 2))
+    empty = [frame for frame in annotation.labelled_frames if not areas[frame]]
     if empty:
-        found.append(f"the mask of frame {empty[0]} holds no LV cavity ({len(empty)} such frames)")
-    phases = (known.ed_frame, known.es_frame)
-    if None not in phases and set(phases) <= set(known.labelled_frames):
+        reasons.append(f"the mask of frame {empty[0]} has no LV cavity ({len(empty)} such frames)")
+    phases = (annotation.ed_frame, annotation.es_frame)
+    if None not in phases and set(phases) <= set(annotation.labelled_frames):
         ed, es = (int(areas[frame]) for frame in phases if frame is not None)
         if ed < es:
-            found.append(f"the cavity has {ed} pixels at ED and {es} at ES, which is more")
-    return found
+            reasons.append(f"the cavity has {ed} pixels at ED and {es} at ES, which is more")
+    return reasons
