@@ -6,6 +6,7 @@ import typer
 
 from echoseg.cli.console import run_app
 from experiments.grid_command import bench, curve
+from experiments.keyframes_command import keyframes
 
 app = typer.Typer(
     name="experiments",
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(curve)
 app.command()(bench)
+app.command()(keyframes)
 
 
 @app.callback()

@@ -76,7 +76,8 @@ def peak_mb(kind: str, architecture: Mapping[str, Any], size_px: int = 256) -> f
 
 def build(architecture: str, options: Mapping[str, Any]) -> Any:
     """A network with random weights, in evaluation mode."""
-    return build_model(architecture, options).eval().to(memory_format=torch.channels_last)
+    network: Any = build_model(architecture, options)
+    return network.eval().to(memory_format=torch.channels_last)
 
 
 def rates(models: Mapping[str, Any], turns: int = 3) -> dict[str, dict[str, float]]:
@@ -106,16 +107,9 @@ def sizes(model: Any) -> dict[str, float]:
 
 def machine() -> dict[str, Any]:
     """What a reader needs to interpret a time."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text("utf-8").splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        cpu = names[0] if names else cpu
     return {
-        "cpu": cpu,
+        "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
         "torch": torch.__version__,
     }

@@ -18,7 +18,7 @@ SPLITS = ("validation", "test", "held_out_style")
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_labels_are_those_of_the_release(split):
-    """One heart of each tier here; `benchmarks/freeze_phantom.py check` does all."""
+    """One heart of each tier here; `scripts/freeze_phantom.py check` does all."""
     configs, known = phantom_v1(split), frozen_labels()[split]
     assert len(configs) == len(known) == NUM_HEARTS * len(Tier)
     for index in (0, 5, 10, 15):

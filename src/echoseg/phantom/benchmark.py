@@ -2,7 +2,7 @@
 
 Training, validation, test and held-out style have separate seed ranges, so the splits share
 no heart. A released version never changes: another heart, range or tier is another version.
-The SHA-256 of the labels is in `phantom_v1.json`; `benchmarks/freeze_phantom.py` checks them.
+The SHA-256 of the labels is in `phantom_v1.json`; `scripts/freeze_phantom.py` checks them.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Statistics of real hearts and images: mean and principal modes of landmarks and greys.
 
 `anatomy_camus.json` and `greys_camus.json` hold statistics of the CAMUS training patients (A4C;
-Leclerc et al., IEEE TMI 2019), measured by `benchmarks/fit_phantom_prior.py`; they contain
+Leclerc et al., IEEE TMI 2019), measured by `scripts/fit_phantom_prior.py`; they contain
 no image, mask or patient.
 A row of the first: ln of the long axis in mm, apex (x, y) from the probe in mm, tilt in degrees,
 depth in mm, then in units of the long axis the endocardium at ED and ES, the atrium at ED and ES

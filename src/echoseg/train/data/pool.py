@@ -174,7 +174,7 @@ def camus_pool(root: Path, size_px: int, split: str = "training") -> Pool:
 def stored_pool(path: Path) -> Pool:
     """Return the clips of an .npz file with `frames` and `masks`, `N T S S` uint8.
 
-    Each clip counts as a patient. `benchmarks/make_phantom_clips.py` writes such files.
+    Each clip counts as a patient. `scripts/make_phantom_clips.py` writes such files.
 
     Raises:
         DatasetError: If the file is not there or holds something else.
@@ -185,7 +185,7 @@ def stored_pool(path: Path) -> Pool:
     except (OSError, EOFError, KeyError, ValueError) as error:
         raise DatasetError(
             f"{path} must be an .npz file with frames and masks ({error}); "
-            "benchmarks/make_phantom_clips.py makes one"
+            "scripts/make_phantom_clips.py makes one"
         ) from error
     if frames.ndim != 4 or frames.shape != masks.shape or frames.dtype != torch.uint8:
         raise DatasetError(

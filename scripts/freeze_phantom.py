@@ -1,7 +1,7 @@
 """Write or check the SHA-256 of phantom-v1's labels.
 
-    python benchmarks/freeze_phantom.py check     # the labels are still those of the release
-    python benchmarks/freeze_phantom.py write     # once, for a version that was never released
+    python scripts/freeze_phantom.py check     # the labels are still those of the release
+    python scripts/freeze_phantom.py write     # once, for a version that was never released
 
 A released version is never changed; change what it draws and it is another version.
 """

@@ -1,7 +1,7 @@
 """Train the view check and measure it on pictures it has not learnt from.
 
-    python benchmarks/train_view_check.py -o src/echoseg/weights/phantom.view.safetensors
-    python benchmarks/train_view_check.py -o src/echoseg/weights/camus.view.safetensors --camus DIR
+    python scripts/train_view_check.py -o src/echoseg/weights/phantom.view.safetensors
+    python scripts/train_view_check.py -o src/echoseg/weights/camus.view.safetensors --camus DIR
 
 A4C, A2C and ALAX are the phantom's, with --camus CAMUS's A4C training frames too. `other` are
 pictures of daily life (scikit-image's), noise in a sector, and apical views turned by a quarter or
@@ -15,6 +15,7 @@ validation frames without learning from CAMUS.
 import argparse
 import json
 import math
+import platform
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,6 @@ from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames
 from echoseg.quality.reliability import VIEW_CLASSES as CLASSES
 from echoseg.quality.view_net import SIZE_PX, ViewCard, ViewNet, save_view_net
-from startup import machine
 
 WIDE_PX = 96
 """Side on which pictures are kept, so that turning and zooming lose nothing."""
@@ -303,7 +303,7 @@ def main() -> None:
         "steps": args.steps,
         "hearts": args.hearts,
         "seed": args.seed,
-        "machine": machine(),
+        "machine": f"{platform.processor() or platform.machine()}, torch {torch.__version__}",
         "seconds": round(time.monotonic() - start),
         "measured": measured,
     }

@@ -1,6 +1,6 @@
 """Measure the anatomy of CAMUS's training masks and write the phantom's prior: numbers only.
 
-    python benchmarks/fit_phantom_prior.py ../shared/camus-a4c src/echoseg/phantom
+    python scripts/fit_phantom_prior.py ../shared/camus-a4c src/echoseg/phantom
 
 Every patient becomes one row: landmarks of ED and ES in the frame of the ED long axis (origin at
 the visible apex, u towards the base, v towards the lateral wall), in units of the ED length.

@@ -1,6 +1,6 @@
 """What the phantom is worth: train on it alone by a fixed recipe, score on real CAMUS patients.
 
-    python benchmarks/phantom_transfer.py CAMUS_DIR --work DIR [--clips FILE.npz...]
+    python scripts/phantom_transfer.py CAMUS_DIR --work DIR [--clips FILE.npz...]
 
 Films 2,400 clips of 6 frames (seeds from 0), trains `MemoryUNet` from scratch for 1,200 steps of 12
 clips x 2 frames at 160 px (about ten minutes on two cores), seed 0, and prints the mean Dice over
@@ -13,9 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from train_shipped import validation_scores
+
 from echoseg.train import recipes
 from echoseg.train.train import run_training
-from train_shipped import validation_scores
 
 HERE = Path(__file__).parent
 

@@ -1,6 +1,6 @@
 """Simulate phantom clips for training into one .npz, with several processes.
 
-    python benchmarks/make_phantom_clips.py OUT.npz --num-clips 1800 --processes 2
+    python scripts/make_phantom_clips.py OUT.npz --num-clips 1800 --processes 2
 
 Frames are taken at slow rates, so that eight of them span a good part of a beat.
 """

@@ -1,6 +1,6 @@
 """Train the weights that ship as `camus`: MSSNet, on the phantom alone, then on CAMUS beside it.
 
-    OMP_NUM_THREADS=2 python benchmarks/train_shipped.py CAMUS --work DIR [--write]
+    OMP_NUM_THREADS=2 python scripts/train_shipped.py CAMUS --work DIR [--write]
 
 1. 2,000 phantom clips, 2,400 steps of 6 clips x 4 frames, 15 % of the frames spoilt.
 2. The 399 CAMUS training patients' A4C ED and ES, and 400 phantom clips in one of four places of a
@@ -14,10 +14,14 @@ their scores and how they were made on their card.
 """
 
 import argparse
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from echoseg.clip import View
 from echoseg.data import load_dataset
@@ -29,7 +33,6 @@ from echoseg.train import recipes
 from echoseg.train.data.sources import open_source
 from echoseg.train.train import run_training
 from echoseg.weights.card import find_checkpoint
-from startup import machine
 
 HERE = Path(__file__).parent
 SHARED: dict[str, Any] = {
@@ -108,12 +111,12 @@ def ship(camus: Path, work: Path, commit: str | None) -> None:
     print(scores)
     if commit is None:
         return
-    told = machine()
+    cpu = platform.processor() or platform.machine()
     change = {
         "trained_on": "phantom clips and the CAMUS training patients' A4C ED and ES frames",
-        "provenance": "OMP_NUM_THREADS=2 python benchmarks/train_shipped.py CAMUS --work DIR "
-        f"--write, at commit {commit}; {told['cores']} cores of {told['cpu']}, "
-        f"torch {told['torch']}",
+        "provenance": "OMP_NUM_THREADS=2 python scripts/train_shipped.py CAMUS --work DIR "
+        f"--write, at commit {commit}; {os.cpu_count()} cores of {cpu}, "
+        f"torch {torch.__version__}",
         "camus_validation": {name: round(value, 5) for name, value in scores.items()},
     }
     save_checkpoint(find_checkpoint("camus"), model, card.model_copy(update=change))
