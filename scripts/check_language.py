@@ -39,7 +39,7 @@ PROSE = {
     r"\bof all draws\b": "'random seed'",
     r"\bso (?:many|much|few) (?!that\b|as\b)": "the number",
     r"(?<!there )\b(?:is|are) (?-i:none)\b": "'is not one', 'is implausible'",
-    rf"\b(?:is|are|was|were) no (?!{_COMPARED})\w+\b": "'is not a ...'",
+    rf"(?<!there )\b(?:is|are|was|were) no (?!{_COMPARED})\w+\b": "'is not a ...'",
     r"\bjudge[sd]?\b|\bjudging\b": "'evaluate'",
     r"\b(?:many|of|few|between|after|\d) looks\b|\blooks? without\b": "'validation rounds'",
     r"\bspoil(?:s|t|ed|ing)?\b": "'corrupt'",

@@ -50,7 +50,7 @@ class Adapted(Segmenter):
         self.stride = _stride(network)
 
     def init_state(self, batch_size: int) -> Any:
-        """See `Segmenter`."""
+        """State before the first frame."""
         return self.network.init_state(batch_size)  # type: ignore[operator]
 
     def _step(self, frame: Tensor, state: Any) -> tuple[Tensor, Any]:

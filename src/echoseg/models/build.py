@@ -40,13 +40,13 @@ def model_class(architecture: str) -> type[nn.Module]:
     Raises:
         ConfigError: If there is no such class, or it is no `torch.nn.Module`.
     """
-    found = resolve(architecture, MODELS, "model")
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+    target = resolve(architecture, MODELS, "model")
+    if not (isinstance(target, type) and issubclass(target, nn.Module)):
         raise ConfigError(
             f"model {architecture!r} must be a class derived from torch.nn.Module, it is a "
-            f"{type(found).__name__}; give the class of a network"
+            f"{type(target).__name__}; give the class of a network"
         )
-    return found
+    return target
 
 
 def build_model(architecture: str, options: Mapping[str, Any]) -> Segmenter:

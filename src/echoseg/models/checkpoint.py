@@ -46,8 +46,8 @@ def load_encoder(model: Any, name_or_path: str) -> None:
     """Give a network the encoder of another, or that of any safetensors file with its names.
 
     Raises:
-        ModelError: If there is no such file, the network has no encoder of the house, or the file's
-            has other names, shapes or kinds of numbers, or some that are none.
+        ModelError: If there is no such file, the network has no echoseg encoder, or names,
+            shapes or dtypes of the file differ, or values are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -66,37 +66,37 @@ def load_encoder(model: Any, name_or_path: str) -> None:
             f"there, got {name_or_path!r}"
         ) from error
     try:
-        given = {k: x for k, x in load_file(path).items() if k.startswith(ENCODER)}
+        tensors = {k: x for k, x in load_file(path).items() if k.startswith(ENCODER)}
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"pretrained_encoder must be a safetensors file, {path} is not ({error})"
         ) from error
     for name, x in own.items():
-        there = tuple(given[name].shape) if name in given else "missing"
+        there = tuple(tensors[name].shape) if name in tensors else "missing"
         if there != tuple(x.shape):
             raise ModelError(
                 f"pretrained_encoder must have {type(model).__name__}'s encoder, whose {name} is "
                 f"{tuple(x.shape)}; in {path} it is {there}; give architecture the widths of that "
                 "file, or leave pretrained_encoder out"
             )
-        if given[name].is_floating_point() != x.is_floating_point():
+        if tensors[name].is_floating_point() != x.is_floating_point():
             raise ModelError(
                 f"pretrained_encoder must have {x.dtype} or the like for {name}, {path} has "
-                f"{given[name].dtype}; give weights as they were trained"
+                f"{tensors[name].dtype}; give weights as they were trained"
             )
-        if not given[name].isfinite().all():
+        if not tensors[name].isfinite().all():
             raise ModelError(
                 f"pretrained_encoder must have finite weights, {name} in {path} has some that are "
                 "no number; give the file of a training that did not fail"
             )
-    model.load_state_dict({name: given[name] for name in own}, strict=False)
+    model.load_state_dict({name: tensors[name] for name in own}, strict=False)
 
 
 def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tuple[Any, ModelCard]:
     """Load a network in evaluation mode, and its card.
 
     A file may name a network of another package, `package.module:Class`. That module is then
-    imported, which runs its code: load such files only from people you trust. The checkpoints
+    imported, which runs its code: load such files only from sources you consider safe. The checkpoints
     shipped with echoseg never do.
 
     Args:
@@ -136,7 +136,7 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
         raise _damaged(card) from error
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ModelError(
-            f"model {card.path} must have finite weights, it has some that are no number: "
+            f"model {card.path} must have finite weights, these have NaN or infinite values: "
             "its training failed; train it again with a lower learning rate"
         )
     model.card = card

@@ -1,12 +1,12 @@
-"""A plain recurrent baseline: a residual U-Net with a convolutional GRU at its coarsest map.
+"""A recurrent baseline: a residual U-Net with a convolutional GRU at its coarsest map.
 
-Encoder and decoder (`nn.unet`) see one frame each and are those of `MemoryUNet`, narrower; only
-the recurrent unit (`nn.conv_gru`), at stride 16, joins frames. The skips carry nothing from frame
-to frame.
+Encoder and decoder (`nn.unet`) process single frames and are those of `MemoryUNet`, narrower. Only
+the recurrent unit (`nn.conv_gru`), at stride 16, joins frames.
 """
 
 from typing import Any, NamedTuple
 
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -16,25 +16,25 @@ from echoseg.nn.unet import ResidualUNet, Widths
 
 
 class ConvGRUUNetConfig(BaseModel):
-    """Shape of a `ConvGRUUNet`."""
+    """Architecture of `ConvGRUUNet`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     widths: Widths = (24, 40, 80, 112)
-    """Channels at strides 2, 4, 8, 16; such that it is about as large as `MemoryUNet`."""
+    """Channels at strides 2, 4, 8, 16; the default size is close to `MemoryUNet`."""
     num_labels: int = Field(default=4, ge=2, le=32)
-    """Labels told apart, background included."""
+    """Number of labels, including background."""
 
 
 class ConvGRUUNetState(NamedTuple):
-    """What a `ConvGRUUNet` carries from frame to frame."""
+    """Recurrent state of `ConvGRUUNet`."""
 
-    memory: Tensor
-    """Hidden map at stride 16, `B C h w`; `B 1 1 1` of zeros before the first frame."""
+    memory: Float[Tensor, "B C h w"]
+    """Hidden map at stride 16; `B 1 1 1` of zeros before the first frame."""
 
 
 class ConvGRUUNet(ResidualUNet, Segmenter):
-    """Residual U-Net with a convolutional GRU; see the module."""
+    """Residual U-Net with a convolutional GRU at stride 16."""
 
     stride = 16
     config_class = ConvGRUUNetConfig
@@ -46,23 +46,25 @@ class ConvGRUUNet(ResidualUNet, Segmenter):
         self.add_decoder(self.config.widths, self.num_labels)
 
     def init_state(self, batch_size: int) -> ConvGRUUNetState:
-        """Return zeros; they take the frame's size when the first frame comes."""
+        """Zeros, broadcast to the size of the first frame."""
         return ConvGRUUNetState(self.head.weight.new_zeros(batch_size, 1, 1, 1))
 
     def state_size(self, state: ConvGRUUNetState) -> tuple[int, int] | None:
-        """See `Segmenter`."""
+        """(height, width) of the padded frames, or None before the first frame."""
         _, channels, rows, columns = state.memory.shape
         is_first = channels == rows == columns == 1
         return None if is_first else (16 * rows, 16 * columns)
 
-    def _step(self, frame: Tensor, state: ConvGRUUNetState) -> tuple[Tensor, ConvGRUUNetState]:
+    def _step(
+        self, frame: Float[Tensor, "B 1 H W"], state: ConvGRUUNetState
+    ) -> tuple[Float[Tensor, "B K H W"], ConvGRUUNetState]:
         skip0, skip1, middle, coarse = self.encode(frame)
         memory = self.recurrence.step(coarse, state.memory)
         return self.decode(skip0, skip1, middle, memory), ConvGRUUNetState(memory)
 
-    def _forward(self, frames: Tensor) -> Tensor:
+    def _forward(self, frames: Float[Tensor, "B T 1 H W"]) -> Float[Tensor, "B T K H W"]:
         batch, time = frames.shape[:2]
         skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))
         memory = self.recurrence(coarse.unflatten(0, (batch, time)), self.init_state(batch).memory)
-        logits = self.decode(skip0, skip1, middle, memory.flatten(0, 1))
+        logits = self.decode(skip0, skip1, middle, memory.flatten(0, 1))  # (B * T, K, H, W)
         return logits.unflatten(0, (batch, time))

@@ -25,28 +25,28 @@ from echoseg.models.frame_segmenter import FrameSegmenter
 from echoseg.nn.deeplab import DilatedResNet50, deeplab_head
 
 PUBLISHED_WIDTH = 64
-MOST_LABELS = 32
+MAX_LABELS = 32
 PUBLISHED_PREFIX = "module."
 """What the published names begin with, being saved from several devices."""
 
 
 class DeepLabV3Config(BaseModel):
-    """Shape of a `DeepLabV3`."""
+    """Architecture of `DeepLabV3`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(default=PUBLISHED_WIDTH, ge=2, le=256)
     """Channels of the first layer; all other widths are multiples."""
-    num_labels: int = Field(default=4, ge=1, le=MOST_LABELS)
-    """Labels told apart, background included; EchoNet-Dynamic's has 1, a foreground logit."""
+    num_labels: int = Field(default=4, ge=1, le=MAX_LABELS)
+    """Number of labels, including background; EchoNet-Dynamic's has 1, a foreground logit."""
     grey_mean: float = 0.128
-    """What is taken off the grey; about the mean of EchoNet-Dynamic's training frames."""
+    """Mean grey level; the default is that of EchoNet-Dynamic's training frames."""
     grey_std: float = Field(default=0.196, gt=0)
-    """What it is divided by; about their standard deviation."""
+    """Standard deviation of the grey level; default as above."""
 
 
 class DeepLabV3(FrameSegmenter):
-    """The network; see the module."""
+    """DeepLabV3 of independent frames."""
 
     stride = 8
     config_class = DeepLabV3Config
@@ -118,23 +118,23 @@ def from_published(weights: Mapping[str, Tensor]) -> DeepLabV3:
                 f"weights must be tensors by their names, {name!r} is {type(tensor).__name__}; "
                 "give the state_dict of EchoNet-Dynamic's segmentation network"
             )
-    given = {name.removeprefix(PUBLISHED_PREFIX): tensor for name, tensor in weights.items()}
-    given = {name: t for name, t in given.items() if not name.startswith("aux_classifier.")}
-    num_labels = given.get("classifier.4.bias", torch.zeros(1)).numel()
-    if not 1 <= num_labels <= MOST_LABELS:
+    state_dict = {name.removeprefix(PUBLISHED_PREFIX): tensor for name, tensor in weights.items()}
+    state_dict = {name: t for name, t in state_dict.items() if not name.startswith("aux_classifier.")}
+    num_labels = state_dict.get("classifier.4.bias", torch.zeros(1)).numel()
+    if not 1 <= num_labels <= MAX_LABELS:
         raise ModelError(
-            f"weights must tell 1 to {MOST_LABELS} labels apart, they tell {num_labels}; give "
-            "those of EchoNet-Dynamic"
+            f"weights must have 1 to {MAX_LABELS} labels, got {num_labels}; give those of "
+            "EchoNet-Dynamic"
         )
     model = DeepLabV3(DeepLabV3Config(num_labels=num_labels))
-    if odd := sorted(given.keys() ^ model.state_dict().keys()):
+    if odd := sorted(state_dict.keys() ^ model.state_dict().keys()):
         raise ModelError(
             f"weights must have the parameters of DeepLabV3-ResNet50, {odd[0]!r} is "
-            f"{'unknown' if odd[0] in given else 'missing'}; give the state_dict of "
+            f"{'unknown' if odd[0] in state_dict else 'missing'}; give the state_dict of "
             "EchoNet-Dynamic's segmentation network"
         )
     try:
-        model.load_state_dict(given)
+        model.load_state_dict(state_dict)
     except RuntimeError as error:
         raise ModelError(
             "weights must have the shapes of DeepLabV3-ResNet50: "

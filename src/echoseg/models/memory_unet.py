@@ -1,13 +1,13 @@
 """A small causal video segmenter: a residual U-Net with a gated memory at its two coarsest maps.
 
-Encoder and decoder see one frame each; only the memories (`nn.memory`) join frames, at strides
-8 and 16 of the input. So a frame costs the same at any clip length and streaming gives what the
-whole clip gives.
+Encoder and decoder process single frames; only the memories (`nn.memory`) join frames, at strides
+8 and 16. The cost per frame is constant, and streaming equals processing the whole clip.
 """
 
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -17,29 +17,29 @@ from echoseg.nn.unet import ResidualUNet, Widths
 
 
 class MemoryUNetConfig(BaseModel):
-    """Shape of a `MemoryUNet`."""
+    """Architecture of `MemoryUNet`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     widths: Widths = (24, 48, 96, 160)
     """Channels at strides 2, 4, 8, 16."""
     num_labels: int = Field(default=4, ge=2, le=32)
-    """Labels told apart, background included."""
+    """Number of labels, including background."""
 
 
 class MemoryUNetState(NamedTuple):
-    """What a `MemoryUNet` carries from frame to frame."""
+    """Recurrent state of `MemoryUNet`."""
 
-    coarse: Tensor
-    """Memory at stride 16, `B C h w`; `B C 1 1` before the first frame."""
-    middle: Tensor
-    """Memory at stride 8, the same."""
-    is_first: Tensor
-    """`B 1 1 1` bool, true before the first frame."""
+    coarse: Float[Tensor, "B C3 h3 w3"]
+    """Memory at stride 16; h3 and w3 are 1 before the first frame."""
+    middle: Float[Tensor, "B C2 h2 w2"]
+    """Memory at stride 8."""
+    is_first: Bool[Tensor, "B 1 1 1"]
+    """True before the first frame."""
 
 
 class MemoryUNet(ResidualUNet, Segmenter):
-    """Residual U-Net with gated memory; see the module's text."""
+    """Residual U-Net with gated memories at strides 8 and 16."""
 
     stride = 16
     config_class = MemoryUNetConfig
@@ -53,7 +53,7 @@ class MemoryUNet(ResidualUNet, Segmenter):
         self.add_decoder(self.config.widths, self.num_labels)
 
     def init_state(self, batch_size: int) -> MemoryUNetState:
-        """Return an empty memory; it takes the frame's size when the first frame comes."""
+        """Zeros, broadcast to the size of the first frame."""
         weight = self.head.weight
         _, _, w2, w3 = self.config.widths
         return MemoryUNetState(
@@ -63,18 +63,20 @@ class MemoryUNet(ResidualUNet, Segmenter):
         )
 
     def state_size(self, state: MemoryUNetState) -> tuple[int, int] | None:
-        """See `Segmenter`."""
+        """(height, width) of the padded frames, or None before the first frame."""
         rows, columns = state.middle.shape[-2:]
         return None if rows == columns == 1 else (8 * rows, 8 * columns)
 
-    def _step(self, frame: Tensor, state: MemoryUNetState) -> tuple[Tensor, MemoryUNetState]:
+    def _step(
+        self, frame: Float[Tensor, "B 1 H W"], state: MemoryUNetState
+    ) -> tuple[Float[Tensor, "B K H W"], MemoryUNetState]:
         skip0, skip1, middle, coarse = self.encode(frame)
         middle = self.memory_middle.step(middle, state.middle, state.is_first)
         coarse = self.memory_coarse.step(coarse, state.coarse, state.is_first)
         logits = self.decode(skip0, skip1, middle, coarse)
         return logits, MemoryUNetState(coarse, middle, torch.zeros_like(state.is_first))
 
-    def _forward(self, frames: Tensor) -> Tensor:
+    def _forward(self, frames: Float[Tensor, "B T 1 H W"]) -> Float[Tensor, "B T K H W"]:
         batch, time = frames.shape[:2]
         state = self.init_state(batch)
         skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))

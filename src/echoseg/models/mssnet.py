@@ -1,11 +1,11 @@
 """MSSNet: a state-space segmenter guided by the attention of past frames.
 
 Each frame goes through a small convolutional encoder (strides 2, 4, 8, 16) whose coarsest stage is
-scanned in four directions by two state-space layers (`nn.scan2d`), so that every place sees the
-whole frame at a cost that grows with the number of tokens, not with their square. Frames are
+scanned in four directions by two state-space layers (`nn.scan2d`), so every pixel attends to the
+whole frame at a cost linear in the number of tokens. Frames are
 joined at stride 16 by the guidance (`nn.guidance`), which carries attention weights and features
-from frame to frame, and at stride 8 by a gated memory (`nn.memory`). The decoder has skips and sees
-one frame. Nothing looks ahead: streaming gives what the whole clip gives.
+from frame to frame, and at stride 8 by a gated memory (`nn.memory`). The decoder has skips and
+processes single frames. Nothing looks ahead: streaming equals processing the whole clip.
 
 `forward(frames, bidirectional=True)` runs guidance and memory over a recorded clip in both
 directions and averages their outputs; encoder and decoder run once.
@@ -17,6 +17,7 @@ triples of frames only, and sizes fixed to 10 frames of 256 px.
 from typing import Any, Literal, NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -37,49 +38,49 @@ SIZES: dict[str, Widths] = {
 
 
 Memory = Literal["none", "gate", "features", "guidance"]
-"""Nothing; features, place by place; features, matched; matched features and attention weights."""
+"""None; features by position; matched features; matched features and attention weights."""
 
 
 class MSSNetConfig(BaseModel):
-    """Shape of an `MSSNet`."""
+    """Architecture of `MSSNet`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: Literal["tiny", "small", "base"] = "small"
     num_labels: int = Field(default=4, ge=1, le=32)
-    """Labels told apart, background included."""
+    """Number of labels, including background."""
     mixing: Mixing = "ssd"
-    """What lets distant places of a frame see each other; the others are for ablations."""
+    """Mixer of distant pixels of a frame; the others are for ablations."""
     memory: Memory = "guidance"
-    """What is carried from frame to frame; the others are for ablations."""
+    """Memory carried from frame to frame; the others are for ablations."""
     detail: int = Field(default=0, ge=0, le=64)
-    """Channels at full size that sharpen the borders (`nn.detail`); 0 draws at stride 2 alone."""
+    """Channels at full resolution (`nn.detail`); 0 predicts at stride 2 only."""
 
 
 class MSSNetState(NamedTuple):
-    """What an `MSSNet` carries from frame to frame."""
+    """Recurrent state of `MSSNet`."""
 
-    weights: Tensor
-    """Attention weights at stride 16, `B heads N N`; see `nn.guidance`."""
-    embedding: Tensor
-    """What tokens are matched by, `B N E`."""
-    features: Tensor
-    """Temporal features at stride 16, `B N C`."""
-    middle: Tensor
-    """Gated memory at stride 8, `B C h w`; `B C 1 1` before the first frame or without one."""
-    coarse: Tensor
-    """The same at stride 16."""
-    is_first: Tensor
-    """`B 1 1 1` bool, true before the first frame."""
+    weights: Float[Tensor, "B heads N N"]
+    """Attention weights at stride 16 (`nn.guidance`)."""
+    embedding: Float[Tensor, "B N E"]
+    """Embeddings by which tokens are matched."""
+    features: Float[Tensor, "B N C"]
+    """Temporal features at stride 16."""
+    middle: Float[Tensor, "B C2 h2 w2"]
+    """Gated memory at stride 8; `B C2 1 1` before the first frame or without one."""
+    coarse: Float[Tensor, "B C3 h3 w3"]
+    """Gated memory at stride 16; `B C3 1 1` before the first frame or without one."""
+    is_first: Bool[Tensor, "B 1 1 1"]
+    """True before the first frame."""
 
     @property
     def guidance(self) -> GuidanceState:
-        """The guidance's part."""
+        """State of the guidance."""
         return GuidanceState(self.weights, self.embedding, self.features, self.is_first[..., 0])
 
 
 class MSSNet(ResidualUNet, Segmenter):
-    """The network; see the module."""
+    """State-space segmenter with spatiotemporal guidance."""
 
     stride = 16
     config_class = MSSNetConfig
@@ -106,21 +107,24 @@ class MSSNet(ResidualUNet, Segmenter):
             self.detail = FullSizeDetail(widths[0], self.config.detail, self.num_labels)
 
     def init_state(self, batch_size: int) -> MSSNetState:
-        """Return an empty state; it takes the frame's size when the first frame comes."""
+        """State before the first frame, broadcast to its size."""
         guidance = self.guidance.init_state(batch_size)
         _, _, w2, w3 = SIZES[self.config.size]
         middle, coarse = (self.head.weight.new_zeros(batch_size, w, 1, 1) for w in (w2, w3))
         return MSSNetState(*guidance[:3], middle, coarse, guidance.is_first[..., None])
 
     def state_size(self, state: MSSNetState) -> tuple[int, int] | None:
-        """See `Segmenter`."""
+        """(height, width) of the padded frames, or None before the first frame."""
         rows, columns = state.middle.shape[-2:]
         return None if rows == columns == 1 else (8 * rows, 8 * columns)
 
     def _join(
-        self, middle: Tensor, coarse: Tensor, state: MSSNetState
-    ) -> tuple[Tensor, Tensor, MSSNetState]:
-        """Join one frame's maps with the past: `B C h w` each."""
+        self,
+        middle: Float[Tensor, "B C2 h2 w2"],
+        coarse: Float[Tensor, "B C3 h3 w3"],
+        state: MSSNetState,
+    ) -> tuple[Float[Tensor, "B C2 h2 w2"], Float[Tensor, "B C3 h3 w3"], MSSNetState]:
+        """Join the maps of one frame with the state."""
         coarse, guidance = self.guidance.step(coarse, state.guidance)
         kept_middle, kept_coarse = state.middle, state.coarse
         if self.memory_middle is not None:
@@ -130,8 +134,10 @@ class MSSNet(ResidualUNet, Segmenter):
         is_first = torch.zeros_like(state.is_first)
         return middle, coarse, MSSNetState(*guidance[:3], kept_middle, kept_coarse, is_first)
 
-    def _join_all(self, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """Join a clip's maps, `B T C h w` each, from the first frame to the last."""
+    def _join_all(
+        self, middle: Float[Tensor, "B T C2 h2 w2"], coarse: Float[Tensor, "B T C3 h3 w3"]
+    ) -> tuple[Float[Tensor, "B T C2 h2 w2"], Float[Tensor, "B T C3 h3 w3"]]:
+        """Join the maps of a clip, from the first frame to the last."""
         state, joined = self.init_state(len(middle)), []
         for frame in zip(middle.unbind(1), coarse.unbind(1), strict=True):
             *maps, state = self._join(*frame, state)
@@ -139,18 +145,28 @@ class MSSNet(ResidualUNet, Segmenter):
         middles, coarses = zip(*joined, strict=True)
         return torch.stack(middles, 1), torch.stack(coarses, 1)
 
-    def _step(self, frame: Tensor, state: MSSNetState) -> tuple[Tensor, MSSNetState]:
+    def _step(
+        self, frame: Float[Tensor, "B 1 H W"], state: MSSNetState
+    ) -> tuple[Float[Tensor, "B K H W"], MSSNetState]:
         skip0, skip1, middle, coarse = self.encode(frame)
         middle, coarse, state = self._join(middle, coarse, state)
         return self._predict(frame, skip0, skip1, self.decoder2(coarse, middle)), state
 
-    def _predict(self, frames: Tensor, skip0: Tensor, skip1: Tensor, decoded: Tensor) -> Tensor:
-        """Frames `N 1 H W`, maps at strides 2 and 4, the decoder's at 8 -> logits `N K H W`."""
+    def _predict(
+        self,
+        frames: Float[Tensor, "N 1 H W"],
+        skip0: Float[Tensor, "N C0 H//2 W//2"],
+        skip1: Float[Tensor, "N C1 H//4 W//4"],
+        decoded: Float[Tensor, "N C2 H//8 W//8"],
+    ) -> Float[Tensor, "N K H W"]:
+        """Compute logits from the maps at strides 2 and 4 and the decoder's at stride 8."""
         maps = self.decode_features(skip0, skip1, decoded)
         logits = self.predict_logits(maps)
         return logits if self.detail is None else logits + self.detail(frames, maps)
 
-    def _forward(self, frames: Tensor, *, bidirectional: bool = False) -> Tensor:
+    def _forward(
+        self, frames: Float[Tensor, "B T 1 H W"], *, bidirectional: bool = False
+    ) -> Float[Tensor, "B T K H W"]:
         batch, time = frames.shape[:2]
         skip0, skip1, *maps = self.encode(frames.flatten(0, 1))
         middle, coarse = (each.unflatten(0, (batch, time)) for each in maps)  # (B, T, C, h, w)
@@ -158,7 +174,7 @@ class MSSNet(ResidualUNet, Segmenter):
         if bidirectional:
             back = self._join_all(middle.flip(1), coarse.flip(1))
             joined = [0.5 * (a + b.flip(1)) for a, b in zip(joined, back, strict=True)]
-        middle, coarse = (each.flatten(0, 1) for each in joined)  # (B T, C, h, w)
+        middle, coarse = (each.flatten(0, 1) for each in joined)  # (B * T, C, h, w)
         decoded = self.decoder2(coarse, middle)
         logits = self._predict(frames.flatten(0, 1), skip0, skip1, decoded)
         return logits.unflatten(0, (batch, time))  # (B, T, K, H, W)

@@ -1,16 +1,14 @@
-"""MSV-Mamba: a residual encoder, and a decoder of scans in large windows; frame by frame.
+"""MSV-Mamba: a residual encoder and a decoder of windowed state-space scans, frame by frame.
 
 The encoder is a cascade of residual blocks at strides 2, 4, 8 and 16 (`nn.unet`). Each decoder
-level joins the one below, upsampled, with the skip of its size and scans the map four ways in
-windows of two sizes side by side (`nn.window_scan`). All levels are fused by channel and spatial
+level joins the one below, upsampled, with the skip of its size and scans the map in windows of two
+sizes (`nn.window_scan`). All levels are fused by channel and spatial
 attention (`nn.level_fusion`), and the fused map gives the logits at stride 2.
 
-Each level is trained by a loss of its own: `level_logits` draws every level, brought into the space
-in which they are fused, with the last layer that draws the fused map, so the auxiliary heads have
-no weights that inference does not use; `losses.level_loss` adds them up.
+Each level has its own loss: `level_logits` applies the output layer of the fused map to every
+aligned level, so the auxiliary heads have no weights of their own; `losses.level_loss` sums them.
 
-No code was published, and no text at hand tells window sizes, widths or the weights of the losses:
-these are ours.
+No code was published; window sizes, widths and loss weights are ours.
 
 Reference:
     Yang, Wang, Zhang, Wei, Lyu and Chen, "MSV-Mamba: A Multiscale Vision Mamba Network for
@@ -19,6 +17,7 @@ Reference:
 
 from typing import Annotated, Any
 
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,15 +29,15 @@ from echoseg.nn.unet import ResidualUNet
 from echoseg.nn.window_scan import WindowScan
 
 Window = Annotated[int, Field(ge=1, le=256)]
-"""Side of a window, in places of the map."""
+"""Side of a window, in pixels of the map."""
 
 
 EvenWidth = Annotated[int, Field(ge=2, le=4096, multiple_of=2)]
-"""Channels, which the two windows share out."""
+"""Channels, split between the two window sizes."""
 
 
 class MSVMambaConfig(BaseModel):
-    """Shape of an `MSVMamba`."""
+    """Architecture of `MSVMamba`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,11 +48,11 @@ class MSVMambaConfig(BaseModel):
     fused_width: int = Field(default=32, ge=4, le=256)
     """Channels of the fused map."""
     num_labels: int = Field(default=4, ge=1, le=32)
-    """Labels told apart, background included."""
+    """Number of labels, including background."""
 
 
 class MSVMamba(ResidualUNet, FrameSegmenter):
-    """The network; see the module."""
+    """Segmenter with a decoder of windowed state-space scans."""
 
     stride = 16
     config_class = MSVMambaConfig
@@ -68,17 +67,17 @@ class MSVMamba(ResidualUNet, FrameSegmenter):
         self.fusion = LevelFusion(widths[::-1], self.config.fused_width)
         self.head = nn.Conv2d(self.config.fused_width, self.num_labels, 1)
 
-    def segment(self, frames: Tensor) -> Tensor:
-        """`N 1 H W` -> logits `N K H W`."""
+    def segment(self, frames: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N K H W"]:
+        """Compute the logits of independent frames."""
         return self._predict(self._fused(self._aligned(frames)), frames)
 
-    def level_logits(self, frames: Tensor) -> list[Tensor]:
-        """Return the fused logits and those of each level, coarsest first: `N K H W` each."""
+    def level_logits(self, frames: Float[Tensor, "N 1 H W"]) -> list[Float[Tensor, "N K H W"]]:
+        """Compute the fused logits and those of each level, coarsest first."""
         aligned = self._aligned(frames)
-        return [self._predict(each, frames) for each in (self._fused(aligned), *aligned)]
+        return [self._predict(level, frames) for level in (self._fused(aligned), *aligned)]
 
-    def _aligned(self, frames: Tensor) -> list[Tensor]:
-        """`N 1 H W` -> the decoder's levels in one space, strides 16, 8, 4 and 2."""
+    def _aligned(self, frames: Float[Tensor, "N 1 H W"]) -> list[Float[Tensor, "N C _ _"]]:
+        """Compute the aligned levels of the decoder, at strides 16, 8, 4 and 2."""
         *skips, coarse = self.encode(frames)
         levels = [self.scans[0](coarse)]
         for up, scan, skip in zip(self.ups, list(self.scans)[1:], skips[::-1], strict=True):
@@ -88,8 +87,9 @@ class MSVMamba(ResidualUNet, FrameSegmenter):
     def _fused(self, aligned: list[Tensor]) -> Tensor:
         return self.fusion(aligned, (aligned[-1].shape[2], aligned[-1].shape[3]))
 
-    def _predict(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Features `N C h w` -> logits `N K H W`."""
+    def _predict(
+        self, features: Float[Tensor, "N C _ _"], frames: Float[Tensor, "N 1 H W"]
+    ) -> Float[Tensor, "N K H W"]:
         return functional.interpolate(
             self.head(features), size=frames.shape[-2:], mode="bilinear", align_corners=False
         )

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import torch
+from jaxtyping import Float
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
@@ -72,8 +73,8 @@ class Segmenter(nn.Module, ABC):
         try:
             return cls.config_class.model_validate(options)
         except ValidationError as error:
-            told = validation_message(error, fields=cls.config_class.model_fields)
-            raise ConfigError(f"{cls.__name__}: {told}") from error
+            message = validation_message(error, fields=cls.config_class.model_fields)
+            raise ConfigError(f"{cls.__name__}: {message}") from error
 
     @classmethod
     def from_pretrained(cls, name_or_path: str, *, device: str = "cpu") -> Self:
@@ -101,15 +102,19 @@ class Segmenter(nn.Module, ABC):
         """The state before the first frame, on the module's device and of its dtype."""
 
     @abstractmethod
-    def _step(self, frame: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def _step(
+        self, frame: Float[Tensor, "B 1 H W"], state: Any
+    ) -> tuple[Float[Tensor, "B K H W"], Any]:
         """`step` for checked frames whose sides are multiples of `stride`."""
 
     @abstractmethod
-    def _forward(self, frames: Tensor) -> Tensor:
+    def _forward(self, frames: Float[Tensor, "B T 1 H W"]) -> Float[Tensor, "B T K H W"]:
         """`forward` for checked frames whose sides are multiples of `stride`."""
 
-    def step(self, frame: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Segment one frame: `B 1 H W` and the state -> logits `B K H W` and the new state.
+    def step(
+        self, frame: Float[Tensor, "B 1 H W"], state: Any
+    ) -> tuple[Float[Tensor, "B K H W"], Any]:
+        """Segment one frame; returns logits and the new state.
 
         Raises:
             ModelError: If the frame, or the state, has another shape or dtype.
@@ -117,8 +122,10 @@ class Segmenter(nn.Module, ABC):
         logits, state = self._step(self.prepare_frame(frame, state), state)
         return self.crop(logits, frame), state
 
-    def forward(self, frames: Tensor, **options: Any) -> Tensor:
-        """Segment a clip: `B T 1 H W` -> logits `B T K H W`; equals stepping through it.
+    def forward(
+        self, frames: Float[Tensor, "B T 1 H W"], **options: Any
+    ) -> Float[Tensor, "B T K H W"]:
+        """Segment a clip; returns logits, equal to those of stepping through it.
 
         Args:
             frames: The clip.
@@ -131,7 +138,9 @@ class Segmenter(nn.Module, ABC):
         self._check(frames, f"B {self.num_frames or 'T'} 1 {size}")
         return self.crop(self._forward(self._padded(frames), **options), frames)
 
-    def prepare_frame(self, frame: Tensor, state: Any) -> Tensor:
+    def prepare_frame(
+        self, frame: Float[Tensor, "B 1 H W"], state: Any
+    ) -> Float[Tensor, "B 1 Hpadded Wpadded"]:
         """Check a frame and its state; pad the frame to multiples of `stride`.
 
         Raises:

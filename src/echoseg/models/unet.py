@@ -1,8 +1,7 @@
-"""The plain U-Net, frame by frame: what a network without memory does.
+"""The original U-Net, frame by frame: the baseline without memory.
 
-Pairs of 3x3 convolutions at strides 1 to 16 with poolings between, transposed convolutions back up,
-skips joined by channels. Narrower than published (64 to 1024 channels there), padded so that sizes
-stay, and with batch norm.
+Pairs of 3x3 convolutions at strides 1 to 16, max pooling, transposed convolutions and concatenated
+skips. Narrower than published (64 to 1024 channels), with padding and batch norm.
 
 Reference:
     Ronneberger, Fischer and Brox, MICCAI 2015, figure 1.
@@ -10,6 +9,7 @@ Reference:
 
 from typing import Any
 
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -19,18 +19,18 @@ from echoseg.nn.plain_unet import PlainUNet
 
 
 class UNetConfig(BaseModel):
-    """Shape of a `UNet`."""
+    """Architecture of `UNet`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     widths: tuple[Width, Width, Width, Width, Width] = (16, 32, 64, 128, 256)
     """Channels at strides 1, 2, 4, 8, 16."""
     num_labels: int = Field(default=4, ge=1, le=32)
-    """Labels told apart, background included."""
+    """Number of labels, including background."""
 
 
 class UNet(FrameSegmenter):
-    """The network; see the module."""
+    """U-Net of independent frames."""
 
     stride = 16
     config_class = UNetConfig
@@ -39,6 +39,6 @@ class UNet(FrameSegmenter):
         super().__init__(config, **options)
         self.net = PlainUNet(self.config.widths, self.num_labels)
 
-    def segment(self, frames: Tensor) -> Tensor:
-        """`N 1 H W` -> logits `N K H W`."""
+    def segment(self, frames: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N K H W"]:
+        """Compute the logits of independent frames."""
         return self.net(frames)
