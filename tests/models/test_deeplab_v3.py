@@ -145,8 +145,8 @@ def test_a_damaged_file_is_refused_in_one_sentence_without_unsafe_advice(tmp_pat
     [
         ({1.5: torch.zeros(1)}, "must be tensors by their names, 1.5"),
         ({"module.backbone.conv1.weight": 3}, "is int"),
-        ({"classifier.4.bias": torch.zeros(64)}, "must tell 1 to 32 labels apart, they tell 64"),
-        ({"classifier.4.bias": torch.zeros(0)}, "they tell 0"),
+        ({"classifier.4.bias": torch.zeros(64)}, "must have 1 to 32 labels, got 64"),
+        ({"classifier.4.bias": torch.zeros(0)}, "got 0"),
     ],
 )
 def test_weights_that_are_none_are_refused_in_one_sentence(weights, told):

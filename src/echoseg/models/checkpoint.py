@@ -86,8 +86,8 @@ def load_encoder(model: Any, name_or_path: str) -> None:
             )
         if not tensors[name].isfinite().all():
             raise ModelError(
-                f"pretrained_encoder must have finite weights, {name} in {path} has some that are "
-                "no number; give the file of a training that did not fail"
+                f"pretrained_encoder must have finite weights, {name} in {path} has NaN or "
+                "infinite values; give the file of a training that did not fail"
             )
     model.load_state_dict({name: tensors[name] for name in own}, strict=False)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
@@ -57,8 +58,8 @@ class DeepLabV3(FrameSegmenter):
         self.backbone = DilatedResNet50(width)
         self.classifier = deeplab_head(32 * width, 4 * width, self.num_labels)
 
-    def segment(self, frames: Tensor) -> Tensor:
-        """`N 1 H W` -> logits `N K H W`."""
+    def segment(self, frames: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N K H W"]:
+        """Compute the logits of independent frames."""
         grey = (frames - self.config.grey_mean) / self.config.grey_std
         logits = self.classifier(self.backbone(grey.expand(-1, 3, -1, -1)))
         return functional.interpolate(
@@ -119,7 +120,9 @@ def from_published(weights: Mapping[str, Tensor]) -> DeepLabV3:
                 "give the state_dict of EchoNet-Dynamic's segmentation network"
             )
     state_dict = {name.removeprefix(PUBLISHED_PREFIX): tensor for name, tensor in weights.items()}
-    state_dict = {name: t for name, t in state_dict.items() if not name.startswith("aux_classifier.")}
+    state_dict = {
+        name: t for name, t in state_dict.items() if not name.startswith("aux_classifier.")
+    }
     num_labels = state_dict.get("classifier.4.bias", torch.zeros(1)).numel()
     if not 1 <= num_labels <= MAX_LABELS:
         raise ModelError(
