@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "measure"))
 
 from test_broken_masks import check
 
 from mask_breakers import BREAKERS
-from startup import machine
+from speed import machine
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from echoseg.io.video import write_mjpeg
 from echoseg.phantom import Phantom, PhantomConfig
-from startup import machine
+from speed import machine
 
 SIZE_PX, RATE_HZ, ECHONET_CLIPS = 112, 50.0, 10_030
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from echoseg.data import load_dataset
 from echoseg.data.cache import CachedClips, on_square, prepare
-from startup import machine
+from speed import machine
 
 WINDOW, BATCH = 16, 2
 

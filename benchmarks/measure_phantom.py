@@ -27,7 +27,7 @@ from echoseg.measure.measurement import Measurement
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.phantom.config import Rhythm
 from echoseg.phantom.truth import Truth
-from startup import machine
+from speed import machine
 
 FIRST_SEED = 1_000_000
 NUM_FRAMES, RATE_HZ = 100, 40.0

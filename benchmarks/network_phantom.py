@@ -28,7 +28,7 @@ from echoseg.phantom.benchmark import FIRST_SEED
 from echoseg.phantom.config import Rhythm
 from echoseg.phantom.truth import Truth
 from measure_phantom import NEAR_FRAMES, NUM_FRAMES, RATE_HZ, frames_off, true_ef_percent
-from startup import machine
+from speed import machine
 
 Row = dict[str, Any]
 

@@ -28,9 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from startup import machine
+from speed import machine  # makes experiments importable
 
-NETWORKS = ("mssnet", "memory_unet", "unet", "gdkvm", "deeplab_v3", "mssnet_released")
+NETWORKS = {name: name for name in ("mssnet", "memory_unet", "unet", "gdkvm", "deeplab_v3")}
+NETWORKS["mssnet_released"] = "experiments.networks.mssnet_released:MSSNetReleased"
 WITH_RUNTIMES = ("mssnet", "memory_unet")
 TURNS, TURN_S = 3, 0.4
 
@@ -42,13 +43,14 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
     from echoseg.inference.backends.export import export
     from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
     from echoseg.inference.backends.torch import TorchSession
-    from echoseg.models import MODELS
+    from echoseg.models import build_model
     from echoseg.weights.card import ModelCard
 
     torch.set_num_threads(threads)
     found: dict[str, Any] = {}
-    for name in NETWORKS:
-        network = MODELS[name]().eval().to(memory_format=torch.channels_last)
+    for name, architecture in NETWORKS.items():
+        network: Any = build_model(architecture, {})
+        network = network.eval().to(memory_format=torch.channels_last)
         if not network.streams:
             if network.image_size in (None, size_px):
                 found[f"{name} torch f32, clip of 10"] = network

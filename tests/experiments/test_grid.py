@@ -199,7 +199,7 @@ def test_paths_are_normalized_and_names_unique():
 def test_evaluation_sets_that_do_not_exist_are_refused_before_the_work(tmp_path):
     with pytest.raises(ConfigError, match="phantom:SPLIT or phantom:SPLIT:corrupted"):
         run_grid(small_bench(eval_sets=("phantom:test:spoiled",)), tmp_path / "a")
-    with pytest.raises(DatasetError, match="no such folder"):
+    with pytest.raises(DatasetError, match="nowhere does not exist"):
         run_grid(small_bench(eval_sets=("nowhere",)), tmp_path / "a")
     assert not (tmp_path / "a").exists()
     assert len(eval_records("phantom:held_out_style", 1)) == 4
@@ -216,7 +216,7 @@ def test_evaluation_sets_that_do_not_exist_are_refused_before_the_work(tmp_path)
         (["curve", "phantom:8", "--set", "num_steps"], "--set must be field=value"),
         (["curve", "phantom:8", "--method", "mssnett"], "did you mean mssnet"),
         (["curve", "phantom:8", "--jobs", "0"], "jobs must be at least 1"),
-        (["curve", "no-such-folder"], "no such folder"),
+        (["curve", "no-such-folder"], "does not exist"),
         (["curve", "phantom:8", "--eval", "phantom:tset"], "split"),
         (["bench", "phantom:6", "--minutes", "inf"], "minutes must be a finite number"),
         (["bench", "phantom:6", "--jobs", "0"], "jobs must be at least 1"),
