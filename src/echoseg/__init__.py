@@ -5,9 +5,9 @@ Research software, not a medical device.
 ```python
 import echoseg
 
-clip = echoseg.load_clip("clip.dcm")
-result = echoseg.analyze(clip)
-print(result.ef_percent)
+result = echoseg.analyze("clip.dcm")
+print(result.ef_percent, result)
+result.save("out/")
 ```
 """
 
@@ -16,13 +16,24 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from echoseg import models
+    # names of submodules, for type checkers
+    from echoseg import (  # noqa: F401
+        data,
+        evaluation,
+        inference,
+        io,
+        measure,
+        metrics,
+        models,
+        phantom,
+        report,
+    )
     from echoseg.clip import Clip, Label, View
     from echoseg.data import load_dataset
     from echoseg.errors import EchosegError
     from echoseg.evaluation.run import evaluate
     from echoseg.inference.analysis import Analysis, analyze
-    from echoseg.io import load_clip, open_clip
+    from echoseg.io import load_clip
     from echoseg.models.checkpoint import load_model
 
 __version__ = version("echoseg")
@@ -39,12 +50,10 @@ __all__ = [
     "load_clip",
     "load_dataset",
     "load_model",
-    "models",
-    "open_clip",
 ]
 
 # imported on first use: torch alone takes over a second
-_HOMES = {
+_MODULE_OF = {
     "Analysis": "echoseg.inference.analysis",
     "Clip": "echoseg.clip",
     "EchosegError": "echoseg.errors",
@@ -55,14 +64,18 @@ _HOMES = {
     "load_clip": "echoseg.io",
     "load_dataset": "echoseg.data",
     "load_model": "echoseg.models.checkpoint",
-    "open_clip": "echoseg.io",
+    "open_clip": "echoseg.io",  # deprecated
 }
-_SUBMODULES = ("models",)
+_SUBMODULES = (
+    "data", "evaluation", "inference", "io", "losses", "measure", "metrics", "models", "nn",
+    "phantom", "preprocess", "quality", "report", "train",
+)  # fmt: skip
+"""Reachable as `echoseg.models` and so on after `import echoseg`."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
     if name in _SUBMODULES:
         return import_module(f"echoseg.{name}")
     raise AttributeError(f"module 'echoseg' has no attribute {name!r}")

@@ -70,8 +70,10 @@ def select_records(
     data: Path | None, tiers: list[str] | None, split: str | None, hearts: int | None
 ) -> "tuple[tuple[Record, ...], Source]":
     """The records to evaluate on, and their origin."""
+    from echoseg.data import load_dataset
     from echoseg.errors import ConfigError
-    from echoseg.evaluation.results import Source
+    from echoseg.evaluation.results import Source, source_of
+    from echoseg.evaluation.run import select_split
 
     if (data is None) == (not tiers):
         raise ConfigError("give either the folder of a data set or --phantom TIER")
@@ -84,7 +86,9 @@ def select_records(
         return records, Source(dataset="phantom-v1", title="phantom-v1", split=split)
     if hearts is not None:
         raise ConfigError("--hearts needs --phantom; data sets are evaluated as a whole")
-    return _of_dataset(Path(str(data)), split)
+    dataset = load_dataset(Path(str(data)))
+    records = tuple(select_split(dataset, split))
+    return records, source_of(dataset, records)
 
 
 def _corrupted(
@@ -102,24 +106,6 @@ def _corrupted(
         return records, source
     note = f"frames were corrupted with probability {prob:g}"
     return corrupt_records(records, prob), replace(source, notes=(*source.notes, note))
-
-
-def _of_dataset(data: Path, split: str | None) -> "tuple[tuple[Record, ...], Source]":
-    """The records of a split, and their origin."""
-    from echoseg.data import DATASETS, load_dataset
-    from echoseg.evaluation.results import Source
-    from echoseg.evaluation.run import select_split
-
-    dataset = load_dataset(data)
-    records = tuple(select_split(dataset, split))
-    source = Source(
-        dataset=dataset.name,
-        title=DATASETS[dataset.name].title,
-        split=records[0].split if split != "all" else "",
-        notes=dataset.notes,
-        problems=dataset.issues,
-    )
-    return records, source
 
 
 def _show(summary: dict[str, Any], output: Path) -> None:

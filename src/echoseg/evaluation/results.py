@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.clip import Label
-from echoseg.data import Issue, Record
+from echoseg.data import DATASETS, Dataset, Issue, Record
 from echoseg.errors import EchosegError, OutputError
 from echoseg.evaluation.items import ClipRow, Item
 from echoseg.evaluation.report import STRUCTURE_NAMES, html, markdown
@@ -38,6 +38,22 @@ class Source:
     problems: tuple[Issue, ...] = ()
 
 
+def source_of(dataset: Dataset | None, records: Sequence[Record]) -> Source:
+    """The origin of records, which are all of one split or of several."""
+    splits = {record.split for record in records}
+    split = splits.pop() if len(splits) == 1 else ""
+    if dataset is None:
+        return Source(dataset="", title="records", split=split)
+    title = DATASETS[dataset.name].title if dataset.name in DATASETS else dataset.name
+    return Source(
+        dataset=dataset.name,
+        title=title,
+        split=split,
+        notes=dataset.notes,
+        problems=dataset.issues,
+    )
+
+
 def check_output(folder: Path, force: bool = False) -> None:
     """Check, before the long work, that the folder can be written.
 
@@ -59,17 +75,10 @@ def check_output(folder: Path, force: bool = False) -> None:
 
 def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
     """Content of `summary.json`."""
-    card = read_card(find_checkpoint(evaluation.model))
     return {
         "note": "research use only, not a medical device",
         "software": {name: version(name) for name in ("echoseg", "torch", "numpy", "scipy")},
-        "model": {
-            "name": card.name,
-            "sha256": card.sha256,
-            "architecture": card.architecture,
-            "image_size": card.image_size,
-            "licence": card.licence,
-        },
+        "model": _model(evaluation),
         "data": {
             "dataset": source.dataset,
             "title": source.title,
@@ -81,6 +90,15 @@ def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
         **summarise(evaluation),
         "problems": [asdict(problem) for problem in (*source.problems, *evaluation.problems)],
     }
+
+
+def _model(evaluation: Evaluation) -> dict[str, Any]:
+    names = ("name", "sha256", "architecture", "image_size", "licence")
+    if evaluation.network is not None:  # in memory: without a file there is no card
+        size = evaluation.network[1]
+        return dict(zip(names, (evaluation.model, "", evaluation.model, size, ""), strict=True))
+    card = read_card(find_checkpoint(evaluation.model))
+    return {name: getattr(card, name) for name in names}
 
 
 def write_results(
@@ -151,7 +169,7 @@ def _worst(evaluation: Evaluation, records: Sequence[Record]) -> list[bytes]:
     scored = [i for i in evaluation.items if i.structure == "lv_endo" and i.dice is not None]
     scored.sort(key=lambda item: (item.dice, item.clip, item.frame))
     by_name = {record.name: record for record in records}
-    network, image_size = loaded(evaluation.model)
+    network, image_size = evaluation.network or loaded(evaluation.model)
     pictures = []
     for item in scored[:NUM_WORST]:
         record = by_name[item.clip]

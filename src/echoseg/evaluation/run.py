@@ -32,6 +32,9 @@ class Evaluation:
         clips: One per clip, ordered by name.
         problems: Clips that could not be evaluated, with the reason.
         data_sha256: Hash of the names and bytes of everything that was read.
+        records: The clips, labeled or not.
+        dataset: Where they come from; None for records.
+        network: The network and the side of its square input, where it is not a checkpoint's.
     """
 
     model: str
@@ -39,6 +42,32 @@ class Evaluation:
     clips: tuple[ClipRow, ...]
     problems: tuple[Issue, ...]
     data_sha256: str
+    records: tuple[Record, ...] = ()
+    dataset: Dataset | None = None
+    network: tuple[Segmenter, int] | None = None
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The same as `to_dict()`."""
+        return self.to_dict()
+
+    def save(self, folder: str | Path, *, force: bool = False, pictures: bool = True) -> Path:
+        """Write tables, statistics, report and figure, as `echoseg evaluate` does.
+
+        Args:
+            folder: Result folder.
+            force: Replace an existing result.
+            pictures: Show the worst frames, which are images of the data, in the report.
+
+        Raises:
+            OutputError: If the folder exists without `force`, or cannot be written.
+        """
+        from echoseg.evaluation.results import source_of, write_results
+
+        source = source_of(self.dataset, self.records)
+        options = {"pictures": pictures, "force": force}
+        write_results(self, self.records, source, Path(folder), **options)
+        return Path(folder).absolute()
 
     def to_dict(self) -> dict[str, Any]:
         """Means with confidence intervals by structure, phase, view and so on; EF; JSON types."""
@@ -100,7 +129,10 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
             evaluated.
     """
     model = str(model) if isinstance(model, Path) else model
-    records = select_split(data, split)
+    if not isinstance(model, str | Module):
+        raise TypeError(f"evaluate takes a model name, a path or a network, got {type(model)}")
+    dataset = load_dataset(data) if isinstance(data, str | Path) else data
+    records = select_split(dataset, split)
     network = _network(model, device, image_size)
     labelled = sorted((r for r in records if r.labelled), key=lambda record: record.name)
     if not labelled:
@@ -128,12 +160,13 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
         clips=tuple(result.row for result in results if result.row is not None),
         problems=tuple(problems),
         data_sha256=_data_sha256(results),
+        records=tuple(records),
+        dataset=dataset if isinstance(dataset, Dataset) else None,
+        network=None if isinstance(model, str) else network,
     )
 
 
-def select_split(
-    data: str | Path | Dataset | Sequence[Record], split: str | None = None
-) -> Sequence[Record]:
+def select_split(dataset: Dataset | Sequence[Record], split: str | None = None) -> Sequence[Record]:
     """The records of a split: the requested one, else test, else validation.
 
     Data without splits are taken whole, records as they are.
@@ -141,8 +174,9 @@ def select_split(
     Raises:
         DatasetError: If the split does not exist, or there is neither test nor validation.
     """
-    dataset = load_dataset(data) if isinstance(data, str | Path) else data
     if not isinstance(dataset, Dataset):
+        if not all(isinstance(record, Record) for record in dataset):
+            raise TypeError("evaluate takes a data set, its path or records of one")
         return dataset
     splits = dataset.splits()
     if split is None:

@@ -1,6 +1,5 @@
 """The result of analysing one clip: masks, measurement, reliability; shown, plotted and saved."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
-from echoseg.io import load_clip
+from echoseg.io import find_view, load_clip
+from echoseg.io.frames import OpenOptions
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
@@ -20,6 +20,7 @@ from echoseg.weights.card import DEFAULT_MODEL, ModelCard
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 REFERENCE_BACKEND = "torch f32"
 """The backend that all others are checked against."""
@@ -136,6 +137,10 @@ class Analysis:
         parts += [f"{self.clip.num_frames} frames", view, f"{count} warning{'s' * (count != 1)}"]
         return f"Analysis({', '.join(parts)})"
 
+    def _repr_html_(self) -> str:
+        """Show the report page, without its video, in a notebook."""
+        return _report("figures.page:notebook_html")(self)
+
 
 def ef_text(ef_percent: float | None, reliable: bool | None) -> str:
     """An EF in words, such that an unreliable one does not look like a plain number."""
@@ -182,19 +187,24 @@ def _apical_warnings(view: View) -> tuple[ClipWarning, ...]:
 
 
 def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the network
-    source: str | Path | Clip,
+    source: "str | Path | bytes | ArrayLike | Clip",
     *,
     spacing_mm: tuple[float, float] | None = None,
     fps: float | None = None,
-    view: View | None = None,
+    view: View | str | None = None,
     model: str = DEFAULT_MODEL,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
     """Segment and measure one clip. For many clips, make one `Analyzer` and reuse it.
 
+    Example:
+        >>> echoseg.analyze("clip.dcm")
+        Analysis(EF 61 %, EDV 113 ml, ESV 44 ml, 45 frames, A4C, 2 warnings)
+
     Args:
-        source: Path of a clip, or a `Clip`.
+        source: Path of a clip, the bytes of a file, a `Clip`, or grey levels as an array
+            (T, H, W) or (T, H, W, 3).
         spacing_mm: Pixel spacing (row, column) in mm; replaces what the file says.
         fps: Frames per second; replaces what the file says.
         view: The view, such as "A4C"; replaces what the file says.
@@ -214,34 +224,34 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
     """
     from echoseg.inference.analyzer import Analyzer
 
-    clip = as_clip(source, spacing_mm=spacing_mm, fps=fps, view=view)
+    clip = _as_clip(source, spacing_mm, fps, view)
     return Analyzer(model, device).analyze(clip, progress=progress)
 
 
-def as_clip(
+def _as_clip(
     source: object,
-    *,
-    spacing_mm: tuple[float, float] | None = None,
-    fps: float | None = None,
-    view: View | None = None,
+    spacing_mm: tuple[float, float] | None,
+    fps: float | None,
+    view: View | str | None,
 ) -> Clip:
-    """A clip from a path or a `Clip`, with what the caller knows better than the file.
+    """Load a clip, or override what a `Clip` says of itself.
 
     Raises:
-        EchosegError: If the file cannot be read, or a value given is out of range.
-        TypeError: If `source` is neither.
+        EchosegError: If it cannot be read, or a value is out of range.
+        TypeError: If `source` has another type.
     """
-    if isinstance(source, Clip):
-        changes: dict[str, Any] = {"spacing_mm": spacing_mm, "view": view}
-        if fps is not None:
-            changes["times_s"] = np.arange(source.num_frames) / fps
-        return replace(source, **{k: v for k, v in changes.items() if v is not None})
-    if isinstance(source, str | os.PathLike):
-        return load_clip(Path(source), spacing_mm=spacing_mm, fps=fps, view=view)
-    raise TypeError(
-        f"analyze needs a path or a Clip, got {type(source).__name__}; read other data with "
-        "echoseg.load_clip first"
+    if not isinstance(source, Clip):
+        try:
+            return load_clip(source, spacing_mm=spacing_mm, fps=fps, view=view)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise TypeError(f"{error}; analyze takes a Clip too") from None
+    options = OpenOptions(
+        spacing_mm=spacing_mm, fps=fps, view=None if view is None else find_view(view)
     )
+    changes: dict[str, Any] = {"spacing_mm": options.spacing_mm, "view": options.view}
+    if options.fps is not None:
+        changes["times_s"] = np.arange(source.num_frames) / options.fps
+    return replace(source, **{name: value for name, value in changes.items() if value is not None})
 
 
 def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> Analysis:

@@ -81,7 +81,7 @@ def load_clip(
     options = OpenOptions(
         spacing_mm=spacing_mm,
         fps=fps,
-        view=None if view is None else _view(view),
+        view=None if view is None else find_view(view),
         allow_damaged=allow_damaged,
     )
     if isinstance(source, str | os.PathLike):
@@ -103,7 +103,12 @@ def open_clip(path: str | Path, *, frame_rate_hz: float | None = None, **options
     return load_clip(path, fps=frame_rate_hz, **options)
 
 
-def _view(view: View | str) -> View:
+def find_view(view: View | str) -> View:
+    """The view of a name.
+
+    Raises:
+        ConfigError: If there is no such view.
+    """
     try:
         return View(view)
     except ValueError:

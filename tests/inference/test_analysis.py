@@ -1,0 +1,92 @@
+"""`Analysis`, as a notebook uses it: one line, a figure, a folder, a dictionary, a page."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import echoseg
+from echoseg.cli import app
+from echoseg.clip import ClipWarning
+from echoseg.inference.analysis import analyze_masks
+from heart_makers import beating
+
+
+@pytest.fixture(scope="module")
+def result():
+    masks, times, _ = beating(80, phase=0.5)
+    clip = echoseg.Clip(
+        frames=60 * masks, times_s=times, spacing_mm=(1.0, 1.0), view=echoseg.View.A4C
+    )
+    return analyze_masks(clip, masks)
+
+
+def test_the_repr_is_one_line_with_the_numbers(result):
+    ef, edv, esv = result.ef_percent, result.edv_ml, result.esv_ml
+    assert repr(result) == (
+        f"Analysis(EF {ef:.0f} %, EDV {edv:.0f} ml, ESV {esv:.0f} ml, 80 frames, A4C, 1 warning)"
+    )
+
+
+def test_an_unreliable_ef_does_not_look_like_a_number(result):
+    doubt = ClipWarning(code="do_not_trust", message="Not reliable.")
+    doubtful = replace(result, clip=replace(result.clip, warnings=(doubt,)))
+    assert doubtful.ef_reliable is False
+    text = f"EF not reliable ({result.ef_percent:.0f} %)"
+    assert repr(doubtful).startswith(f"Analysis({text}")
+    page = doubtful._repr_html_()
+    assert "not reliable" in page and "EF class" not in page
+    assert doubtful.plot().axes[0].get_title(loc="left").startswith(text)
+    assert doubtful.to_dict()["ef_reliable"] is False
+
+
+def test_a_refused_ef_has_no_number(result):
+    refused = analyze_masks(result.clip, np.zeros_like(result.masks))
+    assert repr(refused).startswith("Analysis(no EF, 80 frames")
+    assert refused.ef_reliable is None
+
+
+def test_the_figure_shows_the_volume_curve(result):
+    (axes,) = result.plot().axes
+    line = axes.lines[0]
+    volumes = [frame.volume_ml for frame in result.measurement.frames]
+    assert np.allclose(line.get_ydata(), volumes)
+    assert axes.get_ylabel() == "LV volume (ml)"
+
+
+def test_save_writes_what_the_command_line_writes(result, tmp_path):
+    from echoseg.io.nifti import write_masks
+
+    folder = result.save(tmp_path / "api")
+    write_masks(tmp_path / "masks.nii.gz", result.masks, (1.0, 1.0), 1 / 40)
+    args = ["measure", tmp_path / "masks.nii.gz", "-o", tmp_path / "cli", "--view", "A4C"]
+    assert CliRunner().invoke(app, [str(arg) for arg in args]).exit_code == 0
+    names = [sorted(path.name for path in one.iterdir()) for one in (folder, tmp_path / "cli")]
+    assert names[0] == names[1]
+    reports = [json.loads((one / "report.json").read_text()) for one in (folder, tmp_path / "cli")]
+    assert reports[0]["results"] == reports[1]["results"]
+    assert result.to_dict() == reports[0]
+    with pytest.raises(echoseg.EchosegError, match="exists"):
+        result.save(folder)
+
+
+def test_the_notebook_page_is_framed_and_fetches_nothing(result):
+    html = result._repr_html_()
+    assert re.match(r"<iframe [^>]*srcdoc=", html) and html.endswith("</iframe>")
+    assert "<style" not in html  # escaped: it cannot reach the notebook's own page
+    assert "&lt;video" not in html and "http" not in html
+
+
+def test_a_clip_a_path_and_an_array_give_the_same_numbers(tmp_path):
+    from pydicom import examples
+
+    path = examples.get_path("ybr_color")
+    clip = echoseg.load_clip(path)
+    by_clip = echoseg.analyze(clip, view="A4C", device="cpu")
+    by_array = echoseg.analyze(clip.frames, fps=clip.frame_rate_hz, view="A4C", device="cpu")
+    assert by_clip.clip.view is echoseg.View.A4C
+    assert np.array_equal(by_array.masks, by_clip.masks)
+    assert by_array.ef_percent == pytest.approx(by_clip.ef_percent, abs=0.01)
