@@ -17,7 +17,7 @@ from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
 from experiments.grid import RUN_AGAIN, Cell, Experiment
-from experiments.networks import RELEASED
+from experiments.networks import DEEPLAB, RELEASED
 from experiments.speed import build, machine, peak_mb, rates, sizes
 from experiments.summary import MEAN, dice_text, difference_text, pivot
 
@@ -47,7 +47,7 @@ ENTRIES: dict[str, BenchmarkEntry] = {
     "conv_gru_unet": BenchmarkEntry("conv_gru_unet", {}, {}),
     # as many frames as simulated training clips have
     "unet_3d": BenchmarkEntry("unet_3d", {"num_frames": 6}, {"num_frames": 6}),
-    "deeplab_v3": BenchmarkEntry("deeplab_v3", {}, {}),
+    "deeplab_v3": BenchmarkEntry(DEEPLAB, {}, {}),
     "mssnet_released": BenchmarkEntry(
         RELEASED,
         {},

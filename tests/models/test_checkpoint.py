@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import save_file
 
 from echoseg.errors import ModelError
-from echoseg.models import MODELS, MemoryUNet
+from echoseg.models import MODELS, MemoryUNet, build_model
 from echoseg.models.checkpoint import load_encoder, load_model
 from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
+from experiments.networks import DEEPLAB
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -82,11 +83,11 @@ def test_another_network_takes_the_encoder_and_nothing_else():
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("conv_gru_unet", r"encoder1.0.*is \(40, 24, 3, 3\)"), ("deeplab_v3", "has another")],
+    [("conv_gru_unet", r"encoder1.0.*is \(40, 24, 3, 3\)"), (DEEPLAB, "has another")],
 )
 def test_an_encoder_that_does_not_fit_is_refused(name, told):
     with pytest.raises(ModelError, match=told):
-        load_encoder(MODELS[name](), "phantom")
+        load_encoder(build_model(name, {}), "phantom")
 
 
 def test_an_encoder_that_is_not_there_is_not_blamed_on_the_model():

@@ -5,13 +5,13 @@ import torch
 
 from echoseg import models
 from echoseg.losses import cross_entropy_dice_loss
-from experiments.networks import NETWORKS, RELEASED
+from experiments.networks import DEEPLAB, NETWORKS, RELEASED
 
 MODELS = models.MODELS | NETWORKS
 
 NUM_FRAMES, SIDE = 4, 64
 SMALLER = {
-    "deeplab_v3": {"width": 16},
+    DEEPLAB: {"width": 16},
     "unet_3d": {"num_frames": NUM_FRAMES},
     RELEASED: {
         "num_frames": NUM_FRAMES,

@@ -11,7 +11,6 @@ from echoseg.models.adapt import as_segmenter
 from echoseg.models.build import MODELS, architecture_of, build_model, model_class
 from echoseg.models.clip_segmenter import ClipSegmenter
 from echoseg.models.conv_gru_unet import ConvGRUUNet, ConvGRUUNetConfig
-from echoseg.models.deeplab_v3 import DeepLabV3, DeepLabV3Config
 from echoseg.models.frame_segmenter import FrameSegmenter
 from echoseg.models.gdkvm import GDKVM, GDKVMConfig
 from echoseg.models.memory_unet import MemoryUNet, MemoryUNetConfig
@@ -27,8 +26,6 @@ __all__ = [
     "ClipSegmenter",
     "ConvGRUUNet",
     "ConvGRUUNetConfig",
-    "DeepLabV3",
-    "DeepLabV3Config",
     "FrameSegmenter",
     "GDKVMConfig",
     "MSSNet",

@@ -8,7 +8,6 @@ from torch import nn
 from echoseg.errors import ConfigError, ModelError
 from echoseg.models.adapt import Adapted, as_segmenter
 from echoseg.models.conv_gru_unet import ConvGRUUNet
-from echoseg.models.deeplab_v3 import DeepLabV3
 from echoseg.models.gdkvm import GDKVM
 from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet
@@ -26,7 +25,6 @@ MODELS: dict[str, type[Segmenter]] = {
     "msv_mamba": MSVMamba,
     "unet": UNet,
     "unet_3d": UNet3D,
-    "deeplab_v3": DeepLabV3,
 }
 
 

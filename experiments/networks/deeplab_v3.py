@@ -2,7 +2,7 @@
 
     logits = upsample(head(backbone((frame - grey_mean) / grey_std, as three equal channels)))
 
-`nn.deeplab` tells the layers. With 64 channels in the first of them, as published, it has 39.6
+`deeplab_layers` holds the layers. With 64 channels in the first of them, as published, it has 39.6
 million parameters. EchoNet-Dynamic trained it at 112 px with one label, a foreground logit, from
 random weights; `load_published` reads the file it gives away, `deeplabv3_resnet50_random.pt`.
 
@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from echoseg.errors import ModelError
 from echoseg.models.frame_segmenter import FrameSegmenter
-from echoseg.nn.deeplab import DilatedResNet50, deeplab_head
+from experiments.networks.deeplab_layers import DilatedResNet50, deeplab_head
 
 PUBLISHED_WIDTH = 64
 MAX_LABELS = 32

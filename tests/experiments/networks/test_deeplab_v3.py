@@ -8,8 +8,12 @@ import torch
 from safetensors.torch import save_file
 
 from echoseg.errors import ModelError
-from echoseg.models import DeepLabV3
-from echoseg.models.deeplab_v3 import DeepLabV3Config, from_published, load_published
+from experiments.networks.deeplab_v3 import (
+    DeepLabV3,
+    DeepLabV3Config,
+    from_published,
+    load_published,
+)
 
 
 def norm(name, width):
