@@ -2,7 +2,7 @@
 
     python benchmarks/measure_phantom.py [--hearts 200] [--json OUT]
 
-Clips of the phantom of 2.5 s at 40 frames a second, A4C. The masks are the true ones, so all error
+A4C phantom clips of 2.5 s at 40 frames per second. The masks are the true ones, so all error
 is that of the method: one plane for a body, disks for a shape, beats found in a curve. For the
 smoother each frame's mask is also stretched about its middle at random, frame by frame, as a
 network's masks tremble. Truth is EF by the body's volume, mean over the true beats.
@@ -52,18 +52,18 @@ def tremble(masks: np.ndarray, sd: float, generator: np.random.Generator) -> np.
 
 def true_ef_percent(volumes: np.ndarray, truth: Truth) -> float:
     """Return the mean over the true beats of the EF between a curve's extremes."""
-    found = []
+    results = []
     for _, es in truth.beats:
         beat = np.flatnonzero(truth.beat_index == truth.beat_index[es])
-        found.append(1 - volumes[beat].min() / volumes[beat[beat <= es]].max())
-    return float(100 * np.mean(found))
+        results.append(1 - volumes[beat].min() / volumes[beat[beat <= es]].max())
+    return float(100 * np.mean(results))
 
 
-def frames_off(found: Measurement, truth: Truth) -> tuple[list[int], list[int], int]:
+def frames_off(measurement: Measurement, truth: Truth) -> tuple[list[int], list[int], int]:
     """Return how far ED and ES lie from the truth's, in frames, and the beats not found."""
     ed_off, es_off, missed = [], [], 0
     for ed, es in truth.beats:
-        near = min(found.beats, key=lambda beat: abs(beat.es_frame - es), default=None)
+        near = min(measurement.beats, key=lambda beat: abs(beat.es_frame - es), default=None)
         if near is None or abs(near.es_frame - es) > 0.25 * RATE_HZ:
             missed += 1
             continue
@@ -90,7 +90,7 @@ def rows_of(seed: int) -> list[Row]:
         for sd in sds:
             masks = tremble(truth.masks, sd, np.random.default_rng(seed))
             start = time.perf_counter()
-            found = measure_masks(masks, spacing_mm=truth.spacing_mm, times_s=truth.times_s)
+            measurement = measure_masks(masks, spacing_mm=truth.spacing_mm, times_s=truth.times_s)
             rows.append(
                 {
                     "seed": seed,
@@ -100,10 +100,10 @@ def rows_of(seed: int) -> list[Row]:
                     "foreshortening_deg": truth.foreshortening_deg,
                     "true_ef": true_ef_percent(truth.volume_ml, truth),
                     "plane_ef": true_ef_percent(truth.disk_volume_ml, truth),
-                    "ef": found.ef_percent,
-                    "ef_unsmoothed": found.ef_unsmoothed_percent,
-                    "off": frames_off(found, truth),
-                    "refusal": found.refusal,
+                    "ef": measurement.ef_percent,
+                    "ef_unsmoothed": measurement.ef_unsmoothed_percent,
+                    "off": frames_off(measurement, truth),
+                    "refusal": measurement.refusal,
                 }
             )
     return rows
@@ -133,7 +133,7 @@ def biplane_row(seed: int) -> Row | None:
 
 def biplane_summary(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Return the errors of one plane and of two, against the body."""
-    found = {
+    results = {
         "A4C alone, against the body": errors(rows, "a4c", "true_ef"),
         "A2C alone, against the body": errors(rows, "a2c", "true_ef"),
         "biplane, against the body": errors(rows, "both", "true_ef"),
@@ -141,8 +141,8 @@ def biplane_summary(rows: list[Row]) -> dict[str, dict[str, float]]:
     for flagged, name in ((False, "not flagged"), (True, "flagged")):
         part = [row for row in rows if row["flagged"] is flagged]
         if len(part) > 1:
-            found[f"biplane, {name} as foreshortened"] = errors(part, "both", "true_ef")
-    return found
+            results[f"biplane, {name} as foreshortened"] = errors(part, "both", "true_ef")
+    return results
 
 
 def errors(rows: Iterable[Row], key: str, against: str) -> dict[str, float]:
@@ -157,11 +157,12 @@ def errors(rows: Iterable[Row], key: str, against: str) -> dict[str, float]:
     }
 
 
-def told(name: str, found: dict[str, float]) -> str:
+def row_text(name: str, results: dict[str, float]) -> str:
     """Return one line of a table."""
     return (
-        f"| {name} | {found['n']} | {found['bias']:+.2f} | {found['sd']:.2f} | {found['mae']:.2f} "
-        f"| {100 * found['over_15']:.1f} % |"
+        f"| {name} | {results['n']} | {results['bias']:+.2f} | {results['sd']:.2f} "
+        f"| {results['mae']:.2f} "
+        f"| {100 * results['over_15']:.1f} % |"
     )
 
 
@@ -169,7 +170,7 @@ def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Return the error of each reading over each group of clips."""
     sinus = [row for row in rows if row["rhythm"] == Rhythm.SINUS]
     exact = [row for row in sinus if not row["tremble"]]
-    found = {
+    results = {
         "true masks, against the body": errors(exact, "ef", "true_ef"),
         "true masks, against the plane's exact line": errors(exact, "ef", "plane_ef"),
         "the plane's exact line, against the body": errors(exact, "plane_ef", "true_ef"),
@@ -177,34 +178,36 @@ def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
     for low, high in ((0, 5), (5, 10), (10, 90)):
         part = [row for row in exact if low <= row["foreshortening_deg"] < high]
         if len(part) > 1:
-            found[f"foreshortened {low} to {high} degrees, against the body"] = errors(
+            results[f"foreshortened {low} to {high} degrees, against the body"] = errors(
                 part, "ef", "true_ef"
             )
     for sd in TREMBLES:
         part = [row for row in sinus if row["tremble"] == sd]
-        found[f"tremble {sd:g}, regularised, against the plane"] = errors(part, "ef", "plane_ef")
-        found[f"tremble {sd:g}, not, against the plane"] = errors(part, "ef_unsmoothed", "plane_ef")
+        results[f"tremble {sd:g}, regularised, against the plane"] = errors(part, "ef", "plane_ef")
+        results[f"tremble {sd:g}, not, against the plane"] = errors(
+            part, "ef_unsmoothed", "plane_ef"
+        )
     for rhythm in (Rhythm.ATRIAL_FIBRILLATION, Rhythm.PREMATURE):
         part = [row for row in rows if row["rhythm"] == rhythm]
-        found[f"{rhythm}, tremble 0.02, against the plane"] = errors(part, "ef", "plane_ef")
-    return found
+        results[f"{rhythm}, tremble 0.02, against the plane"] = errors(part, "ef", "plane_ef")
+    return results
 
 
 def phase_lines(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Return the share of beats found, and of ED and ES within two frames."""
-    found = {}
+    results = {}
     for rhythm in Rhythm:
         for sd in TREMBLES:
             offs = [r["off"] for r in rows if (r["rhythm"], r["tremble"]) == (rhythm, sd)]
             ed, es = ([step for off in offs for step in off[which]] for which in (0, 1))
             if ed:
-                found[f"{rhythm}, tremble {sd:g}"] = {
+                results[f"{rhythm}, tremble {sd:g}"] = {
                     "beats": len(ed) + sum(off[2] for off in offs),
                     "found": len(ed) / (len(ed) + sum(off[2] for off in offs)),
                     "ed_near": float((np.abs(ed) <= NEAR_FRAMES).mean()),
                     "es_near": float((np.abs(es) <= NEAR_FRAMES).mean()),
                 }
-    return found
+    return results
 
 
 def main() -> None:
@@ -222,15 +225,15 @@ def main() -> None:
     print(f"{args.hearts} hearts, {took_s:.2f} s a clip of {NUM_FRAMES} frames; no EF for "
           f"{sum(bool(row['refusal']) for row in rows)} of {len(rows)} clips")  # fmt: skip
     print("| EF, points | clips | bias | SD | MAE | over 15 points |\n|---|---|---|---|---|---|")
-    print("\n".join(told(name, found) for name, found in errors_of.items()))
+    print("\n".join(row_text(name, results) for name, results in errors_of.items()))
     print("| beats | number | found | ED near | ES near |\n|---|---|---|---|---|")
     for name, one in phases.items():
         print(f"| {name} | {one['beats']} | {100 * one['found']:.1f} % | "
               f"{100 * one['ed_near']:.1f} % | {100 * one['es_near']:.1f} % |")  # fmt: skip
     if args.json:
-        found = {"machine": machine(), "hearts": args.hearts, "measure_s": took_s,
+        results = {"machine": machine(), "hearts": args.hearts, "measure_s": took_s,
                  "ef_points": errors_of, "phases": phases}  # fmt: skip
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

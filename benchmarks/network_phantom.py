@@ -2,7 +2,7 @@
 
     python benchmarks/network_phantom.py phantom [--hearts 12] [--json OUT]
 
-Hearts of phantom-v1's test split, clips of 2.5 s at 40 frames a second, analysed as `echoseg
+Hearts of phantom-v1's test split, clips of 2.5 s at 40 frames per second, analysed as `echoseg
 analyze` does: the whole error, against EF by the body's volume. A4C in every tier; rhythms other
 than sinus, A2C, and both views together in tier `medium`.
 """
@@ -43,10 +43,10 @@ def configs(heart: int) -> list[tuple[str, PhantomConfig]]:
         tier=Tier.MEDIUM,
         size_px=160,
     )
-    found = [(f"A4C, sinus, {tier}", replace(base, tier=tier)) for tier in Tier]
+    results = [(f"A4C, sinus, {tier}", replace(base, tier=tier)) for tier in Tier]
     for rhythm in (Rhythm.ATRIAL_FIBRILLATION, Rhythm.PREMATURE):
-        found.append((f"A4C, {rhythm}, medium", replace(base, rhythm=rhythm)))
-    return [*found, ("A2C, sinus, medium", replace(base, view=View.A2C))]
+        results.append((f"A4C, {rhythm}, medium", replace(base, rhythm=rhythm)))
+    return [*results, ("A2C, sinus, medium", replace(base, view=View.A2C))]
 
 
 def row_of(group: str, config: PhantomConfig, analyzer: Analyzer) -> tuple[Row, Analysis | None]:
@@ -62,14 +62,14 @@ def row_of(group: str, config: PhantomConfig, analyzer: Analyzer) -> tuple[Row, 
         "beats": len(truth.beats),
     }
     try:
-        found = analyzer.analyze(one.clip)
+        results = analyzer.analyze(one.clip)
     except MeasurementError as error:
         return row | {"refusal": str(error)}, None
-    row["refusal"] = found.measurement.refusal
-    row["ef"] = found.measurement.ef_percent
-    row["off"] = frames_off(found.measurement, truth)
-    row["warnings"] = [warning.code for warning in found.warnings]
-    return row, found
+    row["refusal"] = results.measurement.refusal
+    row["ef"] = results.measurement.ef_percent
+    row["off"] = frames_off(results.measurement, truth)
+    row["warnings"] = [warning.code for warning in results.warnings]
+    return row, results
 
 
 def agreement(rows: Iterable[Row]) -> dict[str, float]:
@@ -78,7 +78,7 @@ def agreement(rows: Iterable[Row]) -> dict[str, float]:
     off = np.array([r["ef"] - r["true_ef"] for r in rows if None not in (r["ef"], r["true_ef"])])
     ed, es = ([step for r in rows for step in r["off"][which]] for which in (0, 1))
     beats = sum(r["beats"] for r in rows)
-    found = {
+    results = {
         "clips": len(rows),
         "without_ef": sum(r["ef"] is None for r in rows),
         "bias": float(off.mean()),
@@ -90,17 +90,17 @@ def agreement(rows: Iterable[Row]) -> dict[str, float]:
         "outside_0_to_90": sum(r["ef"] is not None and not 0 <= r["ef"] <= 90 for r in rows),
     }
     if ed:
-        found |= {
+        results |= {
             "beats": beats,
             "beats_found": 1 - sum(r["off"][2] for r in rows) / max(beats, 1),
             "ed_near": float((np.abs(ed) <= NEAR_FRAMES).mean()),
             "es_near": float((np.abs(es) <= NEAR_FRAMES).mean()),
         }
-    return found
+    return results
 
 
 def main() -> None:
-    """Film, analyse, compare, print."""
+    """Simulate, analyse, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--hearts", type=int, default=12)
@@ -113,15 +113,15 @@ def main() -> None:
         planes: dict[str, Analysis] = {}
         true_ef = None
         for group, config in configs(heart):
-            row, found = row_of(group, config, analyzer)
+            row, results = row_of(group, config, analyzer)
             rows.append(row)
-            if found is not None and config.rhythm is Rhythm.SINUS and config.tier is Tier.MEDIUM:
-                planes[str(config.view)] = found
+            if results is not None and config.rhythm is Rhythm.SINUS and config.tier is Tier.MEDIUM:
+                planes[str(config.view)] = results
                 true_ef = row["true_ef"]
         if len(planes) == 2 and true_ef is not None:
             both = combine_views(planes["A4C"].measurement, planes["A2C"].measurement)
-            told = {"group": "biplane, sinus, medium", "true_ef": true_ef, "ef": both.ef_percent}
-            rows.append(told | {"off": ([], [], 0), "beats": 0, "refusal": both.refusal})
+            row = {"group": "biplane, sinus, medium", "true_ef": true_ef, "ef": both.ef_percent}
+            rows.append(row | {"off": ([], [], 0), "beats": 0, "refusal": both.refusal})
         print(f"heart {heart + 1}/{args.hearts}", flush=True)
     groups = {
         group: agreement(row for row in rows if row["group"] == group)
@@ -129,13 +129,14 @@ def main() -> None:
     }
     print("| clips | n | bias | SD | MAE | over 15 | ED near | ES near |")
     print("|---" * 8 + "|")
-    for group, found in groups.items():
+    for group, results in groups.items():
         near = [
-            f"{100 * found[key]:.0f} %" if key in found else "" for key in ("ed_near", "es_near")
+            f"{100 * results[key]:.0f} %" if key in results else ""
+            for key in ("ed_near", "es_near")
         ]
         print(
-            f"| {group} | {found['clips']} | {found['bias']:+.1f} | {found['sd']:.1f} "
-            f"| {found['mae']:.1f} | {100 * found['over_15']:.0f} % | {near[0]} | {near[1]} |"
+            f"| {group} | {results['clips']} | {results['bias']:+.1f} | {results['sd']:.1f} "
+            f"| {results['mae']:.1f} | {100 * results['over_15']:.0f} % | {near[0]} | {near[1]} |"
         )
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print(f"{time.monotonic() - start:.0f} s")

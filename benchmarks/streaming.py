@@ -1,11 +1,11 @@
-"""Frames a second, one at a time, of every runtime and network; latency over a long session.
+"""Frames per second, one at a time, of every runtime and network; latency over a long session.
 
     python benchmarks/streaming.py [--threads 1 2] [--sizes 112 256] [--isa all avx2] [--compile]
                                    [--session N] [--busy] [--start] [--json OUT]
 
 Rates: median of a step at batch one, in turns over all networks and runtimes of one process, so
-that what else the machine does falls on all of them; beside it by the processor's own time, which
-waits for nobody. Each number of threads and instruction set (`ONEDNN_MAX_CPU_ISA`, heeded by torch
+that what else the machine does falls on all of them; beside it by CPU time, which
+excludes waiting. Each number of threads and instruction set (`ONEDNN_MAX_CPU_ISA`, heeded by torch
 and OpenVINO) in a process of its own. Random weights: speed does not depend on them.
 `mssnet_released` looks ahead: its rate is that of a clip of ten. `--compile` times `torch.compile`
 too, whose first frame takes a minute. `--session N` pushes N frames of
@@ -48,32 +48,32 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
     from echoseg.weights.card import ModelCard
 
     torch.set_num_threads(threads)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, architecture in NETWORKS.items():
         network: Any = build_model(architecture, {})
         network = network.eval().to(memory_format=torch.channels_last)
         if not network.streams:
             if network.image_size in (None, size_px):
-                found[f"{name} torch f32, clip of 10"] = network
+                results[f"{name} torch f32, clip of 10"] = network
             continue
-        found[f"{name} torch f32"] = TorchSession(network, size_px)
+        results[f"{name} torch f32"] = TorchSession(network, size_px)
         if name not in WITH_RUNTIMES:
             continue
-        found[f"{name} torch bf16"] = TorchSession(network, size_px, bf16=True)
+        results[f"{name} torch bf16"] = TorchSession(network, size_px, bf16=True)
         for bf16 in (False, True) if compiles else ():
             stepper = TorchSession(network, size_px, bf16=bf16, compiled=True)
-            found[f"{name} {stepper.name}"] = stepper
+            results[f"{name} {stepper.name}"] = stepper
         path = folder / f"{name}-{size_px}.onnx"
         if not path.exists():
             card = ModelCard(name=name, architecture=name, image_size=size_px, licence="")
             export(network, card, "onnx", path)
-        found[f"{name} onnx f32"] = OnnxSession(path, num_threads=threads)
+        results[f"{name} onnx f32"] = OnnxSession(path, num_threads=threads)
         # an instruction set without bf16 cannot make its layers
         hides_bf16 = os.environ.get("ONEDNN_MAX_CPU_ISA", "") == "AVX2"
         for bf16 in (False,) if hides_bf16 else (False, True):
             stepper = OpenVinoSession(path, num_threads=threads, bf16=bf16)
-            found[f"{name} {stepper.name}"] = stepper
-    return found
+            results[f"{name} {stepper.name}"] = stepper
+    return results
 
 
 Cost = tuple[float, float]
@@ -105,7 +105,7 @@ def clip_cost(network: Any, size_px: int) -> Cost:
 def rates(
     size_px: int, threads: int, folder: Path, compiles: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Return frames a second, and a second of processor, by network and runtime."""
+    """Return frames per second, and a second of processor, by network and runtime."""
     rng = np.random.default_rng(0)
     frames = [rng.random((1, 1, size_px, size_px), np.float32) for _ in range(8)]
     all_of_them = steppers(size_px, threads, folder, compiles)
@@ -118,10 +118,10 @@ def rates(
                 costs[name].append(clip_cost(stepper, size_px))
     return {
         name: {
-            "per_s": round(1 / statistics.median(clock for clock, _ in found), 1),
-            "per_processor_s": round(1 / statistics.median(worked for _, worked in found), 1),
+            "per_s": round(1 / statistics.median(clock for clock, _ in results), 1),
+            "per_processor_s": round(1 / statistics.median(worked for _, worked in results), 1),
         }
-        for name, found in costs.items()
+        for name, results in costs.items()
     }
 
 
@@ -193,8 +193,8 @@ def busy_p99(runtime: str, seconds: float = 20) -> dict[str, Any]:
         spin.kill()
         spin.wait()
     shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
-    found = {n: round(1e3 * (session.latencies.quantile_s(s) or 0), 1) for n, s in shares.items()}
-    return {"runtime": session.stepper.name, **found, "frames": number, "dropped": dropped}
+    results = {n: round(1e3 * (session.latencies.quantile_s(s) or 0), 1) for n, s in shares.items()}
+    return {"runtime": session.stepper.name, **results, "frames": number, "dropped": dropped}
 
 
 FIRST_MASK = """
@@ -215,9 +215,9 @@ def first_mask(runtime: str) -> dict[str, Any]:
     times = []
     for _ in range(4):
         start = time.perf_counter()
-        said = subprocess.check_output([sys.executable, "-c", FIRST_MASK, runtime], text=True)
+        output = subprocess.check_output([sys.executable, "-c", FIRST_MASK, runtime], text=True)
         times.append(time.perf_counter() - start)
-    peak, has_torch = said.split()
+    peak, has_torch = output.split()
     return {
         "first_mask_s": round(statistics.median(times[1:]), 2),
         "peak_mb": round(float(peak), 1),
@@ -232,15 +232,15 @@ def in_own_process(args: argparse.Namespace, threads: int, isa: str, folder: Pat
         "print(json.dumps({s: streaming.rates(int(s), int(sys.argv[2]), pathlib.Path(sys.argv[3]),"
         " sys.argv[4] == 'True') for s in sys.argv[5:]}))"
     )
-    given = [str(Path(__file__).parent), str(threads), str(folder), str(args.compile)]
-    given += map(str, args.sizes)
+    words = [str(Path(__file__).parent), str(threads), str(folder), str(args.compile)]
+    words += map(str, args.sizes)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if isa != "all":
         environment["ONEDNN_MAX_CPU_ISA"] = isa.upper()
-    said = subprocess.check_output(
-        [sys.executable, "-c", script, *given], text=True, env=environment
+    output = subprocess.check_output(
+        [sys.executable, "-c", script, *words], text=True, env=environment
     )
-    return json.loads(said.splitlines()[-1])
+    return json.loads(output.splitlines()[-1])
 
 
 def main() -> None:
@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     flags = Path("/proc/cpuinfo").read_text().split("flags")[1].split("\n")[0].split()
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "machine": machine(),
         "has": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags],
         "load_at_start": os.getloadavg()[0],
@@ -266,20 +266,20 @@ def main() -> None:
         for isa in args.isa:
             for threads in args.threads:
                 key = f"{threads} threads, {isa}"
-                found["rates_hz"][key] = in_own_process(args, threads, isa, Path(folder))
-                print(key, json.dumps(found["rates_hz"][key], indent=1), flush=True)
+                results["rates_hz"][key] = in_own_process(args, threads, isa, Path(folder))
+                print(key, json.dumps(results["rates_hz"][key], indent=1), flush=True)
     if args.session:
-        found["session"] = long_session(args.session, args.runtime)
+        results["session"] = long_session(args.session, args.runtime)
     if args.busy:
-        found["busy"] = busy_p99(args.runtime)
+        results["busy"] = busy_p99(args.runtime)
     if args.start:
-        found["start"] = {name: first_mask(name) for name in ("torch", "openvino", args.runtime)}
-    found["load_at_end"] = os.getloadavg()[0]
+        results["start"] = {name: first_mask(name) for name in ("torch", "openvino", args.runtime)}
+    results["load_at_end"] = os.getloadavg()[0]
     print(
-        json.dumps({name: value for name, value in found.items() if name != "rates_hz"}, indent=1)
+        json.dumps({name: value for name, value in results.items() if name != "rates_hz"}, indent=1)
     )
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        args.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def bench_markdown(summary: dict[str, Any], speed: Speed) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     for eval_set in experiment["eval_sets"]:
         scores = [score for score in summary["scores"] if score["eval_set"] == eval_set]
-        shown = [
+        selected = [
             score
             for score in scores
             if score["structure"] != MEAN
@@ -233,9 +233,9 @@ def bench_markdown(summary: dict[str, Any], speed: Speed) -> str:
             "",
             f"{eval_set}: Dice (± SD over seeds; HD95; items under {FAILED_DICE}):",
             "",
-            *pivot(shown, _column, dice_text, "network"),
+            *pivot(selected, _column, dice_text, "network"),
         ]
-        differences = [s for s in shown if s["group"] == "all" and s["difference"] is not None]
+        differences = [s for s in selected if s["group"] == "all" and s["difference"] is not None]
         if differences:
             lines += [
                 "",

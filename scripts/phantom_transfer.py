@@ -2,10 +2,9 @@
 
     python scripts/phantom_transfer.py CAMUS_DIR --work DIR [--clips FILE.npz...]
 
-Films 2,400 clips of 6 frames (seeds from 0), trains `MemoryUNet` from scratch for 1,200 steps of 12
-clips x 2 frames at 160 px (about ten minutes on two cores), seed 0, and prints the mean Dice over
-the 100 A4C frames of the 50 validation patients, none of whom was seen. `--clips` takes other clips
-instead, for instance the prototype's.
+Simulates 2,400 clips of 6 frames (seeds from 0), trains `MemoryUNet` from scratch for 1,200 steps
+of 12 clips x 2 frames at 160 px (about ten minutes on two cores), seed 0, and prints mean
+scores on the A4C frames of the 50 validation patients. `--clips` takes other clips instead.
 """
 
 import argparse
@@ -22,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Film, train, score."""
+    """Simulate, train, score."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("camus", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for clips and weights")

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=2 python scripts/train_shipped.py CAMUS --work DIR [--write]
 
-1. 2,000 phantom clips, 2,400 steps of 6 clips x 4 frames, 15 % of the frames spoilt.
+1. 2,000 phantom clips, 2,400 steps of 6 clips x 4 frames, 15 % of the frames corrupted.
 2. The 399 CAMUS training patients' A4C ED and ES, and 400 phantom clips in one of four places of a
-   step, 4,800 steps of 8 clips x 3 frames, 6 % spoilt.
+   step, 4,800 steps of 8 clips x 3 frames, 6 % corrupted.
 3. The same with more of CAMUS, 3,200 steps of 12 clips x 2 frames, the phantom in one of eight.
 
 All at 160 px; the running average of the weights after the last step is kept, so no step is
@@ -105,9 +105,9 @@ def ship(camus: Path, work: Path, commit: str | None) -> None:
     begun = stage(work / "phantom", **PHANTOM)
     fields = CAMUS | {"data": (str(camus),)}
     moving = stage(work / "moving", init_from=str(begun), **fields, **MOVING)
-    made = stage(work / "still", init_from=str(moving), **fields, **STILL)
-    model, card = load_model(str(made))
-    scores = validation_scores(str(made), camus)
+    final = stage(work / "still", init_from=str(moving), **fields, **STILL)
+    model, card = load_model(str(final))
+    scores = validation_scores(str(final), camus)
     print(scores)
     if commit is None:
         return
@@ -143,8 +143,8 @@ def _commit() -> str:
         EchosegError: Outside a clone.
     """
     try:
-        asked = ["git", "rev-parse", "--short", "HEAD"]
-        done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=HERE)
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE)
     except (OSError, subprocess.CalledProcessError) as error:
         raise EchosegError(
             "--write must be given in a git clone, whose commit goes on the card; leave it out"

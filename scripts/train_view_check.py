@@ -1,4 +1,4 @@
-"""Train the view check and measure it on pictures it has not learnt from.
+"""Train the view check and measure it on pictures it has not learned from.
 
     python scripts/train_view_check.py -o src/echoseg/weights/phantom.view.safetensors
     python scripts/train_view_check.py -o src/echoseg/weights/camus.view.safetensors --camus DIR
@@ -8,7 +8,7 @@ pictures of daily life (scikit-image's), noise in a sector, and apical views tur
 a half, upside down, or cut. Every picture is turned, moved, stretched, brightened and blurred at
 random; half of them are mirrored. Thresholds come from A4C pictures kept aside, CAMUS's where there
 are some and else the phantom's: `least_share` is three quarters of the share that 99 of 100 of them
-reach, `flipped_share` what 99 of 100 stay under, 0.8 at least. --judge measures on CAMUS's
+reach, `flipped_share` what 99 of 100 stay under, 0.8 at least. --evaluate measures on CAMUS's
 validation frames without learning from CAMUS.
 """
 
@@ -56,7 +56,7 @@ class Pictures(NamedTuple):
     classes: Tensor
 
 
-def filmed(split: str, num_hearts: int, jobs: int) -> Pictures:
+def simulated(split: str, num_hearts: int, jobs: int) -> Pictures:
     """Return two frames each of the three apical views of the phantom's hearts."""
     style = Style.HELD_OUT if split == "held_out_style" else Style.TRAIN
     first = FIRST_SEED["train"] + 700_000 if split == "train" else FIRST_SEED[split]
@@ -102,7 +102,7 @@ def daily(rng: np.random.Generator, num: int) -> Tensor:
         picture = np.asarray(getattr(skimage.data, name)(), np.float32)
         picture = picture.mean(-1) if picture.ndim == 3 else picture
         sources.append(torch.from_numpy(picture / max(float(picture.max()), 1.0)))
-    found = []
+    results = []
     for _ in range(num):
         if rng.random() < 0.2:
             grain = torch.from_numpy(rng.rayleigh(0.25, (int(rng.integers(6, 97)),) * 2)).float()
@@ -114,8 +114,8 @@ def daily(rng: np.random.Generator, num: int) -> Tensor:
             cut = source[top : top + side, left : left + side]
         size = (WIDE_PX, WIDE_PX)
         square = functional.interpolate(cut[None, None], size, mode="bilinear", antialias=True)[0]
-        found.append(square * sector(rng) if rng.random() < 0.6 else square)
-    return torch.stack(found)
+        results.append(square * sector(rng) if rng.random() < 0.6 else square)
+    return torch.stack(results)
 
 
 def sector(rng: np.random.Generator) -> Tensor:
@@ -158,21 +158,21 @@ def varied(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def turned(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Return apical pictures as nobody shows them: by a quarter, a half, upside down, or cut."""
-    found = []
+    """Apical pictures in orientations that do not occur: rotated, upside down, or cut."""
+    results = []
     for picture in pictures:
         how = int(torch.randint(0, 5, (1,), generator=generator))
         if how < 3:
-            found.append(torch.rot90(picture, how + 1, (1, 2)))
+            results.append(torch.rot90(picture, how + 1, (1, 2)))
         elif how == 3:
-            found.append(picture.flip(1))
+            results.append(picture.flip(1))
         else:  # a corner of it, where no ventricle is whole
             top, left = (int(torch.randint(0, 2, (1,), generator=generator)) for _ in range(2))
             side = int(WIDE_PX * 0.4)
             cut = picture[:, top * (WIDE_PX - side) :, left * (WIDE_PX - side) :][:, :side, :side]
             size = (WIDE_PX, WIDE_PX)
-            found.append(functional.interpolate(cut[None], size, mode="bilinear")[0])
-    return torch.stack(found)
+            results.append(functional.interpolate(cut[None], size, mode="bilinear")[0])
+    return torch.stack(results)
 
 
 def batch(sources: list[Pictures], others: Tensor, generator: torch.Generator, num: int = 96):
@@ -195,7 +195,7 @@ def batch(sources: list[Pictures], others: Tensor, generator: torch.Generator, n
 
 
 def train(sources: list[Pictures], others: Tensor, steps: int, seed: int) -> ViewNet:
-    """Return a network that has learnt for so many steps."""
+    """Train a network for `steps` steps."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = ViewNet().train()
@@ -219,7 +219,7 @@ def train(sources: list[Pictures], others: Tensor, steps: int, seed: int) -> Vie
 
 
 @torch.inference_mode()
-def judged(network: ViewNet, frames: Tensor) -> tuple[Tensor, Tensor]:
+def class_shares(network: ViewNet, frames: Tensor) -> tuple[Tensor, Tensor]:
     """Return shares `N 4`, and the share of mirrored, of pictures `N 1 W W`."""
     small = functional.interpolate(frames, (SIZE_PX, SIZE_PX), mode="bilinear", antialias=True)
     logits = network(small)
@@ -228,11 +228,11 @@ def judged(network: ViewNet, frames: Tensor) -> tuple[Tensor, Tensor]:
 
 def scores(network: ViewNet, pictures: Pictures, card: ViewCard) -> dict[str, float]:
     """Return how often pictures are right, flagged, and seen as mirrored when they are."""
-    shares, flipped = judged(network, pictures.frames)
-    _, mirrored = judged(network, pictures.frames.flip(3))
+    shares, flipped = class_shares(network, pictures.frames)
+    _, mirrored = class_shares(network, pictures.frames.flip(3))
     own = shares[torch.arange(len(shares)), pictures.classes]
     is_a4c = pictures.classes == 0
-    found = {
+    results = {
         "pictures": len(shares),
         "right": float((shares.argmax(1) == pictures.classes).float().mean()),
         "right_view_flagged": float((own < card.least_share).float().mean()),
@@ -241,29 +241,29 @@ def scores(network: ViewNet, pictures: Pictures, card: ViewCard) -> dict[str, fl
     }
     if (~is_a4c).any():
         said_a4c = shares[~is_a4c, 0] >= card.least_share
-        found["another_view_passes_as_a4c"] = float(said_a4c.float().mean())
-    return found
+        results["another_view_passes_as_a4c"] = float(said_a4c.float().mean())
+    return results
 
 
-def card_of(network: ViewNet, kept: Pictures, is_real: bool) -> ViewCard:
+def card_of(network: ViewNet, held_out: Pictures, is_real: bool) -> ViewCard:
     """Return the card with thresholds from A4C pictures kept aside."""
-    shares, flipped = judged(network, kept.frames[kept.classes == 0])
-    least = MARGIN * float(torch.quantile(shares[:, 0], FLAGGED_SHARE))
+    shares, flipped = class_shares(network, held_out.frames[held_out.classes == 0])
+    min_share = MARGIN * float(torch.quantile(shares[:, 0], FLAGGED_SHARE))
     flip = max(float(torch.quantile(flipped, 1 - FLAGGED_SHARE)), 0.8)
     return ViewCard(
         licence="CC-BY-NC-SA-4.0" if is_real else "Apache-2.0",
         trained_on="the phantom's apical views" + (", CAMUS's A4C frames" if is_real else ""),
-        least_share=math.floor(1000 * least) / 1000,
+        least_share=math.floor(1000 * min_share) / 1000,
         flipped_share=math.ceil(1000 * flip) / 1000,
     )
 
 
 def main() -> None:
-    """Film, train, set thresholds, measure, write."""
+    """Simulate, train, set thresholds, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--camus", type=Path)
-    parser.add_argument("--judge", type=Path)
+    parser.add_argument("--evaluate", type=Path)
     parser.add_argument("--hearts", type=int, default=600)
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--seed", type=int, default=0)
@@ -272,32 +272,32 @@ def main() -> None:
     args = parser.parse_args()
     start = time.monotonic()
     rng = np.random.default_rng(args.seed)
-    sources, kept = [filmed("train", args.hearts, args.jobs)], []
-    kept.append(filmed("validation", 60, args.jobs))
+    sources, held_out = [simulated("train", args.hearts, args.jobs)], []
+    held_out.append(simulated("validation", 60, args.jobs))
     if args.camus:
         frames, classes = real(args.camus, "training")
         sources.append(Pictures(frames[:-100], classes[:-100]))
-        kept.append(Pictures(frames[-100:], classes[-100:]))  # 50 patients kept aside
+        held_out.append(Pictures(frames[-100:], classes[-100:]))  # 50 patients kept aside
     others, other_kept = daily(rng, 1500), daily(rng, 300)
     network = train(sources, others, args.steps, args.seed)
 
-    card = card_of(network, kept[-1], bool(args.camus))
+    card = card_of(network, held_out[-1], bool(args.camus))
     save_view_net(args.output, network, card)
     measured = {
-        "phantom test hearts": scores(network, filmed("test", 60, args.jobs), card),
-        "held-out style": scores(network, filmed("held_out_style", 60, args.jobs), card),
+        "phantom test hearts": scores(network, simulated("test", 60, args.jobs), card),
+        "held-out style": scores(network, simulated("held_out_style", 60, args.jobs), card),
         "daily life and noise": scores(
             network, Pictures(other_kept, torch.full((len(other_kept),), OTHER)), card
         ),
     }
-    if args.camus or args.judge:
-        there = real(args.camus or args.judge, "validation")
+    if args.camus or args.evaluate:
+        there = real(args.camus or args.evaluate, "validation")
         measured["CAMUS validation"] = scores(network, there, card)
         upside = Pictures(there.frames.flip(2), torch.full_like(there.classes, OTHER))
         measured["CAMUS validation upside down"] = scores(network, upside, card)
         aside = Pictures(torch.rot90(there.frames, 1, (2, 3)), upside.classes)
         measured["CAMUS validation on its side"] = scores(network, aside, card)
-    told = {
+    document = {
         "card": {name: getattr(card, name) for name in card.__slots__},
         "classes": CLASSES,
         "steps": args.steps,
@@ -307,9 +307,9 @@ def main() -> None:
         "seconds": round(time.monotonic() - start),
         "measured": measured,
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(document, indent=1))
     if args.json:
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
+        args.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

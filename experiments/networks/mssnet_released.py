@@ -1,6 +1,6 @@
 """The published MSSNet network, as its code was released: a baseline, flaws and all.
 
-A clip of 10 frames of 256 px goes through convolutions to 32 x 32 tokens of 32 numbers a frame.
+A clip of 10 frames of 256 px goes through convolutions to 32 x 32 tokens of 32 numbers per frame.
 Each overlapping triple of frames is one sequence for attention (`triples`); a frame's tokens are
 the mean over the triples that contain it. Then the mean token of each frame asks its two
 neighbours', and the answer multiplies all tokens of the frame. Three transposed convolutions bring
@@ -51,10 +51,9 @@ class MSSNetReleasedConfig(BaseModel):
     image_size: int = Field(default=256, ge=16, le=512, multiple_of=8)
     """Side of a frame in pixels; it takes no other size."""
     num_labels: int = Field(default=4, ge=1, le=32)
-    """Labels told apart, background included; the release has 1, a foreground logit."""
+    """Number of labels, background included; the release has 1, a foreground logit."""
     attention: Literal["released", "fused"] = "released"
-    """As the release computes it, or the same values in less time and memory. Time is told of the
-    first."""
+    """As the release computes it, or the same values in less time and memory."""
 
 
 def _conv_pair(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -69,7 +68,7 @@ def _conv_pair(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class MSSNetReleased(ClipSegmenter):
-    """The released network; see the module."""
+    """The published network, as released."""
 
     stride = 8
     config_class = MSSNetReleasedConfig
@@ -111,8 +110,8 @@ class MSSNetReleased(ClipSegmenter):
         """One clip, `T 1 H W` -> tokens `T N C`."""
         tokens = self.to_tokens(self.encoder(frames).flatten(2).transpose(1, 2)) + self.places
         triples = torch.stack([tokens[:-2], tokens[1:-1], tokens[2:]], 1)  # T-2 3 N C
-        found = self.spatial_norm(self.spatial(triples.flatten(1, 2))).view_as(triples)
-        spatial = _mean_over_triples(found)
+        features = self.spatial_norm(self.spatial(triples.flatten(1, 2))).view_as(triples)
+        spatial = _mean_over_triples(features)
         middle = self.temporal(spatial.mean(1))
         # the first and the last frame, so ED and ES, get their neighbour's
         temporal = torch.cat([middle[:1], middle, middle[-1:]])
@@ -124,15 +123,15 @@ class MSSNetReleased(ClipSegmenter):
         return self.up(self.neck(tokens.transpose(1, 2).unflatten(2, (side, side))))
 
 
-def _mean_over_triples(found: Tensor) -> Tensor:
+def _mean_over_triples(features: Tensor) -> Tensor:
     """Return each frame's mean over the triples that hold it: `T-2 3 N C` -> `T N C`."""
-    ones = torch.ones_like(found[:, :, :1, :1])
+    ones = torch.ones_like(features[:, :, :1, :1])
 
     def summed(parts: Tensor) -> Tensor:
         placed = [functional.pad(parts[:, i], (0, 0, 0, 0, i, 2 - i)) for i in range(3)]
         return placed[0] + placed[1] + placed[2]
 
-    return summed(found) / summed(ones)
+    return summed(features) / summed(ones)
 
 
 PUBLISHED_NAMES = {

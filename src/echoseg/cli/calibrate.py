@@ -23,7 +23,9 @@ def calibrate(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="File to write (default: NAME.trust.json beside the weights)."
+            "-o",
+            "--output",
+            help="File to write (default: beside the weights, where analyze finds it).",
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split for the quantiles.")] = "validation",

@@ -185,9 +185,9 @@ def _ef_of(
     measured = measure_masks(masks, spacing_mm=clip.spacing_mm, times_s=clip.times_s)
     if measured.ed_frame is None or measured.es_frame is None:
         return [], None, None
-    given = annotation.ef_percent
+    dataset_ef = annotation.ef_percent
     ends = [measured.ed_frame, measured.es_frame]
-    return ends, measured.ef_percent, true_ef if given is None else given
+    return ends, measured.ef_percent, true_ef if dataset_ef is None else dataset_ef
 
 
 def _coverage(clips: Sequence[CalibrationClip], intervals: Sequence[EfInterval]) -> Coverage:
