@@ -1,7 +1,7 @@
 """Clips per minute of one machine, and whether a killed run loses or repeats any.
 
     python benchmarks/cohort.py [--clips 200] [--jobs 2] [--kills K]
-        [--runtime auto] [--json OUT]
+        [--backend auto] [--json OUT]
 
 Clips like EchoNet-Dynamic's: MJPEG AVI of 112 px and 150 to 204 frames (177 in the mean) at 50 a
 second, simulated by the phantom and kept between runs in --work. Timed from the command to its end:
@@ -42,7 +42,7 @@ def make_clip(place: Path) -> None:
 def command(folder: Path, out: Path, args: argparse.Namespace) -> list[str]:
     """Return the command whose time is asked for."""
     words = ["analyze", folder, "-o", out, "--no-pages", "--jobs", args.jobs]
-    words += ["--model", args.model, "--runtime", args.runtime]
+    words += ["--model", args.model, "--backend", args.backend]
     return [sys.executable, "-m", "echoseg", *map(str, words)]
 
 
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--model", default="camus")
-    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--backend", default="auto")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "echoseg-cohort")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -128,7 +128,7 @@ def main() -> None:
         "clips": args.clips,
         "jobs": args.jobs,
         "model": args.model,
-        "runtime": args.runtime,
+        "backend": args.backend,
         "time_s": time_s,
         "clips_per_minute": per_minute,
         "hours_for_echonet_dynamic": ECHONET_CLIPS / per_minute / 60,

@@ -161,7 +161,7 @@ def long_session(num_frames: int, runtime: str) -> dict[str, Any]:
             print(tenths[-1], flush=True)
             times = []
     return {
-        "runtime": session.stepper.name,
+        "runtime": session.network.name,
         "frames": num_frames,
         "resets": session.num_resets,
         "beats": reading.num_beats,
@@ -194,7 +194,7 @@ def busy_p99(runtime: str, seconds: float = 20) -> dict[str, Any]:
         spin.wait()
     shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
     results = {n: round(1e3 * (session.latencies.quantile_s(s) or 0), 1) for n, s in shares.items()}
-    return {"runtime": session.stepper.name, **results, "frames": number, "dropped": dropped}
+    return {"runtime": session.network.name, **results, "frames": number, "dropped": dropped}
 
 
 FIRST_MASK = """
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--isa", nargs="*", default=["all", "avx2"])
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")
     parser.add_argument("--session", type=int, default=0)
-    parser.add_argument("--runtime", default="openvino-bf16")
+    parser.add_argument("--backend", default="openvino-bf16")
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--start", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -269,11 +269,11 @@ def main() -> None:
                 results["rates_hz"][key] = in_own_process(args, threads, isa, Path(folder))
                 print(key, json.dumps(results["rates_hz"][key], indent=1), flush=True)
     if args.session:
-        results["session"] = long_session(args.session, args.runtime)
+        results["session"] = long_session(args.session, args.backend)
     if args.busy:
-        results["busy"] = busy_p99(args.runtime)
+        results["busy"] = busy_p99(args.backend)
     if args.start:
-        results["start"] = {name: first_mask(name) for name in ("torch", "openvino", args.runtime)}
+        results["start"] = {name: first_mask(name) for name in ("torch", "openvino", args.backend)}
     results["load_at_end"] = os.getloadavg()[0]
     print(
         json.dumps({name: value for name, value in results.items() if name != "rates_hz"}, indent=1)

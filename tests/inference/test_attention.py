@@ -47,7 +47,7 @@ def test_weights_are_weights_and_the_first_frame_has_no_past(clip, checkpoint):
         assert np.allclose(weights.sum((1, 2)), 1, atol=1e-5)
     assert np.array_equal(maps.alone[0], maps.guided[0])
     assert np.abs(maps.alone[1:] - maps.guided[1:]).max() > 1e-4
-    assert maps.asking == (24, 24)  # the token with the middle of a picture that is all ventricle
+    assert maps.query == (24, 24)  # the token with the middle of a picture that is all ventricle
     assert (maps.frames[3] == 0).all()
     assert maps.frames[2].max() > 0
 
@@ -83,5 +83,5 @@ def test_the_command_writes_one_picture_and_keeps_what_is_there(tmp_path, clip, 
     assert run("--force", "--darken", "9") == 2
     assert "2 to 8, got 9" in capsys.readouterr().err
     assert run("-o", str(tmp_path), "--force") == 2
-    assert "must be a file that ends in .png" in capsys.readouterr().err
+    assert "must end in .png" in capsys.readouterr().err
     assert out.read_bytes() == first

@@ -16,7 +16,7 @@ SIZES = [((112, 112), (0, 0, 112, 112), 160), ((112, 112), (3, 5, 110, 99), 160)
 def test_into_the_square_is_what_torch_does(size, box, side):
     frame = np.random.default_rng(0).random(size, np.float32)
     letterbox = letterbox_for(box, side)
-    ours = LetterboxResampler(letterbox, size).to_square(frame)
+    ours = LetterboxResampler(letterbox, size).letterbox_frame(frame)
     assert (
         np.abs(ours - letterbox_frames(torch.from_numpy(frame)[None], letterbox)[0].numpy()).max()
         < 2e-5
@@ -27,7 +27,7 @@ def test_into_the_square_is_what_torch_does(size, box, side):
 def test_out_of_the_square_is_what_torch_does(size, box, side):
     logits = np.random.default_rng(0).normal(size=(4, side, side)).astype(np.float32)
     letterbox = letterbox_for(box, side)
-    ours = LetterboxResampler(letterbox, size).from_square(logits)
+    ours = LetterboxResampler(letterbox, size).unletterbox(logits)
     theirs = unletterbox(torch.from_numpy(logits)[None], letterbox, size)[0].numpy()
     assert (ours == theirs).mean() > 0.9999
     outside = np.ones(size, bool)
@@ -38,7 +38,7 @@ def test_out_of_the_square_is_what_torch_does(size, box, side):
 def test_of_equal_logits_the_first_label_wins():
     letterbox = letterbox_for((0, 0, 8, 8), 8)
     assert (
-        not LetterboxResampler(letterbox, (8, 8)).from_square(np.ones((4, 8, 8), np.float32)).any()
+        not LetterboxResampler(letterbox, (8, 8)).unletterbox(np.ones((4, 8, 8), np.float32)).any()
     )
     assert not unletterbox(torch.ones(1, 4, 8, 8), letterbox, (8, 8)).any()
 

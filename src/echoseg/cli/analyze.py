@@ -14,17 +14,19 @@ from echoseg.cli.options import (
     COHORT,
     INPUT,
     OUTPUT,
+    BackendName,
     Device,
     Force,
     Fps,
     Model,
+    OldRuntime,
     Output,
     Pdf,
-    Runtime,
     Smoothing,
     SpacingMm,
     Timing,
     ViewGiven,
+    backend_of,
 )
 from echoseg.cli.table import show_analysis, show_biplane
 from echoseg.errors import ConfigError, EchosegError
@@ -131,14 +133,14 @@ def run(
     model: str,
     device: str,
     timing: bool,
-    runtime: str = "torch",
+    backend: str = "torch",
 ) -> None:
     """Load the model once, run every job, and exit with the exit code."""
     start = time.perf_counter()
     try:
         from echoseg.inference.analyzer import Analyzer
 
-        analyzer = Analyzer(model, device, runtime)
+        analyzer = Analyzer(model, device, backend)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
@@ -208,7 +210,8 @@ def analyze(
     ] = True,
     device: Device = "auto",
     model: Model = "camus",
-    runtime: Runtime = "torch",
+    backend: BackendName = "torch",
+    runtime: OldRuntime = None,
     timing: Timing = False,
 ) -> None:
     """Segment and measure clips: masks, overlay video, volume curve, EF, report.
@@ -225,6 +228,7 @@ def analyze(
         "fps": fps,
         "allow_damaged": allow_damaged,
     }
+    backend = backend_of(backend, runtime)
     known: dict[str, Any] = {
         "open_options": options,
         "force": force,
@@ -238,7 +242,7 @@ def analyze(
             settings = known | {
                 "device": device,
                 "model": model,
-                "runtime": runtime,
+                "backend": backend,
                 "pages": pages,
             }
             num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
@@ -260,7 +264,7 @@ def analyze(
         Job(source=clip, folder=output / name, pages=pages, **known)
         for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
     ]
-    run(runs, model=model, device=device, runtime=runtime, timing=timing)
+    run(runs, model=model, device=device, backend=backend, timing=timing)
 
 
 def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
@@ -290,7 +294,7 @@ def run_cohort(
         model=options["model"],
         model_sha256=card.sha256,
         **options["open_options"],
-        **{name: options[name] for name in ("device", "runtime", "smoothing", "pdf", "pages")},
+        **{name: options[name] for name in ("device", "backend", "smoothing", "pdf", "pages")},
     )
     jobs = check_jobs(jobs)
     typer.echo(DISCLAIMER)

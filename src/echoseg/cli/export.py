@@ -1,4 +1,4 @@
-"""`echoseg export`: a checkpoint as a file for other runtimes, checked before it is kept."""
+"""`echoseg export`: a checkpoint as a file for ONNX Runtime, OpenVINO or torch, verified."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,42 +16,44 @@ def export(
     model: Annotated[str, typer.Argument(help="Name (see `echoseg models`) or .safetensors file.")],
     kind: Annotated[str, typer.Option("--to", help="onnx, openvino or torch-export.")] = "onnx",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; MODEL.onnx by default.")
+        Path | None, typer.Option("--output", "-o", help="Output file (default: MODEL.onnx).")
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Side of a frame; the model's own.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    size: Annotated[
+        int | None, typer.Option(help="Frame size in pixels (default: the model's).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a network's step for ONNX Runtime, OpenVINO or torch, and check it.
+    """Export one step of a network for ONNX Runtime, OpenVINO or torch.
 
-    One frame and the state go in, logits and the state come out. What was written is run over the
-    demo clip beside torch: it stays only when every logit agrees to 1e-3.
+    Inputs are a frame and the state, outputs are logits and the new state. The file is kept only
+    if every logit on the demo clip agrees with torch to 1e-3.
     """
     try:
         path = _path(model, kind, output, force)
-        found = _export(model, kind, path, size)
+        agreement = _export(model, kind, path, size)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None
-    ef = found.ef_difference_points
+    ef = agreement.ef_difference_points
     typer.echo(
-        f"written {path}: logits agree to {found.logit_difference:.1e}, masks "
-        f"{found.equal_share:.3%}" + ("" if ef is None else f", EF to {ef:.2f} points")
+        f"wrote {path}: logits agree to {agreement.logit_difference:.1e}, masks "
+        f"{agreement.equal_share:.3%}" + ("" if ef is None else f", EF to {ef:.2f} points")
     )
 
 
 def _path(model: str, kind: str, output: Path | None, force: bool) -> Path:
-    """Return where to write; refuse, before the long work, what must not or cannot be written."""
+    """The output file, checked before the long work."""
     from echoseg.files import check_new_file
-    from echoseg.inference.backends.export import SUFFIXES, check_name, files_of
+    from echoseg.inference.backends.export import SUFFIXES, check_path, files_of
 
     path = Path(f"{Path(model).stem}{SUFFIXES.get(kind, '')}") if output is None else output
-    check_name(kind, path)
+    check_path(kind, path)
     try:
         for each in files_of(path):
             check_new_file(each, force)
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written ({error.strerror}); choose another place"
+            f"{path} cannot be written ({error.strerror}); choose another -o"
         ) from error
     return path
 

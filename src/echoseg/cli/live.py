@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import DISCLAIMER, fail, signals_asked
-from echoseg.cli.options import Device, Fps, Model, Runtime, SpacingMm
+from echoseg.cli.options import BackendName, Device, Fps, Model, OldRuntime, SpacingMm, backend_of
 from echoseg.errors import ConfigError, EchosegError, FormatError, OutputError
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def live(
     ] = 0.0,
     device: Device = "auto",
     model: Model = "camus",
-    runtime: Runtime = "torch",
+    backend: BackendName = "torch",
+    runtime: OldRuntime = None,
 ) -> None:
     """Segment frames as they come; Ctrl-C or SIGTERM ends it, and what was written is whole.
 
@@ -56,14 +57,17 @@ def live(
     a frame's arrival to its mask and numbers. Exit code 0 at the source's end or when stopped, 1
     when something went wrong on the way (what came before is kept), 2 when nothing was written.
     """
+    from echoseg.inference.backends.select import open_session
     from echoseg.inference.live.session import Session
     from echoseg.inference.live.sources import SourceOptions
 
     try:
         options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
         _check_places(output, overlay)
-        stepper = _stepper(model, device, runtime)
-        session = Session(stepper, spacing_mm=spacing_mm, frame_rate_hz=fps)
+        network = open_session(
+            model, backend_of(backend, runtime), device=device, num_threads=os.cpu_count() or 1
+        )
+        session = Session(network, spacing_mm=spacing_mm, frame_rate_hz=fps)
         typer.echo(DISCLAIMER)
         _echo_notice(model)
         status = _follow(session, source, options, (output, overlay, reconnect))
@@ -115,23 +119,6 @@ def _echo_notice(model: str) -> None:
     card = read_card(find_checkpoint(model))
     if notice := card.notice:
         typer.echo(f"model {card.name}: {notice}")
-
-
-def _stepper(model: str, device: str, runtime: str) -> Any:
-    """Return the network; torch runtimes may run on a GPU, the others load no torch."""
-    from echoseg.inference.backends.select import check_name, open_session
-
-    check_name(runtime)
-    if runtime == "torch" and device != "cpu":
-        from echoseg.inference.analyzer import choose_device
-        from echoseg.inference.backends.torch import TorchSession
-        from echoseg.models.checkpoint import load_model
-
-        network, card = load_model(model, device=choose_device(device))
-        return TorchSession(network, card.image_size)
-    if device not in ("auto", "cpu"):
-        raise ConfigError(f"--runtime {runtime} runs on the CPU; leave --device {device} out")
-    return open_session(model, runtime, num_threads=os.cpu_count() or 1)
 
 
 def _follow(

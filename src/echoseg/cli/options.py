@@ -54,11 +54,21 @@ Model = Annotated[
 ]
 Pdf = Annotated[bool, typer.Option("--pdf", help="Write report.pdf too.", rich_help_panel=OUTPUT)]
 Timing = Annotated[bool, typer.Option("--timing", help="Print the time per stage.")]
-Runtime = Annotated[
+BackendName = Annotated[
     str,
     typer.Option(
-        help="Backend: torch, torch-bf16, torch-compile, torch-compile-bf16, onnx, openvino, "
-        "openvino-bf16, or auto (the fastest).",
+        "--backend",
+        help="torch, torch-bf16, torch-compile, torch-compile-bf16, onnx, openvino, openvino-bf16, "
+        "or auto (the fastest).",
         rich_help_panel=MODEL,
     ),
 ]
+OldRuntime = Annotated[str | None, typer.Option("--runtime", hidden=True)]
+
+
+def backend_of(backend: str, runtime: str | None) -> str:
+    """The backend; `--runtime`, its name in 0.1, still works with a warning."""
+    if runtime is None:
+        return backend
+    typer.echo("echoseg: --runtime is now --backend", err=True)
+    return runtime

@@ -45,7 +45,7 @@ class Analysis:
         timing_s: Seconds per stage.
         reliability: How far the EF can be relied on; None without an EF or without a network.
         predicted_view: View predicted from the pictures; None without a network.
-        runtime: Backend and precision of the network.
+        backend: Backend and precision of the network, for instance `torch f32`.
     """
 
     clip: Clip
@@ -55,7 +55,7 @@ class Analysis:
     timing_s: dict[str, float] = field(default_factory=dict)
     reliability: ClipReliability | None = None
     predicted_view: ViewPrediction | None = None
-    runtime: str = REFERENCE_BACKEND
+    backend: str = REFERENCE_BACKEND
 
     @property
     def ef_percent(self) -> float | None:
@@ -84,10 +84,10 @@ class Analysis:
     @property
     def notes(self) -> tuple[ClipWarning, ...]:
         """How the numbers were computed, where nothing is wrong."""
-        if self.runtime == REFERENCE_BACKEND:
+        if self.backend == REFERENCE_BACKEND:
             return self.measurement.notes
-        message = f"The network ran on {self.runtime}; its masks were checked against PyTorch's."
-        return (*self.measurement.notes, ClipWarning(code="runtime", message=message))
+        message = f"The network ran on {self.backend}; its masks were checked against PyTorch's."
+        return (*self.measurement.notes, ClipWarning(code="backend", message=message))
 
     @property
     def ef_reliable(self) -> bool | None:

@@ -1,8 +1,8 @@
-"""What the guidance attends to, frame by frame: the maps behind `echoseg attention`.
+"""Attention of the guidance per frame: the maps behind `echoseg attention`.
 
-A place of the picture asks, every place answers with a weight; the weights sum to 1. They are read
-out of the state that the network carries (`nn.guidance`), so nothing is hooked into it. `alone` are
-the weights of a frame without any past, `guided` those that it ends up with.
+The weights of one query token over all tokens sum to 1. They are part of the network's state
+(`nn.guidance`), so no hooks are needed. `alone` are the weights of a frame without any past,
+`guided` those after mixing with the past.
 """
 
 from dataclasses import dataclass
@@ -17,29 +17,29 @@ from echoseg.preprocess.sector import find_sector
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttentionMaps:
-    """A clip as the network saw it, and where one place of it looked."""
+    """Input of the network, its masks, and the attention of one query token."""
 
     frames: np.ndarray
-    """`T S S` float in [0, 1], the network's square."""
+    """`T S S` float in [0, 1], the network's input."""
     labels: np.ndarray
     """`T S S` label maps."""
-    asking: tuple[int, int]
-    """(row, column) of the asking token's middle, in pixels of the square."""
+    query: tuple[int, int]
+    """(row, column) of the query token's centre, in pixels of the square."""
     alone: np.ndarray
     """`T h w` weights without any past."""
     guided: np.ndarray
     """`T h w` weights with the past's guidance."""
     darkened: int | None
-    """Frame that was blacked out on purpose."""
+    """Index of the frame that was blacked out; None: none."""
 
 
 def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None) -> AttentionMaps:
-    """Return where the middle of the left ventricle looks on each frame, mean over the heads.
+    """Attention of the token at the centre of the left ventricle, mean over the heads.
 
     Args:
         analyzer: With a network that has guidance (`mssnet`).
         clip: Any clip.
-        darken: A frame to black out first, to see what the guidance does then.
+        darken: Index of a frame to black out, to see how the guidance reacts.
 
     Raises:
         ModelError: If the network carries no attention weights.
@@ -61,33 +61,34 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
     frames, labels, alone, guided = [], [], [], []
     with torch.inference_mode():
         state = network.init_state(1)
-        for index, square in enumerate(analyzer.squares(clip, sector)[1]):
-            frame = torch.zeros_like(square) if index == darken else square
+        for index, square in enumerate(map(analyzer.transform(clip, sector).apply, clip.frames)):
+            frame = torch.from_numpy(square).to(next(network.parameters()).device)
+            frame = torch.zeros_like(frame) if index == darken else frame
             logits, state = network.step(frame, state)
             _, fresh = network.step(frame, network.init_state(1))
             frames.append(frame[0, 0].cpu().numpy())
             labels.append(logits[0].argmax(0).cpu().numpy())
             for maps, weights in ((alone, fresh.weights), (guided, state.weights)):
                 maps.append(weights[0].mean(0).float().cpu().numpy())
-    asking, token, grid = _middle_of_ventricle(labels[0], num_tokens=alone[0].shape[0])
+    query, token, grid = _ventricle_token(labels[0], num_tokens=alone[0].shape[0])
     return AttentionMaps(
         frames=np.stack(frames),
         labels=np.stack(labels),
-        asking=asking,
+        query=query,
         alone=np.stack([weights[token].reshape(grid) for weights in alone]),
         guided=np.stack([weights[token].reshape(grid) for weights in guided]),
         darkened=darken,
     )
 
 
-def _middle_of_ventricle(
+def _ventricle_token(
     labels: np.ndarray, num_tokens: int
 ) -> tuple[tuple[int, int], int, tuple[int, int]]:
-    """Return the middle of the ventricle's token in pixels, its number, and the token grid."""
+    """Centre of the ventricle's token in pixels, its index, and the (rows, columns) of tokens."""
     inside = np.argwhere(labels == Label.LV_CAVITY)
     if len(inside) == 0:
         raise MeasurementError("no left ventricle found on the first frame; give an A4C clip")
-    side = round(num_tokens**0.5)  # the square is square, and so is its grid
+    side = round(num_tokens**0.5)  # the input is square, and so is the token grid
     row, column = (inside.mean(0) * side / len(labels)).astype(int)
     pixels = [int((each + 0.5) * len(labels) / side) for each in (row, column)]
     return (pixels[0], pixels[1]), int(row * side + column), (side, side)

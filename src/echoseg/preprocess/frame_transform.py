@@ -1,4 +1,4 @@
-"""What the network is shown of a picture, and its answer on the picture's grid, without torch."""
+"""From a frame to the network's input, and from logits to a mask on its grid, without torch."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from echoseg.preprocess.sector import Sector
 
 
 class FrameTransform:
-    """Frames of one size, cropped to a sector, blanked outside it, brightened.
+    """Crops frames to the sector, blanks them outside it, scales brightness, letterboxes them.
 
     Args:
         picture_size: (rows, columns) of the frames.
         size_px: Side of the network's square.
-        sector: Where the ultrasound is; the whole picture by default.
-        gain: Factor on its brightness.
+        sector: The ultrasound sector; the whole picture by default.
+        gain: Factor on the brightness.
     """
 
     def __init__(
@@ -26,13 +26,13 @@ class FrameTransform:
     ) -> None:
         box = sector.box if sector else (0, 0, *picture_size)
         visible = sector.mask if sector else np.ones(picture_size, bool)
-        self._grid = LetterboxResampler(letterbox_for(box, size_px), picture_size)
+        self._resampler = LetterboxResampler(letterbox_for(box, size_px), picture_size)
         self._factor = visible * np.float32(gain / 255)
 
-    def show(self, frame: np.ndarray) -> np.ndarray:
-        """Return a frame `H W` uint8 as the network takes it, `1 1 S S` float32 in [0, 1]."""
-        return self._grid.to_square(frame * self._factor).clip(0, 1)[None, None]
+    def apply(self, frame: np.ndarray) -> np.ndarray:
+        """Frame `H W` uint8 -> input of the network, `1 1 S S` float32 in [0, 1]."""
+        return self._resampler.letterbox_frame(frame * self._factor).clip(0, 1)[None, None]
 
-    def read(self, logits: np.ndarray) -> np.ndarray:
-        """Return the label map `H W` uint8 of logits `1 K S S`."""
-        return self._grid.from_square(logits[0])
+    def invert(self, logits: np.ndarray) -> np.ndarray:
+        """Logits `1 K S S` -> label map `H W` uint8."""
+        return self._resampler.unletterbox(logits[0])

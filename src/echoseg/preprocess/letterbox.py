@@ -1,10 +1,10 @@
-"""A picture in the network's square and back, without torch: two small sparse matrices a picture.
+"""Letterboxing without torch: a frame into the network's square, and logits back.
 
-Bilinear interpolation is separable: a square is `R X C^T` with the weights of its rows in R and of
-its columns in C. Shrinking averages, as torch's antialiased interpolation does (a triangle as wide
-as the output's pixel); enlarging takes the two nearest pixels. `transforms` does the same in torch.
-Sparse, since a row holds two weights or a few, and since products of full matrices would be shared
-out to threads that wait for each other on a busy machine.
+Bilinear interpolation is separable: the square is `R X C^T`, with the weights of rows in R and of
+columns in C. Downscaling is antialiased as in torch (a triangle as wide as the output pixel);
+upscaling uses the two nearest pixels. `letterbox_torch` does the same for batches in training. The
+matrices are sparse: a row holds few weights, and dense products would be split over threads that
+wait for each other on a busy machine.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from scipy.sparse import csr_array
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Letterbox:
-    """How a picture was put into a square without changing its shape.
+    """Placement of a picture in a square, aspect ratio kept.
 
     Attributes:
-        box: (top, left, bottom, right) of the part of the picture that was taken.
+        box: (top, left, bottom, right) of the cropped part of the picture.
         scale: Network pixels per image pixel.
-        top: Row of the square at which the picture begins.
-        left: Column, the same.
+        top: First row of the picture in the square.
+        left: First column of the picture in the square.
         size: Side of the square.
     """
 
@@ -33,13 +33,13 @@ class Letterbox:
 
     @property
     def inner_size(self) -> tuple[int, int]:
-        """(rows, columns) that the picture covers inside the square."""
+        """(rows, columns) of the picture inside the square."""
         rows, columns = self.box[2] - self.box[0], self.box[3] - self.box[1]
         return max(1, round(rows * self.scale)), max(1, round(columns * self.scale))
 
 
 def letterbox_for(box: tuple[int, int, int, int], size: int) -> Letterbox:
-    """Return how to put `box` (top, left, bottom, right) centred into a square of `size`."""
+    """Placement of `box` (top, left, bottom, right), centred, in a square of `size` pixels."""
     rows, columns = box[2] - box[0], box[3] - box[1]
     scale = size / max(rows, columns)
     inner = round(rows * scale), round(columns * scale)
@@ -49,10 +49,10 @@ def letterbox_for(box: tuple[int, int, int, int], size: int) -> Letterbox:
 
 
 class LetterboxResampler:
-    """The way from pictures of one size into a letterbox's square, and back.
+    """Resamples pictures of one size into the square of a letterbox, and logits back.
 
     Args:
-        letterbox: Where the picture lies in the square.
+        letterbox: Placement of the picture in the square.
         picture_size: (rows, columns) of the pictures.
     """
 
@@ -60,13 +60,13 @@ class LetterboxResampler:
         self.letterbox, self.picture_size = letterbox, picture_size
         top, left, bottom, right = letterbox.box
         rows, columns = letterbox.inner_size
-        self._rows_in = _weights(bottom - top, rows, averaged=True)
-        self._columns_in = _weights(right - left, columns, averaged=True)
-        self._rows_out = _weights(rows, bottom - top, averaged=False)
-        self._columns_out = _weights(columns, right - left, averaged=False)
+        self._rows_in = _weights(bottom - top, rows, antialias=True)
+        self._columns_in = _weights(right - left, columns, antialias=True)
+        self._rows_out = _weights(rows, bottom - top, antialias=False)
+        self._columns_out = _weights(columns, right - left, antialias=False)
 
-    def to_square(self, frame: np.ndarray) -> np.ndarray:
-        """Return a float frame `H W` in the square, `S S` float32, black around."""
+    def letterbox_frame(self, frame: np.ndarray) -> np.ndarray:
+        """Float frame `H W` -> square `S S` float32, black around."""
         letterbox = self.letterbox
         top, left, bottom, right = letterbox.box
         rows, columns = letterbox.inner_size
@@ -78,8 +78,8 @@ class LetterboxResampler:
         )
         return square
 
-    def from_square(self, logits: np.ndarray) -> np.ndarray:
-        """Return the label map `H W` uint8 of logits `K S S` on the picture's grid, 0 outside."""
+    def unletterbox(self, logits: np.ndarray) -> np.ndarray:
+        """Logits `K S S` -> label map `H W` uint8 on the picture's grid, 0 outside the box."""
         letterbox = self.letterbox
         top, left, bottom, right = letterbox.box
         rows, columns = letterbox.inner_size
@@ -102,16 +102,16 @@ class LetterboxResampler:
 
 
 def _both(rows: csr_array, columns: csr_array, picture: np.ndarray) -> np.ndarray:
-    """Return `(R X C^T)^T`."""
+    """`(R X C^T)^T`."""
     return columns @ np.ascontiguousarray((rows @ picture).T)
 
 
-def _weights(num_in: int, num_out: int, *, averaged: bool) -> csr_array:
-    """Return the weights `num_out num_in` of bilinear interpolation, pixel centres kept."""
+def _weights(num_in: int, num_out: int, *, antialias: bool) -> csr_array:
+    """Weights `num_out num_in` of bilinear interpolation, pixel centres aligned."""
     scale = num_in / num_out
-    width = max(1.0, scale) if averaged else 1.0
+    width = max(1.0, scale) if antialias else 1.0
     centres = (np.arange(num_out)[:, None] + 0.5) * scale
-    if not averaged:
+    if not antialias:
         centres = centres.clip(0.5, num_in - 0.5)
     away = np.abs(np.arange(num_in)[None] + 0.5 - centres) / width
     weights = np.maximum(0.0, 1.0 - away)

@@ -1,4 +1,4 @@
-"""Letterboxing of torch tensors: frames and masks into the square, logits back."""
+"""Letterboxing of torch tensors: batches of frames and masks into the square, logits back."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from echoseg.preprocess.letterbox import Letterbox
 
 
 def letterbox_frames(frames: Tensor, letterbox: Letterbox) -> Tensor:
-    """Put float frames `T H W` into the square, `T S S`, averaged when shrunk, black around."""
+    """Float frames `T H W` -> squares `T S S`, antialiased, black around."""
     top, left, bottom, right = letterbox.box
     rows, columns = letterbox.inner_size
     inner = functional.interpolate(
@@ -24,7 +24,7 @@ def letterbox_frames(frames: Tensor, letterbox: Letterbox) -> Tensor:
 
 
 def letterbox_masks(masks: Tensor, letterbox: Letterbox) -> Tensor:
-    """Put label maps `T H W` into the square, `T S S`: the nearest pixel's label, 0 around."""
+    """Label maps `T H W` -> squares `T S S`: label of the nearest pixel, 0 around."""
     top, left, bottom, right = letterbox.box
     inner = functional.interpolate(
         masks[:, None, top:bottom, left:right].float(), letterbox.inner_size, mode="nearest-exact"
@@ -40,10 +40,9 @@ def letterbox_masks(masks: Tensor, letterbox: Letterbox) -> Tensor:
 
 
 def unletterbox(logits: Tensor, letterbox: Letterbox, picture_size: tuple[int, int]) -> Tensor:
-    """Return the label map `T H W` uint8 on the picture's own grid, 0 outside the box.
+    """Logits `T K S S` -> label maps `T H W` uint8 on the picture's grid, 0 outside the box.
 
-    Logits `T K S S` are interpolated before the largest is taken, so borders fall between
-    network pixels.
+    Logits are interpolated before the argmax, so borders fall between network pixels.
     """
     top, left, bottom, right = letterbox.box
     rows, columns = letterbox.inner_size

@@ -1,7 +1,7 @@
-"""Where in the picture the ultrasound sector is: a screen also holds text, scales and menus.
+"""Finds the ultrasound sector: a screen also holds text, scales and menus.
 
 Speckle and the heart move; text does not. So the sector is the largest connected region whose
-grey level changes over time; text that stands still falls away.
+grey level changes over time.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from echoseg.clip import Clip
 _MIN_CHANGE = 1.5
 """Standard deviation over time, in grey levels, from which a pixel counts as moving.
 
-Still text in a JPEG clip stays under 1; the darkest speckle of the clips looked at is over 2."""
+Static text in a JPEG clip stays under 1; the darkest speckle in the clips examined is over 2."""
 _MIN_SHARE = 0.02
 """Fraction of the image below which the moving region is not the sector."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sector:
-    """The part of the picture that holds ultrasound.
+    """The part of the picture that shows ultrasound.
 
     Attributes:
         mask: `H W` bool, convex.
@@ -35,15 +35,15 @@ class Sector:
 
 
 def _change(frames: np.ndarray) -> np.ndarray:
-    """Return the standard deviation over time of up to 40 frames spread over the clip."""
+    """Standard deviation over time of up to 40 frames spread over the clip."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, 40).round().astype(int))
     return frames[chosen].astype(np.float32).std(0)
 
 
 def find_sector(clip: Clip) -> Sector | None:
-    """Return the sector, or None when nothing in the picture moves.
+    """Find the sector; None when nothing in the picture moves.
 
-    A box given by the file (`clip.sector_box`) bounds the search.
+    A box from the file (`clip.sector_box`) bounds the search.
     """
     rows, columns = clip.size
     moving = _change(clip.frames) > _MIN_CHANGE
@@ -71,9 +71,9 @@ def find_sector(clip: Clip) -> Sector | None:
 
 
 def sector_gain(clip: Clip, sector: Sector) -> float:
-    """Return the factor that brings a dark clip's bright tissue to the level of training clips.
+    """Factor that brings the bright tissue of a dark clip to the level of training clips.
 
-    The 98th percentile inside the sector is raised to 0.7; brighter clips are left as they are.
+    The 98th percentile inside the sector is raised to 0.7; brighter clips stay as they are.
     """
     chosen = np.unique(np.linspace(0, clip.num_frames - 1, 8).round().astype(int))
     bright = float(np.percentile(clip.frames[chosen][:, sector.mask], 98)) / 255

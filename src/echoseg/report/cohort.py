@@ -25,7 +25,7 @@ from echoseg.data.custom import clip_files, readable
 from echoseg.errors import ConfigError, EchosegError, OutputError
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, read_json, write_json, write_text
 from echoseg.inference.analyzer import choose_device
-from echoseg.inference.backends.select import AUTO, check_name, select_backend
+from echoseg.inference.backends.select import AUTO, check_backend, select_backend
 from echoseg.io import load_clip, source_sha256
 from echoseg.parallel import one_thread, parallel_map
 from echoseg.report.schema import Report, registry_row
@@ -46,7 +46,7 @@ class Settings(BaseModel):
     model: str
     model_sha256: str
     device: str = "auto"
-    runtime: str = "torch"
+    backend: str = Field(default="torch", validation_alias=AliasChoices("backend", "runtime"))
     """`auto` becomes the fastest one when the cohort is started."""
     view: View | None = None
     spacing_mm: tuple[float, float] | None = None
@@ -172,7 +172,7 @@ def run_cohort(
         ModelError: If the model cannot be loaded; before the first clip.
         OutputError: If `out` holds other files, is in use, or cannot be written.
     """
-    check_name(settings.runtime)
+    check_backend(settings.backend)
     folder = ResumableFolder(out, MANIFEST, Cohort, "a cohort")
     with folder.locked():
         held = folder.read() if resume else None
@@ -181,7 +181,7 @@ def run_cohort(
         folder.check(cohort, resume=resume, varying=["entries"])
         left = [entry for entry in cohort.entries if not is_done(out, entry)]
         if left:  # a model that does not load must not fail the clips
-            _analyzer(settings.model, settings.device, settings.runtime)
+            _analyzer(settings.model, settings.device, settings.backend)
         folder.begin(cohort, resume=resume, varying=["entries"])
         (out / FAILURES).mkdir(exist_ok=True)
         done = len(cohort.entries) - len(left)
@@ -194,15 +194,15 @@ def run_cohort(
 
 def _with_backend(settings: Settings, held: Cohort | None) -> Settings:
     """Replace the backend `auto`: by that of the resumed cohort, else by the fastest."""
-    if settings.runtime != AUTO:
+    if settings.backend != AUTO:
         return settings
     if held is not None:
-        runtime = held.settings.runtime
+        backend = held.settings.backend
     elif choose_device(settings.device) != "cpu":
-        runtime = "torch"
+        backend = "torch"
     else:
-        runtime = select_backend(settings.model, num_threads=1).runtime
-    return settings.model_copy(update={"runtime": runtime})
+        backend = select_backend(settings.model, num_threads=1).backend
+    return settings.model_copy(update={"backend": backend})
 
 
 def _plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: Path) -> Cohort:
@@ -268,11 +268,11 @@ def _failure(out: Path, entry: Entry) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _analyzer(model: str, device: str, runtime: str) -> Any:
+def _analyzer(model: str, device: str, backend: str) -> Any:
     """The model, loaded once per process."""
     from echoseg.inference.analyzer import Analyzer
 
-    return Analyzer(model, device, runtime)
+    return Analyzer(model, device, backend)
 
 
 def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
@@ -284,7 +284,7 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
     """
     from echoseg.report.writer import write_results
 
-    analyzer = _analyzer(settings.model, settings.device, settings.runtime)
+    analyzer = _analyzer(settings.model, settings.device, settings.backend)
     sha256 = source_sha256(entry.source)  # first: a file that is still being copied is tried again
     try:
         clip = load_clip(

@@ -54,11 +54,11 @@ def test_an_exported_network_says_the_same_frame_after_frame(tmp_path, checkpoin
     path = tmp_path / f"net{SUFFIXES[kind]}"
     export(*checkpoint, kind, path)
     assert capfd.readouterr() == ("", "")
-    stepper = READERS[kind](path)
-    found = compare(TorchSession(checkpoint[0], SIZE), stepper, frames())
+    session = READERS[kind](path)
+    found = compare(TorchSession(checkpoint[0], SIZE), session, frames())
     assert found.logit_difference < 1e-3
     assert found.equal_share > 0.999
-    assert stepper.size_px == SIZE
+    assert session.size_px == SIZE
     assert not list(tmp_path.glob(".*"))
 
 
@@ -123,17 +123,17 @@ def test_openvino_leaves_the_choice_of_a_core_to_the_system(onnx_file):
 
 
 def test_two_clips_do_not_hear_of_each_other(onnx_file):
-    stepper = OpenVinoSession(onnx_file)
-    first = np.concatenate(list(each_frame(stepper, frames())))
-    again = np.concatenate(list(each_frame(stepper, frames())))
+    session = OpenVinoSession(onnx_file)
+    first = np.concatenate(list(each_frame(session, frames())))
+    again = np.concatenate(list(each_frame(session, frames())))
     assert np.array_equal(first, again)
 
 
 def test_a_state_keeps_its_shapes(checkpoint):
     network, _ = checkpoint
     shape = state_of(network, SIZE)
-    stepper = TorchSession(network, SIZE)
-    _, after = stepper.step(frames(1)[0], shape.first)
+    session = TorchSession(network, SIZE)
+    _, after = session.step(frames(1)[0], shape.first)
     assert [part.shape for part in after] == [part.shape for part in shape.first]
     assert [part.dtype for part in after] == [part.dtype for part in shape.first]
 
@@ -143,8 +143,8 @@ def test_a_state_keeps_its_shapes(checkpoint):
     [
         (("tflite", "net.tflite", None), ConfigError, "to must be one of"),
         (("onnx", "net.xml", None), ConfigError, r"end in \.onnx"),
-        (("onnx", "net.onnx", 70), ConfigError, "multiple of the network's stride"),
-        (("onnx", "missing/net.onnx", None), OutputError, "folder that is there"),
+        (("onnx", "net.onnx", 0), ConfigError, "positive number of pixels"),
+        (("onnx", "missing/net.onnx", None), OutputError, "existing folder"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(tmp_path, checkpoint, asked, error, message):
@@ -177,7 +177,7 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path, kind):
         (float("nan"), 1.0, 0.0, False, "logits must agree"),
     ],
 )
-def test_a_runtime_that_says_something_else_is_refused(logits, share, ef, reduced, message):
+def test_a_backend_with_other_masks_is_refused(logits, share, ef, reduced, message):
     found = Agreement(logit_difference=logits, equal_share=share, ef_difference_points=ef)
     with pytest.raises(ModelError, match=message):
         check(found, reduced_precision=reduced)

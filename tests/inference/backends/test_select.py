@@ -1,4 +1,4 @@
-"""The fastest runtime is measured once a machine, and one that says something else is left out."""
+"""The fastest backend is measured once a machine, and one that says something else is left out."""
 
 import json
 import subprocess
@@ -13,13 +13,13 @@ from echoseg.errors import ConfigError, EchosegError, ModelError, OutputError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.backends import cache
 from echoseg.inference.backends import select as choose
-from echoseg.inference.backends.select import RUNTIMES, open_session
+from echoseg.inference.backends.select import BACKENDS, open_session
 from echoseg.phantom import Phantom, PhantomConfig
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """One cache for all: writing a network for other runtimes takes a while."""
+    """One cache for all: writing a network for other backends takes a while."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -35,39 +35,39 @@ def clip():
     return Clip(frames=phantom.frames(), times_s=np.arange(20) / 25)
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "openvino", "openvino-bf16", "torch-bf16"])
-def test_every_runtime_analyses_a_clip_alike_and_says_its_name(clip, runtime):
-    plain, other = Analyzer("camus", "cpu"), Analyzer("camus", "cpu", runtime)
+@pytest.mark.parametrize("backend", ["onnx", "openvino", "openvino-bf16", "torch-bf16"])
+def test_every_backend_analyses_a_clip_alike_and_says_its_name(clip, backend):
+    plain, other = Analyzer("camus", "cpu"), Analyzer("camus", "cpu", backend)
     one, two = plain.analyze(clip), other.analyze(clip)
-    assert (one.masks == two.masks).mean() > (0.999 if "bf16" in runtime else 0.9999)
-    assert not [note for note in one.notes if note.code == "runtime"]
-    (note,) = [note for note in two.notes if note.code == "runtime"]
-    assert other.stepper.name in note.message
+    assert (one.masks == two.masks).mean() > (0.999 if "bf16" in backend else 0.9999)
+    assert not [note for note in one.notes if note.code == "backend"]
+    (note,) = [note for note in two.notes if note.code == "backend"]
+    assert other.session.name in note.message
 
 
 def test_the_fastest_is_chosen_remembered_and_not_measured_again(own_cache, monkeypatch):
     rates = {"torch f32": 5.0, "openvino f32": 50.0}
     timed = []
 
-    def rate_hz(stepper, frames, seconds):
-        timed.append(stepper.name)
-        return rates.get(stepper.name, 1.0)
+    def rate_hz(session, frames, seconds):
+        timed.append(session.name)
+        return rates.get(session.name, 1.0)
 
     monkeypatch.setattr(choose, "rate_hz", rate_hz)
     found = choose.select_backend("camus")
-    assert found.runtime == "openvino"
-    assert set(found.frames_per_s) | set(found.left_out) == {
-        name for name, kind in RUNTIMES.items() if kind.tried
+    assert found.backend == "openvino"
+    assert set(found.frames_per_s) | set(found.excluded) == {
+        name for name, kind in BACKENDS.items() if kind.automatic
     }
     num_timed = len(timed)
     assert choose.select_backend("camus") == found
     assert len(timed) == num_timed
-    (saved,) = [one for one in json.loads((own_cache / cache.MEASURED).read_text()).values()
-                if "runtime" in one]  # fmt: skip
-    assert saved["runtime"] == "openvino"
+    (saved,) = [one for one in json.loads((own_cache / cache.TIMINGS).read_text()).values()
+                if "backend" in one]  # fmt: skip
+    assert saved["backend"] == "openvino"
 
 
-def test_a_runtime_that_says_something_else_is_left_out_with_the_reason(monkeypatch):
+def test_a_backend_that_says_something_else_is_excluded_with_the_reason(monkeypatch):
     class Wrong:
         name, size_px = "onnx f32", 160
 
@@ -79,13 +79,13 @@ def test_a_runtime_that_says_something_else_is_left_out_with_the_reason(monkeypa
 
     plain = choose._open
 
-    def opened(model, card, runtime, threads):
-        return Wrong() if runtime == "onnx" else plain(model, card, runtime, threads)
+    def opened(model, card, backend, threads):
+        return Wrong() if backend == "onnx" else plain(model, card, backend, threads)
 
     monkeypatch.setattr(choose, "_open", opened)
-    monkeypatch.setattr(choose, "MEASURED_S", 0.05)
+    monkeypatch.setattr(choose, "TIMING_S", 0.05)
     found = choose._measure("camus", choose.read_card(choose.find_checkpoint("camus")), 1)
-    assert "logits must agree" in found.left_out["onnx"]
+    assert "logits must agree" in found.excluded["onnx"]
     assert "onnx" not in found.frames_per_s
 
 
@@ -104,21 +104,21 @@ def test_a_cache_that_cannot_be_read_or_written_is_none(tmp_path, monkeypatch):
     cache.cache_put("key", {"a": 1})
     assert cache.cache_get("key") is None
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
-    (tmp_path / cache.MEASURED).write_text("{broken")
+    (tmp_path / cache.TIMINGS).write_text("{broken")
     assert cache.cache_get("key") is None
     cache.cache_put("key", {"a": 1})
     assert cache.cache_get("key") == {"a": 1}
 
 
 @pytest.mark.parametrize(
-    "odd", [3, [], "onnx", {"runtime": []}, {"runtime": "onnx", "left_out": 1}]
+    "odd", [3, [], "onnx", {"backend": []}, {"backend": "onnx", "excluded": 1}]
 )
 def test_what_is_remembered_and_is_nothing_of_ours_is_measured_anew(tmp_path, monkeypatch, odd):
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
     card = choose.read_card(choose.find_checkpoint("camus"))
     key = cache.machine_key(card.sha256, card.image_size, 1)
     cache.cache_put(key, odd)
-    found = choose.Choice(runtime="torch", frames_per_s={"torch": 1.0})
+    found = choose.Choice(backend="torch", frames_per_s={"torch": 1.0})
     monkeypatch.setattr(choose, "_measure", lambda *asked: found)
     assert choose.select_backend("camus") == found
     monkeypatch.setattr(choose, "_measure", None)
@@ -147,19 +147,19 @@ def test_a_cache_that_is_no_folder_names_the_way_out(tmp_path, monkeypatch):
         open_session("phantom", "onnx")
 
 
-def test_what_the_disk_kept_from_being_tried_is_not_left_out_for_good(tmp_path, monkeypatch):
+def test_what_the_disk_kept_from_being_tried_is_not_excluded_for_good(tmp_path, monkeypatch):
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
     plain = choose._open
 
-    def opened(model, card, runtime, threads):
-        if runtime != "torch":
+    def opened(model, card, backend, threads):
+        if backend != "torch":
             raise OutputError("no room")
-        return plain(model, card, runtime, threads)
+        return plain(model, card, backend, threads)
 
     monkeypatch.setattr(choose, "_open", opened)
-    monkeypatch.setattr(choose, "MEASURED_S", 0.05)
-    assert choose.select_backend("camus").runtime == "torch"
-    assert not (tmp_path / cache.MEASURED).exists()
+    monkeypatch.setattr(choose, "TIMING_S", 0.05)
+    assert choose.select_backend("camus").backend == "torch"
+    assert not (tmp_path / cache.TIMINGS).exists()
 
 
 def test_other_threads_or_weights_are_measured_apart():
@@ -170,11 +170,11 @@ def test_other_threads_or_weights_are_measured_apart():
 @pytest.mark.parametrize(
     ("known", "message"),
     [
-        ({"runtime": "tensorrt"}, "runtime must be auto or one of torch"),
-        ({"runtime": "onnx", "device": "cuda"}, "runs on the CPU"),
+        ({"backend": "tensorrt"}, "backend must be auto or one of torch"),
+        ({"backend": "onnx", "device": "cuda"}, "runs on the CPU"),
     ],
 )
-def test_what_is_no_runtime_here_is_refused(known, message):
+def test_what_is_no_backend_here_is_refused(known, message):
     with pytest.raises(EchosegError, match=message):
         Analyzer("camus", **known)
 
@@ -186,7 +186,7 @@ def test_a_missing_package_is_named(monkeypatch):
         open_session("camus", "onnx")
 
 
-def test_a_session_on_another_runtime_loads_no_torch(own_cache):
+def test_a_session_on_another_backend_loads_no_torch(own_cache):
     open_session("camus", "openvino")
     code = """
 import sys

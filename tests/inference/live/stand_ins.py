@@ -6,7 +6,7 @@ STEP = 60
 """Grey levels from one label to the next."""
 
 
-class GreyStepper:
+class GreySession:
     """Pictures painted as `label * STEP` come back as their label maps."""
 
     name = "grey"

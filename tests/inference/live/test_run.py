@@ -27,7 +27,7 @@ from echoseg.inference.live.sources import LiveFrame, SourceOptions, is_endless,
 from echoseg.io.video import GrowingVideo
 from echoseg.report.figures.live import open_sinks
 from heart_makers import beating
-from inference.live.stand_ins import GreyStepper, painted
+from inference.live.stand_ins import GreySession, painted
 
 
 def frames_of(masks, interval_s=0.0):
@@ -37,7 +37,7 @@ def frames_of(masks, interval_s=0.0):
 
 
 def run(opener, *, delay_s=0.0, sinks=(), **options):
-    session = Session(GreyStepper(delay_s=delay_s))
+    session = Session(GreySession(delay_s=delay_s))
     return Run(opener, session, sinks, LiveOptions(**options))
 
 
@@ -114,7 +114,7 @@ def test_the_run_goes_on_without_an_aside_that_fails():
     masks, _, _ = beating(6)
     sink, aside = Kept(), Kept(fails_at=2)
     following = Run(
-        lambda: frames_of(masks), Session(GreyStepper()), [sink], LiveOptions(drop=False), [aside]
+        lambda: frames_of(masks), Session(GreySession()), [sink], LiveOptions(drop=False), [aside]
     )
     status = following.follow()
     assert (status.ended, status.num_frames) == ("end of the source", 6)
@@ -127,7 +127,7 @@ def test_a_place_that_takes_no_first_frame_is_refused(fails):
     masks, _, _ = beating(3)
     sink, aside = Kept(0 if fails == "sink" else None), Kept(0 if fails == "aside" else None)
     following = Run(
-        lambda: frames_of(masks), Session(GreyStepper()), [sink], LiveOptions(drop=False), [aside]
+        lambda: frames_of(masks), Session(GreySession()), [sink], LiveOptions(drop=False), [aside]
     )
     with pytest.raises(OutputError, match="make room"):
         following.follow()
@@ -152,11 +152,11 @@ def test_frames_of_another_size_end_the_run_also_after_a_reconnection(is_endless
 
 def test_an_error_nobody_thought_of_keeps_what_came_before():
     masks, _, _ = beating(4)
-    stepper = GreyStepper()
-    step = stepper.step
-    stepper.step = lambda frame, state: step(frame, state) if state[0] < 2 else 1 / 0
+    network = GreySession()
+    step = network.step
+    network.step = lambda frame, state: step(frame, state) if state[0] < 2 else 1 / 0
     opener, options = lambda: frames_of(masks), LiveOptions(drop=False)
-    following = Run(opener, Session(stepper), [], options)
+    following = Run(opener, Session(network), [], options)
     status = following.follow()
     assert (status.ended, status.reading.frame_index) == ("cut short", 1)
     assert "ZeroDivisionError" in status.problems[0]
@@ -246,7 +246,7 @@ def test_a_receiver_that_takes_nothing_holds_nothing_up(monkeypatch):
 def test_a_full_disk_leaves_whole_rows(tmp_path, monkeypatch):
     masks, _, _ = beating(3)
     (table,) = open_sinks(tmp_path, None).needed[1:]
-    readings = [Session(GreyStepper()).push(frame) for frame in painted(masks)]
+    readings = [Session(GreySession()).push(frame) for frame in painted(masks)]
     table.write(masks[0], readings[0])
     raw = table._file
     table._file = SimpleNamespace(

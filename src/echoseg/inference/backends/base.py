@@ -1,8 +1,8 @@
-"""A network by one frame at a time, whatever runs it: state goes in and comes out.
+"""A network one frame at a time, on any backend: the state goes in and comes out.
 
-An `InferenceSession` is a Segmenter of one fixed size and batch of one, given numpy arrays. Its
-state is a tuple of arrays that never change shape: before the first frame it is the network's own
-first state, spread to the shape that it has later.
+An `InferenceSession` is a Segmenter of one fixed size and a batch of one, given numpy arrays. Its
+state is a tuple of arrays of constant shape: before the first frame it is the network's own first
+state, expanded to the shape that it has later.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,49 +10,50 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from echoseg.errors import ModelError
-
 State = tuple[np.ndarray, ...]
-NEEDED = "pip install 'echoseg[runtime]'"
+INSTALL = "pip install 'echoseg[runtime]'"
 
 
 class InferenceSession(Protocol):
-    """Something that runs a network frame by frame."""
+    """A loaded network that segments frame by frame."""
 
     name: str
-    """Runtime and precision, for instance `openvino bf16`."""
+    """Backend and precision, for instance `openvino bf16`."""
     size_px: int
     """Side of a frame."""
 
     def first_state(self) -> State:
-        """Return the state before the first frame."""
+        """The state before the first frame.
+
+        Raises:
+            ModelError: If the network looks ahead.
+        """
         ...
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Take in a frame `1 1 S S` float32 in [0, 1] -> logits `1 K S S` and the new state."""
+        """Segment a frame `1 1 S S` float32 in [0, 1] -> logits `1 K S S` and the new state."""
+        ...
+
+    def run(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Segment a clip: frames `1 1 S S` -> logits `1 K S S`, one by one."""
         ...
 
 
 class StateShape(NamedTuple):
-    """What is known of a state: its parts' names and values before the first frame."""
+    """Names of a state's parts, and their values before the first frame."""
 
     names: tuple[str, ...]
     first: State
 
 
 def state_of(network: Any, size_px: int) -> StateShape:
-    """Return the first state of a Segmenter, spread to the shapes it has after a frame.
+    """The first state of a Segmenter, expanded to the shapes it has after a frame.
 
     Raises:
-        ModelError: If the network cannot stream.
+        ModelError: If the network looks ahead.
     """
     import torch
 
-    if not network.streams:
-        raise ModelError(
-            f"{type(network).__name__} must take frames one by one, it looks ahead; give a model "
-            "that streams"
-        )
     with torch.no_grad():
         first = network.init_state(1)
         frame = torch.zeros(1, 1, size_px, size_px, device=next(network.parameters()).device)
@@ -64,9 +65,9 @@ def state_of(network: Any, size_px: int) -> StateShape:
     return StateShape(tuple(later._fields), tuple(parts))
 
 
-def each_frame(stepper: InferenceSession, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the logits `1 K S S` of each frame `1 1 S S` of a clip."""
-    state = stepper.first_state()
+def each_frame(session: InferenceSession, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Step through a clip: frames `1 1 S S` -> logits `1 K S S`, one by one."""
+    state = session.first_state()
     for frame in frames:
-        logits, state = stepper.step(frame, state)
+        logits, state = session.step(frame, state)
         yield logits

@@ -1,7 +1,7 @@
-"""Where what was exported and measured on this machine is kept, and under what name.
+"""Cache of exported files and backend timings of this machine.
 
-`ECHOSEG_CACHE_DIR`, else the user's cache folder of the system, `echoseg` in it. All of it can be
-deleted at any time.
+It is in `ECHOSEG_CACHE_DIR`, otherwise in `echoseg` in the user's cache folder. It can be deleted
+at any time.
 """
 
 import hashlib
@@ -16,15 +16,14 @@ from typing import Any
 from echoseg.errors import OutputError
 from echoseg.files import write_text
 
-MEASURED = "runtimes.json"
-SEAL = ".sha256"
-"""How the name of the hash beside a file ends."""
+TIMINGS = "backends.json"
+CHECKSUM_SUFFIX = ".sha256"
 EXPORT_FORMAT = "2"
 """Changes when exported files change, so that older ones are not used."""
 
 
 def cache_folder() -> Path:
-    """Return the folder, which need not exist."""
+    """Folder of the cache; it may not exist yet."""
     if given := os.environ.get("ECHOSEG_CACHE_DIR"):
         return Path(given)
     if sys.platform == "darwin":
@@ -41,19 +40,19 @@ def export_path(sha256: str, size_px: int) -> Path:
 
 
 def write_checksum(path: Path) -> None:
-    """Write a file's hash beside it.
+    """Write the SHA-256 of a file beside it.
 
     Raises:
-        OSError: If it cannot be read.
-        OutputError: If that cannot be written.
+        OSError: If the file cannot be read.
+        OutputError: If the checksum cannot be written.
     """
-    write_text(path.with_suffix(SEAL), _sha256(path) + "\n")
+    write_text(path.with_suffix(CHECKSUM_SUFFIX), _sha256(path) + "\n")
 
 
 def has_valid_checksum(path: Path) -> bool:
-    """Return whether a file is what it was when it was sealed: a damaged one may still load."""
+    """Whether a file matches its checksum; a damaged one may still load."""
     try:
-        return path.with_suffix(SEAL).read_text("utf-8").strip() == _sha256(path)
+        return path.with_suffix(CHECKSUM_SUFFIX).read_text("utf-8").strip() == _sha256(path)
     except (OSError, ValueError):
         return False
 
@@ -63,7 +62,7 @@ def _sha256(path: Path) -> str:
 
 
 def machine_key(sha256: str, size_px: int, num_threads: int) -> str:
-    """Return what a measurement holds for: weights, size, threads, processor and versions."""
+    """Key of everything a timing depends on: weights, size, threads, processor, versions."""
     parts = [EXPORT_FORMAT, sha256, str(size_px), str(num_threads), platform.node(), _processor()]
     for name in ("echoseg", "torch", "onnx", "onnxscript", "onnxruntime", "openvino"):
         try:
@@ -78,31 +77,31 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text("utf-8", errors="replace").splitlines()
-        found = [line for line in lines if line.startswith(("model name", "flags"))]
-        return "".join(sorted(set(found)))
+        chosen = {line for line in lines if line.startswith(("model name", "flags"))}
+        return "".join(sorted(chosen))
     return f"{platform.machine()} {platform.processor()}"
 
 
 def cache_get(key: str) -> dict[str, Any] | None:
-    """Return what was measured here under a key; None when nothing was, or the file is broken."""
-    found = _all().get(key)
-    return found if isinstance(found, dict) else None
+    """The cached value of a key; None without one, or when the file is damaged."""
+    value = _all().get(key)
+    return value if isinstance(value, dict) else None
 
 
-def cache_put(key: str, found: dict[str, Any]) -> None:
-    """Keep what was measured; a cache that cannot be written is none, and no reason to stop."""
+def cache_put(key: str, value: dict[str, Any]) -> None:
+    """Cache a value; a cache that cannot be written is ignored."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_all() | {key: found}, indent=1)
-        write_text(folder / MEASURED, text + "\n")
+        text = json.dumps(_all() | {key: value}, indent=1)
+        write_text(folder / TIMINGS, text + "\n")
     except (OSError, OutputError):
         return
 
 
 def _all() -> dict[str, Any]:
     try:
-        found = json.loads((cache_folder() / MEASURED).read_text("utf-8"))
+        values = json.loads((cache_folder() / TIMINGS).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}

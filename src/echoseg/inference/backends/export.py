@@ -1,11 +1,11 @@
-"""A checkpoint as a file that other runtimes read: one step, state in and out, and its card.
+"""Export of a checkpoint for other backends: one step, state in and out, and the card.
 
-It is run over the demo clip beside torch (`runtime.check`) and stays only where it says the same.
+The file is kept only if it gives what torch gives on the demo clip (`backends.verify`).
 
-Inputs are `frame` (1 1 S S, float32 in [0, 1]) and one for each part of the state, outputs
-`logits` (1 K S S) and the state after the frame under the same names with `_after`. The metadata
-holds the card, the size and the SHA-256 of the weights; `first_state` in it tells which parts begin
-as true (`is_first`), all others begin as zeros.
+Inputs are `frame` (1 1 S S, float32 in [0, 1]) and each part of the state; outputs are `logits`
+(1 K S S) and the new state, its names followed by `_after`. The metadata holds the card, the size
+and the SHA-256 of the weights; `echoseg_first_state` gives the value that fills each part of the
+first state.
 
 - `onnx`: one `.onnx` file, for ONNX Runtime, OpenVINO and others.
 - `openvino`: `.xml` with its `.bin` beside it.
@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from echoseg.errors import ConfigError, ModelError, OutputError
-from echoseg.inference.backends.base import NEEDED, InferenceSession, StateShape, state_of
+from echoseg.inference.backends.base import INSTALL, InferenceSession, StateShape, state_of
 from echoseg.inference.backends.exported import (
     OnnxSession,
     OpenVinoSession,
@@ -39,11 +39,11 @@ from echoseg.inference.backends.verify import Agreement, check, compare, demo_fr
 from echoseg.weights.card import ModelCard
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
-"""Kind of file -> how its name ends."""
+"""Kind of file -> suffix."""
 
 
 class OneStep(nn.Module):
-    """A Segmenter's step with its state as plain arguments."""
+    """The step of a Segmenter with the parts of its state as arguments."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class OneStep(nn.Module):
         self.state_class: Any = type(network.init_state(1))
 
     def forward(self, frame: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return logits and the parts of the state."""
+        """Logits and the parts of the new state."""
         logits, after = self.network.step(frame, self.state_class(*state))
         return (logits, *after)
 
@@ -59,23 +59,23 @@ class OneStep(nn.Module):
 def export(
     network: Any, card: ModelCard, kind: str, path: Path, *, size_px: int | None = None
 ) -> Agreement:
-    """Write a network's step; what it says beside torch is checked and returned.
+    """Export the step of a network, and check it against torch.
 
     Args:
         network: A Segmenter that streams, in evaluation mode, on the CPU.
         card: Its card.
         kind: Key of `SUFFIXES`.
-        path: File to write, whole or not at all; what is there is replaced.
+        path: File to write, atomically; an existing one is replaced.
         size_px: Side of a frame; the card's by default.
 
     Raises:
-        ConfigError: If the kind is unknown, the name's end is another kind's, the size does not
-            fit, or a package is missing.
-        ModelError: If the network cannot stream, or the file says something else.
+        ConfigError: If the kind is unknown, the suffix or the size is wrong, or a package is
+            missing.
+        ModelError: If the network looks ahead, or the file gives other logits.
         OutputError: If the file cannot be written.
     """
     size_px = card.image_size if size_px is None else size_px
-    check_name(kind, path)
+    check_path(kind, path)
     _check(network, path, size_px)
     shape = state_of(network, size_px)
     metadata = {
@@ -91,30 +91,30 @@ def export(
     write, reader = _KINDS[kind]
     trial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
-        with _disk_told(path), _quiet():
+        with _disk_errors(path), _quiet():
             write(OneStep(network).eval(), (frame, *state), shape, metadata, trial)
-        found = compare(TorchSession(network, size_px), reader(trial), demo_frames(size_px))
-        check(found, reduced_precision=False)
-        with _disk_told(path):
+        agreement = compare(TorchSession(network, size_px), reader(trial), demo_frames(size_px))
+        check(agreement, reduced_precision=False)
+        with _disk_errors(path):
             for part, place in zip(files_of(trial), files_of(path), strict=True):
                 part.replace(place)
     finally:
         for left in files_of(trial):
             with suppress(OSError):
                 left.unlink(missing_ok=True)
-    return found
+    return agreement
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """Return every file that an export to PATH writes."""
+    """Every file that an export to PATH writes."""
     return (path.with_suffix(".bin"), path) if path.suffix == SUFFIXES["openvino"] else (path,)
 
 
-def check_name(kind: str, path: Path) -> None:
-    """Refuse what is no kind of file, or a name that ends as another kind's.
+def check_path(kind: str, path: Path) -> None:
+    """Check the kind of file, and that the suffix belongs to it.
 
     Raises:
-        ConfigError: If so.
+        ConfigError: If not.
     """
     if kind not in SUFFIXES:
         raise ConfigError(f"to must be one of {', '.join(SUFFIXES)}, got {kind!r}")
@@ -125,35 +125,37 @@ def check_name(kind: str, path: Path) -> None:
 def _check(network: Any, path: Path, size_px: int) -> None:
     if not network.streams:
         raise ModelError(
-            f"{type(network).__name__} must take frames one by one to be exported, it looks ahead"
+            f"{type(network).__name__} looks ahead and cannot be exported; give a network that "
+            "streams"
         )
-    if size_px <= 0 or size_px % network.stride:
-        raise ConfigError(
-            f"size must be a multiple of the network's stride {network.stride}, got {size_px}"
-        )
+    if size_px <= 0:
+        raise ConfigError(f"size must be a positive number of pixels, got {size_px}")
     if not path.parent.is_dir():
-        raise OutputError(f"output must be in a folder that is there, {path.parent} is not")
+        raise OutputError(f"output must be in an existing folder, {path.parent} is not; create it")
 
 
 @contextmanager
-def _disk_told(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise OutputError(
             f"output {path} cannot be written ({error.strerror or error}); make room, or choose "
-            "another place"
+            "another folder"
         ) from error
 
 
 def _first_values(shape: StateShape) -> dict[str, float]:
-    """Return the one value that each part of the first state is filled with."""
+    """The value that fills each part of the first state."""
     values = {}
     for name, part in zip(shape.names, shape.first, strict=True):
-        filled = np.unique(part)
-        if len(filled) != 1:
-            raise ModelError(f"the first state must be of one value a part, {name} is not")
-        values[name] = float(filled[0])
+        distinct = np.unique(part)
+        if len(distinct) != 1:
+            raise ModelError(
+                f"each part of the first state must hold one value to be exported, {name} holds "
+                f"{len(distinct)}; return zeros or ones from init_state"
+            )
+        values[name] = float(distinct[0])
     return values
 
 
@@ -163,7 +165,7 @@ def _onnx_bytes(
     try:
         import onnxscript  # noqa: F401
     except ImportError:
-        raise ConfigError(f"onnx and openvino files need onnx and onnxscript; {NEEDED}") from None
+        raise ConfigError(f"onnx and openvino files need onnx and onnxscript; {INSTALL}") from None
     with torch.no_grad():
         program = torch.onnx.export(
             step,
@@ -200,14 +202,14 @@ def _write_openvino(
     try:
         import openvino
     except ImportError:
-        raise ConfigError(f"openvino files need OpenVINO; {NEEDED}") from None
+        raise ConfigError(f"openvino files need OpenVINO; {INSTALL}") from None
     model = openvino_core().read_model(_onnx_bytes(step, inputs, shape, metadata))
     for key, value in metadata.items():
         model.set_rt_info(value, key)
     try:
-        # in single precision: what is saved for speed is chosen when it is loaded
+        # in single precision; reduced precision is chosen when the file is loaded
         openvino.save_model(model, path, compress_to_fp16=False)
-    except RuntimeError as error:  # of the disk it says no more than "iostream error"
+    except RuntimeError as error:  # for a full disk it says only "iostream error"
         raise OSError(f"OpenVINO: {error}") from error
 
 
@@ -220,7 +222,7 @@ def _write_torch(
 ) -> None:
     with torch.no_grad():
         program = torch.export.export(step, inputs)
-    content = BytesIO()  # written to a full disk, torch's own writer ends the process
+    content = BytesIO()  # on a full disk, torch's own writer ends the process
     torch.export.save(program, content, extra_files=dict(metadata))
     path.write_bytes(content.getvalue())
 
@@ -235,18 +237,15 @@ _KINDS: dict[str, tuple[Writer, Callable[[Path], InferenceSession]]] = {
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the exporter tells of its stages off the terminal.
-
-    The streams stay as they are: a signal's last words go there.
-    """
-    tellers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
-    levels = [teller.level for teller in tellers]
-    for teller in tellers:
-        teller.setLevel(logging.ERROR)
+    """Silence the exporter's messages; the streams stay, as a signal handler writes to them."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for teller, level in zip(tellers, levels, strict=True):
-            teller.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,9 +1,10 @@
-"""Exported files, run: ONNX Runtime, OpenVINO, and torch's own format.
+"""Exported files as backends: ONNX Runtime, OpenVINO, and torch's own format.
 
-Each reads its metadata for the size and the first state; `logits` and state come back as numpy.
+Size and first state come from the metadata of the file.
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from echoseg.errors import ConfigError, ModelError
-from echoseg.inference.backends.base import NEEDED, State
+from echoseg.inference.backends.base import INSTALL, State, each_frame
 
 METADATA = ("echoseg_size_px", "echoseg_state", "echoseg_first_state")
-"""What running a file needs to know of it."""
+"""Keys that running a file needs."""
 
 
 class _FromFile:
-    """What all three have: size and first state out of the metadata."""
+    """What all three share: size and first state from the metadata."""
+
+    name: str
 
     def __init__(self, path: Path, metadata: dict[str, str], shapes: dict[str, tuple]) -> None:
         try:
@@ -34,8 +37,16 @@ class _FromFile:
             ) from error
 
     def first_state(self) -> State:
-        """See `Stepper`."""
+        """See `InferenceSession`."""
         return self._first
+
+    def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """See `InferenceSession`."""
+        raise NotImplementedError
+
+    def run(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """See `InferenceSession`."""
+        return each_frame(self, frames)
 
 
 _ONNX_TYPES = {"tensor(float)": np.float32, "tensor(bool)": np.bool_, "tensor(int64)": np.int64}
@@ -53,7 +64,7 @@ class OnnxSession(_FromFile):
         try:
             import onnxruntime
         except ImportError:
-            raise ConfigError(f"runtime onnx needs ONNX Runtime; {NEEDED}") from None
+            raise ConfigError(f"backend onnx needs ONNX Runtime; {INSTALL}") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         try:
@@ -68,10 +79,10 @@ class OnnxSession(_FromFile):
         self.name = "onnx f32"
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `Stepper`."""
+        """See `InferenceSession`."""
         given = dict(zip(self.state_names, state, strict=True))
-        found: Any = self._session.run(None, {"frame": frame, **given})
-        return found[0], tuple(found[1:])
+        outputs: Any = self._session.run(None, {"frame": frame, **given})
+        return outputs[0], tuple(outputs[1:])
 
 
 @cache
@@ -93,7 +104,7 @@ class OpenVinoSession(_FromFile):
     Args:
         path: The file.
         num_threads: 0 for all.
-        bf16: Let it count in bfloat16 where the processor can.
+        bf16: Compute in bfloat16 where the processor can.
 
     Raises:
         ConfigError: If OpenVINO is missing.
@@ -104,7 +115,7 @@ class OpenVinoSession(_FromFile):
         try:
             core = openvino_core()
         except ImportError:
-            raise ConfigError(f"runtime openvino needs OpenVINO; {NEEDED}") from None
+            raise ConfigError(f"backend openvino needs OpenVINO; {INSTALL}") from None
         try:
             model = core.read_model(path)
         except RuntimeError as error:
@@ -131,21 +142,21 @@ class OpenVinoSession(_FromFile):
         self.name = f"openvino {'bf16' if bf16 else 'f32'}"
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `Stepper`."""
+        """See `InferenceSession`."""
         parts = zip(self.state_names, state, strict=True)
         given = {name: part for name, part in parts if name in self._taken}
-        found = self._request.infer(
+        outputs = self._request.infer(
             {"frame": frame, **given}, share_inputs=True, share_outputs=True
         )
         # the request's buffers are used again for the next frame
-        logits, *after = (np.array(found[output]) for output in self._compiled.outputs)
+        logits, *after = (np.array(outputs[output]) for output in self._compiled.outputs)
         return logits, tuple(after)
 
 
 def _openvino_metadata(model: Any, path: Path) -> dict[str, str]:
-    """Return the metadata, whether the file is OpenVINO's own or ONNX.
+    """The metadata of a file, OpenVINO's own or ONNX.
 
-    OpenVINO drops what an ONNX file tells of itself, so that is read from the file.
+    OpenVINO drops the metadata of an ONNX file, so it is read from the file.
     """
     if path.suffix == ".onnx":
         import onnx
@@ -182,7 +193,7 @@ class TorchExportSession(_FromFile):
         self.name = "torch-export f32"
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `Stepper`."""
+        """See `InferenceSession`."""
         import torch
 
         with torch.inference_mode():

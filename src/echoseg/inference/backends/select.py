@@ -1,8 +1,8 @@
-"""Which runtime runs a network: one by name, or the fastest of those that give the same masks.
+"""Backends by name, and `auto`: the fastest one whose masks equal those of torch.
 
-`auto` times each runtime that is installed for a part of a second on the demo clip, leaves out
-those whose masks or EF differ (`runtime.check`), and remembers the fastest for this machine, these
-weights and these versions. `torch-compile` is taken by name only: it compiles for a minute.
+`auto` times each installed backend for part of a second on the demo clip, leaves out those whose
+masks or EF differ (`backends.verify`), and caches the result for this machine, these weights and
+these versions. `torch-compile` runs only by name: compiling takes a minute.
 """
 
 import statistics
@@ -20,178 +20,222 @@ from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.backends.verify import check, compare, demo_frames
 from echoseg.weights.card import ModelCard, find_checkpoint, read_card
 
-MEASURED_S = 1.0
-"""Seconds that timing all runtimes takes together; loading and checking them comes before."""
-_LEAST_FRAMES = 6
+TIMING_S = 1.0
+"""Time to measure all backends together; loading and checking them comes before."""
+_MIN_FRAMES = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backend:
-    """One runtime: how it counts, and whether `auto` tries it."""
+    """Properties of a backend.
 
-    reduced: bool = False
-    tried: bool = True
+    Attributes:
+        reduced_precision: Whether it computes in bfloat16.
+        automatic: Whether `auto` considers it.
+        from_file: Whether it runs an exported file, without torch.
+    """
+
+    reduced_precision: bool = False
+    automatic: bool = True
     from_file: bool = False
 
 
-RUNTIMES: dict[str, Backend] = {
+BACKENDS: dict[str, Backend] = {
     "torch": Backend(),
-    "torch-bf16": Backend(reduced=True),
-    "torch-compile": Backend(tried=False),
-    "torch-compile-bf16": Backend(reduced=True, tried=False),
+    "torch-bf16": Backend(reduced_precision=True),
+    "torch-compile": Backend(automatic=False),
+    "torch-compile-bf16": Backend(reduced_precision=True, automatic=False),
     "onnx": Backend(from_file=True),
     "openvino": Backend(from_file=True),
-    "openvino-bf16": Backend(reduced=True, from_file=True),
+    "openvino-bf16": Backend(reduced_precision=True, from_file=True),
 }
 AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """What `auto` found.
+    """Result of `auto`.
 
     Attributes:
-        runtime: Key of `RUNTIMES`, the fastest.
-        frames_per_s: Rate of each that was timed.
-        left_out: Why the others were not.
-        for_good: Not when the disk kept one from being tried: it may do better next time.
+        backend: Key of `BACKENDS`, the fastest.
+        frames_per_s: Rate of each backend that was timed.
+        excluded: Why the others were not timed.
+        cacheable: False when a full or read-only disk kept a backend from being tried.
     """
 
-    runtime: str
+    backend: str
     frames_per_s: dict[str, float] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    for_good: bool = True
+    excluded: dict[str, str] = field(default_factory=dict)
+    cacheable: bool = True
 
 
-def check_name(runtime: str) -> None:
-    """Refuse what is no runtime.
+def check_backend(backend: str) -> None:
+    """Check the name of a backend.
 
     Raises:
-        ConfigError: If so.
+        ConfigError: If it is neither `auto` nor a key of `BACKENDS`.
     """
-    if runtime != AUTO and runtime not in RUNTIMES:
+    if backend != AUTO and backend not in BACKENDS:
         raise ConfigError(
-            f"runtime must be {AUTO} or one of {', '.join(RUNTIMES)}, got {runtime!r}"
+            f"backend must be {AUTO} or one of {', '.join(BACKENDS)}, got {backend!r}"
         )
 
 
-def open_session(model: str, runtime: str, *, num_threads: int = 1) -> InferenceSession:
-    """Return a network of one frame at a time on the CPU; a file runtime loads no torch.
-
-    Args:
-        model: Name of a shipped checkpoint or path of one.
-        runtime: Key of `RUNTIMES`, or `auto`.
-        num_threads: Of the runtime; torch's own are set for the process.
+def choose_device(device: str = "auto") -> str:
+    """Torch device for `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        ConfigError: If the runtime is unknown or not installed.
-        ModelError: If the checkpoint is broken or looks ahead, or the runtime gives other masks.
+        EchosegError: If the device is unknown or not on this machine.
     """
-    check_name(runtime)
+    if device == "cpu":
+        return device
+    import torch
+
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return next(name for name, is_available in available.items() if is_available)
+    if device not in available:
+        raise EchosegError(f"device must be auto, cpu, cuda or mps, got {device!r}")
+    if not available[device]:
+        raise EchosegError(
+            f"device {device} is not available to torch on this machine; use --device auto"
+        )
+    return device
+
+
+def open_session(
+    model: str, backend: str = "torch", *, device: str = "cpu", num_threads: int = 1
+) -> InferenceSession:
+    """Load a network for inference frame by frame.
+
+    Args:
+        model: Name of a shipped checkpoint, or path of one.
+        backend: Key of `BACKENDS`, or `auto`. All but `torch` run on the CPU; those that run an
+            exported file do not import torch.
+        device: `auto`, `cpu`, `cuda` or `mps`; for `torch`. `auto` prefers a GPU.
+        num_threads: Of the backend; torch's own threads are those of the process.
+
+    Raises:
+        ConfigError: If the backend is unknown, not installed, or not for that device.
+        ModelError: If the checkpoint is damaged, or the backend gives other masks.
+        EchosegError: If the device is not available.
+    """
+    check_backend(backend)
     card = read_card(find_checkpoint(model))
-    if runtime == AUTO:
-        runtime = select_backend(model, num_threads=num_threads).runtime
-    if RUNTIMES[runtime].reduced:
-        _check_once(model, card, runtime, num_threads)
-    return _open(model, card, runtime, num_threads)
+    if backend == "torch" or (backend == AUTO and choose_device(device) != "cpu"):
+        return _open_torch(model, card, "torch", choose_device(device))
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"backend {backend} runs on the CPU; leave --device {device} out")
+    if backend == AUTO:
+        backend = select_backend(model, num_threads=num_threads).backend
+    if BACKENDS[backend].reduced_precision:
+        _check_once(model, card, backend, num_threads)
+    return _open(model, card, backend, num_threads)
 
 
 def select_backend(model: str, *, num_threads: int = 1) -> Choice:
-    """Return the fastest runtime on this machine, as remembered or measured now.
+    """Find the fastest backend on this machine, from the cache or by measuring now.
 
     Raises:
         ModelError: If the checkpoint cannot be loaded, or looks ahead.
     """
     card = read_card(find_checkpoint(model))
     key = cache.machine_key(card.sha256, card.image_size, num_threads)
-    if (kept := _kept(key)) is not None:
-        return kept
-    found = _measure(model, card, num_threads)
-    if found.for_good:
-        cache.cache_put(key, {"model": card.name, **asdict(found)})
-    return found
+    if (cached := _cached(key)) is not None:
+        return cached
+    choice = _measure(model, card, num_threads)
+    if choice.cacheable:
+        cache.cache_put(key, {"model": card.name, **asdict(choice)})
+    return choice
 
 
-def _kept(key: str) -> Choice | None:
-    """Return what was found before; None where that is nothing, or nothing that can be used."""
+def _cached(key: str) -> Choice | None:
+    """The cached choice; None where there is none, or none that can be used."""
     try:
-        kept = TypeAdapter(Choice).validate_python(cache.cache_get(key))
+        choice = TypeAdapter(Choice).validate_python(cache.cache_get(key))
     except ValidationError:
         return None
-    return kept if kept.runtime in RUNTIMES else None
+    return choice if choice.backend in BACKENDS else None
 
 
 def _measure(model: str, card: ModelCard, num_threads: int) -> Choice:
     frames = demo_frames(card.image_size)
     reference = _open(model, card, "torch", num_threads)
-    ready, left_out, for_good = {"torch": reference}, {}, True
-    for name, kind in RUNTIMES.items():
-        if name == "torch" or not kind.tried:
+    sessions, excluded, cacheable = {"torch": reference}, {}, True
+    for name, backend in BACKENDS.items():
+        if name == "torch" or not backend.automatic:
             continue
         try:
-            stepper = _open(model, card, name, num_threads)
-            check(compare(reference, stepper, frames), reduced_precision=kind.reduced)
-            ready[name] = stepper
+            session = _open(model, card, name, num_threads)
+            agreement = compare(reference, session, frames)
+            check(agreement, reduced_precision=backend.reduced_precision)
+            sessions[name] = session
         except EchosegError as error:
-            left_out[name] = str(error)
-            for_good = for_good and not isinstance(error, OutputError)
+            excluded[name] = str(error)
+            cacheable = cacheable and not isinstance(error, OutputError)
     rates = {
-        name: round(rate_hz(stepper, frames, MEASURED_S / len(ready)), 1)
-        for name, stepper in ready.items()
+        name: round(rate_hz(session, frames, TIMING_S / len(sessions)), 1)
+        for name, session in sessions.items()
     }
     return Choice(
-        runtime=max(rates, key=lambda name: rates[name]),
+        backend=max(rates, key=lambda name: rates[name]),
         frames_per_s=rates,
-        left_out=left_out,
-        for_good=for_good,
+        excluded=excluded,
+        cacheable=cacheable,
     )
 
 
-def rate_hz(stepper: InferenceSession, frames: Sequence[np.ndarray], seconds: float) -> float:
-    """Return frames a second, one after another; the median of at least a few."""
-    state, times = stepper.first_state(), []
+def rate_hz(session: InferenceSession, frames: Sequence[np.ndarray], seconds: float) -> float:
+    """Frames per second, one after another: the median of at least six."""
+    state, times = session.first_state(), []
     end_s = time.perf_counter() + seconds
-    while len(times) < _LEAST_FRAMES or time.perf_counter() < end_s:
+    while len(times) < _MIN_FRAMES or time.perf_counter() < end_s:
         start = time.perf_counter()
-        _, state = stepper.step(frames[len(times) % len(frames)], state)
+        _, state = session.step(frames[len(times) % len(frames)], state)
         times.append(time.perf_counter() - start)
     return 1 / statistics.median(times)
 
 
-def _check_once(model: str, card: ModelCard, runtime: str, num_threads: int) -> None:
-    """Refuse a runtime of reduced precision whose masks differ; a machine is asked once."""
+def _check_once(model: str, card: ModelCard, backend: str, num_threads: int) -> None:
+    """Refuse a backend of reduced precision whose masks differ; cached per machine."""
     size_px = card.image_size
-    key = f"{runtime} {cache.machine_key(card.sha256, size_px, num_threads)}"
+    key = f"{backend} {cache.machine_key(card.sha256, size_px, num_threads)}"
     if (cache.cache_get(key) or {}).get("same") is not True:
-        pair = [_open(model, card, name, num_threads) for name in ("torch", runtime)]
+        pair = [_open(model, card, name, num_threads) for name in ("torch", backend)]
         check(compare(pair[0], pair[1], demo_frames(size_px)), reduced_precision=True)
         cache.cache_put(key, {"model": card.name, "same": True})
 
 
-def _open(model: str, card: ModelCard, runtime: str, num_threads: int) -> InferenceSession:
-    if RUNTIMES[runtime].from_file:
-        from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
+def _open(model: str, card: ModelCard, backend: str, num_threads: int) -> InferenceSession:
+    if not BACKENDS[backend].from_file:
+        return _open_torch(model, card, backend, "cpu")
+    from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
 
-        path = _exported(model, card)
-        if runtime == "onnx":
-            return OnnxSession(path, num_threads=num_threads)
-        return OpenVinoSession(path, num_threads=num_threads, bf16=runtime.endswith("bf16"))
+    path = _exported(model, card)
+    if backend == "onnx":
+        return OnnxSession(path, num_threads=num_threads)
+    return OpenVinoSession(path, num_threads=num_threads, bf16=backend.endswith("bf16"))
+
+
+def _open_torch(model: str, card: ModelCard, backend: str, device: str) -> InferenceSession:
     from echoseg.inference.backends.torch import TorchSession
     from echoseg.models.checkpoint import load_model
 
-    network, _ = load_model(model)
     return TorchSession(
-        network,
+        load_model(model, device=device)[0],
         card.image_size,
-        bf16=runtime.endswith("bf16"),
-        compiled="compile" in runtime,
+        bf16=backend.endswith("bf16"),
+        compiled="compile" in backend,
     )
 
 
 def _exported(model: str, card: ModelCard) -> Path:
-    """Return the checkpoint's ONNX file, written and checked once, and anew where it is damaged."""
-    size_px = card.image_size
-    path = cache.export_path(card.sha256, size_px)
+    """The checkpoint's ONNX file in the cache; written and checked when missing or damaged."""
+    path = cache.export_path(card.sha256, card.image_size)
     if cache.has_valid_checksum(path):
         return path
     from echoseg.inference.backends.export import export
@@ -200,12 +244,12 @@ def _exported(model: str, card: ModelCard) -> Path:
     network, _ = load_model(model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        export(network, card, "onnx", path, size_px=size_px)
+        export(network, card, "onnx", path)
         cache.write_checksum(path)
     except (OSError, OutputError) as error:
         reason = error.__cause__ or error
         raise OutputError(
             f"{path.parent} cannot be written ({getattr(reason, 'strerror', None) or reason}); "
-            "set ECHOSEG_CACHE_DIR to a folder that can, or use --runtime torch"
+            "set ECHOSEG_CACHE_DIR to a writable folder, or use --backend torch"
         ) from error
     return path

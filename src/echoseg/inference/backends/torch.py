@@ -1,21 +1,24 @@
-"""The network as torch runs it: plainly, compiled, or in bfloat16."""
+"""PyTorch as a backend: plain, compiled, or in bfloat16, on any device."""
 
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from echoseg.inference.backends.base import State, state_of
+from echoseg.inference.backends.base import State, StateShape, each_frame, state_of
+from echoseg.models import windows
 
 
 class TorchSession:
-    """See the module.
+    """A Segmenter in torch.
 
     Args:
-        network: A Segmenter.
+        network: The Segmenter; its device is used.
         size_px: Side of a frame.
-        bf16: Count in bfloat16 where torch's autocast does.
-        compiled: Through `torch.compile`; the first frame then takes a minute.
+        bf16: Use torch's autocast to bfloat16.
+        compiled: Use `torch.compile`; the first frame then takes a minute.
     """
 
     def __init__(
@@ -24,25 +27,45 @@ class TorchSession:
         self.network, self.size_px, self.bf16 = network.eval(), size_px, bf16
         self.name = f"torch{' compiled' if compiled else ''} {'bf16' if bf16 else 'f32'}"
         self.device = next(network.parameters()).device
-        self._shape = state_of(network, size_px)
-        self._state_class: Any = type(network.init_state(1))
         self._step: Any = torch.compile(network.step) if compiled else network.step
 
+    @cached_property
+    def _shape(self) -> StateShape:
+        return state_of(self.network, self.size_px)
+
+    @cached_property
+    def _state_class(self) -> Any:
+        return type(self.network.init_state(1))
+
     def first_state(self) -> State:
-        """See `Stepper`."""
+        """See `InferenceSession`."""
         return self._shape.first
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `Stepper`."""
+        """See `InferenceSession`."""
         parts = (torch.from_numpy(part).to(self.device) for part in state)
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16),
         ):
-            shown = torch.from_numpy(frame).to(self.device)
-            logits, after = self._step(shown, self._state_class(*parts))
-        kept = tuple(
+            logits, after = self._step(
+                torch.from_numpy(frame).to(self.device), self._state_class(*parts)
+            )
+        return logits.float().cpu().numpy(), tuple(
             part.to(torch.float32).cpu().numpy() if part.is_floating_point() else part.cpu().numpy()
             for part in after
         )
-        return logits.float().cpu().numpy(), kept
+
+    def run(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """See `InferenceSession`; also for a network that looks ahead."""
+        if self.network.streams:
+            yield from each_frame(self, frames)
+            return
+        tensors = (torch.from_numpy(frame).to(self.device) for frame in frames)
+        outputs = windows.each_frame(self.network, tensors)
+        while True:
+            with torch.inference_mode():  # not held across a yield
+                logits = next(outputs, None)
+            if logits is None:
+                return
+            yield logits.float().cpu().numpy()

@@ -1,7 +1,7 @@
-"""Is an exported file the same network? Logits, masks and ejection fraction side by side.
+"""Does a backend give what torch gives? Logits, masks and EF compared on the demo clip.
 
-In full precision every logit must agree to 1e-3; in reduced precision 99.9 % of the pixels of all
-masks, and the EF between the largest and the smallest disk volume to 0.2 points.
+In full precision every logit must agree to 1e-3. In reduced precision 99.9 % of the mask pixels
+must be equal, and the EF between largest and smallest disk volume must agree to 0.2 points.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from echoseg.io import load_clip
 from echoseg.measure.volumes import ejection_fraction
 from echoseg.preprocess.frame_transform import FrameTransform
 
-MOST_LOGIT_DIFFERENCE = 1e-3
-LEAST_EQUAL_SHARE = 0.999
-MOST_EF_DIFFERENCE_POINTS = 0.2
+MAX_LOGIT_DIFFERENCE = 1e-3
+MIN_EQUAL_SHARE = 0.999
+MAX_EF_DIFFERENCE_POINTS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How alike two runtimes of one network are over a clip.
+    """Agreement of two backends of one network on a clip.
 
     Attributes:
-        logit_difference: Largest difference of a logit.
-        equal_share: Share of mask pixels that are the same.
+        logit_difference: Largest absolute difference of a logit.
+        equal_share: Fraction of mask pixels that are equal.
         ef_difference_points: Difference of the EF; None where a clip shows no ventricle.
     """
 
@@ -39,51 +39,51 @@ class Agreement:
 def compare(
     one: InferenceSession, other: InferenceSession, frames: Sequence[np.ndarray]
 ) -> Agreement:
-    """Run both over frames `1 1 S S` and compare what they find."""
-    most, equal, masks = 0.0, [], ([], [])
+    """Run both over frames `1 1 S S` and compare their outputs."""
+    max_difference, equal, masks = 0.0, [], ([], [])
     for a, b in zip(each_frame(one, frames), each_frame(other, frames), strict=True):
-        most = max(most, float(np.abs(a - b).max()))
+        max_difference = max(max_difference, float(np.abs(a - b).max()))
         pair = a[0].argmax(0), b[0].argmax(0)
         equal.append(float((pair[0] == pair[1]).mean()))
-        for kept, mask in zip(masks, pair, strict=True):
-            kept.append(mask.astype(np.uint8))
+        for series, mask in zip(masks, pair, strict=True):
+            series.append(mask.astype(np.uint8))
     ef, other_ef = map(ejection_fraction, masks)
     difference = None if ef is None or other_ef is None else abs(ef - other_ef)
     return Agreement(
-        logit_difference=most,
+        logit_difference=max_difference,
         equal_share=float(np.mean(equal)),
         ef_difference_points=difference,
     )
 
 
-def check(found: Agreement, *, reduced_precision: bool) -> None:
-    """Refuse a runtime that is not the same network.
+def check(agreement: Agreement, *, reduced_precision: bool) -> None:
+    """Check that a backend computes the same network.
 
     Raises:
-        ModelError: Telling which bound was passed, and by how much.
+        ModelError: If not; its text names the tolerance and the difference.
     """
-    if not reduced_precision and not found.logit_difference <= MOST_LOGIT_DIFFERENCE:
+    if not reduced_precision and not agreement.logit_difference <= MAX_LOGIT_DIFFERENCE:
         raise ModelError(
-            f"logits must agree to {MOST_LOGIT_DIFFERENCE:g}, they differ by "
-            f"{found.logit_difference:.2g}; use another runtime"
+            f"logits must agree to {MAX_LOGIT_DIFFERENCE:g}, they differ by "
+            f"{agreement.logit_difference:.2g}; use another backend"
         )
-    if not found.equal_share >= LEAST_EQUAL_SHARE:
+    if not agreement.equal_share >= MIN_EQUAL_SHARE:
         raise ModelError(
-            f"masks must be {LEAST_EQUAL_SHARE:.1%} equal, they are {found.equal_share:.3%}; use "
-            "another runtime or full precision"
+            f"masks must be {MIN_EQUAL_SHARE:.1%} equal, they are {agreement.equal_share:.3%}; use "
+            "another backend or full precision"
         )
-    difference = found.ef_difference_points
-    if difference is not None and difference > MOST_EF_DIFFERENCE_POINTS:
+    difference = agreement.ef_difference_points
+    if difference is not None and difference > MAX_EF_DIFFERENCE_POINTS:
         raise ModelError(
-            f"EF must agree to {MOST_EF_DIFFERENCE_POINTS} points, it differs by "
-            f"{difference:.2f}; use another runtime or full precision"
+            f"EF must agree to {MAX_EF_DIFFERENCE_POINTS} points, it differs by "
+            f"{difference:.2f}; use another backend or full precision"
         )
 
 
 def demo_frames(size_px: int) -> list[np.ndarray]:
-    """Return the frames of the clip that pydicom carries, `1 1 S S` each in [0, 1]."""
+    """Frames of the clip that pydicom ships, `1 1 S S` each in [0, 1]."""
     from pydicom import examples
 
     clip = load_clip(Path(str(examples.get_path("ybr_color"))))
-    lens = FrameTransform(clip.size, size_px)
-    return [lens.show(frame) for frame in clip.frames]
+    transform = FrameTransform(clip.size, size_px)
+    return [transform.apply(frame) for frame in clip.frames]

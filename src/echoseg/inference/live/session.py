@@ -73,7 +73,7 @@ class Session:
     """See the module.
 
     Args:
-        stepper: Any runtime of any streaming network.
+        network: A session of a streaming network, on any backend.
         spacing_mm: (row, column) millimetres a pixel; without it volumes are relative.
         frame_rate_hz: Of frames that come without a time; also how long a cut may take to be seen.
         sector: Where the ultrasound is, when that is known; otherwise it is found.
@@ -86,7 +86,7 @@ class Session:
 
     def __init__(
         self,
-        stepper: InferenceSession,
+        network: InferenceSession,
         *,
         spacing_mm: tuple[float, float] | None = None,
         frame_rate_hz: float | None = None,
@@ -96,7 +96,8 @@ class Session:
         OpenOptions(spacing_mm=spacing_mm, fps=frame_rate_hz)
         if not (_is_finite(gain) and gain > 0):
             raise ArgumentError(f"gain must be a positive number, got {gain}; 1 leaves it as it is")
-        self.stepper, self.spacing_mm = stepper, spacing_mm
+        self.network, self.spacing_mm = network, spacing_mm
+        network.first_state()  # refuses a network that looks ahead
         self.latencies = LatencyHistogram()
         self.num_frames, self.num_resets = 0, 0
         self.size: tuple[int, int] | None = None
@@ -228,14 +229,14 @@ class Session:
         self._look_at(size, sector, gain)
 
     def _look_at(self, size: tuple[int, int], sector: Sector | None, gain: float) -> None:
-        self._lens = FrameTransform(size, self.stepper.size_px, sector=sector, gain=gain)
-        self._state = self.stepper.first_state()
+        self._transform = FrameTransform(size, self.network.size_px, sector=sector, gain=gain)
+        self._state = self.network.first_state()
 
     def _segment(self, frame: np.ndarray, time_s: float) -> np.ndarray:
         if not self._knows_sector:
             self._look_for_sector(frame, time_s)
-        logits, self._state = self.stepper.step(self._lens.show(frame), self._state)
-        return clean_masks(self._lens.read(logits)[None])[0]
+        logits, self._state = self.network.step(self._transform.apply(frame), self._state)
+        return clean_masks(self._transform.invert(logits)[None])[0]
 
     def _look_for_sector(self, frame: np.ndarray, time_s: float) -> None:
         """Keep frames of the first second, thinned to a bounded number; then find the sector."""
