@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from echoseg.train.data.batches import BatchConfig, Batches
-from echoseg.train.data.sources import open_source
+from echoseg.train.config import train_config
+from echoseg.train.data.batches import Batches
 from echoseg.train.methods.mssnet_cross_mix import Sample, cross_mix
 from echoseg.train.samples import training_sheet
+from echoseg.train.train import open_data
 
 
 def main() -> None:
@@ -26,14 +27,13 @@ def main() -> None:
     parser.add_argument("--num-rows", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    pool = open_source(args.data, 192).pool
-    config = BatchConfig(image_size=192, num_labeled=2 * args.num_rows, num_unlabeled=0)
-    batch = Batches(pool, config, args.seed).next()
+    config = train_config(data=(args.data,), image_size=192, seed=args.seed)
+    batch = Batches(open_data(config)[0], config, 2 * args.num_rows, 0)[0]
     torch.manual_seed(args.seed)
     probs = functional.one_hot(batch.masks.long(), 4).movedim(-1, 2).float()
     soft = functional.avg_pool2d(probs.flatten(0, 1), 15, 1, 7, count_include_pad=False)
     weights = soft.amax(1).view_as(batch.masks) ** 2
-    every = Sample(frames=batch.frames, probs=probs, weights=weights, phases=batch.phases)
+    every = Sample(frames=batch.strong, probs=probs, weights=weights, phases=batch.phases)
     order = torch.arange(args.num_rows)
     host, donor = every.pick(order), every.pick(order + args.num_rows)
     mixed, matte = cross_mix(host, donor)

@@ -36,7 +36,7 @@ from echoseg.parallel import one_thread, parallel_map
 from echoseg.train.config import TrainConfig
 from echoseg.train.loop import make_student
 from echoseg.train.run_folder import RunFolder
-from echoseg.train.train import run_training, seconds_a_step
+from echoseg.train.train import run_training, seconds_per_step
 
 SETTINGS, CELLS, COST, FAILED = "experiment.json", "cells", "cost.json", "failed.csv"
 WEIGHTS = "model.safetensors"
@@ -260,7 +260,7 @@ def run_cell(experiment: Experiment, out: Path, keep_weights: bool, cell: Cell) 
 def _train(experiment: Experiment, folder: Path, cell: Cell) -> None:
     config = experiment.train_config(cell)
     if cell.minutes is not None:
-        step_s = seconds_a_step(experiment.train_config(cell, num_steps=1))
+        step_s = seconds_per_step(experiment.train_config(cell, num_steps=1))
         steps = int(60 * cell.minutes / step_s)
         config = experiment.train_config(cell, num_steps=max(1, min(config.num_steps, steps)))
     # a run with a budget starts again, since the time it took so far is unknown

@@ -30,7 +30,6 @@ from echoseg.evaluation.run import evaluate
 from echoseg.evaluation.summary import summarise
 from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.train import recipes
-from echoseg.train.data.sources import open_source
 from echoseg.train.train import run_training
 from echoseg.weights.card import find_checkpoint
 
@@ -101,7 +100,7 @@ def main() -> None:
 
 def ship(camus: Path, work: Path, commit: str | None) -> None:
     """Train and score; put the weights into the package when told the commit they are made at."""
-    open_source(str(camus), SHARED["image_size"])  # refused now, not after the first stage
+    load_dataset(camus)  # refused now, not after the first stage
     begun = stage(work / "phantom", **PHANTOM)
     fields = CAMUS | {"data": (str(camus),)}
     moving = stage(work / "moving", init_from=str(begun), **fields, **MOVING)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from echoseg.inference.analysis import Analysis, analyze
     from echoseg.io import load_clip
     from echoseg.models.checkpoint import load_model
+    from echoseg.train.train import train
 
 __version__ = version("echoseg")
 
@@ -50,6 +51,7 @@ __all__ = [
     "load_clip",
     "load_dataset",
     "load_model",
+    "train",
 ]
 
 # imported on first use: torch alone takes over a second

@@ -10,9 +10,9 @@ from lightning_fabric import Fabric
 
 from echoseg.errors import ConfigError, OutputError
 from echoseg.train.config import train_config
-from echoseg.train.loop import Report, Run, learn
+from echoseg.train.loop import Progress, Run, fit
 from echoseg.train.run_folder import RunFolder
-from train.makers import disk_pool
+from train.makers import disk_set
 
 SMALL = {
     "architecture": {"size": "tiny"},
@@ -29,7 +29,7 @@ SMALL = {
 def run_of(**changes) -> Run:
     config = train_config(**{"method": "mssnet", **SMALL, **changes})
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)
-    return Run(config, disk_pool(12, num_labeled=4), fabric)
+    return Run(config, disk_set(12, num_labeled=4), fabric)
 
 
 def folder_of(path: Path) -> RunFolder:
@@ -52,7 +52,7 @@ def same(one, other) -> bool:
 @pytest.mark.parametrize("method", ["mssnet", "uncertainty_mean_teacher", "unimatch", "bcp"])
 def test_a_run_cut_and_resumed_ends_the_same_to_the_last_digit(tmp_path, method):
     whole = run_of(method=method)
-    learn(whole, folder_of(tmp_path / "whole"))
+    fit(whole, folder_of(tmp_path / "whole"))
     cut = run_of(method=method)
     for _ in range(4):
         cut.take_step()
@@ -60,7 +60,7 @@ def test_a_run_cut_and_resumed_ends_the_same_to_the_last_digit(tmp_path, method)
     folder.save(cut.state_dict(), cut.step, 2)
     resumed = run_of(method=method)
     resumed.load_state_dict(folder.load())
-    learn(resumed, folder)
+    fit(resumed, folder)
     assert same(whole.state_dict(), resumed.state_dict())
 
 
@@ -76,12 +76,12 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another():
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["supervised", "mssnet"])
 def test_it_learns_a_disk(tmp_path, method):
-    from echoseg.train.train import pool_scores
+    from echoseg.train.validation import validation_scores
 
     run = run_of(method=method, num_steps=120, validate_every=120, ema_decay=0.9)
-    before = pool_scores(run.teacher.segmenter, disk_pool(12))["lv_endo"]
-    learn(run, folder_of(tmp_path))
-    after = pool_scores(run.teacher.segmenter, disk_pool(12))
+    before = validation_scores(run.teacher.model, disk_set(12))["lv_endo"]
+    fit(run, folder_of(tmp_path))
+    after = validation_scores(run.teacher.model, disk_set(12))
     assert before < 0.5
     assert after["lv_endo"] > 0.8
     assert after["lv_epi"] > 0.85
@@ -90,9 +90,9 @@ def test_it_learns_a_disk(tmp_path, method):
 def test_the_best_is_kept_and_a_run_without_gain_stops_early(tmp_path):
     scores = iter([0.5, 0.8, 0.7, 0.6, 0.9])
     saved: list[str] = []
-    reports: list[Report] = []
+    reports: list[Progress] = []
     run = run_of(num_steps=10, validate_every=2, patience=2)
-    learn(
+    fit(
         run,
         folder_of(tmp_path),
         validate=lambda model: {"score": next(scores)},
@@ -112,7 +112,9 @@ def test_a_loss_that_is_no_number_names_a_way_out_that_can_be_taken(broken):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(torch.nan)
-    with pytest.raises(ConfigError, match=r"begin anew in another folder \(-o\) with a learning_r"):
+    with pytest.raises(
+        ConfigError, match=r"start again in another folder \(-o\) with a learning_r"
+    ):
         run.take_step()
 
 
@@ -165,7 +167,7 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, content):
 
 def test_a_checkpoint_of_another_shape_is_refused():
     state = run_of().state_dict()
-    with pytest.raises(ConfigError, match="own shape"):
+    with pytest.raises(ConfigError, match="does not fit the run's network"):
         run_of(architecture={"size": "small"}).load_state_dict(state)
 
 
@@ -198,7 +200,7 @@ import sys, torch
 sys.path.insert(0, {tests!r})
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
-from train.makers import disk_pool
+from train.makers import disk_set
 from echoseg.train.config import train_config
 from echoseg.train.loop import Run
 import os
@@ -211,24 +213,25 @@ config = train_config(
     image_size=32, num_labeled=2, num_unlabeled=4, num_steps=3, precision="32-true",
     accelerator="cpu", learning_rate=1e-12,
 )
-run = Run(config, disk_pool(12, num_labeled=4), fabric)
+run = Run(config, disk_set(12, num_labeled=4), fabric)
 # a teacher that knows: it stands still, so that one and two processes are offered the same
-truth = disk_pool(12)
+truth = disk_set(12)
 class Knows(type(run.teacher)):
     def forward(self, frames):
         flat = frames[:, :, 0].flatten(1)
-        known = (truth.frames.float() / 255).flatten(2)
+        known = torch.stack([clip.frames for clip in truth.sources[0].clips])
+        known = (known.float() / 255).flatten(2)
         found = torch.stack([
             torch.stack([(known - one.flatten()).abs().sum(2).flatten().argmin() for one in clip])
             for clip in frames[:, :, 0]
         ])
-        masks = truth.truth.flatten(0, 1)[found].long()
+        masks = torch.cat([clip.masks for clip in truth.sources[0].clips])[found].long()
         return 0.9 * torch.nn.functional.one_hot(masks, 4).movedim(-1, 2).float() + 0.025
 run.teacher.__class__ = Knows
 for _ in range(3):
     run.take_step()
 if fabric.is_global_zero:
-    torch.save(run.module.method.store.state_dict(), {out!r})
+    torch.save(run.module.method.bank.state_dict(), {out!r})
 fabric.barrier()
 """
 
@@ -250,12 +253,14 @@ def test_two_processes_keep_the_same_store_as_one(tmp_path):
         )
         assert done.returncode == 0, done.stderr[-2000:]
         stores.append(torch.load(out))
-    assert stores[0]["strength"].any()
+    assert stores[0]["_extra_state"]["strength"].any()
     assert same(stores[0], stores[1])
 
 
 def test_the_log_holds_a_line_a_report(tmp_path):
-    learn(run_of(), folder_of(tmp_path))
+    fit(run_of(), folder_of(tmp_path))
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 6]
-    assert {"loss", "supervised", "mixed", "told_target_dice"} <= lines[0].keys()
+    assert {"loss", "supervised", "mixed", "metrics/target_dice", "data/clip_frames"} <= lines[
+        0
+    ].keys()

@@ -12,13 +12,16 @@ from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
     from echoseg.train.config import TrainConfig
-    from echoseg.train.loop import Report
+    from echoseg.train.loop import Progress
 
 
 def train(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="Training method: supervised, mssnet, mean_teacher, fixmatch, ..."),
+        typer.Argument(
+            help="Training method: supervised, mssnet, mean_teacher, fixmatch, ..., or "
+            "package.module:Method."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path(
         "echoseg-run"
@@ -35,6 +38,12 @@ def train(
     ] = None,
     init_from: Annotated[
         str | None, typer.Option(help="Initial weights: a shipped name or a checkpoint file.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Network: mssnet, unet, ..., or package.module:Class.")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Supervised loss: package.module:function.")
     ] = None,
     validation: Annotated[str | None, typer.Option(help="Validation data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
@@ -61,6 +70,8 @@ def train(
             "frames_labelled": frames_labelled,
             "init_from": init_from,
             "start": start,
+            "model": model,
+            "loss": loss,
             "validation": validation,
             "seed": seed,
         }
@@ -104,12 +115,14 @@ def _run(config: "TrainConfig | None", output: Path) -> None:
     typer.echo(f"wrote {best}")
 
 
-def _show(report: "Report") -> None:
-    shown = "  ".join(
-        f"{name.removeprefix('told_')} {value:.4f}" for name, value in report.values.items()
+def _show(progress: "Progress") -> None:
+    values = "  ".join(
+        f"{name.removeprefix('metrics/')} {value:.4f}"
+        for name, value in progress.values.items()
+        if not name.startswith("data/")
     )
-    minutes, seconds = divmod(round(report.left_s), 60)
-    typer.echo(f"{report.step}/{report.num_steps}  {shown}  left {minutes}:{seconds:02d}")
+    minutes, seconds = divmod(round(progress.left_s), 60)
+    typer.echo(f"{progress.step}/{progress.num_steps}  {values}  {minutes}:{seconds:02d} left")
 
 
 def check_can_train() -> None:

@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from echoseg.clip import Annotation, Clip, Label, View
 from echoseg.errors import DatasetError
+
+if TYPE_CHECKING:
+    from echoseg.data.torch_dataset import TorchDataset
 
 SPLIT_WORDS = {
     "train": "train",
@@ -153,6 +157,31 @@ class Dataset:
             )
             raise DatasetError(f"{self.root} has no split {name!r}; it has {splits}")
         return replace(self, records=records)
+
+    def to_torch(
+        self,
+        size: int = 160,
+        num_frames: int | None = 8,
+        transform: "Callable[[dict[str, Any]], Any] | None" = None,
+    ) -> "TorchDataset":
+        """Make a map-style `torch.utils.data.Dataset` of dicts of tensors; see `TorchDataset`.
+
+        Example:
+            >>> from torch.utils.data import DataLoader
+            >>> loader = DataLoader(data.split("train").to_torch(size=112), batch_size=4)
+            >>> batch = next(iter(loader))  # frames B T 1 S S, masks B T S S
+
+        Args:
+            size: Side of the square into which frames are letterboxed, in pixels.
+            num_frames: Frames per clip, spread evenly; None gives all of them.
+            transform: Applied to each item.
+
+        Raises:
+            ConfigError: If size or num_frames is out of range.
+        """
+        from echoseg.data.torch_dataset import TorchDataset
+
+        return TorchDataset(self.records, size=size, num_frames=num_frames, transform=transform)
 
 
 def build_dataset(

@@ -1,16 +1,26 @@
-"""Everything a run is made of; saved with it, and enough to repeat or resume it."""
+"""The settings of a training run."""
 
 import warnings
+from collections.abc import Collection
 from functools import cache
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    model_validator,
+)
 
+from echoseg.clip import View
 from echoseg.errors import ConfigError, validation_message
-from echoseg.models import Segmenter
 from echoseg.models.build import model_class
-from echoseg.train.data.batches import BatchConfig
+from echoseg.models.segmenter import Segmenter
+from echoseg.plugins import resolve
 from echoseg.train.methods import METHODS, TrainingMethod
 from echoseg.train.renamed import with_current_names
 
@@ -21,13 +31,16 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: str = "supervised"
-    """Key of `METHODS`."""
+    """Key of `METHODS`, or `package.module:Class`."""
     method_options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the method."""
     model: str = "mssnet"
-    """Key of `MODELS` or package.module:Class; not to be given together with `init_from`."""
+    """Key of `MODELS`, or `package.module:Class`; not to be given together with `init_from`."""
     architecture: dict[str, Any] = Field(default_factory=dict)
-    """The model's config."""
+    """The model's keyword arguments."""
+    loss: str | None = None
+    """Supervised loss, `package.module:function` of (logits `N K H W`, masks `N H W`) -> scalar;
+    None: cross entropy and Dice."""
     init_from: str | None = None
     """Initial weights: a shipped name or a checkpoint file."""
     pretrained_encoder: str | None = None
@@ -50,6 +63,13 @@ class TrainConfig(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     """Seed of the choice of labeled patients; apart from `seed`, so that seeds can share them."""
 
+    views: tuple[View, ...] = (View.A4C, View.A2C)
+    """Views of data sets that are used; clips of unknown view always are."""
+    cache_gb: float = Field(default=2.0, ge=0)
+    """Memory per process for decoded clips, GiB."""
+    num_workers: int = Field(default=0, ge=0)
+    """Processes that prepare batches ahead of time; 0: the training process itself."""
+
     image_size: int = Field(default=112, ge=32, le=512, multiple_of=16)
     """Side of the network's square input in pixels."""
     num_labeled: int = Field(default=6, ge=1)
@@ -58,6 +78,8 @@ class TrainConfig(BaseModel):
     """Unlabeled clips per step; a supervised run takes as many more labeled ones instead."""
     num_frames: int = Field(default=2, ge=1)
     """Frames per clip."""
+    frame_sampling: Literal["mixed", "consecutive", "ed_to_es"] = "mixed"
+    """Frames of a clip: consecutive at its own rate, spread evenly from ED to ES, or either."""
     augment_strength: float = Field(default=1.0, ge=0, le=3)
     """Factor on every range of `AugmentConfig`."""
     corruption_prob: float = Field(default=0.0, ge=0, lt=1)
@@ -85,42 +107,32 @@ class TrainConfig(BaseModel):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Self:
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        try:
-            model_class(self.model)
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    @model_validator(mode="after")
-    def _objective_takes_its_options(self) -> Self:
-        self._options()
+    def _method_takes_its_options(self, info: ValidationInfo) -> Self:
+        if not _is_given(info, "method"):
+            self._options()
         return self
 
     def _options(self) -> dict[str, Any]:
-        """Return the arguments of the method, of the types that it says."""
-        kind = _options_of(METHODS[self.method])
+        """Arguments of the method, checked against the types of its constructor."""
+        fields = _options_of(method_class(self.method))
         try:
-            found = kind.model_validate(self.method_options)
+            options = fields.model_validate(self.method_options)
         except ValidationError as error:
-            told = validation_message(error, "method_options", kind.model_fields)
-            raise ValueError(told) from error
-        return found.model_dump(exclude_unset=True)
+            message = validation_message(error, "method_options", fields.model_fields)
+            raise ValueError(message) from error
+        return options.model_dump(exclude_unset=True)
 
     @model_validator(mode="after")
-    def _architecture_fits(self) -> Self:
+    def _architecture_fits(self, info: ValidationInfo) -> Self:
         if self.init_from is None:
-            network = model_class(self.model)
-            if not issubclass(network, Segmenter):
-                return self
-            kind = network.config_class
+            kind: Any = None if _is_given(info, "model") else model_class(self.model)
+            if kind is None or not issubclass(kind, Segmenter):
+                return self  # a plain network checks its own arguments
             try:
-                kind.model_validate(self.architecture)
+                kind.config_class.model_validate(self.architecture)
             except ValidationError as error:
-                told = validation_message(error, "architecture", kind.model_fields)
-                raise ValueError(told) from error
+                known = kind.config_class.model_fields
+                raise ValueError(validation_message(error, "architecture", known)) from error
         elif self.architecture or self.model != TrainConfig.model_fields["model"].default:
             raise ValueError(
                 f"model and architecture must be left out with init_from, whose network is that of "
@@ -128,41 +140,61 @@ class TrainConfig(BaseModel):
             )
         return self
 
-    @property
-    def batch(self) -> BatchConfig:
-        """How a step's clips are drawn."""
-        unlabelled = self.num_unlabeled if METHODS[self.method].unlabelled else 0
-        return BatchConfig(
-            image_size=self.image_size,
-            num_labeled=self.num_labeled + self.num_unlabeled - unlabelled,
-            num_unlabeled=unlabelled,
-            num_frames=self.num_frames,
-            augment_strength=self.augment_strength,
-            corruption_prob=self.corruption_prob,
-        )
-
     def make_method(self) -> TrainingMethod:
-        """Return the method with its options."""
-        return METHODS[self.method](**self._options())
+        """Build the method with its options.
+
+        Raises:
+            ConfigError: If its constructor fails.
+        """
+        try:
+            return method_class(self.method)(**self._options())
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"method {self.method!r} cannot be built: {error}") from error
+
+
+def _is_given(info: ValidationInfo, part: str) -> bool:
+    """Whether an object is given for a part, so that its name is not looked up."""
+    return part in (info.context or ())
+
+
+def method_class(name: str) -> type[TrainingMethod]:
+    """The class of a method: a key of `METHODS` or `package.module:Class`.
+
+    Raises:
+        ConfigError: If there is no such class, or it is no `TrainingMethod`.
+    """
+    kind = resolve(name, METHODS, "method")
+    if not (isinstance(kind, type) and issubclass(kind, TrainingMethod)):
+        raise ConfigError(f"method {name!r} must be a class derived from TrainingMethod")
+    return kind
 
 
 @cache
 def _options_of(method: type[TrainingMethod]) -> type[BaseModel]:
-    """Return what an method's constructor takes: weights and shares are numbers from 0 on."""
+    """The arguments of a method's constructor; weights and fractions are numbers from 0 on."""
     fields: dict[str, Any] = {}
-    for name, given in signature(method).parameters.items():
-        kind = given.annotation
+    for name, parameter in signature(method).parameters.items():
+        if parameter.kind in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL):
+            continue
+        kind: Any = parameter.annotation
         if kind is float:
-            most = 1 if name.endswith(("fraction", "prob", "threshold")) else None
-            kind = Annotated[float, Field(ge=0, le=most, allow_inf_nan=False)]
+            high = 1 if name.endswith(("fraction", "prob", "threshold")) else None
+            kind = Annotated[float, Field(ge=0, le=high, allow_inf_nan=False)]
         elif kind is int:
             kind = Annotated[int, Field(ge=1)]
-        fields[name] = (kind, given.default)
+        elif kind is Parameter.empty or isinstance(kind, str):
+            kind = Any
+        default = ... if parameter.default is Parameter.empty else parameter.default
+        fields[name] = (kind, default)
     return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def train_config(**fields: Any) -> TrainConfig:
+def train_config(*, given: Collection[str] = (), **fields: Any) -> TrainConfig:
     """Build and validate a config; former field names are accepted with a DeprecationWarning.
+
+    Args:
+        given: Parts, `model` or `method`, that are given as objects and not looked up by name.
+        fields: Settings.
 
     Raises:
         ConfigError: If a field is unknown (the message suggests the nearest) or out of range.
@@ -171,6 +203,6 @@ def train_config(**fields: Any) -> TrainConfig:
     for message in messages:
         warnings.warn(message, DeprecationWarning, stacklevel=3)
     try:
-        return TrainConfig(**fields)
+        return TrainConfig.model_validate(fields, context=set(given))
     except ValidationError as error:
         raise ConfigError(validation_message(error, fields=TrainConfig.model_fields)) from error

@@ -1,4 +1,4 @@
-"""What a run shows while it goes: curves for TensorBoard, and a sheet of what it finds."""
+"""What a run logs besides its folder's log: TensorBoard curves, and an image of predictions."""
 
 from pathlib import Path
 from typing import Any
@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from echoseg.files import atomic_write
 from echoseg.losses import IGNORE_LABEL
 from echoseg.models.windows import each_still
-from echoseg.train.data.pool import Pool
-from echoseg.train.loop import Report
+from echoseg.train.data.training_set import TrainingSet
+from echoseg.train.loop import Progress
 from echoseg.train.samples import Tile, training_sheet
 
 NUM_SAMPLES = 6
 
 
-class Board:
+class TensorBoardLogger:
     """Curves under `tensorboard/` of a run's folder; nothing where TensorBoard is missing."""
 
     def __init__(self, folder: Path) -> None:
@@ -28,26 +27,31 @@ class Board:
         except ImportError:
             pass  # the log of the run holds the same numbers
 
-    def report(self, report: Report) -> None:
-        """Add a report's values to the curves."""
+    def log(self, progress: Progress) -> None:
+        """Add values to the curves."""
         if self._writer is not None:
-            for name, value in report.values.items():
-                self._writer.add_scalar(name.removeprefix("told_"), value, report.step)
+            for name, value in progress.values.items():
+                self._writer.add_scalar(name, value, progress.step)
             self._writer.flush()
 
 
 @torch.inference_mode()
-def write_samples(path: Path, model: Any, pool: Pool) -> None:
-    """Draw clips spread over a pool: the first frame, its true borders, those found."""
-    chosen = torch.linspace(0, len(pool) - 1, min(NUM_SAMPLES, len(pool))).round().long()
-    frames = pool.frames[chosen, :1].float() / 255
+def write_samples(path: Path, model: Any, clips: TrainingSet) -> None:
+    """Draw the first labeled frame of a few clips with the expert's and the network's borders."""
     device = next(model.parameters()).device
-    found = each_still(model, frames.to(device)).argmax(1).cpu().numpy()
     rows: list[list[Tile]] = []
-    for grey, truth, mask in zip(
-        frames[:, 0].numpy(), pool.truth[chosen, 0].numpy(), found, strict=True
-    ):
-        known = np.where(truth == IGNORE_LABEL, 0, truth)
-        rows.append([(grey, None), (grey, known), (grey, mask)])
-    with atomic_write(path) as partial:
+    for index in clips.sampled(num=NUM_SAMPLES):
+        clip = clips.clip(index)
+        time = clip.labeled_frames[0] if clip.labeled_frames else 0
+        frame = clip.frames[time].float() / 255
+        labels = each_still(model, frame[None, None].to(device)).argmax(1)[0].cpu().numpy()
+        mask = clip.masks_at([time])[0].numpy()
+        known = np.where(mask == IGNORE_LABEL, 0, mask)
+        gray = frame.numpy()
+        rows.append([(gray, None), (gray, known), (gray, labels)])
+    partial = path.with_name(f".{path.stem}.partial.png")
+    try:
         training_sheet(("frame", "expert", "network"), rows).save(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

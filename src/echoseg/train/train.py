@@ -1,137 +1,306 @@
-"""From a config to weights: open the data, run the loop, keep what is worth keeping."""
+"""From settings or objects to weights: open the data, run the loop, keep the best weights."""
 
 import logging
 import os
-import platform
 import signal
 import statistics
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from torch import nn
 
-from echoseg.errors import ConfigError, ModelError
+from echoseg.data.torch_dataset import ClipCache, TorchDataset
+from echoseg.errors import ConfigError
 from echoseg.files import locked_dir
-from echoseg.losses import IGNORE_LABEL
-from echoseg.models.checkpoint import save_checkpoint
-from echoseg.models.windows import each_still
-from echoseg.train.config import TrainConfig
-from echoseg.train.data.pool import Pool
-from echoseg.train.data.sources import Source, join, open_source, open_validation
-from echoseg.train.logging import Board, write_samples
-from echoseg.train.loop import Report, Run, learn
+from echoseg.models.adapt import as_segmenter
+from echoseg.models.build import architecture_of
+from echoseg.models.checkpoint import load_model, save_checkpoint
+from echoseg.models.segmenter import Segmenter
+from echoseg.train.card import make_card
+from echoseg.train.config import TrainConfig, train_config
+from echoseg.train.data.sources import Reader, Source
+from echoseg.train.data.training_set import TrainingSet, joined
+from echoseg.train.logging import TensorBoardLogger, write_samples
+from echoseg.train.loop import Components, Progress, Run, fit
+from echoseg.train.methods import METHODS, TrainingMethod
 from echoseg.train.run_folder import RunFolder
-from echoseg.weights.card import ModelCard, find_checkpoint, read_card
+from echoseg.train.validation import validation_scores
+from echoseg.weights.card import SHIPPED, ModelCard
 
-STRUCTURES = {"lv_endo": (1,), "lv_epi": (1, 2), "la": (3,)}
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingResult:
+    """The outcome of `echoseg.train`.
+
+    Attributes:
+        model: The network with the best validation score, or the last one without validation data,
+            in evaluation mode.
+        card: Its card.
+        checkpoint: Its file, which `echoseg.load_model` and `echoseg analyze --model` take.
+        folder: The run's folder.
+        history: One dict per report: step, loss terms, metrics and validation scores.
+    """
+
+    model: Any
+    card: ModelCard
+    checkpoint: Path
+    folder: Path
+    history: tuple[dict[str, float], ...]
+
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else {}
+        score = last.get("validation_score")
+        scored = "" if score is None else f", validation score {score:.4f}"
+        return f"TrainingResult({str(self.checkpoint)!r}, step {last.get('step', 0):g}{scored})"
+
+
+def train(
+    model: Any,
+    data: Any,
+    method: Any = "mssnet",
+    loss: Any = None,
+    *,
+    output: str | Path | None = None,
+    **settings: Any,
+) -> TrainingResult:
+    """Train a segmentation model, optionally semi-supervised with few labels.
+
+    Example:
+        >>> net = echoseg.models.MSSNet(size="tiny")
+        >>> data = echoseg.load_dataset("CAMUS/")
+        >>> result = echoseg.train(net, data, method="mssnet", loss=my_loss, num_steps=2000)
+
+    Args:
+        model: A `torch.nn.Module` (trained in place; see `models.adapt` for what it must be), a
+            name of `models.MODELS`, a shipped name or checkpoint file to start from, or
+            "package.module:Class".
+        data: A `Dataset`, a path, phantom:N, a map-style data set of the items of
+            `Dataset.to_torch`, or a list of these.
+        method: A name of `train.methods.METHODS`, a `TrainingMethod` class or object, or
+            "package.module:Class".
+        loss: Supervised loss of (logits `N K H W`, masks `N H W` int64, 255 where unknown) as a
+            function or "package.module:function"; by default cross entropy and Dice.
+        output: Folder of the run; by default a temporary one.
+        settings: Fields of `TrainConfig`; `validation` may be a data set too.
+
+    Raises:
+        EchosegError: If a setting, the data or the model is wrong.
+        TypeError: If an argument has a wrong Python type.
+    """
+    fields, components = _as_config(model, data, method, loss, settings)
+    given = [part for part in ("model", "method") if getattr(components, part) is not None]
+    config = train_config(given=given, **fields)
+    folder = Path(tempfile.mkdtemp(prefix="echoseg-run-") if output is None else output)
+    history: list[dict[str, float]] = []
+
+    def report(progress: Progress) -> None:
+        history.append({"step": progress.step, **progress.values})
+
+    checkpoint = run_training(config, folder, report=report, components=components)
+    best, card = load_model(str(checkpoint))
+    return TrainingResult(
+        model=best, card=card, checkpoint=checkpoint, folder=folder, history=tuple(history)
+    )
+
+
+def _as_config(
+    model: Any, data: Any, method: Any, loss: Any, settings: dict[str, Any]
+) -> tuple[dict[str, Any], Components]:
+    """Settings by name, and the objects that are used instead of some names."""
+    fields = dict(settings)
+    parts = tuple(data) if isinstance(data, list | tuple) else (data,)
+    validation = fields.pop("validation", None)
+    components = Components(
+        model=_model_object(model, fields),
+        method=_method_object(method, fields),
+        loss=_loss_object(loss, fields),
+        data=parts,
+        validation=validation,
+    )
+    for part in parts:
+        if isinstance(part, TorchDataset):
+            fields.setdefault("image_size", part.size)
+    fields["data"] = tuple(_describe(part) for part in parts)
+    if validation is not None:
+        fields["validation"] = _describe(validation)
+    return fields, components
+
+
+def _model_object(model: Any, fields: dict[str, Any]) -> Segmenter | None:
+    """The network that is given; the field that names it is set."""
+    if isinstance(model, nn.Module):
+        network = as_segmenter(model)
+        fields["model"] = architecture_of(network)
+        return network
+    if not isinstance(model, str | Path):
+        raise TypeError(f"model must be a torch.nn.Module or a name, got {type(model).__name__}")
+    is_file = str(model) in SHIPPED or str(model).endswith(".safetensors")
+    fields["init_from" if is_file else "model"] = str(model)
+    return None
+
+
+def _method_object(method: Any, fields: dict[str, Any]) -> TrainingMethod | None:
+    if isinstance(method, type) and issubclass(method, TrainingMethod):
+        method = method(**fields.get("method_options", {}))
+    if isinstance(method, TrainingMethod):
+        fields["method"] = _name_of(type(method))
+        return method
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a TrainingMethod or a name, got {type(method).__name__}")
+    fields["method"] = method
+    return None
+
+
+def _loss_object(loss: Any, fields: dict[str, Any]) -> Any:
+    if isinstance(loss, str):
+        fields["loss"] = loss
+        return None
+    if loss is not None and not callable(loss):
+        raise TypeError(f"loss must be a function or a name, got {type(loss).__name__}")
+    return loss
+
+
+def _name_of(kind: type) -> str:
+    names = [name for name, known in METHODS.items() if known is kind]
+    return names[0] if names else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _describe(data: Any) -> str:
+    return str(data) if isinstance(data, str | Path) else str(getattr(data, "root", type(data)))
 
 
 def run_training(
     config: TrainConfig | None,
     out: Path,
     *,
-    report: Callable[[Report], None] = lambda report: None,
+    report: Callable[[Progress], None] = lambda progress: None,
     log: Callable[[str], None] = lambda text: None,
+    components: Components | None = None,
 ) -> Path:
-    """Do a run and return the weights that scored best, or the last where nothing was scored.
+    """Do a run; return the weights with the best validation score, or the last without validation.
 
     Args:
-        config: What to do; None goes on with the run that `out` holds.
+        config: The settings; None resumes the run that `out` holds.
         out: The run's folder; see `run_folder`.
-        report: Called now and then.
+        report: Called every few steps.
         log: Called with a sentence when something begins.
+        components: Objects that are used instead of what the config names.
 
     Raises:
-        EchosegError: If config, data, folder or checkpoint are wrong; before hours are lost.
+        EchosegError: If config, data, folder or checkpoint are wrong; before the first step.
     """
     folder = RunFolder(out)
     is_resumed = config is None
     config = folder.config() if config is None else config
     fabric = _fabric(config)
     fabric.launch()
-    if not fabric.is_global_zero:  # one of them talks and writes
+    components = components or Components()
+    if not fabric.is_global_zero:  # only the first process writes
         state = folder.load() if is_resumed else None
-        return _train(config, state, folder, fabric, lambda report: None, lambda text: None)
+        job = _Job(config, folder, fabric, components, lambda progress: None, lambda text: None)
+        return job.run(state)
     with locked_dir(out):
         state = folder.load() if is_resumed else None
-        return _train(config, state, folder, fabric, report, log)
+        return _Job(config, folder, fabric, components, report, log).run(state)
 
 
-def _train(
-    config: TrainConfig,
-    state: dict[str, Any] | None,
-    folder: RunFolder,
-    fabric: Any,
-    report: Callable[[Report], None],
-    log: Callable[[str], None],
-) -> Path:
-    out = folder.path
-    log("opening the data")
-    sources = [open_source(name, config.image_size) for name in config.data]
-    extra = [open_source(name, config.image_size, field="extra_data") for name in config.extra_data]
-    pool = gathered([source.pool for source in sources], [more.pool for more in extra], config)
-    for name, source in zip((*config.data, *config.extra_data), (*sources, *extra), strict=True):
-        if source.num_left_out:
-            log(
-                f"{name}: {source.num_left_out} clips cannot be used and are left out; "
-                "echoseg data check says why"
+@dataclass(frozen=True, eq=False)
+class _Job:
+    config: TrainConfig
+    folder: RunFolder
+    fabric: Any
+    components: Components
+    report: Callable[[Progress], None]
+    log: Callable[[str], None]
+
+    def run(self, state: dict[str, Any] | None) -> Path:
+        config, fabric, out = self.config, self.fabric, self.folder.path
+        self.log("opening the data")
+        training_set, validation, sources = open_data(config, self.components)
+        num_left_out = sum(source.num_left_out for source in sources)
+        if num_left_out:
+            self.log(f"{num_left_out} files or clips cannot be used; echoseg data check lists them")
+        run = Run(config, training_set, fabric, self.components)
+        if state is not None:
+            run.load_state_dict(state)
+        elif fabric.is_global_zero:
+            num_bytes = sum(weight.nbytes for weight in run.module.parameters())
+            self.folder.begin(config, needed_bytes=8 * num_bytes)
+        summary = training_set.summary()
+        self.log(f"{summary}; {config.num_steps - run.step} steps")
+        self.folder.report({"step": run.step, "data": summary})
+        card = make_card(config, sources, architecture_of(run.module.student))
+        tensorboard = TensorBoardLogger(out)
+
+        def save_model(name: str, model: Any) -> None:
+            self.folder.write_model(name, lambda path: save_checkpoint(path, model, card))
+
+        def validate(model: Any) -> dict[str, float]:
+            write_samples(out / "samples.png", model, validation or training_set)
+            return validation_scores(model, validation or training_set)
+
+        def report(progress: Progress) -> None:
+            tensorboard.log(progress)
+            self.report(progress)
+
+        with interrupt_requested() as is_requested:
+            fit(
+                run,
+                self.folder,
+                validate=None if validation is None else validate,
+                report=report,
+                save_model=save_model,
+                is_stopped=is_requested,
             )
-    validation = open_validation(config.data, config.validation, config.image_size)
-    run = Run(config, pool, fabric)
-    if state is not None:
-        run.load_state_dict(state)
-    elif fabric.is_global_zero:
-        num_bytes = sum(t.numel() * t.element_size() for t in run.module.state_dict().values())
-        folder.begin(config, needed_bytes=8 * num_bytes)
-    log(
-        f"{len(pool)} clips, {int(pool.is_labeled.sum())} with masks; "
-        f"{config.num_steps - run.step} steps"
-    )
-    card = _card(config, [*sources, *extra])
-
-    board = Board(out)
-
-    def save_model(name: str, model: Any) -> None:
-        folder.write_model(name, lambda path: save_checkpoint(path, model, card))
-
-    def validate(model: Any) -> dict[str, float]:
-        write_samples(out / "samples.png", model, validation or pool)
-        return pool_scores(model, validation or pool)
-
-    def tell(told: Report) -> None:
-        board.report(told)
-        report(told)
-
-    with interrupt_asked() as is_asked:
-        learn(
-            run,
-            folder,
-            validate=None if validation is None else validate,
-            report=tell,
-            save_model=save_model,
-            is_stopped=is_asked,
-        )
-    best = out / "best.safetensors"
-    return best if best.exists() else out / "model.safetensors"
+        best = out / "best.safetensors"
+        return best if best.exists() else out / "model.safetensors"
 
 
-def seconds_a_step(config: TrainConfig, num_steps: int = 3) -> float:
-    """Return the CPU seconds of a step, the median after one to warm up; nothing is kept.
+def open_data(
+    config: TrainConfig, components: Components | None = None
+) -> tuple[TrainingSet, TrainingSet | None, list[Source]]:
+    """Open training and validation data, with the masks that the config lets be used.
 
-    Where the first takes over 20 s it is the answer.
+    Raises:
+        EchosegError: If a data set cannot be opened, or no patient would be labeled.
+    """
+    components = components or Components()
+    reader = Reader(config.image_size, ClipCache(int(config.cache_gb * 2**30)), config.views)
+    data: Sequence[Any] = components.data or config.data
+    sources = [reader.open(each) for each in data]
+    extra = [reader.open(name, field="extra_data") for name in config.extra_data]
+    training_set = joined([_labeled(each.clips, config) for each in sources], config.data_weights)
+    if extra:
+        weights = 1 - config.extra_data_fraction, config.extra_data_fraction
+        training_set = joined([training_set, joined([each.clips for each in extra])], weights)
+    validation = reader.open_validation(data, components.validation or config.validation)
+    return training_set, validation, [*sources, *extra]
+
+
+def _labeled(clips: TrainingSet, config: TrainConfig) -> TrainingSet:
+    """The clips with only those masks that the config lets be used."""
+    if config.labeled_fraction < 1:
+        clips = clips.labeled_fraction(config.labeled_fraction, config.split_seed)
+    return clips.ed_es_only() if config.labeled_frames == "ed_es" else clips
+
+
+def seconds_per_step(config: TrainConfig, num_steps: int = 3) -> float:
+    """CPU seconds of a step: the median after one warm-up step; nothing is saved.
+
+    Where the first takes over 20 s, that is the result.
 
     Raises:
         EchosegError: As `run_training`.
     """
-    sources = [open_source(name, config.image_size) for name in config.data]
     fabric = _fabric(config)
     fabric.launch()
-    run = Run(config, gathered([source.pool for source in sources], [], config), fabric)
+    run = Run(config, open_data(config)[0], fabric)
     times = []
     for _ in range(num_steps + 1):
         start = time.process_time()
@@ -143,33 +312,33 @@ def seconds_a_step(config: TrainConfig, num_steps: int = 3) -> float:
 
 
 @contextmanager
-def interrupt_asked() -> Iterator[Callable[[], bool]]:
+def interrupt_requested() -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C wait for the end of a step; a second one does not wait."""
-    asked: list[int] = []
+    requests: list[int] = []
 
-    def ask(number: int, frame: object) -> None:
-        asked.append(number)
+    def request(number: int, frame: object) -> None:
+        requests.append(number)
         signal.signal(number, signal.default_int_handler)
 
     before = signal.getsignal(signal.SIGINT)
-    # a process that ignores it, or a thread, has nothing to wait for
-    answers = before is signal.default_int_handler
-    if answers and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, ask)
+    # a process that ignores the signal, or a thread, has nothing to wait for
+    handles = before is signal.default_int_handler
+    if handles and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, request)
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(requests)
     finally:
-        if answers and threading.current_thread() is threading.main_thread():
+        if handles and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
 
 
 def _fabric(config: TrainConfig) -> Any:
-    """Return devices and processes: one, or as many as `torchrun` started.
+    """Devices and processes: one, or as many as `torchrun` started.
 
     Raises:
         ConfigError: If the accelerator is not there.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # tells of every precision
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it logs every precision
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -186,90 +355,3 @@ def _fabric(config: TrainConfig) -> Any:
         raise ConfigError(
             f"accelerator must be one that this machine has, {config.accelerator} is not; give auto"
         ) from error
-
-
-def gathered(pools: list[Pool], extra: list[Pool], config: TrainConfig) -> Pool:
-    """Return one pool, with only those masks that the config lets be seen.
-
-    Raises:
-        ConfigError: If the share of labels leaves no patient, or shares do not fit the data.
-    """
-    time = config.num_frames
-    pool = join([labelled(each, config) for each in pools], config.data_weights, num_frames=time)
-    if not extra:
-        return pool
-    shares = 1 - config.extra_data_fraction, config.extra_data_fraction
-    return join([pool, join(extra, num_frames=time)], shares, num_frames=time)
-
-
-def labelled(pool: Pool, config: TrainConfig) -> Pool:
-    """Return the pool with only those masks that the config lets be seen."""
-    if config.labeled_fraction < 1:
-        pool = pool.labelled_share(config.labeled_fraction, config.split_seed)
-    return pool.labelled_ends() if config.labeled_frames == "ed_es" else pool
-
-
-@torch.inference_mode()
-def pool_scores(model: Any, pool: Pool, num_clips: int = 10) -> dict[str, float]:
-    """Return mean Dice a structure on the pool's own grid, and `score`, the mean of those.
-
-    Quick enough to look at while a run goes; final numbers are told on the pictures' own grid by
-    `learn.evaluate`.
-    """
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    found: dict[str, list[float]] = {}
-    for start in range(0, len(pool), num_clips):
-        frames = pool.frames[start : start + num_clips].to(device)
-        # frames alone: those of a pool need not be neighbours
-        masks = each_still(model, frames.flatten(0, 1)[:, None].float() / 255).argmax(1)
-        masks = masks.cpu().numpy()
-        truths = pool.truth[start : start + num_clips].flatten(0, 1).numpy()
-        known = pool.known_labels[start : start + num_clips].numpy()
-        known = np.repeat(known, pool.frames.shape[1], 0)
-        for mask, truth, told in zip(masks, truths, known, strict=True):
-            for name, labels in STRUCTURES.items():
-                if told[list(labels)].all() and (truth != IGNORE_LABEL).all():
-                    one, other = np.isin(mask, labels), np.isin(truth, labels)
-                    if (size := one.sum() + other.sum()) > 0:
-                        found.setdefault(name, []).append(2 * (one & other).sum() / size)
-    model.train(was_training)
-    if not found:
-        raise ConfigError("validation must have masks, it has none; give another source")
-    scores = {name: float(np.mean(values)) for name, values in found.items()}
-    return {**scores, "score": float(np.mean(list(scores.values())))}
-
-
-def _card(config: TrainConfig, sources: list[Source]) -> ModelCard:
-    begun = [_begun_from(place) for place in (config.init_from, config.pretrained_encoder) if place]
-    told = [card.trained_on for card in begun] + [source.words for source in sources]
-    words = [each for words in told for each in words.split("; ")]
-    architecture = begun[0].architecture if config.init_from else config.model
-    # what is under terms of its own puts all that was learnt from it under them
-    bound = [each for each in [*begun, *sources] if each.licence != "Apache-2.0"]
-    licence = " AND ".join(dict.fromkeys(each.licence for each in bound)) or "Apache-2.0"
-    notice = " ".join(dict.fromkeys(each.notice for each in bound if each.notice))
-    return ModelCard(
-        architecture=architecture,
-        image_size=config.image_size,
-        licence=licence,
-        notice=notice,
-        trained_on="; ".join(dict.fromkeys(words)),
-        provenance=f"{config.model_dump_json(exclude_defaults=True)}; torch {torch.__version__}, "
-        f"{platform.machine()}",
-    )
-
-
-def _begun_from(place: str) -> ModelCard:
-    """Return the card of weights that a run begins with; theirs is its licence too."""
-    path = find_checkpoint(place)
-    try:
-        return read_card(path)
-    except ModelError:  # an encoder of elsewhere
-        return ModelCard(
-            architecture="encoder",
-            image_size=0,
-            licence=f"that of {path.name}",
-            trained_on=f"begun with the encoder of {path.name}",
-        )

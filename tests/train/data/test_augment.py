@@ -4,7 +4,19 @@ from torch.nn import functional
 
 from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames, unletterbox
-from echoseg.train.data.augment import AugmentConfig, augment
+from echoseg.train.data.augment import (
+    AugmentConfig,
+    augment_intensity,
+    sampling_grid,
+    warp_frames,
+    warp_masks,
+)
+
+
+def augment(frames, masks, size, config, generator):
+    grid = sampling_grid(len(frames), size, config, generator)
+    strong = augment_intensity(warp_frames(frames, grid), config, generator)
+    return strong, warp_masks(masks, grid)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,7 @@ def test_picture_and_mask_move_together_and_labels_stay_labels():
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     disk = ((rows - 30) ** 2 + (columns - 34) ** 2 < 200).long()
     frames = disk.float().expand(8, 1, 64, 64) * 0.8
-    calm = AugmentConfig(speckle=0, hidden_share=0, gain_field=0, log_gamma=0, blur_share=0)
+    calm = AugmentConfig(speckle=0, cutout_prob=0, gain_field=0, log_gamma=0, blur_prob=0)
     moved, masks = augment(
         frames, disk.expand(8, 1, 64, 64), 64, calm, torch.Generator().manual_seed(0)
     )

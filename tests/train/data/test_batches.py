@@ -1,67 +1,85 @@
 import pytest
 import torch
 
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, DatasetError
 from echoseg.losses import IGNORE_LABEL
-from echoseg.train.data.batches import BatchConfig, Batches
-from train.makers import disk_pool
-
-CONFIG = BatchConfig(image_size=32, num_labeled=2, num_unlabeled=3)
+from echoseg.train.data.batches import Batches, batches_from
+from train.makers import disk_set, masks_of, small_config
 
 
-def test_the_same_seed_draws_the_same_batches_and_a_state_goes_on():
-    pool = disk_pool(12, num_labeled=4)
-    one, other = (Batches(pool, CONFIG, seed=7) for _ in range(2))
+def test_a_batch_depends_on_seed_and_step_alone():
+    data = disk_set(12, num_labeled=4)
+    one, other, another = (Batches(data, small_config(seed=seed), 2, 3) for seed in (7, 7, 8))
+    assert torch.equal(one[0].strong, other[0].strong)
     for _ in range(3):
-        assert torch.equal(one.next().frames, other.next().frames)
-    later = Batches(pool, CONFIG, seed=0)
-    later.load_state_dict(one.state_dict())
+        one[1]  # drawing before changes nothing
+    assert torch.equal(one[5].strong, other[5].strong)
+    assert not torch.equal(one[5].strong, another[5].strong)
+    assert not torch.equal(one[5].strong, one[4].strong)
+
+
+@pytest.mark.slow
+def test_worker_processes_make_the_same_batches():
+    data = disk_set(12, num_labeled=4)
+    own, ahead = (
+        batches_from(Batches(data, small_config(num_workers=num), 2, 3), 2) for num in (0, 2)
+    )
     for _ in range(3):
-        assert torch.equal(one.next().frames, later.next().frames)
+        assert torch.equal(next(own).strong, next(ahead).strong)
 
 
-def test_labelled_clips_come_first_and_hidden_masks_stay_hidden():
-    batch = Batches(disk_pool(12, num_labeled=4), CONFIG).next()
+def test_labeled_clips_come_first_and_hidden_masks_stay_hidden():
+    batch = Batches(disk_set(12, num_labeled=4), small_config(), 2, 3)[0]
     assert (batch.clips[:2] < 4).all()
     assert (batch.clips[2:] >= 4).all()
     assert (batch.masks[:2] != IGNORE_LABEL).all()
     assert (batch.masks[2:] == IGNORE_LABEL).all()
-    assert (batch.truth != IGNORE_LABEL).all()
+    assert (batch.all_masks != IGNORE_LABEL).all()
 
 
-def test_every_unlabelled_clip_comes_once_in_a_round():
-    batches = Batches(disk_pool(13, num_labeled=4), CONFIG)
-    drawn = torch.cat([batches.next().clips[2:] for _ in range(3)])
-    assert sorted(drawn.tolist()) == list(range(4, 13))
+def test_every_unlabeled_clip_comes_once_per_round():
+    batches = Batches(disk_set(13, num_labeled=4), small_config(), 2, 3)
+    for first in (0, 3):
+        drawn = torch.cat([batches[first + step].clips[2:] for step in range(3)])
+        assert sorted(drawn.tolist()) == list(range(4, 13))
 
 
-def test_what_is_found_on_the_plain_view_fits_the_varied_one():
-    pool = disk_pool(12, size=48)
-    batch = Batches(pool, BatchConfig(image_size=48, num_labeled=6, num_unlabeled=0)).next()
-    truth = pool.truth[batch.clips[:, None], batch.times].long()
-    probs = torch.nn.functional.one_hot(truth, 4).movedim(-1, 2).float()
-    moved = batch.moved(probs)
-    assert torch.allclose(moved.sum(2), torch.ones(()), atol=1e-5)
-    agree = (moved.argmax(2) == batch.masks).float().mean()
-    assert agree > 0.97  # borders fall between pixels
+def test_predictions_on_the_weak_view_fit_the_strong_one():
+    data = disk_set(12, size=48)
+    batch = Batches(data, small_config(image_size=48), 6, 0)[0]
+    masks = masks_of(data, batch.clips, batch.times).long()
+    probs = torch.nn.functional.one_hot(masks, 4).movedim(-1, 2).float()
+    warped = batch.to_strong(probs)
+    assert torch.allclose(warped.sum(2), torch.ones(()), atol=1e-5)
+    agreement = (warped.argmax(2) == batch.masks).float().mean()
+    assert agreement > 0.97  # borders fall between pixels
 
 
-def test_all_labelled_serves_for_both_halves():
-    batch = Batches(disk_pool(6), BatchConfig(image_size=32, num_labeled=2)).next()
-    assert len(batch.clips) == 8
+def test_all_labeled_serves_for_both_halves():
+    assert len(Batches(disk_set(6), small_config(), 2, 6)[0].clips) == 8
 
 
 @pytest.mark.parametrize(
-    ("num_labeled", "message"), [(0, "at least one labelled"), (10, "2 clips")]
+    ("num_labeled", "message"), [(0, "at least one labeled"), (10, "2 unlabeled clips")]
 )
 def test_too_few_clips_are_refused(num_labeled, message):
     with pytest.raises(ConfigError, match=message):
-        Batches(disk_pool(12, num_labeled=num_labeled), CONFIG)
+        Batches(disk_set(12, num_labeled=num_labeled), small_config(), 2, 3)
 
 
-def test_a_clip_shorter_than_asked_stands_still_before_and_after():
-    config = BatchConfig(image_size=32, num_labeled=4, num_unlabeled=0, num_frames=5)
-    times = Batches(disk_pool(6), config).next().times
-    for row in times.tolist():
-        assert set(row) == {0, 1}
-        assert row in (sorted(row), sorted(row, reverse=True))
+def test_a_clip_that_cannot_be_read_is_replaced_by_the_next(monkeypatch):
+    data = disk_set(6)
+    source, read = data.sources[0], data.sources[0].clip
+
+    def clip(index):
+        if index in broken:
+            raise DatasetError("cut off")
+        return read(index)
+
+    monkeypatch.setattr(source, "clip", clip)
+    broken = {0, 2, 4}
+    batch = Batches(data, small_config(), 4, 0)[0]
+    assert set(batch.clips.tolist()) <= {1, 3, 5}
+    broken = set(range(6))
+    with pytest.raises(DatasetError, match=r"no training clip can be read \(cut off"):
+        Batches(data, small_config(), 4, 0)[0]

@@ -1,39 +1,40 @@
-"""Augmentation: vary a clip in training.
+"""Augmentation of training clips: geometry, intensity, noise, cutout.
 
-All take tensors `N T H W` or `T H W`; a draw is the same for every frame of a clip, except noise.
+Draws are the same for every frame of a clip, except noise.
 """
 
 import math
-from dataclasses import asdict, dataclass
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AugmentConfig:
-    """How far training clips are varied; each value is a half range unless said."""
+class AugmentConfig(BaseModel):
+    """Ranges of the augmentation; each value is half a range unless said otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rotation_deg: float = 18.0
     log_zoom: float = 0.28
     shift: float = 0.10
-    """Share of the side."""
+    """Fraction of the side."""
     shear: float = 0.12
     warp: float = 0.03
-    """Standard deviation of a smooth random warp, share of the side."""
+    """Standard deviation of a smooth random warp, fraction of the side."""
     log_gamma: float = 0.45
     gain_field: float = 0.35
     speckle: float = 0.18
-    """Largest standard deviation of multiplied noise."""
-    blur_share: float = 0.35
-    """Share of clips that are blurred."""
-    hidden_share: float = 0.35
-    """Share of clips with a box of grey laid over them."""
+    """Maximum standard deviation of multiplicative noise."""
+    blur_prob: float = 0.35
+    """Probability that a clip is blurred."""
+    cutout_prob: float = 0.35
+    """Probability that a gray box covers a part of a clip."""
 
     def scaled(self, strength: float) -> "AugmentConfig":
-        """Return the same with every range and share times `strength`."""
-        return AugmentConfig(**{name: strength * value for name, value in asdict(self).items()})
+        """All ranges and probabilities multiplied by `strength`."""
+        return AugmentConfig(**{name: strength * value for name, value in self})
 
 
 def _uniform(num: int, half_range: float, generator: torch.Generator) -> Tensor:
@@ -65,23 +66,23 @@ def sampling_grid(num: int, size: int, config: AugmentConfig, generator: torch.G
     return grid + warp.movedim(1, -1)
 
 
-def move_frames(frames: Tensor, grid: Tensor) -> Tensor:
+def warp_frames(frames: Tensor, grid: Tensor) -> Tensor:
     """Sample maps `N C H W` at a grid `N S S 2`, between pixels; 0 outside."""
     return functional.grid_sample(frames, grid, mode="bilinear", align_corners=False)
 
 
-def move_masks(masks: Tensor, grid: Tensor) -> Tensor:
+def warp_masks(masks: Tensor, grid: Tensor) -> Tensor:
     """Sample label maps `N T H W` at a grid `N S S 2`, the nearest pixel; 0 outside."""
-    moved = functional.grid_sample(masks.float(), grid, mode="nearest", align_corners=False)
-    return moved.to(masks.dtype)
+    warped = functional.grid_sample(masks.float(), grid, mode="nearest", align_corners=False)
+    return warped.to(masks.dtype)
 
 
-def vary_grey(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Vary gain, contrast, grain and sharpness of frames `N T S S`, and hide parts of some."""
-    return _hide_boxes(_vary_levels(frames, config, generator), config, generator)
+def augment_intensity(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Change gain, contrast, speckle and sharpness of frames `N T S S`; cover parts of some."""
+    return _cutout(_augment_levels(frames, config, generator), config, generator)
 
 
-def _vary_levels(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _augment_levels(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     num, _, size, _ = frames.shape
     gamma = torch.exp(_uniform(num, config.log_gamma, generator)).view(-1, 1, 1, 1)
     nodes = torch.randn(num, 1, 4, 4, generator=generator) * config.gain_field
@@ -97,36 +98,17 @@ def _vary_levels(frames: Tensor, config: AugmentConfig, generator: torch.Generat
         noise = functional.interpolate(half, size=(size, size), mode="bilinear") * 1.5
     varied = varied * (1 + strength * noise)
     blurred = functional.avg_pool2d(varied, 3, 1, 1)
-    is_blurred = torch.rand(num, 1, 1, 1, generator=generator) < config.blur_share
+    is_blurred = torch.rand(num, 1, 1, 1, generator=generator) < config.blur_prob
     return torch.where(is_blurred, blurred, varied).clamp(0, 1)
 
 
-def _hide_boxes(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _cutout(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     size = frames.shape[-1]
     frames = frames.clone()
     for clip_frames in frames:
-        if torch.rand((), generator=generator) < config.hidden_share:
+        if torch.rand((), generator=generator) < config.cutout_prob:
             rows, columns = (torch.rand(2, generator=generator) * 0.25 * size).int().tolist()
             top, left = (torch.rand(2, generator=generator) * 0.8 * size).int().tolist()
             grey = torch.rand((), generator=generator) * 0.4
             clip_frames[:, top : top + rows + 4, left : left + columns + 4] = grey
     return frames
-
-
-def augment(
-    frames: Tensor, masks: Tensor, size: int, config: AugmentConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Vary clips for training: geometry, grey levels, noise, hidden parts.
-
-    Args:
-        frames: `N T H W` float in [0, 1].
-        masks: `N T H W` integer labels.
-        size: Side of the square returned.
-        config: How far.
-        generator: Source of every draw; the same seed gives the same clips.
-
-    Returns:
-        Frames and masks, `N T S S`.
-    """
-    grid = sampling_grid(frames.shape[0], size, config, generator)
-    return vary_grey(move_frames(frames, grid), config, generator), move_masks(masks, grid)

@@ -1,183 +1,209 @@
-"""What one step looks at: clips with and without labels, plain and varied.
+"""The batches of a run as a map-style data set: item n is what step n sees.
 
-The plain view is what the pool holds; a teacher sees it. The varied view has been moved, warped and
-changed in grey; the student sees that. `Batch.moved` brings what was found on the plain view to the
-varied one, so that a pseudo-mask fits its frame to the pixel.
+The weak view is what the data set holds; a teacher sees it. The strong view has been warped and
+changed in intensity; the student sees that. `Batch.to_strong` brings predictions on the weak view
+to the strong one, so that a pseudo-label fits its frame to the pixel.
+
+Every draw depends on the seed and the step alone, so a run resumes exactly with any number of
+`DataLoader` workers.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sized
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as MapDataset
 
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, DatasetError, EchosegError
 from echoseg.evaluation.corruptions import corrupt_frames
 from echoseg.losses import IGNORE_LABEL
 from echoseg.train.data.augment import (
     AugmentConfig,
-    move_frames,
-    move_masks,
+    augment_intensity,
     sampling_grid,
-    vary_grey,
+    warp_frames,
+    warp_masks,
 )
-from echoseg.train.data.pool import Pool
+from echoseg.train.data.training_set import Draw, TrainingSet
+
+if TYPE_CHECKING:
+    from echoseg.train.config import TrainConfig
 
 
 class Batch(NamedTuple):
-    """Clips of one step: the labelled ones first.
+    """Clips of one step: the labeled ones first.
 
     Attributes:
-        num_labeled: So many clips have a mask.
-        clips: `B`, index in the pool.
+        num_labeled: Number of labeled clips.
+        clips: `B`, index in the training set.
         times: `B T`, index of the frame in its clip.
-        plain: `B T 1 S S` in [0, 1], as in the pool.
-        frames: `B T 1 S S`, varied.
-        masks: `B T S S` labels of the varied view; `IGNORE_LABEL` where unknown.
-        truth: The same, hidden masks too; for telling only.
-        phases: `B T`, see `Pool`.
-        known_labels: `B K`, see `Pool`.
-        grid: `B S S 2`, where the varied view was taken from the plain one.
+        weak: `B T 1 S S` in [0, 1], as in the training set.
+        strong: `B T 1 S S`, augmented.
+        masks: `B T S S` labels of the strong view; `IGNORE_LABEL` where unknown.
+        all_masks: The same with hidden masks too; for metrics only.
+        phases: `B T`, see `Draw`.
+        known_labels: `B K`, see `Draw`.
+        grid: `B S S 2`, where the strong view was sampled in the weak one.
+        statistics: Means over the clips; see `training_set.STATISTICS`.
     """
 
     num_labeled: int
     clips: Tensor
     times: Tensor
-    plain: Tensor
-    frames: Tensor
+    weak: Tensor
+    strong: Tensor
     masks: Tensor
-    truth: Tensor
+    all_masks: Tensor
     phases: Tensor
     known_labels: Tensor
     grid: Tensor
+    statistics: Tensor
 
-    def moved(self, maps: Tensor, start: int = 0) -> Tensor:
-        """Bring maps `B' T K S S` of the plain view to the varied one, for clips from `start`.
+    def to_strong(self, maps: Tensor, start: int = 0) -> Tensor:
+        """Bring maps `B' T K S S` of the weak view to the strong one, for clips from `start`.
 
         Outside the old frame there is background, label 0.
         """
         outside = torch.zeros_like(maps[:1, :1, :, :1, :1])
         outside[:, :, 0] = 1
         num, time = maps.shape[:2]
-        flat = (maps - outside).flatten(1, 2)
-        there = move_frames(flat, self.grid[start : start + num]).unflatten(1, (time, -1))
-        return there + outside
+        flat = (maps - outside).flatten(1, 2)  # (B', T K, S, S)
+        warped = warp_frames(flat, self.grid[start : start + num]).unflatten(1, (time, -1))
+        return warped + outside
 
     def to(self, device: torch.device | str) -> "Batch":
-        """Return the batch on a device."""
+        """The batch on a device."""
         return Batch._make(x.to(device) if isinstance(x, Tensor) else x for x in self)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchConfig:
-    """How a step's clips are drawn.
+class Batches(MapDataset[Batch]):
+    """Item n is the batch of step n.
 
-    Attributes:
-        image_size: Side of what the networks see, in pixels.
-        num_labeled: Clips with a mask.
-        num_unlabeled: Clips without.
-        num_frames: Frames of a clip.
-        augment_strength: Factor on every range of `AugmentConfig`.
-        corruption_prob: Share of frames, the first of a clip apart, that are spoilt.
-    """
-
-    image_size: int = 112
-    num_labeled: int = 6
-    num_unlabeled: int = 6
-    num_frames: int = 2
-    augment_strength: float = 1.0
-    corruption_prob: float = 0.0
-
-
-class Batches:
-    """Draws batches without end; the same seed draws the same ones.
+    Args:
+        training_set: What is drawn from.
+        config: Frames, sizes, augmentation and seed.
+        num_labeled: Labeled clips per batch.
+        num_unlabeled: Unlabeled clips per batch.
 
     Raises:
-        ConfigError: If the pool has no label, or fewer clips without than a batch takes.
+        ConfigError: If no clip is labeled, or a batch takes more unlabeled clips than there are.
     """
 
-    def __init__(self, pool: Pool, config: BatchConfig, seed: int = 0) -> None:
-        self.pool, self.config = pool, config
-        self.generator = torch.Generator().manual_seed(seed)
-        labelled = pool.is_labeled
-        self._labelled, self._unlabelled = (each.nonzero()[:, 0] for each in (labelled, ~labelled))
-        if not len(self._labelled):
-            raise ConfigError("the pool must have at least one labelled clip, it has none")
-        if not len(self._unlabelled):  # all are labelled: they serve for both
-            self._unlabelled = self._labelled
-        if len(self._unlabelled) < config.num_unlabeled:
+    def __init__(
+        self, training_set: TrainingSet, config: "TrainConfig", num_labeled: int, num_unlabeled: int
+    ) -> None:
+        self.training_set, self.config = training_set, config
+        self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
+        labeled = training_set.is_labeled
+        self._labeled, self._unlabeled = (each.nonzero()[:, 0] for each in (labeled, ~labeled))
+        if not len(self._labeled):
+            raise ConfigError("data must have at least one labeled clip, it has none")
+        if not len(self._unlabeled):  # all are labeled: they serve for both
+            self._unlabeled = self._labeled
+        if len(self._unlabeled) < num_unlabeled:
             raise ConfigError(
-                f"num_unlabeled must be at most the {len(self._unlabelled)} clips without a "
-                f"label, got {config.num_unlabeled}; give more clips or smaller batches"
+                f"num_unlabeled must be at most the {len(self._unlabeled)} unlabeled clips, got "
+                f"{num_unlabeled}; give more clips or smaller batches"
             )
-        self._queue = torch.empty(0, dtype=torch.long)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what resuming needs."""
-        return {"generator": self.generator.get_state(), "queue": self._queue}
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a step.
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another was."""
-        self.generator.set_state(state["generator"])
-        self._queue = state["queue"]
-
-    def next(self) -> Batch:
-        """Return the next batch."""
-        config = self.config
-        drawn = torch.multinomial(
-            self.pool.weights[self._labelled], config.num_labeled, True, generator=self.generator
-        )
-        labelled = self._labelled[drawn]
-        clips = torch.cat([labelled, self._next_unlabelled()])
-        times = self._draw_times(clips)
-        frames, masks, truth, phases = (
-            each[clips[:, None], times]
-            for each in (self.pool.frames, self.pool.masks, self.pool.truth, self.pool.phases)
-        )
-        plain = frames.float() / 255
-        how = AugmentConfig().scaled(config.augment_strength)
-        grid = sampling_grid(len(clips), config.image_size, how, self.generator)
-        varied = vary_grey(move_frames(plain, grid), how, self.generator)
-        varied, _ = corrupt_frames(varied, config.corruption_prob, self.generator)
-        masks, truth = (_move_masks_into_background(each, grid) for each in (masks, truth))
-        return Batch(
-            num_labeled=config.num_labeled,
-            clips=clips,
-            times=times,
-            plain=plain.unsqueeze(2),
-            frames=varied.unsqueeze(2),
-            masks=masks,
-            truth=truth,
-            phases=phases,
-            known_labels=self.pool.known_labels[clips],
-            grid=grid,
-        )
-
-    def _next_unlabelled(self) -> Tensor:
-        """Return the next clips of a shuffled round through all; a batch holds none twice."""
-        num = self.config.num_unlabeled
-        if len(self._queue) < num:
-            order = torch.randperm(len(self._unlabelled), generator=self.generator)
-            self._queue = self._unlabelled[order]
-        taken, self._queue = self._queue[:num], self._queue[num:]
-        return taken
-
-    def _draw_times(self, clips: Tensor) -> Tensor:
-        """`B T` frames of each clip: neighbours, forwards or backwards.
-
-        Where a clip has fewer frames than asked for, its first stands for a while, then its last:
-        a memory so learns when *not* to trust the past.
+        Raises:
+            DatasetError: If no clip can be read.
         """
-        want, have = self.config.num_frames, self.pool.lengths[clips, None]
-        drawn, steps = torch.rand(len(clips), 1, generator=self.generator), torch.arange(want)
-        turn = 1 + (drawn * (want - 1)).long()
-        start = (drawn * (have - want + 1)).long()
-        times = torch.where(have < want, (steps >= turn) * (have - 1), start + steps)
-        backwards = torch.rand(len(clips), 1, generator=self.generator) < 0.5
-        return torch.where(backwards, times.flip(1), times)
+        config, num = self.config, self.num_labeled
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step * 1_009 + 17)
+        weights = self.training_set.weights[self._labeled]
+        places = torch.multinomial(weights, num, replacement=True, generator=generator)
+        chosen = [
+            *((int(place), self._labeled) for place in places),
+            *((place, self._unlabeled) for place in self._unlabeled_places(step)),
+        ]
+        drawn = [self._draw(place, among, generator) for place, among in chosen]
+        clips = torch.tensor([index for index, _ in drawn])
+        draws = Draw._make(map(torch.stack, zip(*(draw for _, draw in drawn), strict=True)))
+        weak = draws.frames.float() / 255  # (B, T, S, S)
+        augmentation = AugmentConfig().scaled(config.augment_strength)
+        grid = sampling_grid(len(clips), config.image_size, augmentation, generator)
+        strong = augment_intensity(warp_frames(weak, grid), augmentation, generator)
+        strong, _ = corrupt_frames(strong, config.corruption_prob, generator)
+        return Batch(
+            num_labeled=num,
+            clips=clips,
+            times=draws.times,
+            weak=weak.unsqueeze(2),  # (B, T, 1, S, S)
+            strong=strong.unsqueeze(2),
+            masks=_warp_into_background(draws.masks, grid),
+            all_masks=_warp_into_background(draws.all_masks, grid),
+            phases=draws.phases,
+            known_labels=draws.known_labels,
+            grid=grid,
+            statistics=draws.statistics.nanmean(0),
+        )
+
+    def _unlabeled_places(self, step: int) -> list[int]:
+        """Places of a step in shuffled rounds through all; no clip comes twice in a round."""
+        if not self.num_unlabeled:
+            return []
+        per_round = len(self._unlabeled) // self.num_unlabeled
+        number, place = divmod(step, per_round)
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)
+        order = torch.randperm(len(self._unlabeled), generator=generator)
+        return order[place * self.num_unlabeled :][: self.num_unlabeled].tolist()
+
+    def _draw(self, place: int, among: Tensor, generator: torch.Generator) -> tuple[int, Draw]:
+        """Draw from a clip, or from the next one that can be read."""
+        config, reason = self.config, ""
+        state = generator.get_state()
+        for offset in range(len(among)):
+            index = int(among[(place + offset) % len(among)])
+            generator.set_state(state)
+            try:
+                return index, self.training_set.draw(
+                    index, config.num_frames, generator, sampling=config.frame_sampling
+                )
+            except ConfigError:
+                raise
+            except EchosegError as error:
+                reason = str(error)
+        raise DatasetError(f"no training clip can be read ({reason}); run echoseg data check")
 
 
-def _move_masks_into_background(masks: Tensor, grid: Tensor) -> Tensor:
-    """Move masks; a frame without a mask stays so to its corners."""
+class _StepsFrom(Sampler[int], Sized):
+    """Steps without end."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __iter__(self) -> Iterator[int]:
+        return count(self.first)
+
+    def __len__(self) -> int:
+        return 2**31
+
+
+def batches_from(batches: Batches, step: int) -> Iterator[Batch]:
+    """Batches from a step on, made by `num_workers` processes ahead of time."""
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=_StepsFrom(step),
+        num_workers=batches.config.num_workers,
+        collate_fn=_same,
+        generator=torch.Generator(),  # else it draws from the one that the model uses
+    )
+    return iter(loader)
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+def _warp_into_background(masks: Tensor, grid: Tensor) -> Tensor:
+    """Warp masks; a frame without a mask stays without one to its corners."""
     unknown = (masks == IGNORE_LABEL).flatten(2).all(2)
-    return move_masks(masks, grid).masked_fill(unknown[..., None, None], IGNORE_LABEL)
+    return warp_masks(masks, grid).masked_fill(unknown[..., None, None], IGNORE_LABEL)

@@ -1,28 +1,27 @@
-"""What a run learns from, by name: the phantom, a file of clips, or a folder in a known layout.
+"""Training data by name: simulated clips, a file of clips, or a data set in a known layout.
 
-phantom:200             200 clips simulated on the fly
+phantom:200             200 clips of the phantom, simulated when they are drawn
 phantom:200:5000        the same from seed 5000 on
 clips.npz               frames and masks, N T S S
-FOLDER or clips.csv     any data set that `datasets` knows; of CAMUS the A4C's ED and ES
+FOLDER or clips.csv     any data set that `echoseg.load_dataset` opens
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from echoseg.clip import View
-from echoseg.data import detect
+from echoseg.clip import Annotation, Clip, View
+from echoseg.data import Dataset, IssueKind, Record, load_dataset
 from echoseg.data.cache import CachedClips
-from echoseg.data.phantom import PhantomClips
+from echoseg.data.phantom import simulate
+from echoseg.data.torch_dataset import ClipCache, TorchDataset
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.phantom import PhantomConfig, Tier
-from echoseg.train.data.pool import Pool, camus_pool, phases_of, pool_of, stored_pool
-from echoseg.train.data.pool_loader import collection_pool, has_validation
+from echoseg.train.data.training_set import ForeignClips, TrainingSet
 
 PHANTOM_FRAMES = 6
 TIERS = (*[Tier.EASY] * 3, *[Tier.MEDIUM] * 4, *[Tier.HARD] * 2, Tier.EXTREME)
@@ -59,133 +58,175 @@ TERMS = {
     "phantom": Terms("the phantom", "Apache-2.0", ""),
 }
 """Key in `DATASETS` -> terms."""
-OWN_TERMS = Terms(
+CUSTOM_TERMS = Terms(
     "the user's own data",
     "as the data's owner allows",
-    "weights trained on clips of your own: whose pictures they are decides what may be done",
+    "weights trained on custom clips: the owner of the images decides how they may be used",
 )
 
 
 class Source(NamedTuple):
-    """What may be learnt from, and what its owners ask for."""
+    """Training data and the terms of its owners."""
 
-    pool: Pool
+    clips: TrainingSet
     licence: str
     notice: str
     words: str
     """What weights trained on it were trained on, for their card."""
     num_left_out: int = 0
-    """Clips that cannot be used."""
+    """Files and clips that cannot be used, as far as known without reading them."""
 
 
-def open_source(
-    name: str, size_px: int, *, validation: bool = False, field: str = "data"
-) -> Source:
-    """Return the clips of a source; its validation split where asked for.
+class Reader(NamedTuple):
+    """How data sets are opened: which views, on which grid, kept in which cache."""
 
-    Args:
-        name: See the module.
-        size_px: Side of the square frames.
-        validation: The part that is never learnt from.
-        field: Of the run, which a refusal names.
+    size_px: int
+    cache: ClipCache
+    views: tuple[View, ...] = (View.A4C, View.A2C)
+    """Views that are used; clips of unknown view always are."""
 
-    Raises:
-        ConfigError: If the name says no number of clips.
-        DatasetError: If nothing of the name is there, or its layout is unknown.
-    """
-    if name.startswith("phantom:"):
-        return Source(_phantom_pool(name, size_px, field), "Apache-2.0", "", "phantom clips")
-    path = Path(name)
-    if path.is_file() and path.suffix != ".csv":
-        return Source(_of_size(stored_pool(path), size_px), "Apache-2.0", "", "stored clips")
-    if (path / "database_nifti").is_dir():
-        pool = camus_pool(path, size_px, "validation" if validation else "training")
-        words = "the CAMUS training patients' A4C ED and ES frames"
-        return Source(pool, "CC-BY-NC-SA-4.0", CAMUS_NOTICE, words)
-    if not path.exists():
-        raise DatasetError(
-            f"{field} must be phantom:N, an .npz file or the folder of a data set, "
-            f"{name!r} is not there"
+    def open(self, data: Any, split: str = "train", *, field: str = "data") -> Source:
+        """Open training data.
+
+        Args:
+            data: A name (see the module), a `Dataset` or any map-style data set of the items that
+                `TorchDataset` describes.
+            split: `train`, `validation` or `all`.
+            field: Setting that messages name.
+
+        Raises:
+            ConfigError: If a name says no number of clips.
+            DatasetError: If there is nothing of that name, or nothing in it can be used.
+        """
+        if isinstance(data, Dataset):
+            return self._dataset(data, split)
+        if not isinstance(data, str | Path):
+            return self._foreign(data)
+        if str(data).startswith("phantom:"):
+            clips = self._records(_phantom_records(str(data), self.size_px, field))
+            return Source(clips, "Apache-2.0", "", "phantom clips")
+        path = Path(data)
+        if path.is_file() and path.suffix != ".csv":
+            return Source(self._records(_stored_records(path)), "Apache-2.0", "", "stored clips")
+        if not path.exists():
+            raise DatasetError(
+                f"{field} must be phantom:N, an .npz file or the folder of a data set, "
+                f"{str(data)!r} is not there"
+            )
+        return self._dataset(load_dataset(path), split)
+
+    def _dataset(self, data: Dataset, split: str) -> Source:
+        records = [
+            record
+            for record in _of_split(data, split)
+            if record.view in (*self.views, View.UNKNOWN)
+        ]
+        if not records:
+            raise DatasetError(f"{data.root}: no {' or '.join(self.views)} clip of {split}")
+        name = CachedClips(data.root).dataset if data.name == "cache" else data.name
+        terms = TERMS.get(name, CUSTOM_TERMS)
+        words = f"the training clips of {terms.title}"
+        num_issues = sum(issue.kind is not IssueKind.KNOWN for issue in data.issues)
+        return Source(self._records(records), terms.licence, terms.notice, words, num_issues)
+
+    def _records(self, records: Sequence[Record]) -> TrainingSet:
+        clips = TorchDataset(records, size=self.size_px, cache=self.cache)
+        return training_set_of(clips, records)
+
+    def _foreign(self, data: Any) -> Source:
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+            raise TypeError(
+                f"data must be a path, a Dataset or a map-style data set, got {type(data).__name__}"
+            )
+        terms = CUSTOM_TERMS
+        if isinstance(data, TorchDataset) and data.transform is None:
+            clips = self._records(data.records)
+            return Source(clips, terms.licence, terms.notice, terms.title)
+        num = len(data)
+        patients = getattr(data, "patients", None) or [f"item {index}" for index in range(num)]
+        labeled = getattr(data, "is_labeled", [True] * num)
+        clips = TrainingSet(
+            sources=(ForeignClips(data, self.size_px),),
+            places=tuple((0, index) for index in range(num)),
+            patients=tuple(map(str, patients)),
+            views=(View.UNKNOWN,) * num,
+            are_stills=torch.zeros(num, dtype=torch.bool),
+            is_labeled=torch.as_tensor(labeled, dtype=torch.bool),
+            is_sparse=torch.zeros(num, dtype=torch.bool),
+            weights=torch.ones(num),
         )
-    dataset = detect(path)
-    if dataset == "cache":
-        dataset = CachedClips(path).dataset
-    terms = TERMS.get(dataset, OWN_TERMS)
-    pool, num_left_out = collection_pool(path, size_px, "validation" if validation else "train")
-    words = f"the training clips of {terms.title}"
-    return Source(pool, terms.licence, terms.notice, words, num_left_out)
+        return Source(clips, terms.licence, terms.notice, terms.title)
+
+    def open_validation(self, data: Sequence[Any], validation: Any) -> TrainingSet | None:
+        """What a run is scored on: `validation`, or the first validation split there is."""
+        if isinstance(validation, Dataset) and "validation" not in validation.splits():
+            return self._dataset(validation, "all").clips
+        if validation is not None:
+            return self.open(validation, "validation", field="validation").clips
+        for each in data:
+            if isinstance(each, str | Path) and (
+                Path(each).is_dir() or (Path(each).is_file() and Path(each).suffix == ".csv")
+            ):
+                each = load_dataset(each)
+            if isinstance(each, Dataset) and any(r.split == "validation" for r in each.records):
+                return self._dataset(each, "validation").clips
+        return None
 
 
-def open_validation(data: tuple[str, ...], name: str | None, size_px: int) -> Pool | None:
-    """Return what a run is scored on: the source named, or the first one's validation split."""
-    if name is not None:
-        return open_source(name, size_px, validation=True, field="validation").pool
-    for each in data:
-        path = Path(each)
-        is_collection = path.is_dir() or (path.is_file() and path.suffix == ".csv")
-        if is_collection and has_validation(path):
-            return open_source(each, size_px, validation=True).pool
-    return None
-
-
-def join(
-    pools: list[Pool], shares: tuple[float, ...] | None = None, *, num_frames: int = 1
-) -> Pool:
-    """Return one pool of all clips; longer ones are thinned to as many frames as the shortest have.
-
-    Args:
-        pools: One a source.
-        shares: How often a labelled clip comes from each; by their numbers of clips otherwise.
-        num_frames: Of a clip in a step; none is thinned to fewer, shorter ones stay as they are.
-
-    Raises:
-        ConfigError: If there are not as many shares as pools, or one is not above 0.
-    """
-    if shares is not None and (len(shares) != len(pools) or min(shares) <= 0):
-        raise ConfigError(
-            f"data_weights must be a number above 0 for each of {len(pools)} sources, got {shares}"
-        )
-    if len(pools) == 1:
-        return pools[0]
-    most = max(num_frames, min(pool.frames.shape[1] for pool in pools))
-    chosen = [_thinned(pool.frames.shape[1], most) for pool in pools]
-
-    def part(take: Callable[[Pool], Tensor]) -> Tensor:
-        return torch.cat([take(pool)[:, times] for pool, times in zip(pools, chosen, strict=True)])
-
-    return Pool(
-        frames=part(lambda pool: pool.frames),
-        masks=part(lambda pool: pool.masks),
-        truth=part(lambda pool: pool.truth),
-        phases=part(lambda pool: pool.phases),
-        patients=tuple(name for pool in pools for name in pool.patients),
-        known_labels=torch.cat([pool.known_labels for pool in pools]),
-        weights=torch.cat(
-            [
-                pool.weights
-                if shares is None
-                else pool.weights * shares[k] / _labelled_weight(pool)
-                for k, pool in enumerate(pools)
-            ]
-        ),
-        lengths=torch.cat([pool.lengths.clamp(max=most) for pool in pools]),
+def training_set_of(clips: Any, records: Sequence[Record]) -> TrainingSet:
+    """The training set of records whose clips `clips` reads."""
+    return TrainingSet(
+        sources=(clips,),
+        places=tuple((0, index) for index in range(len(records))),
+        patients=tuple(record.patient for record in records),
+        views=tuple(record.view for record in records),
+        are_stills=torch.tensor([record.stills for record in records], dtype=torch.bool),
+        is_labeled=torch.tensor([record.labelled for record in records], dtype=torch.bool),
+        is_sparse=torch.zeros(len(records), dtype=torch.bool),
+        weights=torch.ones(len(records)),
     )
 
 
-def _thinned(have: int, want: int) -> Tensor:
-    """Return `want` of `have` frames, spread evenly; all and the last again if less."""
-    if have < want:
-        return torch.arange(want).clamp(max=have - 1)
-    return torch.linspace(0, have - 1, want).round().long()
+def _of_split(data: Dataset, split: str) -> Sequence[Record]:
+    """Records of a split; all but validation and test where a data set has no split `train`."""
+    if split == "all":
+        return data.records
+    if split == "train" and "train" not in data.splits():
+        return [record for record in data.records if record.split not in ("validation", "test")]
+    return data.split(split).records
 
 
-def _labelled_weight(pool: Pool) -> Tensor:
-    """Return how often a labelled clip of the pool is drawn, all of them together."""
-    return (pool.weights * pool.is_labeled).sum().clamp(min=1e-6)
+def _stored_records(path: Path) -> list[Record]:
+    """Clips of an .npz file with `frames` and `masks`, `N T S S` uint8; each is one patient.
+
+    Raises:
+        DatasetError: If the file holds something else.
+    """
+    try:
+        with np.load(path) as file:
+            frames, masks = file["frames"], file["masks"]
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise DatasetError(
+            f"{path} must be an .npz file with frames and masks ({error})"
+        ) from error
+    if frames.ndim != 4 or frames.shape != masks.shape or frames.dtype != np.uint8:
+        raise DatasetError(
+            f"{path} must hold frames and masks of one shape N T S S in uint8, got "
+            f"{frames.shape} {frames.dtype} and {masks.shape}"
+        )
+
+    def read(index: int) -> tuple[Clip, Annotation]:
+        return Clip(frames=frames[index]), Annotation(masks=masks[index])
+
+    names = [f"{path.stem}-{index}" for index in range(len(frames))]
+    return [
+        Record(name=name, patient=name, view=View.UNKNOWN, files=(path,), read=partial(read, index))
+        for index, name in enumerate(names)
+    ]
 
 
 def phantom_config(seed: int, size_px: int, num_frames: int = PHANTOM_FRAMES) -> PhantomConfig:
-    """Return the training clip of a seed: mostly A4C, all tiers, slow frame rates."""
+    """Config of the training clip of a seed: mostly A4C, all tiers, low frame rates."""
     rng = np.random.default_rng([seed, 77])
     return PhantomConfig(
         seed=seed,
@@ -197,7 +238,7 @@ def phantom_config(seed: int, size_px: int, num_frames: int = PHANTOM_FRAMES) ->
     )
 
 
-def _phantom_pool(name: str, size_px: int, field: str) -> Pool:
+def _phantom_records(name: str, size_px: int, field: str) -> list[Record]:
     numbers = name.split(":")[1:]
     if not all(part.isdecimal() for part in numbers) or len(numbers) > 2 or not int(numbers[0]):
         raise ConfigError(
@@ -205,22 +246,19 @@ def _phantom_pool(name: str, size_px: int, field: str) -> Pool:
             f"got {name!r}"
         )
     num, first = int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0
-    clips = PhantomClips([phantom_config(first + i, max(size_px, 64)) for i in range(num)])
-    filmed = [clips[index] for index in range(num)]
-    frames, masks = (torch.from_numpy(np.stack(each)) for each in zip(*filmed, strict=True))
-    names = [f"phantom-{first + index}" for index in range(num)]
-    return _of_size(pool_of(frames, masks, phases_of(masks), names), size_px)
+    configs = [phantom_config(seed, max(size_px, 64)) for seed in range(first, first + num)]
+    return [
+        Record(
+            name=f"phantom-{config.seed}",
+            patient=f"phantom-{config.seed}",
+            view=config.view,
+            files=(),
+            read=partial(_simulated, config),
+        )
+        for config in configs
+    ]
 
 
-def _of_size(pool: Pool, size_px: int) -> Pool:
-    """Return the pool on another square grid."""
-    if pool.frames.shape[-1] == size_px:
-        return pool
-    size = (size_px, size_px)
-    frames = functional.interpolate(
-        pool.frames.float(), size, mode="bilinear", antialias=True, align_corners=False
-    )
-    masks = functional.interpolate(pool.truth.float(), size, mode="nearest-exact")
-    return pool_of(
-        frames.round().to(torch.uint8), masks.to(torch.uint8), pool.phases, list(pool.patients)
-    )
+def _simulated(config: PhantomConfig) -> tuple[Clip, Annotation]:
+    made = simulate(config)
+    return made.clip, made.annotation

@@ -1,4 +1,4 @@
-"""Ways of learning, one a file; see `method` for what each must say."""
+"""Training methods, one per file; `base` has their interface."""
 
 from echoseg.train.methods.base import TrainingMethod
 from echoseg.train.methods.bcp import BidirectionalCopyPaste
@@ -18,6 +18,6 @@ METHODS: dict[str, type[TrainingMethod]] = {
     "uncertainty_mean_teacher": UncertaintyMeanTeacher,
     "unimatch": UniMatch,
 }
-"""Name -> way of learning."""
+"""Name -> method."""
 
 __all__ = ["METHODS", "TrainingMethod"]

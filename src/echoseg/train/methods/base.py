@@ -1,9 +1,9 @@
-"""What a way of learning must say: how a batch becomes a loss.
+"""The interface of a training method: how a batch becomes a loss.
 
-An method is a module, so that what it learns or remembers is saved with the run. It is given the
-student, the teacher and the batch, and returns named terms whose sum is minimised. Labelled clips
-come first in a batch; all methods learn them alike (`supervised_term`), see the same varied view,
-have the same teacher and weigh what nobody labelled by the same ramp.
+A method is a module, so that what it learns or remembers is saved with the run. It is given the
+student, its exponential moving average (the teacher) and a batch, and returns named terms whose sum
+is minimised. Labeled clips come first in a batch; all methods share the supervised loss, the
+augmentation, the teacher and the ramp of the unsupervised weight.
 """
 
 import math
@@ -14,58 +14,97 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from echoseg.errors import ConfigError
 from echoseg.losses import cross_entropy_dice_loss
-from echoseg.train.data.batches import Batch, BatchConfig
-from echoseg.train.data.pool import Pool
-from echoseg.train.ema import Teacher
+from echoseg.train.data.batches import Batch
+from echoseg.train.data.training_set import TrainingSet
+from echoseg.train.ema import EMA
 
 Terms = dict[str, Tensor]
-"""Name of a term -> its value; what starts with `told_` is shown and not minimised."""
+"""Name of a term -> its value; `metrics/*` is logged and not minimised."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits `N K H W`, masks `N H W` int64 with `losses.IGNORE_LABEL` where unknown) -> scalar."""
 
 
 class TrainingMethod(nn.Module, ABC):
-    """One way of learning.
+    """One training method.
+
+    Example:
+        >>> class Supervised(TrainingMethod):
+        ...     uses_unlabeled = False
+        ...
+        ...     def forward(self, student, teacher, batch, ramp):
+        ...         return {"supervised": self.supervised_loss(student(batch.strong), batch)}
 
     Attributes:
-        unlabelled: It learns from clips without a mask; others get labelled ones in their place.
+        uses_unlabeled: Whether it learns from clips without masks; if not, a step holds labeled
+            clips in their place.
+        loss: The supervised loss; None: cross entropy and Dice.
     """
 
-    unlabelled = True
+    uses_unlabeled = True
+    loss: Loss | None = None
 
-    def prepare(self, student: Any, pool: Pool) -> None:
-        """Make what depends on the network or the pool; called once, before the optimizer.
+    def prepare(self, student: Any, training_set: TrainingSet) -> None:
+        """Make what depends on the network or the data; called once, before the optimizer.
 
         Raises:
-            ConfigError: If the network lacks what this way of learning needs.
+            ConfigError: If the network lacks what the method needs.
         """
 
     def share_with(self, gather: Callable[[Tensor], Tensor]) -> None:
-        """Take what brings together, along the first dimension, what all processes have."""
+        """Take the function that joins a tensor of all processes along its first axis."""
 
-    def share_out(self, pool: Pool, config: BatchConfig, num_processes: int) -> BatchConfig:
-        """Return how many clips of a step are labelled ones; called once, before the first step.
+    def split_batch(
+        self, training_set: TrainingSet, counts: tuple[int, int], num_processes: int
+    ) -> tuple[int, int]:
+        """Numbers of labeled and unlabeled clips per step; called once, before the first step.
 
         Args:
-            pool: What is learnt from.
-            config: As asked for.
-            num_processes: That share a batch; the numbers stay multiples of it.
+            training_set: The data.
+            counts: The numbers of the config.
+            num_processes: Processes that share a batch; the numbers stay multiples of it.
         """
-        return config
+        return counts
 
     @abstractmethod
-    def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
-        """Return the terms of one batch.
+    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
+        """The terms of one batch.
 
         Args:
-            student: Network that learns, in training mode.
-            teacher: Its averaged twin.
-            batch: Labelled and unlabelled clips.
-            ramp: From 0 to 1 in the first part of a run: trust in what nobody labelled.
+            student: The network, in training mode.
+            teacher: Its exponential moving average.
+            batch: Labeled and unlabeled clips.
+            ramp: Weight of the unsupervised loss, which rises from 0 to 1 in the first part of a
+                run.
         """
+
+    def supervised_loss(self, logits: Tensor, batch: Batch, num: int | None = None) -> Tensor:
+        """Loss of the first `num` clips' logits `B' T K S S`; by default of all labeled ones.
+
+        Raises:
+            ConfigError: If a custom loss fails or returns no scalar.
+        """
+        num = batch.num_labeled if num is None else num
+        flat = logits[:num].float().flatten(0, 1)  # (B' T, K, S, S)
+        masks = batch.masks[:num].flatten(0, 1)
+        if self.loss is None:
+            known = batch.known_labels[:num].repeat_interleave(logits.shape[1], 0)
+            return cross_entropy_dice_loss(flat, masks, known)
+        try:
+            value = self.loss(flat, masks.long())
+        except Exception as error:  # whatever a user's function raises
+            raise ConfigError(
+                f"loss must take logits N K H W and masks N H W with 255 where unknown; it raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(value, Tensor) or value.ndim:
+            raise ConfigError(f"loss must return a scalar tensor, got {type(value).__name__}")
+        return value
 
 
 def ramp_up(done: float, length: float = 0.3) -> float:
-    """Return exp(-5 (1 - done / length)^2), 1 from `length` on; `done` is the share of the run.
+    """exp(-5 (1 - done / length)^2), 1 from `length` on; `done` is the fraction of the run.
 
     Reference:
         Laine and Aila, "Temporal ensembling for semi-supervised learning", ICLR 2017.
@@ -73,38 +112,29 @@ def ramp_up(done: float, length: float = 0.3) -> float:
     return math.exp(-5 * (1 - min(done / length, 1)) ** 2)
 
 
-def supervised_term(logits: Tensor, batch: Batch, num: int | None = None) -> Tensor:
-    """Return the loss of the labelled clips' logits `B' T K S S`."""
-    num = batch.num_labeled if num is None else num
-    time = logits.shape[1]
-    return cross_entropy_dice_loss(
-        logits[:num].float().flatten(0, 1),
-        batch.masks[:num].flatten(0, 1),
-        batch.known_labels[:num].repeat_interleave(time, 0),
-    )
-
-
-def pseudo_probs(teacher: Teacher, batch: Batch) -> Tensor:
-    """Return the teacher's `B' T K S S` for the unlabelled clips, found plain, moved to varied."""
-    return batch.moved(teacher(batch.plain[batch.num_labeled :]), batch.num_labeled)
+def pseudo_probs(teacher: EMA, batch: Batch) -> Tensor:
+    """The teacher's `B' T K S S` for the weak view of the unlabeled clips, on the strong view."""
+    return batch.to_strong(teacher(batch.weak[batch.num_labeled :]), batch.num_labeled)
 
 
 @torch.no_grad()
-def told_dice(probs: Tensor, batch: Batch) -> Tensor:
-    """Return the mean Dice of pseudo-masks against the hidden truth, over labels found there.
+def pseudo_label_dice(probs: Tensor, batch: Batch) -> Tensor:
+    """Mean Dice of pseudo-labels against the hidden masks, over the labels in them.
 
     Args:
         probs: `B' T K S S` of the last B' clips.
-        batch: Where the truth is.
+        batch: Where the masks are.
 
     Returns:
-        A number, nan where nobody knows the truth.
+        A scalar, nan where there are no masks.
     """
-    truth = batch.truth[-len(probs) :]
-    found = probs.argmax(2)
+    masks = batch.all_masks[-len(probs) :]
+    predicted = probs.argmax(2)
+    known = masks != 255
     scores = [
-        2 * ((found == k) & (truth == k)).sum() / ((found == k).sum() + (truth == k).sum())
+        2 * ((predicted == k) & (masks == k)).sum()
+        / (((predicted == k) & known).sum() + (masks == k).sum())
         for k in range(1, probs.shape[2])
-        if (truth == k).any()
-    ]
+        if (masks == k).any()
+    ]  # fmt: skip
     return torch.stack(scores).mean() if scores else torch.tensor(math.nan)

@@ -1,4 +1,4 @@
-"""Bidirectional copy-paste: a box of labelled frames in unlabelled ones, and the other way round.
+"""Bidirectional copy-paste: a box of labeled frames in unlabeled ones, and the other way round.
 
     mixed_1 = m x_l + (1 - m) x_u,  mixed_2 = m x_u + (1 - m) x_l        m = 0 in a box of 2/3 side
     L = sum over both: CE + Dice, pixels of pseudo-masks at weight a
@@ -20,13 +20,12 @@ from torch.nn import functional
 
 from echoseg.losses import IGNORE_LABEL, soft_target_loss
 from echoseg.train.data.batches import Batch
-from echoseg.train.ema import Teacher
+from echoseg.train.ema import EMA
 from echoseg.train.methods.base import (
     Terms,
     TrainingMethod,
+    pseudo_label_dice,
     pseudo_probs,
-    supervised_term,
-    told_dice,
 )
 
 
@@ -42,9 +41,9 @@ class BidirectionalCopyPaste(TrainingMethod):
         super().__init__()
         self.weight, self.box_fraction = weight, box_fraction
 
-    def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
-        first, size = batch.num_labeled, batch.frames.shape[-1]
+        first, size = batch.num_labeled, batch.strong.shape[-1]
         probs = pseudo_probs(teacher, batch)
         num = min(first, len(probs))
         pseudo = functional.one_hot(largest_pieces(probs[:num]), probs.shape[2]).movedim(-1, 2)
@@ -55,22 +54,22 @@ class BidirectionalCopyPaste(TrainingMethod):
         ).movedim(-1, 2)
         box = self._box(size).to(probs.device)  # 1 inside
         pairs = (
-            (batch.frames[:num], drawn, known),
-            (batch.frames[first : first + num], pseudo, torch.full_like(known, self.weight * ramp)),
+            (batch.strong[:num], drawn, known),
+            (batch.strong[first : first + num], pseudo, torch.full_like(known, self.weight * ramp)),
         )
         mixed = [
             [box * a + (1 - box) * b for a, b in zip(*order, strict=True)]
             for order in (pairs, pairs[::-1])
         ]
         frames, targets, weights = (torch.cat(each) for each in zip(*mixed, strict=True))
-        logits = student(torch.cat([batch.frames[:first], frames.to(batch.frames.dtype)]))
+        logits = student(torch.cat([batch.strong[:first], frames.to(batch.strong.dtype)]))
         loss = soft_target_loss(
             logits[first:].float().flatten(0, 1), targets.flatten(0, 1), weights.flatten(0, 1)
         )
         return {
-            "supervised": supervised_term(logits, batch),
+            "supervised": self.supervised_loss(logits, batch),
             "pasted": loss,
-            "told_pseudo_dice": told_dice(probs, batch),
+            "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
         }
 
     def _box(self, size: int) -> Tensor:
@@ -82,7 +81,7 @@ class BidirectionalCopyPaste(TrainingMethod):
 
 
 def largest_pieces(probs: Tensor) -> Tensor:
-    """Return the mask `B T S S` of probabilities `B T K S S`, each label its largest piece only."""
+    """The mask `B T S S` of probabilities `B T K S S`, each label its largest piece only."""
     masks = probs.argmax(2).flatten(0, 1).cpu().numpy()
     for mask in masks:
         for one in range(1, probs.shape[2]):

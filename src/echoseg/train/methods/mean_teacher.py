@@ -1,9 +1,9 @@
-"""Mean teacher: the student's probabilities on varied frames shall be the teacher's on plain ones.
+"""Mean teacher: consistency of the student on the strong view with the teacher on the weak one.
 
     L = L_supervised + w ramp mean |p_student - p_teacher|^2
 
-With `uncertain_from` below 1, pixels whose teacher entropy (mean over a few noisy looks) is above a
-threshold are left out; the threshold rises over the ramp from three quarters of it to all of it.
+The uncertainty-aware form leaves out pixels whose teacher entropy (of the mean over a few noisy
+passes) is above a threshold, which rises over the ramp from 0.75 to 1 of the maximum entropy.
 
 Reference:
     Tarvainen and Valpola, NeurIPS 2017; Yu et al., "Uncertainty-aware self-ensembling model",
@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from echoseg.train.data.batches import Batch
-from echoseg.train.ema import Teacher
+from echoseg.train.ema import EMA
 from echoseg.train.methods.base import (
     Terms,
     TrainingMethod,
+    pseudo_label_dice,
     pseudo_probs,
-    supervised_term,
-    told_dice,
 )
 
 
@@ -38,22 +37,22 @@ class MeanTeacher(TrainingMethod):
         super().__init__()
         self.weight = weight
 
-    def targets(self, teacher: Teacher, batch: Batch, ramp: float) -> tuple[Tensor, Tensor]:
-        """Return probabilities `B' T K S S` and which pixels count, `B' T S S`."""
+    def targets(self, teacher: EMA, batch: Batch, ramp: float) -> tuple[Tensor, Tensor]:
+        """Probabilities `B' T K S S` and which pixels count, `B' T S S`."""
         probs = pseudo_probs(teacher, batch)
         return probs, torch.ones_like(probs[:, :, 0])
 
-    def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
-        logits = student(batch.frames)
+        logits = student(batch.strong)
         probs, counted = self.targets(teacher, batch, ramp)
         own = logits[batch.num_labeled :].float().softmax(2)
         away = (own - probs).square().mean(2)
         consistency = (away * counted).sum() / counted.sum().clamp(min=1)
         return {
-            "supervised": supervised_term(logits, batch),
+            "supervised": self.supervised_loss(logits, batch),
             "consistency": self.weight * ramp * consistency,
-            "told_pseudo_dice": told_dice(probs, batch),
+            "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
         }
 
 
@@ -62,7 +61,7 @@ class UncertaintyMeanTeacher(MeanTeacher):
 
     Args:
         weight: w.
-        num_passes: Noisy looks of the teacher.
+        num_passes: Noisy passes of the teacher.
         noise: Standard deviation of their noise.
     """
 
@@ -70,14 +69,14 @@ class UncertaintyMeanTeacher(MeanTeacher):
         super().__init__(weight)
         self.num_passes, self.noise = num_passes, noise
 
-    def targets(self, teacher: Teacher, batch: Batch, ramp: float) -> tuple[Tensor, Tensor]:
+    def targets(self, teacher: EMA, batch: Batch, ramp: float) -> tuple[Tensor, Tensor]:
         """See `MeanTeacher`."""
-        plain = batch.plain[batch.num_labeled :]
-        looks = [
-            teacher((plain + self.noise * torch.randn_like(plain)).clamp(0, 1))
+        weak = batch.weak[batch.num_labeled :]
+        passes = [
+            teacher((weak + self.noise * torch.randn_like(weak)).clamp(0, 1))
             for _ in range(self.num_passes)
         ]
-        probs = batch.moved(torch.stack(looks).mean(0), batch.num_labeled)
+        probs = batch.to_strong(torch.stack(passes).mean(0), batch.num_labeled)
         entropy = -(probs * probs.clamp(min=1e-6).log()).sum(2)
-        most = (0.75 + 0.25 * ramp) * math.log(probs.shape[2])
-        return probs, (entropy < most).float()
+        limit = (0.75 + 0.25 * ramp) * math.log(probs.shape[2])
+        return probs, (entropy < limit).float()

@@ -1,17 +1,17 @@
-"""RAC, region-wise adaptive cross-mix: a region of one clip set into another makes a new clip.
+"""RAC, region-wise adaptive cross-mix: a region of a source clip pasted into a background clip.
 
-    x = m x_donor + (1 - m) x_host,   the same for the target and for its weights
+    x = m x_source + (1 - m) x_background,   the same for the target and for its weights
 
-The matte m in [0, 1] is one for all frames of a clip, so that what moves goes on moving. The
-donor is first brought to the host's phase (played backwards when that fits better), place and size
-(of the heart as the targets have it) and to its grey levels along the seam. A host of which nothing
-is known to be trusted is the donor's background: the donor stays where it is. Three regions are
-proposed for each pair: the donor's heart, swollen by a random, uneven margin so that the seam is
-never the border itself; a wedge of the sector; a box about the heart. Which one is taken depends on
-where the donor is surer than the host, and the margin grows with the donor's certainty.
+The mixing mask m in [0, 1] is one for all frames of a clip, so motion stays continuous. The source
+is first aligned with the background: its phase (played backwards when that fits better), the place
+and size of its heart (as the targets have it), and its gray levels along the seam. A background
+without a trusted target takes the source where it is. Three regions are proposed per pair: the
+source's heart, dilated by a random, uneven margin so that the seam is never the border itself; a
+wedge of the sector; a box around the heart. The choice depends on where the source is more trusted
+than the background, and the margin grows with the source's confidence.
 
 The published RAC pastes ED's predicted foreground into ES of the same clip, seam on the border, and
-gives no label; this is the abstract's idea with those flaws mended.
+gives no label; this follows the abstract's idea without those flaws.
 """
 
 from dataclasses import dataclass, replace
@@ -22,13 +22,13 @@ from torch.nn import functional
 
 HEART_LABELS = (1, 2)
 """Labels inside the epicardium."""
-LEAST_AREA = 0.005
+MIN_AREA = 0.005
 """Share of a frame below which no heart is there to be aligned with."""
-MOST_STRETCH, MOST_ZOOM = 1.8, 2.5
-"""A donor's heart that had to be stretched one way, or zoomed, by more is not used."""
-LEAST_WEIGHT = 0.05
-"""Mean weight of a host's heart below which its target is no place to align with."""
-LEAST_GREY = 0.02
+MAX_STRETCH, MAX_ZOOM = 1.8, 2.5
+"""A source's heart that had to be stretched one way, or zoomed, by more is not used."""
+MIN_WEIGHT = 0.05
+"""Mean weight of a background's heart below which its target is no place to align with."""
+MIN_GREY = 0.02
 """Darker pixels are outside the sector, or in a cavity."""
 CHOICE_TEMPERATURE = 0.1
 """How freely a region is chosen against the gain in weight."""
@@ -60,29 +60,29 @@ class Sample:
         )
 
 
-def cross_mix(host: Sample, donor: Sample) -> tuple[Sample, Tensor]:
-    """Set a region of each donor into its host.
+def cross_mix(background: Sample, source: Sample) -> tuple[Sample, Tensor]:
+    """Set a region of each source into its background.
 
     Draws come from torch's global generator of the CPU.
 
     Returns:
-        The new clips and the mattes, `B 1 S S`; 0 where the two hearts cannot be brought together.
+        The new clips and the mixing masks, `B 1 S S`; 0 where two hearts cannot be aligned.
     """
-    donor, is_usable = _aligned(_at_matched_phase(donor, host.phases), host)
-    matte = _chosen_matte(host, donor) * _inside(host.frames) * _inside(donor.frames)
-    matte = matte * is_usable[:, None, None, None]
-    frames = _with_greys_of(host.frames, donor.frames, matte[:, None])
+    source, is_usable = _aligned(_at_matched_phase(source, background.phases), background)
+    mask = _mixing_mask(background, source) * _inside(background.frames) * _inside(source.frames)
+    mask = mask * is_usable[:, None, None, None]
+    frames = _with_greys_of(background.frames, source.frames, mask[:, None])
     mixed = Sample(
-        frames=_mix(host.frames, frames, matte[:, None]),
-        probs=_mix(host.probs, donor.probs, matte[:, None]),
-        weights=_mix(host.weights, donor.weights, matte),
-        phases=host.phases,
+        frames=_mix(background.frames, frames, mask[:, None]),
+        probs=_mix(background.probs, source.probs, mask[:, None]),
+        weights=_mix(background.weights, source.weights, mask),
+        phases=background.phases,
     )
-    return mixed, matte
+    return mixed, mask
 
 
-def _mix(host: Tensor, donor: Tensor, matte: Tensor) -> Tensor:
-    return host + matte * (donor - host)
+def _mix(background: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+    return background + mask * (source - background)
 
 
 def _heart(sample: Sample) -> Tensor:
@@ -90,10 +90,10 @@ def _heart(sample: Sample) -> Tensor:
     return sample.probs[:, :, list(HEART_LABELS)].sum(2).mean(1)
 
 
-def _at_matched_phase(donor: Sample, phases: Tensor) -> Sample:
-    """Play donors backwards where that is nearer to the phases `B T`."""
+def _at_matched_phase(source: Sample, phases: Tensor) -> Sample:
+    """Play sources backwards where that is nearer to the phases `B T`."""
     away, away_back = (
-        (each - phases).abs().mean(1) for each in (donor.phases, donor.phases.flip(1))
+        (each - phases).abs().mean(1) for each in (source.phases, source.phases.flip(1))
     )
     back = away_back < away  # false where a phase is unknown
 
@@ -101,10 +101,10 @@ def _at_matched_phase(donor: Sample, phases: Tensor) -> Sample:
         return torch.where(back.view(-1, *[1] * (x.ndim - 1)), x.flip(1), x)
 
     return Sample(
-        frames=turned(donor.frames),
-        probs=turned(donor.probs),
-        weights=turned(donor.weights),
-        phases=turned(donor.phases),
+        frames=turned(source.frames),
+        probs=turned(source.probs),
+        weights=turned(source.weights),
+        phases=turned(source.phases),
     )
 
 
@@ -134,43 +134,43 @@ def _root(matrix: Tensor) -> Tensor:
     return (matrix + root_det * unit) / (trace + 2 * root_det).sqrt()
 
 
-def _aligned(donor: Sample, host: Sample) -> tuple[Sample, Tensor]:
-    """Move donors so that their heart has the middle, size, shape and slant of the host's.
+def _aligned(source: Sample, background: Sample) -> tuple[Sample, Tensor]:
+    """Give the hearts of sources the center, size, shape and slant of the backgrounds'.
 
     Returns:
-        The donors, and `B` bool: false where a heart is missing, or is too unlike the host's.
-        Where the host's is not to be trusted, the donor is left alone and usable.
+        The sources, and `B` bool: false where a heart is missing or the two differ too much.
+        Where the background's target is not trusted, the source is left as it is and usable.
     """
-    middle, covariance, area = _moments(_heart(donor))
-    host_middle, host_covariance, host_area = _moments(_heart(host))
-    turn = _root(covariance) @ torch.linalg.inv(_root(host_covariance))
+    middle, covariance, area = _moments(_heart(source))
+    background_middle, background_covariance, background_area = _moments(_heart(background))
+    turn = _root(covariance) @ torch.linalg.inv(_root(background_covariance))
     stretch = torch.linalg.svdvals(turn)
-    there = (area > LEAST_AREA) & (host_area > LEAST_AREA)
+    there = (area > MIN_AREA) & (background_area > MIN_AREA)
     size = stretch.prod(1).sqrt()
-    there &= (stretch.amax(1) / stretch.amin(1) < MOST_STRETCH) & (
-        (size / MOST_ZOOM).maximum(1 / (size * MOST_ZOOM)) < 1
+    there &= (stretch.amax(1) / stretch.amin(1) < MAX_STRETCH) & (
+        (size / MAX_ZOOM).maximum(1 / (size * MAX_ZOOM)) < 1
     )
-    heart = _heart(host)
-    weight = (host.weights.mean(1) * heart).sum((1, 2)) / heart.sum((1, 2)).clamp(min=1e-6)
-    is_known = weight > LEAST_WEIGHT
+    heart = _heart(background)
+    weight = (background.weights.mean(1) * heart).sum((1, 2)) / heart.sum((1, 2)).clamp(min=1e-6)
+    is_known = weight > MIN_WEIGHT
     there &= is_known
     unit = torch.eye(2, device=turn.device)
     turn = torch.where(there[:, None, None], turn, unit)
-    shift = middle - (turn @ host_middle[:, :, None])[:, :, 0]
+    shift = middle - (turn @ background_middle[:, :, None])[:, :, 0]
     shift = torch.where(there[:, None], shift, torch.zeros_like(shift))
     theta = torch.cat([turn, shift[:, :, None]], 2)
-    num, _, _, rows, columns = donor.frames.shape
+    num, _, _, rows, columns = source.frames.shape
     grid = functional.affine_grid(theta, [num, 1, rows, columns], align_corners=False)
-    background = torch.zeros_like(donor.probs[:1, :1, :, :1, :1])
-    background[:, :, 0] = 1
+    outside = torch.zeros_like(source.probs[:1, :1, :, :1, :1])
+    outside[:, :, 0] = 1
     moved = replace(
-        donor,
-        frames=_sampled(donor.frames, grid),
-        probs=_sampled(donor.probs - background, grid) + background,
-        # what lies outside the donor's frame is not known to be anything
-        weights=_sampled(donor.weights[:, :, None], grid)[:, :, 0],
+        source,
+        frames=_sampled(source.frames, grid),
+        probs=_sampled(source.probs - outside, grid) + outside,
+        # what lies outside the source's frame is not known to be anything
+        weights=_sampled(source.weights[:, :, None], grid)[:, :, 0],
     )
-    return moved, there | (~is_known & (area > LEAST_AREA))
+    return moved, there | (~is_known & (area > MIN_AREA))
 
 
 def _sampled(maps: Tensor, grid: Tensor) -> Tensor:
@@ -184,13 +184,13 @@ def _inside(frames: Tensor) -> Tensor:
 
     A cavity may be black: a place is inside when there is light on all four sides of it.
     """
-    lit = (frames.amax(1) > LEAST_GREY).float()
-    seen = [
+    lit = (frames.amax(1) > MIN_GREY).float()
+    lit_towards = [
         way(lit, axis)
         for axis in (2, 3)
         for way in (_running_max, lambda x, axis: _running_max(x.flip(axis), axis).flip(axis))
     ]
-    inside = torch.stack(seen).amin(0)
+    inside = torch.stack(lit_towards).amin(0)
     shrunk = -functional.max_pool2d(-inside, 5, 1, 2)
     return _feathered(shrunk[:, 0])[:, None] * inside
 
@@ -199,9 +199,9 @@ def _running_max(x: Tensor, axis: int) -> Tensor:
     return x.cummax(axis).values
 
 
-def _with_greys_of(host: Tensor, donor: Tensor, matte: Tensor) -> Tensor:
-    """Return the donor's frames with the host's mean and contrast along the seam."""
-    seam = (matte * (1 - matte)).clamp(min=1e-4) * ((host > LEAST_GREY) & (donor > LEAST_GREY))
+def _with_greys_of(background: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+    """Return the source's frames with the background's mean and contrast along the seam."""
+    seam = (mask * (1 - mask)).clamp(min=1e-4) * ((background > MIN_GREY) & (source > MIN_GREY))
     mass = seam.sum((1, 2, 3, 4), keepdim=True).clamp(min=1e-3)
 
     def level(frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,20 +209,20 @@ def _with_greys_of(host: Tensor, donor: Tensor, matte: Tensor) -> Tensor:
         square = ((frames - mean).square() * seam).sum((1, 2, 3, 4), keepdim=True) / mass
         return mean, square.sqrt()
 
-    (mean, contrast), (own_mean, own_contrast) = level(host), level(donor)
+    (mean, contrast), (own_mean, own_contrast) = level(background), level(source)
     gain = ((contrast + 0.02) / (own_contrast + 0.02)).clamp(0.6, 1.6)
-    return ((donor - own_mean) * gain + mean).clamp(0, 1)
+    return ((source - own_mean) * gain + mean).clamp(0, 1)
 
 
-def _chosen_matte(host: Sample, donor: Sample) -> Tensor:
-    """Return the mattes `B 1 S S`: of three proposals the one with more to gain, more often."""
-    heart = torch.maximum(_heart(donor), donor.probs[:, :, list(HEART_LABELS)].sum(2).amax(1))
-    sure = (donor.weights.mean(1) * heart).sum((1, 2)) / heart.sum((1, 2)).clamp(min=1e-6)
+def _mixing_mask(background: Sample, source: Sample) -> Tensor:
+    """Mixing masks `B 1 S S`, drawn from three proposals by their gain in weight."""
+    heart = torch.maximum(_heart(source), source.probs[:, :, list(HEART_LABELS)].sum(2).amax(1))
+    sure = (source.weights.mean(1) * heart).sum((1, 2)) / heart.sum((1, 2)).clamp(min=1e-6)
     x, y = _moments(heart)[0].unbind(1)
     proposals = torch.stack(
         [_swollen(heart, sure), _wedge(heart, x), _box(heart, x, y)], 1
     )  # B 3 S S
-    better = (donor.weights - host.weights).mean(1)[:, None]
+    better = (source.weights - background.weights).mean(1)[:, None]
     gain = (proposals * better).sum((2, 3)) / proposals.sum((2, 3)).clamp(min=1)
     chosen = torch.multinomial((gain / CHOICE_TEMPERATURE).softmax(1).cpu(), 1)[:, 0]
     return proposals[torch.arange(len(heart)), chosen][:, None]
@@ -243,7 +243,7 @@ def _feathered(region: Tensor) -> Tensor:
 
 
 def _swollen(heart: Tensor, sure: Tensor) -> Tensor:
-    """The heart and an uneven margin of 4 to 16 % of the side, wider the surer the donor is."""
+    """The heart and an uneven margin of 4 to 16 % of the side, wider the surer the source is."""
     size = heart.shape[-1]
     # a blurred map falls off with distance: its level sets are margins
     reach = size // 8

@@ -1,48 +1,49 @@
-"""DOC's first half: a mask for every clip, corrected a little whenever a better one is found.
+"""DOC, first half: a stored pseudo-label per frame, corrected whenever an acceptable one comes.
 
-For a clip the teacher gives probabilities P on the plain view (no flip, warp or zoom to be undone),
-and M is what the store holds:
+The teacher gives probabilities P for a clip on the weak view (no flip, warp or zoom to be undone);
+M is what the bank holds:
 
-    quality   q = plausible * certainty in the foreground
+    quality   q = plausible * confidence in the foreground
     threshold c <- (1 - b) c + b quantile_r(q of the batch)
     accepted  q >= c and plausible
     then      s <- g s + q,   M <- M + (q / s) (P - M)
 
-so that M is the mean of what was accepted, weighted by quality, each offer g times as heavy as the
-next: a teacher that learns soon outweighs what it thought at first. What is not accepted is mixed
-in for this once and not kept. Nearness of P to M is no part of q: a bad early mask would then
-refuse every better one (docs/log.md has the numbers).
+so M is the mean of the accepted predictions, weighted by quality, each g times as heavy as the
+next. A prediction that is not accepted is mixed in once and not stored. The distance of P to M is
+no part of q: a bad early mask would then refuse every better one.
 
-A mask is plausible when the share of the frame that each label takes is between half the least and
-twice the most of the labelled masks: a mask that has collapsed to nothing, however stable, is not.
+A mask is plausible when the area fraction of each label is between half the minimum and twice the
+maximum of the labeled masks, so a mask that has collapsed to nothing, however stable, is not.
 
-Masks are kept as 8-bit probabilities of all labels but the background, on a grid of at most
-`side_px`, in buffers: they are saved with the run. Several processes share what they found before
-it is stored, in one order, so that each holds the same store as a single process would.
+Masks are 8-bit probabilities of all labels but the background, on a grid of at most `side_px`. The
+bank holds at most `max_bytes` of them; the ones updated longest ago are dropped first. Its state is
+saved with the run. Several processes share their predictions before they are stored, in one order,
+so each holds the bank that a single process would.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.losses import IGNORE_LABEL
-from echoseg.train.data.pool import Pool
-from echoseg.train.methods.confidence import certainty
+from echoseg.train.data.training_set import NUM_LABELS, TrainingSet
+from echoseg.train.methods.confidence import confidence
 
-LEAST_ABSENT = 0.002
-"""A label of less than this share of a frame may also be absent."""
+ABSENT_FRACTION = 0.002
+"""A label with a smaller area fraction than this in a labeled mask may also be absent."""
 
 
-class Taken(NamedTuple):
-    """What the store gives for a batch of clips."""
+class Target(NamedTuple):
+    """What the bank returns for a batch of clips."""
 
     probs: Tensor
-    """`B T K S S`: what is stored, with what was offered mixed in."""
+    """`B T K S S`: the stored masks with the predictions mixed in."""
     trust: Tensor
-    """`B`: 1 where the offer was accepted, a half where a mask was stored before, else 0."""
+    """`B`: 1 where the prediction was accepted, 0.5 where masks were stored before, else 0."""
     quality: Tensor
     """`B`."""
 
@@ -51,124 +52,170 @@ class PseudoLabelBank(nn.Module):
     """See the module.
 
     Args:
-        pool: Whose clips are kept; its labelled masks say what is plausible.
-        side_px: Side of the stored masks at most.
+        training_set: Its labeled masks define what is plausible.
+        side_px: Maximum side of the stored masks.
+        max_bytes: Maximum size of all stored masks.
         memory: g.
         quantile: r.
-        follow: b.
+        rate: b.
     """
 
-    masks: Tensor
-    strength: Tensor
     threshold: Tensor
-    least_share: Tensor
-    most_share: Tensor
+    min_area: Tensor
+    max_area: Tensor
 
     def __init__(
         self,
-        pool: Pool,
+        training_set: TrainingSet,
         *,
         side_px: int = 112,
+        max_bytes: int = 2**29,
         memory: float = 0.3,
         quantile: float = 0.25,
-        follow: float = 0.1,
+        rate: float = 0.1,
     ) -> None:
         super().__init__()
-        self.memory, self.quantile, self.follow = memory, quantile, follow
+        self.memory, self.quantile, self.rate = memory, quantile, rate
+        self.side_px, self.max_bytes = side_px, max_bytes
         self.gather: Callable[[Tensor], Tensor] = lambda x: x
-        num, time, rows, _ = pool.frames.shape
-        num_labels = pool.known_labels.shape[1]
-        side = min(side_px, rows)
-        least, most = _area_shares(pool)
-        for name, value in (
-            ("masks", torch.zeros(num, time, num_labels - 1, side, side, dtype=torch.uint8)),
-            ("strength", torch.zeros(num, time)),
-            ("threshold", torch.tensor(torch.nan)),
-            ("least_share", least),
-            ("most_share", most),
-        ):
-            self.register_buffer(name, value)
+        self.entries: OrderedDict[tuple[int, int], tuple[Tensor, float]] = OrderedDict()
+        """(clip, frame) -> mask `K-1 s s` uint8 and strength s."""
+        low, high = _area_fractions(training_set)
+        self.register_buffer("threshold", torch.tensor(torch.nan))
+        self.register_buffer("min_area", low)
+        self.register_buffer("max_area", high)
 
-    @property
-    def is_stored(self) -> Tensor:
-        """`N T` bool: frames with a mask."""
-        return self.strength > 0
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """The entries as tensors."""
+        masks = [mask for mask, _ in self.entries.values()]
+        return {
+            "keys": torch.tensor(list(self.entries), dtype=torch.long).view(-1, 2),
+            "masks": torch.stack(masks) if masks else torch.zeros(0, dtype=torch.uint8),
+            "strength": torch.tensor([s for _, s in self.entries.values()], dtype=torch.float64),
+        }
+
+    def set_extra_state(self, state: Any) -> None:
+        """Restore the entries."""
+        rows = zip(state["keys"].tolist(), state["masks"], state["strength"].tolist(), strict=True)
+        self.entries = OrderedDict(((clip, frame), (mask, s)) for (clip, frame), mask, s in rows)
+
+    def is_stored(self, clips: Tensor, times: Tensor) -> Tensor:
+        """`B T` bool: frames with a mask."""
+        keys = [
+            [(c, t) for t in row] for c, row in zip(clips.tolist(), times.tolist(), strict=True)
+        ]
+        return torch.tensor([[key in self.entries for key in row] for row in keys])
 
     @torch.no_grad()
-    def take(self, clips: Tensor, times: Tensor, offered: Tensor) -> Taken:
-        """Offer the teacher's probabilities; take back what shall be learnt.
+    def update(
+        self, clips: Tensor, times: Tensor, predicted: Tensor, *, only: Tensor | None = None
+    ) -> Target:
+        """Store acceptable predictions of the teacher and return the targets to learn.
 
         Args:
-            clips: `B`, index in the pool.
+            clips: `B`, index in the training set.
             times: `B T`, frames of the clips.
-            offered: `B T K S S` on the plain view.
+            predicted: Probabilities `B T K S S` on the weak view.
+            only: `B` bool, clips whose predictions may be stored; all by default.
         """
-        quality = self.quality(offered)
+        quality = self.quality(predicted)
+        if only is not None:
+            quality = quality * only
         everyones = self.gather(quality)
-        found = everyones[everyones > 0]
-        if len(found):
-            here = found.quantile(self.quantile)
-            old = here if self.threshold.isnan() else self.threshold
-            self.threshold.copy_(old + self.follow * (here - old))
+        positive = everyones[everyones > 0]
+        if len(positive):
+            now = positive.quantile(self.quantile)
+            old = now if self.threshold.isnan() else self.threshold
+            self.threshold.copy_(old + self.rate * (now - old))
         accepted = (quality > 0) & (quality >= self.threshold)
-        stored, strength = self.read(clips, times, offered.shape[-1])
+        stored, strength = self.read(clips, times, predicted.shape[-1])
+        stored, strength = stored.to(predicted), strength.to(predicted)
         rate = (quality[:, None] / (self.memory * strength + quality[:, None])).nan_to_num(1.0)
-        probs = stored + rate.view(*rate.shape, 1, 1, 1) * (offered - stored)
-        self._write(clips, times, offered, quality * accepted)
+        probs = stored + rate.view(*rate.shape, 1, 1, 1) * (predicted - stored)
+        self._write(clips, times, predicted, quality * accepted)
         was_stored = (strength > 0).all(1)
-        return Taken(probs, torch.where(accepted, 1.0, 0.5 * was_stored), quality)
+        return Target(probs, torch.where(accepted, 1.0, 0.5 * was_stored), quality)
 
     def read(self, clips: Tensor, times: Tensor, size_px: int) -> tuple[Tensor, Tensor]:
-        """Return what is stored, `B T K S S`, and its strength s, `B T`; 0 where nothing is."""
-        kept = self.masks[clips[:, None], times].float() / 255
-        kept = functional.interpolate(
-            kept.flatten(0, 1), size=(size_px, size_px), mode="bilinear", align_corners=False
-        ).unflatten(0, times.shape)
-        kept = kept / kept.sum(2, keepdim=True).clamp(min=1)
-        background = 1 - kept.sum(2, keepdim=True)
-        return torch.cat([background, kept], 2), self.strength[clips[:, None], times]
+        """The stored masks, `B T K S S`, and their strength s, `B T`; 0 where there is none."""
+        blank = torch.zeros(NUM_LABELS - 1, 1, 1, dtype=torch.uint8), 0.0
+        entries = [
+            self.entries.get((clip, time), blank)
+            for clip, row in zip(clips.tolist(), times.tolist(), strict=True)
+            for time in row
+        ]
+        size = (size_px, size_px)
+        maps = [
+            functional.interpolate(
+                mask[None].float() / 255, size=size, mode="bilinear", align_corners=False
+            )
+            for mask, _ in entries
+        ]
+        foreground = torch.cat(maps).unflatten(0, tuple(times.shape))  # (B, T, K - 1, S, S)
+        foreground = foreground / foreground.sum(2, keepdim=True).clamp(min=1)
+        background = 1 - foreground.sum(2, keepdim=True)
+        strength = torch.tensor([s for _, s in entries]).view(times.shape)
+        return torch.cat([background, foreground], 2), strength
 
-    def quality(self, offered: Tensor) -> Tensor:
-        """Return q, `B`, of probabilities `B T K S S`."""
-        inside = offered[:, :, 1:].sum(2)
-        sure = (certainty(offered) * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1e-6)
-        return self.is_plausible(offered) * sure
+    def quality(self, predicted: Tensor) -> Tensor:
+        """q, `B`, of probabilities `B T K S S`."""
+        inside = predicted[:, :, 1:].sum(2)
+        sure = (confidence(predicted) * inside).sum((1, 2, 3))
+        return self.is_plausible(predicted) * sure / inside.sum((1, 2, 3)).clamp(min=1e-6)
 
-    def is_plausible(self, offered: Tensor) -> Tensor:
-        """Return which clips `B T K S S` have areas as labelled masks have them, `B` bool."""
-        shares = offered[:, :, 1:].mean((3, 4))
-        right = (shares >= 0.5 * self.least_share) & (shares <= 2 * self.most_share)
-        return right.all(2).all(1)
+    def is_plausible(self, predicted: Tensor) -> Tensor:
+        """Clips `B T K S S` whose areas are like those of labeled masks, `B` bool."""
+        areas = predicted[:, :, 1:].mean((3, 4))
+        fits = (areas >= 0.5 * self.min_area) & (areas <= 2 * self.max_area)
+        return fits.all(2).all(1)
 
-    def _write(self, clips: Tensor, times: Tensor, offered: Tensor, accepted: Tensor) -> None:
-        """Store what was accepted: `accepted` is its quality, 0 where it was not."""
-        side = self.masks.shape[-1]
+    def _write(self, clips: Tensor, times: Tensor, predicted: Tensor, quality: Tensor) -> None:
+        """Store predictions with their quality; 0: not accepted."""
+        side = min(self.side_px, predicted.shape[-1])
         small = functional.interpolate(
-            offered[:, :, 1:].flatten(0, 1), size=(side, side), mode="area"
-        ).unflatten(0, times.shape)
+            predicted[:, :, 1:].flatten(0, 1), size=(side, side), mode="area"
+        ).unflatten(0, tuple(times.shape))
         # 8 bits before they are shared: every process must round alike
         small = (255 * small).round().to(torch.uint8)
-        shared = (self.gather(each) for each in (clips, times, small, accepted))
-        for clip, frames, mask, quality in zip(*shared, strict=True):
-            if quality > 0:
-                old = self.masks[clip, frames].float()
-                strength = self.memory * self.strength[clip, frames] + quality
-                new = old + (quality / strength).view(-1, 1, 1, 1) * (mask.float() - old)
-                self.masks[clip, frames] = new.round().to(torch.uint8)
-                self.strength[clip, frames] = strength
+        shared = [self.gather(x.to(predicted.device)) for x in (clips, times, small, quality)]
+        for clip, frames, masks, weight in zip(*(x.cpu() for x in shared), strict=True):
+            if weight > 0:
+                keys = [(int(clip), frame) for frame in frames.tolist()]
+                old = {key: self.entries[key] for key in keys if key in self.entries}
+                for key, mask in zip(keys, masks, strict=True):
+                    self._correct(key, old.get(key), mask, float(weight))
+        num_bytes = (NUM_LABELS - 1) * side**2
+        while len(self.entries) * num_bytes > self.max_bytes:
+            self.entries.popitem(last=False)
+
+    def _correct(
+        self, key: tuple[int, int], old: tuple[Tensor, float] | None, mask: Tensor, quality: float
+    ) -> None:
+        before, strength = (mask.float(), 0.0) if old is None else (old[0].float(), old[1])
+        strength = self.memory * strength + quality
+        after = before + quality / strength * (mask.float() - before)
+        self.entries[key] = after.round().to(torch.uint8), strength
+        self.entries.move_to_end(key)
 
 
-def _area_shares(pool: Pool) -> tuple[Tensor, Tensor]:
-    """Return the least and the most share of a frame that each label but the background has.
+def _area_fractions(training_set: TrainingSet) -> tuple[Tensor, Tensor]:
+    """Minimum and maximum area fraction of each label but the background, over labeled clips.
 
-    Labels that no mask tells apart may have any share.
+    A label that no mask tells apart may have any area.
     """
-    least, most = [], []
-    known_frames = (pool.masks != IGNORE_LABEL).flatten(2).all(2)
-    for label in range(1, pool.known_labels.shape[1]):
-        counts = known_frames & pool.known_labels[:, label, None]
-        shares = (pool.masks == label).float().mean((2, 3))[counts]
-        low = float(shares.min()) if len(shares) else 0.0
-        least.append(low if low >= LEAST_ABSENT else 0.0)
-        most.append(float(shares.max()) if len(shares) else 1.0)
-    return torch.tensor(least), torch.tensor(most)
+    low = torch.full((NUM_LABELS - 1,), torch.inf)
+    high = torch.zeros(NUM_LABELS - 1)
+    for index in training_set.sampled(labeled=True):
+        clip, frames = training_set.clip(index), training_set.usable_frames(index)
+        masks = clip.masks_at(frames)
+        masks = masks[(masks != IGNORE_LABEL).flatten(1).all(1)]
+        for label in clip.known_labels - {0}:
+            areas = (masks == label).float().mean((1, 2))
+            if len(areas):
+                low[label - 1] = torch.minimum(low[label - 1], areas.min())
+                high[label - 1] = torch.maximum(high[label - 1], areas.max())
+    is_known = low.isfinite()
+    return (
+        torch.where(is_known & (low >= ABSENT_FRACTION), low, 0.0),
+        torch.where(is_known, high, 1.0),
+    )

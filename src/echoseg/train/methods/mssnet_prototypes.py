@@ -63,7 +63,7 @@ class Prototypes(nn.Module):
         one_hot = functional.one_hot(labels, len(self.vectors)).movedim(-1, 1) * weights[:, None]
         sums = torch.einsum("nkhw,nchw->kc", one_hot, z)
         mass = one_hot.sum((0, 2, 3))
-        self._follow(sums.detach(), mass)
+        self._update(sums.detach(), mass)
         usable = self.is_known
         logits = torch.einsum("nchw,kc->nkhw", z, self.vectors.clone()) / self.temperature
         logits = logits.masked_fill(~usable[:, None, None], -1e4)
@@ -79,7 +79,7 @@ class Prototypes(nn.Module):
         return by_pixel + 0.5 * (rows + columns)
 
     @torch.no_grad()
-    def _follow(self, sums: Tensor, mass: Tensor) -> None:
+    def _update(self, sums: Tensor, mass: Tensor) -> None:
         """Take the batch's sums of vectors, `K D`, and of weights, `K`, in."""
         shared = self.gather(torch.cat([sums, mass[:, None]], 1)[None]).sum(0)
         sums, mass = shared[:, :-1], shared[:, -1]

@@ -1,11 +1,11 @@
-"""Labelled clips only: what every other method must beat."""
+"""Labeled clips only: the baseline of every other method."""
 
 from typing import Any
 
 from echoseg.losses import level_loss
 from echoseg.train.data.batches import Batch
-from echoseg.train.ema import Teacher
-from echoseg.train.methods.base import Terms, TrainingMethod, supervised_term
+from echoseg.train.ema import EMA
+from echoseg.train.methods.base import Terms, TrainingMethod
 
 
 class Supervised(TrainingMethod):
@@ -15,17 +15,17 @@ class Supervised(TrainingMethod):
         deep_supervision: Add the loss of each decoder level for networks with `level_logits`.
     """
 
-    unlabelled = False
+    uses_unlabeled = False
 
     def __init__(self, *, deep_supervision: bool = True) -> None:
         super().__init__()
         self.deep_supervision = deep_supervision
 
-    def forward(self, student: Any, teacher: Teacher, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """See `TrainingMethod`."""
-        if not (self.deep_supervision and hasattr(student, "level_logits")):
-            return {"supervised": supervised_term(student(batch.frames), batch)}
-        drawn = student.level_logits(batch.frames.flatten(0, 1))
-        known = batch.known_labels.repeat_interleave(batch.frames.shape[1], 0)
-        loss = level_loss([each.float() for each in drawn], batch.masks.flatten(0, 1), known)
+        if self.loss or not (self.deep_supervision and hasattr(student, "level_logits")):
+            return {"supervised": self.supervised_loss(student(batch.strong), batch)}
+        levels = student.level_logits(batch.strong.flatten(0, 1))
+        known = batch.known_labels.repeat_interleave(batch.strong.shape[1], 0)
+        loss = level_loss([each.float() for each in levels], batch.masks.flatten(0, 1), known)
         return {"supervised": loss}

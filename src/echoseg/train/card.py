@@ -1,0 +1,46 @@
+"""The card of trained weights: what they were trained on, and the terms of those data."""
+
+import platform
+from collections.abc import Sequence
+
+import torch
+
+from echoseg.errors import ModelError
+from echoseg.train.config import TrainConfig
+from echoseg.train.data.sources import Source
+from echoseg.weights.card import ModelCard, find_checkpoint, read_card
+
+
+def make_card(config: TrainConfig, sources: Sequence[Source], architecture: str) -> ModelCard:
+    """The card of the weights of a run; licences of initial weights and of data add up."""
+    places = (config.init_from, config.pretrained_encoder)
+    initial = [_card_of(place) for place in places if place]
+    parts = [card.trained_on for card in initial] + [source.words for source in sources]
+    words = [each for part in parts for each in part.split("; ")]
+    # data under terms of their own put all that was learned from them under these
+    bound = [each for each in [*initial, *sources] if each.licence != "Apache-2.0"]
+    licence = " AND ".join(dict.fromkeys(each.licence for each in bound)) or "Apache-2.0"
+    notice = " ".join(dict.fromkeys(each.notice for each in bound if each.notice))
+    return ModelCard(
+        architecture=architecture,
+        image_size=config.image_size,
+        licence=licence,
+        notice=notice,
+        trained_on="; ".join(dict.fromkeys(words)),
+        provenance=f"{config.model_dump_json(exclude_defaults=True)}; torch {torch.__version__}, "
+        f"{platform.machine()}",
+    )
+
+
+def _card_of(place: str) -> ModelCard:
+    """The card of initial weights."""
+    path = find_checkpoint(place)
+    try:
+        return read_card(path)
+    except ModelError:  # an encoder of another project
+        return ModelCard(
+            architecture="encoder",
+            image_size=0,
+            licence=f"that of {path.name}",
+            trained_on=f"initialised with the encoder of {path.name}",
+        )

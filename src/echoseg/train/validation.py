@@ -1,0 +1,69 @@
+"""Scores of a network during training, on the network's own grid.
+
+They are quick enough for every validation round; final results come from `echoseg evaluate`, on the
+images' own grid.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echoseg.errors import ConfigError, EchosegError
+from echoseg.losses import IGNORE_LABEL
+from echoseg.models.windows import each_still
+from echoseg.train.data.training_set import NUM_LABELS, TrainingSet
+
+STRUCTURES = {"lv_endo": (1,), "lv_epi": (1, 2), "la": (3,)}
+MAX_CLIPS, MAX_FRAMES = 200, 6
+"""Clips of a set, and labeled frames of a clip, that are scored."""
+
+
+@torch.inference_mode()
+def validation_scores(model: Any, clips: TrainingSet, batch_size: int = 20) -> dict[str, float]:
+    """Mean Dice per structure, and `score`, the mean of those.
+
+    Raises:
+        ConfigError: If no clip has a mask.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    scores: dict[str, list[float]] = {}
+    for index in clips.sampled(num=MAX_CLIPS):
+        frames, masks, known = _labeled_stills(clips, index)
+        for part in range(0, len(frames), batch_size):
+            stills = frames[part : part + batch_size].to(device).float()[:, None] / 255
+            labels = each_still(model, stills).argmax(1).cpu()
+            for predicted, mask in zip(labels, masks[part : part + batch_size], strict=True):
+                for name, dice in _dice(predicted, mask, known):
+                    scores.setdefault(name, []).append(dice)
+    model.train(was_training)
+    if not scores:
+        raise ConfigError("validation must have masks, it has none; give another data set")
+    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    return {**means, "score": float(np.mean(list(means.values())))}
+
+
+def _labeled_stills(clips: TrainingSet, index: int) -> tuple[Tensor, Tensor, set[int]]:
+    try:
+        clip, usable = clips.clip(index), clips.usable_frames(index)
+    except EchosegError:
+        return torch.zeros(0), torch.zeros(0), set()
+    places = np.linspace(0, len(usable) - 1, min(MAX_FRAMES, len(usable))).round().astype(int)
+    times = [usable[place] for place in places]
+    if not times:
+        return torch.zeros(0), torch.zeros(0), set()
+    return clip.frames[times], clip.masks_at(times), {*clip.known_labels} & {*range(NUM_LABELS)}
+
+
+def _dice(predicted: Tensor, mask: Tensor, known: set[int]) -> list[tuple[str, float]]:
+    """Dice of the structures that the mask tells apart and that are in either of the two."""
+    scores = []
+    for name, labels in STRUCTURES.items():
+        one, other = (torch.isin(each, torch.tensor(labels)) for each in (predicted, mask))
+        size = int(one.sum() + other.sum())
+        if set(labels) <= known and size > 0 and not (mask == IGNORE_LABEL).any():
+            scores.append((name, 2 * int((one & other).sum()) / size))
+    return scores

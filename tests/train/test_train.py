@@ -1,0 +1,165 @@
+import inspect
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import echoseg
+from dataset_makers import MAKERS
+from echoseg.data import load_dataset
+from echoseg.errors import ConfigError, EchosegError
+from echoseg.models.checkpoint import load_model
+from echoseg.train.methods import TrainingMethod
+
+SMALL = {
+    "image_size": 64,
+    "num_steps": 2,
+    "num_labeled": 2,
+    "num_unlabeled": 1,
+    "accelerator": "cpu",
+}
+PLUGIN = """
+import torch
+from torch import nn
+from echoseg.train.methods import TrainingMethod
+
+class Net(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, 4, 1))
+        self.config = {"width": width}
+
+    def forward(self, frames):
+        return self.layers(frames)
+
+class Method(TrainingMethod):
+    uses_unlabeled = False
+
+    def __init__(self, scale: float = 1.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, student, teacher, batch, ramp):
+        return {"supervised": self.scale * self.supervised_loss(student(batch.strong), batch)}
+
+def loss(logits, masks):
+    return nn.functional.cross_entropy(logits, masks, ignore_index=255)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Another package with a network, a method and a loss."""
+    (tmp_path / "another_lab.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield __import__("another_lab")
+    sys.modules.pop("another_lab", None)
+
+
+def test_objects_are_trained_and_loaded_again(tmp_path, plugin):
+    data = load_dataset(MAKERS["custom"](tmp_path / "own").root)
+    net = plugin.Net(width=5)
+    before = net.layers[0].weight.detach().clone()
+    result = echoseg.train(
+        net, data, plugin.Method(scale=2.0), plugin.loss, output=tmp_path / "run", **SMALL
+    )
+    assert not torch.equal(net.layers[0].weight, before)
+    assert result.card.architecture == "another_lab:Net"
+    assert result.card.licence == "as the data's owner allows"
+    assert [line["step"] for line in result.history] == [2]
+    loaded, _ = load_model(str(result.checkpoint))
+    assert loaded.network.layers[0].out_channels == 5
+    frames = torch.rand(1, 2, 1, 64, 64)
+    assert torch.equal(loaded(frames), result.model(frames))
+    assert repr(result).startswith("TrainingResult(")
+
+
+def test_names_of_another_package_do_the_same(tmp_path, plugin):
+    names = [f"another_lab:{name}" for name in ("Net", "Method", "loss")]
+    result = echoseg.train(
+        names[0], "phantom:4", *names[1:], method_options={"scale": 3.0}, **SMALL
+    )
+    assert result.card.architecture == names[0]
+    config = (result.folder / "run.json").read_text()
+    assert all(f'"{name}"' in config for name in names)
+
+
+def test_torch_data_sets_and_lists_are_taken(tmp_path):
+    data = load_dataset(MAKERS["custom"](tmp_path / "own").root)
+    items = data.to_torch(size=32, num_frames=None)
+    settings = {**SMALL, "image_size": 32, "architecture": {"size": "tiny"}}
+    result = echoseg.train(
+        "mssnet", [items, "phantom:2", [items[0]]], "supervised", validation=data, **settings
+    )
+    assert "validation_score" in result.history[-1]
+    assert result.checkpoint.name == "best.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, "phantom:2"), "model must be a torch.nn.Module or a name, got int"),
+        (("mssnet", 3), "data must be a path"),
+        (("mssnet", "phantom:2", 3), "method must be a TrainingMethod or a name"),
+        (("mssnet", "phantom:2", "supervised", 3), "loss must be a function or a name"),
+    ],
+)
+def test_wrong_types_are_a_type_error(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        echoseg.train(*arguments, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (("no_net", "phantom:2"), {}, "model must be one of"),
+        (("mssnet", "nowhere"), {}, "is not there"),
+        (("mssnet", "phantom:2", "no_method"), {}, "method must be one of"),
+        (("mssnet", "phantom:2", "os:path"), {}, "derived from TrainingMethod"),
+        (("mssnet", "phantom:2", "supervised", "os:nothing"), {}, "os has no nothing"),
+        (("mssnet", "phantom:2"), {"num_stepz": 2}, "did you mean num_steps"),
+        ((nn.Linear(2, 2), "phantom:2"), {}, "forward must give logits"),
+    ],
+)
+def test_wrong_values_are_an_echoseg_error(tmp_path, arguments, settings, message):
+    out = tmp_path / "run"
+    with pytest.raises(EchosegError, match=message):
+        echoseg.train(*arguments, output=out, **SMALL, **settings)
+    assert not (out / "run.json").exists()
+
+
+def test_a_custom_method_must_have_forward():
+    class NoForward(TrainingMethod):
+        pass
+
+    with pytest.raises((ConfigError, TypeError)):
+        echoseg.train("mssnet", "phantom:2", NoForward, **SMALL)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "import echoseg; train = echoseg.train; from echoseg.train import loop",
+        "from echoseg.train import loop; import echoseg; train = echoseg.train",
+        "import echoseg.train.train; import echoseg; train = echoseg.train",
+        "from echoseg import train; import echoseg.train.loop as loop",
+    ],
+)
+def test_the_package_is_the_function_in_any_order(lines):
+    code = (
+        f"{lines}\n"
+        "import echoseg.train.loop\n"
+        "assert echoseg.train.loop.fit\n"
+        "try: train(3, 3)\n"
+        "except TypeError as error: assert 'model must be' in str(error)\n"
+        "else: raise SystemExit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+def test_help_shows_the_functions_arguments():
+    assert list(inspect.signature(echoseg.train).parameters)[:4] == [
+        "model", "data", "method", "loss"
+    ]  # fmt: skip
