@@ -1,0 +1,70 @@
+"""What the pages name exists: scripts, commands and their options."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from echoseg.cli import app as echoseg_app
+from experiments.__main__ import app as experiments_app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/guides").glob("*.md")),
+    *sorted((ROOT / "docs/results").glob("*.md")),
+]
+COMMAND = re.compile(
+    r"^(?: {4})?(?:\w+=\S+ )*(echoseg|python -m experiments) ((?:[^\n\\]|\\\n)+)", re.MULTILINE
+)
+PROGRAMS = {"echoseg": echoseg_app, "python -m experiments": experiments_app}
+
+
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def commands(page: Path) -> list[tuple[str, str]]:
+    """Program and arguments of each command line in the code of a page."""
+    blocks = re.findall(
+        r"```(?:console)?\n(.*?)```|((?:^ {4}\S.*\n)+)", page.read_text("utf-8"), re.S | re.M
+    )
+    return [line for block in blocks for line in COMMAND.findall("".join(block))]
+
+
+def options_of(program: str, words: list[str]) -> set[str]:
+    """The options of the command that `words` begin with."""
+    command = typer.main.get_command(PROGRAMS[program])
+    for word in words:
+        if not hasattr(command, "commands") or word.startswith("--"):
+            break
+        command = command.commands[word]
+    return {
+        option
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_scripts_named_on_a_page_exist(page):
+    named = set(re.findall(r"\b(?:scripts|benchmarks)/\w+\.py", page.read_text("utf-8")))
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_options_named_on_a_page_exist(page):
+    for program, line in commands(page):
+        words = line.split(" #")[0].replace("[", " ").replace("]", " ").split()
+        named = {word for word in words if word.startswith("--")} - {"--help", "--version"}
+        assert not named - options_of(program, words), f"{program} {line}"
+
+
+def test_an_unknown_option_would_be_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```\necho x\necho y\nechoseg demo --fancy\n```\n", "utf-8")
+    ((program, line),) = commands(page)
+    assert "--fancy" not in options_of(program, line.split())
