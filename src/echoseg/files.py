@@ -70,6 +70,47 @@ def check_new_file(path: Path, force: bool = False) -> None:
     check_writable(path.parent, "choose another place")
 
 
+def check_replaceable(
+    folder: Path, force: bool, mark: str, is_own_file: Callable[[str], bool]
+) -> None:
+    """Check, before long work, that an output folder can be written or replaced.
+
+    Args:
+        folder: The folder.
+        force: Whether a folder that exists may be replaced.
+        mark: File that each folder of this kind holds.
+        is_own_file: Whether a path in the folder belongs to it; others are never removed.
+
+    Raises:
+        OutputError: If it exists without `force`, holds other files, or is not writable.
+    """
+    try:
+        exists = folder.exists()
+    except OSError as error:  # a name too long, or no permission
+        raise OutputError(
+            f"{folder} cannot be written ({error.strerror}); {ANOTHER_FOLDER}"
+        ) from error
+    if exists:
+        if not force:
+            raise OutputError(f"{folder} exists; pass --force to replace it, or {ANOTHER_FOLDER}")
+        files = [folder]
+        if folder.is_dir():
+            files = [p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()]
+        names = sorted(path.relative_to(folder).as_posix() for path in files)
+        foreign = next((name for name in names if not is_own_file(name)), None)
+        if names and mark not in names:
+            raise OutputError(
+                f"{folder} holds no {mark}: echoseg did not write it and does not replace it; "
+                f"{ANOTHER_FOLDER}"
+            )
+        if foreign:
+            raise OutputError(
+                f"{folder} holds {foreign}, which echoseg did not write, so it is not replaced; "
+                f"move that file, or {ANOTHER_FOLDER}"
+            )
+    check_writable(folder.parent, ANOTHER_FOLDER)
+
+
 LOCK = ".lock"
 """Name of the lock file in a folder that a process works in."""
 ANOTHER_FOLDER = "choose another output folder"

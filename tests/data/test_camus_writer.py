@@ -162,7 +162,7 @@ def test_splits_that_leak_are_refused(tmp_path):
         ("patient0001_4CH_half_sequence_gt.nii.gz", b"\x1f\x8bno", "truncated or broken"),
         ("Info_4CH.cfg", b"ED: 1\nFrameRate: 50\n", "must have a line 'ES: ...'"),
         ("Info_4CH.cfg", b"ED: 1\nES: 9\nFrameRate: 50\n", "es_frame must be 0 to 5"),
-        ("Info_4CH.cfg", b"ED: one\nES: 9\nFrameRate: 50\n", "view 4CH: .*'one'"),
+        ("Info_4CH.cfg", b"ED: one\nES: 9\nFrameRate: 50\n", r"Info_4CH\.cfg: .*'one'"),
     ],
 )
 def test_a_view_not_as_documented_is_refused(tmp_path, name, content, words):

@@ -167,7 +167,7 @@ def test_force_never_takes_what_the_phantom_did_not_write(tmp_path, place, ours)
     (folder / place).parent.mkdir(parents=True, exist_ok=True)
     (folder / place).write_text("years of work")
     before = sorted(folder.rglob("*"))
-    with pytest.raises(OutputError, match=r"did not write.*choose another folder"):
+    with pytest.raises(OutputError, match=r"did not write.*choose another output folder"):
         phantom_layout.write(folder, CONFIGS[:1], "avi", force=True)
     assert sorted(folder.rglob("*")) == before
 
@@ -176,7 +176,7 @@ def test_a_file_or_a_name_too_long_is_refused_before_any_filming(tmp_path, monke
     monkeypatch.setattr(phantom_layout, "simulate_all", None)
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "sub", tmp_path / ("n" * 300)):
-        with pytest.raises(OutputError, match="choose another folder"):
+        with pytest.raises(OutputError, match="choose another"):
             phantom_layout.write(path, CONFIGS, "avi", force=True)
 
 

@@ -335,7 +335,7 @@ def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path, by_grey):
     (tmp_path / "out" / "thesis.txt").write_text("x")
     done = command("camus", copy.root, "-o", tmp_path / "out", "--force")
     assert done.exit_code == 2
-    assert "holds thesis.txt" in done.output
+    assert "holds no summary.json" in done.output
     assert (tmp_path / "out" / "thesis.txt").read_text() == "x"
 
 

@@ -20,7 +20,15 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, Phase, View
-from echoseg.data.camus_writer import SPLITS, VIEW_NAMES, read_info, read_quality, read_view
+from echoseg.data.camus_writer import (
+    SPLITS,
+    VIEW_NAMES,
+    cfg_errors,
+    number,
+    read_info,
+    read_quality,
+    read_view,
+)
 from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
@@ -178,17 +186,15 @@ def read_stills(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]
             f"{ed.shape} at {spacing_mm} mm and {es.shape} at {es_spacing_mm} mm"
         )
     cfg = folder / f"Info_{name}.cfg"
-    ef = read_info(cfg).get("EF", "") if cfg.is_file() else ""
-    try:
+    info = read_info(cfg) if cfg.is_file() else {}
+    with cfg_errors(cfg):
         annotation = Annotation(
             masks=np.stack([ed_mask, es_mask]),
             ed_frame=0,
             es_frame=1,
-            ef_percent=float(ef) if ef not in ("", "NA") else None,
+            ef_percent=number(info, "EF"),
             quality=read_quality(cfg),
         )
-    except ValueError as error:
-        raise DatasetError(f"{cfg}: {error}") from error
     frames = np.stack([ed, es])
     return Clip(frames=frames, spacing_mm=spacing_mm, view=view, source=str(folder)), annotation
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, View
-from echoseg.data.camus_writer import VIEW_NAMES, read_info, read_quality
+from echoseg.data.camus_writer import VIEW_NAMES, cfg_errors, number, read_info, read_quality
 from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
@@ -103,7 +103,7 @@ def read_sequence(
         return clip, None
     info = read_info(cfg)
     masks = np.zeros_like(frames)
-    try:
+    with cfg_errors(cfg):
         phases = {name: int(info[name]) - 1 for name in ("ED", "ES")}
         for name, index in phases.items():
             if not 0 <= index < len(frames):
@@ -112,24 +112,14 @@ def read_sequence(
                     f"got {index + 1}"
                 )
             masks[index] = read_labels(Path(f"{stem}_{name}_gt.mhd"), (1, *clip.size))[0]
-        ef, edv, esv = (_number(info, name) for name in ("LVef", "LVedv", "LVesv"))
         annotation = Annotation(
             masks=masks,
             labelled_frames=tuple(sorted(phases.values())),
             ed_frame=phases["ED"],
             es_frame=phases["ES"],
-            ef_percent=ef,
-            edv_ml=edv,
-            esv_ml=esv,
+            ef_percent=number(info, "LVef"),
+            edv_ml=number(info, "LVedv"),
+            esv_ml=number(info, "LVesv"),
             quality=read_quality(cfg),
         )
-    except KeyError as error:
-        raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
-    except ValueError as error:
-        raise DatasetError(f"{cfg}: {error}") from error
     return clip, annotation
-
-
-def _number(info: dict[str, str], key: str) -> float | None:
-    value = info.get(key, "NA")
-    return None if value == "NA" else float(value)

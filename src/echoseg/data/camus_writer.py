@@ -6,7 +6,8 @@ frames count from 1. A half sequence runs from one phase to the other, in time o
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -159,7 +160,7 @@ def read_view(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
         if not file.is_file():
             raise DatasetError(f"{file} is missing; a CAMUS patient has it for each view")
     info = read_info(cfg)
-    try:
+    with cfg_errors(cfg):
         frames, spacing_mm = read_picture(path)
         masks = read_labels(truth, frames.shape)
         clip = Clip(
@@ -169,19 +170,31 @@ def read_view(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
             view=view,
             source=str(path),
         )
-        ef_percent = info.get("EF", _UNKNOWN)
         annotation = Annotation(
             masks=masks,
             ed_frame=int(info["ED"]) - 1,
             es_frame=int(info["ES"]) - 1,
-            ef_percent=None if ef_percent == _UNKNOWN else float(ef_percent),
+            ef_percent=number(info, "EF"),
             quality=read_quality(cfg),
         )
+    return clip, annotation
+
+
+@contextmanager
+def cfg_errors(cfg: Path) -> Iterator[None]:
+    """Turn missing keys and invalid values into a `DatasetError` that names the cfg."""
+    try:
+        yield
     except KeyError as error:
         raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
     except (ValueError, ZeroDivisionError) as error:
-        raise DatasetError(f"{folder}, view {name}: {error}") from error
-    return clip, annotation
+        raise DatasetError(f"{cfg}: {error}") from error
+
+
+def number(info: Mapping[str, str], key: str) -> float | None:
+    """A number of a cfg; None when it is unknown."""
+    value = info.get(key, _UNKNOWN)
+    return None if value == _UNKNOWN else float(value)
 
 
 def read_info(path: Path) -> dict[str, str]:

@@ -20,8 +20,8 @@ from echoseg.clip import View
 from echoseg.data import camus_writer as camus_layout
 from echoseg.data import echonet_writer as echonet_dynamic_layout
 from echoseg.data.phantom import SimulatedClip, name_of, simulate_all
-from echoseg.errors import ConfigError, OutputError
-from echoseg.files import atomic_dir, check_writable, write_text
+from echoseg.errors import ConfigError
+from echoseg.files import atomic_dir, check_replaceable, write_text
 from echoseg.io import dicom_writer, nifti
 from echoseg.io.video import write_mjpeg
 from echoseg.phantom import PhantomConfig
@@ -104,35 +104,7 @@ def check_folder(folder: Path, force: bool = False) -> None:
         OutputError: If it exists without `force`, has files that were not written here, or cannot
             be written.
     """
-    try:
-        if folder.exists():
-            if not force:
-                raise OutputError(
-                    f"{folder} exists; choose another folder or replace it with --force"
-                )
-            _check_own(folder)
-        check_writable(folder.parent, "choose another folder")
-    except OSError as error:  # a name too long, or no permission
-        raise OutputError(
-            f"{folder} cannot be written ({error.strerror}); choose another folder"
-        ) from error
-
-
-def _check_own(folder: Path) -> None:
-    paths = [folder]
-    if folder.is_dir():
-        paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    names = sorted(path.relative_to(folder).as_posix() for path in paths)
-    if not folder.is_dir() or (names and MARK not in names):
-        raise OutputError(
-            f"{folder} has no {MARK}: the phantom did not write it and does not replace it; "
-            "choose another folder"
-        )
-    if foreign := next((name for name in names if not _OWN_FILES.fullmatch(name)), None):
-        raise OutputError(
-            f"{folder} holds {foreign}, which the phantom did not write, and is not replaced; move "
-            "the file, or choose another folder"
-        )
+    check_replaceable(folder, force, MARK, lambda name: bool(_OWN_FILES.fullmatch(name)))
 
 
 def _check_names(configs: list[PhantomConfig]) -> None:

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, View
-from echoseg.data.camus_writer import read_info, read_quality
+from echoseg.data.camus_writer import cfg_errors, number, read_info, read_quality
 from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset
-from echoseg.errors import DatasetError
 
 EXPECTED = "database/patientNNN/patientNNN_4CH_sequence.mhd"
 
@@ -71,8 +70,8 @@ def read_clip(path: Path, truth: Path, cfg: Path) -> tuple[Clip, Annotation]:
     """
     frames, spacing_mm = read_picture(path)
     masks, info = read_labels(truth, frames.shape), read_info(cfg)
-    try:
-        rate_hz = float(info["FrameRate"]) if "FrameRate" in info else None
+    with cfg_errors(cfg):
+        rate_hz = number(info, "FrameRate")
         clip = Clip(
             frames=frames,
             times_s=np.arange(len(frames)) / rate_hz if rate_hz else None,
@@ -84,11 +83,7 @@ def read_clip(path: Path, truth: Path, cfg: Path) -> tuple[Clip, Annotation]:
             masks=masks,
             ed_frame=int(info["ED"]) - 1,
             es_frame=int(info["ES"]) - 1,
-            ef_percent=float(info["EF"]) if info.get("EF", "NA") != "NA" else None,
+            ef_percent=number(info, "EF"),
             quality=read_quality(cfg),
         )
-    except KeyError as error:
-        raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
-    except ValueError as error:
-        raise DatasetError(f"{cfg}: {error}") from error
     return clip, annotation

@@ -9,14 +9,14 @@ from typing import Any
 
 from echoseg.clip import Label
 from echoseg.data import DATASETS, Dataset, Issue, Record
-from echoseg.errors import EchosegError, OutputError
+from echoseg.errors import EchosegError
 from echoseg.evaluation.items import ClipRow, Item
 from echoseg.evaluation.report import STRUCTURE_NAMES, html, markdown
 from echoseg.evaluation.run import Evaluation
 from echoseg.evaluation.segment import PROTOCOL, loaded, segment
 from echoseg.evaluation.summary import summarise
 from echoseg.evaluation.tables import CLIPS, ITEMS, PARQUET, has_parquet, table_text, write_parquet
-from echoseg.files import atomic_dir, check_writable, write_text
+from echoseg.files import atomic_dir, check_replaceable, write_text
 from echoseg.report.figures.agreement import Readings, agreement_png
 from echoseg.report.figures.worst_cases import case_png
 from echoseg.weights.card import find_checkpoint, read_card
@@ -60,17 +60,7 @@ def check_output(folder: Path, force: bool = False) -> None:
     Raises:
         OutputError: If it exists without `force`, holds other files, or is not writable.
     """
-    if folder.exists():
-        if not force:
-            raise OutputError(f"{folder} exists; pass --force to replace it, or another -o")
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-        foreign = sorted(names - FILES)
-        if foreign or (names and MARK not in names):
-            raise OutputError(
-                f"{folder} holds {', '.join(foreign[:1]) or f'no {MARK}'}, so it is not a result "
-                "of `echoseg evaluate` and is not replaced; choose another -o"
-            )
-    check_writable(folder.parent, "choose another -o")
+    check_replaceable(folder, force, MARK, FILES.__contains__)
 
 
 def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:

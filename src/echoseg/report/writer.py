@@ -10,8 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from echoseg.errors import OutputError
-from echoseg.files import atomic_dir, check_writable
+from echoseg.files import atomic_dir, check_replaceable
 from echoseg.inference.analysis import Analysis
 from echoseg.io.nifti import write_masks
 from echoseg.io.video import write_h264
@@ -92,21 +91,7 @@ def check_output(folder: Path, force: bool = False, files: frozenset[str] = FILE
         OutputError: If it exists without `force`; if it is not a result folder, or holds other
             files; if its parent folder cannot be created or written.
     """
-    if os.path.exists(folder):  # unlike Path.exists it does not raise without permission
-        if not force:
-            raise OutputError(f"{folder} exists; pass --force to replace it, or choose another -o")
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-        if names and MARK not in names:
-            raise OutputError(
-                f"{folder} holds no {MARK}, so it is not a result folder of echoseg and is not "
-                "replaced; choose another -o"
-            )
-        if foreign := sorted(names - files):
-            raise OutputError(
-                f"{folder} holds {foreign[0]}, which echoseg did not write, so it is not replaced; "
-                "move that file, or choose another -o"
-            )
-    check_writable(folder.parent, "choose another -o")
+    check_replaceable(folder, force, MARK, lambda name: name.split("/")[0] in files)
 
 
 def write_results(
