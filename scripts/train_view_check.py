@@ -263,7 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--camus", type=Path)
-    parser.add_argument("--evaluate", type=Path)
+    parser.add_argument("--evaluate", "--judge", type=Path, help="CAMUS, only to evaluate on")
     parser.add_argument("--hearts", type=int, default=600)
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--seed", type=int, default=0)
