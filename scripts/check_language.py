@@ -45,7 +45,7 @@ PROSE = {
     r"\bspoil(?:s|t|ed|ing)?\b": "'corrupt'",
     r"\bfilm(?:s|ed|ing)?\b": "'simulate', 'clip', 'video'",
     r"\bdoubt(?:s|ed|ful)?\b": "'uncertainty'",
-    r"\b(?:dis)?trust(?:s|ed|worthy)?\b": "'reliability', 'confidence'",
+    r"\b(?:dis)?trust(?:s|ed|worthy)?\b(?!\.json)": "'reliability', 'confidence'",
     r"\blearnt\b": "'learned', 'trained'",
     r"\b(?:is|are|was|were|be|been|not|what|all) told\b": "'reported', 'given'",
     r"\btold (?:alike|apart|of|in|by|from)\b": "'reported', 'distinguished'",

@@ -1,6 +1,7 @@
 """The habits of the house that a linter does not see."""
 
 import ast
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ PACKAGE = Path(__file__).parents[1] / "src" / "echoseg"
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_FILE_LINES = 400
 MAX_BODY_LINES = 60
+MAX_MEDIAN_FILE_LINES = 150
+MAX_P95_BODY_LINES = 40
+MAX_SOURCE_LINES = 27_800  # the goal is 26,000
+MIN_TEST_SHARE = 0.55  # the goal is 0.6
 NAMES_OF_NO_NOUN = {"utils", "util", "common", "core", "helpers", "misc"}
 HEAVY = {"torch", "scipy", "skimage", "matplotlib", "av", "nibabel", "pydicom", "numba"}
 
@@ -47,6 +52,31 @@ def test_a_file_says_one_thing(path):
     assert len(source.splitlines()) <= MAX_FILE_LINES
     assert long_bodies(source) == {}
     assert ast.get_docstring(ast.parse(source))
+
+
+def lines_of(folder: Path) -> int:
+    return sum(len(path.read_text("utf-8").splitlines()) for path in folder.rglob("*.py"))
+
+
+def test_the_package_stays_small_and_tested():
+    sources = [path.read_text("utf-8") for path in FILES]
+    file_lines = [len(source.splitlines()) for source in sources]
+    bodies = [
+        body_lines(node)
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    source_lines, test_lines = sum(file_lines), lines_of(Path(__file__).parent)
+    p95 = statistics.quantiles(bodies, n=20)[-1]
+    print(
+        f"{len(FILES)} files, median {statistics.median(file_lines)} lines; body p95 {p95} lines; "
+        f"src {source_lines}, tests {test_lines} lines ({test_lines / source_lines:.2f} of src)"
+    )
+    assert statistics.median(file_lines) <= MAX_MEDIAN_FILE_LINES
+    assert p95 <= MAX_P95_BODY_LINES
+    assert source_lines <= MAX_SOURCE_LINES
+    assert test_lines >= MIN_TEST_SHARE * source_lines
 
 
 def test_a_planted_long_body_is_caught():

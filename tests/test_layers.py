@@ -69,10 +69,6 @@ def test_every_unit_has_a_row():
     assert {unit_of(path) for path in PACKAGE.rglob("*.py")} <= ROW_OF.keys()
 
 
-def test_no_unit_stands_in_two_rows():
-    assert len(ROW_OF) == sum(map(len, ROWS))
-
-
 @pytest.mark.parametrize(
     ("file", "line"),
     [

@@ -96,8 +96,8 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
     """Load a network in evaluation mode, and its card.
 
     A file may name a network of another package, `package.module:Class`. That module is then
-    imported, which runs its code: load such files only from sources you consider safe. The checkpoints
-    shipped with echoseg never do.
+    imported, which runs its code: load such files only from sources you consider safe. The
+    checkpoints shipped with echoseg never do.
 
     Args:
         name_or_path: Name of a shipped checkpoint, or path of a .safetensors file.

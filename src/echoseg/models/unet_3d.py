@@ -1,8 +1,8 @@
 """A 3-D U-Net over windows of a clip, with convolutions over time, rows and columns.
 
 It looks ahead inside a window and cannot stream; `models.windows` runs it over longer clips.
-Pooling is over rows and columns only (in the paper over all three axes), since a beat has few frames and
-each needs its mask.
+Pooling is over rows and columns only (in the paper over all three axes), since a beat has few
+frames and each needs its mask.
 
 Reference:
     Çiçek, Abdulkadir, Lienkamp, Brox and Ronneberger, MICCAI 2016, figure 2.

@@ -1,8 +1,8 @@
 """Run any Segmenter over any clip, by its state or, if it looks ahead, in windows.
 
 A model of clips of n frames gets windows of n at frames 0, n, 2n, ...; the last window ends with
-the clip, so it starts earlier where n does not divide the clip. A frame's logits are those of the first
-window that contains it; nothing is averaged.
+the clip, so it starts earlier where n does not divide the clip. A frame's logits are those of the
+first window that contains it; nothing is averaged.
 """
 
 from collections.abc import Iterable, Iterator
