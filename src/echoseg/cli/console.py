@@ -83,7 +83,7 @@ def _wrong_command(error: Any) -> int:
 
 @contextmanager
 def progress_bar(name: str, unit: str) -> Iterator[Any]:
-    """Yield a callback (done, total) that draws a bar on a terminal once a second has passed."""
+    """Yield a callback (done, total) that draws a bar on a terminal after the first second."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

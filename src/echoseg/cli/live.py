@@ -75,8 +75,8 @@ def live(
         fail(str(error))
         raise typer.Exit(2) from None
     typer.echo(_line(status))
-    kept = f"; kept in {output}" if output else ""
-    typer.echo(f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped{kept}")
+    saved = f"; kept in {output}" if output else ""
+    typer.echo(f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped{saved}")
     for problem in status.problems:
         fail(problem)
     if status.problems:
@@ -96,8 +96,8 @@ def _check_places(output: Path | None, overlay: str | None) -> None:
     if os.path.lexists(overlay):
         raise OutputError(f"{overlay} exists; choose another --overlay")
     if output is not None:
-        film, folder = Path(os.path.realpath(overlay)), Path(os.path.realpath(output))
-        if film == folder or film in folder.parents or folder in film.parents:
+        video, folder = Path(os.path.realpath(overlay)), Path(os.path.realpath(output))
+        if video == folder or video in folder.parents or folder in video.parents:
             raise ConfigError(
                 f"--overlay and -o must be two places, neither inside the other, got {overlay} and "
                 f"{output}; choose another --overlay"
@@ -137,13 +137,13 @@ def _follow(
             is_endless=is_endless(source),
             is_over=stack.enter_context(signals_asked()),
         )
-        film = overlay  # outside the folder: where it cannot be put in its place, the masks stay
+        video = overlay  # outside the folder: where it cannot be put in its place, the masks stay
         if overlay is not None and "://" not in overlay:
-            film = str(stack.enter_context(atomic_write(Path(overlay))))
+            video = str(stack.enter_context(atomic_write(Path(overlay))))
         folder = output and stack.enter_context(atomic_dir(output, lambda: _check_folder(output)))
         if folder:
             (folder / "report.json").write_bytes(bytes(REPORT_BYTES))
-        sinks = open_sinks(folder or None, film, overlay or "")
+        sinks = open_sinks(folder or None, video, overlay or "")
         opener = partial(open_source, source, options)
         status = Run(opener, session, sinks.needed, how, sinks.asides).follow(_show())
         if not status.num_frames:
@@ -163,15 +163,15 @@ def _show() -> Any:
 
 
 def _line(status: "Status") -> str:
-    from echoseg.report.figures.live import told
+    from echoseg.report.figures.live import describe
 
     milliseconds = [
         "-" if value is None else f"{1000 * value:.1f}"
         for value in (status.p50_s, status.p95_s, status.p99_s)
     ]
-    said = told(status.reading) if status.reading else "no frame"
+    reading = describe(status.reading) if status.reading else "no frame"
     return (
-        f"{said}  |  latency p50/p95/p99 {'/'.join(milliseconds)} ms, {status.rate_hz:.1f} "
+        f"{reading}  |  latency p50/p95/p99 {'/'.join(milliseconds)} ms, {status.rate_hz:.1f} "
         f"frames/s, {status.dropped} dropped, {status.resets} resets"
     )
 
@@ -179,7 +179,7 @@ def _line(status: "Status") -> str:
 def _summary(path: Path, status: "Status", source: str) -> "Status":
     """Write the report; return the status, with what kept it from being written."""
     reading = status.reading
-    found = {
+    document = {
         "disclaimer": DISCLAIMER,
         "source": source,
         "ended": status.ended,
@@ -195,7 +195,7 @@ def _summary(path: Path, status: "Status", source: str) -> "Status":
         "frames_per_s": status.rate_hz,
     }
     try:
-        path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+        path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     except OSError as error:  # no reason to lose the masks
         problem = f"{path.name} cannot be written ({error.strerror}); make room"
         return replace(status, problems=(*status.problems, problem))

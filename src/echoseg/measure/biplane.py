@@ -35,7 +35,7 @@ class BiplaneMeasurement(FrozenModel):
         stroke_volume_ml: EDV - ESV.
         length_difference_percent: Difference of the long axes at ED, of the longer one.
         refusal: Why there are no values; empty when there are.
-        warnings: What makes the values doubtful.
+        warnings: Reasons to check the values.
     """
 
     method: str = BIPLANE_METHOD

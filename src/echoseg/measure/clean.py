@@ -16,9 +16,9 @@ def keep_largest(region: np.ndarray) -> np.ndarray:
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     pieces = np.asarray(connected(region[box], connectivity=1))
     largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
-    kept = np.zeros_like(region)
-    kept[box] = ndimage.binary_fill_holes(pieces == largest)
-    return kept
+    component = np.zeros_like(region)
+    component[box] = ndimage.binary_fill_holes(pieces == largest)
+    return component
 
 
 def clean_masks(masks: np.ndarray) -> np.ndarray:
@@ -27,7 +27,7 @@ def clean_masks(masks: np.ndarray) -> np.ndarray:
     for mask in cleaned:
         for label in (Label.LA_CAVITY, Label.LV_CAVITY):
             region = mask == label
-            kept = keep_largest(region)
-            mask[region & ~kept] = Label.BACKGROUND
-            mask[kept] = label
+            component = keep_largest(region)
+            mask[region & ~component] = Label.BACKGROUND
+            mask[component] = label
     return cleaned

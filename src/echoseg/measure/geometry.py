@@ -85,19 +85,19 @@ def long_axis(mask: np.ndarray, spacing_mm: tuple[float, float]) -> LongAxis:
     return LongAxis(hinges_mm=hinges, annulus_mid_mm=middle, apex_mm=_apex(contour, middle))
 
 
-def _annulus(base: np.ndarray, most_off_mm: float) -> np.ndarray:
+def _annulus(base: np.ndarray, max_off_mm: float) -> np.ndarray:
     """Return both ends `2 2` of the line through the points where cavity and atrium meet.
 
     Points up the walls reach it too: the line is fitted again without those far off, and its
     height is the median.
     """
-    kept, centre, along = base, base.mean(0), np.array([1.0, 0.0])
+    inliers, centre, along = base, base.mean(0), np.array([1.0, 0.0])
     for _ in range(3):
-        centre = kept.mean(0)
-        along = np.linalg.svd(kept - centre, full_matrices=False)[2][0]
+        centre = inliers.mean(0)
+        along = np.linalg.svd(inliers - centre, full_matrices=False)[2][0]
         off = np.abs((base - centre) @ np.array([-along[1], along[0]]))
-        near = base[off <= max(most_off_mm, float(np.median(off)))]
-        kept = near if len(near) >= 3 else kept
+        near = base[off <= max(max_off_mm, float(np.median(off)))]
+        inliers = near if len(near) >= 3 else inliers
     across = np.array([-along[1], along[0]])
     place = (base - centre) @ along
     height = across * np.median((base - centre) @ across)
@@ -110,7 +110,7 @@ def _apex(contour: np.ndarray, middle: np.ndarray) -> np.ndarray:
     far = np.linalg.norm(away, axis=1)
     tied = far >= _APEX_TIE * far.max()
     farthest = contour[far.argmax()]
-    # another end of the contour that is as far is no tie
+    # another end of the contour that is as far is not a tie
     tied &= np.linalg.norm(contour - farthest, axis=1) < 0.5 * far.max()
     toward = away[tied].mean(0)
     size = float(np.linalg.norm(toward))
@@ -182,7 +182,7 @@ def disk_diameters_mm(
 
 
 def _wedge_mm(axis: LongAxis, heights: np.ndarray) -> np.ndarray:
-    """Return what a slanted annulus line took off each disk's width; 0 where it is no base."""
+    """Return what a slanted annulus line took off each disk's width; 0 where it is not the base."""
     first, last = (axis.hinges_mm - axis.annulus_mid_mm) @ axis.direction
     rise = abs(last - first) / 2
     straight = abs(first + last) / 2 < 0.03 * axis.length_mm

@@ -140,7 +140,7 @@ class Measurement(FrozenModel):
         frames: One entry per frame.
         spacing_mm: Pixel spacing (row, column) that the numbers rest on; None when unknown or
             rejected.
-        warnings: What makes the numbers doubtful, and why single ones are missing.
+        warnings: Reasons to check the values, and why some are missing.
         notes: How the numbers were computed, where nothing is wrong.
         disks: For biplane volumes; None when there is no EF.
     """

@@ -5,7 +5,7 @@ which takes the jitter of single frames off and keeps a systole of 0.3 s within 
 by its turns: the curve must fall, and then rise, by a quarter of its whole span. EDV and ESV are
 the largest volume before the fall and the smallest after it.
 
-*Which* frame is ED or ES is not told by the extremes, for the curve is flat there: the ventricle
+The frames of ED and ES are not those of the extremes, where the curve is flat: the ventricle
 waits filled, often for half a beat, before it ejects, and empty before it fills. ED is 50 ms (the
 electromechanical delay) before the volume has fallen by 8 % of the stroke; ES lies 20 ms before the
 middle of the time spent within 10 % of the stroke from the smallest. On the phantom's noisy true
@@ -26,7 +26,7 @@ from scipy.signal import savgol_filter
 SLOWEST_BPM, FASTEST_BPM = 35.0, 200.0
 SMOOTHING_S = 0.15
 """Length of the parabola; at least 5 frames."""
-MOST_BEYOND = 0.1
+MAX_BEYOND = 0.1
 """Share of the measured range by which a parabola may leave it; at a jump it would by far more."""
 ASSUMED_FRAME_S = 1 / 30
 """Where the clip has no times."""
@@ -38,7 +38,7 @@ ED_SHARE, ED_LEAD_S = 0.08, 0.05
 ES_SHARE, ES_LEAD_S = 0.1, 0.02
 IRREGULAR_SHARE = 0.15
 """Standard deviation of the beats' lengths over their mean from which a rhythm is irregular."""
-_LEAST_BEAT_FRAMES = 4
+_MIN_BEAT_FRAMES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ def smooth(values: np.ndarray, frame_s: float = ASSUMED_FRAME_S) -> np.ndarray:
     calm = median_filter(values, 3, mode="nearest") if frame_s < 0.045 else values
     parabolas = np.asarray(savgol_filter(calm, window, 2, mode="interp"))
     low, high = float(np.min(values)), float(np.max(values))
-    beyond = MOST_BEYOND * (high - low)
+    beyond = MAX_BEYOND * (high - low)
     return parabolas.clip(max(min(low, 0.0), low - beyond), high + beyond)
 
 
@@ -116,8 +116,8 @@ def find_beats(
     beats: list[Beat] = []
     for part in parts:
         # without its R wave, an ED in the first frames may have been larger before the clip began
-        least_ed = 0 if r_wave_frames else 1
-        beat = _beat(curve, usable, part, (frame_s, least_ed))
+        min_ed = 0 if r_wave_frames else 1
+        beat = _beat(curve, usable, part, (frame_s, min_ed))
         if beat is None or (beats and beat.ed_frame <= beats[-1].es_frame):
             continue
         if beats:
@@ -136,7 +136,7 @@ def _by_r_waves(curve: np.ndarray, r_wave_frames: tuple[int, ...]) -> list[_Part
     """Return the parts from R wave to R wave; after the last one if the curve rises again."""
     parts = []
     for begin, end in pairwise([*r_wave_frames, len(curve)]):
-        if end - begin < _LEAST_BEAT_FRAMES:
+        if end - begin < _MIN_BEAT_FRAMES:
             continue
         low = begin + int(curve[begin:end].argmin())
         if end < len(curve) or np.ptp(curve[low:]) >= RISE_SHARE * np.ptp(curve):
@@ -161,7 +161,7 @@ def _beat(
     `known` is (frame interval in s, first frame that can be an ED).
     """
     begin, bottom, stop = part
-    frame_s, least_ed = known
+    frame_s, min_ed = known
     if not usable[begin : bottom + 1].any():
         return None
     top = begin + int(np.where(usable, curve, -np.inf)[begin : bottom + 1].argmax())
@@ -173,7 +173,7 @@ def _beat(
     before = np.arange(begin, low + 1)
     last = int(before[usable[before] & (curve[before] >= largest - ED_SHARE * stroke)][-1])
     last -= round(ED_LEAD_S / frame_s)
-    if max(begin, last) < least_ed:
+    if max(begin, last) < min_ed:
         return None
     ed = _nearest(usable, max(begin, last), begin, low)
     near = np.flatnonzero(curve[:stop] > smallest + ES_SHARE * stroke)
@@ -193,22 +193,22 @@ def _nearest(usable: np.ndarray, frame: int, begin: int, end: int) -> int:
 
 def _bottoms(curve: np.ndarray, span: float) -> list[int]:
     """Return the frames where the curve turns from a fall to a rise, both large enough."""
-    found: list[int] = []
+    minima: list[int] = []
     high = low = 0
     falling = False
     for frame, value in enumerate(curve):
         if falling:
             low = frame if value < curve[low] else low
             if value - curve[low] > TURN_SHARE * span:
-                found.append(low)
+                minima.append(low)
                 falling, high = False, frame
         else:
             high = frame if value >= curve[high] else high
             if curve[high] - value > TURN_SHARE * span:
                 falling, low = True, frame
     if falling and curve[low:].max() - curve[low] >= RISE_SHARE * span:
-        found.append(low)
-    return found
+        minima.append(low)
+    return minima
 
 
 def _ed_after(curve: np.ndarray, es: int, r_wave_frames: tuple[int, ...]) -> int | None:

@@ -95,10 +95,10 @@ def scale_warnings(
             "Set --spacing-mm ROW COL if it is known."
         )
         return [ClipWarning(code="no_scale_no_millilitres", message=message)]
-    longest = np.nanmax(lengths) if np.isfinite(lengths).any() else np.nan
-    if np.isfinite(longest) and not MIN_LV_LENGTH_MM <= longest <= MAX_LV_LENGTH_MM:
+    max_length = np.nanmax(lengths) if np.isfinite(lengths).any() else np.nan
+    if np.isfinite(max_length) and not MIN_LV_LENGTH_MM <= max_length <= MAX_LV_LENGTH_MM:
         message = (
-            f"The left ventricle would be {longest:.0f} mm long, outside {MIN_LV_LENGTH_MM} to "
+            f"The left ventricle would be {max_length:.0f} mm long, outside {MIN_LV_LENGTH_MM} to "
             f"{MAX_LV_LENGTH_MM} mm, so the pixel spacing is wrong and there are no volumes in "
             "ml. Set --spacing-mm ROW COL if it is known."
         )

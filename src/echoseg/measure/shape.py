@@ -23,7 +23,7 @@ from echoseg.measure.geometry import (
 LINE_SMOOTHING_PX = 2.5
 """Standard deviation of the smoothing that takes pixel stairs off a line before it is measured."""
 MYOCARDIUM_G_PER_ML = 1.05
-_LEAST_WALL_SHARE = 0.15
+_MIN_WALL_SHARE = 0.15
 """Wall area as a share of the cavity's below which the mask has no wall to measure."""
 
 
@@ -89,7 +89,7 @@ def measure_wall(mask: np.ndarray, spacing_mm: tuple[float, float], shape: Shape
     """
     pixel_mm2 = spacing_mm[0] * spacing_mm[1]
     wall = mask == Label.LV_MYOCARDIUM
-    if wall.sum() * pixel_mm2 < _LEAST_WALL_SHARE * shape.area_mm2:
+    if wall.sum() * pixel_mm2 < _MIN_WALL_SHARE * shape.area_mm2:
         return None
     contour = mask_contour_mm(wall | (mask == Label.LV_CAVITY), spacing_mm)
     middle, toward = shape.axis.annulus_mid_mm, shape.axis.direction

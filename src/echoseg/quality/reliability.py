@@ -120,17 +120,17 @@ class ViewPrediction(FrozenModel):
         # the threshold is that of supported views; another must only be the most probable
         is_strict = expected in supported or expected != self.view
         if percent < self.min_percent and is_strict:
-            doubt = (
+            reason = (
                 f"The view check is only {percent:.0f} % sure that the clip shows "
                 f"{_VIEW_NAMES[expected]}"
             )
             if expected != self.view:
-                doubt = (
+                reason = (
                     f"The clip should show {_VIEW_NAMES[expected]} but looks like "
                     f"{_VIEW_NAMES[self.view]} ({percent:.0f} % against "
                     f"{self.probability_percent[self.view]:.0f} %)"
                 )
-            message = f"{doubt}, so this EF is not reliable. Check the overlay."
+            message = f"{reason}, so this EF is not reliable. Check the overlay."
             return (ClipWarning(code="view_doubtful", message=message),)
         if self.is_mirrored:
             message = (

@@ -50,9 +50,9 @@ def result_folder_names(sources: Sequence[Path]) -> list[str]:
     )
 
 
-def free_names(stems: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+def free_names(stems: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
     """File names that differ from each other and from `taken`; duplicates get -2, -3, ..."""
-    used, numbers, names = {name.casefold() for name in taken}, Counter[str](), []
+    used, numbers, names = {name.casefold() for name in reserved}, Counter[str](), []
     for stem in map(_safe_name, stems):
         name = stem
         while name.casefold() in used:

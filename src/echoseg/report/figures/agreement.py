@@ -52,20 +52,24 @@ def _scatter(axes, pairs: Readings) -> None:
     both = [*pairs.reference, *pairs.predicted]
     axes.plot([min(both), max(both)], [min(both), max(both)], color=_DIM, linewidth=1)
     r = agreement(pairs.predicted, pairs.reference).r
-    told = "" if r is None else f", r = {r:.3f}"
-    axes.set_title(f"{pairs.title}{told}, n = {len(pairs.reference)}", fontsize=10, color=_INK)
+    suffix = "" if r is None else f", r = {r:.3f}"
+    axes.set_title(
+        f"{pairs.title}{suffix}, n = {len(pairs.reference)}", fontsize=10, color=_INK
+    )
     _tidy(axes, f"reference ({pairs.unit})", f"predicted ({pairs.unit})")
 
 
 def _bland_altman(axes, pairs: Readings) -> None:
     one, other = np.asarray(pairs.predicted), np.asarray(pairs.reference)
-    found = agreement(one, other)
+    result = agreement(one, other)
     axes.plot((one + other) / 2, one - other, "o", color=_DOT, markersize=4, alpha=0.7)
-    axes.axhline(found.bias, color=_LINE, linewidth=1.5)
-    for limit in found.limits or ():
+    axes.axhline(result.bias, color=_LINE, linewidth=1.5)
+    for limit in result.limits or ():
         axes.axhline(limit, color=_LINE, linewidth=1, linestyle="--")
-    spread = "" if found.sd is None else f", SD {found.sd:.1f}"
-    axes.set_title(f"bias {found.bias:+.1f}{spread} {pairs.unit}", fontsize=10, color=_INK)
+    spread = "" if result.sd is None else f", SD {result.sd:.1f}"
+    axes.set_title(
+        f"bias {result.bias:+.1f}{spread} {pairs.unit}", fontsize=10, color=_INK
+    )
     _tidy(axes, f"mean of both ({pairs.unit})", f"predicted - reference ({pairs.unit})")
 
 

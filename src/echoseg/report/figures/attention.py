@@ -1,4 +1,4 @@
-"""The attention picture: a column a frame; the frame, its weights alone, and the guided ones."""
+"""Attention figure, one column per frame: the frame, its own weights, the guided weights."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -21,15 +21,15 @@ def attention_sheet(maps: AttentionMaps, num_columns: int = 6) -> Image.Image:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     ink = (214, 220, 228)
     # one scale for all tiles, so that a pale map is a map of small weights
-    most = float(np.quantile(np.stack([maps.alone[chosen], maps.guided[chosen]]), 0.998))
+    max_weight = float(np.quantile(np.stack([maps.alone[chosen], maps.guided[chosen]]), 0.998))
     for column, index in enumerate(chosen):
         left = _LEFT_PX + column * _TILE_PX
         name = f"frame {index + 1}" + (" (darkened)" if index == maps.darkened else "")
         draw.text((left + 6, 4), name, fill=ink, font=font)
         tiles = (
             _frame_tile(maps, index),
-            _map_tile(maps, index, maps.alone[index] / most),
-            _map_tile(maps, index, maps.guided[index] / most),
+            _map_tile(maps, index, maps.alone[index] / max_weight),
+            _map_tile(maps, index, maps.guided[index] / max_weight),
         )
         for row, tile in enumerate(tiles):
             sheet.paste(tile, (left, _CAPTION_PX + row * _TILE_PX))

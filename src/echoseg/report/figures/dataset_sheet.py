@@ -13,9 +13,9 @@ _TILE_PX, _CAPTION_PX, _COLUMNS = 224, 20, 6
 _TEXT = (214, 220, 228)
 
 
-def dataset_sheet(records: Sequence[Record], most: int = 24) -> Image.Image:
+def dataset_sheet(records: Sequence[Record], max_clips: int = 24) -> Image.Image:
     """Return evenly chosen clips, in order, each at ED where that is known."""
-    chosen = np.unique(np.linspace(0, len(records) - 1, min(most, len(records))).round())
+    chosen = np.unique(np.linspace(0, len(records) - 1, min(max_clips, len(records))).round())
     tiles = [_tile(records[int(index)]) for index in chosen]
     columns = min(_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)

@@ -18,7 +18,7 @@ from echoseg.report.schema import DISCLAIMER
 
 COLUMNS = ("frame_index", "time_s", "volume_ml", "volume_px3", "last_ed_s", "last_es_s",
            "num_beats", "ef_percent", "reset", "latency_s")  # fmt: skip
-_LEAST_WIDTH_PX = 480
+_MIN_WIDTH_PX = 480
 _BAR_PX = 44
 
 
@@ -53,7 +53,7 @@ class OverlayVideo:
 
 
 class ReadingTable:
-    """A row a frame, in the file at once; a full disk leaves whole rows."""
+    """One row per frame, written at once; a full disk leaves complete rows."""
 
     def __init__(self, path: Path) -> None:
         self._name, self._length = path.name, 0
@@ -86,19 +86,19 @@ class ReadingTable:
 
 def live_picture(frame: np.ndarray, reading: FrameResult) -> np.ndarray:
     """Return a frame `H W` with contours and numbers, `H' W' 3` uint8 RGB."""
-    zoom = max(1.0, _LEAST_WIDTH_PX / frame.shape[1])
+    zoom = max(1.0, _MIN_WIDTH_PX / frame.shape[1])
     size = round(frame.shape[1] * zoom), round(frame.shape[0] * zoom)
     picture = Image.fromarray(frame).convert("RGB").resize(size, Image.Resampling.BILINEAR)
     draw_contours(picture, reading.mask, zoom)
     canvas = Image.new("RGB", (size[0], size[1] + _BAR_PX))
     canvas.paste(picture)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
-    draw.text((8, size[1] + 4), told(reading), fill=CONTOURS["LV"][1], font=font)
+    draw.text((8, size[1] + 4), describe(reading), fill=CONTOURS["LV"][1], font=font)
     draw.text((8, size[1] + 23), DISCLAIMER, fill=(235, 238, 242), font=font)
     return np.asarray(canvas)
 
 
-def told(reading: FrameResult) -> str:
+def describe(reading: FrameResult) -> str:
     """Return a reading in a few words."""
     volume = "LV not found"
     if reading.volume_ml is not None:
