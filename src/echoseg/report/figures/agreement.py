@@ -53,9 +53,7 @@ def _scatter(axes, pairs: Readings) -> None:
     axes.plot([min(both), max(both)], [min(both), max(both)], color=_DIM, linewidth=1)
     r = agreement(pairs.predicted, pairs.reference).r
     suffix = "" if r is None else f", r = {r:.3f}"
-    axes.set_title(
-        f"{pairs.title}{suffix}, n = {len(pairs.reference)}", fontsize=10, color=_INK
-    )
+    axes.set_title(f"{pairs.title}{suffix}, n = {len(pairs.reference)}", fontsize=10, color=_INK)
     _tidy(axes, f"reference ({pairs.unit})", f"predicted ({pairs.unit})")
 
 
@@ -67,9 +65,7 @@ def _bland_altman(axes, pairs: Readings) -> None:
     for limit in result.limits or ():
         axes.axhline(limit, color=_LINE, linewidth=1, linestyle="--")
     spread = "" if result.sd is None else f", SD {result.sd:.1f}"
-    axes.set_title(
-        f"bias {result.bias:+.1f}{spread} {pairs.unit}", fontsize=10, color=_INK
-    )
+    axes.set_title(f"bias {result.bias:+.1f}{spread} {pairs.unit}", fontsize=10, color=_INK)
     _tidy(axes, f"mean of both ({pairs.unit})", f"predicted - reference ({pairs.unit})")
 
 
