@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from echoseg.errors import ConfigError, EchosegError
+from echoseg.evaluation.items import STRUCTURES
 from echoseg.losses import IGNORE_LABEL
+from echoseg.metrics.segmentation import dice
 from echoseg.models.windows import each_still
 from echoseg.train.data.training_set import NUM_LABELS, TrainingSet
 
-STRUCTURES = {"lv_endo": (1,), "lv_epi": (1, 2), "la": (3,)}
 MAX_CLIPS, MAX_FRAMES = 200, 6
 """Clips of a set, and labeled frames of a clip, that are scored."""
 
@@ -37,8 +38,8 @@ def validation_scores(model: Any, clips: TrainingSet, batch_size: int = 20) -> d
             stills = frames[part : part + batch_size].to(device).float()[:, None] / 255
             labels = each_still(model, stills).argmax(1).cpu()
             for predicted, mask in zip(labels, masks[part : part + batch_size], strict=True):
-                for name, dice in _dice(predicted, mask, known):
-                    scores.setdefault(name, []).append(dice)
+                for name, score in _dice(predicted, mask, known):
+                    scores.setdefault(name, []).append(score)
     model.train(was_training)
     if not scores:
         raise ConfigError("validation must have masks, it has none; give another data set")
@@ -59,11 +60,11 @@ def _labeled_stills(clips: TrainingSet, index: int) -> tuple[Tensor, Tensor, set
 
 
 def _dice(predicted: Tensor, mask: Tensor, known: set[int]) -> list[tuple[str, float]]:
-    """Dice of the structures that the mask tells apart and that are in either of the two."""
-    scores = []
-    for name, labels in STRUCTURES.items():
-        one, other = (torch.isin(each, torch.tensor(labels)) for each in (predicted, mask))
-        size = int(one.sum() + other.sum())
-        if set(labels) <= known and size > 0 and not (mask == IGNORE_LABEL).any():
-            scores.append((name, 2 * int((one & other).sum()) / size))
-    return scores
+    """Dice of the structures that the mask distinguishes and that are in either of the two."""
+    if (mask == IGNORE_LABEL).any():
+        return []
+    return [
+        (name, score)
+        for name, labels in STRUCTURES.items()
+        if set(labels) <= known and (score := dice(predicted, mask, labels)) is not None
+    ]

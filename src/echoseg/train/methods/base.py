@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from echoseg.errors import ConfigError
-from echoseg.losses import cross_entropy_dice_loss
+from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss
+from echoseg.metrics.segmentation import dice
 from echoseg.train.data.batches import Batch
 from echoseg.train.data.training_set import TrainingSet
 from echoseg.train.ema import EMA
@@ -130,11 +131,6 @@ def pseudo_label_dice(probs: Tensor, batch: Batch) -> Tensor:
     """
     masks = batch.all_masks[-len(probs) :]
     predicted = probs.argmax(2)
-    known = masks != 255
-    scores = [
-        2 * ((predicted == k) & (masks == k)).sum()
-        / (((predicted == k) & known).sum() + (masks == k).sum())
-        for k in range(1, probs.shape[2])
-        if (masks == k).any()
-    ]  # fmt: skip
-    return torch.stack(scores).mean() if scores else torch.tensor(math.nan)
+    known = predicted.masked_fill(masks == IGNORE_LABEL, 0)
+    scores = [dice(known, masks, k) for k in range(1, probs.shape[2]) if (masks == k).any()]
+    return torch.tensor(scores or [math.nan]).mean()
