@@ -1,11 +1,10 @@
 """The report of an evaluation: Markdown and one self-contained HTML page."""
 
-import base64
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from echoseg.metrics.segmentation import FAILED_DICE
+from echoseg.report.html import render
 
 STRUCTURE_NAMES = {"lv_endo": "LV endo", "lv_epi": "LV epi", "la": "LA"}
 _DISTANCES = ("hd95", "asd")
@@ -15,14 +14,6 @@ _NOTE = (
     f"no score. A failure is an item with a Dice under {FAILED_DICE}. Research use only, not a "
     "medical device."
 )
-_STYLE = """
-body { margin: 0 auto; max-width: 1040px; padding: 24px; font: 16px/1.5 system-ui, sans-serif;
-  color: #17202a; background: #fff } h1 { font-size: 1.4rem } h2 { font-size: 1.1rem }
-table { border-collapse: collapse; margin: 8px 0 20px } th, td { padding: 4px 12px;
-  border-bottom: 1px solid #dbe1e8; text-align: right; font-variant-numeric: tabular-nums }
-th:first-child, td:first-child { text-align: left } img { max-width: 100% } .note { color: #5d6b7a }
-@media (prefers-color-scheme: dark) { body { color: #e8ecf1; background: #0f141a } }
-"""
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, column names and rows."""
@@ -43,32 +34,16 @@ def markdown(document: dict[str, Any], figure: str = "") -> str:
 
 def html(document: dict[str, Any], figure: bytes, worst: Sequence[bytes]) -> str:
     """The same report as one HTML page with embedded images."""
-    parts = [f"<h1>{escape(_title(document))}</h1>"]
-    parts += [f"<p>{escape(line)}</p>" for line in _about(document)]
-    for title, columns, rows in _tables(document):
-        head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-        )
-        parts.append(f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{body}</table>")
-    if figure:
-        parts.append(_picture(figure, "scatter, Bland-Altman and Dice"))
-    if worst:
-        parts.append("<h2>The worst frames</h2>")
-        parts += [_picture(one, "experts and prediction") for one in worst]
-    if problems := _problems(document):
-        items = "".join(f"<li>{escape(line)}</li>" for line in problems)
-        parts.append(f"<h2>Problems</h2><ul>{items}</ul>")
-    parts.append(f'<p class="note">{escape(_NOTE)}</p>')
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        f"<title>{escape(_title(document))}</title><style>{_STYLE}</style>" + "\n".join(parts)
+    return render(
+        "evaluation.html",
+        title=_title(document),
+        about=_about(document),
+        tables=_tables(document),
+        figure=figure,
+        worst=worst,
+        problems=_problems(document),
+        note=_NOTE,
     )
-
-
-def _picture(content: bytes, words: str) -> str:
-    uri = base64.b64encode(content).decode("ascii")
-    return f'<p><img src="data:image/png;base64,{uri}" alt="{words}"></p>'
 
 
 def _title(document: dict[str, Any]) -> str:
