@@ -140,11 +140,11 @@ def wrong_files(folder):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("labels.nii.gz", "this holds 9; relabel it"),
+        ("labels.nii.gz", "these hold 9; relabel it"),
         ("text.nii.gz", "not of a supported format"),
         ("empty.nii", "the file is empty"),
         ("flat.nii", "(x, y, t)"),
-        ("nan.nii", "this holds nan"),
+        ("nan.nii", "these hold nan"),
         ("cut.nii.gz", "cut.nii.gz"),
         ("none.nii.gz", "no such file"),
     ],

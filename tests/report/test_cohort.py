@@ -258,7 +258,7 @@ def test_the_file_that_cannot_be_read_is_the_one_named(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--force"], "--force is not for a cohort"),
+        (["--force"], "--force does not apply to a cohort"),
         (["--jobs", "0"], "jobs must be at least 1"),
         (["--model", "nonsense"], "model must be one of"),
         (["--spacing-mm", "0", "1"], "spacing_mm"),
@@ -274,7 +274,7 @@ def test_a_wrong_cohort_is_one_line(clips, tmp_path, words, told):
 def test_options_of_cohorts_are_refused_for_two_views(clips, tmp_path):
     pair = ["--a4c", str(clips / "a.avi"), "--a2c", str(clips / "c.avi")]
     done = CliRunner().invoke(app, ["analyze", *pair, "--jobs", "2", "-o", str(tmp_path / "o")])
-    assert done.exit_code == 2 and "--jobs, --resume and --no-pages are not for two" in done.stderr
+    assert done.exit_code == 2 and "--no-pages do not apply to two" in done.stderr
 
 
 def test_one_clip_is_analysed_without_pages_too(clips, tmp_path):
