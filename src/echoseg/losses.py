@@ -1,4 +1,4 @@
-"""What training minimises.
+"""Losses that accept partial masks.
 
 Masks may be partial: unlabeled pixels (`IGNORE_LABEL`), and labels that a data set
 does not distinguish (EchoNet-Dynamic has the LV only). There, "background" means "none of the known
@@ -19,10 +19,9 @@ IGNORE_LABEL = 255
 def cross_entropy_dice_loss(
     logits: Tensor, masks: Tensor, known_labels: Tensor | None = None
 ) -> Tensor:
-    """Return the sum of cross entropy and soft Dice loss, each over known pixels.
+    """Sum of cross entropy and soft Dice loss, each over known pixels.
 
-    Soft Dice pools each label over the batch, so that a label absent from one frame costs
-    nothing there.
+    Soft Dice pools each label over the batch, so a label absent from one frame costs nothing there.
 
     Args:
         logits: `N K H W`.
@@ -57,18 +56,16 @@ def level_loss(
     *,
     weight: float = 0.4,
 ) -> Tensor:
-    """Return the loss of the first logits and, weighed less, the mean of the others'.
-
-    For a network whose every decoder level draws a mask (deep supervision).
+    """Deep supervision: loss of the first logits, plus the weighted mean loss of the others.
 
     Args:
-        levels: `N K H W` each; the first is what the network answers.
+        levels: `N K H W` each; the first is the output of the network.
         masks: `N H W`, as for `cross_entropy_dice_loss`.
         known_labels: `N K` bool, the same.
-        weight: Of the other levels together.
+        weight: Weight of the other levels together.
     """
-    answer, *others = (cross_entropy_dice_loss(each, masks, known_labels) for each in levels)
-    return answer + weight * torch.stack(others).mean() if others else answer
+    output, *others = (cross_entropy_dice_loss(each, masks, known_labels) for each in levels)
+    return output + weight * torch.stack(others).mean() if others else output
 
 
 def soft_target_loss(logits: Tensor, probs: Tensor, weights: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class SquareClip:
         frames: Gray levels, `T S S` uint8.
         masks: Label maps of the labeled frames, `L S S` uint8.
         labeled_frames: Their indices, increasing.
-        known_labels: Labels that the masks tell apart, background among them.
+        known_labels: Labels that the masks distinguish, background among them.
         times_s: Time of each frame, `T`; nan when unknown.
         spacing_mm: (row, column) millimetres per pixel of the square; nan when unknown.
         ed_frame: Index of the end-diastolic frame; None when unknown.

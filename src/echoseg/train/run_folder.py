@@ -1,13 +1,13 @@
-"""The folder of a run: what it was, how it goes, and where to go on.
+"""The folder of a run: settings, log, checkpoints.
 
     run.json              the config
-    log.jsonl             one line a report; tensorboard/ holds the same as curves
-    samples.png           what the network finds, with the experts' borders beside it
-    resume-000500.pt      all that resuming needs; the last few are kept
+    log.jsonl             one line per report; tensorboard/ holds the same as curves
+    samples.png           predictions and the experts' borders
+    resume-000500.pt      state to resume from; the last few are kept
     best.safetensors      weights with the best validation score
     model.safetensors     weights at the end
 
-Every file is written beside and renamed: a cut leaves the last whole one.
+Every file is written atomically.
 """
 
 import json
@@ -28,7 +28,7 @@ CONFIG = "run.json"
 
 
 class RunFolder:
-    """See the module.
+    """Settings, log and checkpoints of one run.
 
     Args:
         path: The folder; made when a run begins.
@@ -87,7 +87,7 @@ class RunFolder:
             old.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any]:
-        """Return the last state that can be read.
+        """Read the last readable state.
 
         Raises:
             ConfigError: If there is none.
@@ -98,12 +98,12 @@ class RunFolder:
             except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError):
                 continue  # cut off while the disk was full: the one before it is whole
         raise ConfigError(
-            f"{self.path} must hold a resume-*.pt that can be read, it holds none; start anew in "
+            f"{self.path} must hold a resume-*.pt that can be read, it holds none; start again in "
             "another folder"
         )
 
     def write_model(self, name: str, write: Callable[[Path], Any]) -> None:
-        """Write a weights file by a function that writes beside and renames by itself."""
+        """Write a weights file by a function that writes atomically."""
         try:
             write(self.path / name)
         except (OSError, OutputError) as error:
@@ -115,5 +115,5 @@ class RunFolder:
     def _full(self, error: Exception) -> OutputError:
         return OutputError(
             f"{self.path} could not be written to ({error}); what was saved before is whole: make "
-            f"space and go on with --resume {self.path}"
+            f"space and continue with --resume {self.path}"
         )

@@ -1,4 +1,4 @@
-"""Sheets of small frames with and without contours: what a run learns from and what it finds."""
+"""Montages of small frames with and without contours: training data and predictions."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ _TILE_PX = 200
 _CAPTION_PX = 20
 
 Tile = tuple[np.ndarray, np.ndarray | None]
-"""Greys `H W` in [0, 1], and labels `H W` whose borders are drawn."""
+"""Gray levels `H W` in [0, 1], and labels `H W` whose borders are drawn."""
 
 
 def training_sheet(columns: Sequence[str], rows: Sequence[Sequence[Tile]]) -> Image.Image:
-    """Return a sheet of `rows`, each with a tile for every one of `columns`."""
+    """Draw a montage of `rows`, each with one tile per column."""
     size = (_TILE_PX * len(columns), _TILE_PX * len(rows) + _CAPTION_PX)
     sheet = Image.new("RGB", size)
     draw = ImageDraw.Draw(sheet)

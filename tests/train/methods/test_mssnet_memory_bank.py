@@ -22,8 +22,8 @@ def test_a_good_mask_is_stored_and_comes_back():
     bank = PseudoLabelBank(DATA)
     offered = truth_of(DATA, CLIPS)
     taken = bank.update(CLIPS, TIMES, offered)
-    assert taken.trust.max() == 1
-    accepted = taken.trust == 1
+    assert taken.reliability.max() == 1
+    accepted = taken.reliability == 1
     assert torch.allclose(taken.probs[accepted], offered[accepted], atol=2 / 255)
     assert bank.is_stored(CLIPS, TIMES).all(1).tolist() == accepted.tolist()
     assert {clip for clip, _ in bank.entries} <= set(CLIPS.tolist())
@@ -35,7 +35,7 @@ def test_a_mask_that_collapses_to_nothing_is_never_stored():
     nothing[:, :, 0] = 1  # sure, stable, and wrong
     for _ in range(50):
         taken = bank.update(CLIPS, TIMES, nothing)
-        assert taken.trust.max() == 0
+        assert taken.reliability.max() == 0
         assert taken.quality.max() == 0
     assert not bank.entries
 
@@ -48,7 +48,7 @@ def test_a_collapse_later_does_not_wipe_out_what_is_stored():
     nothing[:, :, 0] = 1
     taken = bank.update(CLIPS, TIMES, nothing)
     assert torch.equal(bank.get_extra_state()["masks"], before)
-    assert taken.trust.tolist() == [0.5] * 3
+    assert taken.reliability.tolist() == [0.5] * 3
     assert (taken.probs.argmax(2) == masks_of(DATA, CLIPS, TIMES)).float().mean() > 0.99
 
 
@@ -79,7 +79,7 @@ def test_what_is_stored_is_the_mean_of_what_was_offered_weighted_by_quality_and_
     mean = torch.zeros_like(offers[0])
     for offered in offers:
         taken = bank.update(CLIPS, TIMES, offered)
-        assert (taken.trust == 1).all()
+        assert (taken.reliability == 1).all()
         weights = 0.5 * weights + taken.quality
         mean += (taken.quality / weights).view(-1, 1, 1, 1, 1) * (offered - mean)
     assert torch.allclose(taken.probs, mean, atol=4 / 255)

@@ -89,8 +89,8 @@ class Reader(NamedTuple):
         """Open training data.
 
         Args:
-            data: A name (see the module), a `Dataset` or any map-style data set of the items that
-                `TorchDataset` describes.
+            data: A name, such as phantom:200 or a folder, a `Dataset` or any map-style data set of
+                the items that `TorchDataset` describes.
             split: `train`, `validation` or `all`.
             field: Setting that messages name.
 
@@ -260,5 +260,5 @@ def _phantom_records(name: str, size_px: int, field: str) -> list[Record]:
 
 
 def _simulated(config: PhantomConfig) -> tuple[Clip, Annotation]:
-    made = simulate(config)
-    return made.clip, made.annotation
+    simulated = simulate(config)
+    return simulated.clip, simulated.annotation

@@ -3,12 +3,12 @@
 A clip is read when it is drawn. What a step draws from it:
 
 - of ED and ES stills, and of clips with fewer frames than asked: each still stands for a while, so
-  a memory learns when *not* to trust the past; a short clip is reflected in time;
+  a memory learns when the past is *not* reliable; a short clip is reflected in time;
 - of a clip whose ED and ES are known: frames spread evenly between the two, as the literature
   trains on EchoNet-Dynamic and CAMUS, or
 - consecutive frames at the clip's own rate, one of them labeled when a labeled clip is drawn.
 
-Half of all draws run backwards in time.
+Half of the draws run backwards in time.
 """
 
 import math
@@ -49,7 +49,7 @@ class Draw(NamedTuple):
         all_masks: The same with the hidden masks too; for metrics, not for losses.
         phases: `T`, fraction of the beat since ED (ES lies at 0.4); nan when unknown.
         times: `T`, indices of the frames in the clip.
-        known_labels: `K` bool, the labels that the masks tell apart.
+        known_labels: `K` bool, the labels that the masks distinguish.
         statistics: See `STATISTICS`.
     """
 
@@ -143,7 +143,7 @@ class TrainingSet:
     def draw(
         self, index: int, num_frames: int, generator: torch.Generator, *, sampling: str = "mixed"
     ) -> Draw:
-        """Draw frames of a clip; see the module.
+        """Draw frames of a clip.
 
         Raises:
             EchosegError: If the clip cannot be read.
@@ -266,7 +266,7 @@ def joined(sets: Sequence[TrainingSet], weights: Sequence[float] | None = None) 
 
 
 def _ed_es(clip: SquareClip) -> tuple[int, ...]:
-    """Labeled frames of ED and ES: the largest and the smallest cavity where nobody names them."""
+    """Labeled frames of ED and ES; of the largest and smallest cavity if these are unknown."""
     if clip.ed_frame is not None and clip.es_frame is not None:
         return tuple(t for t in clip.labeled_frames if t in (clip.ed_frame, clip.es_frame))
     if not clip.labeled_frames:

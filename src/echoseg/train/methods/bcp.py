@@ -30,11 +30,11 @@ from echoseg.train.methods.base import (
 
 
 class BidirectionalCopyPaste(TrainingMethod):
-    """See the module.
+    """Bidirectional copy-paste.
 
     Args:
         weight: a.
-        box_fraction: Side of the box in parts of the frame's.
+        box_fraction: Side of the box as a fraction of the frame's.
     """
 
     def __init__(self, weight: float = 0.5, box_fraction: float = 2 / 3) -> None:
@@ -42,7 +42,7 @@ class BidirectionalCopyPaste(TrainingMethod):
         self.weight, self.box_fraction = weight, box_fraction
 
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
-        """See `TrainingMethod`."""
+        """Compute the loss terms of a batch."""
         first, size = batch.num_labeled, batch.strong.shape[-1]
         probs = pseudo_probs(teacher, batch)
         num = min(first, len(probs))

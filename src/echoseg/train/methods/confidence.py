@@ -1,4 +1,4 @@
-"""How far a pseudo-label may be trusted per pixel: two factors in [0, 1].
+"""How reliable a pseudo-label is per pixel: two factors in [0, 1].
 
 With p(k) the probability of label k:
 

@@ -25,7 +25,7 @@ from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice
 
 
 class CrossPseudo(TrainingMethod):
-    """See the module.
+    """Cross pseudo supervision.
 
     Args:
         weight: w.
@@ -38,7 +38,7 @@ class CrossPseudo(TrainingMethod):
         self.weight = weight
 
     def prepare(self, student: Any, training_set: TrainingSet) -> None:
-        """See `TrainingMethod`."""
+        """Build what depends on the network or the data."""
         if not getattr(student, "is_pretrained", False) and not isinstance(student, Adapted):
             self.second = type(student)(student.config)
         else:
@@ -48,7 +48,7 @@ class CrossPseudo(TrainingMethod):
                     weight.add_(0.05 * weight.std(correction=0) * torch.randn_like(weight))
 
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
-        """See `TrainingMethod`."""
+        """Compute the loss terms of a batch."""
         both = [network(batch.strong).float() for network in (student, self.second)]
         unlabeled = [logits[batch.num_labeled :].flatten(0, 1) for logits in both]
         cross = _hard(unlabeled[0], unlabeled[1]) + _hard(unlabeled[1], unlabeled[0])

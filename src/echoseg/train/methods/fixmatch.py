@@ -30,7 +30,7 @@ from echoseg.train.methods.base import (
 
 
 class FixMatch(TrainingMethod):
-    """See the module.
+    """FixMatch: pseudo-labels of confident pixels.
 
     Args:
         weight: w.
@@ -42,7 +42,7 @@ class FixMatch(TrainingMethod):
         self.weight, self.confidence_threshold = weight, confidence_threshold
 
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
-        """See `TrainingMethod`."""
+        """Compute the loss terms of a batch."""
         probs = pseudo_probs(teacher, batch)
         logits = student(batch.strong)
         loss = self.matched(logits[batch.num_labeled :], probs)
@@ -63,10 +63,10 @@ class FixMatch(TrainingMethod):
 
 
 class UniMatch(FixMatch):
-    """FixMatch on two strong views and on one with feature dropout; see the module."""
+    """FixMatch on two strong views and on one with feature dropout."""
 
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
-        """See `TrainingMethod`."""
+        """Compute the loss terms of a batch."""
         first = batch.num_labeled
         probs = pseudo_probs(teacher, batch)
         unlabeled = batch.strong[first:]
@@ -106,7 +106,7 @@ def _lost_features(student: Any) -> Iterator[None]:
             "none; take fixmatch or another network"
         )
     handle = coarsest.register_forward_hook(
-        lambda module, given, found: functional.dropout2d(found, 0.5)
+        lambda module, inputs, output: functional.dropout2d(output, 0.5)
     )
     try:
         yield

@@ -27,7 +27,7 @@ from echoseg.train.methods.base import (
 
 
 class MeanTeacher(TrainingMethod):
-    """See the module.
+    """Mean teacher: consistency of probabilities.
 
     Args:
         weight: w.
@@ -43,7 +43,7 @@ class MeanTeacher(TrainingMethod):
         return probs, torch.ones_like(probs[:, :, 0])
 
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
-        """See `TrainingMethod`."""
+        """Compute the loss terms of a batch."""
         logits = student(batch.strong)
         probs, counted = self.targets(teacher, batch, ramp)
         own = logits[batch.num_labeled :].float().softmax(2)
@@ -57,7 +57,7 @@ class MeanTeacher(TrainingMethod):
 
 
 class UncertaintyMeanTeacher(MeanTeacher):
-    """Mean teacher that leaves out what the teacher is unsure of; see the module.
+    """Mean teacher that leaves out what the teacher is unsure of.
 
     Args:
         weight: w.
@@ -70,7 +70,7 @@ class UncertaintyMeanTeacher(MeanTeacher):
         self.num_passes, self.noise = num_passes, noise
 
     def targets(self, teacher: EMA, batch: Batch, ramp: float) -> tuple[Tensor, Tensor]:
-        """See `MeanTeacher`."""
+        """Targets, and pixels whose entropy over the noisy passes is low."""
         weak = batch.weak[batch.num_labeled :]
         passes = [
             teacher((weak + self.noise * torch.randn_like(weak)).clamp(0, 1))

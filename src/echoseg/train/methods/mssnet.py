@@ -1,7 +1,7 @@
 """MSSNet's training method: RAC mixes clips, DOC keeps and corrects pseudo-labels.
 
     P      = teacher(weak view)                       probabilities of the unlabeled clips
-    M, t   = DOC bank updated with P; M squared and normalised; t the trust in the clip
+    M, t   = DOC bank updated with P; M squared and normalised; t the reliability in the clip
     w      = ramp t confidence(M) consistency(M)      weight of a pixel; 1 where an expert drew
     x, y   = RAC of (frames, M, w) with labeled and other unlabeled clips
     L      = L_supervised + L_soft(student(x), y, w) + a L_prototypes
@@ -45,7 +45,7 @@ REACH_FRACTION = 0.08
 
 
 class MSSNetMethod(TrainingMethod):
-    """See the module.
+    """MSSNet's method: RAC and DOC.
 
     Args:
         rac: Mix regions of clips.
@@ -76,7 +76,7 @@ class MSSNetMethod(TrainingMethod):
         self.prototypes: Prototypes | None = None
 
     def prepare(self, student: Any, training_set: TrainingSet) -> None:
-        """See `TrainingMethod`."""
+        """Build what depends on the network or the data."""
         if self.doc:
             head = getattr(student, "head", None)
             if not isinstance(head, torch.nn.Conv2d):
@@ -103,21 +103,21 @@ class MSSNetMethod(TrainingMethod):
         return counts[0] + more, counts[1] - more
 
     def share_with(self, gather: Any) -> None:
-        """See `TrainingMethod`."""
+        """Share predictions and prototypes between processes."""
         for part in (self.bank, self.prototypes):
             if part is not None:
                 part.gather = gather
 
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
-        """See `TrainingMethod`."""
+        """Compute the loss terms of a batch."""
         first = batch.num_labeled
         predicted = teacher(batch.weak[first:])
-        unlabeled, trust = self._targets(batch, predicted, ramp)
+        unlabeled, reliability = self._targets(batch, predicted, ramp)
         drawn = _labeled_sample(batch)
         metrics = {
             "metrics/pseudo_dice": pseudo_label_dice(batch.to_strong(predicted, first), batch),
             "metrics/target_dice": pseudo_label_dice(unlabeled.probs, batch),
-            "metrics/trust": trust.mean(),
+            "metrics/reliability": reliability.mean(),
         }
         mixed = self._mixed(unlabeled, drawn, ramp) if self.rac else unlabeled
         own = first - self.num_labeled_backgrounds
@@ -141,14 +141,14 @@ class MSSNetMethod(TrainingMethod):
         return terms | metrics
 
     def _targets(self, batch: Batch, predicted: Tensor, ramp: float) -> tuple[Sample, Tensor]:
-        """The unlabeled clips with their targets, and the trust `B'` in them."""
+        """The unlabeled clips with their targets, and the reliability `B'` in them."""
         first = batch.num_labeled
         if self.bank is None:
-            probs, trust = predicted, torch.ones(len(predicted), device=predicted.device)
+            probs, reliability = predicted, torch.ones(len(predicted), device=predicted.device)
         else:
             clips, times = batch.clips[first:], batch.times[first:]
             self._store_initial(clips, times, batch.weak[first:])
-            probs, trust, _ = self.bank.update(clips, times, predicted)
+            probs, reliability, _ = self.bank.update(clips, times, predicted)
         weights = confidence(probs) * temporal_consistency(
             probs, round(REACH_FRACTION * probs.shape[-1])
         )
@@ -157,10 +157,10 @@ class MSSNetMethod(TrainingMethod):
         sample = Sample(
             frames=batch.strong[first:],
             probs=batch.to_strong(_sharpened(probs), first),
-            weights=ramp * weights * trust[:, None, None, None],
+            weights=ramp * weights * reliability[:, None, None, None],
             phases=batch.phases[first:],
         )
-        return sample, trust
+        return sample, reliability
 
     @torch.no_grad()
     def _store_initial(self, clips: Tensor, times: Tensor, weak: Tensor) -> None:

@@ -5,9 +5,9 @@
 The mixing mask m in [0, 1] is one for all frames of a clip, so motion stays continuous. The source
 is first aligned with the background: its phase (played backwards when that fits better), the place
 and size of its heart (as the targets have it), and its gray levels along the seam. A background
-without a trusted target takes the source where it is. Three regions are proposed per pair: the
+without a reliable target takes the source where it is. Three regions are proposed per pair: the
 source's heart, dilated by a random, uneven margin so that the seam is never the border itself; a
-wedge of the sector; a box around the heart. The choice depends on where the source is more trusted
+wedge of the sector; a box around the heart. The choice depends on where the source is more reliable
 than the background, and the margin grows with the source's confidence.
 
 The published RAC pastes ED's predicted foreground into ES of the same clip, seam on the border, and
@@ -41,7 +41,7 @@ class Sample:
     Attributes:
         frames: `B T 1 S S` in [0, 1].
         probs: `B T K S S`, the target.
-        weights: `B T S S` in [0, 1], how far it is trusted.
+        weights: `B T S S` in [0, 1], how far it is reliable.
         phases: `B T`, share of the beat since ED; nan when unknown.
     """
 

@@ -9,8 +9,8 @@ M is what the bank holds:
     then      s <- g s + q,   M <- M + (q / s) (P - M)
 
 so M is the mean of the accepted predictions, weighted by quality, each g times as heavy as the
-next. A prediction that is not accepted is mixed in once and not stored. The distance of P to M is
-no part of q: a bad early mask would then refuse every better one.
+next. A prediction that is not accepted is mixed in once and not stored. The distance of P to M
+does not enter q: a bad early mask would then refuse every better one.
 
 A mask is plausible when the area fraction of each label is between half the minimum and twice the
 maximum of the labeled masks, so a mask that has collapsed to nothing, however stable, is not.
@@ -42,14 +42,14 @@ class Target(NamedTuple):
 
     probs: Tensor
     """`B T K S S`: the stored masks with the predictions mixed in."""
-    trust: Tensor
+    reliability: Tensor
     """`B`: 1 where the prediction was accepted, 0.5 where masks were stored before, else 0."""
     quality: Tensor
     """`B`."""
 
 
 class PseudoLabelBank(nn.Module):
-    """See the module.
+    """Pseudo-labels per frame, corrected by quality-weighted means.
 
     Args:
         training_set: Its labeled masks define what is plausible.
@@ -201,7 +201,7 @@ class PseudoLabelBank(nn.Module):
 def _area_fractions(training_set: TrainingSet) -> tuple[Tensor, Tensor]:
     """Minimum and maximum area fraction of each label but the background, over labeled clips.
 
-    A label that no mask tells apart may have any area.
+    A label that no mask distinguishes may have any area.
     """
     low = torch.full((NUM_LABELS - 1,), torch.inf)
     high = torch.zeros(NUM_LABELS - 1)

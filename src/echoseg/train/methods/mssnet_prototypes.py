@@ -7,7 +7,7 @@ pixels' z. What is minimised is symmetric:
       + CE over rows and over columns of (m_k . c_j / tau)      batch means m_k to prototypes c_j
 
 so that pixels are drawn to their own label and pushed off the others, and no label can lie where
-another is. The published loss draws each vector to itself, which is no pull at all.
+another is. The published loss attracts each vector to itself, so its gradient vanishes.
 
 Reference:
     Zhou, Wang, Konukoglu and Van Gool, "Rethinking semantic segmentation: a prototype view",
@@ -22,7 +22,7 @@ from torch.nn import functional
 
 
 class Prototypes(nn.Module):
-    """See the module.
+    """Running prototypes of the labels and their contrastive loss.
 
     Args:
         num_channels: Of the features that are projected.

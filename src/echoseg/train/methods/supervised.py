@@ -22,7 +22,7 @@ class Supervised(TrainingMethod):
         self.deep_supervision = deep_supervision
 
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
-        """See `TrainingMethod`."""
+        """Compute the loss terms of a batch."""
         if self.loss or not (self.deep_supervision and hasattr(student, "level_logits")):
             return {"supervised": self.supervised_loss(student(batch.strong), batch)}
         levels = student.level_logits(batch.strong.flatten(0, 1))
