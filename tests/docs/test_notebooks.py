@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import echoseg
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 RUN = """
@@ -30,10 +28,6 @@ def test_there_are_three_notebooks():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path):
-    if "echoseg.train(" in path.read_text("utf-8") and not callable(
-        getattr(echoseg, "train", None)
-    ):
-        pytest.skip("needs echoseg.train")
     environment = os.environ | {"MPLBACKEND": "agg", "IPYTHONDIR": str(tmp_path / "ipython")}
     done = subprocess.run(
         [sys.executable, "-c", RUN, path],

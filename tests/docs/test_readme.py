@@ -56,7 +56,6 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not callable(getattr(echoseg, "train", None)), reason="needs echoseg.train")
 @pytest.mark.parametrize("page", PYTHON_PAGES)
 def test_the_python_lines_run(page, workplace, monkeypatch):
     monkeypatch.setattr(echoseg, "train", functools.partial(echoseg.train, **SMALL))
