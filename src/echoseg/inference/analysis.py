@@ -220,7 +220,7 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
         FormatError: If the file cannot be read as a clip.
         ModelError: If the checkpoint cannot be loaded.
         MeasurementError: If the clip shows no moving ultrasound sector.
-        TypeError: If `source` is none of the types above.
+        TypeError: If `source` has another type.
     """
     from echoseg.inference.analyzer import Analyzer
 
