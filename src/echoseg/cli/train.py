@@ -75,8 +75,8 @@ def train(
             "validation": validation,
             "seed": seed,
         }
-        given = {name: value for name, value in options.items() if value is not None}
-        config = _config(recipe, given | as_settings(settings or []), resume)
+        chosen = {name: value for name, value in options.items() if value is not None}
+        config = _config(recipe, chosen | as_settings(settings or []), resume)
         _run(config, resume or output)
     except KeyboardInterrupt:
         fail(f"continue with echoseg train --resume {resume or output}")
@@ -139,7 +139,7 @@ def as_share(text: str) -> float:
     """Return 0.05 for `5%` and for `0.05`.
 
     Raises:
-        ConfigError: If it is no number.
+        ConfigError: It is not a number.
     """
     try:
         share = float(text.removesuffix("%"))
@@ -156,7 +156,7 @@ def as_settings(pairs: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: If a pair is not field=value, or a part is of a field that has none.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         outer, dot, inner = name.partition(".")
@@ -167,7 +167,7 @@ def as_settings(pairs: list[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             value = text
         if dot:
-            parts = found.setdefault(outer, {})
+            parts = settings.setdefault(outer, {})
             if not isinstance(parts, dict):
                 raise ConfigError(
                     f"--set {pair} must be of a field with parts, {outer} is {parts!r}; leave one "
@@ -175,5 +175,5 @@ def as_settings(pairs: list[str]) -> dict[str, Any]:
                 )
             parts[inner] = value
         else:
-            found[name] = value
-    return found
+            settings[name] = value
+    return settings

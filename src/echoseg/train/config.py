@@ -189,11 +189,11 @@ def _options_of(method: type[TrainingMethod]) -> type[BaseModel]:
     return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def train_config(*, given: Collection[str] = (), **fields: Any) -> TrainConfig:
+def train_config(*, objects: Collection[str] = (), **fields: Any) -> TrainConfig:
     """Build and validate a config; former field names are accepted with a DeprecationWarning.
 
     Args:
-        given: Parts, `model` or `method`, that are given as objects and not looked up by name.
+        objects: Parts, `model` or `method`, that are given as objects and not looked up by name.
         fields: Settings.
 
     Raises:
@@ -203,6 +203,6 @@ def train_config(*, given: Collection[str] = (), **fields: Any) -> TrainConfig:
     for message in messages:
         warnings.warn(message, DeprecationWarning, stacklevel=3)
     try:
-        return TrainConfig.model_validate(fields, context=set(given))
+        return TrainConfig.model_validate(fields, context=set(objects))
     except ValidationError as error:
         raise ConfigError(validation_message(error, fields=TrainConfig.model_fields)) from error

@@ -94,8 +94,8 @@ def train(
         TypeError: If an argument has a wrong Python type.
     """
     fields, components = _as_config(model, data, method, loss, settings)
-    given = [part for part in ("model", "method") if getattr(components, part) is not None]
-    config = train_config(given=given, **fields)
+    objects = [part for part in ("model", "method") if getattr(components, part) is not None]
+    config = train_config(objects=objects, **fields)
     folder = Path(tempfile.mkdtemp(prefix="echoseg-run-") if output is None else output)
     history: list[dict[str, float]] = []
 
