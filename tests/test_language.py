@@ -9,7 +9,7 @@ import typer
 from echoseg.cli import app as product
 from experiments.__main__ import app as experiments
 
-UNFINISHED = ("src/echoseg/train/", "src/echoseg/inference/", "src/echoseg/data/torch_dataset.py")
+UNFINISHED = ("src/echoseg/inference/",)
 SCRIPT = Path(__file__).parents[1] / "scripts" / "check_language.py"
 spec = importlib.util.spec_from_file_location("check_language", SCRIPT)
 language = importlib.util.module_from_spec(spec)

@@ -27,7 +27,7 @@ MIN_AREA = 0.005
 MAX_STRETCH, MAX_ZOOM = 1.8, 2.5
 """A source's heart that had to be stretched one way, or zoomed, by more is not used."""
 MIN_WEIGHT = 0.05
-"""Mean weight of a background's heart below which its target is no place to align with."""
+"""Mean weight of a background's heart below which its target is not used for alignment."""
 MIN_GREY = 0.02
 """Darker pixels are outside the sector, or in a cavity."""
 CHOICE_TEMPERATURE = 0.1
@@ -139,7 +139,7 @@ def _aligned(source: Sample, background: Sample) -> tuple[Sample, Tensor]:
 
     Returns:
         The sources, and `B` bool: false where a heart is missing or the two differ too much.
-        Where the background's target is not trusted, the source is left as it is and usable.
+        Where the background's target has low confidence, the source is left as it is and usable.
     """
     middle, covariance, area = _moments(_heart(source))
     background_middle, background_covariance, background_area = _moments(_heart(background))
