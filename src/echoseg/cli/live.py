@@ -169,7 +169,7 @@ def _line(status: "Status") -> str:
         "-" if value is None else f"{1000 * value:.1f}"
         for value in (status.p50_s, status.p95_s, status.p99_s)
     ]
-    reading = describe(status.reading) if status.reading else "no frame"
+    reading = describe(status.result) if status.result else "no frame"
     return (
         f"{reading}  |  latency p50/p95/p99 {'/'.join(milliseconds)} ms, {status.rate_hz:.1f} "
         f"frames/s, {status.dropped} dropped, {status.resets} resets"
@@ -178,7 +178,7 @@ def _line(status: "Status") -> str:
 
 def _summary(path: Path, status: "Status", source: str) -> "Status":
     """Write the report; return the status, with what kept it from being written."""
-    reading = status.reading
+    result = status.result
     document = {
         "disclaimer": DISCLAIMER,
         "source": source,
@@ -187,8 +187,8 @@ def _summary(path: Path, status: "Status", source: str) -> "Status":
         "num_frames": status.num_frames,
         "dropped": status.dropped,
         "resets": status.resets,
-        "num_beats": reading.num_beats if reading else 0,
-        "ef_percent": reading.ef_percent if reading else None,
+        "num_beats": result.num_beats if result else 0,
+        "ef_percent": result.ef_percent if result else None,
         "latency_p50_s": status.p50_s,
         "latency_p95_s": status.p95_s,
         "latency_p99_s": status.p99_s,

@@ -47,7 +47,7 @@ def test_under_load_the_newest_frames_are_taken_and_the_others_counted():
     assert status.ended == "end of the source"
     assert status.dropped > 20
     assert status.num_frames + status.dropped == 60
-    assert status.reading.time_s == pytest.approx(59 / 40)  # the last one came through
+    assert status.result.time_s == pytest.approx(59 / 40)  # the last one came through
 
 
 def test_where_none_may_be_dropped_all_come_through_in_order():
@@ -77,7 +77,7 @@ def test_a_source_that_comes_back_goes_on_and_time_does_not_run_back():
     assert status.num_frames == 20 and len(opened) >= 3
     assert times == sorted(times)
     assert (status.resets, resets) == (1, [""] * 10 + ["reconnected"] + [""] * 9)
-    assert "was not back within 1.2 s" in status.problems[0]
+    assert "did not return within 1.2 s" in status.problems[0]
 
 
 class Kept:
@@ -107,7 +107,7 @@ def test_a_sink_that_fails_ends_the_run_and_what_came_before_is_told():
     sinks = [Kept(), Kept(fails_at=4)]
     status = run(lambda: frames_of(masks), sinks=sinks, drop=False).follow()
     assert (status.ended, status.problems) == ("cut short", ("the place is full; make room",))
-    assert status.reading.frame_index == 3 and [sink.closed for sink in sinks] == [1, 1]
+    assert status.result.frame_index == 3 and [sink.closed for sink in sinks] == [1, 1]
 
 
 def test_the_run_goes_on_without_an_aside_that_fails():
@@ -158,7 +158,7 @@ def test_an_error_nobody_thought_of_keeps_what_came_before():
     opener, options = lambda: frames_of(masks), LiveOptions(drop=False)
     following = Run(opener, Session(network), [], options)
     status = following.follow()
-    assert (status.ended, status.reading.frame_index) == ("cut short", 1)
+    assert (status.ended, status.result.frame_index) == ("cut short", 1)
     assert "ZeroDivisionError" in status.problems[0]
 
 

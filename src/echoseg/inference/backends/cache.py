@@ -24,8 +24,8 @@ EXPORT_FORMAT = "2"
 
 def cache_folder() -> Path:
     """Folder of the cache; it may not exist yet."""
-    if given := os.environ.get("ECHOSEG_CACHE_DIR"):
-        return Path(given)
+    if folder := os.environ.get("ECHOSEG_CACHE_DIR"):
+        return Path(folder)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "echoseg"
     if sys.platform == "win32":

@@ -37,15 +37,15 @@ class _FromFile:
             ) from error
 
     def first_state(self) -> State:
-        """See `InferenceSession`."""
+        """The state before the first frame."""
         return self._first
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `InferenceSession`."""
+        """Segment one frame."""
         raise NotImplementedError
 
     def run(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """See `InferenceSession`."""
+        """Segment a clip."""
         return each_frame(self, frames)
 
 
@@ -79,9 +79,9 @@ class OnnxSession(_FromFile):
         self.name = "onnx f32"
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `InferenceSession`."""
-        given = dict(zip(self.state_names, state, strict=True))
-        outputs: Any = self._session.run(None, {"frame": frame, **given})
+        """Segment one frame."""
+        inputs = dict(zip(self.state_names, state, strict=True))
+        outputs: Any = self._session.run(None, {"frame": frame, **inputs})
         return outputs[0], tuple(outputs[1:])
 
 
@@ -138,15 +138,15 @@ class OpenVinoSession(_FromFile):
             for name, part in zip(parts, self._compiled.outputs[1:], strict=False)
         }
         super().__init__(path, metadata, shapes)
-        self._taken = {name for entry in self._compiled.inputs for name in entry.names}
+        self._input_names = {name for entry in self._compiled.inputs for name in entry.names}
         self.name = f"openvino {'bf16' if bf16 else 'f32'}"
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `InferenceSession`."""
+        """Segment one frame."""
         parts = zip(self.state_names, state, strict=True)
-        given = {name: part for name, part in parts if name in self._taken}
+        inputs = {name: part for name, part in parts if name in self._input_names}
         outputs = self._request.infer(
-            {"frame": frame, **given}, share_inputs=True, share_outputs=True
+            {"frame": frame, **inputs}, share_inputs=True, share_outputs=True
         )
         # the request's buffers are used again for the next frame
         logits, *after = (np.array(outputs[output]) for output in self._compiled.outputs)
@@ -184,16 +184,16 @@ class TorchExportSession(_FromFile):
         self._module = program.module()
         values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"]
         state_names = json.loads(metadata["echoseg_state"] or "[]")
-        given = values[len(values) - len(state_names) :]
+        inputs = values[len(values) - len(state_names) :]
         shapes = {
             name: (tuple(value.shape), np.bool_ if value.dtype == torch.bool else np.float32)
-            for name, value in zip(state_names, given, strict=True)
+            for name, value in zip(state_names, inputs, strict=True)
         }
         super().__init__(path, metadata, shapes)
         self.name = "torch-export f32"
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `InferenceSession`."""
+        """Segment one frame."""
         import torch
 
         with torch.inference_mode():

@@ -38,11 +38,11 @@ class TorchSession:
         return type(self.network.init_state(1))
 
     def first_state(self) -> State:
-        """See `InferenceSession`."""
+        """The state before the first frame."""
         return self._shape.first
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """See `InferenceSession`."""
+        """Segment one frame."""
         parts = (torch.from_numpy(part).to(self.device) for part in state)
         with (
             torch.inference_mode(),
@@ -57,7 +57,7 @@ class TorchSession:
         )
 
     def run(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """See `InferenceSession`; also for a network that looks ahead."""
+        """Segment a clip, also with a network that looks ahead."""
         if self.network.streams:
             yield from each_frame(self, frames)
             return

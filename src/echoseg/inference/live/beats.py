@@ -1,9 +1,9 @@
-"""Beats as they pass: the last seconds of the volume curve, read by `measure.phases` again.
+"""Beats of a live curve: `measure.phases` on the volumes of the last seconds.
 
-A beat is *finished* once the next ED is known and the smoother no longer changes it. Its EF is then
-kept, once; the curve behind it is let go. Once none has finished for five seconds no EF is told,
-and no beat is read across a gap. Ten times a second the last eight seconds are looked at, so a
-frame costs the same after hours as at the beginning.
+A beat is *finished* once the next ED is known and smoothing no longer changes it; its EF is then
+stored once. No EF is reported when no beat has finished for five seconds, and no beat spans a gap.
+The last eight seconds are analysed every 0.1 s, so a frame costs the same after hours as at the
+start.
 """
 
 from collections import deque
@@ -16,13 +16,13 @@ from echoseg.measure.plausible import MIN_FRAME_FRACTION, fill_gaps
 
 WINDOW_S, EVERY_S, SETTLED_S = 8.0, 0.1, 0.1
 STALE_S, GAP_S = 5.0, 1.0
-"""A beat that ended longer ago tells nothing of now; frames further apart are no one curve."""
-MOST_SAMPLES = 2048
-"""Bound of the memory, whatever the frame rate."""
+"""Age at which a finished beat is dropped; time between frames that interrupts the curve."""
+MAX_SAMPLES = 2048
+"""Limit of the stored curve at any frame rate."""
 ROLLING_BEATS = 5
 """Beats in the rolling mean: what guidelines average in atrial fibrillation."""
-LEAST_SPAN_SHARE = 0.05
-"""Share of the largest volume that the curve must span: below it nothing beats."""
+MIN_SPAN_SHARE = 0.05
+"""Fraction of the largest volume that the curve must span to contain beats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +46,10 @@ class RunningBeats:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
-        self._times_s: deque[float] = deque(maxlen=MOST_SAMPLES)
-        self._volumes: deque[float] = deque(maxlen=MOST_SAMPLES)
-        self._looked_s = -np.inf
+        """Forget everything."""
+        self._times_s: deque[float] = deque(maxlen=MAX_SAMPLES)
+        self._volumes: deque[float] = deque(maxlen=MAX_SAMPLES)
+        self._analyzed_s = -np.inf
         self.finished: deque[FinishedBeat] = deque(maxlen=ROLLING_BEATS)
         self._counted_es_s = -np.inf
         self.num_beats = 0
@@ -57,7 +57,7 @@ class RunningBeats:
         self.last_es_s: float | None = None
 
     def push(self, time_s: float, volume: float | None) -> None:
-        """Take in one frame's volume; None where no cavity was found."""
+        """Add the volume of one frame; None without a cavity."""
         if self._times_s and time_s - self._times_s[-1] > GAP_S:
             self._times_s.clear()
             self._volumes.clear()
@@ -66,27 +66,27 @@ class RunningBeats:
         while self._times_s[0] < time_s - WINDOW_S:
             self._times_s.popleft()
             self._volumes.popleft()
-        if time_s - self._looked_s >= EVERY_S:
-            self._looked_s = time_s
-            self._look()
+        if time_s - self._analyzed_s >= EVERY_S:
+            self._analyzed_s = time_s
+            self._analyze()
         if self.finished and time_s - self.finished[-1].end_time_s > STALE_S:
             self.finished.clear()
 
     @property
     def ef_percent(self) -> float | None:
-        """Mean EF of the last finished beats, at most `ROLLING_BEATS`; None without one of late."""
+        """Mean EF of the last `ROLLING_BEATS` finished beats; None without a recent one."""
         if not self.finished:
             return None
         return float(np.mean([beat.ef_percent for beat in self.finished]))
 
-    def _look(self) -> None:
+    def _analyze(self) -> None:
         times, volumes = np.array(self._times_s), np.array(self._volumes)
         known = np.isfinite(volumes)
         if len(times) < 8 or known.mean() < MIN_FRAME_FRACTION:
             return
         frame_s = frame_interval_s(times)
         curve = smooth(fill_gaps(volumes), frame_s)
-        if np.ptp(curve) < LEAST_SPAN_SHARE * curve.max():
+        if np.ptp(curve) < MIN_SPAN_SHARE * curve.max():
             return
         for beat in find_beats(curve, frame_s, (), known):
             ed_s, es_s = float(times[beat.ed_frame]), float(times[beat.es_frame])
@@ -113,5 +113,5 @@ class RunningBeats:
             )
 
     def _is_new(self, es_s: float) -> bool:
-        """Tell a beat not yet counted: no heart has two ends of systole so near."""
+        """Whether a beat is not yet counted: two ES of one heart are further apart."""
         return es_s > self._counted_es_s + 0.8 * 60 / FASTEST_BPM

@@ -1,4 +1,4 @@
-"""Frames that wait for the network: the newest goes first, older ones are dropped and counted."""
+"""Queue of frames for the network: the newest is used, older ones are dropped and counted."""
 
 import threading
 from collections import deque
@@ -8,12 +8,12 @@ Item = TypeVar("Item")
 
 
 class FrameQueue(Generic[Item]):
-    """What lies between the one thread that fetches frames and the one that segments them.
+    """Connects the thread that fetches frames with the one that segments them.
 
     Args:
-        drop: Under load keep the newest frame alone; otherwise whoever puts one more than
-            `capacity` waits, and nothing is lost.
-        capacity: Most that wait when nothing is dropped.
+        drop: Hold only the newest frame; otherwise `put` blocks at `capacity` frames, and none is
+            lost.
+        capacity: Maximum length when nothing is dropped.
     """
 
     def __init__(self, *, drop: bool, capacity: int = 8) -> None:
@@ -24,9 +24,9 @@ class FrameQueue(Generic[Item]):
         self._closed = False
 
     def put(self, item: Item, *, is_last: bool = False) -> bool:
-        """Add a frame; return False when nobody will fetch it any more.
+        """Add a frame; False when the queue is closed.
 
-        The last thing, which tells of an end, makes no frame give way.
+        The last item, which reports the end, does not replace a waiting frame.
         """
         with self._changed:
             if self._drop and is_last:
@@ -43,7 +43,7 @@ class FrameQueue(Generic[Item]):
             return True
 
     def get(self, timeout_s: float) -> Item | None:
-        """Return the next frame; None when none came in time, or none will."""
+        """The next frame; None when none arrives in time, or the queue is over."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._items) or self._closed, timeout_s)
             if not self._items:
@@ -53,7 +53,7 @@ class FrameQueue(Generic[Item]):
             return item
 
     def close(self) -> None:
-        """Say that no more will be put, or fetched; what waits may still be fetched."""
+        """Accept no more frames; those waiting can still be fetched."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

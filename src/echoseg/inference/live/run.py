@@ -1,4 +1,4 @@
-"""A live run: one thread fetches frames, this one segments them; it ends and reconnects cleanly."""
+"""A live run: one thread fetches frames, another segments them; it reconnects and ends cleanly."""
 
 import threading
 import time
@@ -18,32 +18,32 @@ STATUS_EVERY_S, RETRY_EVERY_S = 0.5, 0.5
 
 
 class Sink(Protocol):
-    """Takes what a live run gives, frame by frame; raises an `EchosegError` when it cannot."""
+    """Receives the results of a live run per frame; raises an `EchosegError` when it fails."""
 
-    def write(self, frame: np.ndarray, reading: FrameResult) -> None:
-        """Take a frame and its reading."""
+    def write(self, frame: np.ndarray, result: FrameResult, /) -> None:
+        """Write a frame and its result."""
         ...
 
     def close(self) -> None:
-        """Finish; again does nothing."""
+        """Finish; calling it again does nothing."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
-    """How a live run goes, or went.
+    """Progress, or outcome, of a live run.
 
     Attributes:
         num_frames: Frames segmented.
-        dropped: Frames that gave way to newer ones.
-        resets: Cuts, moves of the probe and reconnections.
+        dropped: Frames replaced by newer ones.
+        resets: Cuts, probe movements and reconnections.
         elapsed_s: Since the first frame arrived.
         p50_s: Median latency; None before the first frame, as the next two.
         p95_s: The 95th percentile.
         p99_s: The 99th.
-        reading: The last one.
-        ended: Why the run is over; empty while it goes.
-        problems: What went wrong on the way, a sentence each.
+        result: That of the last frame.
+        ended: Why the run ended; empty while it runs.
+        problems: Errors during the run, one sentence each.
     """
 
     num_frames: int
@@ -53,25 +53,25 @@ class Status:
     p50_s: float | None
     p95_s: float | None
     p99_s: float | None
-    reading: FrameResult | None
+    result: FrameResult | None
     ended: str = ""
     problems: tuple[str, ...] = ()
 
     @property
     def rate_hz(self) -> float:
-        """Frames segmented a second."""
+        """Frames segmented per second."""
         return self.num_frames / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveOptions:
-    """How a source is followed.
+    """Options of a live run.
 
     Attributes:
-        drop: Under load take the newest frame and drop older ones; else lose none.
-        reconnect_s: How long to wait for a source that went away; 0: not at all.
-        is_endless: The source's end means that it went away.
-        is_over: Asked ten times a second whether someone, a signal say, wants the run to end.
+        drop: Under load use the newest frame and drop older ones; otherwise lose none.
+        reconnect_s: Time to wait for a lost source; 0: do not wait.
+        is_endless: The end of the source means that it was lost.
+        is_over: Polled every 0.1 s: whether the run should end, for instance after a signal.
     """
 
     drop: bool = True
@@ -83,14 +83,14 @@ class LiveOptions:
 class Run:
     """One live run; `follow` does it.
 
-    What goes wrong before the first frame is through all sinks is raised. Later it ends the run,
-    and is told in its `Status`: what the sinks hold is worth keeping.
+    An error before the first frame has passed all sinks is raised. A later one ends the run and is
+    reported in its `Status`, because the sinks then hold data.
 
     Args:
         opener: Opens the source.
-        session: Takes its frames.
-        sinks: Take what comes out; the run ends when one fails. Closed at the end.
-        asides: Sinks that the run goes on without when they fail.
+        session: Segments its frames.
+        sinks: Receive the results; the run ends when one fails. Closed at the end.
+        asides: Optional sinks: the run continues without one that fails.
         options: See `LiveOptions`.
     """
 
@@ -109,28 +109,28 @@ class Run:
         self._dropped, self._offset_s = 0, 0.0
         self._began_s: float | None = None
         self._gone_s: float | None = None
-        self._reading: FrameResult | None = None
+        self._result: FrameResult | None = None
         self._problems: list[str] = []
 
     def stop(self) -> None:
-        """End the run after the frame that is being segmented; from any thread."""
+        """End the run after the current frame; callable from any thread."""
         self._stopped.set()
         self._waiting.close()
 
     def follow(self, show: Callable[[Status], None] | None = None) -> Status:
-        """Segment frames until the source ends, goes away, or the run is stopped (also Ctrl-C).
+        """Segment frames until the source ends or is lost, or the run is stopped (also by Ctrl-C).
 
         Args:
-            show: Called twice a second.
+            show: Called every 0.5 s.
 
         Raises:
-            EchosegError: What opening the source, its first frame or a sink of it raises.
+            EchosegError: If opening the source, its first frame or a sink for it fails.
         """
         ended = "stopped"
         try:
-            told = self._follow(show)
-            # stopped while waiting, a queue that is over is not the source's end
-            ended = "stopped" if self._is_stopped else told
+            reason = self._follow(show)
+            # a queue closed by stop() does not mean that the source ended
+            ended = "stopped" if self._is_stopped else reason
         except KeyboardInterrupt:
             pass
         finally:
@@ -149,10 +149,10 @@ class Run:
             try:
                 if ended := self._go_on():
                     return ended
-            except Exception as error:  # whatever it was, the recording is to be kept
-                if self._reading is None:
+            except Exception as error:  # whatever it is, the recording must stay
+                if self._result is None:
                     raise
-                self._tell(error)
+                self._report(error)
                 return "end of the source" if isinstance(error, DamagedError) else "cut short"
             if show is not None and time.perf_counter() - shown_s >= STATUS_EVERY_S:
                 shown_s = time.perf_counter()
@@ -160,85 +160,85 @@ class Run:
         return "stopped"
 
     def _go_on(self) -> str:
-        """Take what comes next; return why the run is over, nothing while it is not."""
-        taken = self._waiting.get(0.1)
-        if isinstance(taken, LiveFrame):
-            self._take(taken)
-        elif taken is None and not self._waiting.is_over:
+        """Process the next item; the reason when the run is over, otherwise an empty text."""
+        item = self._waiting.get(0.1)
+        if isinstance(item, LiveFrame):
+            self._process(item)
+        elif item is None and not self._waiting.is_over:
             pass
-        elif self._options.is_endless and self._reading is not None:
+        elif self._options.is_endless and self._result is not None:
             return self._wait_for_source()
-        elif isinstance(taken, EchosegError):
-            raise taken
-        elif self._reading is None:
+        elif isinstance(item, EchosegError):
+            raise item
+        elif self._result is None:
             raise FormatError("the source ended before its first frame; check what it sends")
         else:
             return "end of the source"
         return ""
 
     def _wait_for_source(self) -> str:
-        """Try it again; return why the run is over, if the source was away for too long."""
+        """Reopen the source; the reason when the run is over because it was lost for too long."""
         if self._gone_s is None:
             self._gone_s = time.perf_counter()
-        most_s = self._options.reconnect_s
-        if time.perf_counter() - self._gone_s >= most_s:
+        max_wait_s = self._options.reconnect_s
+        if time.perf_counter() - self._gone_s >= max_wait_s:
             self._problems.append(
-                f"the source went away and was not back within {most_s:g} s; raise reconnect_s "
-                "(--reconnect) to wait longer for it"
+                f"the source was lost and did not return within {max_wait_s:g} s; raise "
+                "reconnect_s (--reconnect) to wait longer"
             )
             return "the source went away"
         self._stopped.wait(RETRY_EVERY_S)
         self._fetch()
         return ""
 
-    def _tell(self, error: Exception) -> None:
-        told = f"{error}"
+    def _report(self, error: Exception) -> None:
+        message = f"{error}"
         if not isinstance(error, EchosegError):
-            told = f"it broke off ({type(error).__name__}: {error}); please report this"
-        if told not in self._problems:
-            self._problems.append(told)
+            message = f"unexpected {type(error).__name__}: {error}; please report this"
+        if message not in self._problems:
+            self._problems.append(message)
 
     def _fetch(self) -> None:
-        """Open the source in a thread of its own, which never holds the run up."""
+        """Open the source in its own thread, which never blocks the run."""
         self._dropped += self._waiting.dropped
         self._waiting = FrameQueue(drop=self._options.drop)
         threading.Thread(
             target=_fetch, args=(self._opener, self._waiting, self._stopped), daemon=True
         ).start()
 
-    def _take(self, taken: LiveFrame) -> None:
+    def _process(self, item: LiveFrame) -> None:
         if self._began_s is None:
             self._began_s = time.perf_counter()
-        self._check_size(taken.frame)
-        if self._gone_s is not None:  # a source that came back counts from 0 again
+        self._check_size(item.frame)
+        if self._gone_s is not None:  # times of a reopened source start at 0 again
             away_s = time.perf_counter() - self._gone_s
-            self._offset_s = (self._reading.time_s if self._reading else 0.0) + away_s
+            self._offset_s = (self._result.time_s if self._result else 0.0) + away_s
             self._gone_s = None
             self._session.reset("reconnected")
-        reading = self._session.push(
-            taken.frame, taken.time_s + self._offset_s, arrived_s=taken.arrived_s
+        result = self._session.push(
+            item.frame, item.time_s + self._offset_s, arrived_s=item.arrived_s
         )
         for sink in self._sinks:
-            sink.write(taken.frame, reading)
+            sink.write(item.frame, result)
         for sink in tuple(self._asides):
-            self._write_aside(sink, taken.frame, reading)
-        self._reading = reading
+            self._write_aside(sink, item.frame, result)
+        self._result = result
 
     def _check_size(self, frame: np.ndarray) -> None:
         size = self._session.size
         if size is not None and frame.shape != size:
             raise FormatError(
-                "the source's frames changed from {} x {} to {} x {} pixels, and a run takes one "
-                "size; start another for the rest".format(*size, *frame.shape)
+                "the frame size of the source changed from {} x {} to {} x {} pixels; start "
+                "another run for the new size".format(*size, *frame.shape)
             )
 
-    def _write_aside(self, sink: Sink, frame: np.ndarray, reading: FrameResult) -> None:
+    def _write_aside(self, sink: Sink, frame: np.ndarray, result: FrameResult) -> None:
         try:
-            sink.write(frame, reading)
+            sink.write(frame, result)
         except EchosegError as error:
-            if self._reading is None:
+            if self._result is None:
                 raise
-            self._tell(error)
+            self._report(error)
             self._asides.remove(sink)
             self._close(sink)
 
@@ -250,7 +250,7 @@ class Run:
         try:
             sink.close()
         except EchosegError as error:
-            self._tell(error)
+            self._report(error)
 
     def _status(self, ended: str) -> Status:
         latencies = self._session.latencies
@@ -263,7 +263,7 @@ class Run:
             p50_s=latencies.quantile_s(0.5),
             p95_s=latencies.quantile_s(0.95),
             p99_s=latencies.quantile_s(0.99),
-            reading=self._reading,
+            result=self._result,
             ended=ended,
             problems=tuple(self._problems),
         )
@@ -272,7 +272,7 @@ class Run:
 def _fetch(
     opener: Opener, waiting: "FrameQueue[LiveFrame | EchosegError]", stopped: threading.Event
 ) -> None:
-    """Put every frame of a source, then the error that ended it, if one did."""
+    """Queue every frame of a source, then the error that ended it."""
     with ExitStack() as stack:
         stack.callback(waiting.close)
         try:
@@ -282,9 +282,7 @@ def _fetch(
                     return
         except EchosegError as error:
             waiting.put(error, is_last=True)
-        except Exception as error:  # decoders raise kinds of their own; the run must hear of it
+        except Exception as error:  # decoders raise many kinds; the run must get it
             reason = " ".join(str(error).split()) or type(error).__name__
-            refusal = FormatError(
-                f"the source cannot be read ({reason}); check it, or give another"
-            )
+            refusal = FormatError(f"the source cannot be read ({reason}); check it")
             waiting.put(refusal, is_last=True)

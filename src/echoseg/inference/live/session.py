@@ -1,8 +1,9 @@
 """A session: frames of one source one at a time -> masks, running measurements, latency.
 
-The first second is shown to the network as it comes; then the sector is known (`sector.find_sector`
-on frames kept for that), and the network looks at the sector alone, as `Analyzer` does. A cut or a
-probe that moved (`stream.scene`) begins all of that anew. What is kept does not grow.
+The network gets whole frames for the first second. Then the sector is found
+(`preprocess.sector.find_sector` on stored frames), and the network gets the sector only, as in
+`Analyzer`. A cut or a probe movement (`live.scene_change`) restarts all of this. Memory is
+constant.
 """
 
 import math
@@ -34,14 +35,14 @@ ASSUMED_RATE_HZ = 30.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameResult:
-    """What is known after a frame.
+    """Result of one frame.
 
     Attributes:
-        frame_index: Frames pushed before it.
+        frame_index: Number of frames before it.
         time_s: Its time in the source.
-        mask: `H W` uint8, values of `Label`, stray pieces taken away.
-        volume_ml: Of the cavity; None without one, without a scale, or where the scale contradicts
-            the picture.
+        mask: `H W` uint8, values of `Label`, stray pieces removed.
+        volume_ml: Of the cavity; None without a cavity or a scale, or when the scale is
+            implausible.
         volume_px3: The same in cubic pixels, for ratios only, where there is none in ml.
         last_ed_s: Time of the last end of diastole found; None before the first, as the next.
         last_es_s: Time of the last end of systole.
@@ -50,9 +51,9 @@ class FrameResult:
         num_beats: Finished beats since the session or the last reset.
         beat: The last finished one, as long as there is an EF; its volumes are in ml with a scale,
             else in thousands of cubic pixels.
-        reset: Why all began anew with this frame: a cut, a move, or what `Session.reset` was told;
-            empty when it did not.
-        latency_s: From the frame's arrival to this reading.
+        reset: Why the session restarted with this frame: a cut, a move, or the reason passed to
+            `Session.reset`; empty otherwise.
+        latency_s: From the arrival of the frame to this result.
     """
 
     frame_index: int
@@ -70,18 +71,18 @@ class FrameResult:
 
 
 class Session:
-    """See the module.
+    """Segments and measures the frames of one source.
 
     Args:
         network: A session of a streaming network, on any backend.
-        spacing_mm: (row, column) millimetres a pixel; without it volumes are relative.
-        frame_rate_hz: Of frames that come without a time; also how long a cut may take to be seen.
-        sector: Where the ultrasound is, when that is known; otherwise it is found.
+        spacing_mm: (row, column) millimetres per pixel; without it volumes are relative.
+        frame_rate_hz: Of frames without a time; it also sets the number of frames to detect a cut.
+        sector: The ultrasound sector, if known; otherwise it is detected.
         gain: Brightness factor that goes with a given sector.
 
     Raises:
-        ConfigError: If scale or rate is none.
-        ArgumentError: If the gain is none.
+        ConfigError: If scale or rate is out of range.
+        ArgumentError: If the gain is not positive.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Session:
         self.num_frames, self.num_resets = 0, 0
         self.size: tuple[int, int] | None = None
         self._interval_s = 1 / (frame_rate_hz or ASSUMED_RATE_HZ)
-        self._given = sector, gain
+        self._known_sector = sector, gain
         self._scene = SceneChangeDetector(self._interval_s)
         self._beats = RunningBeats()
         self._last_time_s: float | None = None
@@ -111,7 +112,7 @@ class Session:
     def push(
         self, frame: np.ndarray, time_s: float | None = None, *, arrived_s: float | None = None
     ) -> FrameResult:
-        """Take in one frame.
+        """Segment and measure one frame.
 
         Args:
             frame: `H W` uint8, of the first frame's size, its sides within
@@ -121,8 +122,8 @@ class Session:
             arrived_s: `time.perf_counter()` at its arrival; now by default.
 
         Raises:
-            ArgumentError: If it is no frame, of another size, or not later than the last one; the
-                session is then as it was.
+            ArgumentError: If the frame has a wrong shape, dtype or size, or is not later than the
+                last one; the session is then unchanged.
         """
         arrived_s = time.perf_counter() if arrived_s is None else arrived_s
         if not _is_finite(arrived_s):
@@ -159,9 +160,9 @@ class Session:
         )
 
     def reset(self, reason: str = "reset") -> None:
-        """Forget the picture, the network's memory and the beats; count and latency go on.
+        """Forget the picture, the state and the beats; frame count and latencies continue.
 
-        The next reading tells the reason.
+        The next result holds the reason.
         """
         self._reset = reason
         self.num_resets += 1
@@ -171,12 +172,12 @@ class Session:
             self._begin(self.size)
 
     def restart(self) -> None:
-        """Reset, and take frames of any size next: after a source came back."""
+        """Reset, and accept frames of any size next, for a reopened source."""
         self.reset("restart")
         self.size = None
 
     def _check(self, frame: object) -> None:
-        """Refuse what cannot be a next frame."""
+        """Refuse a frame that does not fit."""
         if not isinstance(frame, np.ndarray) or frame.ndim != 2 or frame.dtype != np.uint8:
             got = (
                 f"{frame.shape} {frame.dtype}"
@@ -184,11 +185,11 @@ class Session:
                 else type(frame).__name__
             )
             raise ArgumentError(f"frame must be an (H, W) uint8 array of grey levels, got {got}")
-        least, most = FRAME_SIDE_PX
-        if not all(least <= side <= most for side in frame.shape):
+        min_side, max_side = FRAME_SIDE_PX
+        if not all(min_side <= side <= max_side for side in frame.shape):
             raise ArgumentError(
                 "frame must have sides of {} to {} pixels, got {} x {}; scale it first".format(
-                    least, most, *frame.shape
+                    min_side, max_side, *frame.shape
                 )
             )
         if self.size is not None and frame.shape != self.size:
@@ -196,7 +197,7 @@ class Session:
                 "a frame must have the {} x {} pixels of the session's first, got {} x {}; "
                 "restart the session for another source".format(*self.size, *frame.shape)
             )
-        sector = self._given[0]
+        sector = self._known_sector[0]
         if sector is not None and frame.shape != sector.mask.shape:
             raise ArgumentError(
                 "a frame must have the {} x {} pixels of the sector given, got {} x {}; leave the "
@@ -204,7 +205,7 @@ class Session:
             )
 
     def _time(self, time_s: float | None) -> float:
-        """Return the frame's time; refuse one that is none or not later than the last."""
+        """Time of the frame; refused when not finite or not later than the last."""
         last_s = self._last_time_s
         if time_s is None:
             return 0.0 if last_s is None else last_s + self._interval_s
@@ -221,44 +222,44 @@ class Session:
         return float(time_s)
 
     def _begin(self, size: tuple[int, int]) -> None:
-        """Look at the whole picture, or the sector given, with an empty memory."""
-        sector, gain = self._given
-        self._kept: list[np.ndarray] = []
-        self._kept_since_s: float | None = None
+        """Start with the whole picture, or the known sector, and the first state."""
+        sector, gain = self._known_sector
+        self._stored: list[np.ndarray] = []
+        self._stored_since_s: float | None = None
         self._knows_sector = sector is not None
-        self._look_at(size, sector, gain)
+        self._set_sector(size, sector, gain)
 
-    def _look_at(self, size: tuple[int, int], sector: Sector | None, gain: float) -> None:
+    def _set_sector(self, size: tuple[int, int], sector: Sector | None, gain: float) -> None:
         self._transform = FrameTransform(size, self.network.size_px, sector=sector, gain=gain)
         self._state = self.network.first_state()
 
     def _segment(self, frame: np.ndarray, time_s: float) -> np.ndarray:
         if not self._knows_sector:
-            self._look_for_sector(frame, time_s)
+            self._update_sector(frame, time_s)
         logits, self._state = self.network.step(self._transform.apply(frame), self._state)
         return clean_masks(self._transform.invert(logits)[None])[0]
 
-    def _look_for_sector(self, frame: np.ndarray, time_s: float) -> None:
-        """Keep frames of the first second, thinned to a bounded number; then find the sector."""
-        if self._kept_since_s is None:
-            self._kept_since_s = time_s
-        self._kept.append(frame.copy())
-        if len(self._kept) == 2 * SECTOR_FRAMES:
-            self._kept = self._kept[::2]
-        if time_s - self._kept_since_s < SECTOR_AFTER_S or len(self._kept) < 8:
+    def _update_sector(self, frame: np.ndarray, time_s: float) -> None:
+        """Store a bounded number of frames of the first second, then find the sector."""
+        if self._stored_since_s is None:
+            self._stored_since_s = time_s
+        self._stored.append(frame.copy())
+        if len(self._stored) == 2 * SECTOR_FRAMES:
+            self._stored = self._stored[::2]
+        if time_s - self._stored_since_s < SECTOR_AFTER_S or len(self._stored) < 8:
             return
-        clip = Clip(frames=np.stack(self._kept))
+        clip = Clip(frames=np.stack(self._stored))
         sector = find_sector(clip)
-        self._kept = []
-        self._kept_since_s = None
-        if sector is None:  # nothing moves yet: look again in a second
+        self._stored = []
+        self._stored_since_s = None
+        if sector is None:  # nothing moves yet: try again in a second
             return
         self._knows_sector = True
         assert self.size is not None
-        self._look_at(self.size, sector, sector_gain(clip, sector))
+        self._set_sector(self.size, sector, sector_gain(clip, sector))
 
     def _volume(self, mask: np.ndarray) -> tuple[float | None, float | None, float | None]:
-        """Return the cavity's volume for the curve, whose unit stays; in ml; in cubic pixels."""
+        """Volume of the cavity for the curve (one unit per session), in ml, and in cubic pixels."""
         nothing = None, None, None
         if (mask == Label.LV_CAVITY).sum() < max(1, MIN_LV_FRACTION * mask.size):
             return nothing

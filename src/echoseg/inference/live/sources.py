@@ -1,6 +1,6 @@
 """Sources of live frames: a file at its own pace, a camera, a network stream, raw bytes.
 
-What is given tells which: `-` is standard input, `rtsp://...` and every other URL a stream,
+The name selects which: `-` is standard input, `rtsp://...` and every other URL a stream,
 `/dev/video0` or `FORMAT:NAME` (`avfoundation:0`, `dshow:video=Probe`) a capture device, the rest
 a file. All but the file's are read by PyAV as they come; a video file is decoded as it is shown, so
 that hours need no memory.
@@ -22,7 +22,7 @@ from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, describe_dam
 from echoseg.io.video import pictures, pixels
 
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 3.0
-"""A stream that is silent for longer has gone away."""
+"""A stream that is silent for longer is lost."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +36,7 @@ class LiveFrame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceOptions:
-    """How a source is read.
+    """Options for reading a source.
 
     Attributes:
         size: (rows, columns) of raw frames.
@@ -52,7 +52,7 @@ class SourceOptions:
 
 
 def is_endless(source: str) -> bool:
-    """Tell a camera or network stream, whose end means that it went away."""
+    """Whether a source is a camera or network stream, whose end means that it was lost."""
     return "://" in source or _device(source) is not None
 
 
@@ -79,18 +79,18 @@ def open_source(source: str, options: SourceOptions) -> Iterator[LiveFrame]:
 
 
 def _device(source: str) -> tuple[str, str] | None:
-    """Return (PyAV's format, name) of a capture device; None for what is none."""
+    """(PyAV's format, name) of a capture device; None for other sources."""
     if source.startswith("/dev/"):
         return "v4l2", source
-    found = re.fullmatch(r"(v4l2|avfoundation|dshow|decklink|x11grab):(.+)", source)
-    return (found[1], found[2]) if found else None
+    match = re.fullmatch(r"(v4l2|avfoundation|dshow|decklink|x11grab):(.+)", source)
+    return (match[1], match[2]) if match else None
 
 
 def _raw(options: SourceOptions) -> Iterator[LiveFrame]:
     if options.size is None or options.frame_rate_hz is None:
         raise ConfigError("raw frames on standard input need --size ROWS COLUMNS and --fps N")
-    least, most = FRAME_SIDE_PX
-    if not all(least <= side <= most for side in options.size):
+    min_side, max_side = FRAME_SIDE_PX
+    if not all(min_side <= side <= max_side for side in options.size):
         raise ConfigError(
             "--size must be the ROWS COLUMNS of raw frames, {} to {} each, got {} {}".format(
                 *FRAME_SIDE_PX, *options.size
