@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoseg.losses import cross_entropy_dice_loss
-from echoseg.models.gdkvm import GDKVM, GDKVMConfig
 from echoseg.phantom import Phantom
 from echoseg.train.data.sources import phantom_config
+from experiments.networks.gdkvm import GDKVM, GDKVMConfig
 
 
 def resized(frames: np.ndarray, masks: np.ndarray, size: int) -> tuple[Tensor, Tensor]:

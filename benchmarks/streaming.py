@@ -30,9 +30,10 @@ import numpy as np
 
 from speed import machine  # makes experiments importable
 
-NETWORKS = {name: name for name in ("mssnet", "memory_unet", "unet", "gdkvm")}
-NETWORKS["deeplab_v3"] = "experiments.networks.deeplab_v3:DeepLabV3"
-NETWORKS["mssnet_released"] = "experiments.networks.mssnet_released:MSSNetReleased"
+from experiments.networks import NAMES  # isort: skip
+
+NETWORKS = {name: name for name in ("mssnet", "memory_unet", "unet")}
+NETWORKS |= {name: NAMES[name] for name in ("gdkvm", "deeplab_v3", "mssnet_released")}
 WITH_RUNTIMES = ("mssnet", "memory_unet")
 TURNS, TURN_S = 3, 0.4
 

@@ -17,7 +17,7 @@ from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
 from experiments.grid import RUN_AGAIN, Cell, Experiment
-from experiments.networks import DEEPLAB, RELEASED
+from experiments.networks import NAMES
 from experiments.speed import build, machine, peak_mb, rates, sizes
 from experiments.summary import MEAN, dice_text, difference_text, pivot
 
@@ -40,16 +40,16 @@ ENTRIES: dict[str, BenchmarkEntry] = {
     "mssnet_attention": BenchmarkEntry("mssnet", {"mixing": "attention"}, {}),
     "mssnet_detail": BenchmarkEntry("mssnet", {"detail": 8}, {}),
     "memory_unet": BenchmarkEntry("memory_unet", {}, {}),
-    "gdkvm": BenchmarkEntry("gdkvm", {}, {}),
-    "gdkvm_orthogonal": BenchmarkEntry("gdkvm", {"orthogonal_steps": 5}, {}),
-    "msv_mamba": BenchmarkEntry("msv_mamba", {}, {}),
+    "gdkvm": BenchmarkEntry(NAMES["gdkvm"], {}, {}),
+    "gdkvm_orthogonal": BenchmarkEntry(NAMES["gdkvm"], {"orthogonal_steps": 5}, {}),
+    "msv_mamba": BenchmarkEntry(NAMES["msv_mamba"], {}, {}),
     "unet": BenchmarkEntry("unet", {}, {}),
-    "conv_gru_unet": BenchmarkEntry("conv_gru_unet", {}, {}),
+    "conv_gru_unet": BenchmarkEntry(NAMES["conv_gru_unet"], {}, {}),
     # as many frames as simulated training clips have
-    "unet_3d": BenchmarkEntry("unet_3d", {"num_frames": 6}, {"num_frames": 6}),
-    "deeplab_v3": BenchmarkEntry(DEEPLAB, {}, {}),
+    "unet_3d": BenchmarkEntry(NAMES["unet_3d"], {"num_frames": 6}, {"num_frames": 6}),
+    "deeplab_v3": BenchmarkEntry(NAMES["deeplab_v3"], {}, {}),
     "mssnet_released": BenchmarkEntry(
-        RELEASED,
+        NAMES["mssnet_released"],
         {},
         # a batch of eight clips does not fit into 16 GB
         {"image_size": 256, "num_frames": 10, "num_labeled": 1, "num_unlabeled": 1},
@@ -73,16 +73,18 @@ ABLATIONS: dict[str, BenchmarkEntry] = {
         }.items()
     },
     "mssnet_released_112px": BenchmarkEntry(
-        RELEASED,
+        NAMES["mssnet_released"],
         {"image_size": 112, "num_frames": 4, "attention": "fused"},
         {"image_size": 112, "num_frames": 4},
     ),
-    "gdkvm_sum": BenchmarkEntry("gdkvm", {"write": "sum"}, {}),
-    "gdkvm_no_fusion": BenchmarkEntry("gdkvm", {"key_pixel_fusion": False}, {}),
-    "gdkvm_sum_no_fusion": BenchmarkEntry("gdkvm", {"write": "sum", "key_pixel_fusion": False}, {}),
-    "msv_mamba_one_window": BenchmarkEntry("msv_mamba", {"windows": (16, 16)}, {}),
+    "gdkvm_sum": BenchmarkEntry(NAMES["gdkvm"], {"write": "sum"}, {}),
+    "gdkvm_no_fusion": BenchmarkEntry(NAMES["gdkvm"], {"key_pixel_fusion": False}, {}),
+    "gdkvm_sum_no_fusion": BenchmarkEntry(
+        NAMES["gdkvm"], {"write": "sum", "key_pixel_fusion": False}, {}
+    ),
+    "msv_mamba_one_window": BenchmarkEntry(NAMES["msv_mamba"], {"windows": (16, 16)}, {}),
     "msv_mamba_no_levels": BenchmarkEntry(
-        "msv_mamba", {}, {"method_options": {"deep_supervision": False}}
+        NAMES["msv_mamba"], {}, {"method_options": {"deep_supervision": False}}
     ),
 }
 """Networks without one of their parts, to measure what the part adds."""

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from echoseg.cli import app
 from echoseg.weights.card import read_card
-from experiments.networks import RELEASED
+from experiments.networks import NAMES
 
 TINY = [
     "--set",
@@ -169,7 +169,7 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
             [
                 "supervised",
                 "--set",
-                f"model={RELEASED}",
+                f"model={NAMES['mssnet_released']}",
                 "--data",
                 "phantom:24",
             ],
@@ -180,7 +180,7 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
                 *(
                     "supervised",
                     "--set",
-                    f"model={RELEASED}",
+                    f"model={NAMES['mssnet_released']}",
                     "--set",
                     "image_size=256",
                 ),

@@ -8,14 +8,14 @@ from echoseg import models
 from echoseg.errors import ConfigError, ModelError
 from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.weights.card import ModelCard
-from experiments.networks import DEEPLAB, NETWORKS, RELEASED
+from experiments.networks import NAMES, NETWORKS
 
 MODELS = models.MODELS | NETWORKS
 
 STREAMING_TOLERANCE = 1e-4  # fp32 convolutions over one frame and over many round differently
 USED = 1e-5  # what another past must change, untrained; the same shapes round the same
 STREAMING = sorted(name for name, kind in MODELS.items() if kind.streams)
-SMALLER = {DEEPLAB: {"width": 8}}  # its 40 million parameters take minutes
+SMALLER = {NAMES["deeplab_v3"]: {"width": 8}}  # its 40 million parameters take minutes
 
 
 @pytest.fixture(params=STREAMING)
@@ -32,8 +32,8 @@ def model(request):
 
 def test_our_models_stream_and_only_baselines_do_not():
     assert set(MODELS) - set(STREAMING) == {
-        RELEASED,
-        "unet_3d",
+        NAMES["mssnet_released"],
+        NAMES["unet_3d"],
     }
 
 

@@ -24,7 +24,7 @@ from experiments.model_bench import (
     read_speed,
     time_networks,
 )
-from experiments.networks import NETWORKS
+from experiments.networks import NAMES, NETWORKS
 from experiments.summary import summarize
 
 
@@ -110,7 +110,7 @@ def test_every_network_takes_part_and_all_train_alike():
 
 def test_a_network_that_looks_ahead_is_timed_by_clips(monkeypatch):
     monkeypatch.setattr(speed, "SIZES_PX", (32,))
-    rates = speed.rates({"unet_3d": speed.build("unet_3d", {})}, turns=1)
+    rates = speed.rates({"unet_3d": speed.build(NAMES["unet_3d"], {})}, turns=1)
     assert list(rates["unet_3d"]) == ["batched 32 frames/s"]
     assert rate_of({"batched 256 frames/s": 3.0}) == (3.0, False)
     assert rate_of({"streaming 112 frames/s": 9.0, "batched 256 frames/s": 3.0}) == (9.0, True)

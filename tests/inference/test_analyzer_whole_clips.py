@@ -10,7 +10,7 @@ from echoseg.errors import ModelError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.models.checkpoint import save_checkpoint
 from echoseg.weights.card import ModelCard
-from experiments.networks import RELEASED
+from experiments.networks import NAMES
 from experiments.networks.mssnet_released import MSSNetReleased, MSSNetReleasedConfig
 
 
@@ -18,7 +18,7 @@ from experiments.networks.mssnet_released import MSSNetReleased, MSSNetReleasedC
 def analyzer(tmp_path_factory):
     torch.manual_seed(0)
     model = MSSNetReleased(MSSNetReleasedConfig(num_frames=5, image_size=64))
-    card = ModelCard(architecture=RELEASED, image_size=64, licence="x")
+    card = ModelCard(architecture=NAMES["mssnet_released"], image_size=64, licence="x")
     path = tmp_path_factory.mktemp("weights") / "whole.safetensors"
     save_checkpoint(path, model, card)
     return Analyzer(str(path), device="cpu")

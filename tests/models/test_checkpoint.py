@@ -8,7 +8,7 @@ from echoseg.errors import ModelError
 from echoseg.models import MODELS, MemoryUNet, build_model
 from echoseg.models.checkpoint import load_encoder, load_model
 from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
-from experiments.networks import DEEPLAB
+from experiments.networks import NAMES
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -69,7 +69,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
 
 def test_another_network_takes_the_encoder_and_nothing_else():
     torch.manual_seed(0)
-    model, (giver, _) = MODELS["gdkvm"](), load_model("phantom")
+    model, (giver, _) = build_model(NAMES["gdkvm"], {}), load_model("phantom")
     before = {name: x.clone() for name, x in model.state_dict().items()}
     load_encoder(model, "phantom")
     frames = torch.rand(1, 1, 64, 64)
@@ -83,7 +83,10 @@ def test_another_network_takes_the_encoder_and_nothing_else():
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("conv_gru_unet", r"encoder1.0.*is \(40, 24, 3, 3\)"), (DEEPLAB, "has another")],
+    [
+        (NAMES["conv_gru_unet"], r"encoder1.0.*is \(40, 24, 3, 3\)"),
+        (NAMES["deeplab_v3"], "has another"),
+    ],
 )
 def test_an_encoder_that_does_not_fit_is_refused(name, told):
     with pytest.raises(ModelError, match=told):
@@ -92,7 +95,7 @@ def test_an_encoder_that_does_not_fit_is_refused(name, told):
 
 def test_an_encoder_that_is_not_there_is_not_blamed_on_the_model():
     with pytest.raises(ModelError, match=r"pretrained_encoder must .* got 'nowhere.safetensors'"):
-        load_encoder(MODELS["gdkvm"](), "nowhere.safetensors")
+        load_encoder(build_model(NAMES["gdkvm"], {}), "nowhere.safetensors")
 
 
 @pytest.mark.parametrize(

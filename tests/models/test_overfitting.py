@@ -5,15 +5,15 @@ import torch
 
 from echoseg import models
 from echoseg.losses import cross_entropy_dice_loss
-from experiments.networks import DEEPLAB, NETWORKS, RELEASED
+from experiments.networks import NAMES, NETWORKS
 
 MODELS = models.MODELS | NETWORKS
 
 NUM_FRAMES, SIDE = 4, 64
 SMALLER = {
-    DEEPLAB: {"width": 16},
-    "unet_3d": {"num_frames": NUM_FRAMES},
-    RELEASED: {
+    NAMES["deeplab_v3"]: {"width": 16},
+    NAMES["unet_3d"]: {"num_frames": NUM_FRAMES},
+    NAMES["mssnet_released"]: {
         "num_frames": NUM_FRAMES,
         "image_size": SIDE,
         "attention": "fused",

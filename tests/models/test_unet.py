@@ -1,9 +1,9 @@
 import torch
 
-from echoseg.models import UNet, UNet3D
+from echoseg.models import UNet
 from echoseg.models.unet import UNetConfig
-from echoseg.models.unet_3d import UNet3DConfig
 from echoseg.nn.plain_unet import ClipConv
+from experiments.networks.unet_3d import UNet3D, UNet3DConfig
 
 
 def test_both_are_small():

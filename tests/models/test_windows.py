@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from echoseg.errors import ModelError
-from echoseg.models import ConvGRUUNet
 from echoseg.models.windows import each_frame
+from experiments.networks.conv_gru_unet import ConvGRUUNet
 
 
 class SumOfThree:

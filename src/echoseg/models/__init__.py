@@ -10,34 +10,22 @@ logits = net(frames)                                      # B T 1 H W -> B T K H
 from echoseg.models.adapt import as_segmenter
 from echoseg.models.build import MODELS, architecture_of, build_model, model_class
 from echoseg.models.clip_segmenter import ClipSegmenter
-from echoseg.models.conv_gru_unet import ConvGRUUNet, ConvGRUUNetConfig
 from echoseg.models.frame_segmenter import FrameSegmenter
-from echoseg.models.gdkvm import GDKVM, GDKVMConfig
 from echoseg.models.memory_unet import MemoryUNet, MemoryUNetConfig
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
-from echoseg.models.msv_mamba import MSVMamba, MSVMambaConfig
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.unet import UNet, UNetConfig
-from echoseg.models.unet_3d import UNet3D, UNet3DConfig
 
 __all__ = [
-    "GDKVM",
     "MODELS",
     "ClipSegmenter",
-    "ConvGRUUNet",
-    "ConvGRUUNetConfig",
     "FrameSegmenter",
-    "GDKVMConfig",
     "MSSNet",
     "MSSNetConfig",
-    "MSVMamba",
-    "MSVMambaConfig",
     "MemoryUNet",
     "MemoryUNetConfig",
     "Segmenter",
     "UNet",
-    "UNet3D",
-    "UNet3DConfig",
     "UNetConfig",
     "architecture_of",
     "as_segmenter",

@@ -7,24 +7,16 @@ from torch import nn
 
 from echoseg.errors import ConfigError, ModelError
 from echoseg.models.adapt import Adapted, as_segmenter
-from echoseg.models.conv_gru_unet import ConvGRUUNet
-from echoseg.models.gdkvm import GDKVM
 from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet
-from echoseg.models.msv_mamba import MSVMamba
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.unet import UNet
-from echoseg.models.unet_3d import UNet3D
 from echoseg.plugins import resolve
 
 MODELS: dict[str, type[Segmenter]] = {
     "mssnet": MSSNet,
     "memory_unet": MemoryUNet,
-    "conv_gru_unet": ConvGRUUNet,
-    "gdkvm": GDKVM,
-    "msv_mamba": MSVMamba,
     "unet": UNet,
-    "unet_3d": UNet3D,
 }
 
 

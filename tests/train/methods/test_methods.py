@@ -3,10 +3,8 @@ import torch
 
 from echoseg.errors import ConfigError
 from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss
-from echoseg.models import MODELS
-from echoseg.models.gdkvm import GDKVM, GDKVMConfig
+from echoseg.models import UNet
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
-from echoseg.models.msv_mamba import MSVMamba, MSVMambaConfig
 from echoseg.train.data.batches import Batches
 from echoseg.train.ema import EMA
 from echoseg.train.methods import METHODS
@@ -14,6 +12,9 @@ from echoseg.train.methods.base import ramp_up
 from echoseg.train.methods.bcp import largest_pieces
 from echoseg.train.methods.mssnet import MSSNetMethod, _clip_by_clip, _labeled_sample
 from echoseg.train.methods.supervised import Supervised
+from experiments.networks.gdkvm import GDKVM, GDKVMConfig
+from experiments.networks.msv_mamba import MSVMamba, MSVMambaConfig
+from experiments.networks.unet_3d import UNet3D
 from train.makers import disk_set, set_of, small_config, sparse
 
 DATA = disk_set(12, num_labeled=4)
@@ -165,12 +166,13 @@ def test_features_seen_frame_by_frame_stand_as_those_of_whole_clips():
     assert torch.equal(frame_by_frame, _clip_by_clip([clips.flatten(0, 1)]))
 
 
-@pytest.mark.parametrize("model", ["unet", "unet_3d"])
-def test_without_doc_a_network_needs_no_last_layer_of_its_own(model):
-    kind = MODELS[model]
-    widths = (4, 4, 8, 8, 8) if model == "unet" else (4, 4, 8, 8)
-    more = {"num_frames": 2} if model == "unet_3d" else {}
-    network, method = kind(kind.config_class(widths=widths, **more)), MSSNetMethod(doc=False)
+@pytest.mark.parametrize(
+    "network",
+    [UNet(widths=(4, 4, 8, 8, 8)), UNet3D(widths=(4, 4, 8, 8), num_frames=2)],
+    ids=["unet", "unet_3d"],
+)
+def test_without_doc_a_network_needs_no_last_layer_of_its_own(network):
+    method = MSSNetMethod(doc=False)
     method.prepare(network, DATA)
     terms = method(network, EMA(network), batch(), 1.0)
     assert minimised(terms).isfinite()

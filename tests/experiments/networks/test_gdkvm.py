@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from echoseg.models.gdkvm import GDKVM, GDKVMConfig
-from echoseg.nn.delta_memory import DeltaMemory
+from experiments.networks.delta_memory import DeltaMemory
+from experiments.networks.gdkvm import GDKVM, GDKVMConfig
 
 
 def net(**config):

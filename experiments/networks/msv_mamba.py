@@ -24,9 +24,9 @@ from torch.nn import functional
 
 from echoseg.models.frame_segmenter import FrameSegmenter
 from echoseg.nn.blocks import UpBlock
-from echoseg.nn.level_fusion import LevelFusion
 from echoseg.nn.unet import ResidualUNet
-from echoseg.nn.window_scan import WindowScan
+from experiments.networks.level_fusion import LevelFusion
+from experiments.networks.window_scan import WindowScan
 
 Window = Annotated[int, Field(ge=1, le=256)]
 """Side of a window, in pixels of the map."""

@@ -1,6 +1,7 @@
 import torch
 
-from echoseg.models import ConvGRUUNet, MemoryUNet
+from echoseg.models import MemoryUNet
+from experiments.networks.conv_gru_unet import ConvGRUUNet
 
 
 def test_it_is_about_as_large_as_the_memory_unet():

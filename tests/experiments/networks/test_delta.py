@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from echoseg.nn.delta import (
+from experiments.networks.delta import (
     Written,
     add,
     block_step,

@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional
 
-from echoseg.nn.conv_gru import ConvGRU
+from experiments.networks.conv_gru import ConvGRU
 
 
 def set_bias(gru, gate):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.nn.blocks import ResidualBlock
-from echoseg.nn.delta_memory import ChannelAttention
+from experiments.networks.delta_memory import ChannelAttention
 
 
 class SpatialAttention(nn.Module):

@@ -1,7 +1,7 @@
 import torch
 
 from echoseg.losses import cross_entropy_dice_loss, level_loss
-from echoseg.models.msv_mamba import MSVMamba, MSVMambaConfig
+from experiments.networks.msv_mamba import MSVMamba, MSVMambaConfig
 
 
 def net():

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from echoseg.models.segmenter import Segmenter
-from echoseg.nn.conv_gru import ConvGRU
 from echoseg.nn.unet import ResidualUNet, Widths
+from experiments.networks.conv_gru import ConvGRU
 
 
 class ConvGRUUNetConfig(BaseModel):

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoseg.nn.delta import Written, add, block_step, delta_chunked, orthogonalise, read
 from echoseg.nn.ssd import at_least_float32
+from experiments.networks.delta import Written, add, block_step, delta_chunked, orthogonalise, read
 
 Write = Literal["block", "tokens", "sum"]
 MIN_DT, MAX_DT, MAX_A = 1e-3, 0.1, 16.0

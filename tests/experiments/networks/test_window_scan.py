@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from echoseg.nn.level_fusion import LevelFusion
-from echoseg.nn.window_scan import WindowScan, from_windows, to_windows
+from experiments.networks.level_fusion import LevelFusion
+from experiments.networks.window_scan import WindowScan, from_windows, to_windows
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 7), (16, 3), (9, 24)])

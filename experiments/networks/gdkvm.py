@@ -33,8 +33,8 @@ from torch import Tensor, nn
 
 from echoseg.models.segmenter import Segmenter
 from echoseg.nn.blocks import ResidualBlock
-from echoseg.nn.delta_memory import ChannelAttention, DeltaMemory, KeyPixelFusion, Write
 from echoseg.nn.unet import ResidualUNet, Widths
+from experiments.networks.delta_memory import ChannelAttention, DeltaMemory, KeyPixelFusion, Write
 
 
 class GDKVMConfig(BaseModel):
