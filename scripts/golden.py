@@ -94,17 +94,26 @@ def json_differences(before: Path, after: Path) -> list[str]:
 
 
 def csv_differences(before: Path, after: Path) -> list[str]:
-    """Return one line for each numeric cell that differs; columns are matched by position."""
+    """List the numeric cells that differ; columns match by position, new ones may follow."""
     with before.open(newline="") as one, after.open(newline="") as two:
-        rows = [list(csv.reader(one)), list(csv.reader(two))]
-    if [len(row) for row in rows[0]] != [len(row) for row in rows[1]]:
-        return ["the table has another shape"]
+        old_rows, new_rows = list(csv.reader(one)), list(csv.reader(two))
+    if len(old_rows) != len(new_rows):
+        return [f"{len(old_rows)} rows -> {len(new_rows)}"]
     return [
-        f"row {r}, column {rows[0][0][c]}: {old} -> {new}"
-        for r, (olds, news) in enumerate(zip(*rows, strict=True))
-        for c, (old, new) in enumerate(zip(olds, news, strict=True))
-        if old != new and old.replace(".", "", 1).lstrip("-").isdigit()
+        f"row {r}, column {old_rows[0][c]}: {old} -> {new}"
+        for r, (olds, news) in enumerate(zip(old_rows, new_rows, strict=True))
+        for c, (old, new) in enumerate(zip(olds, news, strict=False))
+        if old != new and is_numeral(old) and old_rows[0][c] not in NOT_COMPARED
     ]
+
+
+def is_numeral(text: str) -> bool:
+    """Whether a table cell holds a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def compare(before: Path, after: Path) -> int:
