@@ -17,8 +17,9 @@ import numpy as np
 from scipy import ndimage
 
 from echoseg.clip import Label
-from echoseg.data import camus
+from echoseg.data.phantom import stills_of
 from echoseg.measure.geometry import long_axis, mask_contour_mm
+from echoseg.phantom.statistics import Still
 
 SIDE_POINTS = 13
 """Points on each side of a border, its two ends included."""
@@ -81,7 +82,7 @@ def sector_of(picture: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[flo
     return tip * spacing_mm[1], rows[0] * spacing_mm[0], (rows[-1] - rows[0]) * spacing_mm[0]
 
 
-def landmarks(still: camus.CamusStill) -> dict[str, np.ndarray]:
+def landmarks(still: Still) -> dict[str, np.ndarray]:
     """Return the borders and walls of one frame in picture millimetres."""
     axis = long_axis(still.mask, still.spacing_mm)
     hinges = axis.hinges_mm[np.argsort(axis.hinges_mm[:, 0])]
@@ -104,7 +105,7 @@ def landmarks(still: camus.CamusStill) -> dict[str, np.ndarray]:
     }
 
 
-def cut(still: camus.CamusStill, label: Label) -> bool:
+def cut(still: Still, label: Label) -> bool:
     """Tell whether the picture's edge cuts a structure."""
     edge = np.zeros(still.mask.shape, bool)
     edge[-2:] = edge[:, :2] = edge[:, -2:] = True
@@ -125,7 +126,7 @@ def fill_missing(data: np.ndarray, num_modes: int = 12) -> np.ndarray:
     return filled
 
 
-def row_of(ed: camus.CamusStill, es: camus.CamusStill) -> np.ndarray:
+def row_of(ed: Still, es: Still) -> np.ndarray:
     """Return one patient's numbers."""
     marks = [landmarks(still) for still in (ed, es)]
     origin, base = marks[0]["apex"], marks[0]["middle"]
@@ -158,7 +159,7 @@ GRID_HALF_ANGLE_DEG = 42.0
 SMOOTH_MM = 2.0
 
 
-def smooth_greys(still: camus.CamusStill) -> np.ndarray:
+def smooth_greys(still: Still) -> np.ndarray:
     """Return the picture without its speckle, NaN outside the sector."""
     lit = ndimage.binary_fill_holes(ndimage.binary_closing(still.picture > 0, iterations=3))
     widths = [SMOOTH_MM / step for step in still.spacing_mm]
@@ -175,7 +176,7 @@ def greys_at(
     return ndimage.map_coordinates(greys, at, order=1, cval=np.nan)
 
 
-def grey_row(still: camus.CamusStill) -> np.ndarray:
+def grey_row(still: Still) -> np.ndarray:
     """Return one frame's greys: wall `25 x 12`, cavity `5 x 3`, atrium `3`, outside `14 x 11`."""
     mark, greys = landmarks(still), smooth_greys(still)
     endo, middle = mark["endo"], mark["middle"]
@@ -225,7 +226,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder")
     args = parser.parse_args()
     rows, greys = [], []
-    stills = camus.stills(args.camus, "training")
+    stills = stills_of(args.camus)
     for ed, es in zip(stills, stills, strict=True):
         if any(cut(still, Label.LV_CAVITY) for still in (ed, es)):
             continue

@@ -27,8 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoseg.clip import View
-from echoseg.data import camus
-from echoseg.data.phantom import simulate_all
+from echoseg.data.phantom import simulate_all, stills_of
 from echoseg.phantom import PhantomConfig, Tier
 from echoseg.phantom.benchmark import FIRST_SEED
 from echoseg.phantom.config import Style
@@ -91,7 +90,7 @@ def boxed(frames: np.ndarray) -> np.ndarray:
 
 def real(root: Path, split: str) -> Pictures:
     """Return CAMUS's A4C frames of a split."""
-    stills = [torch.from_numpy(boxed(s.picture[None])) for s in camus.stills(root, split)]
+    stills = [torch.from_numpy(boxed(s.picture[None])) for s in stills_of(root, split)]
     return Pictures(torch.stack(stills).float() / 255, torch.zeros(len(stills), dtype=torch.long))
 
 

@@ -4,9 +4,11 @@ A file or folder is written under a temporary name, then renamed: it is complete
 """
 
 import contextlib
+import csv
+import io
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -39,6 +41,15 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_write(path) as partial:
         partial.write_text(text, "utf-8", newline="\n")
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """CSV text of a table; None becomes an empty field."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return buffer.getvalue()
 
 
 def check_writable(place: Path, way_out: str) -> None:

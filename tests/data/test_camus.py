@@ -2,7 +2,6 @@ import nibabel
 import numpy as np
 import pytest
 
-from echoseg.clip import Phase
 from echoseg.data import camus
 from echoseg.errors import DatasetError
 
@@ -24,30 +23,26 @@ def make_copy(root, patients=("patient0001", "patient0002")):
 
 def test_stills_come_as_row_and_column_with_their_own_spacing(tmp_path):
     make_copy(tmp_path)
-    found = list(camus.stills(tmp_path, "training"))
-    assert [(s.patient, s.phase) for s in found] == [
-        (p, phase) for p in ("patient0001", "patient0002") for phase in (Phase.ED, Phase.ES)
-    ]
+    data = camus.collect(tmp_path).split("train")
+    assert [r.name for r in data.records] == ["patient0001_4CH", "patient0002_4CH"]
+    clip, annotation = data[1]
     path = tmp_path / "database_nifti" / "patient0002" / "patient0002_4CH_ED.nii.gz"
-    assert found[2].picture.shape == found[2].mask.shape == (20, 30)
-    assert np.array_equal(found[2].picture, np.asarray(nibabel.load(path).dataobj).T)
-    assert found[2].spacing_mm == pytest.approx((0.15, 0.3))
+    assert clip.frames.shape == annotation.masks.shape == (2, 20, 30)
+    assert (annotation.ed_frame, annotation.es_frame) == (0, 1)
+    assert np.array_equal(clip.frames[0], np.asarray(nibabel.load(path).dataobj).T)
+    assert clip.spacing_mm == pytest.approx((0.15, 0.3))
 
 
 def test_patients_that_are_listed_and_absent_are_left_out(tmp_path):
     make_copy(tmp_path, ("patient0001", "patient0002", "patient0039"))
-    assert camus.patients(tmp_path, "training") == ["patient0001", "patient0002"]
-
-
-def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="is not a copy of CAMUS"):
-        camus.patients(tmp_path, "training")
+    data = camus.collect(tmp_path)
+    assert [record.patient for record in data.records] == ["patient0001", "patient0002"]
+    assert "1 of the 3 patients of subgroup_training.txt are absent" in data.notes
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (None, "is missing; fetch it again"),
         (b"", "is truncated or broken"),
         (b"no gzip at all", "is truncated or broken"),
         ("half", "is truncated or broken"),
@@ -61,15 +56,13 @@ def test_a_patient_with_a_bad_file_is_named(tmp_path, data, said):
     path = tmp_path / "database_nifti" / "patient0002" / "patient0002_4CH_ES_gt.nii.gz"
     good = path.read_bytes()
     sizes = {"frames": (30, 20, 2), "small": (30, 19)}
-    if data is None:
-        path.unlink()
-    elif data in sizes:
+    if data in sizes:
         nibabel.save(nibabel.Nifti1Image(np.zeros(sizes[data], np.uint8), np.eye(4)), path)
     else:
         flipped = good[:20] + bytes(255 - byte for byte in good[20:])
         path.write_bytes({"half": good[: len(good) // 2], "flipped": flipped}.get(data, data))
     with pytest.raises(DatasetError, match=f"patient0002_4CH_ES_gt.nii.gz {said}"):
-        list(camus.stills(tmp_path, "training"))
+        list(camus.collect(tmp_path).split("train"))
 
 
 def test_a_picture_with_values_that_are_no_numbers_is_refused(tmp_path):
@@ -79,4 +72,4 @@ def test_a_picture_with_values_that_are_no_numbers_is_refused(tmp_path):
     picture[3, 4] = np.nan
     nibabel.save(nibabel.Nifti1Image(picture, np.eye(4)), path)
     with pytest.raises(DatasetError, match=r"must hold grey levels 0 to 255, it has nan"):
-        list(camus.stills(tmp_path, "training"))
+        list(camus.collect(tmp_path).split("train"))

@@ -2,6 +2,7 @@ import csv
 import os
 import re
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,9 +10,16 @@ import pytest
 from clip_makers import moving_frames
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, Label, View
 from echoseg.data.echonet_dynamic import UNTRACED, WITHOUT_VIDEO, collect, read_clip
-from echoseg.data.echonet_writer import Item, write_dataset
+from echoseg.data.echonet_writer import write_dataset
 from echoseg.data.records import IssueKind
-from echoseg.errors import DatasetError, FormatError, OutputError
+from echoseg.errors import DatasetError, FormatError
+
+
+class Item(NamedTuple):
+    name: str
+    clip: Clip
+    annotation: Annotation
+    split: str
 
 
 def cavity(half_length, half_width, side=112):
@@ -294,19 +302,12 @@ def test_a_video_of_another_clip_is_refused_when_loaded(copy):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": "a/b"}, "name must be letters"),
-        ({"name": "0XA"}, "once only, got '0XA'"),
-        ({"split": "train"}, "0XB: split must be TRAIN, VAL, TEST, got 'train'"),
-        ({"clip": replace(made_item().clip, view=View.A2C)}, "view must be A4C"),
-        ({"clip": replace(made_item().clip, times_s=None)}, "0XB: the clip must have times_s"),
+        ({"clip": replace(made_item().clip, times_s=None)}, "0XB: times_s, .* must be known"),
         (
             {"clip": replace(made_item().clip, times_s=np.arange(10) ** 2 / 50)},
-            "0XB: times_s must be evenly spaced",
+            "times_s must be evenly spaced",
         ),
         ({"annotation": replace(made_item().annotation, es_frame=None)}, "es_frame must be known"),
-        ({"annotation": made_item(labelled_frames=(2,)).annotation}, "labeled, got 7"),
-        ({"annotation": Annotation(masks=np.zeros((10, 112, 112), np.uint8), ed_frame=0)}, "pixel"),
-        ({"annotation": Annotation(masks=np.zeros((9, 112, 112), np.uint8))}, "the clip's shape"),
     ],
 )
 def test_what_the_layout_cannot_hold_is_refused(tmp_path, changes, words):
@@ -314,8 +315,3 @@ def test_what_the_layout_cannot_hold_is_refused(tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):
         write_dataset(tmp_path, items)
     assert not (tmp_path / "FileList.csv").exists()
-
-
-def test_a_data_set_is_not_written_over(copy):
-    with pytest.raises(OutputError, match=r"FileList\.csv exists"):
-        write_dataset(copy, [made_item()])

@@ -12,9 +12,6 @@ from echoseg.data import (
     camus,
     echonet_dynamic,
 )
-from echoseg.data import (
-    camus_writer as camus_layout,
-)
 from echoseg.data import phantom as dataset
 from echoseg.data import (
     phantom_writer as phantom_layout,
@@ -70,13 +67,12 @@ def test_dicom_keeps_the_r_waves(folders, simulated):
 
 def test_camus_layout_is_read_by_the_camus_reader(folders, simulated):
     root = folders / "camus"
-    stills = list(camus.stills(root, "training"))
-    assert [still.patient for still in stills] == ["patient0001"] * 2 + ["patient0002"] * 2
+    stills = list(dataset.stills_of(root))
     for one, still in zip(simulated, stills[::2], strict=True):
         assert np.array_equal(still.picture, one.clip.frames[one.truth.ed_frame])
         assert np.array_equal(still.mask, one.truth.masks[one.truth.ed_frame])
         assert still.spacing_mm == pytest.approx(one.clip.spacing_mm, rel=1e-5)
-    clip, known = camus_layout.read_view(root, "patient0001", View.A2C)
+    clip, known = camus.collect(root)[0]
     assert known.ef_percent == pytest.approx(simulated[0].truth.ef_percent, abs=0.6)
     assert clip.num_frames == abs(simulated[0].truth.es_frame - simulated[0].truth.ed_frame) + 1
 
@@ -147,7 +143,7 @@ def test_a_run_cut_off_leaves_nothing(tmp_path):
 def test_statistics_read_both_layouts_and_refuse_others(folders, tmp_path):
     for layout, number in (("camus", 4), ("echonet", 4)):
         assert len(list(dataset.stills_of(folders / layout))) == number
-    with pytest.raises(DatasetError, match="database_nifti"):
+    with pytest.raises(DatasetError, match="is not a known data set"):
         list(dataset.stills_of(tmp_path))
 
 
@@ -203,7 +199,7 @@ def test_the_layouts_label_one_beat_and_the_recipe_says_which(tmp_path):
         volumes = one.truth.volume_ml
         ef_percent = 100 * (1 - volumes[es_frame] / volumes[ed_frame])
         assert told["ef_percent"] == pytest.approx(ef_percent, abs=1e-3)
-    clip, known = camus_layout.read_view(tmp_path / "camus", "patient0001", View.A4C)
+    clip, known = camus.collect(tmp_path / "camus")[1]
     assert clip.num_frames == es_frame - ed_frame + 1
     assert known.ef_percent == pytest.approx(ef_percent, abs=1e-3)
     assert np.array_equal(known.masks, one.truth.masks[ed_frame : es_frame + 1])

@@ -12,14 +12,12 @@ Reference:
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from echoseg.clip import Annotation, Clip, Phase, View
+from echoseg.clip import Annotation, Clip, View
 from echoseg.data.camus_writer import (
     SPLITS,
     VIEW_NAMES,
@@ -27,7 +25,7 @@ from echoseg.data.camus_writer import (
     number,
     read_info,
     read_quality,
-    read_view,
+    read_sequence,
 )
 from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
@@ -36,17 +34,6 @@ from echoseg.errors import DatasetError
 EXPECTED = "database_nifti/patientNNNN/patientNNNN_4CH_ED.nii.gz, database_split/"
 _STILLS = ("ED", "ED_gt", "ES", "ES_gt")
 _HALF = ("half_sequence", "half_sequence_gt")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CamusStill:
-    """One annotated A4C frame: image and mask `H W` uint8, spacing (row, column) in mm."""
-
-    patient: str
-    phase: Phase
-    picture: np.ndarray
-    mask: np.ndarray
-    spacing_mm: tuple[float, float]
 
 
 def detect(root: Path) -> bool:
@@ -83,7 +70,7 @@ def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Issue]
         if not path.is_file():
             notes.append(f"{path} is missing, so the split {SPLIT_WORDS[name]} is empty")
             continue
-        listed = read_list(path)
+        listed = _read_list(path)
         listed_here = [patient for patient in listed if patient in set(present)]
         away = len(set(listed)) - len(set(listed_here))
         if away:
@@ -99,7 +86,7 @@ def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Issue]
     return split_of, list(dict.fromkeys(issues)), notes
 
 
-def read_list(path: Path) -> list[str]:
+def _read_list(path: Path) -> list[str]:
     """Read the names of a split list, with any line ends, with or without a BOM.
 
     Raises:
@@ -151,16 +138,14 @@ def _missing(folder: Path, view: View, parts: set[str], held: Counter[str]) -> l
 def _record(root: Path, patient: str, view: View, parts: set[str], split: str) -> Record | None:
     """The record of a view: its half sequence, else its stills, else None."""
     folder, name = root / "database_nifti" / patient, VIEW_NAMES[view]
-    cfg = folder / f"Info_{name}.cfg"
-    if {f"{name}_{part}" for part in (*_HALF, "cfg")} <= parts:
-        chosen, stills, read = _HALF, False, partial(read_view, root, patient, view)
-    elif {f"{name}_{part}" for part in _STILLS} <= parts:
-        chosen, stills, read = _STILLS, True, partial(read_stills, root, patient, view)
-    else:
+    cfg, prefix = folder / f"Info_{name}.cfg", f"{patient}_{name}"
+    stills = not {f"{name}_{part}" for part in (*_HALF, "cfg")} <= parts
+    if stills and not {f"{name}_{part}" for part in _STILLS} <= parts:
         return None
-    files = [folder / f"{patient}_{name}_{part}.nii.gz" for part in chosen]
+    files = [folder / f"{prefix}_{part}.nii.gz" for part in (_STILLS if stills else _HALF)]
+    read = partial(read_stills if stills else read_sequence, *files, cfg, view)
     return Record(
-        name=f"{patient}_{name}",
+        name=prefix,
         patient=patient,
         view=view,
         split=split,
@@ -171,71 +156,31 @@ def _record(root: Path, patient: str, view: View, parts: set[str], split: str) -
     )
 
 
-def read_stills(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
+def read_stills(
+    ed: Path, ed_truth: Path, es: Path, es_truth: Path, cfg: Path, view: View
+) -> tuple[Clip, Annotation]:
     """Read a patient's ED and ES frames as a clip of two frames without times.
 
     Raises:
         DatasetError: If a file is missing or broken, or the four do not fit each other.
     """
-    folder, name = root / "database_nifti" / patient, VIEW_NAMES[view]
-    read = [_read_still(folder / f"{patient}_{name}_{phase}") for phase in Phase]
-    (ed, ed_mask, spacing_mm), (es, es_mask, es_spacing_mm) = read
-    if ed.shape != es.shape or not np.allclose(spacing_mm, es_spacing_mm, rtol=1e-3):
+    frames, spacing_mm = read_picture(ed)
+    es_frames, es_spacing_mm = read_picture(es)
+    masks = [read_labels(ed_truth, frames.shape), read_labels(es_truth, es_frames.shape)]
+    is_alike = np.allclose(spacing_mm, es_spacing_mm, rtol=1e-3)
+    if len(frames) != 1 or frames.shape != es_frames.shape or not is_alike:
         raise DatasetError(
-            f"{folder}: {name} ED and ES must have one size and spacing, they have "
-            f"{ed.shape} at {spacing_mm} mm and {es.shape} at {es_spacing_mm} mm"
+            f"{ed} and {es.name} must hold one frame each, of one size and spacing; they have "
+            f"{frames.shape} at {spacing_mm} mm and {es_frames.shape} at {es_spacing_mm} mm"
         )
-    cfg = folder / f"Info_{name}.cfg"
     info = read_info(cfg) if cfg.is_file() else {}
     with cfg_errors(cfg):
         annotation = Annotation(
-            masks=np.stack([ed_mask, es_mask]),
+            masks=np.concatenate(masks),
             ed_frame=0,
             es_frame=1,
             ef_percent=number(info, "EF"),
             quality=read_quality(cfg),
         )
-    frames = np.stack([ed, es])
-    return Clip(frames=frames, spacing_mm=spacing_mm, view=view, source=str(folder)), annotation
-
-
-def patients(root: Path, split: str) -> list[str]:
-    """The patients of `training` or `validation` that exist under `root`.
-
-    Raises:
-        DatasetError: If the split list is missing, or none of its patients exists.
-    """
-    path = root / "database_split" / f"subgroup_{split}.txt"
-    if not path.is_file():
-        raise DatasetError(
-            f"{root} is not a copy of CAMUS, {path} is missing; give the folder above it"
-        )
-    present = [name for name in read_list(path) if (root / "database_nifti" / name).is_dir()]
-    if not present:
-        raise DatasetError(f"no patient of {path} is under {root / 'database_nifti'}")
-    return present
-
-
-def stills(root: Path, split: str) -> Iterator[CamusStill]:
-    """Yield the ED and the ES frame of each patient's A4C view, in the split list's order.
-
-    Raises:
-        DatasetError: If a file is missing, broken or not a single frame, or a mask does not fit.
-    """
-    for patient in patients(root, split):
-        for phase in Phase:
-            stem = root / "database_nifti" / patient / f"{patient}_4CH_{phase}"
-            picture, mask, spacing_mm = _read_still(stem)
-            yield CamusStill(
-                patient=patient, phase=phase, picture=picture, mask=mask, spacing_mm=spacing_mm
-            )
-
-
-def _read_still(stem: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Read a frame and its mask, each `H W` uint8, and the spacing."""
-    path, truth = Path(f"{stem}.nii.gz"), Path(f"{stem}_gt.nii.gz")
-    frames, spacing_mm = read_picture(path)
-    masks = read_labels(truth, frames.shape)
-    if len(frames) != 1:
-        raise DatasetError(f"{path} must hold one frame, rows and columns, it has {frames.shape}")
-    return frames[0], masks[0], spacing_mm
+    frames = np.concatenate([frames, es_frames])
+    return Clip(frames=frames, spacing_mm=spacing_mm, view=view, source=str(ed)), annotation

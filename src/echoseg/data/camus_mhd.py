@@ -19,7 +19,7 @@ import numpy as np
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data.camus_writer import VIEW_NAMES, cfg_errors, number, read_info, read_quality
 from echoseg.data.images import read_labels, read_picture
-from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
+from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, Record, build_dataset, missing_files
 from echoseg.errors import DatasetError
 
 EXPECTED = "training/patientNNNN/patientNNNN_4CH_ED.mhd, testing/"
@@ -70,10 +70,7 @@ def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[
     traced = split != "test"
     needed = [cfg, *(Path(f"{stem}_{part}.mhd") for part in ("ED", "ES", "sequence"))]
     needed += [Path(f"{stem}_{part}_gt.mhd") for part in ("ED", "ES") if traced]
-    missing = [path for path in needed if not path.is_file()]
-    reason = "the file is missing; a CAMUS patient has it"
-    issues = [Issue(place=str(path), kind=IssueKind.MISSING, reason=reason) for path in missing]
-    if missing:
+    if issues := missing_files(needed, "a CAMUS patient has it"):
         return None, issues
     name = f"{patient.parent.name}_{patient.name}"
     record = Record(
@@ -86,7 +83,7 @@ def _record(patient: Path, view: View, split: str) -> tuple[Record | None, list[
         files=(Path(f"{stem}_sequence.mhd"), cfg, *(path for path in needed if "_gt" in path.name)),
         read=partial(read_sequence, stem, cfg, view, traced),
     )
-    return record, issues
+    return record, []
 
 
 def read_sequence(

@@ -1,11 +1,10 @@
-"""CAMUS's layout: write patients, so that phantom clips can replace them, and read one view.
+"""CAMUS's layout: write patients, so that phantom clips can replace them; read a sequence.
 
 Under `database_nifti/patientNNNN/` and for each view V of 2CH and 4CH: `patientNNNN_V_ED`, `_ES`,
 `_half_sequence`, each with its `_gt`, all `.nii.gz` in (x, y) or (x, y, t), and `Info_V.cfg`, whose
 frames count from 1. A half sequence runs from one phase to the other, in time order.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data.images import read_labels, read_picture
-from echoseg.errors import DatasetError, OutputError
-from echoseg.files import atomic_dir, write_text
+from echoseg.errors import DatasetError
+from echoseg.files import write_text
 
 VIEW_NAMES = {View.A2C: "2CH", View.A4C: "4CH"}
 SPLITS = ("training", "validation", "testing")
@@ -23,56 +22,30 @@ _UNKNOWN = "NA"
 
 
 def write_patient(root: Path, patient: str, views: Mapping[View, tuple[Clip, Annotation]]) -> None:
-    """Write a patient's folder atomically.
+    """Write a patient's folder under `root / "database_nifti"`.
 
-    Sex and age are written as unknown. The layout has no volumes.
-
-    Args:
-        root: Folder that holds `database_nifti`; made if missing.
-        patient: `patientNNNN`.
-        views: A2C, A4C or both; each needs spacing, times, both phases, and a mask on every
-            frame from one phase to the other.
+    Sex and age are written as unknown. The layout has no volumes. A view needs spacing, times, and
+    a mask on every frame from one phase to the other.
 
     Raises:
-        ValueError: If the views or the name do not fit the layout.
-        OutputError: If the patient exists already or cannot be written.
+        ValueError: If a phase of a view is unknown.
     """
-    if not re.fullmatch(r"patient\d{4}", patient):
-        raise ValueError(f"patient must be 'patient' and four digits, got {patient!r}")
-    if not views or not views.keys() <= VIEW_NAMES.keys():
-        raise ValueError(f"views must be A2C, A4C or both, got {', '.join(views) or 'none'}")
-    for view, (clip, annotation) in views.items():
-        _check_view(f"{patient} {view}", clip, annotation)
     folder = root / "database_nifti" / patient
-
-    def check_new() -> None:
-        if folder.exists():
-            raise OutputError(f"{folder} exists; remove it first")
-
-    with atomic_dir(folder, check_new) as partial:
-        for view, (clip, annotation) in views.items():
-            _write_view(partial, f"{patient}_{VIEW_NAMES[view]}", clip, annotation)
-            write_text(partial / f"Info_{VIEW_NAMES[view]}.cfg", _info(clip, annotation))
+    folder.mkdir(parents=True)
+    for view, (clip, annotation) in views.items():
+        name = VIEW_NAMES[view]
+        parts = zip(("ED", "ES"), _phases(annotation), strict=True)
+        for part, frames in (*parts, ("half_sequence", _half(annotation))):
+            stem = f"{patient}_{name}_{part}"
+            _write_image(folder / f"{stem}.nii.gz", clip.frames[frames], clip)
+            _write_image(folder / f"{stem}_gt.nii.gz", annotation.masks[frames], clip)
+        write_text(folder / f"Info_{name}.cfg", _info(clip, annotation))
 
 
 def write_splits(root: Path, patients_of: Mapping[str, Sequence[str]]) -> None:
-    """Write the three split lists; a split without an entry gets an empty list.
-
-    Raises:
-        ValueError: If a split is unknown or a patient is listed twice.
-        OutputError: If a list cannot be written.
-    """
-    if not patients_of.keys() <= set(SPLITS):
-        raise ValueError(f"splits must be {', '.join(SPLITS)}, got {', '.join(patients_of)}")
-    names = [name for listed in patients_of.values() for name in listed]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"a patient must be in one split, {twice[0]} is in more")
+    """Write the three split lists; a split without an entry gets an empty list."""
     folder = root / "database_split"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         lines = "".join(f"{name}\n" for name in patients_of.get(split, ()))
         write_text(folder / f"subgroup_{split}.txt", lines)
@@ -89,33 +62,6 @@ def _half(annotation: Annotation) -> slice:
     """Frames from one phase to the other."""
     first, last = sorted(_phases(annotation))
     return slice(first, last + 1)
-
-
-def _check_view(name: str, clip: Clip, annotation: Annotation) -> None:
-    """Check that the layout can hold a view."""
-    try:
-        annotation.check_fits(clip)
-        _phases(annotation)
-        rate_hz = clip.even_frame_rate_hz()
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    if clip.spacing_mm is None or rate_hz is None:
-        raise ValueError(f"{name}: the clip must have spacing_mm and times_s")
-    half = range(clip.num_frames)[_half(annotation)]
-    unlabeled = sorted(set(half) - set(annotation.labelled_frames))
-    if unlabeled:
-        raise ValueError(
-            f"{name}: every frame from {half[0]} to {half[-1]}, the half sequence, must be "
-            f"labeled, frame {unlabeled[0]} is not"
-        )
-
-
-def _write_view(folder: Path, stem: str, clip: Clip, annotation: Annotation) -> None:
-    ed_frame, es_frame = _phases(annotation)
-    parts = (("ED", ed_frame), ("ES", es_frame), ("half_sequence", _half(annotation)))
-    for part, frames in parts:
-        _write_image(folder / f"{stem}_{part}.nii.gz", clip.frames[frames], clip)
-        _write_image(folder / f"{stem}_{part}_gt.nii.gz", annotation.masks[frames], clip)
 
 
 def _write_image(path: Path, pixels: np.ndarray, clip: Clip) -> None:
@@ -144,28 +90,19 @@ def _info(clip: Clip, annotation: Annotation) -> str:
     return "".join(f"{key}: {value}\n" for key, value in fields.items())
 
 
-def read_view(root: Path, patient: str, view: View) -> tuple[Clip, Annotation]:
-    """Read a patient's half sequence with all masks and its cfg.
+def read_sequence(path: Path, truth: Path, cfg: Path, view: View) -> tuple[Clip, Annotation]:
+    """Read a sequence with a mask on every frame, and its cfg.
 
     Raises:
-        DatasetError: If a file is missing or not as in CAMUS.
+        DatasetError: If a file is missing, broken, or does not fit the others.
     """
-    folder = root / "database_nifti" / patient
-    name = VIEW_NAMES.get(view)
-    if name is None:
-        raise DatasetError(f"view must be A2C or A4C in CAMUS, got {view}")
-    path = folder / f"{patient}_{name}_half_sequence.nii.gz"
-    truth, cfg = folder / f"{patient}_{name}_half_sequence_gt.nii.gz", folder / f"Info_{name}.cfg"
-    for file in (path, truth, cfg):
-        if not file.is_file():
-            raise DatasetError(f"{file} is missing; a CAMUS patient has it for each view")
-    info = read_info(cfg)
+    frames, spacing_mm = read_picture(path)
+    masks, info = read_labels(truth, frames.shape), read_info(cfg)
     with cfg_errors(cfg):
-        frames, spacing_mm = read_picture(path)
-        masks = read_labels(truth, frames.shape)
+        rate_hz = number(info, "FrameRate")
         clip = Clip(
             frames=frames,
-            times_s=np.arange(len(frames)) / float(info["FrameRate"]),
+            times_s=np.arange(len(frames)) / rate_hz if rate_hz else None,
             spacing_mm=spacing_mm,
             view=view,
             source=str(path),
@@ -187,7 +124,7 @@ def cfg_errors(cfg: Path) -> Iterator[None]:
         yield
     except KeyError as error:
         raise DatasetError(f"{cfg} must have a line '{error.args[0]}: ...'") from error
-    except (ValueError, ZeroDivisionError) as error:
+    except ValueError as error:
         raise DatasetError(f"{cfg}: {error}") from error
 
 

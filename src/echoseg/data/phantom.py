@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from echoseg.clip import Annotation, Clip, Phase
-from echoseg.data import camus, echonet_dynamic
+from echoseg.clip import Annotation, Clip, Phase, View
+from echoseg.data import load_dataset
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.parallel import check_jobs, parallel_map
 from echoseg.phantom import Phantom, PhantomConfig, Truth
@@ -89,33 +89,28 @@ class PhantomClips:
         return phantom.frames(), phantom.masks()
 
 
-def stills_of(root: Path) -> Iterator[Still]:
-    """Yield the annotated ED and ES frames of a data set's training patients, A4C.
+def stills_of(root: Path, split: str = "train") -> Iterator[Still]:
+    """Yield the annotated ED and ES frames of a split of CAMUS or EchoNet-Dynamic, A4C.
 
     Raises:
-        DatasetError: If the folder is neither a copy of CAMUS nor of EchoNet-Dynamic.
+        DatasetError: If the folder is neither.
     """
-    if (root / "database_nifti").is_dir():
-        for one in camus.stills(root, "training"):
-            yield Still(
-                picture=one.picture, mask=one.mask, spacing_mm=one.spacing_mm, phase=one.phase
-            )
-    elif (root / "FileList.csv").is_file():
-        for clip, annotation in echonet_dynamic.collect(root).split("train"):
-            assert annotation is not None  # all clips of this data set are traced
-            for phase, frame in ((Phase.ED, annotation.ed_frame), (Phase.ES, annotation.es_frame)):
-                if frame is not None:
-                    yield Still(
-                        picture=clip.frames[frame],
-                        mask=annotation.masks[frame],
-                        spacing_mm=None,
-                        phase=phase,
-                    )
-    else:
-        raise DatasetError(
-            f"{root} must hold database_nifti (CAMUS) or FileList.csv (EchoNet-Dynamic); give the "
-            "folder above them"
-        )
+    dataset = load_dataset(root)
+    if dataset.name not in ("camus", "echonet_dynamic"):
+        raise DatasetError(f"{root} must be CAMUS or EchoNet-Dynamic, it is {dataset.name}")
+    for record in dataset.split(split).records:
+        if record.view is not View.A4C:
+            continue
+        clip, annotation = record.load()
+        assert annotation is not None  # all clips of these data sets are traced
+        for phase, frame in ((Phase.ED, annotation.ed_frame), (Phase.ES, annotation.es_frame)):
+            if frame is not None:
+                yield Still(
+                    picture=clip.frames[frame],
+                    mask=annotation.masks[frame],
+                    spacing_mm=clip.spacing_mm,
+                    phase=phase,
+                )
 
 
 def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from echoseg.clip import View
 from echoseg.data.custom import ClipInfo, clip_record
-from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset
+from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset, missing_files
 from echoseg.errors import DatasetError
 
 EXPECTED = "phantom.json and its clips, as `echoseg phantom make` writes them"
@@ -43,11 +43,8 @@ def collect(root: Path) -> Dataset:
     records, issues = [], []
     for name, values in clips.items():
         path, masks = root / f"{name}.{suffix}", root / f"{name}_masks.nii.gz"
-        missing = [file for file in (path, masks) if not file.is_file()]
-        for file in missing:
-            reason = "the file is listed in phantom.json, but is missing"
-            issues.append(Issue(place=str(file), kind=IssueKind.MISSING, reason=reason))
-        if missing:
+        if missing := missing_files((path, masks), "phantom.json lists it"):
+            issues += missing
             continue
         try:
             records.append(_record(name, path, masks, values))

@@ -7,12 +7,11 @@ with the largest stroke volume, where there is one. `phantom.json` lists them un
 counted from the clip's first frame, with CAMUS's patient.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from echoseg.data import camus_writer as camus_layout
 from echoseg.data import echonet_writer as echonet_dynamic_layout
 from echoseg.data.phantom import SimulatedClip, name_of, simulate_all
 from echoseg.errors import ConfigError
-from echoseg.files import atomic_dir, check_replaceable, write_text
+from echoseg.files import atomic_dir, check_replaceable, csv_text, write_text
 from echoseg.io import dicom_writer, nifti
 from echoseg.io.video import write_mjpeg
 from echoseg.phantom import PhantomConfig
@@ -74,22 +73,22 @@ def write(
     configs = _for_layout(configs, layout)
     _check_names(configs)
     check_folder(root, force)
-    rows, recipes = io.StringIO(), {}
-    csv.writer(rows, lineterminator="\n").writerow(TRUTH_COLUMNS)
+    rows: list[tuple[object, ...]] = []
+    recipes: dict[str, dict[str, Any]] = {}
 
     def simulated() -> Iterator[SimulatedClip]:
         for index, one in enumerate(simulate_all(configs, num_processes)):
             written = _of_one_beat(one) if layout in _ONE_BEAT else one
-            _write_frames(rows, one)
+            rows.extend(_truth_rows(one))
             recipes[one.name] = _recipe(one) | _labelled(written, index, layout)
             progress(index + 1, len(configs))
             yield written
 
     try:
-        with atomic_dir(root, lambda: check_folder(root, force)) as partial:
-            _WRITERS[layout](partial, simulated())
-            write_text(partial / "truth.csv", rows.getvalue())
-            write_text(partial / MARK, _document(layout, recipes))
+        with atomic_dir(root, lambda: check_folder(root, force)) as folder:
+            _WRITERS[layout](folder, simulated())
+            write_text(folder / "truth.csv", csv_text(TRUTH_COLUMNS, rows))
+            write_text(folder / MARK, _document(layout, recipes))
     except ValueError as error:  # raised by the writer of the layout
         raise ConfigError(
             f"the {layout} layout cannot hold this clip: {error}; give more frames, or another "
@@ -166,50 +165,35 @@ def _write_files(
     """Write each clip as one file, with its masks."""
     for one in clips:
         write_clip(root / f"{one.name}.{suffix}", one)
-        nifti.write_masks(
-            root / f"{one.name}_masks.nii.gz",
-            one.annotation.masks,
-            one.clip.spacing_mm,
-            1 / _rate_hz(one),
-        )
+        path = root / f"{one.name}_masks.nii.gz"
+        nifti.write_masks(path, one.annotation.masks, one.clip.spacing_mm, 1 / _rate_hz(one))
 
 
 def _rate_hz(one: SimulatedClip) -> float:
     return one.clip.frame_rate_hz or 30.0
 
 
-def _write_avi(root: Path, clips: Iterable[SimulatedClip]) -> None:
-    _write_files(
-        root, clips, "avi", lambda path, one: write_mjpeg(path, one.clip.frames, _rate_hz(one))
-    )
+def _write_avi(path: Path, one: SimulatedClip) -> None:
+    write_mjpeg(path, one.clip.frames, _rate_hz(one))
 
 
-def _write_nifti(root: Path, clips: Iterable[SimulatedClip]) -> None:
-    _write_files(root, clips, "nii.gz", lambda path, one: nifti.write_clip(path, one.clip))
+def _write_nifti(path: Path, one: SimulatedClip) -> None:
+    nifti.write_clip(path, one.clip)
 
 
-def _write_dicom(root: Path, clips: Iterable[SimulatedClip]) -> None:
-    def write_clip(path: Path, one: SimulatedClip) -> None:
-        dicom_writer.write(path, one.clip, pseudonym=f"PHANTOM{one.config.seed:06d}")
-
-    _write_files(root, clips, "dcm", write_clip)
+def _write_dicom(path: Path, one: SimulatedClip) -> None:
+    dicom_writer.write(path, one.clip, pseudonym=f"PHANTOM{one.config.seed:06d}")
 
 
 def _write_camus(root: Path, clips: Iterable[SimulatedClip]) -> None:
+    """Write patients of two views; of ten eight train, one validates, one tests, as in CAMUS."""
     splits: dict[str, list[str]] = {name: [] for name in camus_layout.SPLITS}
-    pair: list[SimulatedClip] = []
-    for index, one in enumerate(clips):
-        pair.append(one)
-        if len(pair) < 2:
-            continue
-        number = index // 2
+    clips = iter(clips)
+    for number, pair in enumerate(zip(clips, clips, strict=True)):
         patient = _patient(number)
         views = {part.config.view: (part.clip, part.annotation) for part in pair}
         camus_layout.write_patient(root, patient, views)
-        # of ten patients eight train, one validates, one tests, as in CAMUS
-        split = {8: "validation", 9: "testing"}.get(number % 10, "training")
-        splits[split].append(patient)
-        pair = []
+        splits[{8: "validation", 9: "testing"}.get(number % 10, "training")].append(patient)
     camus_layout.write_splits(root, splits)
 
 
@@ -219,34 +203,30 @@ def _patient(number: int) -> str:
 
 
 def _write_echonet(root: Path, clips: Iterable[SimulatedClip]) -> None:
-    def items() -> Iterator[echonet_dynamic_layout.Item]:
-        for index, one in enumerate(clips):
-            split = {8: "VAL", 9: "TEST"}.get(index % 10, "TRAIN")
-            yield echonet_dynamic_layout.Item(one.name, one.clip, one.annotation, split)
-
-    echonet_dynamic_layout.write_dataset(root, items())
+    splits = ("TRAIN",) * 8 + ("VAL", "TEST")
+    items = ((one.name, one.clip, one.annotation, splits[i % 10]) for i, one in enumerate(clips))
+    echonet_dynamic_layout.write_dataset(root, items)
 
 
 _WRITERS = {
-    "avi": _write_avi,
-    "nifti": _write_nifti,
-    "dicom": _write_dicom,
+    "avi": partial(_write_files, suffix="avi", write_clip=_write_avi),
+    "nifti": partial(_write_files, suffix="nii.gz", write_clip=_write_nifti),
+    "dicom": partial(_write_files, suffix="dcm", write_clip=_write_dicom),
     "camus": _write_camus,
     "echonet": _write_echonet,
 }
 
 
-def _write_frames(text: io.StringIO, one: SimulatedClip) -> None:
-    """Add a clip's rows to the ground truth table."""
-    table, true = csv.writer(text, lineterminator="\n"), one.truth
+def _truth_rows(one: SimulatedClip) -> Iterator[tuple[object, ...]]:
+    """A clip's rows of the ground truth table."""
+    true = one.truth
     for frame in range(len(true.times_s)):
-        points = (*true.hinges_px[frame].ravel(), *true.apex_px[frame])
         values = (
             true.contraction[frame], true.volume_ml[frame], true.disk_volume_ml[frame],
-            true.strain_percent[frame], *points,
+            true.strain_percent[frame], *true.hinges_px[frame].ravel(), *true.apex_px[frame],
         )  # fmt: skip
         start = (one.name, frame, f"{true.times_s[frame]:.6f}", int(true.beat_index[frame]))
-        table.writerow((*start, *(f"{value:.4f}" for value in values)))
+        yield (*start, *(f"{value:.4f}" for value in values))
 
 
 def _recipe(one: SimulatedClip) -> dict[str, Any]:

@@ -47,6 +47,15 @@ class Issue:
     reason: str
 
 
+def missing_files(files: Iterable[Path], reason: str) -> list[Issue]:
+    """Issues of those of a clip's files that do not exist."""
+    return [
+        Issue(place=str(path), kind=IssueKind.MISSING, reason=f"the file is missing; {reason}")
+        for path in files
+        if not path.is_file()
+    ]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Record:
     """One clip of a data set; `load` reads its frames.

@@ -1,7 +1,6 @@
 """Tables of an evaluation as files; the same result gives the same bytes."""
 
 import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -10,6 +9,7 @@ from typing import Any
 
 from echoseg.errors import DatasetError, OutputError
 from echoseg.evaluation.items import Item
+from echoseg.files import csv_text
 
 ITEMS, CLIPS, PARQUET = "items.csv", "clips.csv", "items.parquet"
 _DECIMALS = 6
@@ -17,12 +17,8 @@ _DECIMALS = 6
 
 def table_text(rows: Sequence[Any], kind: type[Any]) -> str:
     """CSV text of dataclasses of one type; an empty field is a missing value."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [field.name for field in fields(kind)], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _field(value) for name, value in asdict(row).items()})
-    return buffer.getvalue()
+    names = [field.name for field in fields(kind)]
+    return csv_text(names, (map(_field, asdict(row).values()) for row in rows))
 
 
 def _field(value: Any) -> Any:

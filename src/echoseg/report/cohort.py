@@ -10,9 +10,7 @@ killed and resumed ends in the same bytes as one that was not. A result belongs 
 clip: a clip whose file changed is refused, one that failed is tried again.
 """
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,7 +21,14 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from echoseg.clip import View
 from echoseg.data.custom import clip_files, readable
 from echoseg.errors import ConfigError, EchosegError, OutputError
-from echoseg.files import ANOTHER_FOLDER, ResumableFolder, read_json, write_json, write_text
+from echoseg.files import (
+    ANOTHER_FOLDER,
+    ResumableFolder,
+    csv_text,
+    read_json,
+    write_json,
+    write_text,
+)
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_backend, select_backend
 from echoseg.io import load_clip, source_sha256
@@ -324,19 +329,13 @@ def write_tables(cohort: Cohort, out: Path) -> Outcome:
         if outcome is None:
             raise OutputError(f"{out / entry.name} was removed; continue with --resume")
         if isinstance(outcome, Failure):
-            failures.append({"clip": outcome.clip, "reason": outcome.reason})
+            failures.append((outcome.clip, outcome.reason))
             continue
         without_ef += outcome.results.ef_percent is None
         rows.append({"clip": entry.clip, "folder": entry.name, **registry_row(outcome)})
-    write_text(out / RESULTS_TABLE, _table(rows, ["clip", "folder"]))
-    write_text(out / FAILURES_TABLE, _table(failures, ["clip", "reason"]))
+    write_text(
+        out / RESULTS_TABLE,
+        csv_text(rows[0] if rows else ["clip", "folder"], map(dict.values, rows)),
+    )
+    write_text(out / FAILURES_TABLE, csv_text(("clip", "reason"), failures))
     return Outcome(clips=len(cohort.entries), failed=len(failures), without_ef=without_ef)
-
-
-def _table(rows: Iterable[dict[str, Any]], columns: list[str]) -> str:
-    rows = list(rows)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]) if rows else columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
