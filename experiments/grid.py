@@ -13,6 +13,7 @@ evaluation data.
 
 import os
 import shutil
+import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -34,9 +35,9 @@ from echoseg.files import ResumableFolder, read_json, write_json, write_text
 from echoseg.models.checkpoint import load_model
 from echoseg.parallel import one_thread, parallel_map
 from echoseg.train.config import TrainConfig
-from echoseg.train.loop import make_student
+from echoseg.train.loop import Run, make_student
 from echoseg.train.run_folder import RunFolder
-from echoseg.train.train import run_training, seconds_per_step
+from echoseg.train.train import make_fabric, open_data, run_training
 
 SETTINGS, CELLS, COST, FAILED = "experiment.json", "cells", "cost.json", "failed.csv"
 WEIGHTS = "model.safetensors"
@@ -255,6 +256,27 @@ def run_cell(experiment: Experiment, out: Path, keep_weights: bool, cell: Cell) 
     if not keep_weights:
         (folder / WEIGHTS).unlink(missing_ok=True)
     return cell
+
+
+def seconds_per_step(config: TrainConfig, num_steps: int = 3) -> float:
+    """CPU seconds of a step: the median after one warm-up step; nothing is saved.
+
+    Where the first takes over 20 s, that is the result.
+
+    Raises:
+        EchosegError: As `run_training`.
+    """
+    fabric = make_fabric(config)
+    fabric.launch()
+    run = Run(config, open_data(config)[0], fabric)
+    times = []
+    for _ in range(num_steps + 1):
+        start = time.process_time()
+        run.take_step()
+        times.append(time.process_time() - start)
+        if times[0] > 20:
+            return times[0]
+    return statistics.median(times[1:])
 
 
 def _train(experiment: Experiment, folder: Path, cell: Cell) -> None:

@@ -139,7 +139,8 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         ),
         (["mssnet", "--labeled-fraction", "many"], "5% or 0.05"),
         (["mssnet", "--labeled-fraction", "0%"], "labeled_fraction"),
-        (["mssnet", "--labeled-fraction", "1%", "--data", "phantom:12"], "leaves none"),
+        (["mssnet", "--labeled-fraction", "1%", "--data", "phantom:12"], "leaves none; give 8.33%"),
+        (["mssnet", "--labeled-fraction", "1%", "--data", "phantom:1"], "leaves none; give 100%"),
         (
             ["mssnet", "--labeled-fraction", "50%", "--data", "phantom:4"],
             "num_unlabeled must be",

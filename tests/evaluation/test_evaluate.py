@@ -121,7 +121,7 @@ def test_one_table_whatever_processes_and_order(tmp_path):
     for chosen, jobs in ((records, 1), (records[::-1], 2)):
         found = evaluate("phantom", chosen, jobs=jobs)
         folder = tmp_path / f"result{jobs}"
-        write_results(found, chosen, SOURCE, folder)
+        write_results(found, SOURCE, folder)
         files = ("items.csv", "clips.csv", "summary.json", "report.md", "figure.png")
         texts.append({name: (folder / name).read_bytes() for name in files})
     assert texts[0] == texts[1]

@@ -130,6 +130,17 @@ def test_wrong_values_are_an_echoseg_error(tmp_path, arguments, settings, messag
     assert not (out / "run.json").exists()
 
 
+def test_a_network_that_could_not_be_loaded_again_is_refused_before_training(tmp_path, plugin):
+    wide = plugin.Net(width=5)
+    wide.config = None
+    for net in (wide, nn.Sequential(nn.Conv2d(1, 4, 1))):
+        random_state = torch.random.get_rng_state()
+        with pytest.raises(EchosegError, match=r"set its attribute config to a dict"):
+            echoseg.train(net, "phantom:2", output=tmp_path / "run", **SMALL)
+        assert torch.equal(torch.random.get_rng_state(), random_state)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_custom_method_must_have_forward():
     class NoForward(TrainingMethod):
         pass

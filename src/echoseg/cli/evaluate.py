@@ -57,7 +57,7 @@ def evaluate(
         records, source = _corrupted(*select_records(data, phantom, split, hearts), corrupt)
         with progress_bar(source.title, "clips") as update:
             evaluation = run_evaluation(model, records, device=device, jobs=jobs, progress=update)
-        summary = write_results(evaluation, records, source, output, pictures=pictures, force=force)
+        summary = write_results(evaluation, source, output, pictures=pictures, force=force)
     except EchosegError as error:
         fail(str(error))
         raise typer.Exit(2) from None

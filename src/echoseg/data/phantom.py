@@ -65,6 +65,12 @@ def simulate(config: PhantomConfig) -> SimulatedClip:
     return SimulatedClip(config=config, clip=clip, annotation=annotation, truth=truth)
 
 
+def simulated_pair(config: PhantomConfig) -> tuple[Clip, Annotation]:
+    """A simulated clip and its annotation, as a `Record` reads them."""
+    simulated = simulate(config)
+    return simulated.clip, simulated.annotation
+
+
 class PhantomClips:
     """Clips on the fly, a map-style data set: item i is the clip of the i-th config.
 

@@ -170,7 +170,7 @@ def _spread(clip: SquareClip, num_frames: int | None) -> list[int]:
 
 def _square(record: Record, clip: Clip, annotation: Annotation | None, size: int) -> SquareClip:
     letterbox = letterbox_for((0, 0, *clip.size), size)
-    frames = letterbox_frames(torch.from_numpy(clip.frames).float(), letterbox)
+    frames = letterbox_frames(torch.tensor(clip.frames).float(), letterbox)
     labeled = () if annotation is None else tuple(int(t) for t in annotation.labelled_frames)
     masks = torch.zeros(0, size, size, dtype=torch.uint8)
     if annotation is not None and labeled:

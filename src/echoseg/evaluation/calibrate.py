@@ -24,11 +24,7 @@ from echoseg.parallel import parallel_map
 from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames
 from echoseg.quality.assess import assess_reliability
-from echoseg.quality.conformal import (
-    Calibration,
-    calibrate,
-    ef_interval,
-)
+from echoseg.quality.conformal import Calibration, calibrate, ef_interval
 from echoseg.quality.reliability import ClipUncertainty, EfInterval
 
 

@@ -67,7 +67,7 @@ def corrupt_records(records: tuple[Record, ...], prob: float) -> tuple[Record, .
 
 def _read_corrupted(record: Record, prob: float, seed: int) -> tuple[Clip, Annotation | None]:
     clip, annotation = record.load()
-    frames = torch.from_numpy(clip.frames)[None].float() / 255  # (1, T, H, W)
+    frames = torch.tensor(clip.frames)[None].float() / 255  # (1, T, H, W)
     corrupted, _ = corrupt_frames(frames, prob, torch.Generator().manual_seed(seed))
     pixels = (255 * corrupted[0]).round().numpy().astype(np.uint8)
     return replace(clip, frames=pixels), annotation

@@ -5,8 +5,7 @@ batches; pairs that cannot be compared are counted.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -102,46 +101,27 @@ def evaluate_clip(
 ) -> tuple[list[Item], ClipRow]:
     """Compare predicted label maps `T H W` with the experts' annotation."""
     row = _clip_row(record, clip, annotation, predicted)
-    about = {name: getattr(row, name) for name in ("clip", "patient", "view", "split", "quality")}
-    about["ef_band"] = row.ef_band
+    columns = ("clip", "patient", "view", "split", "quality", "ef_band")
+    about = {name: getattr(row, name) for name in columns}
     phases = {annotation.ed_frame: "ED", annotation.es_frame: "ES"}
     items = []
     for frame in annotation.labelled_frames:
-        for structure in _structures(record, annotation):
-            labels = STRUCTURES[structure]
-            pair = np.isin(predicted[frame], labels), np.isin(annotation.masks[frame], labels)
-            items.append(
-                _item(pair, clip, about, frame=frame, phase=phases.get(frame, ""), name=structure)
+        for name in _structures(record, annotation):
+            one, other = (
+                np.isin(masks[frame], STRUCTURES[name]) for masks in (predicted, annotation.masks)
             )
+            item = Item(
+                **about,
+                **asdict(compare_masks(one, other, clip.spacing_mm)),
+                frame=frame,
+                phase=phases.get(frame, ""),
+                structure=name,
+                predicted_px=int(one.sum()),
+                reference_px=int(other.sum()),
+                shared_px=int((one & other).sum()),
+            )
+            items.append(item)
     return items, row
-
-
-def _item(
-    pair: tuple[np.ndarray, np.ndarray],
-    clip: Clip,
-    about: dict[str, Any],
-    *,
-    frame: int,
-    phase: str,
-    name: str,
-) -> Item:
-    scores = compare_masks(*pair, clip.spacing_mm)
-    return Item(
-        **about,
-        frame=frame,
-        phase=phase,
-        structure=name,
-        status=scores.status,
-        dice=scores.dice,
-        iou=scores.iou,
-        hd=scores.hd,
-        hd95=scores.hd95,
-        asd=scores.asd,
-        unit=scores.unit,
-        predicted_px=int(pair[0].sum()),
-        reference_px=int(pair[1].sum()),
-        shared_px=int((pair[0] & pair[1]).sum()),
-    )
 
 
 def _structures(record: Record, annotation: Annotation) -> list[str]:

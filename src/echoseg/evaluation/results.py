@@ -45,13 +45,8 @@ def source_of(dataset: Dataset | None, records: Sequence[Record]) -> Source:
     if dataset is None:
         return Source(dataset="", title="records", split=split)
     title = DATASETS[dataset.name].title if dataset.name in DATASETS else dataset.name
-    return Source(
-        dataset=dataset.name,
-        title=title,
-        split=split,
-        notes=dataset.notes,
-        problems=dataset.issues,
-    )
+    notes, problems = dataset.notes, dataset.issues
+    return Source(dataset=dataset.name, title=title, split=split, notes=notes, problems=problems)
 
 
 def check_output(folder: Path, force: bool = False) -> None:
@@ -93,7 +88,6 @@ def _model(evaluation: Evaluation) -> dict[str, Any]:
 
 def write_results(
     evaluation: Evaluation,
-    records: Sequence[Record],
     source: Source,
     folder: Path,
     *,
@@ -104,8 +98,7 @@ def write_results(
 
     Args:
         evaluation: The results.
-        records: The evaluated records, for images of the worst frames.
-        source: Their origin.
+        source: The origin of its records.
         folder: Created, or replaced with `force`.
         pictures: Whether the report shows frames of the data; not for publication.
         force: Replace an existing result.
@@ -115,7 +108,7 @@ def write_results(
     """
     summary = document(evaluation, source)
     figure = agreement_png(_readings(evaluation.clips), _dice(evaluation.items))
-    worst = _worst(evaluation, records) if pictures else []
+    worst = _worst(evaluation) if pictures else []
     check_output(folder, force)
     with atomic_dir(folder, lambda: check_output(folder, force)) as partial:
         write_text(partial / ITEMS, table_text(evaluation.items, Item))
@@ -154,11 +147,11 @@ def _dice(items: Sequence[Item]) -> dict[str, list[float]]:
     return scores
 
 
-def _worst(evaluation: Evaluation, records: Sequence[Record]) -> list[bytes]:
+def _worst(evaluation: Evaluation) -> list[bytes]:
     """Images of the frames with the lowest LV endo Dice, segmented once more."""
     scored = [i for i in evaluation.items if i.structure == "lv_endo" and i.dice is not None]
     scored.sort(key=lambda item: (item.dice, item.clip, item.frame))
-    by_name = {record.name: record for record in records}
+    by_name = {record.name: record for record in evaluation.records}
     network, image_size = evaluation.network or loaded(evaluation.model)
     pictures = []
     for item in scored[:NUM_WORST]:

@@ -1,5 +1,6 @@
 """Evaluate a network over records, in one process or several, with identical tables."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -65,8 +66,7 @@ class Evaluation:
         from echoseg.evaluation.results import source_of, write_results
 
         source = source_of(self.dataset, self.records)
-        options = {"pictures": pictures, "force": force}
-        write_results(self, self.records, source, Path(folder), **options)
+        write_results(self, source, Path(folder), pictures=pictures, force=force)
         return Path(folder).absolute()
 
     def to_dict(self) -> dict[str, Any]:
@@ -228,16 +228,12 @@ def _evaluate_record(
 
 def _sha256(record: Record, clip: Clip, annotation: Annotation) -> str:
     """Hash of a record's files; of a clip without files, of its frames and masks."""
-    import hashlib
-
     if record.files:
         return sha256_of(source_files(record))
     return hashlib.sha256(clip.frames.tobytes() + annotation.masks.tobytes()).hexdigest()
 
 
 def _data_sha256(results: Sequence[_ClipResult]) -> str:
-    import hashlib
-
     lines = "".join(f"{result.name} {result.sha256}\n" for result in results)
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -255,7 +251,7 @@ def phantom_records(
     Raises:
         ConfigError: If the split or tier does not exist.
     """
-    from echoseg.data.phantom import name_of
+    from echoseg.data.phantom import name_of, simulated_pair
     from echoseg.phantom import PhantomConfig, Tier
     from echoseg.phantom.benchmark import FIRST_SEED, phantom_v1
 
@@ -278,16 +274,7 @@ def phantom_records(
             split=split,
             quality=str(config.tier),
             files=(),
-            read=partial(_simulate, config),
+            read=partial(simulated_pair, config),
         )
         for config in configs()
     )
-
-
-def _simulate(config: object) -> tuple[Clip, Annotation]:
-    from echoseg.data.phantom import simulate
-    from echoseg.phantom import PhantomConfig
-
-    assert isinstance(config, PhantomConfig)
-    simulated = simulate(config)
-    return simulated.clip, simulated.annotation

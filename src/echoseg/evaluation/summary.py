@@ -6,18 +6,14 @@ have no score and are counted; one empty mask scores Dice 0 and the image diagon
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from echoseg.evaluation.items import STRUCTURES, ClipRow, Item, ef_band
 from echoseg.evaluation.run import Evaluation
-from echoseg.metrics.agreement import (
-    agreement,
-    correlation,
-    mean_interval,
-    statistic_interval,
-)
+from echoseg.metrics.agreement import agreement, correlation, mean_interval, statistic_interval
 from echoseg.metrics.segmentation import FAILED_DICE, dice_of_counts
 
 LARGE_EF_ERROR_POINTS = 15
@@ -148,19 +144,12 @@ def _pairs(clips: Sequence[ClipRow], predicted: str, reference: str) -> dict[str
     one = np.array([getattr(row, predicted) for row in both])
     other = np.array([getattr(row, reference) for row in both])
     patients = [row.patient for row in both]
-    statistics = agreement(one, other)
     difference = one - other
     table = np.stack([one, other], 1)
     return {
-        "n": statistics.n,
+        **asdict(agreement(one, other)),
         "n_failed": len(rows) - len(both),
-        "bias": statistics.bias,
-        "sd": statistics.sd,
-        "limits": statistics.limits,
-        "mae": statistics.mae,
         "median_absolute": float(np.median(np.abs(difference))),
-        "r": statistics.r,
-        "icc": statistics.icc,
         "bias_ci95": mean_interval(difference, patients),
         "mae_ci95": mean_interval(np.abs(difference), patients),
         "r_ci95": statistic_interval(table, patients, lambda p: correlation(p[:, 0], p[:, 1])),

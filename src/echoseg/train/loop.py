@@ -273,16 +273,15 @@ def fit(
         if validates and validate is not None and is_first:
             scores = _validation_round(run, validate, save_model)
         if is_first and (validates or run.step % REPORT_EVERY == 0):
-            values = {name: _mean(numbers) for name, numbers in sums.items()} | scores
+            values = {
+                name: float(torch.tensor(numbers, dtype=torch.float64).nanmean())
+                for name, numbers in sums.items()
+            } | scores
             sums = {}
             took = (time.monotonic() - start) / (run.step - first_step)
             left_s = took * (config.num_steps - run.step)
-            folder.report(
-                {
-                    "step": run.step,
-                    **{k: None if math.isnan(v) else round(v, 5) for k, v in values.items()},
-                }
-            )
+            rounded = {k: None if math.isnan(v) else round(v, 5) for k, v in values.items()}
+            folder.report({"step": run.step, **rounded})
             report(
                 Progress(step=run.step, num_steps=config.num_steps, values=values, left_s=left_s)
             )
@@ -291,7 +290,7 @@ def fit(
             folder.save(run.state_dict(), run.step, config.keep_last)
         if stops:
             raise KeyboardInterrupt
-        if validates and _everyone(run.fabric, _is_spent(run)):
+        if validates and run.fabric.broadcast(_is_spent(run)):
             break
     if is_first:
         save_model("model.safetensors", run.teacher.model)
@@ -314,16 +313,6 @@ def _is_spent(run: Run) -> bool:
     patience = run.config.patience
     waited = (run.step - run.best_step) // run.config.validate_every
     return patience is not None and run.best_step > 0 and waited >= patience
-
-
-def _mean(numbers: list[float]) -> float:
-    known = [value for value in numbers if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
-
-
-def _everyone(fabric: Fabric, stops: bool) -> bool:
-    """The decision of the first process."""
-    return bool(fabric.broadcast(stops)) if fabric.world_size > 1 else stops
 
 
 def _together(fabric: Fabric, x: Tensor) -> Tensor:

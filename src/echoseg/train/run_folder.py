@@ -12,7 +12,8 @@ Every file is written atomically.
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -70,19 +71,13 @@ class RunFolder:
 
     def report(self, line: dict[str, Any]) -> None:
         """Add a line to the log."""
-        try:
-            with (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise self._full(error) from error
+        with self._writing(), (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
 
     def save(self, state: dict[str, Any], step: int, keep_last: int) -> None:
         """Write what resuming needs, and remove all but the last few."""
-        try:
-            with atomic_write(self.path / f"resume-{step:06d}.pt") as partial:
-                torch.save(state, partial)
-        except (OutputError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            raise self._full(error) from error
+        with self._writing(), atomic_write(self.path / f"resume-{step:06d}.pt") as partial:
+            torch.save(state, partial)
         for old in self._resumable()[:-keep_last]:
             old.unlink(missing_ok=True)
 
@@ -104,16 +99,18 @@ class RunFolder:
 
     def write_model(self, name: str, write: Callable[[Path], Any]) -> None:
         """Write a weights file by a function that writes atomically."""
-        try:
+        with self._writing():
             write(self.path / name)
-        except (OSError, OutputError) as error:
-            raise self._full(error) from error
 
     def _resumable(self) -> list[Path]:
         return sorted(self.path.glob("resume-*.pt"))
 
-    def _full(self, error: Exception) -> OutputError:
-        return OutputError(
-            f"{self.path} could not be written to ({error}); what was saved before is whole: make "
-            f"space and continue with --resume {self.path}"
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, OutputError, RuntimeError) as error:  # torch's of a full disk: the last
+            raise OutputError(
+                f"{self.path} could not be written to ({error}); what was saved before is whole: "
+                f"make space and continue with --resume {self.path}"
+            ) from error

@@ -3,23 +3,22 @@
 import logging
 import os
 import signal
-import statistics
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from echoseg.data.torch_dataset import ClipCache, TorchDataset
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, EchosegError, ModelError
 from echoseg.files import locked_dir
-from echoseg.models.adapt import as_segmenter
-from echoseg.models.build import architecture_of
+from echoseg.models.adapt import Adapted, as_segmenter
+from echoseg.models.build import architecture_of, build_model
 from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.models.segmenter import Segmenter
 from echoseg.train.card import make_card
@@ -137,12 +136,33 @@ def _model_object(model: Any, fields: dict[str, Any]) -> Segmenter | None:
     if isinstance(model, nn.Module):
         network = as_segmenter(model)
         fields["model"] = architecture_of(network)
+        if isinstance(network, Adapted):
+            _check_can_be_loaded(network, fields["model"])
         return network
     if not isinstance(model, str | Path):
         raise TypeError(f"model must be a torch.nn.Module or a name, got {type(model).__name__}")
     is_file = str(model) in SHIPPED or str(model).endswith(".safetensors")
     fields["init_from" if is_file else "model"] = str(model)
     return None
+
+
+def _check_can_be_loaded(network: Adapted, architecture: str) -> None:
+    """Refuse a plain network that is not what its class builds from the stored arguments."""
+    try:
+        with torch.random.fork_rng(devices=()):
+            twin = build_model(architecture, network.config.options)
+        states = [each.state_dict() for each in (network, twin)]
+        shapes = [{name: x.shape for name, x in state.items()} for state in states]
+        reason = "" if shapes[0] == shapes[1] else "weights of other names or shapes"
+    except EchosegError as error:
+        reason = str(error)
+    if reason:
+        name = type(network.network).__name__
+        raise ModelError(
+            f"{name} could not be loaded after training, since {name}(**{network.config.options}) "
+            f"does not build it again ({reason}); set its attribute config to a dict of the "
+            "arguments it was built with"
+        )
 
 
 def _method_object(method: Any, fields: dict[str, Any]) -> TrainingMethod | None:
@@ -175,12 +195,16 @@ def _describe(data: Any) -> str:
     return str(data) if isinstance(data, str | Path) else str(getattr(data, "root", type(data)))
 
 
+def nothing(_: object) -> None:
+    """The default of callbacks."""
+
+
 def run_training(
     config: TrainConfig | None,
     out: Path,
     *,
-    report: Callable[[Progress], None] = lambda progress: None,
-    log: Callable[[str], None] = lambda text: None,
+    report: Callable[[Progress], None] = nothing,
+    log: Callable[[str], None] = nothing,
     components: Components | None = None,
 ) -> Path:
     """Do a run; return the weights with the best validation score, or the last without validation.
@@ -195,71 +219,55 @@ def run_training(
     Raises:
         EchosegError: If config, data, folder or checkpoint are wrong; before the first step.
     """
-    folder = RunFolder(out)
-    is_resumed = config is None
+    folder, resumes = RunFolder(out), config is None
     config = folder.config() if config is None else config
-    fabric = _fabric(config)
-    fabric.launch()
     components = components or Components()
-    if not fabric.is_global_zero:  # only the first process writes
-        state = folder.load() if is_resumed else None
-        job = _Job(config, folder, fabric, components, lambda progress: None, lambda text: None)
-        return job.run(state)
-    with locked_dir(out):
-        state = folder.load() if is_resumed else None
-        return _Job(config, folder, fabric, components, report, log).run(state)
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    config: TrainConfig
-    folder: RunFolder
-    fabric: Any
-    components: Components
-    report: Callable[[Progress], None]
-    log: Callable[[str], None]
-
-    def run(self, state: dict[str, Any] | None) -> Path:
-        config, fabric, out = self.config, self.fabric, self.folder.path
-        self.log("opening the data")
-        training_set, validation, sources = open_data(config, self.components)
+    fabric = make_fabric(config)
+    fabric.launch()
+    is_first = fabric.is_global_zero  # only the first process writes
+    tell = log if is_first else nothing
+    with locked_dir(out) if is_first else nullcontext():
+        state = folder.load() if resumes else None
+        tell("opening the data")
+        training_set, validation, sources = open_data(config, components)
         num_left_out = sum(source.num_left_out for source in sources)
         if num_left_out:
-            self.log(f"{num_left_out} files or clips cannot be used; echoseg data check lists them")
-        run = Run(config, training_set, fabric, self.components)
+            tell(f"{num_left_out} files or clips cannot be used; echoseg data check lists them")
+        run = Run(config, training_set, fabric, components)
         if state is not None:
             run.load_state_dict(state)
-        elif fabric.is_global_zero:
+        elif is_first:
             num_bytes = sum(weight.nbytes for weight in run.module.parameters())
-            self.folder.begin(config, needed_bytes=8 * num_bytes)
+            folder.begin(config, needed_bytes=8 * num_bytes)
         summary = training_set.summary()
-        self.log(f"{summary}; {config.num_steps - run.step} steps")
-        self.folder.report({"step": run.step, "data": summary})
+        tell(f"{summary}; {config.num_steps - run.step} steps")
+        if is_first:
+            folder.report({"step": run.step, "data": summary})
         card = make_card(config, sources, architecture_of(run.module.student))
         tensorboard = TensorBoardLogger(out)
 
         def save_model(name: str, model: Any) -> None:
-            self.folder.write_model(name, lambda path: save_checkpoint(path, model, card))
+            folder.write_model(name, lambda path: save_checkpoint(path, model, card))
 
         def validate(model: Any) -> dict[str, float]:
             write_samples(out / "samples.png", model, validation or training_set)
             return validation_scores(model, validation or training_set)
 
-        def report(progress: Progress) -> None:
+        def report_everywhere(progress: Progress) -> None:
             tensorboard.log(progress)
-            self.report(progress)
+            report(progress)
 
         with interrupt_requested() as is_requested:
             fit(
                 run,
-                self.folder,
+                folder,
                 validate=None if validation is None else validate,
-                report=report,
+                report=report_everywhere,
                 save_model=save_model,
                 is_stopped=is_requested,
             )
-        best = out / "best.safetensors"
-        return best if best.exists() else out / "model.safetensors"
+    best = out / "best.safetensors"
+    return best if best.exists() else out / "model.safetensors"
 
 
 def open_data(
@@ -290,27 +298,6 @@ def _labeled(clips: TrainingSet, config: TrainConfig) -> TrainingSet:
     return clips.ed_es_only() if config.labeled_frames == "ed_es" else clips
 
 
-def seconds_per_step(config: TrainConfig, num_steps: int = 3) -> float:
-    """CPU seconds of a step: the median after one warm-up step; nothing is saved.
-
-    Where the first takes over 20 s, that is the result.
-
-    Raises:
-        EchosegError: As `run_training`.
-    """
-    fabric = _fabric(config)
-    fabric.launch()
-    run = Run(config, open_data(config)[0], fabric)
-    times = []
-    for _ in range(num_steps + 1):
-        start = time.process_time()
-        run.take_step()
-        times.append(time.process_time() - start)
-        if times[0] > 20:
-            return times[0]
-    return statistics.median(times[1:])
-
-
 @contextmanager
 def interrupt_requested() -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C wait for the end of a step; a second one does not wait."""
@@ -332,7 +319,7 @@ def interrupt_requested() -> Iterator[Callable[[], bool]]:
             signal.signal(signal.SIGINT, before)
 
 
-def _fabric(config: TrainConfig) -> Any:
+def make_fabric(config: TrainConfig) -> Any:
     """Devices and processes: one, or as many as `torchrun` started.
 
     Raises:

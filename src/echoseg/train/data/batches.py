@@ -8,13 +8,12 @@ Every draw depends on the seed and the step alone, so a run resumes exactly with
 `DataLoader` workers.
 """
 
-from collections.abc import Iterator, Sized
-from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
 from echoseg.errors import ConfigError, DatasetError, EchosegError
@@ -173,34 +172,16 @@ class Batches(MapDataset[Batch]):
         raise DatasetError(f"no training clip can be read ({reason}); run echoseg data check")
 
 
-class _StepsFrom(Sampler[int], Sized):
-    """Steps without end."""
-
-    def __init__(self, first: int) -> None:
-        self.first = first
-
-    def __iter__(self) -> Iterator[int]:
-        return count(self.first)
-
-    def __len__(self) -> int:
-        return 2**31
-
-
 def batches_from(batches: Batches, step: int) -> Iterator[Batch]:
     """Batches from a step on, made by `num_workers` processes ahead of time."""
     loader = DataLoader(
         batches,
         batch_size=None,
-        sampler=_StepsFrom(step),
+        sampler=range(step, 2**31),
         num_workers=batches.config.num_workers,
-        collate_fn=_same,
         generator=torch.Generator(),  # else it draws from the one that the model uses
     )
     return iter(loader)
-
-
-def _same(batch: Any) -> Any:
-    return batch
 
 
 def _warp_into_background(masks: Tensor, grid: Tensor) -> Tensor:

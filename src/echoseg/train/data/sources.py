@@ -17,7 +17,7 @@ import torch
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data import Dataset, IssueKind, Record, load_dataset
 from echoseg.data.cache import CachedClips
-from echoseg.data.phantom import simulate
+from echoseg.data.phantom import simulated_pair
 from echoseg.data.torch_dataset import ClipCache, TorchDataset
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.phantom import PhantomConfig, Tier
@@ -253,12 +253,7 @@ def _phantom_records(name: str, size_px: int, field: str) -> list[Record]:
             patient=f"phantom-{config.seed}",
             view=config.view,
             files=(),
-            read=partial(_simulated, config),
+            read=partial(simulated_pair, config),
         )
         for config in configs
     ]
-
-
-def _simulated(config: PhantomConfig) -> tuple[Clip, Annotation]:
-    simulated = simulate(config)
-    return simulated.clip, simulated.annotation

@@ -122,7 +122,7 @@ class TrainingSet:
         if num == 0:
             raise ConfigError(
                 f"labeled_fraction must leave at least one patient, {fraction:.3%} of "
-                f"{len(names)} leaves none; give {100 / len(names):.2g}% or more"
+                f"{len(names)} leaves none; give {100 / len(names):.3g}% or more"
             )
         order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
         chosen = {names[i] for i in order[:num].tolist()}

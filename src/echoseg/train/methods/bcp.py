@@ -21,12 +21,7 @@ from torch.nn import functional
 from echoseg.losses import IGNORE_LABEL, soft_target_loss
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import EMA
-from echoseg.train.methods.base import (
-    Terms,
-    TrainingMethod,
-    pseudo_label_dice,
-    pseudo_probs,
-)
+from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice, pseudo_probs
 
 
 class BidirectionalCopyPaste(TrainingMethod):

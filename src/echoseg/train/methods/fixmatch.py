@@ -21,12 +21,7 @@ from torch.nn import functional
 from echoseg.errors import ConfigError
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import EMA
-from echoseg.train.methods.base import (
-    Terms,
-    TrainingMethod,
-    pseudo_label_dice,
-    pseudo_probs,
-)
+from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice, pseudo_probs
 
 
 class FixMatch(TrainingMethod):
@@ -44,15 +39,14 @@ class FixMatch(TrainingMethod):
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
         probs = pseudo_probs(teacher, batch)
+        is_confident = probs.amax(2) > self.confidence_threshold
         logits = student(batch.strong)
         loss = self.matched(logits[batch.num_labeled :], probs)
         return {
             "supervised": self.supervised_loss(logits, batch),
             "matched": self.weight * ramp * loss,
             "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
-            "metrics/confident_fraction": (probs.amax(2) > self.confidence_threshold)
-            .float()
-            .mean(),
+            "metrics/confident_fraction": is_confident.float().mean(),
         }
 
     def matched(self, logits: Tensor, probs: Tensor) -> Tensor:

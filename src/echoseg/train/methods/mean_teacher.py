@@ -18,12 +18,7 @@ from torch import Tensor
 
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import EMA
-from echoseg.train.methods.base import (
-    Terms,
-    TrainingMethod,
-    pseudo_label_dice,
-    pseudo_probs,
-)
+from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice, pseudo_probs
 
 
 class MeanTeacher(TrainingMethod):

@@ -177,34 +177,18 @@ class MSSNetMethod(TrainingMethod):
 
     def _mixed(self, unlabeled: Sample, drawn: Sample, ramp: float) -> Sample:
         """The backgrounds, most with a region of another clip: labeled ones first."""
-        num, num_drawn, extra = (
-            len(unlabeled.frames),
-            len(drawn.frames),
-            self.num_labeled_backgrounds,
-        )
-        pot = Sample(
-            frames=torch.cat([drawn.frames, unlabeled.frames]),
-            probs=torch.cat([drawn.probs, unlabeled.probs]),
-            weights=torch.cat([drawn.weights, unlabeled.weights]),
-            phases=torch.cat([drawn.phases, unlabeled.phases]),
-        )
+        num, num_drawn = len(unlabeled.frames), len(drawn.frames)
+        extra = self.num_labeled_backgrounds
+        pot = Sample._make(map(torch.cat, zip(drawn, unlabeled, strict=True)))
         backgrounds = torch.arange(num_drawn - extra, num_drawn + num)
         from_labeled = torch.randint(num_drawn, (num,))
-        from_unlabeled = (
-            num_drawn + (torch.arange(num) + torch.randint(1, max(num, 2), (num,))) % num
-        )
+        others = torch.arange(num) + torch.randint(1, max(num, 2), (num,))
+        from_unlabeled = num_drawn + others % num
         sources = torch.where(torch.rand(num) < 0.5 * ramp, from_unlabeled, from_labeled)
         others = backgrounds[:extra] + torch.randint(1, max(num_drawn, 2), (extra,))
         background, num = pot.pick(backgrounds), num + extra
         mixed, _ = cross_mix(background, pot.pick(torch.cat([others % num_drawn, sources])))
-        is_mixed = torch.rand(num) < self.mix_prob
-        return Sample(
-            **{
-                name: torch.where(is_mixed.view(-1, *[1] * (old.ndim - 1)).to(old.device), new, old)
-                for name in ("frames", "probs", "weights", "phases")
-                for new, old in [(getattr(mixed, name), getattr(background, name))]
-            }
-        )
+        return mixed.where(torch.rand(num) < self.mix_prob, background)
 
 
 def _sharpened(probs: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ The published RAC pastes ED's predicted foreground into ES of the same clip, sea
 gives no label; this follows the abstract's idea without those flaws.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,8 +34,7 @@ CHOICE_TEMPERATURE = 0.1
 """How freely a region is chosen against the gain in weight."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
+class Sample(NamedTuple):
     """Clips with a target.
 
     Attributes:
@@ -51,12 +50,14 @@ class Sample:
     phases: Tensor
 
     def pick(self, index: Tensor) -> "Sample":
-        """Return the clips of an index."""
-        return Sample(
-            frames=self.frames[index],
-            probs=self.probs[index],
-            weights=self.weights[index],
-            phases=self.phases[index],
+        """The clips of an index."""
+        return Sample._make(x[index] for x in self)
+
+    def where(self, chosen: Tensor, other: "Sample") -> "Sample":
+        """These clips where `chosen`, `B` bool, is true, and those of another sample elsewhere."""
+        return Sample._make(
+            torch.where(chosen.view(-1, *[1] * (x.ndim - 1)).to(x.device), x, y)
+            for x, y in zip(self, other, strict=True)
         )
 
 
@@ -95,17 +96,8 @@ def _at_matched_phase(source: Sample, phases: Tensor) -> Sample:
     away, away_back = (
         (each - phases).abs().mean(1) for each in (source.phases, source.phases.flip(1))
     )
-    back = away_back < away  # false where a phase is unknown
-
-    def turned(x: Tensor) -> Tensor:
-        return torch.where(back.view(-1, *[1] * (x.ndim - 1)), x.flip(1), x)
-
-    return Sample(
-        frames=turned(source.frames),
-        probs=turned(source.probs),
-        weights=turned(source.weights),
-        phases=turned(source.phases),
-    )
+    backwards = Sample._make(x.flip(1) for x in source)
+    return backwards.where(away_back < away, source)  # forwards where a phase is unknown
 
 
 def _moments(heart: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,8 +155,7 @@ def _aligned(source: Sample, background: Sample) -> tuple[Sample, Tensor]:
     grid = functional.affine_grid(theta, [num, 1, rows, columns], align_corners=False)
     outside = torch.zeros_like(source.probs[:1, :1, :, :1, :1])
     outside[:, :, 0] = 1
-    moved = replace(
-        source,
+    moved = source._replace(
         frames=_sampled(source.frames, grid),
         probs=_sampled(source.probs - outside, grid) + outside,
         # what lies outside the source's frame is not known to be anything
@@ -186,17 +177,13 @@ def _inside(frames: Tensor) -> Tensor:
     """
     lit = (frames.amax(1) > MIN_GREY).float()
     lit_towards = [
-        way(lit, axis)
+        side
         for axis in (2, 3)
-        for way in (_running_max, lambda x, axis: _running_max(x.flip(axis), axis).flip(axis))
+        for side in (lit.cummax(axis).values, lit.flip(axis).cummax(axis).values.flip(axis))
     ]
     inside = torch.stack(lit_towards).amin(0)
     shrunk = -functional.max_pool2d(-inside, 5, 1, 2)
     return _feathered(shrunk[:, 0])[:, None] * inside
-
-
-def _running_max(x: Tensor, axis: int) -> Tensor:
-    return x.cummax(axis).values
 
 
 def _with_greys_of(background: Tensor, source: Tensor, mask: Tensor) -> Tensor:
@@ -235,11 +222,14 @@ def _rand(like: Tensor, low: float, high: float) -> Tensor:
 
 def _feathered(region: Tensor) -> Tensor:
     """`B S S` of 0 and 1 -> the same with soft edges, a twentieth of the side wide."""
-    reach = max(1, region.shape[-1] // 40)
-    soft = region[:, None]
-    for _ in range(2):
-        soft = functional.avg_pool2d(soft, 2 * reach + 1, 1, reach, count_include_pad=False)
-    return soft[:, 0]
+    return _blurred(region, max(1, region.shape[-1] // 40), times=2)
+
+
+def _blurred(maps: Tensor, reach: int, times: int) -> Tensor:
+    """Maps `B S S` averaged over squares of side 2 `reach` + 1, several times."""
+    for _ in range(times):
+        maps = functional.avg_pool2d(maps, 2 * reach + 1, 1, reach, count_include_pad=False)
+    return maps
 
 
 def _swollen(heart: Tensor, sure: Tensor) -> Tensor:
@@ -247,15 +237,11 @@ def _swollen(heart: Tensor, sure: Tensor) -> Tensor:
     size = heart.shape[-1]
     # a blurred map falls off with distance: its level sets are margins
     reach = size // 8
-    fading = heart[:, None]
-    for _ in range(3):
-        fading = functional.avg_pool2d(
-            fading, 2 * (reach // 2) + 1, 1, reach // 2, count_include_pad=False
-        )
+    fading = _blurred(heart, reach // 2, times=3)
     nodes = torch.randn(len(heart), 1, 5, 5).to(heart)
     uneven = functional.interpolate(nodes, size=heart.shape[1:], mode="bicubic")[:, 0]
     level = (0.30 - 0.22 * sure * _rand(heart, 0.5, 1)).clamp(0.06, 0.3)
-    return _feathered((fading[:, 0] > level[:, None, None] * torch.exp(0.4 * uneven)).float())
+    return _feathered((fading > level[:, None, None] * torch.exp(0.4 * uneven)).float())
 
 
 def _wedge(heart: Tensor, x: Tensor) -> Tensor:
