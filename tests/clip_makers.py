@@ -6,8 +6,6 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
-from echoseg.clip import Clip
-from echoseg.io import metaimage
 from echoseg.io.nifti import write_masks
 
 RATE_HZ = 25.0
@@ -74,9 +72,17 @@ def write_nifti(path, frames):
     return (0.5, 0.4)
 
 
-def write_metaimage(path, frames):
-    metaimage.write(path, Clip(frames=frames, spacing_mm=(0.5, 0.4)))
-    return (0.5, 0.4)
+def write_metaimage(path, frames, spacing_mm=(0.5, 0.4)):
+    (num_frames, rows, columns), (row_mm, column_mm) = frames.shape, spacing_mm
+    raw = path.with_suffix(".raw")
+    raw.write_bytes(frames.tobytes())
+    path.write_text(
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        f"CompressedData = False\nElementSpacing = {column_mm} {row_mm} 1\n"
+        f"DimSize = {columns} {rows} {num_frames}\n"
+        f"ElementType = MET_UCHAR\nElementDataFile = {raw.name}\n"
+    )
+    return spacing_mm
 
 
 def write_image_folder(path, frames):

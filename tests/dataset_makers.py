@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_makers import moving_frames, write_video
+from clip_makers import moving_frames, write_metaimage, write_video
 from echoseg.clip import Annotation, Clip, Label, View
 from echoseg.data import (
     camus_writer as camus_layout,
@@ -19,7 +19,6 @@ from echoseg.data import (
     load_dataset,
 )
 from echoseg.data.cache import prepare
-from echoseg.io import metaimage
 from echoseg.io.nifti import write_masks
 
 NUM_FRAMES, ROWS, COLUMNS = 6, 64, 48
@@ -76,7 +75,7 @@ def make_camus(root):
 
 
 def write_mhd(path, frames):
-    metaimage.write(path, Clip(frames=frames, spacing_mm=SPACING_MM))
+    write_metaimage(path, frames, SPACING_MM)
 
 
 def make_camus_mhd(root):

@@ -12,7 +12,7 @@ from clip_makers import moving_frames
 from echoseg.clip import Clip, View
 from echoseg.errors import OutputError
 from echoseg.files import atomic_write
-from echoseg.io import dicom_writer, load_clip, metaimage, nifti, video
+from echoseg.io import dicom_writer, load_clip, nifti, video
 
 RATE_HZ = 52.3456
 
@@ -39,19 +39,6 @@ def test_plain_dicom_reads_back_equal(tmp_path, size):
     assert back.sector_box == clip.sector_box
     assert back.times_s == pytest.approx(clip.times_s, abs=1e-9)
     assert back.r_wave_times_s == pytest.approx(clip.r_wave_times_s)
-    assert back.warnings == ()
-
-
-@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
-def test_jpeg_dicom_reads_back_near(tmp_path, size):
-    clip = made_clip(*size)
-    dicom_writer.write(tmp_path / "clip.dcm", clip, jpeg_quality=90)
-    dataset = pydicom.dcmread(tmp_path / "clip.dcm")
-    assert dataset.PhotometricInterpretation == "YBR_FULL_422"
-    assert dataset.LossyImageCompression == "01"
-    back = load_clip(tmp_path / "clip.dcm")
-    assert np.abs(back.frames.astype(int) - clip.frames).mean() < 1
-    assert back.spacing_mm == pytest.approx(clip.spacing_mm)
     assert back.warnings == ()
 
 
@@ -84,13 +71,12 @@ def test_dicom_identifiers_come_from_the_content(tmp_path):
     assert first.ViewCodeSequence[0].CodeValue == "399214001"
 
 
-@pytest.mark.parametrize("jpeg_quality", [None, 90])
 @pytest.mark.parametrize("uneven", [False, True])
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not here")
-def test_a_checker_of_its_own_finds_no_error(tmp_path, jpeg_quality, uneven):
+def test_a_checker_of_its_own_finds_no_error(tmp_path, uneven):
     times_s = np.arange(7) / RATE_HZ + uneven * np.array([0, 0.004, 0, 0, 0.003, 0, 0])
     clip = made_clip(times_s=times_s)
-    dicom_writer.write(tmp_path / "clip.dcm", clip, jpeg_quality=jpeg_quality)
+    dicom_writer.write(tmp_path / "clip.dcm", clip)
     run = subprocess.run(
         ["dciodvfy", str(tmp_path / "clip.dcm")], capture_output=True, text=True, check=False
     )
@@ -103,7 +89,6 @@ def test_a_checker_of_its_own_finds_no_error(tmp_path, jpeg_quality, uneven):
     ("changes", "options", "error", "words"),
     [
         ({"times_s": None}, {}, OutputError, "needs frame times"),
-        ({}, {"jpeg_quality": 0}, ValueError, "jpeg_quality must be 1 to 95, got 0"),
         ({}, {"pseudonym": "Doe^Jane"}, ValueError, "pseudonym must be"),
     ],
 )
@@ -151,29 +136,20 @@ def test_mjpeg_keeps_black_and_white(tmp_path):
     frames = np.zeros((4, 32, 32), np.uint8)
     frames[:, :, 16:] = 255
     frames[1::2] = 255 - frames[1::2]
-    video.write_mjpeg(tmp_path / "clip.avi", frames, 25, quality=100)
+    video.write_mjpeg(tmp_path / "clip.avi", frames, 25)
     assert np.abs(load_clip(tmp_path / "clip.avi").frames.astype(int) - frames).max() <= 2
 
 
-def test_a_higher_quality_is_finer_and_larger(tmp_path):
-    sizes = []
-    for quality in (1, 50, 100):
-        video.write_mjpeg(tmp_path / "clip.avi", moving_frames(4), 25, quality)
-        sizes.append((tmp_path / "clip.avi").stat().st_size)
-    assert sizes == sorted(set(sizes))
-
-
 @pytest.mark.parametrize(
-    ("frames", "rate_hz", "quality", "words"),
+    ("frames", "rate_hz", "words"),
     [
-        (np.zeros((2, 4, 4)), 25, 95, "frames must be"),
-        (moving_frames(2), 0, 95, "frame_rate_hz must be 0.001 to 10000, got 0"),
-        (moving_frames(2), 25, 101, "quality must be 1 to 100, got 101"),
+        (np.zeros((2, 4, 4)), 25, "frames must be"),
+        (moving_frames(2), 0, "frame_rate_hz must be 0.001 to 10000, got 0"),
     ],
 )
-def test_what_mjpeg_cannot_be_is_refused(tmp_path, frames, rate_hz, quality, words):
+def test_what_mjpeg_cannot_be_is_refused(tmp_path, frames, rate_hz, words):
     with pytest.raises(ValueError, match=words):
-        video.write_mjpeg(tmp_path / "clip.avi", frames, rate_hz, quality)
+        video.write_mjpeg(tmp_path / "clip.avi", frames, rate_hz)
     assert os.listdir(tmp_path) == []
 
 
@@ -182,7 +158,6 @@ def test_what_mjpeg_cannot_be_is_refused(tmp_path, frames, rate_hz, quality, wor
     [
         ("clip.dcm", dicom_writer.write),
         ("clip.nii.gz", nifti.write_clip),
-        ("clip.mhd", metaimage.write),
         ("clip.avi", lambda path, clip: video.write_mjpeg(path, clip.frames, 25)),
     ],
 )

@@ -8,6 +8,7 @@ A clip is done when both files are there and its source still has the same hash,
 interrupted and run again.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -167,8 +168,8 @@ def prepare(
             if isinstance(outcome, Issue):
                 issues.append(outcome)
             else:
-                done.append(outcome.name)
-                reused += outcome.reused
+                done.append(dataset.records[index - 1].name)
+                reused += outcome
             progress(index, len(dataset))
         if not done:
             raise DatasetError(
@@ -216,18 +217,14 @@ def _remove_others(folder: Path, names: list[str]) -> None:
             path.unlink()
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    name: str
-    reused: bool
-
-
-def _prepare_clip(folder: Path, size_px: int, record: Record) -> _Done | Issue:
-    """Write one clip, unless it is there and its source has the same hash."""
+def _prepare_clip(folder: Path, size_px: int, record: Record) -> bool | Issue:
+    """Write one clip, unless it is there and its source has the same hash: then True."""
     try:
         source_sha256 = sha256_of(source_files(record))
-        if _is_done(folder, record, source_sha256):
-            return _Done(record.name, reused=True)
+        with contextlib.suppress(OutputError):  # a damaged entry is written again
+            entry = read_entry(folder, record.name)
+            if entry is not None and entry.source_sha256 == source_sha256:
+                return True
         clip, annotation = record.load()
         path = folder / clip_file(record.name)
         path.with_suffix(".json").unlink(missing_ok=True)  # of another content
@@ -239,15 +236,7 @@ def _prepare_clip(folder: Path, size_px: int, record: Record) -> _Done | Issue:
         raise
     except EchosegError as error:
         return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
-    return _Done(record.name, reused=False)
-
-
-def _is_done(folder: Path, record: Record, source_sha256: str) -> bool:
-    try:
-        entry = read_entry(folder, record.name)
-    except OutputError:  # damaged: written again
-        return False
-    return entry is not None and entry.source_sha256 == source_sha256
+    return False
 
 
 def _entry(
@@ -296,11 +285,8 @@ def on_square(clip: Clip, annotation: Annotation | None, size_px: int) -> np.nda
         return frames
     rows, columns = letterbox.inner_size
     masks = np.zeros((len(annotation.labelled_frames), size_px, size_px), np.uint8)
-    inner = functional.interpolate(
-        torch.from_numpy(annotation.masks[list(annotation.labelled_frames)])[:, None],
-        size=(rows, columns),
-        mode="nearest-exact",
-    )[:, 0]
+    labelled = torch.from_numpy(annotation.masks[list(annotation.labelled_frames)])[:, None]
+    inner = functional.interpolate(labelled, (rows, columns), mode="nearest-exact")[:, 0]
     down, across = letterbox.top + rows, letterbox.left + columns
     masks[:, letterbox.top : down, letterbox.left : across] = inner.numpy()
     return np.concatenate([frames, masks])

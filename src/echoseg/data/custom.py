@@ -12,7 +12,6 @@ in a folder is used instead of the folder's files.
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,21 +28,6 @@ TABLE = "clips.csv"
 _MASKS = "_masks.nii.gz"
 _TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
 """Suffixes of other files that lie next to clips."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClipInfo:
-    """What is known of a clip apart from its file."""
-
-    masks: Path | None = None
-    labelled_frames: tuple[int, ...] | None = None
-    """None: every frame."""
-    ed_frame: int | None = None
-    es_frame: int | None = None
-    ef_percent: float | None = None
-    edv_ml: float | None = None
-    esv_ml: float | None = None
-    quality: str = ""
 
 
 def detect(root: Path) -> bool:
@@ -119,8 +103,8 @@ def _from_folder(root: Path) -> tuple[list[Record], list[Issue]]:
             continue
         masks = path.with_name(_stem(path) + _MASKS)
         name = path.relative_to(root).as_posix()
-        info = ClipInfo(masks=masks if masks.is_file() else None)
-        records.append(clip_record(name, name, path, info, view=View.UNKNOWN))
+        known = {"masks": masks} if masks.is_file() else {}
+        records.append(clip_record(name, name, path, known, view=View.UNKNOWN))
     return records, issues
 
 
@@ -159,27 +143,24 @@ def _from_row(folder: Path, row: Row) -> Record:
     spacing = row.number_or_none("row_mm"), row.number_or_none("column_mm")
     if (spacing[0] is None) != (spacing[1] is None):
         raise DatasetError(f"{row.place}: row_mm and column_mm must both be given, or neither")
-    info = ClipInfo(
-        masks=paths.get("masks"),
-        labelled_frames=_frames(row),
-        ed_frame=row.whole_or_none("ed_frame"),
-        es_frame=row.whole_or_none("es_frame"),
-        ef_percent=row.number_or_none("ef_percent"),
-        quality=row.text("quality"),
-    )
-    options = {
-        "spacing_mm": None if None in spacing else spacing,
-        "fps": row.number_or_none("fps"),
+    known = {
+        "masks": paths.get("masks"),
+        "labelled_frames": _frames(row),
+        "ed_frame": row.whole_or_none("ed_frame"),
+        "es_frame": row.whole_or_none("es_frame"),
+        "ef_percent": row.number_or_none("ef_percent"),
+        "quality": row.text("quality"),
     }
     name = row.text("clip")
     return clip_record(
         name,
         row.text("patient") or name,
         paths["clip"],
-        info,
+        known,
         view=View(view),
         split=SPLIT_WORDS.get(split, split),
-        **options,
+        spacing_mm=None if None in spacing else spacing,
+        fps=row.number_or_none("fps"),
     )
 
 
@@ -198,43 +179,47 @@ def clip_record(
     name: str,
     patient: str,
     path: Path,
-    info: ClipInfo,
+    known: dict[str, Any],
     *,
     view: View,
     split: str = "",
     **options: Any,
 ) -> Record:
-    """The record of one clip; `options` are passed to `load_clip`."""
+    """The record of one clip.
+
+    Args:
+        name: As in `Record`, as are patient, view and split.
+        patient: The patient.
+        path: The clip.
+        known: Fields of its `Annotation`, `masks` as a path; without masks there is none.
+        view: The view.
+        split: The split.
+        **options: Passed to `load_clip`.
+    """
+    masks = known.get("masks")
     return Record(
         name=name,
         patient=patient,
         view=view,
         split=split,
-        quality=info.quality,
-        files=(path, *([info.masks] if info.masks else [])),
-        labelled=info.masks is not None,
+        quality=known.get("quality", ""),
+        files=(path, *([masks] if masks else [])),
+        labelled=masks is not None,
         labels=None,
-        read=partial(read_clip, path, info, view=None if view is View.UNKNOWN else view, **options),
+        read=partial(
+            read_clip, path, known, view=None if view is View.UNKNOWN else view, **options
+        ),
     )
 
 
-def read_clip(path: Path, info: ClipInfo, **options: Any) -> tuple[Clip, Annotation | None]:
+def read_clip(path: Path, known: dict[str, Any], **options: Any) -> tuple[Clip, Annotation | None]:
     """Read a clip and its masks.
 
     Raises:
         EchosegError: If a file is broken, or the masks do not fit the clip.
     """
     clip = load_clip(path, **options)
-    if info.masks is None:
+    if known.get("masks") is None:
         return clip, None
-    masks = read_labels(info.masks, clip.frames.shape)
-    return clip, Annotation(
-        masks=masks,
-        labelled_frames=info.labelled_frames or tuple(range(len(masks))),
-        ed_frame=info.ed_frame,
-        es_frame=info.es_frame,
-        ef_percent=info.ef_percent,
-        edv_ml=info.edv_ml,
-        esv_ml=info.esv_ml,
-        quality=info.quality,
-    )
+    values: dict[str, Any] = known | {"masks": read_labels(known["masks"], clip.frames.shape)}
+    return clip, Annotation(**values)

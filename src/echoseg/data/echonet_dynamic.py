@@ -61,33 +61,21 @@ Tracing = dict[int, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TracedClip:
-    """One clip with its values in the two tables.
-
-    Attributes:
-        name: Name without suffix.
-        video: The file.
-        split: As in the list.
-        size: (rows, columns).
-        frame_rate_hz: Frame rate.
-        num_frames: Number of frames in the list; the file may have another one.
-        ef_percent: EF; None when unknown, as are the volumes.
-        edv_ml: End-diastolic volume.
-        esv_ml: End-systolic volume.
-        ed_frame: The traced frame with the larger area.
-        es_frame: The other one.
-        tracing: The chords of both frames.
-    """
+    """One clip with its values in the two tables; None where EF or a volume is unknown."""
 
     name: str
     video: Path
     split: str
     size: tuple[int, int]
+    """(rows, columns)."""
     frame_rate_hz: float
     num_frames: int
+    """As in the list; the file may have another number."""
     ef_percent: float | None
     edv_ml: float | None
     esv_ml: float | None
     ed_frame: int
+    """The traced frame with the larger area."""
     es_frame: int
     tracing: Tracing
 

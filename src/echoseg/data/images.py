@@ -4,13 +4,13 @@ Unlike in `io`, a single frame is allowed, grey levels are never rescaled, and t
 required; a release without spacing is read through `io`.
 """
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from echoseg.clip import Label
 from echoseg.errors import DatasetError, EchosegError
+from echoseg.io import metaimage, nifti
 from echoseg.io.frames import SPACING_MM
 
 Spacing = tuple[float, float]
@@ -80,31 +80,13 @@ def _read(path: Path) -> tuple[np.ndarray, Spacing]:
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, Spacing]:
-    import gzip
-    import warnings
-    from io import BytesIO
-
-    from nibabel.imageglobals import LoggingOutputSuppressor
-    from nibabel.nifti1 import Nifti1Image
-
-    raw = path.read_bytes()
-    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    with LoggingOutputSuppressor(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # nibabel's image corrects a pixdim that is zero or negative; its header alone does not
-        header = Nifti1Image.header_class.from_fileobj(BytesIO(raw), check=False)
-        pixels = np.asarray(Nifti1Image.from_bytes(raw).dataobj).T
+    pixels, header = nifti.read_array(path)
     _, column_mm, row_mm, *_ = (float(step) for step in header["pixdim"])
     return pixels, (row_mm, column_mm)
 
 
 def _read_metaimage(path: Path) -> tuple[np.ndarray, Spacing]:
-    from echoseg.io.metaimage import read_array
-
-    try:
-        pixels, spacing = read_array(path)
-    except zlib.error as error:
-        raise DatasetError(f"{path} is truncated or broken ({error}); fetch it again") from error
+    pixels, spacing = metaimage.read_array(path)
     if len(spacing) < 2:
         raise DatasetError(f"{path} must have ElementSpacing, it has none; fetch it again")
     return pixels, (spacing[1], spacing[0])

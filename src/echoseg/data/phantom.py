@@ -104,19 +104,8 @@ def stills_of(root: Path, split: str = "train") -> Iterator[Still]:
     dataset = load_dataset(root)
     if dataset.name not in ("camus", "echonet_dynamic"):
         raise DatasetError(f"{root} must be CAMUS or EchoNet-Dynamic, it is {dataset.name}")
-    for record in dataset.split(split).records:
-        if record.view is not View.A4C:
-            continue
-        clip, annotation = record.load()
-        assert annotation is not None  # all clips of these data sets are traced
-        for phase, frame in ((Phase.ED, annotation.ed_frame), (Phase.ES, annotation.es_frame)):
-            if frame is not None:
-                yield Still(
-                    picture=clip.frames[frame],
-                    mask=annotation.masks[frame],
-                    spacing_mm=clip.spacing_mm,
-                    phase=phase,
-                )
+    records = dataset.split(split).records
+    return _stills(record.load() for record in records if record.view is View.A4C)
 
 
 def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:
@@ -130,19 +119,21 @@ def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:
     first = PhantomConfig(
         seed=first_seed, size_px=256, num_frames=24, frame_rate_hz=24, overlay=False
     )
-    return _stills(first.next_hearts(num_hearts))
+    clips = map(simulate, first.next_hearts(num_hearts))
+    return _stills((one.clip, one.annotation) for one in clips)
 
 
-def _stills(configs: list[PhantomConfig]) -> Iterator[Still]:
-    for one in map(simulate, configs):
-        phases = ((Phase.ED, one.truth.ed_frame), (Phase.ES, one.truth.es_frame))
-        for phase, frame in phases:
-            yield Still(
-                picture=one.clip.frames[frame],
-                mask=one.annotation.masks[frame],
-                spacing_mm=one.clip.spacing_mm,
-                phase=phase,
-            )
+def _stills(clips: Iterable[tuple[Clip, Annotation | None]]) -> Iterator[Still]:
+    for clip, annotation in clips:
+        assert annotation is not None  # each clip is annotated
+        for phase, frame in ((Phase.ED, annotation.ed_frame), (Phase.ES, annotation.es_frame)):
+            if frame is not None:
+                yield Still(
+                    picture=clip.frames[frame],
+                    mask=annotation.masks[frame],
+                    spacing_mm=clip.spacing_mm,
+                    phase=phase,
+                )
 
 
 def simulate_all(configs: Iterable[PhantomConfig], jobs: int = 1) -> Iterator[SimulatedClip]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.clip import View
-from echoseg.data.custom import ClipInfo, clip_record
+from echoseg.data.custom import clip_record
 from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset, missing_files
 from echoseg.errors import DatasetError
 
@@ -57,18 +57,12 @@ def collect(root: Path) -> Dataset:
 def _record(name: str, path: Path, masks: Path, values: dict[str, Any]) -> Record:
     ed_frame, es_frame = int(values["ed_frame"]), int(values["es_frame"])
     row_mm, column_mm = (float(step) for step in values["spacing_mm"])
-    info = ClipInfo(
-        masks=masks,
-        ed_frame=ed_frame,
-        es_frame=None if es_frame == ed_frame else es_frame,
-        ef_percent=values["true_ef_percent"],
-        quality=str(values["tier"]),
-    )
-    return clip_record(
-        name,
-        f"heart{int(values['seed'])}",
-        path,
-        info,
-        view=View(values["view"]),
-        spacing_mm=(row_mm, column_mm),
-    )
+    known = {
+        "masks": masks,
+        "ed_frame": ed_frame,
+        "es_frame": None if es_frame == ed_frame else es_frame,
+        "ef_percent": values["true_ef_percent"],
+        "quality": str(values["tier"]),
+    }
+    view, patient = View(values["view"]), f"heart{int(values['seed'])}"
+    return clip_record(name, patient, path, known, view=view, spacing_mm=(row_mm, column_mm))

@@ -6,6 +6,7 @@ identifiers are not read.
 """
 
 import io
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions, colour_warnings, damage, file_scale, rescale_grey, stack
 
 _TISSUE, _TWO_D, _CENTIMETRE = 1, 1, 3
-_VIDEO_CODECS = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101")
-_VIDEO_PREFIX = "1.2.840.10008.1.2.4.10"
+_VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10\d")
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -86,10 +86,11 @@ def _read(path: Path, options: OpenOptions) -> Clip:
 
 def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
     """Decode frames (grey or RGB), with indices of those that failed and the total number."""
+    from pydicom.pixels.processing import apply_color_lut
     from pydicom.pixels.utils import pixel_array
 
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
-    if syntax.startswith(_VIDEO_PREFIX) and len(syntax) == len(_VIDEO_CODECS[0]):
+    if _VIDEO_SYNTAX.fullmatch(syntax):
         return _decode_video(path, dataset)
     total = int(dataset.get("NumberOfFrames", 1) or 1)
     if syntax and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
@@ -105,20 +106,13 @@ def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]
             continue
         if frame.dtype == np.uint16 and frame.ndim == 3:
             frame = (frame >> (int(dataset.BitsStored) - 8)).astype(np.uint8)
-        frames.append(_colours(dataset, frame))
+        if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+            frame = apply_color_lut(frame, dataset)
+            frame = (frame >> 8).astype(np.uint8) if frame.dtype == np.uint16 else frame
+        frames.append(frame)
     if not frames:
         raise FormatError(f"{path}: no frame can be decoded ({reason})") from reason
     return frames, damaged, total
-
-
-def _colours(dataset: Any, frame: np.ndarray) -> np.ndarray:
-    """Convert palette indices to RGB; other pixels are decoded already."""
-    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-        from pydicom.pixels.processing import apply_color_lut
-
-        rgb = apply_color_lut(frame, dataset)
-        return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
-    return frame
 
 
 def _decode_video(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
@@ -127,9 +121,8 @@ def _decode_video(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int]
     from av.error import FFmpegError
     from pydicom.encaps import generate_fragments
 
-    buffer = dataset.PixelData
-    fragments = list(generate_fragments(buffer))
-    stream = b"".join(fragments[1:]) if len(fragments) > 1 else b"".join(fragments)
+    fragments = list(generate_fragments(dataset.PixelData))
+    stream = b"".join(fragments[1:] or fragments)  # the first is the offset table
     try:
         with av.open(io.BytesIO(stream), "r") as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -158,9 +151,8 @@ def _scale(
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     if not regions:
         return None, None, ()
-    boxes = [_box(region) for region in regions]
-    largest = max(range(len(boxes)), key=lambda k: _area(boxes[k]))
-    region, (left, top, right, bottom) = regions[largest], boxes[largest]
+    region = max(regions, key=_area)
+    left, top, right, bottom = _box(region)
     if right > columns or bottom > rows or left < 0 or top < 0 or right <= left or bottom <= top:
         message = (
             f"The file's ultrasound region ({left},{top})-({right - 1},{bottom - 1}) exceeds its "
@@ -183,8 +175,9 @@ def _box(region: Any) -> tuple[int, int, int, int]:
     )
 
 
-def _area(box: tuple[int, int, int, int]) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
+def _area(region: Any) -> int:
+    left, top, right, bottom = _box(region)
+    return (right - left) * (bottom - top)
 
 
 def _times(dataset: Any, total: int, damaged: list[int]) -> np.ndarray | None:

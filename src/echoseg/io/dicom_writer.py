@@ -6,7 +6,6 @@ of the content: the same clip gives the same object.
 """
 
 import hashlib
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -22,30 +21,24 @@ _EVEN_S = 1e-6
 """Times within this of an even interval are written as one Frame Time."""
 
 
-def write(
-    path: Path, clip: Clip, *, pseudonym: str = "ANONYMOUS", jpeg_quality: int | None = None
-) -> None:
+def write(path: Path, clip: Clip, *, pseudonym: str = "ANONYMOUS") -> None:
     """Write a clip as an Ultrasound Multi-frame Image of an anonymous patient.
 
-    A clip without spacing gets no region, so it reads back uncalibrated. Clips of one pseudonym
-    are one study.
+    The pixels are uncompressed 8-bit grey. A clip without spacing gets no region, so it reads back
+    uncalibrated. Clips of one pseudonym are one study.
 
     Args:
         path: The file.
         clip: Its times must be known; the region's box is its `sector_box`, or the whole image.
         pseudonym: Patient ID and name; it must not identify the patient.
-        jpeg_quality: None for plain 8-bit grey (MONOCHROME2, Explicit VR Little Endian); 1 to 95
-            for JPEG Baseline in YBR_FULL_422, as scanners store, at that quality of Pillow's.
 
     Raises:
-        ArgumentError: If `jpeg_quality` or `pseudonym` is out of range.
+        ArgumentError: If `pseudonym` is out of range.
         OutputError: If the times are unknown or PATH cannot be written.
     """
     from pydicom import dcmwrite
     from pydicom.dataset import Dataset
 
-    if jpeg_quality is not None and not 1 <= jpeg_quality <= 95:
-        raise ArgumentError(f"jpeg_quality must be 1 to 95, got {jpeg_quality}")
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", pseudonym):
         raise ArgumentError(
             f"pseudonym must be 1 to 60 letters, digits, '_', '.' or '-', got {pseudonym!r}"
@@ -56,11 +49,11 @@ def write(
             "times_s"
         )
     dataset = Dataset()
-    _identify(dataset, clip, pseudonym, jpeg_quality)
+    _identify(dataset, clip, pseudonym)
     _describe(dataset, clip)
     _add_times(dataset, clip)
     _add_region(dataset, clip)
-    _add_pixels(dataset, clip.frames, jpeg_quality)
+    _add_pixels(dataset, clip.frames)
     with atomic_write(path) as partial:
         dcmwrite(partial, dataset, enforce_file_format=True)
 
@@ -76,7 +69,7 @@ def _uid(*parts: bytes | str) -> Any:
     return UID(f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}")
 
 
-def _identify(dataset: Any, clip: Clip, pseudonym: str, jpeg_quality: int | None) -> None:
+def _identify(dataset: Any, clip: Clip, pseudonym: str) -> None:
     """Add patient, study, series and object; unknown fields stay empty."""
     from pydicom.uid import UltrasoundMultiFrameImageStorage
 
@@ -86,7 +79,7 @@ def _identify(dataset: Any, clip: Clip, pseudonym: str, jpeg_quality: int | None
         clip.frames.tobytes(),
         repr((clip.frames.shape, clip.spacing_mm, clip.sector_box, clip.r_wave_times_s)),
         np.asarray(clip.times_s, float).tobytes(),
-        f"{clip.view} {jpeg_quality}",
+        f"{clip.view} None",  # as in former versions, so that the same clip keeps its UID
     )
     dataset.StudyInstanceUID = _uid("study", pseudonym)
     dataset.SeriesInstanceUID = _uid("series", pseudonym, clip.view)
@@ -150,44 +143,17 @@ def _add_region(dataset: Any, clip: Clip) -> None:
     dataset.SequenceOfUltrasoundRegions = [region]
 
 
-def _add_pixels(dataset: Any, frames: np.ndarray, jpeg_quality: int | None) -> None:
-    """Add pixels, uncompressed or JPEG, their description and the transfer syntax."""
+def _add_pixels(dataset: Any, frames: np.ndarray) -> None:
+    """Add uncompressed pixels, their description and the transfer syntax."""
     from pydicom.dataset import FileMetaDataset
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
+    from pydicom.uid import ExplicitVRLittleEndian
 
     dataset.Rows, dataset.Columns = frames.shape[1:]
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.file_meta = FileMetaDataset()
-    if jpeg_quality is None:
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        raw = frames.tobytes()
-        dataset.PixelData = raw + b"\0" * (len(raw) % 2)
-        dataset["PixelData"].VR = "OB"
-        return
-    pictures = [_jpeg(frame, jpeg_quality) for frame in frames]
-    dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
-    dataset.PhotometricInterpretation = "YBR_FULL_422"
-    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-    dataset.LossyImageCompression = "01"
-    dataset.LossyImageCompressionMethod = "ISO_10918_1"
-    # relative to three samples per pixel, as the object declares
-    ratio = 3 * frames.nbytes / sum(map(len, pictures))
-    dataset.LossyImageCompressionRatio = f"{ratio:.4g}"
-    dataset.PixelData = encapsulate(pictures)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    raw = frames.tobytes()
+    dataset.PixelData = raw + b"\0" * (len(raw) % 2)
     dataset["PixelData"].VR = "OB"
-
-
-def _jpeg(frame: np.ndarray, quality: int) -> bytes:
-    """Encode a frame as baseline JPEG: its grey levels are the luma, the chroma is neutral."""
-    from PIL import Image
-
-    luma = Image.fromarray(frame)
-    neutral = Image.new("L", luma.size, 128)
-    buffer = io.BytesIO()
-    Image.merge("YCbCr", (luma, neutral, neutral)).save(
-        buffer, "JPEG", quality=quality, subsampling="4:2:2"
-    )
-    return buffer.getvalue()

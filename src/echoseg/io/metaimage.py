@@ -7,7 +7,6 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
-from echoseg.files import atomic_write, write_text
 from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
 
 _TYPES = {
@@ -84,19 +83,3 @@ def read(path: Path, options: OpenOptions) -> Clip:
     grey = stack(path, list(frames))
     spacing_mm, warnings = file_scale(spacing[1], spacing[0]) if len(spacing) > 1 else (None, ())
     return Clip(frames=grey, spacing_mm=spacing_mm, warnings=warnings + grey_warnings)
-
-
-def write(path: Path, clip: Clip) -> None:
-    """Write `path` (.mhd) and the pixels next to it (.raw)."""
-    raw = path.with_suffix(".raw")
-    columns, rows = clip.size[1], clip.size[0]
-    row_mm, column_mm = clip.spacing_mm or (1.0, 1.0)
-    spacing = f"ElementSpacing = {column_mm} {row_mm} 1\n" if clip.spacing_mm else ""
-    with atomic_write(raw) as partial:
-        partial.write_bytes(clip.frames.tobytes())
-    write_text(
-        path,
-        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
-        f"CompressedData = False\n{spacing}DimSize = {columns} {rows} {clip.num_frames}\n"
-        f"ElementType = MET_UCHAR\nElementDataFile = {raw.name}\n",
-    )

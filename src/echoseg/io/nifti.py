@@ -1,11 +1,12 @@
 """NIfTI: clips and label maps as (x, y, t)."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from echoseg.clip import Clip, ClipWarning, Label
+from echoseg.clip import Clip, Label
 from echoseg.errors import FormatError, OutputError
 from echoseg.files import atomic_write
 from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
@@ -29,15 +30,10 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time are used only where the header names their units."""
-    data, header = _load(path)
+    data, known = _load(path)
     frames, grey_warnings = rescale_grey(data)
-    grey = stack(path, list(frames))
-    return Clip(
-        frames=grey,
-        spacing_mm=header.spacing_mm,
-        times_s=header.times_s(len(grey)),
-        warnings=header.warnings + grey_warnings,
-    )
+    clip = Clip(frames=stack(path, list(frames)), **known)
+    return replace(clip, warnings=clip.warnings + grey_warnings)
 
 
 def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
@@ -46,7 +42,7 @@ def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
     Raises:
         FormatError: If the file is broken, not an (x, y, t) volume, or has other values.
     """
-    data, header = _load(path)
+    data, known = _load(path)
     values = np.unique(data)
     unknown = [value for value in values.tolist() if value not in set(Label)]
     if unknown:
@@ -55,29 +51,11 @@ def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
             f"atrium, these hold {', '.join(f'{value:g}' for value in unknown[:5])}; relabel it"
         )
     masks = np.ascontiguousarray(data, np.uint8)
-    clip = Clip(
-        frames=np.asarray(_GREYS, np.uint8)[masks],
-        spacing_mm=header.spacing_mm,
-        times_s=header.times_s(len(masks)),
-        warnings=header.warnings,
-    )
-    return clip, masks
+    return Clip(frames=np.asarray(_GREYS, np.uint8)[masks], **known), masks
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Header:
-    """Values of a header; None where it does not name the unit."""
-
-    spacing_mm: tuple[float, float] | None
-    frame_s: float | None
-    warnings: tuple[ClipWarning, ...]
-
-    def times_s(self, num_frames: int) -> np.ndarray | None:
-        return None if self.frame_s is None else np.arange(num_frames) * self.frame_s
-
-
-def _load(path: Path) -> tuple[np.ndarray, _Header]:
-    """Read the values `T H W` as stored, and the header."""
+def read_array(path: Path) -> tuple[np.ndarray, Any]:
+    """Read the pixels as stored, slowest axis first, and the header, uncorrected."""
     import gzip
     import warnings
     from io import BytesIO
@@ -86,31 +64,35 @@ def _load(path: Path) -> tuple[np.ndarray, _Header]:
     from nibabel.nifti1 import Nifti1Image
     from nibabel.nifti2 import Nifti2Image
 
+    raw = path.read_bytes()
+    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
+    with LoggingOutputSuppressor(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # nibabel's image corrects a pixdim that is zero or negative; its header alone does not
+        header = kind.header_class.from_fileobj(BytesIO(raw), check=False)
+        return np.asarray(kind.from_bytes(raw).dataobj).T, header
+
+
+def _load(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read the values `T H W` as stored, and times, spacing and warnings of their clip."""
     try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-        kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
-        with LoggingOutputSuppressor(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # nibabel's image corrects a pixdim that is zero or negative; its header alone does not
-            header = kind.header_class.from_fileobj(BytesIO(raw), check=False)
-            image = kind.from_bytes(raw)
-        data = np.squeeze(np.asarray(image.dataobj))
+        pixels, header = read_array(path)
     except (OSError, EOFError, ValueError) as error:
         raise FormatError(f"{path}: the NIfTI file is truncated or broken ({error})") from error
+    data = np.squeeze(pixels)
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
-        raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.shape}")
+        raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.T.shape}")
     space, step = header.get_xyzt_units()
     pixdim = [float(value) for value in header["pixdim"]]
     to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(str(space))
     to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(str(step))
-    frame_s = (pixdim[4] if image.ndim > 3 else pixdim[3]) * (to_s or 0.0)
+    frame_s = (pixdim[4] if pixels.ndim > 3 else pixdim[3]) * (to_s or 0.0)
     spacing_mm, notes = None, ()
     if to_mm is not None:
         spacing_mm, notes = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
-    return data.transpose(2, 1, 0), _Header(
-        spacing_mm=spacing_mm, frame_s=frame_s if frame_s > 0 else None, warnings=notes
-    )
+    times_s = np.arange(len(data)) * frame_s if frame_s > 0 else None
+    return data, {"spacing_mm": spacing_mm, "times_s": times_s, "warnings": notes}
 
 
 def write_masks(

@@ -15,6 +15,8 @@ from echoseg.files import atomic_write
 from echoseg.io.frames import OpenOptions, colour_warnings, damage, stack
 
 _MILLISECOND = Fraction(1, 1000)
+_MJPEG_QUANTISER = "3"
+"""FFmpeg's quality of a written MJPEG, 1 (best) to 31."""
 WRITE_TIMEOUT_S = 3.0
 """A TCP receiver that accepts nothing for longer counts as disconnected."""
 
@@ -31,29 +33,6 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a video file; times come from its time stamps."""
-    frames, times, damaged, total = _decode(path)
-    if not frames:
-        raise FormatError(f"{path}: no frame of the video can be decoded")
-    warnings = damage(path, damaged, total, options)
-    grey = stack(path, frames)
-    times_s = _increasing(times, grey.shape[0])
-    if times_s is None:
-        warnings += (
-            ClipWarning(
-                code="no_times",
-                message="The video's time stamps are missing or out of order and are ignored.",
-            ),
-        )
-    return Clip(
-        frames=grey,
-        times_s=times_s,
-        damaged_frames=tuple(damaged),
-        warnings=warnings + colour_warnings(frames),
-    )
-
-
-def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int], int]:
-    """Decode frames and times, with indices of damaged frames and the expected number."""
     frames: list[np.ndarray] = []
     times: list[float | None] = []
     damaged: list[int] = []
@@ -63,7 +42,20 @@ def _decode(path: Path) -> tuple[list[np.ndarray], list[float | None], list[int]
         else:
             frames.append(pixels(picture))
             times.append(picture.time)
-    return frames, times, damaged, len(frames) + len(damaged)
+    if not frames:
+        raise FormatError(f"{path}: no frame of the video can be decoded")
+    warnings = damage(path, damaged, len(frames) + len(damaged), options)
+    grey = stack(path, frames)
+    times_s = _increasing(times)
+    if times_s is None:
+        message = "The video's time stamps are missing or out of order and are ignored."
+        warnings += (ClipWarning(code="no_times", message=message),)
+    return Clip(
+        frames=grey,
+        times_s=times_s,
+        damaged_frames=tuple(damaged),
+        warnings=warnings + colour_warnings(frames),
+    )
 
 
 def pictures(path: Path) -> Iterator[Any]:
@@ -109,11 +101,10 @@ def pixels(picture: Any) -> np.ndarray:
     return picture.to_ndarray(format="gray" if is_grey else "rgb24")
 
 
-def _increasing(times: list[float | None], num_frames: int) -> np.ndarray | None:
-    known = [time for time in times if time is not None]
-    if len(known) != num_frames:
-        return None
-    times_s = np.asarray(known) - known[0]
+def _increasing(times: list[float | None]) -> np.ndarray | None:
+    """Times from the first; None where one is missing or they do not increase."""
+    times_s = np.array(times, float)  # None becomes NaN
+    times_s -= times_s[0]
     return times_s if (np.diff(times_s) > 0).all() else None
 
 
@@ -145,14 +136,13 @@ def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: floa
             container.mux(stream.encode())
 
 
-def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: int = 95) -> None:
+def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float) -> None:
     """Write grey frames `T H W` uint8 as MJPEG in AVI, the kind EchoNet-Dynamic comes in.
 
     Args:
         path: The file.
         frames: Grey levels, the JPEG's luma unchanged; its chroma is neutral.
         frame_rate_hz: Rounded to a fraction with a denominator up to 1001.
-        quality: 1 to 100 (best), mapped linearly to FFmpeg's quantiser, 31 to 1.
 
     Raises:
         ArgumentError: If an argument is out of range.
@@ -166,16 +156,13 @@ def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float, quality: i
         )
     if not 0.001 <= frame_rate_hz <= 10_000:
         raise ArgumentError(f"frame_rate_hz must be 0.001 to 10000, got {frame_rate_hz:g}")
-    if not 1 <= quality <= 100:
-        raise ArgumentError(f"quality must be 1 to 100, got {quality}")
     rows, columns = frames.shape[1:]
-    quantiser = str(1 + round((100 - quality) * 30 / 99))
     half = rows % 2 == 0 and columns % 2 == 0  # 4:2:0 as in the data set, where the size allows
     with atomic_write(path) as partial, av.open(str(partial), "w", format="avi") as container:
         stream = container.add_stream("mjpeg", rate=Fraction(frame_rate_hz).limit_denominator(1001))
         stream.height, stream.width = rows, columns
         stream.pix_fmt = "yuvj420p" if half else "yuvj444p"
-        stream.options = {"qmin": quantiser, "qmax": quantiser}
+        stream.options = {"qmin": _MJPEG_QUANTISER, "qmax": _MJPEG_QUANTISER}
         neutral = np.full((rows // 2, columns) if half else (2, rows, columns), 128, np.uint8)
         for frame in frames:
             planes = np.concatenate((frame if half else frame[None], neutral))
@@ -231,8 +218,7 @@ class GrowingVideo:
     def _open(self, rows: int, columns: int) -> Any:
         import av
 
-        is_url = "://" in self._target
-        target = self._target
+        target, is_url = self._target, "://" in self._target
         if target.startswith("tcp://") and "?" not in target:  # microseconds
             target += f"?timeout={round(1e6 * WRITE_TIMEOUT_S)}"
         container = av.open(target, "w", format="mpegts" if is_url else None)
@@ -268,12 +254,9 @@ class GrowingVideo:
         try:
             yield
         except (FFmpegError, OSError) as error:  # an unknown protocol is not an OSError
-            is_url = "://" in self._target
-            way_out = (
-                "check that its receiver runs"
-                if is_url
-                else "free some space, or choose another place"
-            )
+            way_out = "free some space, or choose another place"
+            if "://" in self._target:
+                way_out = "check that its receiver runs"
             raise OutputError(
                 f"{self._name} cannot be written ({error.strerror}); {way_out}"
             ) from error
