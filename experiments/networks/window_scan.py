@@ -56,7 +56,7 @@ class WindowScan(nn.Module):
             )
         self.sides = sides
         part = num_channels // len(sides)
-        config = ScanConfig(num_channels=part, expand=1, head_channels=part, chunk=64)
+        config = ScanConfig(num_channels=part, head_channels=part, chunk=64)
         self.norm = nn.LayerNorm(num_channels)
         self.scans = nn.ModuleList(ScanSSD2d(config) for _ in sides)
         self.local = nn.Sequential(

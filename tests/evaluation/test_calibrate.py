@@ -13,6 +13,7 @@ from echoseg.data import camus_writer, load_dataset
 from echoseg.evaluation import calibrate as calibrate_module
 from echoseg.evaluation.calibrate import calibrate_on, read_clips, split_patients
 from echoseg.inference.analyzer import Analyzer
+from echoseg.models.frame_segmenter import NoState
 from echoseg.quality.conformal import ef_interval, load_calibration
 from echoseg.weights.card import find_checkpoint, read_card
 
@@ -29,7 +30,7 @@ class ByGrey(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def init_state(self, batch_size):
-        return None
+        return NoState()
 
     def step(self, frame, state):
         label = (frame[:, 0] * 255 / 60).round().long().clamp(0, 3)

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.plain_scans import selective_scan_recurrent, ssd_recurrent
 from echoseg.nn.scan2d import GatedNorm, ScanSSD2d, cross_merge, cross_scan
 from echoseg.nn.scans import SCANS, ScanConfig
-from echoseg.nn.selective_scan import selective_scan_recurrent
-from echoseg.nn.ssd import ssd_recurrent
 
 SIZES = [(1, 1), (1, 7), (7, 1), (5, 9), (8, 8), (9, 15)]
 # new way w is old way TURNS[turn][w]
@@ -18,9 +17,9 @@ TURNS = {
 }
 
 
-def make_scan(kind="mamba2", **changes):
+def make_scan(kind="mamba2"):
     torch.manual_seed(0)
-    settings = {"num_channels": 8, "head_channels": 4, "state_size": 6, "kind": kind, **changes}
+    settings = {"num_channels": 8, "head_channels": 4, "state_size": 6, "kind": kind}
     return ScanSSD2d(ScanConfig(**settings)).double()
 
 
@@ -39,10 +38,9 @@ def exchanged(scan, turn, ways):
     new = dict(scan.state_dict())
     widths = [inner, inner, written, written, scan.widths[-1]]
     new["project.weight"] = per_part(new["project.weight"], widths, 2)
-    if "conv.weight" in new:
-        for name in ("conv.weight", "conv.bias"):
-            new[name] = per_part(new[name], scan.scan_widths, 1)
-        new["conv.weight"] = turn(new["conv.weight"])
+    for name in ("conv.weight", "conv.bias"):
+        new[name] = per_part(new[name], scan.scan_widths, 1)
+    new["conv.weight"] = turn(new["conv.weight"])
     for name in new:
         if name.startswith("scan."):
             new[name] = per_way(new[name])
@@ -70,11 +68,10 @@ def test_cross_merge_inverts_cross_scan(size):
     assert torch.allclose(cross_merge(cross_scan(maps), size), maps.sum(3), atol=1e-6)
 
 
-@pytest.mark.parametrize("conv_size", [1, 3])
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("kind", SCANS)
-def test_turning_the_map_and_exchanging_the_ways_turns_the_output(kind, turn, conv_size):
-    scan = make_scan(kind, conv_size=conv_size, num_groups=2)
+def test_turning_the_map_and_exchanging_the_ways_turns_the_output(kind, turn):
+    scan = make_scan(kind)
     turned, ways = TURNS[turn]
     twin = exchanged(scan, turned, ways)
     features = torch.randn(2, 8, 7, 11, dtype=torch.float64)
@@ -85,7 +82,7 @@ def test_turning_the_map_and_exchanging_the_ways_turns_the_output(kind, turn, co
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", SCANS)
 def test_it_equals_the_plain_forms_at_any_size(kind, size, monkeypatch):
-    scan = make_scan(kind, num_groups=2)
+    scan = make_scan(kind)
     features = torch.randn(2, 8, *size, dtype=torch.float64)
     results = []
     for max_as_matrix in (1000, 0, 0):
@@ -117,7 +114,7 @@ def test_slow_and_fast_decays_are_the_same_as_a_matrix(log_decay, monkeypatch):
 
 @pytest.mark.parametrize("kind", SCANS)
 def test_every_pixel_depends_on_every_other(kind):
-    scan = make_scan(kind, conv_size=1)
+    scan = make_scan(kind)
     features = torch.randn(1, 8, 4, 5, dtype=torch.float64, requires_grad=True)
     for row, column in ((0, 0), (3, 4), (1, 2)):
         (gradient,) = torch.autograd.grad(scan(features)[0, :, row, column].sum(), features)
@@ -144,8 +141,3 @@ def test_it_goes_under_autocast_compiled_and_exported(kind):
         y = scan(features)
     assert y.dtype == torch.bfloat16
     assert (y - expected).abs().max() < 0.05 * expected.abs().max()
-
-
-def test_an_even_convolution_is_refused():
-    with pytest.raises(ValueError, match="conv_size must be odd over a map, got 4"):
-        make_scan(conv_size=4)

@@ -4,13 +4,9 @@ from functools import partial
 import pytest
 import torch
 
+from benchmarks.plain_scans import selective_scan_recurrent, ssd_recurrent
 from echoseg.nn import selective_scan
-from echoseg.nn.selective_scan import (
-    selective_scan_chunked,
-    selective_scan_recurrent,
-    selective_scan_step,
-)
-from echoseg.nn.ssd import ssd_recurrent
+from echoseg.nn.selective_scan import selective_scan_chunked
 from gradients import TOLERANCE, assert_same
 
 FORMS = [selective_scan_recurrent, selective_scan_chunked]
@@ -32,14 +28,6 @@ def make_tokens(length, *, dtype=torch.float64, groups=2):
     return tuple(each.requires_grad_() for each in tensors)
 
 
-def by_steps(x, dt, a, b, c, state):
-    outputs = []
-    for t in range(x.shape[1]):
-        y, state = selective_scan_step(x[:, t], dt[:, t], a, b[:, t], c[:, t], state)
-        outputs.append(y)
-    return torch.stack(outputs, 1), state
-
-
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 63, 65, 150])
 def test_the_chunks_equal_the_recurrence_in_values_and_gradients(length, dtype):
@@ -49,10 +37,6 @@ def test_the_chunks_equal_the_recurrence_in_values_and_gradients(length, dtype):
 @pytest.mark.parametrize("groups", [1, 4])
 def test_any_number_of_groups_goes(groups):
     assert_same(selective_scan_chunked, selective_scan_recurrent, make_tokens(40, groups=groups))
-
-
-def test_steps_equal_the_recurrence_in_values_and_gradients():
-    assert_same(by_steps, selective_scan_recurrent, make_tokens(9))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -72,11 +56,12 @@ def test_one_decay_a_channel_is_the_state_space_duality(form):
     assert torch.allclose(last, expected_last[..., 0], atol=1e-12)
 
 
-def test_one_token_by_hand():
-    x, dt = torch.tensor([[3.0]]), torch.tensor([[0.5]])
+@pytest.mark.parametrize("form", FORMS)
+def test_one_token_by_hand(form):
+    x, dt = torch.tensor([[[3.0]]]), torch.tensor([[[0.5]]])
     a, state = torch.tensor([[-2.0, 0.0]]), torch.tensor([[[1.0, 1.0]]])
-    b, c = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[1.0, 10.0]]])
-    y, state = selective_scan_step(x, dt, a, b, c, state)
+    b, c = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[1.0, 10.0]]]])
+    y, state = form(x, dt, a, b, c, state)
     assert state.flatten().tolist() == pytest.approx([math.exp(-1) + 1.5, 4.0])
     assert y.item() == pytest.approx(math.exp(-1) + 41.5)
 
@@ -105,7 +90,6 @@ def test_it_compiles_to_one_graph():
         (((1, 6, 4), (1, 6, 4), (4, 3), (1, 6, 3, 3), (1, 6, 3, 3)), "a divisor of 4 channels"),
     ],
 )
-@pytest.mark.parametrize("form", FORMS)
-def test_shapes_that_do_not_go_together_are_refused(form, shapes, message):
+def test_shapes_that_do_not_go_together_are_refused(shapes, message):
     with pytest.raises(ValueError, match=message):
-        form(*(torch.zeros(shape) for shape in shapes))
+        selective_scan_chunked(*(torch.zeros(shape) for shape in shapes))

@@ -4,7 +4,8 @@ from functools import partial
 import pytest
 import torch
 
-from echoseg.nn.ssd import ssd_chunked, ssd_recurrent, ssd_step
+from benchmarks.plain_scans import ssd_recurrent
+from echoseg.nn.ssd import ssd_chunked
 from gradients import TOLERANCE, assert_same, values_and_gradients
 
 LENGTHS = [1, 2, 3, 63, 64, 65, 128, 200]
@@ -22,14 +23,6 @@ def make_tokens(length, *, dtype=torch.float64, heads=4, groups=2, batch=2):
         normal(batch, heads, 5, 3),
     )
     return tuple(each.requires_grad_() for each in tensors)
-
-
-def by_steps(x, log_decay, b, c, state):
-    outputs = []
-    for t in range(x.shape[1]):
-        y, state = ssd_step(x[:, t], log_decay[:, t], b[:, t], c[:, t], state)
-        outputs.append(y)
-    return torch.stack(outputs, 1), state
 
 
 def test_a_decay_of_one_half_halves_the_past():
@@ -61,10 +54,6 @@ def test_groups_of_heads_share_what_is_written_and_read(groups):
     spread = (each.repeat_interleave(4 // groups, 2) for each in (b, c))
     y, _ = ssd_chunked(x, log_decay, *spread, state)
     assert torch.allclose(y, ssd_chunked(*tensors)[0], atol=1e-12)
-
-
-def test_steps_equal_the_recurrence_in_values_and_gradients():
-    assert_same(by_steps, ssd_recurrent, make_tokens(9))
 
 
 @pytest.mark.parametrize("form", [ssd_recurrent, ssd_chunked])
@@ -138,7 +127,6 @@ def test_it_compiles_to_one_graph(precision):
         (((1, 6, 4, 3), (1, 6, 4), (1, 6, 2, 5), (1, 6, 2, 4)), "b and c must both"),
     ],
 )
-@pytest.mark.parametrize("form", [ssd_recurrent, ssd_chunked])
-def test_shapes_that_do_not_go_together_are_refused(form, shapes, message):
+def test_shapes_that_do_not_go_together_are_refused(shapes, message):
     with pytest.raises(ValueError, match=message):
-        form(*(torch.zeros(shape) for shape in shapes))
+        ssd_chunked(*(torch.zeros(shape) for shape in shapes))

@@ -42,29 +42,15 @@ def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) 
     Raises:
         ModelError: If a clip is shorter than the windows of a network that does not stream.
     """
-    import torch
+    from echoseg.inference.analyzer import segment_frames
+    from echoseg.inference.backends.torch import TorchSession
+    from echoseg.preprocess.frame_transform import FrameTransform
 
-    from echoseg.models.windows import each_frame
-    from echoseg.preprocess.letterbox import letterbox_for
-    from echoseg.preprocess.letterbox_torch import letterbox_frames, unletterbox
-
-    rows, columns = frames.shape[1:]
-    letterbox = letterbox_for((0, 0, rows, columns), image_size)
-    device = next(network.parameters()).device
-    masks = np.zeros(frames.shape, np.uint8)
-    with torch.inference_mode(), one_thread():
-        squares = [
-            letterbox_frames(torch.tensor(frame)[None].float() / 255, letterbox)[:, None].to(device)
-            for frame in frames
-        ]
-        clips = [[square] for square in squares] if stills else [squares]
-        index = 0
-        for clip in clips:
-            inputs = clip
-            if len(clip) == 1 and not network.streams:  # repeat a still to fill the window
-                inputs = clip * network.num_frames
-            for logits, _ in zip(each_frame(network, inputs), clip, strict=False):
-                mask = unletterbox(logits.float().cpu(), letterbox, (rows, columns))
-                masks[index] = mask[0].numpy()
-                index += 1
-    return masks
+    session = TorchSession(network, image_size)
+    transform = FrameTransform((frames.shape[1], frames.shape[2]), image_size)
+    window, masks = 1 if network.streams else network.num_frames, []
+    with one_thread():
+        for clip in frames[:, None] if stills else frames[None]:
+            inputs = clip.repeat(window, 0) if len(clip) == 1 else clip  # to fill the window
+            masks.append(segment_frames(session, inputs, transform)[: len(clip)])
+    return np.concatenate(masks)

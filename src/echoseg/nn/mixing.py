@@ -52,7 +52,7 @@ def _mixer(num_channels: int, mixing: Mixing) -> nn.Module:
     if mixing == "attention":
         return _Attention(num_channels)
     kind = "mamba2" if mixing == "ssd" else "mamba1"
-    return ScanSSD2d(ScanConfig(num_channels=num_channels, expand=1, kind=kind, chunk=32))
+    return ScanSSD2d(ScanConfig(num_channels=num_channels, kind=kind, chunk=32))
 
 
 class MixingBlock(nn.Module):

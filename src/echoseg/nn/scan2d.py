@@ -84,33 +84,21 @@ class GatedNorm(nn.Module):
 
 
 class ScanSSD2d(nn.Module):
-    """A Mamba-2 block over a map of any size, without the norm before and the residual around it.
-
-    Raises:
-        ValueError: `conv_size` is even.
-    """
+    """A Mamba-2 block over a map of any size, without norm before and residual around it."""
 
     def __init__(self, config: ScanConfig) -> None:
         super().__init__()
-        if config.conv_size % 2 == 0:
-            raise ValueError(f"conv_size must be odd over a map, got {config.conv_size}")
         self.config = config
-        inner = config.scan_channels
-        written = NUM_DIRECTIONS * config.num_groups * config.state_size
+        inner, written = config.num_channels, NUM_DIRECTIONS * config.state_size
         scan = SCANS[config.kind]
-        dt_width = NUM_DIRECTIONS * config.num_groups * scan.dt_size(config)
         self.scan_widths = [inner, written, written]
-        width, size = sum(self.scan_widths), config.conv_size
-        self.widths = [inner, width, dt_width]
-        self.project = nn.Linear(config.num_channels, sum(self.widths), bias=False)
-        self.conv = (
-            nn.Identity()
-            if size == 1
-            else nn.Conv2d(width, width, size, 1, size // 2, groups=width)
-        )
+        width = sum(self.scan_widths)
+        self.widths = [inner, width, NUM_DIRECTIONS * scan.dt_size(config)]
+        self.project = nn.Linear(inner, sum(self.widths), bias=False)
+        self.conv = nn.Conv2d(width, width, 3, 1, 1, groups=width)
         self.scan = scan(config, NUM_DIRECTIONS)
         self.norm = GatedNorm(inner)
-        self.out = nn.Linear(inner, config.num_channels, bias=False)
+        self.out = nn.Linear(inner, inner, bias=False)
 
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Apply the block; the result is in channels-last memory format."""
@@ -137,9 +125,7 @@ class ScanSSD2d(nn.Module):
         parts = [x[:, :, :, None].expand(-1, -1, -1, NUM_DIRECTIONS, -1), *own]
         tokens = cross_scan(torch.cat(parts, -1))  # (B, L, 4, F)
         x, b, c, dt = tokens.split([part.shape[-1] for part in parts], -1)
-        groups = (NUM_DIRECTIONS * self.config.num_groups, -1)
-        b, c, dt = (part.flatten(2).unflatten(2, groups) for part in (b, c, dt))  # (B, L, 4G, ...)
-        y, _ = self.scan(x.flatten(2), dt, b, c)  # (B, L, 4E)
+        y = self.scan(x.flatten(2), dt, b, c)  # (B, L, 4E)
         return cross_merge(y.unflatten(2, (NUM_DIRECTIONS, -1)), size)
 
     def _scan_as_matrix(
@@ -152,17 +138,16 @@ class ScanSSD2d(nn.Module):
         """Compute the same as `_scan` by one matrix product per head."""
         scan, size = self.scan, (x.shape[1], x.shape[2])
         assert isinstance(scan, SSDScan)
-        groups = self.config.num_groups
         dt, log_decay = scan.steps(dt)
         b, c, dt, log_decay = (
-            part.flatten(1, 2).unflatten(2, (NUM_DIRECTIONS, groups, -1)).permute(0, 2, 3, 1, 4)
+            part.flatten(1, 2).unflatten(2, (NUM_DIRECTIONS, -1)).transpose(1, 2)
             for part in (b, c, dt, log_decay)
-        )  # (B, 4, G, L, ...)
-        before = causal_masks(size, x.device)[:, None]  # (4, 1, L, L)
+        )  # (B, 4, L, ...)
+        before = causal_masks(size, x.device)  # (4, L, L)
         matrix = (ssd_matrix(log_decay, b, c, before) * dt.mT[..., None, :]).sum(1)
-        heads = x.flatten(1, 2).unflatten(2, (groups, -1, scan.head_channels))
-        heads = at_least_float32(heads.permute(0, 2, 3, 1, 4))  # (B, G, h, L, P)
-        skip = scan.skip.unflatten(0, (NUM_DIRECTIONS, groups, -1)).sum(0)  # (G, h)
+        heads = x.flatten(1, 2).unflatten(2, (-1, scan.head_channels))
+        heads = at_least_float32(heads.transpose(1, 2))  # (B, h, L, P)
+        skip = scan.skip.unflatten(0, (NUM_DIRECTIONS, -1)).sum(0)  # (h)
         with without_autocast(x):
-            y = matrix @ heads + skip[..., None, None] * heads
-        return y.permute(0, 3, 1, 2, 4).flatten(2).unflatten(1, size).to(x.dtype)
+            y = matrix @ heads + skip[:, None, None] * heads
+        return y.transpose(1, 2).flatten(2).unflatten(1, size).to(x.dtype)

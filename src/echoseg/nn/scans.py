@@ -5,8 +5,8 @@ decay exp(-dt_t exp(log_a)); x_t is written with weight dt_t, and skip * x_t is 
 `SSDScan` has one decay per head and runs `nn.ssd`; `SelectiveScan` has one per channel and state
 dimension and runs `nn.selective_scan`. Both have the same signature.
 
-Letters: `B` batch, `L` tokens, `E` channels, `G` groups of E/G consecutive channels that share b
-and c, `N` state size, `R` features of dt per group, `P` channels of a head.
+Letters: `B` batch, `L` tokens, `E` channels, `G` directions of E/G consecutive channels that share
+b and c, `N` state size, `R` features of dt per direction, `P` channels of a head.
 
 Reference:
     Gu and Dao, "Mamba", COLM 2024, section 3.6 and appendix E.2 (initial values); Dao and Gu,
@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoseg.nn.selective_scan import selective_scan_chunked, selective_scan_recurrent
-from echoseg.nn.ssd import at_least_float32, ssd_chunked, ssd_recurrent, without_autocast
+from echoseg.nn.selective_scan import selective_scan_chunked
+from echoseg.nn.ssd import at_least_float32, ssd_chunked, without_autocast
 
 MIN_DT = 1e-3
 MAX_DT = 0.1
@@ -36,34 +36,22 @@ class ScanConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_channels: int = Field(ge=1)
-    """Channels of the block's input and output."""
-    expand: int = Field(default=2, ge=1)
-    """Channels of the scan, as a multiple of the block's."""
+    """Channels of the block's input, scan and output."""
     head_channels: int = Field(default=32, ge=1)
     """Channels that share one decay (mamba2)."""
     state_size: int = Field(default=16, ge=1)
     """State dimensions per channel."""
-    num_groups: int = Field(default=1, ge=1)
-    """Groups of channels with separate b and c."""
-    conv_size: int = Field(default=3, ge=1)
-    """Side of the depthwise convolution before the scan; 1 disables it."""
     kind: Literal["mamba2", "mamba1"] = "mamba2"
     """The recurrence; the rest of the block is always Mamba-2's."""
     chunk: int = Field(default=64, ge=1)
     """Tokens per chunk (mamba2); affects speed only."""
 
-    @property
-    def scan_channels(self) -> int:
-        """Channels of the scan."""
-        return self.expand * self.num_channels
-
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        share = self.num_groups * (self.head_channels if self.kind == "mamba2" else 1)
-        if self.scan_channels % share:
+        if self.kind == "mamba2" and self.num_channels % self.head_channels:
             raise ValueError(
-                f"expand * num_channels must be a multiple of head_channels * num_groups "
-                f"({share}), got {self.scan_channels}; change head_channels"
+                f"num_channels must be a multiple of head_channels ({self.head_channels}), got "
+                f"{self.num_channels}; change head_channels"
             )
         return self
 
@@ -73,13 +61,13 @@ class SSDScan(nn.Module):
 
     Args:
         config: Configuration of the block.
-        num_directions: Parallel scans with separate parameters; E and G are those of the config
-            times this number, direction by direction.
+        num_directions: G, parallel scans with separate parameters; E is `num_channels` times this
+            number, direction by direction.
     """
 
     def __init__(self, config: ScanConfig, num_directions: int = 1) -> None:
         super().__init__()
-        channels = num_directions * config.scan_channels
+        channels = num_directions * config.num_channels
         self.num_heads = channels // config.head_channels
         self.head_channels, self.state_size = config.head_channels, config.state_size
         self.chunk = config.chunk
@@ -89,8 +77,8 @@ class SSDScan(nn.Module):
 
     @staticmethod
     def dt_size(config: ScanConfig) -> int:
-        """R: the heads of a group."""
-        return config.scan_channels // (config.head_channels * config.num_groups)
+        """R: the heads of a direction."""
+        return config.num_channels // config.head_channels
 
     def steps(
         self, dt: Float[Tensor, "*B heads"]
@@ -105,33 +93,30 @@ class SSDScan(nn.Module):
         dt: Float[Tensor, "B L G R"],
         b: Float[Tensor, "B L G N"],
         c: Float[Tensor, "B L G N"],
-        state: Float[Tensor, "B heads N P"] | None = None,
-    ) -> tuple[Float[Tensor, "B L E"], Float[Tensor, "B heads N P"]]:
-        """Scan tokens from a state (zeros when not given); returns y and the new state."""
+    ) -> Float[Tensor, "B L E"]:
+        """Scan tokens from an empty state."""
         dt, log_decay = self.steps(dt.flatten(2))  # (B, L, heads)
         heads = x.unflatten(2, (self.num_heads, self.head_channels))  # (B, L, heads, P)
-        tokens = (dt[..., None] * heads, log_decay, b, c, state)
-        # a single token gains nothing from the parallel form
-        is_single = x.shape[1] == 1
-        y, state = ssd_recurrent(*tokens) if is_single else ssd_chunked(*tokens, chunk=self.chunk)
-        y = y + self.skip[:, None] * heads
-        return y.flatten(2).to(x.dtype), state
+        y, _ = ssd_chunked(dt[..., None] * heads, log_decay, b, c, chunk=self.chunk)
+        return (y + self.skip[:, None] * heads).flatten(2).to(x.dtype)
 
 
 class SelectiveScan(nn.Module):
     """Mamba-1's scan, one decay per channel and state dimension.
 
-    dt has few features, which a matrix expands to the channels of the group (Mamba, section 3.6).
+    dt has few features, which a matrix expands to the channels of a direction (Mamba, section 3.6).
     """
 
     def __init__(self, config: ScanConfig, num_directions: int = 1) -> None:
         super().__init__()
-        channels = num_directions * config.scan_channels
-        groups, rank = num_directions * config.num_groups, self.dt_size(config)
+        channels = num_directions * config.num_channels
+        rank = self.dt_size(config)
         states = torch.arange(1.0, config.state_size + 1)
         self.log_a = nn.Parameter(states.log().repeat(channels, 1))
         self.dt_spread = nn.Parameter(
-            torch.empty(groups, rank, channels // groups).uniform_(-(rank**-0.5), rank**-0.5)
+            torch.empty(num_directions, rank, config.num_channels).uniform_(
+                -(rank**-0.5), rank**-0.5
+            )
         )
         self.dt_bias = nn.Parameter(_initial_dt_bias(channels))
         self.skip = nn.Parameter(torch.ones(channels))
@@ -147,17 +132,15 @@ class SelectiveScan(nn.Module):
         dt: Float[Tensor, "B L G R"],
         b: Float[Tensor, "B L G N"],
         c: Float[Tensor, "B L G N"],
-        state: Float[Tensor, "B E N"] | None = None,
-    ) -> tuple[Float[Tensor, "B L E"], Float[Tensor, "B E N"]]:
-        """Scan tokens from a state (zeros when not given); returns y and the new state."""
+    ) -> Float[Tensor, "B L E"]:
+        """Scan tokens from an empty state."""
         with without_autocast(x):
             dt = torch.einsum(
                 "blgr,gre->blge", at_least_float32(dt), at_least_float32(self.dt_spread)
             )
         dt = functional.softplus(dt.flatten(2) + self.dt_bias)  # (B, L, E)
-        form = selective_scan_recurrent if x.shape[1] == 1 else selective_scan_chunked
-        y, state = form(at_least_float32(x), dt, -self.log_a.exp(), b, c, state)
-        return (y + self.skip * x).to(x.dtype), state
+        y, _ = selective_scan_chunked(at_least_float32(x), dt, -self.log_a.exp(), b, c)
+        return (y + self.skip * x).to(x.dtype)
 
 
 SCANS: dict[str, type[SSDScan] | type[SelectiveScan]] = {

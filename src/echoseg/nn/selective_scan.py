@@ -20,34 +20,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from echoseg.nn.ssd import at_least_float32, cut, without_autocast
+from echoseg.nn.ssd import at_least_float32, check_tokens, cut, without_autocast
 
 # the fastest of 8 to 128 at 1,024 tokens: near the root of the length
 CHUNK = 32
 
 
-def selective_scan_step(
-    x: Float[Tensor, "B E"],
-    dt: Float[Tensor, "B E"],
-    a: Float[Tensor, "E N"],
-    b: Float[Tensor, "B G N"],
-    c: Float[Tensor, "B G N"],
-    state: Float[Tensor, "B E N"],
-) -> tuple[Float[Tensor, "B E"], Float[Tensor, "B E N"]]:
-    """Process one token; arguments as in `selective_scan_recurrent`.
-
-    Returns:
-        y and the new state.
-    """
-    channels = x.shape[-1] // b.shape[-2]
-    with without_autocast(x):
-        now, dt, a, b, c, state = map(at_least_float32, (x, dt, a, b, c, state))
-        b, c = b.repeat_interleave(channels, 1), c.repeat_interleave(channels, 1)  # (B, E, N)
-        state = (dt[..., None] * a).exp() * state + (dt * now)[..., None] * b
-        return (state * c).sum(-1).to(x.dtype), state
-
-
-def selective_scan_recurrent(
+def selective_scan_chunked(
     x: Float[Tensor, "B L E"],
     dt: Float[Tensor, "B L E"],
     a: Float[Tensor, "E N"],
@@ -55,7 +34,7 @@ def selective_scan_recurrent(
     c: Float[Tensor, "B L G N"],
     state: Float[Tensor, "B E N"] | None = None,
 ) -> tuple[Float[Tensor, "B L E"], Float[Tensor, "B E N"]]:
-    """Process tokens one by one: the slow reference that `selective_scan_chunked` must equal.
+    """Evaluate the recurrence in chunks, in `CHUNK + L / CHUNK` small sequential steps.
 
     Args:
         x: Tokens.
@@ -67,30 +46,18 @@ def selective_scan_recurrent(
 
     Returns:
         y and the state after the last token.
+
+    Raises:
+        ValueError: No tokens, dt or a that do not match x, or channels that do not divide into
+            equal groups.
     """
-    _check_shapes(x, dt, a, b, c)
-    state = _empty_state(x, a) if state is None else state
-    outputs = []
-    for now, dt_now, b_now, c_now in zip(*(t.unbind(1) for t in (x, dt, b, c)), strict=True):
-        y, state = selective_scan_step(now, dt_now, a, b_now, c_now, state)
-        outputs.append(y)
-    return torch.stack(outputs, 1), state
-
-
-def selective_scan_chunked(
-    x: Float[Tensor, "B L E"],
-    dt: Float[Tensor, "B L E"],
-    a: Float[Tensor, "E N"],
-    b: Float[Tensor, "B L G N"],
-    c: Float[Tensor, "B L G N"],
-    state: Float[Tensor, "B E N"] | None = None,
-) -> tuple[Float[Tensor, "B L E"], Float[Tensor, "B E N"]]:
-    """Process tokens in chunks scanned in parallel; equals `selective_scan_recurrent`.
-
-    It takes `CHUNK + L / CHUNK` small sequential steps instead of L.
-    """
-    _check_shapes(x, dt, a, b, c)
-    state = _empty_state(x, a) if state is None else state
+    check_tokens(x, b, c, letters="B L E", axis="channels")
+    if dt.shape != x.shape or a.shape != (x.shape[2], b.shape[-1]):
+        raise ValueError(
+            f"dt must be `B L E` = {tuple(x.shape)} and a `E N` = {(x.shape[2], b.shape[-1])}, "
+            f"got {tuple(dt.shape)} and {tuple(a.shape)}"
+        )
+    state = x.new_zeros(len(x), *a.shape) if state is None else state
     length, chunk = x.shape[1], min(CHUNK, x.shape[1])
     groups = (b.shape[2], x.shape[2] // b.shape[2])
     with without_autocast(x):
@@ -139,29 +106,3 @@ def _states_between(
     for decay_now, end in zip(decay.unbind(1), ends.unbind(1), strict=True):
         states.append(decay_now * states[-1] + end)
     return torch.stack(states, 1)
-
-
-def _check_shapes(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> None:
-    """Check that shapes agree.
-
-    Raises:
-        ValueError: No tokens, dt or a that do not match x, or channels that do not divide into
-            equal groups.
-    """
-    if x.ndim != 3 or x.shape[1] == 0:
-        raise ValueError(f"x must be `B L E` with L at least 1, got {tuple(x.shape)}")
-    if dt.shape != x.shape or a.shape != (x.shape[2], b.shape[-1]):
-        raise ValueError(
-            f"dt must be `B L E` = {tuple(x.shape)} and a `E N` = {(x.shape[2], b.shape[-1])}, "
-            f"got {tuple(dt.shape)} and {tuple(a.shape)}"
-        )
-    if b.shape != c.shape or b.shape[:2] != x.shape[:2] or x.shape[2] % b.shape[2]:
-        raise ValueError(
-            f"b and c must both be `B L G N` with B, L = {tuple(x.shape[:2])} and G a divisor of "
-            f"{x.shape[2]} channels, got {tuple(b.shape)} and {tuple(c.shape)}"
-        )
-
-
-def _empty_state(x: Float[Tensor, "B L E"], a: Float[Tensor, "E N"]) -> Float[Tensor, "B E N"]:
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    return x.new_zeros(x.shape[0], *a.shape, dtype=dtype)

@@ -45,56 +45,6 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
-def ssd_step(
-    x: Float[Tensor, "B H P"],
-    log_decay: Float[Tensor, "B H"],
-    b: Float[Tensor, "B G N"],
-    c: Float[Tensor, "B G N"],
-    state: Float[Tensor, "B H N P"],
-) -> tuple[Float[Tensor, "B H P"], Float[Tensor, "B H N P"]]:
-    """Process one token; arguments as in `ssd_recurrent`.
-
-    Returns:
-        y and the new state.
-    """
-    with without_autocast(x):
-        heads = x.shape[-2] // b.shape[-2]
-        now, decay, b, c, state = map(at_least_float32, (x, log_decay, b, c, state))
-        b, c = b.repeat_interleave(heads, 1), c.repeat_interleave(heads, 1)  # (B, H, N)
-        written = b[..., :, None] * now[..., None, :]  # (B, H, N, P)
-        state = decay.exp()[..., None, None] * state + written
-        return (c[..., None, :] @ state).squeeze(-2).to(x.dtype), state
-
-
-def ssd_recurrent(
-    x: Float[Tensor, "B L H P"],
-    log_decay: Float[Tensor, "B L H"],
-    b: Float[Tensor, "B L G N"],
-    c: Float[Tensor, "B L G N"],
-    state: Float[Tensor, "B H N P"] | None = None,
-) -> tuple[Float[Tensor, "B L H P"], Float[Tensor, "B H N P"]]:
-    """Process tokens one by one: the slow reference that `ssd_chunked` must equal.
-
-    Args:
-        x: Tokens.
-        log_decay: At most 0.
-        b: Input projection: x is written to the state along b.
-        c: Output projection: y is read from the state along c.
-        state: State before the first token; zeros when not given.
-
-    Returns:
-        y and the state after the last token.
-    """
-    _check_shapes(x, log_decay, b, c)
-    state = _empty_state(x, b) if state is None else state
-    outputs = []
-    # unbind: indexing the whole tensor at each step would make the gradient quadratic in L
-    for token in zip(x.unbind(1), log_decay.unbind(1), b.unbind(1), c.unbind(1), strict=True):
-        y, state = ssd_step(*token, state)
-        outputs.append(y)
-    return torch.stack(outputs, 1), state
-
-
 def ssd_chunked(
     x: Float[Tensor, "B L H P"],
     log_decay: Float[Tensor, "B L H"],
@@ -104,14 +54,34 @@ def ssd_chunked(
     *,
     chunk: int = 64,
 ) -> tuple[Float[Tensor, "B L H P"], Float[Tensor, "B H N P"]]:
-    """Process tokens in chunks, all at once; equals `ssd_recurrent`, with the same arguments.
+    """Evaluate the recurrence in chunks, all at once.
 
     The work grows with `L * chunk`, and with `(L / chunk)^2` for the states that pass between
     chunks.
+
+    Args:
+        x: Tokens.
+        log_decay: At most 0.
+        b: Input projection: x is written to the state along b.
+        c: Output projection: y is read from the state along c.
+        state: State before the first token; zeros when not given.
+        chunk: Tokens per chunk; affects speed only.
+
+    Returns:
+        y and the state after the last token.
+
+    Raises:
+        ValueError: No tokens, a decay that is not one per head and token, or heads that do not
+            divide into equal groups.
     """
-    _check_shapes(x, log_decay, b, c)
-    state = _empty_state(x, b) if state is None else state
+    check_tokens(x, b, c, letters="B L H P", axis="heads")
+    if log_decay.shape != x.shape[:3]:
+        raise ValueError(
+            f"log_decay must be `B L H` = {tuple(x.shape[:3])}, got {tuple(log_decay.shape)}"
+        )
     length = x.shape[1]
+    if state is None:
+        state = x.new_zeros(len(x), x.shape[2], b.shape[3], x.shape[3])
     # not min(): export would keep it as an unknown
     chunk = length if length < chunk else chunk
     with without_autocast(x):
@@ -149,6 +119,21 @@ def ssd_matrix(
         # clamped before exp: where j comes after i the exponents are positive
         between = (sums[..., :, None] - sums[..., None, :]).clamp(max=0).exp()  # (..., H, L, L)
         return between * ((c @ b.mT) * before)[..., None, :, :]
+
+
+def check_tokens(x: Tensor, b: Tensor, c: Tensor, *, letters: str, axis: str) -> None:
+    """Check the shapes of tokens `letters` and of their projections `B L G N`.
+
+    Raises:
+        ValueError: No tokens, or an axis that does not divide into equal groups.
+    """
+    if x.ndim != len(letters.split()) or x.shape[1] == 0:
+        raise ValueError(f"x must be `{letters}` with L at least 1, got {tuple(x.shape)}")
+    if b.shape != c.shape or b.shape[:2] != x.shape[:2] or x.shape[2] % b.shape[2]:
+        raise ValueError(
+            f"b and c must both be `B L G N` with B, L = {tuple(x.shape[:2])} and G a divisor of "
+            f"{x.shape[2]} {axis}, got {tuple(b.shape)} and {tuple(c.shape)}"
+        )
 
 
 def cut(tokens: Float[Tensor, "B L *C"], chunk: int) -> Float[Tensor, "B K Q *C"]:
@@ -213,30 +198,3 @@ def _states_between(
     sums = steps[..., None].expand(*steps.shape, steps.shape[-1]).tril(-1).cumsum(-2)
     written = torch.cat([state[:, None], written], 1)  # (B, K + 1, G, h, N, P)
     return torch.einsum("bghzk,bkghnp->bzghnp", _only_past(sums), written)
-
-
-def _check_shapes(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> None:
-    """Check that shapes agree.
-
-    Raises:
-        ValueError: No tokens, a decay that is not one per head and token, or heads that do not
-            divide into equal groups.
-    """
-    if x.ndim != 4 or x.shape[1] == 0:
-        raise ValueError(f"x must be `B L H P` with L at least 1, got {tuple(x.shape)}")
-    if log_decay.shape != x.shape[:3]:
-        raise ValueError(
-            f"log_decay must be `B L H` = {tuple(x.shape[:3])}, got {tuple(log_decay.shape)}"
-        )
-    if b.shape != c.shape or b.shape[:2] != x.shape[:2] or x.shape[2] % b.shape[2]:
-        raise ValueError(
-            f"b and c must both be `B L G N` with B, L = {tuple(x.shape[:2])} and G a divisor of "
-            f"{x.shape[2]} heads, got {tuple(b.shape)} and {tuple(c.shape)}"
-        )
-
-
-def _empty_state(
-    x: Float[Tensor, "B L H P"], b: Float[Tensor, "B L G N"]
-) -> Float[Tensor, "B H N P"]:
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    return x.new_zeros(x.shape[0], x.shape[2], b.shape[3], x.shape[3], dtype=dtype)

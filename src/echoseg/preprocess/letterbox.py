@@ -89,16 +89,13 @@ class LetterboxResampler:
             letterbox.left : letterbox.left + columns,
         ]
         mask = np.zeros(self.picture_size, np.uint8)
-        target = mask[top:bottom, left:right].T  # `_outwards` gives transposed maps
-        best = self._outwards(inner[0])
+        target = mask[top:bottom, left:right].T  # `_both` gives transposed maps
+        best = _both(self._rows_out, self._columns_out, inner[0])
         for label in range(1, len(inner)):
-            here = self._outwards(inner[label])
+            here = _both(self._rows_out, self._columns_out, inner[label])
             target[here > best] = label
             np.maximum(best, here, out=best)
         return mask
-
-    def _outwards(self, inner: np.ndarray) -> np.ndarray:
-        return _both(self._rows_out, self._columns_out, inner)
 
 
 def _both(rows: csr_array, columns: csr_array, picture: np.ndarray) -> np.ndarray:
