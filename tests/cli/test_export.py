@@ -29,7 +29,7 @@ def test_a_shipped_network_is_written_and_checked(tmp_path):
         (("phantom", "-o", "OUT/a.xml"), "must end in .onnx"),
         (("nowhere", "-o", "OUT/a.xml"), "must end in .onnx for onnx, got 'a.xml'"),
         (("phantom", "-o", "OUT/missing/a.onnx"), "missing is not a folder"),
-        (("phantom", "-o", "OUT/a.onnx", "--size", 50), "multiple"),
+        (("phantom", "-o", "OUT/a.onnx", "--size", 0), "positive number of pixels, got 0"),
     ],
 )
 def test_a_wrong_command_is_one_sentence_and_leaves_nothing(tmp_path, words, message):
@@ -65,4 +65,4 @@ def test_a_folder_that_may_not_be_entered_is_one_sentence(tmp_path, monkeypatch)
     monkeypatch.setattr("echoseg.files.check_new_file", closed)
     done = run("phantom", "-o", tmp_path / "a.onnx")
     assert done.exit_code == 2
-    assert "a.onnx cannot be written (Permission denied); choose another place" in done.output
+    assert "a.onnx cannot be written (Permission denied); choose another -o" in done.output
