@@ -24,6 +24,7 @@ from echoseg.data.camus_writer import (
     cfg_errors,
     number,
     read_info,
+    read_lines,
     read_quality,
     read_sequence,
 )
@@ -70,7 +71,7 @@ def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Issue]
         if not path.is_file():
             notes.append(f"{path} is missing, so the split {SPLIT_WORDS[name]} is empty")
             continue
-        listed = _read_list(path)
+        listed = [line.strip() for line in read_lines(path, "a list of patients") if line.strip()]
         listed_here = [patient for patient in listed if patient in set(present)]
         away = len(set(listed)) - len(set(listed_here))
         if away:
@@ -84,19 +85,6 @@ def _splits(root: Path, present: list[str]) -> tuple[dict[str, str], list[Issue]
                 reason = f"the patient is listed twice in {path.name}; used once"
                 issues.append(Issue(place=patient, kind=IssueKind.INCONSISTENT, reason=reason))
     return split_of, list(dict.fromkeys(issues)), notes
-
-
-def _read_list(path: Path) -> list[str]:
-    """Read the names of a split list, with any line ends, with or without a BOM.
-
-    Raises:
-        DatasetError: If it is not text.
-    """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} cannot be read as a list of patients ({error})") from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _parts(folder: Path) -> set[str]:

@@ -135,17 +135,25 @@ def number(info: Mapping[str, str], key: str) -> float | None:
 
 
 def read_info(path: Path) -> dict[str, str]:
-    """Read a cfg, key to value, with any line ends.
+    """Read a cfg, key to value.
 
     Raises:
         DatasetError: If it is not text.
     """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} cannot be read as lines 'key: value' ({error})") from error
-    pairs = (line.partition(":") for line in lines)
+    pairs = (line.partition(":") for line in read_lines(path, "lines 'key: value'"))
     return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
+
+
+def read_lines(path: Path, kind: str) -> list[str]:
+    """Read lines of text, with any line ends, with or without a BOM.
+
+    Raises:
+        DatasetError: If it is not text; the message names the kind expected.
+    """
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read as {kind} ({error})") from error
 
 
 def read_quality(cfg: Path) -> str:

@@ -306,15 +306,13 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
     except OutputError:
         raise
     except EchosegError as error:
-        _write_failure(out, entry, str(error), sha256)
+        reason = str(error)
     except Exception as error:  # one clip must not end the cohort
         reason = f"unexpected, please report it: {type(error).__name__}: {error}"
-        _write_failure(out, entry, " ".join(reason.split()), sha256)
-
-
-def _write_failure(out: Path, entry: Entry, reason: str, sha256: str) -> None:
-    failure = Failure(clip=entry.clip, reason=reason, sha256=sha256)
-    write_json(_failure(out, entry), failure)
+        reason = " ".join(reason.split())
+    else:
+        return
+    write_json(_failure(out, entry), Failure(clip=entry.clip, reason=reason, sha256=sha256))
 
 
 def write_tables(cohort: Cohort, out: Path) -> Outcome:
