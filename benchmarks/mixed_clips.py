@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from echoseg.train.config import train_config
 from echoseg.train.data.batches import Batches
+from echoseg.train.logging import training_sheet
 from echoseg.train.methods.mssnet_cross_mix import Sample, cross_mix
-from echoseg.train.samples import training_sheet
 from echoseg.train.train import open_data
 
 

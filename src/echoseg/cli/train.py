@@ -77,7 +77,11 @@ def train(
         }
         chosen = {name: value for name, value in options.items() if value is not None}
         config = _config(recipe, chosen | as_settings(settings or []), resume)
-        _run(config, resume or output)
+        check_can_train()
+        from echoseg.train.train import run_training
+
+        best = run_training(config, resume or output, report=_show, log=typer.echo)
+        typer.echo(f"wrote {best}")
     except KeyboardInterrupt:
         fail(f"continue with echoseg train --resume {resume or output}")
         raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
@@ -105,14 +109,6 @@ def _config(
     if isinstance(share := settings.get("labeled_fraction"), str):
         settings["labeled_fraction"] = as_share(share)
     return recipes.make(recipe, **settings)
-
-
-def _run(config: "TrainConfig | None", output: Path) -> None:
-    check_can_train()
-    from echoseg.train.train import run_training
-
-    best = run_training(config, output, report=_show, log=typer.echo)
-    typer.echo(f"wrote {best}")
 
 
 def _show(progress: "Progress") -> None:

@@ -150,11 +150,8 @@ class TorchDataset(MapDataset[dict[str, Any]]):
     def clip(self, index: int) -> SquareClip:
         """The whole clip, from the cache where it is there."""
         record = self.records[index]
-
-        def read() -> SquareClip:
-            return _square(record, *record.load(), self.size)
-
-        return self.cache.get((id(self), index % len(self.records)), read)
+        key = id(self), index % len(self.records)
+        return self.cache.get(key, lambda: _square(record, *record.load(), self.size))
 
 
 def _spread(clip: SquareClip, num_frames: int | None) -> list[int]:

@@ -131,27 +131,19 @@ def _agreement(document: dict[str, Any]) -> Table | None:
     for key, title in named.items():
         if not (statistics := document[key]):
             continue
-        share = statistics.get("share_over_15")
-        if not statistics["n"]:
-            failed = [
-                "" if share is None else f"{100 * share:.0f} %",
-                f"0, {statistics['n_failed']} failed",
-            ]
-            rows.append([title, *[""] * 6, *failed])
-            continue
-        rows.append(
-            [
-                title,
+        scores = [""] * 6
+        if statistics["n"]:
+            scores = [
                 f"{statistics['mae']:.2f} {_interval(statistics['mae_ci95'], 2)}",
                 f"{statistics['median_absolute']:.2f}",
                 f"{statistics['bias']:+.2f}",
                 _number(statistics["sd"], 2),
                 f"{_number(statistics['r'], 3)} {_interval(statistics['r_ci95'], 3)}",
                 _number(statistics["icc"], 3),
-                "" if share is None else f"{100 * share:.0f} %",
-                f"{statistics['n']}, {statistics['n_failed']} failed",
             ]
-        )
+        share = statistics.get("share_over_15")
+        off = "" if share is None else f"{100 * share:.0f} %"
+        rows.append([title, *scores, off, f"{statistics['n']}, {statistics['n_failed']} failed"])
     columns = ["", "MAE [95 %]", "median", "bias", "SD", "r [95 %]", "ICC", "off by > 15", "n"]
     return ("Ejection fraction and volumes, single plane", columns, rows) if rows else None
 

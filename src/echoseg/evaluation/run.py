@@ -1,7 +1,7 @@
 """Evaluate a network over records, in one process or several, with identical tables."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,11 +91,12 @@ class Evaluation:
 @dataclass(frozen=True, slots=True)
 class _ClipResult:
     name: str
-    sha256: str
-    items: list[Item]
-    row: ClipRow | None
+    sha256: str | None = None
+    """Hash of what was read."""
+    items: Sequence[Item] = ()
+    row: ClipRow | None = None
     problem: Issue | None = None
-    """Why this network cannot segment the clip."""
+    """Why the clip cannot be read, or not be segmented by this network."""
 
 
 def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
@@ -140,26 +141,23 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
             f"the data must have masks to evaluate with, none of its {len(records)} clips has one"
         )
     results: list[_ClipResult] = []
-    problems: list[Issue] = []
     # worker processes load a checkpoint themselves
     work = partial(_evaluate_record, model if isinstance(model, str) else network, device)
     for index, result in enumerate(parallel_map(work, labelled, jobs)):
-        if isinstance(result, _ClipResult):
-            results.append(result)
-        problem = result.problem if isinstance(result, _ClipResult) else result
-        if problem is not None:
-            problems.append(problem)
+        results.append(result)
         progress(index + 1, len(labelled))
+    problems = tuple(result.problem for result in results if result.problem is not None)
     if not any(result.row for result in results):
         raise DatasetError(
             f"none of the {len(labelled)} clips can be evaluated, the first: {problems[0].reason}"
         )
+    read = [f"{result.name} {result.sha256}\n" for result in results if result.sha256]
     return Evaluation(
         model=model if isinstance(model, str) else type(model).__name__,
         items=tuple(in_fixed_order(item for result in results for item in result.items)),
         clips=tuple(result.row for result in results if result.row is not None),
-        problems=tuple(problems),
-        data_sha256=_data_sha256(results),
+        problems=problems,
+        data_sha256=hashlib.sha256("".join(read).encode()).hexdigest(),
         records=tuple(records),
         dataset=dataset if isinstance(dataset, Dataset) else None,
         network=None if isinstance(model, str) else network,
@@ -207,21 +205,22 @@ def _network(model: str | Module, device: str, image_size: int | None) -> tuple[
 
 def _evaluate_record(
     model: str | tuple[Segmenter, int], device: str, record: Record
-) -> _ClipResult | Issue:
+) -> _ClipResult:
     """Evaluate one record; an error of one clip does not stop the others."""
     try:
         clip, annotation = record.load()
         if annotation is None:
             raise DatasetError(f"{record.name}: its annotation is missing")
     except EchosegError as error:
-        return Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
+        problem = Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
+        return _ClipResult(record.name, problem=problem)
     sha256 = _sha256(record, clip, annotation)
     network, image_size = loaded(model, device) if isinstance(model, str) else model
     try:
         masks = segment(network, image_size, clip.frames, stills=record.stills)
     except ModelError as error:  # of the network, not the data, whose hash stays the same
         problem = Issue(place=record.name, kind=IssueKind.INCONSISTENT, reason=str(error))
-        return _ClipResult(record.name, sha256, [], None, problem)
+        return _ClipResult(record.name, sha256, problem=problem)
     items, row = evaluate_clip(record, clip, annotation, masks)
     return _ClipResult(record.name, sha256, items, row)
 
@@ -231,11 +230,6 @@ def _sha256(record: Record, clip: Clip, annotation: Annotation) -> str:
     if record.files:
         return sha256_of(source_files(record))
     return hashlib.sha256(clip.frames.tobytes() + annotation.masks.tobytes()).hexdigest()
-
-
-def _data_sha256(results: Sequence[_ClipResult]) -> str:
-    lines = "".join(f"{result.name} {result.sha256}\n" for result in results)
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def phantom_records(
@@ -252,7 +246,7 @@ def phantom_records(
         ConfigError: If the split or tier does not exist.
     """
     from echoseg.data.phantom import name_of, simulated_pair
-    from echoseg.phantom import PhantomConfig, Tier
+    from echoseg.phantom import Tier
     from echoseg.phantom.benchmark import FIRST_SEED, phantom_v1
 
     if unknown := [tier for tier in tiers if tier not in set(Tier)]:
@@ -260,12 +254,12 @@ def phantom_records(
     if hearts is not None and hearts < 1:
         raise ConfigError(f"hearts must be at least 1, got {hearts}")
 
-    def configs() -> Iterator[PhantomConfig]:
-        for config in phantom_v1(split):
-            included = hearts is None or config.seed - FIRST_SEED[split] < hearts
-            if included and (not tiers or config.tier in tiers):
-                yield config
-
+    configs = [
+        config
+        for config in phantom_v1(split)
+        if hearts is None or config.seed - FIRST_SEED[split] < hearts
+        if not tiers or config.tier in tiers
+    ]
     return tuple(
         Record(
             name=name_of(config),
@@ -276,5 +270,5 @@ def phantom_records(
             files=(),
             read=partial(simulated_pair, config),
         )
-        for config in configs()
+        for config in configs
     )

@@ -12,7 +12,6 @@ from echoseg.evaluation.items import Item
 from echoseg.files import csv_text
 
 ITEMS, CLIPS, PARQUET = "items.csv", "clips.csv", "items.parquet"
-_DECIMALS = 6
 
 
 def table_text(rows: Sequence[Any], kind: type[Any]) -> str:
@@ -81,10 +80,6 @@ def write_parquet(path: Path, items: Sequence[Item]) -> None:
     from importlib import import_module
 
     pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    kinds = {"int": pa.int64(), "float | None": pa.float64()}
-    schema = pa.schema([(f.name, kinds.get(_kind(f.type), pa.string())) for f in fields(Item)])
+    kinds: dict[Any, Any] = {int: pa.int64(), float | None: pa.float64()}
+    schema = pa.schema([(f.name, kinds.get(f.type, pa.string())) for f in fields(Item)])
     parquet.write_table(pa.Table.from_pylist([asdict(item) for item in items], schema), path)
-
-
-def _kind(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

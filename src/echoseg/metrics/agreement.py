@@ -59,9 +59,8 @@ def agreement(predicted: ArrayLike, reference: ArrayLike) -> Agreement:
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         raise ArgumentError("readings must be finite; leave out failed measurements and count them")
     difference = one - other
-    bias, sd = float(difference.mean()), None
-    if one.size > 1:
-        sd = float(difference.std(ddof=1))
+    bias = float(difference.mean())
+    sd = float(difference.std(ddof=1)) if one.size > 1 else None
     return Agreement(
         n=one.size,
         bias=bias,

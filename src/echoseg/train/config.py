@@ -108,7 +108,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _method_takes_its_options(self, info: ValidationInfo) -> Self:
-        if not _is_given(info, "method"):
+        if "method" not in (info.context or ()):  # else an object is given for it
             self._options()
         return self
 
@@ -125,7 +125,8 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _architecture_fits(self, info: ValidationInfo) -> Self:
         if self.init_from is None:
-            kind: Any = None if _is_given(info, "model") else model_class(self.model)
+            is_object = "model" in (info.context or ())  # so that its name is not looked up
+            kind: Any = None if is_object else model_class(self.model)
             if kind is None or not issubclass(kind, Segmenter):
                 return self  # a plain network checks its own arguments
             try:
@@ -150,11 +151,6 @@ class TrainConfig(BaseModel):
             return method_class(self.method)(**self._options())
         except (TypeError, ValueError) as error:
             raise ConfigError(f"method {self.method!r} cannot be built: {error}") from error
-
-
-def _is_given(info: ValidationInfo, part: str) -> bool:
-    """Whether an object is given for a part, so that its name is not looked up."""
-    return part in (info.context or ())
 
 
 def method_class(name: str) -> type[TrainingMethod]:

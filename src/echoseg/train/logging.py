@@ -1,18 +1,26 @@
 """What a run logs besides its folder's log: TensorBoard curves, and an image of predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
+from echoseg.files import atomic_write
 from echoseg.losses import IGNORE_LABEL
 from echoseg.models.windows import each_still
+from echoseg.report.figures.overlay import draw_contours
 from echoseg.train.data.training_set import TrainingSet
 from echoseg.train.loop import Progress
-from echoseg.train.samples import Tile, training_sheet
 
 NUM_SAMPLES = 6
+_TILE_PX = 200
+_CAPTION_PX = 20
+
+Tile = tuple[np.ndarray, np.ndarray | None]
+"""Gray levels `H W` in [0, 1], and labels `H W` whose borders are drawn."""
 
 
 class TensorBoardLogger:
@@ -49,9 +57,29 @@ def write_samples(path: Path, model: Any, clips: TrainingSet) -> None:
         known = np.where(mask == IGNORE_LABEL, 0, mask)
         gray = frame.numpy()
         rows.append([(gray, None), (gray, known), (gray, labels)])
-    partial = path.with_name(f".{path.stem}.partial.png")
-    try:
+    with atomic_write(path) as partial:
         training_sheet(("frame", "expert", "network"), rows).save(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def training_sheet(columns: Sequence[str], rows: Sequence[Sequence[Tile]]) -> Image.Image:
+    """Draw a montage of `rows`, each with one tile per column."""
+    size = (_TILE_PX * len(columns), _TILE_PX * len(rows) + _CAPTION_PX)
+    sheet = Image.new("RGB", size)
+    draw = ImageDraw.Draw(sheet)
+    for column, name in enumerate(columns):
+        place = (column * _TILE_PX + 6, 2)
+        draw.text(place, name, fill=(214, 220, 228), font=ImageFont.load_default(13))
+        for row, tiles in enumerate(rows):
+            sheet.paste(_drawn(tiles[column]), (column * _TILE_PX, row * _TILE_PX + _CAPTION_PX))
+    return sheet
+
+
+def _drawn(tile: Tile) -> Image.Image:
+    grey, labels = tile
+    size = (_TILE_PX, _TILE_PX)
+    picture = Image.fromarray((grey * 255).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    picture = picture.resize(size, Image.Resampling.BILINEAR)
+    if labels is not None:
+        mask = Image.fromarray(labels.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+        draw_contours(picture, np.asarray(mask), 1.0)
+    return picture

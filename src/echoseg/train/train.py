@@ -169,7 +169,9 @@ def _method_object(method: Any, fields: dict[str, Any]) -> TrainingMethod | None
     if isinstance(method, type) and issubclass(method, TrainingMethod):
         method = method(**fields.get("method_options", {}))
     if isinstance(method, TrainingMethod):
-        fields["method"] = _name_of(type(method))
+        kind = type(method)
+        names = [name for name, known in METHODS.items() if known is kind]
+        fields["method"] = names[0] if names else f"{kind.__module__}:{kind.__qualname__}"
         return method
     if not isinstance(method, str):
         raise TypeError(f"method must be a TrainingMethod or a name, got {type(method).__name__}")
@@ -184,11 +186,6 @@ def _loss_object(loss: Any, fields: dict[str, Any]) -> Any:
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be a function or a name, got {type(loss).__name__}")
     return loss
-
-
-def _name_of(kind: type) -> str:
-    names = [name for name, known in METHODS.items() if known is kind]
-    return names[0] if names else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _describe(data: Any) -> str:

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from echoseg.errors import ConfigError, EchosegError
+from echoseg.errors import ConfigError
 from echoseg.evaluation.items import STRUCTURES
 from echoseg.losses import IGNORE_LABEL
 from echoseg.metrics.segmentation import dice
 from echoseg.models.windows import each_still
-from echoseg.train.data.training_set import NUM_LABELS, TrainingSet
+from echoseg.train.data.training_set import TrainingSet
 
 MAX_CLIPS, MAX_FRAMES = 200, 6
 """Clips of a set, and labeled frames of a clip, that are scored."""
 
 
 @torch.inference_mode()
-def validation_scores(model: Any, clips: TrainingSet, batch_size: int = 20) -> dict[str, float]:
+def validation_scores(model: Any, clips: TrainingSet) -> dict[str, float]:
     """Mean Dice per structure, and `score`, the mean of those.
 
     Raises:
@@ -33,13 +33,16 @@ def validation_scores(model: Any, clips: TrainingSet, batch_size: int = 20) -> d
     device = next(model.parameters()).device
     scores: dict[str, list[float]] = {}
     for index in clips.sampled(num=MAX_CLIPS):
-        frames, masks, known = _labeled_stills(clips, index)
-        for part in range(0, len(frames), batch_size):
-            stills = frames[part : part + batch_size].to(device).float()[:, None] / 255
-            labels = each_still(model, stills).argmax(1).cpu()
-            for predicted, mask in zip(labels, masks[part : part + batch_size], strict=True):
-                for name, score in _dice(predicted, mask, known):
-                    scores.setdefault(name, []).append(score)
+        clip, usable = clips.clip(index), clips.usable_frames(index)
+        if not usable:
+            continue
+        places = np.linspace(0, len(usable) - 1, min(MAX_FRAMES, len(usable))).round().astype(int)
+        times = [usable[place] for place in places]
+        stills = clip.frames[times].to(device).float()[:, None] / 255  # (N, 1, S, S)
+        labels = each_still(model, stills).argmax(1).cpu()
+        for predicted, mask in zip(labels, clip.masks_at(times), strict=True):
+            for name, score in _dice(predicted, mask, clip.known_labels):
+                scores.setdefault(name, []).append(score)
     model.train(was_training)
     if not scores:
         raise ConfigError("validation must have masks, it has none; give another data set")
@@ -47,24 +50,12 @@ def validation_scores(model: Any, clips: TrainingSet, batch_size: int = 20) -> d
     return {**means, "score": float(np.mean(list(means.values())))}
 
 
-def _labeled_stills(clips: TrainingSet, index: int) -> tuple[Tensor, Tensor, set[int]]:
-    try:
-        clip, usable = clips.clip(index), clips.usable_frames(index)
-    except EchosegError:
-        return torch.zeros(0), torch.zeros(0), set()
-    places = np.linspace(0, len(usable) - 1, min(MAX_FRAMES, len(usable))).round().astype(int)
-    times = [usable[place] for place in places]
-    if not times:
-        return torch.zeros(0), torch.zeros(0), set()
-    return clip.frames[times], clip.masks_at(times), {*clip.known_labels} & {*range(NUM_LABELS)}
-
-
-def _dice(predicted: Tensor, mask: Tensor, known: set[int]) -> list[tuple[str, float]]:
+def _dice(predicted: Tensor, mask: Tensor, known: frozenset[int]) -> list[tuple[str, float]]:
     """Dice of the structures that the mask distinguishes and that are in either of the two."""
     if (mask == IGNORE_LABEL).any():
         return []
     return [
         (name, score)
         for name, labels in STRUCTURES.items()
-        if set(labels) <= known and (score := dice(predicted, mask, labels)) is not None
+        if known.issuperset(labels) and (score := dice(predicted, mask, labels)) is not None
     ]

@@ -67,8 +67,17 @@ def sampling_grid(num: int, size: int, config: AugmentConfig, generator: torch.G
 
 
 def warp_frames(frames: Tensor, grid: Tensor) -> Tensor:
-    """Sample maps `N C H W` at a grid `N S S 2`, between pixels; 0 outside."""
-    return functional.grid_sample(frames, grid, mode="bilinear", align_corners=False)
+    """Sample maps `N ... H W` at a grid `N S S 2`, between pixels; 0 outside."""
+    flat = frames.flatten(1, -3)  # (N, C, H, W)
+    warped = functional.grid_sample(flat, grid, mode="bilinear", align_corners=False)
+    return warped.unflatten(1, frames.shape[1:-2])
+
+
+def warp_probs(probs: Tensor, grid: Tensor) -> Tensor:
+    """Sample probabilities `N T K H W` at a grid `N S S 2`; background, label 0, outside."""
+    outside = torch.zeros_like(probs[:1, :1, :, :1, :1])
+    outside[:, :, 0] = 1
+    return warp_frames(probs - outside, grid) + outside
 
 
 def warp_masks(masks: Tensor, grid: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from echoseg.train.data.augment import (
     sampling_grid,
     warp_frames,
     warp_masks,
+    warp_probs,
 )
 from echoseg.train.data.training_set import Draw, TrainingSet
 
@@ -62,16 +63,11 @@ class Batch(NamedTuple):
     statistics: Tensor
 
     def to_strong(self, maps: Tensor, start: int = 0) -> Tensor:
-        """Bring maps `B' T K S S` of the weak view to the strong one, for clips from `start`.
+        """Bring probabilities `B' T K S S` of the weak view to the strong one, clips from `start`.
 
         Outside the old frame there is background, label 0.
         """
-        outside = torch.zeros_like(maps[:1, :1, :, :1, :1])
-        outside[:, :, 0] = 1
-        num, time = maps.shape[:2]
-        flat = (maps - outside).flatten(1, 2)  # (B', T K, S, S)
-        warped = warp_frames(flat, self.grid[start : start + num]).unflatten(1, (time, -1))
-        return warped + outside
+        return warp_probs(maps, self.grid[start : start + len(maps)])
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on a device."""

@@ -347,11 +347,7 @@ class ForeignClips:
             ) from error
         side = self.size
         shape = tuple(frames.shape)
-        if (
-            frames.ndim != 4
-            or shape[1:] != (1, side, side)
-            or masks.shape != (shape[0], side, side)
-        ):
+        if shape[1:] != (1, side, side) or masks.shape != (shape[0], side, side):
             raise ConfigError(
                 f"item {index} of data must have frames T 1 {side} {side} and masks T {side} "
                 f"{side}, got {shape} and {tuple(masks.shape)}; change image_size or the data"

@@ -10,13 +10,12 @@ Reference:
     semi-supervised semantic segmentation" (UniMatch), CVPR 2023, section 3.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from echoseg.errors import ConfigError
 from echoseg.train.data.batches import Batch
@@ -90,19 +89,14 @@ def _another_view(frames: Tensor) -> Tensor:
     return augmented.masked_fill(inside, 0.2).clamp(0, 1)
 
 
-@contextmanager
-def _lost_features(student: Any) -> Iterator[None]:
-    """Let half of the channels of the coarsest map be lost, those left doubled."""
+def _lost_features(student: Any) -> RemovableHandle:
+    """Let half of the channels of the coarsest map be lost, those left doubled, in a `with`."""
     coarsest = getattr(student, "encoder3", None)
     if coarsest is None:
         raise ConfigError(
             f"unimatch must know a network's coarsest map, encoder3, {type(student).__name__} has "
             "none; take fixmatch or another network"
         )
-    handle = coarsest.register_forward_hook(
+    return coarsest.register_forward_hook(
         lambda module, inputs, output: functional.dropout2d(output, 0.5)
     )
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -18,8 +18,7 @@ Reference:
     The abstract of MSSNet; the differences to its released code are in docs/method.md.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -121,7 +120,11 @@ class MSSNetMethod(TrainingMethod):
         }
         mixed = self._mixed(unlabeled, drawn, ramp) if self.rac else unlabeled
         own = first - self.num_labeled_backgrounds
-        with _features_of(None if self.prototypes is None else student.head) as seen_features:
+        features: list[Tensor] = []
+        hook: Any = nullcontext()
+        if self.prototypes is not None:
+            hook = student.head.register_forward_pre_hook(lambda _, xs: features.append(xs[0]))
+        with hook:
             logits = student(torch.cat([batch.strong[:own], mixed.frames]))
         loss = soft_target_loss(
             logits[own:].float().flatten(0, 1),
@@ -135,8 +138,8 @@ class MSSNetMethod(TrainingMethod):
         if self.prototypes is not None:
             probs = torch.cat([drawn.probs[:own], mixed.probs])
             weights = torch.cat([drawn.weights[:own], mixed.weights * (mixed.weights > 0.5)])
-            features = _clip_by_clip(seen_features)
-            pull = self.prototypes(features, *_shrunk(probs, weights, features.shape[-1]))
+            maps = _clip_by_clip(features)
+            pull = self.prototypes(maps, *_shrunk(probs, weights, maps.shape[-1]))
             terms["prototypes"] = self.prototype_weight * pull
         return terms | metrics
 
@@ -154,9 +157,10 @@ class MSSNetMethod(TrainingMethod):
         )
         # beyond the frame there is certainly nothing
         weights = warp_frames(weights - 1, batch.grid[first:]) + 1
+        squared = probs.square()  # and normalised: a target closer to one label
         sample = Sample(
             frames=batch.strong[first:],
-            probs=batch.to_strong(_sharpened(probs), first),
+            probs=batch.to_strong(squared / squared.sum(2, keepdim=True), first),
             weights=ramp * weights * reliability[:, None, None, None],
             phases=batch.phases[first:],
         )
@@ -191,12 +195,6 @@ class MSSNetMethod(TrainingMethod):
         return mixed.where(torch.rand(num) < self.mix_prob, background)
 
 
-def _sharpened(probs: Tensor) -> Tensor:
-    """Probabilities `B T K S S` squared and normalised: a target closer to one label."""
-    squared = probs.square()
-    return squared / squared.sum(2, keepdim=True)
-
-
 def _labeled_sample(batch: Batch) -> Sample:
     """The labeled clips; pixels of unknown label have no weight."""
     num = batch.num_labeled
@@ -212,20 +210,6 @@ def _labeled_sample(batch: Batch) -> Sample:
         weights=weights.to(batch.strong.dtype),
         phases=batch.phases[:num],
     )
-
-
-@contextmanager
-def _features_of(head: Any) -> Iterator[list[Tensor]]:
-    """Yield a list that receives the inputs of a layer; it stays empty without a layer."""
-    features: list[Tensor] = []
-    if head is None:
-        yield features
-        return
-    handle = head.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0]))
-    try:
-        yield features
-    finally:
-        handle.remove()
 
 
 def _clip_by_clip(features: list[Tensor]) -> Tensor:

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from echoseg.train.data.augment import warp_frames, warp_probs
+
 HEART_LABELS = (1, 2)
 """Labels inside the epicardium."""
 MIN_AREA = 0.005
@@ -153,21 +155,13 @@ def _aligned(source: Sample, background: Sample) -> tuple[Sample, Tensor]:
     theta = torch.cat([turn, shift[:, :, None]], 2)
     num, _, _, rows, columns = source.frames.shape
     grid = functional.affine_grid(theta, [num, 1, rows, columns], align_corners=False)
-    outside = torch.zeros_like(source.probs[:1, :1, :, :1, :1])
-    outside[:, :, 0] = 1
     moved = source._replace(
-        frames=_sampled(source.frames, grid),
-        probs=_sampled(source.probs - outside, grid) + outside,
+        frames=warp_frames(source.frames, grid),
+        probs=warp_probs(source.probs, grid),
         # what lies outside the source's frame is not known to be anything
-        weights=_sampled(source.weights[:, :, None], grid)[:, :, 0],
+        weights=warp_frames(source.weights, grid),
     )
     return moved, there | (~is_known & (area > MIN_AREA))
-
-
-def _sampled(maps: Tensor, grid: Tensor) -> Tensor:
-    """Sample `B T C S S` at `B S S 2`."""
-    flat = functional.grid_sample(maps.flatten(1, 2), grid, mode="bilinear", align_corners=False)
-    return flat.view_as(maps)
 
 
 def _inside(frames: Tensor) -> Tensor:

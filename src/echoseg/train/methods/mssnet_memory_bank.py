@@ -101,10 +101,8 @@ class PseudoLabelBank(nn.Module):
 
     def is_stored(self, clips: Tensor, times: Tensor) -> Tensor:
         """`B T` bool: frames with a mask."""
-        keys = [
-            [(c, t) for t in row] for c, row in zip(clips.tolist(), times.tolist(), strict=True)
-        ]
-        return torch.tensor([[key in self.entries for key in row] for row in keys])
+        rows = zip(clips.tolist(), times.tolist(), strict=True)
+        return torch.tensor([[(clip, t) in self.entries for t in row] for clip, row in rows])
 
     @torch.no_grad()
     def update(
@@ -182,20 +180,15 @@ class PseudoLabelBank(nn.Module):
             if weight > 0:
                 keys = [(int(clip), frame) for frame in frames.tolist()]
                 old = {key: self.entries[key] for key in keys if key in self.entries}
-                for key, mask in zip(keys, masks, strict=True):
-                    self._correct(key, old.get(key), mask, float(weight))
+                for key, mask in zip(keys, masks.float(), strict=True):
+                    before, strength = old.get(key, (mask, 0.0))
+                    strength = self.memory * strength + float(weight)
+                    after = before + float(weight) / strength * (mask - before)
+                    self.entries[key] = after.round().to(torch.uint8), strength
+                    self.entries.move_to_end(key)
         num_bytes = (NUM_LABELS - 1) * side**2
         while len(self.entries) * num_bytes > self.max_bytes:
             self.entries.popitem(last=False)
-
-    def _correct(
-        self, key: tuple[int, int], old: tuple[Tensor, float] | None, mask: Tensor, quality: float
-    ) -> None:
-        before, strength = (mask.float(), 0.0) if old is None else (old[0].float(), old[1])
-        strength = self.memory * strength + quality
-        after = before + quality / strength * (mask.float() - before)
-        self.entries[key] = after.round().to(torch.uint8), strength
-        self.entries.move_to_end(key)
 
 
 def _area_fractions(training_set: TrainingSet) -> tuple[Tensor, Tensor]:
