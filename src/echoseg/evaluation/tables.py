@@ -21,7 +21,7 @@ def table_text(rows: Sequence[Any], kind: type[Any]) -> str:
 
 
 def _field(value: Any) -> Any:
-    return f"{value:.{_DECIMALS}f}" if isinstance(value, float) else value
+    return f"{value:.6f}" if isinstance(value, float) else value
 
 
 def read_items(folder: Path) -> list[dict[str, str]]:
