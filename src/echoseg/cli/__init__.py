@@ -12,13 +12,13 @@ import typer
 
 from echoseg.cli import analyze, calibrate, data, evaluate, export, live, measure, phantom, train
 from echoseg.cli.analyze import Job, run
-from echoseg.cli.console import DISCLAIMER, fail, run_app
+from echoseg.cli.console import DISCLAIMER, CommandGroup, run_app
 from echoseg.cli.options import Device, Force, Model, Output, Timing
 from echoseg.clip import View
-from echoseg.errors import EchosegError
 
 app = typer.Typer(
     name="echoseg",
+    cls=CommandGroup,
     help=f"Left ventricle masks, volumes and ejection fraction from echo clips. {DISCLAIMER}",
     no_args_is_help=True,
     add_completion=False,
@@ -55,7 +55,7 @@ def demo(
 
     source = Path(str(examples.get_path("ybr_color")))
     job = Job(
-        source=source,
+        sources=(source,),
         folder=output / "ybr_color",
         open_options={"view": View.A4C},
         force=force,
@@ -86,23 +86,19 @@ def attention(
     from echoseg.io import load_clip
     from echoseg.report.figures.attention import attention_sheet
 
-    try:
-        if output.suffix.lower() != ".png":
-            raise ArgumentError(f"-o must end in .png, got {output}")
-        if output.exists() and not force:
-            raise OutputError(f"{output} exists; pass --force to replace it or give another -o")
-        opened = load_clip(clip)
-        if darken is not None and darken > opened.num_frames:
-            raise ArgumentError(
-                f"--darken must be a frame number from 2 to {opened.num_frames}, got {darken}"
-            )
-        analyzer = Analyzer(model, device)
-        maps = watch_attention(analyzer, opened, darken=None if darken is None else darken - 1)
-        with atomic_write(output) as partial:
-            attention_sheet(maps).save(partial, format="PNG")
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    if output.suffix.lower() != ".png":
+        raise ArgumentError(f"-o must end in .png, got {output}")
+    if output.exists() and not force:
+        raise OutputError(f"{output} exists; pass --force to replace it or give another -o")
+    opened = load_clip(clip)
+    if darken is not None and darken > opened.num_frames:
+        raise ArgumentError(
+            f"--darken must be a frame number from 2 to {opened.num_frames}, got {darken}"
+        )
+    analyzer = Analyzer(model, device)
+    maps = watch_attention(analyzer, opened, darken=None if darken is None else darken - 1)
+    with atomic_write(output) as partial:
+        attention_sheet(maps).save(partial, format="PNG")
     typer.echo(f"{output}: {len(maps.frames)} frames; research use only")
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +32,6 @@ from echoseg.cli.table import show_analysis, show_biplane
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
-    from echoseg.clip import Clip
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
     from echoseg.report.biplane import ClipPair
@@ -40,9 +39,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One clip to analyse, its result folder and its options."""
+    """One clip, or the A4C and the A2C clip of a heart, with its result folder and options.
 
-    source: Path
+    Of two clips the order says the views, whatever the files say.
+    """
+
+    sources: tuple[Path, ...]
     folder: Path
     open_options: dict[str, Any]
     force: bool
@@ -50,109 +52,84 @@ class Job:
     pdf: bool = False
     pages: bool = True
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PairJob:
-    """Two clips of one heart; their places say the views, whatever the files say."""
-
-    a4c: Path
-    a2c: Path
-    folder: Path
-    open_options: dict[str, Any]
-    force: bool
-    smoothing: bool = True
-    pdf: bool = False
+    @property
+    def is_pair(self) -> bool:
+        """Whether it is a biplane analysis."""
+        return len(self.sources) == 2
 
 
-def _show_timing(stages: dict[str, float]) -> None:
-    typer.echo("time per stage:")
-    for stage, seconds in stages.items():
-        typer.echo(f"  {stage:<16}{seconds:8.2f} s")
+def _analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) -> "Analysis":
+    """Read and analyse a clip; the time of reading is the first stage."""
+    from echoseg.io import load_clip
 
-
-def _analyze_one(analyzer: "Analyzer", clip: "Clip", job: Job) -> tuple["Analysis", float]:
-    """Analyse and write a clip; return the analysis and the seconds of writing."""
-    from echoseg.report.writer import write_results
-
-    with progress_bar(job.source.name, "frames") as update:
+    start = time.perf_counter()
+    clip = load_clip(source, **(job.open_options | options))
+    read_time_s = time.perf_counter() - start
+    with progress_bar(source.name, "frames") as update:
         analysis = analyzer.analyze(clip, smoothing=job.smoothing, progress=update)
+    return replace(analysis, timing_s={"read": read_time_s, **analysis.timing_s})
+
+
+def _run_clip(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, float]]:
+    from echoseg.report.writer import check_output, write_results
+
+    check_output(job.folder, job.force)
+    analysis = _analyze_clip(analyzer, job, job.sources[0])
     start = time.perf_counter()
     write_results(analysis, job.folder, force=job.force, pdf=job.pdf, pages=job.pages)
-    return analysis, time.perf_counter() - start
+    write_time_s = time.perf_counter() - start
+    show_analysis(analysis, job.folder)
+    return analysis.ef_percent, {**analysis.timing_s, "write": write_time_s}
+
+
+def _run_pair(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, float]]:
+    from echoseg.report.biplane import combine
+    from echoseg.report.writer import PLANES, check_biplane_output, write_biplane
+
+    start = time.perf_counter()
+    check_biplane_output(job.folder, job.force)
+    analysis = combine(
+        *(
+            _analyze_clip(analyzer, job, source, view=plane)
+            for plane, source in zip(PLANES, job.sources, strict=True)
+        )
+    )
+    write_biplane(analysis, job.folder, force=job.force, pdf=job.pdf)
+    time_s = time.perf_counter() - start
+    show_biplane(analysis, job.folder)
+    return analysis.biplane.ef_percent, {"both clips": time_s}
 
 
 def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
-    """Run one clip; return whether it has an EF. Errors are printed on one line."""
-    from echoseg.io import load_clip
-    from echoseg.report.writer import check_output
-
-    start = time.perf_counter()
+    """Run one job; return whether there is an EF. Errors are printed on one line."""
     try:
-        check_output(job.folder, job.force)
-        clip = load_clip(job.source, **job.open_options)
-        read_time_s = time.perf_counter() - start
-        analysis, write_time_s = _analyze_one(analyzer, clip, job)
+        ef_percent, stages = (_run_pair if job.is_pair else _run_clip)(analyzer, job)
     except EchosegError as error:
         fail(str(error))
         return False
-    show_analysis(analysis, job.folder)
     if timing:
-        _show_timing({"read": read_time_s, **analysis.timing_s, "write": write_time_s})
-    return analysis.measurement.ef_percent is not None
-
-
-def _run_pair(analyzer: "Analyzer", job: PairJob, *, timing: bool) -> bool:
-    """Run both clips of a heart; return whether they have a biplane EF."""
-    from echoseg.clip import View
-    from echoseg.io import load_clip
-    from echoseg.report.biplane import combine
-    from echoseg.report.writer import check_biplane_output, write_biplane
-
-    start = time.perf_counter()
-    try:
-        check_biplane_output(job.folder, job.force)
-        planes = []
-        for view, source in ((View.A4C, job.a4c), (View.A2C, job.a2c)):
-            clip = load_clip(source, **{**job.open_options, "view": view})
-            with progress_bar(source.name, "frames") as update:
-                planes.append(analyzer.analyze(clip, smoothing=job.smoothing, progress=update))
-        analysis = combine(*planes)
-        write_biplane(analysis, job.folder, force=job.force, pdf=job.pdf)
-    except EchosegError as error:
-        fail(str(error))
-        return False
-    show_biplane(analysis, job.folder)
-    if timing:
-        _show_timing({"both clips": time.perf_counter() - start})
-    return analysis.biplane.ef_percent is not None
+        typer.echo("time per stage:")
+        for stage, seconds in stages.items():
+            typer.echo(f"  {stage:<16}{seconds:8.2f} s")
+    return ef_percent is not None
 
 
 def run(
-    jobs: Sequence[Job | PairJob],
-    *,
-    model: str,
-    device: str,
-    timing: bool,
-    backend: str = "torch",
+    jobs: Sequence[Job], *, model: str, device: str, timing: bool, backend: str = "torch"
 ) -> None:
     """Load the model once, run every job, and exit with the exit code."""
     start = time.perf_counter()
-    try:
-        from echoseg.inference.analyzer import Analyzer
+    from echoseg.inference.analyzer import Analyzer
 
-        analyzer = Analyzer(model, device, backend)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    analyzer = Analyzer(model, device, backend)
     if timing:
         typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
     typer.echo(DISCLAIMER)
     if notice := analyzer.model_card.notice:
         typer.echo(f"model {analyzer.model_card.name}: {notice}")
-    runs = {Job: _run_job, PairJob: _run_pair}
-    has_ef = [runs[type(job)](analyzer, job, timing=timing) for job in jobs]
+    has_ef = [_run_job(analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:
-        unit = "hearts" if isinstance(jobs[0], PairJob) else "clips"
+        unit = "hearts" if jobs[0].is_pair else "clips"
         typer.echo(f"{sum(has_ef)} of {len(jobs)} {unit} have an EF")
     if not all(has_ef):
         raise typer.Exit(1)
@@ -222,47 +199,24 @@ def analyze(
     from echoseg.io.frames import OpenOptions
     from echoseg.report.writer import result_folder_names
 
-    options: dict[str, Any] = {
-        "view": view,
-        "spacing_mm": spacing_mm,
-        "fps": fps,
-        "allow_damaged": allow_damaged,
-    }
+    options: dict[str, Any] = dict(
+        view=view, spacing_mm=spacing_mm, fps=fps, allow_damaged=allow_damaged
+    )
     backend = backend_of(backend, runtime)
-    known: dict[str, Any] = {
-        "open_options": options,
-        "force": force,
-        "smoothing": smoothing,
-        "pdf": pdf,
-    }
-    try:
-        OpenOptions(**options)
-        pairs = _pairs(clips or [], a4c, a2c, study)
-        if clips and _is_cohort(clips, jobs, resume):
-            settings = known | {
-                "device": device,
-                "model": model,
-                "backend": backend,
-                "pages": pages,
-            }
-            num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
-            return run_cohort(clips, settings, output, num_jobs, resume)
-        if pairs and (jobs is not None or resume or not pages):
-            raise ConfigError(
-                "--jobs, --resume and --no-pages do not apply to two views; give CLIPS"
-            )
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
-    runs: list[Job | PairJob] = [
-        PairJob(a4c=pair.a4c, a2c=pair.a2c, folder=output / name, **known)
-        for pair, name in zip(
-            pairs, result_folder_names([Path(pair.name) for pair in pairs]), strict=True
-        )
-    ]
-    runs += [
-        Job(source=clip, folder=output / name, pages=pages, **known)
-        for clip, name in zip(clips or [], result_folder_names(clips or []), strict=True)
+    known: dict[str, Any] = dict(open_options=options, force=force, smoothing=smoothing, pdf=pdf)
+    OpenOptions(**options)
+    pairs = _pairs(clips or [], a4c, a2c, study)
+    if clips and _is_cohort(clips, jobs, resume):
+        settings = dict(known, device=device, model=model, backend=backend, pages=pages)
+        num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
+        return run_cohort(clips, settings, output, num_jobs, resume)
+    if pairs and (jobs is not None or resume or not pages):
+        raise ConfigError("--jobs, --resume and --no-pages do not apply to two views; give CLIPS")
+    sources = [(pair.a4c, pair.a2c) for pair in pairs] or [(clip,) for clip in clips or []]
+    names = result_folder_names([Path(pair.name) for pair in pairs] or clips or [])
+    runs = [
+        Job(sources=some, folder=output / name, pages=pages, **known)
+        for some, name in zip(sources, names, strict=True)
     ]
     run(runs, model=model, device=device, backend=backend, timing=timing)
 

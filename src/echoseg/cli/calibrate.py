@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoseg.cli.console import fail, progress_bar
+from echoseg.cli.console import progress_bar
+from echoseg.cli.options import Data, Hearts, Jobs, ModelGiven, Tiers
 from echoseg.clip import View
-from echoseg.errors import EchosegError
+from echoseg.errors import DatasetError
 
 if TYPE_CHECKING:
     from echoseg.data import Record
@@ -16,10 +17,8 @@ DEFAULT_MAX_FIT = 100
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Name (see `echoseg models`) or .safetensors file.")],
-    data: Annotated[
-        Path | None, typer.Argument(help="Folder of a data set or of clips with masks, or a CSV.")
-    ] = None,
+    model: ModelGiven,
+    data: Data = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -39,15 +38,12 @@ def calibrate(
     view: Annotated[
         list[View] | None, typer.Option(help="Only clips of this view; repeatable (default: all).")
     ] = None,
-    phantom: Annotated[
-        list[str] | None,
-        typer.Option(help="Instead of DATA: phantom-v1 tier (easy ... extreme, all); repeatable."),
-    ] = None,
-    hearts: Annotated[int | None, typer.Option(help="Number of phantom hearts per tier.")] = None,
+    phantom: Tiers = None,
+    hearts: Hearts = None,
     level: Annotated[
         float, typer.Option(help="Fraction of clips whose interval covers the true EF.")
     ] = 0.9,
-    jobs: Annotated[int, typer.Option(help="Worker processes; do not affect the result.")] = 1,
+    jobs: Jobs = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
@@ -55,46 +51,42 @@ def calibrate(
 
     `echoseg analyze` then reports the interval and marks unreliable EFs.
     """
-    try:
-        from echoseg.cli.evaluate import select_records
-        from echoseg.evaluation.calibrate import calibrate_on, read_clips, split_patients
-        from echoseg.files import check_new_file, write_json
-        from echoseg.inference.analyzer import choose_device
-        from echoseg.parallel import check_jobs
-        from echoseg.quality.conformal import calibration_path, check_level
-        from echoseg.weights.card import find_checkpoint, read_card
+    from echoseg.cli.evaluate import select_records
+    from echoseg.evaluation.calibrate import calibrate_on, read_clips, split_patients
+    from echoseg.files import check_new_file, write_json
+    from echoseg.inference.analyzer import choose_device
+    from echoseg.parallel import check_jobs
+    from echoseg.quality.conformal import calibration_path, check_level
+    from echoseg.weights.card import find_checkpoint, read_card
 
-        jobs, device = check_jobs(jobs), choose_device(device)
-        check_level(level)
-        checkpoint = read_card(find_checkpoint(model))
-        path = output or calibration_path(checkpoint.path)
-        check_new_file(path, force)
-        records, source = select_records(data, phantom, split, hearts)
-        chosen = {"held out": _of_views(records, view)}
-        if fit_split is not None:
-            others, _ = select_records(data, phantom, fit_split, hearts)
-            chosen["fit"] = _of_views(others, view)[:max_fit]
-        clips = {}
-        for name, some in chosen.items():
-            with progress_bar(f"{source.title}, {name}", "clips") as update:
-                clips[name] = read_clips(model, some, device=device, jobs=jobs, progress=update)
-        if "fit" in clips:
-            fit, held_out = clips["fit"], clips["held out"]
-        else:
-            fit, held_out = split_patients(clips["held out"])
-        views = ", ".join(sorted({str(record.view) for record in chosen["held out"]}))
-        num_patients = len({clip.patient for clip in held_out})
-        calibration, coverage = calibrate_on(
-            fit,
-            held_out,
-            model_sha256=checkpoint.sha256,
-            source=f"{num_patients} patients of {source.title}, {source.split or 'all'}, {views}",
-            level=level,
-        )
-        write_json(path, calibration)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    jobs, device = check_jobs(jobs), choose_device(device)
+    check_level(level)
+    checkpoint = read_card(find_checkpoint(model))
+    path = output or calibration_path(checkpoint.path)
+    check_new_file(path, force)
+    records, source = select_records(data, phantom, split, hearts)
+    chosen = {"held out": _of_views(records, view)}
+    if fit_split is not None:
+        others, _ = select_records(data, phantom, fit_split, hearts)
+        chosen["fit"] = _of_views(others, view)[:max_fit]
+    clips = {}
+    for name, some in chosen.items():
+        with progress_bar(f"{source.title}, {name}", "clips") as update:
+            clips[name] = read_clips(model, some, device=device, jobs=jobs, progress=update)
+    if "fit" in clips:
+        fit, held_out = clips["fit"], clips["held out"]
+    else:
+        fit, held_out = split_patients(clips["held out"])
+    views = ", ".join(sorted({str(record.view) for record in chosen["held out"]}))
+    num_patients = len({clip.patient for clip in held_out})
+    calibration, coverage = calibrate_on(
+        fit,
+        held_out,
+        model_sha256=checkpoint.sha256,
+        source=f"{num_patients} patients of {source.title}, {source.split or 'all'}, {views}",
+        level=level,
+    )
+    write_json(path, calibration)
     typer.echo(
         f"{coverage.num_clips} clips, each by the intervals of the others: "
         f"{100 * coverage.coverage:.0f} % covered at a level of {100 * level:.0f} %, mean width "
@@ -108,8 +100,6 @@ def calibrate(
 
 def _of_views(records: "tuple[Record, ...]", views: list[View] | None) -> "tuple[Record, ...]":
     """Records of the requested views."""
-    from echoseg.errors import DatasetError
-
     chosen = tuple(record for record in records if not views or record.view in views)
     if not chosen:
         there = ", ".join(sorted({str(record.view) for record in records}))

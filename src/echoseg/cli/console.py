@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
+
+from echoseg.errors import EchosegError
 
 DISCLAIMER = "Research software, not a medical device."
 INTERRUPTED = 130
@@ -23,6 +26,18 @@ def one_line(text: str) -> str:
 def fail(message: str) -> None:
     """Print an error on standard error."""
     typer.echo(f"echoseg: {one_line(message)}", err=True)
+
+
+class CommandGroup(TyperGroup):
+    """A group of commands; an `EchosegError` in one is printed on one line and exits with 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Invoke the command."""
+        try:
+            return super().invoke(ctx)
+        except EchosegError as error:
+            fail(str(error))
+            raise typer.Exit(2) from None
 
 
 def run_app(app: typer.Typer) -> int:

@@ -1,12 +1,15 @@
 """`echoseg evaluate` and `echoseg compare`."""
 
+from dataclasses import asdict, replace
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import fail, one_line, progress_bar
-from echoseg.errors import EchosegError
+from echoseg.cli.console import one_line, progress_bar
+from echoseg.cli.options import Data, Hearts, Jobs, ModelGiven, Tiers
+from echoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from echoseg.data import Record
@@ -14,19 +17,14 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Name (see `echoseg models`) or .safetensors file.")],
-    data: Annotated[
-        Path | None, typer.Argument(help="Folder of a data set or of clips with masks, or a CSV.")
-    ] = None,
-    phantom: Annotated[
-        list[str] | None,
-        typer.Option(help="Instead of DATA: phantom-v1 tier (easy ... extreme, all); repeatable."),
-    ] = None,
+    model: ModelGiven,
+    data: Data = None,
+    phantom: Tiers = None,
     split: Annotated[
         str | None,
         typer.Option(help="train, validation, test, all, ... (default: test, else validation)."),
     ] = None,
-    hearts: Annotated[int | None, typer.Option(help="Number of phantom hearts per tier.")] = None,
+    hearts: Hearts = None,
     corrupt: Annotated[
         float,
         typer.Option(help="Probability of corrupting a frame, except a clip's first: robustness."),
@@ -37,7 +35,7 @@ def evaluate(
     pictures: Annotated[
         bool, typer.Option(help="Show the worst frames, images of the data, in the report.")
     ] = True,
-    jobs: Annotated[int, typer.Option(help="Worker processes; do not affect the result.")] = 1,
+    jobs: Jobs = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing result.")] = False,
 ) -> None:
@@ -46,21 +44,17 @@ def evaluate(
     Exit codes: 0 all clips were evaluated; 1 some clips failed (listed in the report); 2 invalid
     command.
     """
-    try:
-        from echoseg.evaluation.results import check_output, write_results
-        from echoseg.evaluation.run import evaluate as run_evaluation
-        from echoseg.inference.analyzer import choose_device
-        from echoseg.parallel import check_jobs
+    from echoseg.evaluation.results import check_output, write_results
+    from echoseg.evaluation.run import evaluate as run_evaluation
+    from echoseg.inference.analyzer import choose_device
+    from echoseg.parallel import check_jobs
 
-        jobs, device = check_jobs(jobs), choose_device(device)
-        check_output(output, force)
-        records, source = _corrupted(*select_records(data, phantom, split, hearts), corrupt)
-        with progress_bar(source.title, "clips") as update:
-            evaluation = run_evaluation(model, records, device=device, jobs=jobs, progress=update)
-        summary = write_results(evaluation, source, output, pictures=pictures, force=force)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    jobs, device = check_jobs(jobs), choose_device(device)
+    check_output(output, force)
+    records, source = _corrupted(*select_records(data, phantom, split, hearts), corrupt)
+    with progress_bar(source.title, "clips") as update:
+        evaluation = run_evaluation(model, records, device=device, jobs=jobs, progress=update)
+    summary = write_results(evaluation, source, output, pictures=pictures, force=force)
     _show(summary, output)
     if any(problem["kind"] != "known" for problem in summary["problems"]):
         raise typer.Exit(1)
@@ -71,15 +65,12 @@ def select_records(
 ) -> "tuple[tuple[Record, ...], Source]":
     """The records to evaluate on, and their origin."""
     from echoseg.data import load_dataset
-    from echoseg.errors import ConfigError
     from echoseg.evaluation.results import Source, source_of
-    from echoseg.evaluation.run import select_split
+    from echoseg.evaluation.run import phantom_records, select_split
 
     if (data is None) == (not tiers):
         raise ConfigError("give either the folder of a data set or --phantom TIER")
     if tiers:
-        from echoseg.evaluation.run import phantom_records
-
         chosen = () if tiers == ["all"] else tuple(tiers)
         split = split or "test"
         records = phantom_records(split, chosen, hearts)
@@ -95,9 +86,6 @@ def _corrupted(
     records: "tuple[Record, ...]", source: "Source", prob: float
 ) -> "tuple[tuple[Record, ...], Source]":
     """The records with corrupted frames, which the report then notes."""
-    from dataclasses import replace
-
-    from echoseg.errors import ConfigError
     from echoseg.evaluation.corruptions import corrupt_records
 
     if not 0 <= prob <= 1:
@@ -153,21 +141,14 @@ def compare(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Compare two evaluations: paired differences, confidence intervals, Wilcoxon test."""
-    try:
-        from dataclasses import asdict
-        from json import dumps
+    from echoseg.evaluation.compare import compare as run_comparison
+    from echoseg.files import check_new_file, write_text
 
-        from echoseg.evaluation.compare import compare as run_comparison
-        from echoseg.files import check_new_file, write_text
-
-        if output is not None:
-            check_new_file(output, force)
-        comparison = run_comparison(a, b)
-        if output is not None:
-            write_text(output, dumps(asdict(comparison), indent=1) + "\n")
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    if output is not None:
+        check_new_file(output, force)
+    comparison = run_comparison(a, b)
+    if output is not None:
+        write_text(output, dumps(asdict(comparison), indent=1) + "\n")
     patients = max(one.patients for one in comparison.differences)
     typer.echo(f"{comparison.frames}, {comparison.differences[0].n} items, {patients} patients")
     typer.echo(f"{'':<18}{'A':>10}{'B':>10}{'B - A':>10}  [95 %]{'p':>18}")

@@ -5,10 +5,8 @@ from typing import Annotated
 
 import typer
 
-from echoseg.cli.console import fail
 from echoseg.cli.options import INPUT, OUTPUT, Force, Fps, Pdf, Smoothing, SpacingMm, ViewGiven
 from echoseg.cli.table import show_analysis
-from echoseg.errors import EchosegError
 
 
 def measure(
@@ -33,21 +31,17 @@ def measure(
 
     Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
     """
-    try:
-        from echoseg.inference.analysis import analyze_masks
-        from echoseg.io import load_clip, load_masks
-        from echoseg.report.writer import check_output, write_results
+    from echoseg.inference.analysis import analyze_masks
+    from echoseg.io import load_clip, load_masks
+    from echoseg.report.writer import check_output, write_results
 
-        check_output(output, force)
-        opened, labels = load_masks(masks, spacing_mm=spacing_mm, fps=fps, view=view)
-        if clip is not None:
-            scale_mm = spacing_mm or opened.spacing_mm
-            opened = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view)
-        analysis = analyze_masks(opened, labels, smoothing=smoothing)
-        folder = write_results(analysis, output, force=force, pdf=pdf)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    check_output(output, force)
+    opened, labels = load_masks(masks, spacing_mm=spacing_mm, fps=fps, view=view)
+    if clip is not None:
+        scale_mm = spacing_mm or opened.spacing_mm
+        opened = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view)
+    analysis = analyze_masks(opened, labels, smoothing=smoothing)
+    folder = write_results(analysis, output, force=force, pdf=pdf)
     show_analysis(analysis, folder)
     if analysis.measurement.ef_percent is None:
         raise typer.Exit(1)

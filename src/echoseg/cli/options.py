@@ -10,6 +10,18 @@ from echoseg.clip import View
 INPUT, OUTPUT, MODEL, COHORT = "Input", "Output", "Model", "Cohort"
 """Groups of options in a command's help."""
 
+ModelGiven = Annotated[
+    str, typer.Argument(help="Name (see `echoseg models`) or .safetensors file.")
+]
+Data = Annotated[
+    Path | None, typer.Argument(help="Folder of a data set or of clips with masks, or a CSV.")
+]
+Tiers = Annotated[
+    list[str] | None,
+    typer.Option(help="Instead of DATA: phantom-v1 tier (easy ... extreme, all); repeatable."),
+]
+Hearts = Annotated[int | None, typer.Option(help="Number of phantom hearts per tier.")]
+Jobs = Annotated[int, typer.Option(help="Worker processes; do not affect the result.")]
 ViewGiven = Annotated[
     View | None, typer.Option("--view", help="View; replaces the file's.", rich_help_panel=INPUT)
 ]
