@@ -6,12 +6,7 @@ import numpy as np
 
 from echoseg.clip import ClipWarning, Label
 from echoseg.errors import MeasurementError
-from echoseg.measure.dimensions import (
-    mean_disks,
-    mean_known,
-    measure_beats,
-    measure_dimensions,
-)
+from echoseg.measure.dimensions import mean_disks, mean_known, measure_beats, measure_dimensions
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.measure.phases import (
     Beat,
@@ -93,13 +88,12 @@ def measure_masks(
         )
     frame_s = frame_interval_s(times_s)
     filled = fill_gaps(volumes)
+    smoothed = smooth(filled, frame_s)
     curves = Curves(
-        shapes=shapes, volumes=volumes, filled=filled, smoothed=smooth(filled, frame_s),
-        frame_s=frame_s,
-    )  # fmt: skip
-    beats = find_beats(
-        curves.smoothed, frame_s, _r_wave_frames(r_wave_times_s, times_s), np.isfinite(volumes)
+        shapes=shapes, volumes=volumes, filled=filled, smoothed=smoothed, frame_s=frame_s
     )
+    r_wave_frames = _r_wave_frames(r_wave_times_s, times_s)
+    beats = find_beats(smoothed, frame_s, r_wave_frames, np.isfinite(volumes))
     lengths_s = beat_lengths_s(beats, times_s, r_wave_times_s)
     measurement = _measurement(masks, curves, beats, (spacing_mm, times_s), smoothing)
     warnings += _beat_warnings(beats, is_irregular(lengths_s))
@@ -177,9 +171,10 @@ def _measurement(
 
 def _shape(mask: np.ndarray, spacing_mm: tuple[float, float]) -> Shape | None:
     """The shape of a frame's cavity; None where there is none, or only a stray piece."""
-    if (mask == Label.LV_CAVITY).sum() < MIN_LV_FRACTION * mask.size:
-        return None
-    return measure_shape(mask, spacing_mm) if (mask == Label.LV_CAVITY).any() else None
+    area_px = (mask == Label.LV_CAVITY).sum()
+    return (
+        measure_shape(mask, spacing_mm) if area_px >= max(1, MIN_LV_FRACTION * mask.size) else None
+    )
 
 
 def _on(curve: np.ndarray, beat: Beat) -> Beat:
@@ -210,27 +205,21 @@ def _frame_rows(
     rows = []
     for index, (mask, shape) in enumerate(zip(masks, shapes, strict=True)):
         area_px = int((mask == Label.LV_CAVITY).sum())
+        scaled = shape if spacing_mm else None
+        strain = None
+        if shape and first and first.line_mm > 0:
+            strain = 100 * (shape.line_mm / first.line_mm - 1)
         row = FrameMeasurement(
             frame_index=index,
             time_s=None if times_s is None else float(times_s[index]),
             lv_area_px=area_px,
             lv_area_cm2=None if pixel_cm2 is None else area_px * pixel_cm2,
-            lv_length_mm=None,
-            relative_volume=None,
-            volume_ml=None,
+            lv_length_mm=scaled and scaled.axis.length_mm,
+            relative_volume=shape and shape.volume_ml / largest,
+            volume_ml=scaled and scaled.volume_ml,
             smoothed_volume=read and float(read[0][index] / (1.0 if spacing_mm else largest)),
+            strain_percent=strain,
         )
-        if shape is not None:
-            strain = None
-            if first is not None and first.line_mm > 0:
-                strain = 100 * (shape.line_mm / first.line_mm - 1)
-            row = replace(
-                row,
-                lv_length_mm=shape.axis.length_mm if spacing_mm else None,
-                relative_volume=shape.volume_ml / largest,
-                volume_ml=shape.volume_ml if spacing_mm else None,
-                strain_percent=strain,
-            )
         rows.append(row)
     return tuple(rows)
 

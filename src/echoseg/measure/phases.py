@@ -73,28 +73,27 @@ def smooth(values: np.ndarray, frame_s: float = ASSUMED_FRAME_S) -> np.ndarray:
 
     It leaves the range of what was measured by a tenth of it at most, and is never negative.
     """
-    window = _window(len(values), frame_s)
-    if window < 5:
+    if len(values) < 5:
         return np.asarray(values, float)
-    calm = median_filter(values, 3, mode="nearest") if frame_s < 0.045 else values
-    parabolas = np.asarray(savgol_filter(calm, window, 2, mode="interp"))
+    parabolas = _parabolas(values, frame_s)
     low, high = float(np.min(values)), float(np.max(values))
     beyond = MAX_BEYOND * (high - low)
     return parabolas.clip(max(min(low, 0.0), low - beyond), high + beyond)
 
 
 def rates_per_s(values: np.ndarray, frame_s: float) -> np.ndarray:
-    """Return the curve's change a second, from the same parabolas."""
-    window = _window(len(values), frame_s)
-    if window < 5:
+    """The curve's change per second, from the same parabolas."""
+    if len(values) < 5:
         return np.gradient(values, frame_s) if len(values) > 1 else np.zeros(len(values))
-    calm = median_filter(values, 3, mode="nearest") if frame_s < 0.045 else values
-    return np.asarray(savgol_filter(calm, window, 2, deriv=1, delta=frame_s, mode="interp"))
+    return _parabolas(values, frame_s, 1)
 
 
-def _window(num_frames: int, frame_s: float) -> int:
+def _parabolas(values: np.ndarray, frame_s: float, derivative: int = 0) -> np.ndarray:
+    """A derivative of the parabolas fitted to at least 5 frames; high frame rates are medianed."""
     window = max(5, 2 * round(SMOOTHING_S / frame_s / 2) + 1)
-    return min(window, num_frames - 1 + num_frames % 2)
+    window = min(window, len(values) - 1 + len(values) % 2)
+    calm = median_filter(values, 3, mode="nearest") if frame_s < 0.045 else values
+    return np.asarray(savgol_filter(calm, window, 2, deriv=derivative, delta=frame_s))
 
 
 def find_beats(

@@ -1,6 +1,7 @@
 """Plausibility of masks and pixel spacing: reasons to refuse an EF, and warnings about spacing."""
 
 import numpy as np
+from scipy import ndimage
 
 from echoseg.clip import ClipWarning, Label
 from echoseg.measure.phases import frame_interval_s, smooth
@@ -45,9 +46,8 @@ def refusal_of(
                 f"the clip lasts {duration_s:.2f} s; EF needs at least {MIN_DURATION_S:g} s to "
                 "cover ED and ES. Use a longer clip, or set --fps if the frame times are wrong"
             )
-    steps = np.abs(np.diff(smooth(fill_gaps(volumes), frame_interval_s(times_s)))) / np.nanmax(
-        volumes
-    )
+    curve = smooth(fill_gaps(volumes), frame_interval_s(times_s))
+    steps = np.abs(np.diff(curve)) / np.nanmax(volumes)
     if len(steps) and np.median(steps) > MAX_JUMP:
         return (
             f"the LV volume changes by {100 * np.median(steps):.0f} % of its largest value from "
@@ -58,25 +58,15 @@ def refusal_of(
 
 def ring_fraction(mask: np.ndarray) -> float:
     """Fraction of the cavity's outer border pixels that are myocardium or atrium."""
-    rows, columns = np.nonzero(mask == Label.LV_CAVITY)
-    if not rows.size:
+    padded = np.pad(mask, 1)  # beyond the edge of the picture is background
+    boxes = ndimage.find_objects((padded == Label.LV_CAVITY).astype(int))
+    if not boxes:
         return 0.0
-    crop = np.pad(mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1)
-    if rows.min() > 0:
-        crop[0, 1:-1] = mask[rows.min() - 1, columns.min() : columns.max() + 1]
-    if rows.max() + 1 < mask.shape[0]:
-        crop[-1, 1:-1] = mask[rows.max() + 1, columns.min() : columns.max() + 1]
-    if columns.min() > 0:
-        crop[1:-1, 0] = mask[rows.min() : rows.max() + 1, columns.min() - 1]
-    if columns.max() + 1 < mask.shape[1]:
-        crop[1:-1, -1] = mask[rows.min() : rows.max() + 1, columns.max() + 1]
+    rows, columns = boxes[0]
+    crop = padded[rows.start - 1 : rows.stop + 1, columns.start - 1 : columns.stop + 1]
     cavity = crop == Label.LV_CAVITY
-    outer = np.zeros_like(cavity)
-    for axis in (0, 1):
-        for shift in (-1, 1):
-            outer |= np.roll(cavity, shift, axis)
-    border = crop[outer & ~cavity]
-    return float((border != Label.BACKGROUND).mean()) if border.size else 0.0
+    border = crop[ndimage.binary_dilation(cavity) & ~cavity]
+    return float((border != Label.BACKGROUND).mean())
 
 
 def fill_gaps(volumes: np.ndarray) -> np.ndarray:

@@ -23,12 +23,10 @@ class Readings:
 
 def agreement_png(readings: Sequence[Readings], dice: dict[str, list[float]]) -> bytes:
     """Return a row of two plots a quantity, and Dice by structure below, as the bytes of a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = len(readings) + bool(dice)
     figure = Figure(figsize=(9, 3.4 * max(rows, 1)), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.add_gridspec(max(rows, 1), 2)
     for index, pairs in enumerate(readings):
         _scatter(figure.add_subplot(grid[index, 0]), pairs)

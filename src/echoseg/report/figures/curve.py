@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 
 
 def curve_figure(analysis: Analysis) -> "Figure":
-    """The volume curve with ED and ES marked, on a canvas of its own (no pyplot state)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """The volume curve with ED and ES marked, without pyplot state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 3.4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     draw_curve(axes, analysis)
     count = len(analysis.warnings)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,30 +22,17 @@ _MIN_WIDTH_PX = 480
 _BAR_PX = 44
 
 
-class MaskVideo:
-    """Masks as FFV1 in Matroska: the grey level of a pixel is its label, 0 to 3."""
+class VideoSink:
+    """A video of one picture per frame, drawn from the frame and its result."""
 
-    def __init__(self, target: str) -> None:
-        self._video = GrowingVideo(target, lossless=True, name=Path(target).name)
-
-    def write(self, frame: np.ndarray, reading: FrameResult) -> None:
-        """Add a mask."""
-        self._video.add(reading.mask, reading.time_s)
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._video.close()
-
-
-class OverlayVideo:
-    """Frames with their contours and the running numbers under them, H.264."""
-
-    def __init__(self, target: str, name: str = "") -> None:
-        self._video = GrowingVideo(target, name=name)
+    def __init__(
+        self, video: GrowingVideo, draw: Callable[[np.ndarray, FrameResult], np.ndarray]
+    ) -> None:
+        self._video, self._draw = video, draw
 
     def write(self, frame: np.ndarray, reading: FrameResult) -> None:
         """Add a picture."""
-        self._video.add(live_picture(frame, reading), reading.time_s)
+        self._video.add(self._draw(frame, reading), reading.time_s)
 
     def close(self) -> None:
         """Finish the file."""
@@ -115,20 +102,23 @@ def describe(reading: FrameResult) -> str:
 class Sinks(NamedTuple):
     """What a run must write, and what it goes on without."""
 
-    needed: list[MaskVideo | OverlayVideo | ReadingTable]
-    asides: list[OverlayVideo]
+    needed: list[VideoSink | ReadingTable]
+    asides: list[VideoSink]
 
 
 def open_sinks(folder: Path | None, overlay: str | None, overlay_name: str = "") -> Sinks:
-    """Return the sinks asked for; the overlay is an aside where there are masks.
+    """Open the requested sinks; the overlay is an aside where there are masks.
 
     Args:
-        folder: Gets `masks.mkv` and `frames.csv`.
-        overlay: File or URL of the overlay video.
+        folder: Gets `frames.csv` and `masks.mkv`, FFV1 whose grey levels are the labels, 0 to 3.
+        overlay: File or URL of the overlay video, H.264.
         overlay_name: What refusals call it; OVERLAY by default.
     """
-    overlays = [] if overlay is None else [OverlayVideo(overlay, overlay_name)]
+    overlays = []
+    if overlay is not None:
+        overlays.append(VideoSink(GrowingVideo(overlay, name=overlay_name), live_picture))
     if folder is None:
         return Sinks([*overlays], [])
-    masks = MaskVideo(str(folder / "masks.mkv"))
-    return Sinks([masks, ReadingTable(folder / "frames.csv")], overlays)
+    masks = GrowingVideo(str(folder / "masks.mkv"), lossless=True, name="masks.mkv")
+    table = ReadingTable(folder / "frames.csv")
+    return Sinks([VideoSink(masks, lambda _, reading: reading.mask), table], overlays)

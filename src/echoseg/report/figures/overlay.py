@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from skimage.measure import find_contours
 
 from echoseg.inference.analysis import Analysis
@@ -21,6 +21,8 @@ _UNIT_WIDTH_PX = 640
 """Width for which sizes are given; fonts and lines scale with a wider picture."""
 _PANEL_HEIGHT = 230
 _SUPERSAMPLING = 3
+CAPTION_PX = 22
+"""Height of the caption above a tile."""
 _LINE_PX = 1.7
 _BACKGROUND, _TEXT, _DIM = (14, 17, 22), (235, 238, 242), (140, 148, 160)
 
@@ -81,6 +83,20 @@ def frame_picture(analysis: Analysis, frame_index: int, *, contours: bool = True
     if contours:
         draw_contours(picture, analysis.masks[frame_index], zoom)
     return picture
+
+
+def captioned_tile(
+    picture: Image.Image, mask: np.ndarray | None, caption: str, size_px: int
+) -> Image.Image:
+    """A picture with its contours, letterboxed into a square of `size_px` under a caption."""
+    tile = Image.new("RGB", (size_px, size_px + CAPTION_PX))
+    ImageDraw.Draw(tile).text((4, 3), caption, fill=_TEXT, font=ImageFont.load_default(12))
+    fitted = ImageOps.contain(picture.convert("RGB"), (size_px, size_px))
+    if mask is not None:
+        draw_contours(fitted, mask, fitted.width / mask.shape[1])
+    left, top = (size_px - fitted.width) // 2, (size_px - fitted.height) // 2
+    tile.paste(fitted, (left, top + CAPTION_PX))
+    return tile
 
 
 class _Curve:

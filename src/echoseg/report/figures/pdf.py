@@ -22,11 +22,9 @@ _LINE, _WIDE = 0.0125, 130
 
 def page_pdf(analysis: Analysis, report: Report) -> bytes:
     """Draw the sheet; equal analyses give equal bytes."""
-    from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=A4_INCHES)
-    FigureCanvasPdf(figure)
     y = _head(figure, analysis, report)
     y = _alert(figure, report, y)
     y = _stills(figure, analysis, report, y)
