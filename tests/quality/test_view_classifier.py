@@ -12,8 +12,13 @@ from echoseg.io import load_clip
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.sector import Sector, find_sector
 from echoseg.quality.reliability import VIEW_CLASSES, ViewPrediction
-from echoseg.quality.view_classifier import predict_view
-from echoseg.quality.view_net import ViewNet, load_view_net, save_view_net, view_weights
+from echoseg.quality.view_net import (
+    ViewNet,
+    load_view_net,
+    predict_view,
+    save_view_net,
+    view_weights,
+)
 from echoseg.weights.card import SHIPPED, find_checkpoint
 
 CLIPS = Path(__file__).parents[2] / ".." / "shared" / "clips"

@@ -15,6 +15,7 @@ from echoseg.cli.analyze import Job, run
 from echoseg.cli.console import DISCLAIMER, CommandGroup, run_app
 from echoseg.cli.options import Device, Force, Model, Output, Timing
 from echoseg.clip import View
+from echoseg.errors import ArgumentError
 
 app = typer.Typer(
     name="echoseg",
@@ -79,8 +80,7 @@ def attention(
     model: Model = "camus",
 ) -> None:
     """Draw the attention maps of the guidance, frame by frame (mssnet models only)."""
-    from echoseg.errors import ArgumentError, OutputError
-    from echoseg.files import atomic_write
+    from echoseg.files import atomic_write, check_new_file
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.attention import watch_attention
     from echoseg.io import load_clip
@@ -88,8 +88,7 @@ def attention(
 
     if output.suffix.lower() != ".png":
         raise ArgumentError(f"-o must end in .png, got {output}")
-    if output.exists() and not force:
-        raise OutputError(f"{output} exists; pass --force to replace it or give another -o")
+    check_new_file(output, force)
     opened = load_clip(clip)
     if darken is not None and darken > opened.num_frames:
         raise ArgumentError(

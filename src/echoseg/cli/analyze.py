@@ -11,9 +11,6 @@ import typer
 
 from echoseg.cli.console import DISCLAIMER, fail, progress_bar
 from echoseg.cli.options import (
-    COHORT,
-    INPUT,
-    OUTPUT,
     BackendName,
     Device,
     Force,
@@ -27,6 +24,9 @@ from echoseg.cli.options import (
     Timing,
     ViewGiven,
     backend_of,
+    cohort_option,
+    input_option,
+    output_option,
 )
 from echoseg.cli.table import show_analysis, show_biplane
 from echoseg.errors import ConfigError, EchosegError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
     from echoseg.report.biplane import ClipPair
+    from echoseg.weights.card import ModelCard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +115,12 @@ def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
     return ef_percent is not None
 
 
+def _show_notice(card: "ModelCard") -> None:
+    typer.echo(DISCLAIMER)
+    if card.notice:
+        typer.echo(f"model {card.name}: {card.notice}")
+
+
 def run(
     jobs: Sequence[Job], *, model: str, device: str, timing: bool, backend: str = "torch"
 ) -> None:
@@ -124,9 +131,7 @@ def run(
     analyzer = Analyzer(model, device, backend)
     if timing:
         typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
-    typer.echo(DISCLAIMER)
-    if notice := analyzer.model_card.notice:
-        typer.echo(f"model {analyzer.model_card.name}: {notice}")
+    _show_notice(analyzer.model_card)
     has_ef = [_run_job(analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:
         unit = "hearts" if jobs[0].is_pair else "clips"
@@ -141,18 +146,11 @@ def analyze(
         typer.Argument(help="Clips: files or folders of PNG frames; or one folder of many clips."),
     ] = None,
     output: Output = Path("echoseg-results"),
-    a4c: Annotated[
-        Path | None, typer.Option(help="A4C clip; with --a2c: biplane.", rich_help_panel=INPUT)
-    ] = None,
-    a2c: Annotated[
-        Path | None, typer.Option(help="A2C clip of the same heart.", rich_help_panel=INPUT)
-    ] = None,
+    a4c: Annotated[Path | None, input_option(help="A4C clip; with --a2c: biplane.")] = None,
+    a2c: Annotated[Path | None, input_option(help="A2C clip of the same heart.")] = None,
     study: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of clips, paired by the view in their names: biplane.",
-            rich_help_panel=INPUT,
-        ),
+        input_option(help="Folder of clips, paired by the view in their names: biplane."),
     ] = None,
     view: ViewGiven = None,
     spacing_mm: SpacingMm = None,
@@ -161,28 +159,17 @@ def analyze(
     pdf: Pdf = False,
     force: Force = False,
     allow_damaged: Annotated[
-        bool,
-        typer.Option(
-            "--allow-damaged",
-            help="Use the readable frames of damaged files.",
-            rich_help_panel=INPUT,
-        ),
+        bool, input_option("--allow-damaged", help="Use the readable frames of damaged files.")
     ] = False,
     jobs: Annotated[
-        int | None,
-        typer.Option(
-            help="Worker processes for a cohort (default: number of CPUs).", rich_help_panel=COHORT
-        ),
+        int | None, cohort_option(help="Worker processes for a cohort (default: number of CPUs).")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume a cohort.", rich_help_panel=COHORT)
-    ] = False,
+    resume: Annotated[bool, cohort_option("--resume", help="Resume a cohort.")] = False,
     pages: Annotated[
         bool,
-        typer.Option(
+        output_option(
             "--pages/--no-pages",
             help="Write the overlay video, volume curve and HTML report for each clip.",
-            rich_help_panel=OUTPUT,
         ),
     ] = True,
     device: Device = "auto",
@@ -251,9 +238,7 @@ def run_cohort(
         **{name: options[name] for name in ("device", "backend", "smoothing", "pdf", "pages")},
     )
     jobs = check_jobs(jobs)
-    typer.echo(DISCLAIMER)
-    if notice := card.notice:
-        typer.echo(f"model {card.name}: {notice}")
+    _show_notice(card)
     with progress_bar(output.name, "clips") as update:
         done = cohort.run_cohort(
             cohort.find_clips(clips, output),

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from echoseg.cli.options import INPUT, OUTPUT, Force, Fps, Pdf, Smoothing, SpacingMm, ViewGiven
+from echoseg.cli.options import (
+    Force,
+    Fps,
+    Pdf,
+    Smoothing,
+    SpacingMm,
+    ViewGiven,
+    input_option,
+    output_option,
+)
 from echoseg.cli.table import show_analysis
 
 
@@ -13,12 +22,11 @@ def measure(
     masks: Annotated[
         Path, typer.Argument(help="NIfTI (x, y, t): 1 LV cavity, 2 LV myocardium, 3 left atrium.")
     ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Result folder.", rich_help_panel=OUTPUT)
-    ] = Path("echoseg-measured"),
+    output: Annotated[Path, output_option("-o", "--output", help="Result folder.")] = Path(
+        "echoseg-measured"
+    ),
     clip: Annotated[
-        Path | None,
-        typer.Option(help="The clip, for its pictures, times and R waves.", rich_help_panel=INPUT),
+        Path | None, input_option(help="The clip, for its pictures, times and R waves.")
     ] = None,
     view: ViewGiven = None,
     spacing_mm: SpacingMm = None,

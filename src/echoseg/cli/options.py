@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,10 @@ import typer
 
 from echoseg.clip import View
 
-INPUT, OUTPUT, MODEL, COHORT = "Input", "Output", "Model", "Cohort"
-"""Groups of options in a command's help."""
+input_option, output_option, model_option, cohort_option = (
+    partial(typer.Option, rich_help_panel=group) for group in ("Input", "Output", "Model", "Cohort")
+)
+"""Options in a group of a command's help."""
 
 ModelGiven = Annotated[
     str, typer.Argument(help="Name (see `echoseg models`) or .safetensors file.")
@@ -22,23 +25,17 @@ Tiers = Annotated[
 ]
 Hearts = Annotated[int | None, typer.Option(help="Number of phantom hearts per tier.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; do not affect the result.")]
-ViewGiven = Annotated[
-    View | None, typer.Option("--view", help="View; replaces the file's.", rich_help_panel=INPUT)
-]
+ViewGiven = Annotated[View | None, input_option("--view", help="View; replaces the file's.")]
 SpacingMm = Annotated[
     tuple[float, float] | None,
-    typer.Option(
+    input_option(
         "--spacing-mm",
         help="Pixel spacing in mm, 0.001 to 10; replaces the file's.",
         metavar="ROW COL",
-        rich_help_panel=INPUT,
     ),
 ]
 Fps = Annotated[
-    float | None,
-    typer.Option(
-        "--fps", help="Frames per second, 1 to 10000; replaces the file's.", rich_help_panel=INPUT
-    ),
+    float | None, input_option("--fps", help="Frames per second, 1 to 10000; replaces the file's.")
 ]
 Smoothing = Annotated[
     bool,
@@ -47,32 +44,19 @@ Smoothing = Annotated[
     ),
 ]
 Output = Annotated[
-    Path,
-    typer.Option(
-        "--output",
-        "-o",
-        help="Output folder; every clip gets a folder in it.",
-        rich_help_panel=OUTPUT,
-    ),
+    Path, output_option("--output", "-o", help="Output folder; every clip gets a folder in it.")
 ]
-Force = Annotated[
-    bool,
-    typer.Option("--force", help="Replace existing result folders.", rich_help_panel=OUTPUT),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=MODEL)]
-Model = Annotated[
-    str,
-    typer.Option(help="Name (see `echoseg models`) or .safetensors file.", rich_help_panel=MODEL),
-]
-Pdf = Annotated[bool, typer.Option("--pdf", help="Write report.pdf too.", rich_help_panel=OUTPUT)]
+Force = Annotated[bool, output_option("--force", help="Replace existing result folders.")]
+Device = Annotated[str, model_option(help="auto, cpu, cuda or mps.")]
+Model = Annotated[str, model_option(help="Name (see `echoseg models`) or .safetensors file.")]
+Pdf = Annotated[bool, output_option("--pdf", help="Write report.pdf too.")]
 Timing = Annotated[bool, typer.Option("--timing", help="Print the time per stage.")]
 BackendName = Annotated[
     str,
-    typer.Option(
+    model_option(
         "--backend",
         help="torch, torch-bf16, torch-compile, torch-compile-bf16, onnx, openvino, openvino-bf16, "
         "or auto (the fastest).",
-        rich_help_panel=MODEL,
     ),
 ]
 OldRuntime = Annotated[str | None, typer.Option("--runtime", hidden=True)]

@@ -101,7 +101,7 @@ class Analyzer:
             MeasurementError: If nothing in the picture moves, so that no ultrasound sector is
                 found.
         """
-        from echoseg.quality.view_classifier import predict_view
+        from echoseg.quality.view_net import predict_view
 
         times = {"load_model": self.load_time_s}
         start = time.perf_counter()

@@ -27,19 +27,15 @@ def measure_beats(
             esv_ml=beat.smallest if scaled else None,
             gls_percent=_strain_percent(shapes, beat),
             peak_ejection_rate_edv_per_s=_peak(-rates, beat, beat.ed_frame, beat.es_frame),
-            peak_filling_rate_edv_per_s=_peak(rates, beat, beat.es_frame, _end(beat, len(curve))),
+            peak_filling_rate_edv_per_s=_peak(rates, beat, beat.es_frame, beat.next_ed_frame),
         )
         for beat in beats
     )
 
 
-def _end(beat: Beat, num_frames: int) -> int:
-    return num_frames - 1 if beat.next_ed_frame is None else beat.next_ed_frame
-
-
-def _peak(rates: np.ndarray, beat: Beat, first: int, last: int) -> float | None:
-    """The largest rate between two frames, in end-diastolic volumes per second."""
-    part = rates[first : last + 1]
+def _peak(rates: np.ndarray, beat: Beat, first: int, last: int | None) -> float | None:
+    """The largest rate from a frame to `last` or the end, in end-diastolic volumes per second."""
+    part = rates[first:] if last is None else rates[first : last + 1]
     if len(part) < 2 or len(rates) < _MIN_FRAMES_FOR_RATES or beat.largest <= 0:
         return None
     peak = float(part.max() / beat.largest)
@@ -123,18 +119,12 @@ def _excursion_mm(shapes: Shapes, beat: Beat) -> float | None:
 
 def mean_disks(beats: Sequence[Beat], shapes: Shapes) -> Disks | None:
     """Long axes and disks at ED and ES, means over the beats; None where one is missing."""
-    means: dict[str, tuple[float, tuple[float, ...]]] = {}
+    means: dict[str, Any] = {}
     for phase in ("ed", "es"):
         at = [shapes[getattr(beat, f"{phase}_frame")] for beat in beats]
         known = [shape for shape in at if shape is not None]
         if not known:
             return None
-        diameters = np.mean([shape.diameters_mm for shape in known], 0)
-        length = float(np.mean([shape.axis.length_mm for shape in known]))
-        means[phase] = length, tuple(map(float, diameters))
-    return Disks(
-        ed_length_mm=means["ed"][0],
-        es_length_mm=means["es"][0],
-        ed_diameters_mm=means["ed"][1],
-        es_diameters_mm=means["es"][1],
-    )
+        means[f"{phase}_length_mm"] = mean_known(shape.axis.length_mm for shape in known)
+        means[f"{phase}_diameters_mm"] = tuple(np.mean([s.diameters_mm for s in known], 0).tolist())
+    return Disks(**means)

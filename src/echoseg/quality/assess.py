@@ -6,14 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from echoseg.metrics.segmentation import area_jitter_percent
-from echoseg.quality.conformal import (
-    CONTRAST_ENOUGH,
-    Calibration,
-    ef_interval,
-    mean_uncertainty,
-)
-from echoseg.quality.image_quality import NUM_SEGMENTS, FrameQuality, frame_quality
-from echoseg.quality.reliability import ClipReliability
+from echoseg.quality.conformal import CONTRAST_ENOUGH, FEATURES, Calibration, ef_interval
+from echoseg.quality.image_quality import NUM_SEGMENTS, frame_quality
+from echoseg.quality.reliability import ClipReliability, ClipUncertainty
 from echoseg.quality.uncertainty import uncertainty_features
 
 
@@ -46,11 +41,15 @@ def assess_reliability(  # noqa: PLR0913  # pictures, masks, and the network wit
             "entropy": features.entropy,
             "disagreement_percent": features.disagreement_percent,
             "segments_unseen": float(quality.segments_unseen if quality else NUM_SEGMENTS),
-            "contrast_lacking": _contrast_deficit(quality),
+            "contrast_lacking": np.clip(CONTRAST_ENOUGH - quality.contrast, 0, CONTRAST_ENOUGH)
+            if quality
+            else CONTRAST_ENOUGH,
         }
         for features, quality in zip(uncertainty_features(network, stills), qualities, strict=True)
     ]
-    uncertainty = mean_uncertainty(parts)
+    uncertainty = ClipUncertainty(
+        **{name: float(np.mean([part[name] for part in parts])) for name in FEATURES}
+    )
     jitter = None
     if lv_areas_px is not None and len(lv_areas_px) > 2 and lv_areas_px.any():
         jitter = area_jitter_percent(lv_areas_px)
@@ -60,8 +59,3 @@ def assess_reliability(  # noqa: PLR0913  # pictures, masks, and the network wit
         lv_outside_sector_percent=max((q.outside_percent for q in qualities if q), default=0.0),
         lv_area_jitter_percent=jitter,
     )
-
-
-def _contrast_deficit(quality: FrameQuality | None) -> float:
-    contrast = quality.contrast if quality else 0.0
-    return min(max(CONTRAST_ENOUGH - contrast, 0.0), CONTRAST_ENOUGH)

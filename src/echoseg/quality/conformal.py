@@ -10,7 +10,7 @@ larger than that of nine in ten calibration patients is reported as not reliable
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,8 +23,6 @@ from echoseg.quality.reliability import ClipUncertainty, EfInterval
 MIN_ERROR_POINTS = 0.5
 SUFFIX = ".trust.json"
 CONTRAST_ENOUGH = 3.0
-
-
 FEATURES = tuple(field.name for field in fields(ClipUncertainty))
 _REASONS = {
     "entropy": "the network is unsure of the borders",
@@ -184,10 +182,3 @@ def load_calibration(weights: Path, sha256: str) -> Calibration | None:
             "remove it or calibrate again"
         ) from error
     return calibration if calibration.model_sha256 == sha256 else None
-
-
-def mean_uncertainty(parts: Sequence[Mapping[str, float]]) -> ClipUncertainty:
-    """The mean of the features of several frames, each given by name."""
-    return ClipUncertainty(
-        **{name: float(np.mean([part[name] for part in parts])) for name in FEATURES}
-    )

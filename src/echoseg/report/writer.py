@@ -51,7 +51,7 @@ def result_folder_names(sources: Sequence[Path]) -> list[str]:
 
 
 def free_names(stems: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
-    """File names that differ from each other and from `taken`; duplicates get -2, -3, ..."""
+    """File names that differ from each other and from `reserved`; duplicates get -2, -3, ..."""
     used, numbers, names = {name.casefold() for name in reserved}, Counter[str](), []
     for stem in map(_safe_name, stems):
         name = stem
@@ -82,25 +82,15 @@ def _safe_name(text: str) -> str:
 def check_output(folder: Path, force: bool = False, files: frozenset[str] = FILES) -> None:
     """Refuse a folder that must not or cannot be written, before the long work.
 
-    Args:
-        folder: Result folder.
-        force: Replace a result folder that exists.
-        files: Names that such a folder may hold.
-
     Raises:
         OutputError: If it exists without `force`; if it is not a result folder, or holds other
-            files; if its parent folder cannot be created or written.
+            files than `files`; if its parent folder cannot be created or written.
     """
     check_replaceable(folder, force, MARK, lambda name: name.split("/")[0] in files)
 
 
 def write_results(
-    analysis: Analysis,
-    folder: Path,
-    *,
-    force: bool = False,
-    pdf: bool = False,
-    pages: bool = True,
+    analysis: Analysis, folder: Path, *, force: bool = False, pdf: bool = False, pages: bool = True
 ) -> Path:
     """Write masks, overlay, curve, tables, report and page of a clip into `folder`.
 
@@ -153,7 +143,7 @@ def write_biplane(
             _write_all(one, partial / plane, pdf=pdf)
         report = build_biplane_report(analysis)
         (partial / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _write_row(biplane_row(report), partial / "registry.csv")
+        _write_csv([biplane_row(report)], partial / "registry.csv")
         page = biplane_page_html(report, folder.name)
         (partial / "report.html").write_text(page, encoding="utf-8")
     return Path(os.path.abspath(folder))
@@ -164,10 +154,10 @@ def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bo
     interval_s = 1 / rate_hz if rate_hz else None
     spacing_mm = analysis.measurement.spacing_mm  # not the clip's, which may be implausible
     write_masks(folder / "masks.nii.gz", analysis.masks, spacing_mm, interval_s)
-    _write_frames(analysis, folder / "frames.csv")
+    _write_csv(_frame_rows(analysis), folder / "frames.csv")
     report = build_report(analysis)
     (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    _write_row(registry_row(report), folder / "registry.csv")
+    _write_csv([registry_row(report)], folder / "registry.csv")
     if pages:
         write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
         curve = curve_png(analysis)
@@ -178,24 +168,20 @@ def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bo
         (folder / PDF).write_bytes(page_pdf(analysis, report))
 
 
-def _write_frames(analysis: Analysis, path: Path) -> None:
-    """Write one row per frame; an empty cell is a value that could not be measured."""
+def _frame_rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """One row per frame; an empty cell is a value that could not be measured."""
     measurement = analysis.measurement
     phases = {measurement.ed_frame: "ED", measurement.es_frame: "ES"}
-    with path.open("w", newline="", encoding="utf-8") as file:
-        quality = quality_by_frame(analysis.clip.frames, analysis.masks)
-        names = [*asdict(measurement.frames[0]), *quality[0], "phase"]
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        for frame, columns in zip(measurement.frames, quality, strict=True):
-            values = asdict(frame) | columns
-            row = {k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()}
-            writer.writerow({**row, "phase": phases.get(frame.frame_index, "")})
+    quality = quality_by_frame(analysis.clip.frames, analysis.masks)
+    rows = []
+    for frame, columns in zip(measurement.frames, quality, strict=True):
+        values = asdict(frame) | columns | {"phase": phases.get(frame.frame_index, "")}
+        rows.append({k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
+    return rows
 
 
-def _write_row(row: dict[str, Any], path: Path) -> None:
-    """Write a header and one row."""
+def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerow(row)
+        writer.writerows(rows)

@@ -6,6 +6,7 @@ second.
 
 import textwrap
 from collections.abc import Iterator
+from itertools import groupby
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -131,12 +132,8 @@ class _Curve:
 
     def pieces(self, stop: int) -> list[list[tuple[float, float]]]:
         """The line up to frame `stop`, broken where frames have no volume."""
-        pieces: list[list[tuple[float, float]]] = [[]]
-        for point in map(self.point, range(stop)):
-            if point is not None:
-                pieces[-1].append(point)
-            elif pieces[-1]:
-                pieces.append([])
+        groups = groupby(map(self.point, range(stop)), key=lambda point: point is not None)
+        pieces = [[point for point in group if point] for known, group in groups if known]
         return [piece for piece in pieces if len(piece) > 1]
 
 

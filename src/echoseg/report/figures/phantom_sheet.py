@@ -12,27 +12,17 @@ from echoseg.files import atomic_write, check_writable, ensure_dir
 from echoseg.io.video import write_h264
 from echoseg.phantom import Phantom, PhantomConfig, Tier
 from echoseg.phantom.config import VIEWS
-from echoseg.report.figures.overlay import draw_contours
+from echoseg.report.figures.overlay import CAPTION_PX, captioned_tile
 
-_CAPTION_PX = 22
 _TILE_PX, _SIDE_PX = 120, 320
 """Minimum widths of a tile of the montage and of a side of the video, so captions fit."""
 _NOTE = "simulated, research use only, not a medical device"
 
 
-def _render(frame: np.ndarray, mask: np.ndarray | None, caption: str, min_px: int) -> Image.Image:
-    """Render one frame with its contours and a caption above, enlarged if small."""
-    times = -(-min_px // frame.shape[1])
-    frame = frame.repeat(times, 0).repeat(times, 1)
-    mask = None if mask is None else mask.repeat(times, 0).repeat(times, 1)
-    picture = Image.fromarray(frame).convert("RGB")
-    if mask is not None:
-        draw_contours(picture, mask, 1.0)
-    whole_picture = Image.new("RGB", (picture.width, picture.height + _CAPTION_PX))
-    whole_picture.paste(picture, (0, _CAPTION_PX))
-    draw = ImageDraw.Draw(whole_picture)
-    draw.text((6, 3), caption, fill=(214, 220, 228), font=ImageFont.load_default(13))
-    return whole_picture
+def _render(frame: np.ndarray, mask: np.ndarray | None, caption: str, min_px: int) -> np.ndarray:
+    """One frame with its contours under a caption, enlarged if small, as RGB."""
+    size_px = max(min_px, *frame.shape)
+    return np.asarray(captioned_tile(Image.fromarray(frame), mask, caption, size_px))
 
 
 def phantom_montage(config: PhantomConfig) -> Image.Image:
@@ -48,9 +38,9 @@ def phantom_montage(config: PhantomConfig) -> Image.Image:
             text = f"ES, EF {truth.ef_percent:.0f} %"
             es_frame, masks = truth.es_frame, truth.masks
             tiles.append(_render(frames[es_frame], masks[es_frame], text, _TILE_PX))
-        rows.append(np.concatenate([np.asarray(tile) for tile in tiles], 1))
+        rows.append(np.concatenate(tiles, 1))
     sheet = np.concatenate(rows)
-    foot = np.zeros((_CAPTION_PX, sheet.shape[1], 3), np.uint8)
+    foot = np.zeros((CAPTION_PX, sheet.shape[1], 3), np.uint8)
     image = Image.fromarray(np.concatenate([sheet, foot]))
     text = f"echoseg phantom, seed {config.seed}: {_NOTE}"
     font = ImageFont.load_default(13)
@@ -68,7 +58,7 @@ def phantom_video(config: PhantomConfig) -> tuple[Iterator[np.ndarray], float]:
             phase = {truth.ed_frame: "  ED", truth.es_frame: "  ES"}.get(index, "")
             text = f"{truth.volume_ml[index]:.0f} ml{phase}"
             sides = (_render(frame, None, _NOTE, _SIDE_PX), _render(frame, mask, text, _SIDE_PX))
-            yield np.concatenate([np.asarray(side) for side in sides], 1)
+            yield np.concatenate(sides, 1)
 
     return pictures(), phantom.frame_rate_hz
 

@@ -12,10 +12,11 @@ _SIDE_PX = 300
 
 def case_png(frame: np.ndarray, reference: np.ndarray, predicted: np.ndarray, words: str) -> bytes:
     """A frame `(H, W)` twice, with each one's label map, as the bytes of a PNG."""
+    picture = Image.fromarray(frame)
     sides = [
-        captioned_tile(Image.fromarray(frame), mask, f"{name}: {words}"[:48], _SIDE_PX)
+        np.asarray(captioned_tile(picture, mask, f"{name}: {words}"[:48], _SIDE_PX))
         for name, mask in (("experts", reference), ("predicted", predicted))
     ]
     buffer = BytesIO()
-    Image.fromarray(np.concatenate([np.asarray(side) for side in sides], 1)).save(buffer, format="PNG")
+    Image.fromarray(np.concatenate(sides, 1)).save(buffer, format="PNG")
     return buffer.getvalue()
