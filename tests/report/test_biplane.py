@@ -14,7 +14,7 @@ from echoseg.clip import Clip, View
 from echoseg.errors import ArgumentError, OutputError
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.measure import measure_masks
-from echoseg.report.biplane import BiplaneReport, combine, pair_clips, view_of_name
+from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport, pair_clips, view_of_name
 from echoseg.report.writer import BIPLANE_FILES, FILES, PDF, write_biplane
 from echoseg.weights.card import ModelCard
 from heart_makers import beating
@@ -37,7 +37,8 @@ def analysis(name, view, spacing_mm=(1.0, 1.0)):
 
 @pytest.fixture(scope="module")
 def study():
-    return combine(analysis("x_A4C.avi", View.A4C), analysis("x_A2C.avi", View.A2C))
+    a4c, a2c = analysis("x_A4C.avi", View.A4C), analysis("x_A2C.avi", View.A2C)
+    return BiplaneAnalysis(a4c=a4c, a2c=a2c)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_the_registry_has_one_row(written):
 
 
 def test_a_study_without_a_scale_is_written_with_its_reason(tmp_path):
-    both = combine(analysis("a", View.A4C, None), analysis("b", View.A2C))
+    both = BiplaneAnalysis(a4c=analysis("a", View.A4C, None), a2c=analysis("b", View.A2C))
     folder = write_biplane(both, tmp_path / "x")
     report = json.loads((folder / "report.json").read_text())
     assert report["results"]["ef_percent"] is None

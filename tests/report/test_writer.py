@@ -235,6 +235,6 @@ def test_checking_a_place_makes_nothing(tmp_path):
 
 def test_the_published_schema_is_the_reports():
     published = Path(__file__).parents[2] / "docs" / "report.schema.json"
-    # python -c "from pathlib import Path; import echoseg.report.schema as schema;
-    #            schema.write_json_schema(Path('docs/report.schema.json'))"
+    # python -c "import json; from echoseg.report.schema import json_schema;
+    #            print(json.dumps(json_schema(), indent=2))" > docs/report.schema.json
     assert json.loads(published.read_text()) == json_schema()

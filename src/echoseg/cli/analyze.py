@@ -84,17 +84,16 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, f
 
 
 def _run_pair(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, float]]:
-    from echoseg.report.biplane import combine
+    from echoseg.report.biplane import BiplaneAnalysis
     from echoseg.report.writer import PLANES, check_biplane_output, write_biplane
 
     start = time.perf_counter()
     check_biplane_output(job.folder, job.force)
-    analysis = combine(
-        *(
-            _analyze_clip(analyzer, job, source, view=plane)
-            for plane, source in zip(PLANES, job.sources, strict=True)
-        )
+    a4c, a2c = (
+        _analyze_clip(analyzer, job, source, view=plane)
+        for plane, source in zip(PLANES, job.sources, strict=True)
     )
+    analysis = BiplaneAnalysis(a4c=a4c, a2c=a2c)
     write_biplane(analysis, job.folder, force=job.force, pdf=job.pdf)
     time_s = time.perf_counter() - start
     show_biplane(analysis, job.folder)

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoseg.cli.console import fail, one_line, progress_bar
-from echoseg.errors import EchosegError
+from echoseg.cli.console import one_line, progress_bar
 
 if TYPE_CHECKING:
     from echoseg.data import Dataset, Issue
@@ -43,22 +42,18 @@ def check(
     Exit codes: 0: no issues; 1: something is missing, broken or inconsistent; 2: not a data set, or
     invalid command.
     """
-    try:
-        from echoseg.data import load_dataset
-        from echoseg.data.validate import check as check_clips
-        from echoseg.files import check_new_file
-        from echoseg.parallel import check_jobs
+    from echoseg.data import load_dataset
+    from echoseg.data.validate import check as check_clips
+    from echoseg.files import check_new_file
+    from echoseg.parallel import check_jobs
 
-        jobs = check_jobs(jobs)
-        for path in filter(None, (sheet, json)):
-            check_new_file(path, force)
-        dataset = load_dataset(folder)
-        with progress_bar(folder.name, "clips") as update:
-            checkup = check_clips(dataset, jobs=jobs, progress=update)
-        _write(checkup, sheet, json)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    jobs = check_jobs(jobs)
+    for path in filter(None, (sheet, json)):
+        check_new_file(path, force)
+    dataset = load_dataset(folder)
+    with progress_bar(folder.name, "clips") as update:
+        checkup = check_clips(dataset, jobs=jobs, progress=update)
+    _write(checkup, sheet, json)
     _show(checkup)
     if not checkup.is_complete:
         raise typer.Exit(1)
@@ -80,20 +75,16 @@ def prepare(
     clip is in the cache; 1: some clips failed (listed); 2: no clip could be read, or invalid
     command.
     """
-    try:
-        from echoseg.data import load_dataset
-        from echoseg.data.cache import prepare as prepare_clips
-        from echoseg.parallel import check_jobs
+    from echoseg.data import load_dataset
+    from echoseg.data.cache import prepare as prepare_clips
+    from echoseg.parallel import check_jobs
 
-        jobs = check_jobs(jobs)
-        dataset = load_dataset(folder)
-        if split is not None:
-            dataset = dataset.split(split)
-        with progress_bar(folder.name, "clips") as update:
-            done = prepare_clips(dataset, output, size, jobs=jobs, progress=update)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    jobs = check_jobs(jobs)
+    dataset = load_dataset(folder)
+    if split is not None:
+        dataset = dataset.split(split)
+    with progress_bar(folder.name, "clips") as update:
+        done = prepare_clips(dataset, output, size, jobs=jobs, progress=update)
     _show_notes(dataset)
     _show_issues(done.issues)
     typer.echo(f"{output}: {done.written} clips written, {done.reused} reused, at {size} px")

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoseg.cli.console import fail
-from echoseg.errors import EchosegError, OutputError
+from echoseg.errors import OutputError
 
 if TYPE_CHECKING:
     from echoseg.inference.backends.verify import Agreement
@@ -28,12 +27,8 @@ def export(
     Inputs are a frame and the state, outputs are logits and the new state. The file is kept only
     if every logit on the demo clip agrees with torch to 1e-3.
     """
-    try:
-        path = _path(model, kind, output, force)
-        agreement = _export(model, kind, path, size)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    path = _path(model, kind, output, force)
+    agreement = _export(model, kind, path, size)
     ef = agreement.ef_difference_points
     typer.echo(
         f"wrote {path}: logits agree to {agreement.logit_difference:.1e}, masks "

@@ -12,7 +12,7 @@ import typer
 
 from echoseg.cli.console import DISCLAIMER, fail, signals_asked
 from echoseg.cli.options import BackendName, Device, Fps, Model, OldRuntime, SpacingMm, backend_of
-from echoseg.errors import ConfigError, EchosegError, FormatError, OutputError
+from echoseg.errors import ConfigError, FormatError, OutputError
 
 if TYPE_CHECKING:
     from echoseg.inference.live.run import Status
@@ -61,19 +61,15 @@ def live(
     from echoseg.inference.live.session import Session
     from echoseg.inference.live.sources import SourceOptions
 
-    try:
-        options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
-        _check_places(output, overlay)
-        network = open_session(
-            model, backend_of(backend, runtime), device=device, num_threads=os.cpu_count() or 1
-        )
-        session = Session(network, spacing_mm=spacing_mm, frame_rate_hz=fps)
-        typer.echo(DISCLAIMER)
-        _echo_notice(model)
-        status = _follow(session, source, options, (output, overlay, reconnect))
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
+    _check_places(output, overlay)
+    network = open_session(
+        model, backend_of(backend, runtime), device=device, num_threads=os.cpu_count() or 1
+    )
+    session = Session(network, spacing_mm=spacing_mm, frame_rate_hz=fps)
+    typer.echo(DISCLAIMER)
+    _echo_notice(model)
+    status = _follow(session, source, options, (output, overlay, reconnect))
     typer.echo(_line(status))
     saved = f"; kept in {output}" if output else ""
     typer.echo(f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped{saved}")

@@ -1,14 +1,15 @@
 """`echoseg phantom`: simulate clips with ground truth, render one, compare with real data."""
 
-import os
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import fail, progress_bar
+from echoseg.cli.console import progress_bar
 from echoseg.clip import View
-from echoseg.errors import EchosegError
+from echoseg.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from echoseg.phantom import PhantomConfig
@@ -66,24 +67,17 @@ def make(
     force: Force = False,
 ) -> None:
     """Simulate clips with ground truth: masks, volumes, landmarks, phases, beats."""
-    try:
-        from echoseg.data import phantom_writer as phantom_layout
-        from echoseg.errors import ConfigError
+    from echoseg.data import phantom_writer as phantom_layout
 
-        if jobs < 1:
-            raise ConfigError(f"jobs must be at least 1, got {jobs}")
-        first = _config(
-            seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
-            ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
-        )  # fmt: skip
-        configs = first.next_hearts(num_clips)
-        with progress_bar(out.name, "clips") as update:
-            phantom_layout.write(
-                out, configs, layout, num_processes=jobs, force=force, progress=update
-            )
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, got {jobs}")
+    first = _config(
+        seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
+        ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
+    )  # fmt: skip
+    configs = first.next_hearts(num_clips)
+    with progress_bar(out.name, "clips") as update:
+        phantom_layout.write(out, configs, layout, num_processes=jobs, force=force, progress=update)
     typer.echo(f"{out}: {len(configs)} simulated clips in the {layout} layout, truth.csv")
 
 
@@ -103,30 +97,14 @@ def show(
     force: Force = False,
 ) -> None:
     """Render one heart: a montage of all views and tiers, and a video with contours."""
-    try:
-        from echoseg.report.figures.phantom_sheet import write_phantom_show
+    from echoseg.report.figures.phantom_sheet import write_phantom_show
 
-        config = _config(
-            seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
-            ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
-        )  # fmt: skip
-        write_phantom_show(config, out, force=force)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
+    config = _config(
+        seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
+        ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
+    )  # fmt: skip
+    write_phantom_show(config, out, force=force)
     typer.echo(f"{out / 'sheet.png'} and {out / 'film.mp4'}: seed {seed}, simulated")
-
-
-def _check_file(output: Path, force: bool) -> None:
-    """Check that a file may be written."""
-    from echoseg.errors import OutputError
-    from echoseg.files import check_writable
-
-    check_writable(output.parent, "choose another -o")
-    if os.path.isdir(output) or (os.path.exists(output) and not force):
-        raise OutputError(f"{output} exists; choose another -o, or overwrite a file with --force")
-    if not output.parent.is_dir():
-        raise OutputError(f"{output.parent} is not a folder; create it, or choose another -o")
 
 
 @app.command()
@@ -143,41 +121,28 @@ def calibrate(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file of -o.")] = False,
 ) -> None:
     """Compare shape and grey-level statistics of a data set with the phantom."""
-    try:
-        from echoseg.data.phantom import phantom_stills, stills_of
-        from echoseg.errors import DatasetError
-        from echoseg.files import write_text
-        from echoseg.phantom.statistics import describe, distance
+    from echoseg.data.phantom import phantom_stills, stills_of
+    from echoseg.files import check_new_file, write_text
+    from echoseg.phantom.statistics import describe, distance
 
-        simulated = phantom_stills(hearts, seed)
-        if output is not None:
-            _check_file(output, force)
-        theirs = describe(stills_of(dataset))
-        if not theirs:
-            raise DatasetError(f"{dataset} has no annotated training frames")
-        ours = describe(simulated)
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
-    rows = {}
+    simulated = phantom_stills(hearts, seed)
+    if output is not None:
+        check_new_file(output, force)
+    theirs = describe(stills_of(dataset))
+    if not theirs:
+        raise DatasetError(f"{dataset} has no annotated training frames")
+    ours = describe(simulated)
+    rows = {
+        name: (theirs[name], ours[name], distance(ours[name], theirs[name]))
+        for name in sorted(theirs.keys() & ours.keys())
+    }
     typer.echo(f"{'':56}{'data set':>16}{'phantom':>16}  distance (sd)")
-    for name in theirs.keys() & ours.keys():
-        one, other = theirs[name], ours[name]
-        rows[name] = (one, other, distance(other, one))
-    for name in sorted(rows):
-        one, other, apart = rows[name]
+    for name, (one, other, apart) in rows.items():
         numbers = "".join(f"{d.mean:9.2f} +-{d.sd:5.1f}" for d in (one, other))
         typer.echo(f"{name:<56}{numbers}{apart:12.2f}")
     if output is not None:
-        import json
-        from dataclasses import asdict
-
         document = {
             name: {"data_set": asdict(one), "phantom": asdict(other), "distance_sd": apart}
-            for name, (one, other, apart) in sorted(rows.items())
+            for name, (one, other, apart) in rows.items()
         }
-        try:
-            write_text(output, json.dumps(document, indent=1) + "\n")
-        except EchosegError as error:
-            fail(str(error))
-            raise typer.Exit(2) from None
+        write_text(output, json.dumps(document, indent=1) + "\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import INTERRUPTED, fail
-from echoseg.errors import ConfigError, EchosegError
+from echoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from echoseg.train.config import TrainConfig
@@ -85,9 +85,6 @@ def train(
     except KeyboardInterrupt:
         fail(f"continue with echoseg train --resume {resume or output}")
         raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
 
 
 def _config(

@@ -75,7 +75,7 @@ class Analysis:
     @property
     def warnings(self) -> tuple[ClipWarning, ...]:
         """Everything a reader of the numbers must know, reasons not to rely on them first."""
-        view = _view_warnings(self.clip.view) if self.model else _apical_warnings(self.clip.view)
+        view = _view_warnings(self.clip.view, has_model=self.model is not None)
         reliability = self.reliability.warnings if self.reliability else ()
         if self.predicted_view is not None:
             view = self.predicted_view.warnings(self.clip.view, SUPPORTED_VIEWS) + view
@@ -146,9 +146,8 @@ def ef_text(ef_percent: float | None, reliable: bool | None) -> str:
     """An EF in words, such that an unreliable one does not look like a plain number."""
     if ef_percent is None:
         return "no EF"
-    return (
-        f"EF not reliable ({ef_percent:.0f} %)" if reliable is False else f"EF {ef_percent:.0f} %"
-    )
+    text = f"{ef_percent:.0f} %"
+    return f"EF not reliable ({text})" if reliable is False else f"EF {text}"
 
 
 def _report(function: str) -> Any:
@@ -156,34 +155,31 @@ def _report(function: str) -> Any:
     return resolve(f"echoseg.report.{function}", {}, "report function")
 
 
-def _view_warnings(view: View) -> tuple[ClipWarning, ...]:
-    """A warning unless the network supports the view."""
-    if view in SUPPORTED_VIEWS:
+def _view_warnings(view: View, *, has_model: bool) -> tuple[ClipWarning, ...]:
+    """A warning where the network, or without one the method of disks, does not suit the view."""
+    supported = SUPPORTED_VIEWS if has_model else APICAL_VIEWS
+    if view in supported:
         return ()
-    supported = ", ".join(SUPPORTED_VIEWS)
-    if view == View.UNKNOWN:
+    names = ", ".join(supported)
+    if not has_model:
+        code = "view_not_apical"
+        message = (
+            f"The view is {view}; volumes by disks are valid in apical views only ({names}). "
+            "Pass --view if the clip shows one."
+        )
+    elif view == View.UNKNOWN:
+        code = "view_unknown"
         message = (
             "The view is unknown and the automatic view check is approximate. The model supports "
-            f"{supported} only; pass --view if the clip shows it, results on other views are "
-            "invalid."
+            f"{names} only; pass --view if the clip shows it, results on other views are invalid."
         )
-        return (ClipWarning(code="view_unknown", message=message),)
-    message = (
-        f"The view is {view}, but the model was trained on {supported} only, so masks and numbers "
-        f"are not reliable. Use a clip of a supported view."
-    )
-    return (ClipWarning(code="view_not_learnt", message=message),)
-
-
-def _apical_warnings(view: View) -> tuple[ClipWarning, ...]:
-    """A warning where masks from another tool are not known to be of an apical view."""
-    if view in APICAL_VIEWS:
-        return ()
-    message = (
-        f"The view is {view}; volumes by disks are valid in apical views only "
-        f"({', '.join(APICAL_VIEWS)}). Pass --view if the clip shows one."
-    )
-    return (ClipWarning(code="view_not_apical", message=message),)
+    else:
+        code = "view_not_learnt"
+        message = (
+            f"The view is {view}, but the model was trained on {names} only, so masks and numbers "
+            "are not reliable. Use a clip of a supported view."
+        )
+    return (ClipWarning(code=code, message=message),)
 
 
 def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the network

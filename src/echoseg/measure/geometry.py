@@ -16,8 +16,6 @@ from echoseg.errors import ArgumentError, MeasurementError
 
 NUM_DISKS = 20
 """Disks along the long axis (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
-
-
 MM3_PER_ML = 1000.0
 _APEX_TIE = 0.99
 """Contour points at least so far, as a share of the farthest, are all taken for the apex."""
@@ -159,10 +157,8 @@ def _points_near(
     return contour[near[rows, columns].astype(bool)]
 
 
-def disk_diameters_mm(
-    contour: np.ndarray, axis: LongAxis, num_disks: int = NUM_DISKS, *, level: bool = True
-) -> np.ndarray:
-    """Return the widths of `num_disks` disks across the long axis, annulus to apex.
+def disk_diameters_mm(contour: np.ndarray, axis: LongAxis, *, level: bool = True) -> np.ndarray:
+    """Return the widths of `NUM_DISKS` disks across the long axis, annulus to apex.
 
     Each is the cavity's width perpendicular to the axis at the disk's middle, clipped by the
     contour: the sum of the pieces inside it. An annulus line that slants against the axis takes a
@@ -173,11 +169,9 @@ def disk_diameters_mm(
     normal = np.array([-along_axis[1], along_axis[0]])
     points = contour - axis.annulus_mid_mm
     along, across = points @ along_axis, points @ normal
-    heights = (np.arange(num_disks) + 0.5) / num_disks * axis.length_mm
-    diameters = np.zeros(num_disks)
-    for index, height in enumerate(heights):
-        cuts = _crossings(along, across, height)
-        diameters[index] = (cuts[1::2] - cuts[: len(cuts) // 2 * 2 : 2]).sum()
+    heights = (np.arange(NUM_DISKS) + 0.5) / NUM_DISKS * axis.length_mm
+    cuts = (_crossings(along, across, height) for height in heights)
+    diameters = np.array([(c[1::2] - c[: len(c) // 2 * 2 : 2]).sum() for c in cuts])
     return diameters + _wedge_mm(axis, heights) if level else diameters
 
 

@@ -37,9 +37,8 @@ def assess_reliability(  # noqa: PLR0913  # pictures, masks, and the network wit
     """
     qualities = [frame_quality(f, m, sector) for f, m in zip(frames, masks, strict=True)]
     parts = [
-        {
-            "entropy": features.entropy,
-            "disagreement_percent": features.disagreement_percent,
+        features
+        | {
             "segments_unseen": float(quality.segments_unseen if quality else NUM_SEGMENTS),
             "contrast_lacking": np.clip(CONTRAST_ENOUGH - quality.contrast, 0, CONTRAST_ENOUGH)
             if quality

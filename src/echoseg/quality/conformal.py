@@ -21,6 +21,8 @@ from echoseg.errors import ArgumentError, ModelError
 from echoseg.quality.reliability import ClipUncertainty, EfInterval
 
 MIN_ERROR_POINTS = 0.5
+GATE_SHARE = 0.1
+"""Fraction of the held-out patients above the rejection threshold."""
 SUFFIX = ".trust.json"
 CONTRAST_ENOUGH = 3.0
 FEATURES = tuple(field.name for field in fields(ClipUncertainty))
@@ -96,7 +98,6 @@ def calibrate(
     model_sha256: str,
     source: str,
     level: float = 0.9,
-    gate_share: float = 0.1,
 ) -> Calibration:
     """Calibrate a checkpoint.
 
@@ -106,7 +107,6 @@ def calibrate(
         model_sha256: Hash of the weights.
         source: Calibration data, in words.
         level: Nominal coverage.
-        gate_share: Fraction of the held-out patients above the rejection threshold.
 
     Raises:
         ArgumentError: If there are too few patients for the level.
@@ -144,7 +144,7 @@ def calibrate(
     # of n + 1 ranks (1 - level) are left out, split between both sides as evenly as possible
     outside = math.floor((1 - level) * (len(scores) + 1) + 1e-9)
     rank_low, rank_high = outside // 2, outside - outside // 2
-    gate = float(np.quantile(expected, 1 - gate_share))
+    gate = float(np.quantile(expected, 1 - GATE_SHARE))
     return fit.model_copy(
         update={"low": scores[rank_low - 1], "high": scores[-rank_high], "gate_points": gate}
     )

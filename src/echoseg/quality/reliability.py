@@ -26,8 +26,10 @@ class ClipUncertainty:
     """Uncertainty features of a clip, means over its ED and ES; larger is worse.
 
     Attributes:
-        entropy: As in `UncertaintyFeatures`.
-        disagreement_percent: As in `UncertaintyFeatures`.
+        entropy: Mean over the pixels predicted as cavity or wall, as a fraction (0 to 1) of the
+            maximum entropy; 1 where there are none.
+        disagreement_percent: 100 minus the Dice of the cavities before and after another gain,
+            mean over two gains.
         segments_unseen: As in `FrameQuality`.
         contrast_lacking: How far the contrast is below `CONTRAST_ENOUGH`.
     """

@@ -1,6 +1,5 @@
 """Uncertainty of a network on single frames: entropy, and disagreement under another gain."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,24 +13,13 @@ GAINS = (0.8, 1.25)
 """Factors on the grey levels that should not change a mask."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UncertaintyFeatures:
-    """Uncertainty of a network on one frame.
-
-    Attributes:
-        entropy: Mean over the pixels predicted as cavity or wall, as a fraction (0 to 1) of the
-            maximum entropy; 1 where there are none.
-        disagreement_percent: 100 minus the Dice of the cavities before and after another gain,
-            mean over `GAINS`.
-    """
-
-    entropy: float
-    disagreement_percent: float
-
-
 @torch.inference_mode()
-def uncertainty_features(network: Any, stills: Tensor) -> list[UncertaintyFeatures]:
-    """Compute the features of each frame `(N, 1, S, S)` in [0, 1], independently of the others."""
+def uncertainty_features(network: Any, stills: Tensor) -> list[dict[str, float]]:
+    """Compute the features of each frame `(N, 1, S, S)` in [0, 1], independently of the others.
+
+    Returns:
+        Per frame `entropy` and `disagreement_percent`, as in `ClipUncertainty`.
+    """
     probability = each_still(network, stills).softmax(1)
     labels = probability.argmax(1)
     entropy = -(probability * probability.clamp(min=1e-12).log()).sum(1) / torch.log(
@@ -44,9 +32,9 @@ def uncertainty_features(network: Any, stills: Tensor) -> list[UncertaintyFeatur
         inside = entropy[index][heart[index]]
         scores = [dice(labels[index], other[index], Label.LV_CAVITY) or 0.0 for other in changed]
         features.append(
-            UncertaintyFeatures(
-                entropy=float(inside.mean()) if inside.numel() else 1.0,
-                disagreement_percent=100 * (1 - sum(scores) / len(scores)),
-            )
+            {
+                "entropy": float(inside.mean()) if inside.numel() else 1.0,
+                "disagreement_percent": 100 * (1 - sum(scores) / len(scores)),
+            }
         )
     return features

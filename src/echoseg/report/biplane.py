@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,23 +32,21 @@ class ClipPair:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BiplaneAnalysis:
-    """The analyses of both clips, and the values of the two together."""
+    """The analyses of the two clips of one heart."""
 
     a4c: Analysis
     a2c: Analysis
-    biplane: BiplaneMeasurement
+
+    @cached_property
+    def biplane(self) -> BiplaneMeasurement:
+        """The values of both planes together."""
+        return combine_views(self.a4c.measurement, self.a2c.measurement)
 
     @property
     def ef_reliable(self) -> bool | None:
         """False if the EF of a plane is not reliable; None if one was not assessed."""
         planes = (self.a4c.ef_reliable, self.a2c.ef_reliable)
         return False if False in planes else None if None in planes else True
-
-
-def combine(a4c: Analysis, a2c: Analysis) -> BiplaneAnalysis:
-    """Combine the analyses of two clips of one heart."""
-    biplane = combine_views(a4c.measurement, a2c.measurement)
-    return BiplaneAnalysis(a4c=a4c, a2c=a2c, biplane=biplane)
 
 
 def view_of_name(name: str) -> tuple[View, str]:

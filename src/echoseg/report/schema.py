@@ -3,7 +3,6 @@
 Measured values are the records of `echoseg.measure` and `echoseg.quality` themselves.
 """
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -73,13 +72,8 @@ class Report(FrozenModel):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of every `report.json` of this `SCHEMA_VERSION`."""
+    """The JSON Schema of every `report.json` of this version, as in `docs/report.schema.json`."""
     return Report.model_json_schema(mode="serialization")
-
-
-def write_json_schema(path: Path) -> None:
-    """Write the schema as it is published in `docs/report.schema.json`."""
-    path.write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
 
 
 def build_report(analysis: Analysis) -> Report:

@@ -95,17 +95,8 @@ def write_results(
     """Write masks, overlay, curve, tables, report and page of a clip into `folder`.
 
     Everything is written to a temporary folder that is then renamed, so an interruption leaves the
-    old folder or none.
-
-    Args:
-        analysis: The analysis.
-        folder: Result folder.
-        force: Replace a result folder that exists.
-        pdf: Write `report.pdf` too.
-        pages: Write overlay video, curve and page; without them only numbers and masks.
-
-    Returns:
-        The absolute path of the folder.
+    old folder or none. Without `pages` there are no overlay, curve and page; with `pdf` there is
+    `report.pdf` too. Returns the absolute path of the folder.
 
     Raises:
         OutputError: As `check_output`, or if writing fails.

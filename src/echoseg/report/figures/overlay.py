@@ -75,14 +75,13 @@ def _smoothed(contour: np.ndarray) -> np.ndarray:
     return np.mean([np.roll(closed, shift, 0) for shift in range(-2, 3)], 0)
 
 
-def frame_picture(analysis: Analysis, frame_index: int, *, contours: bool = True) -> Image.Image:
+def frame_picture(analysis: Analysis, frame_index: int) -> Image.Image:
     """One frame, enlarged, with its contours, as RGB."""
     zoom = _zoom(analysis)
     rows, columns = analysis.clip.size
     picture = Image.fromarray(analysis.clip.frames[frame_index]).convert("RGB")
     picture = picture.resize((round(columns * zoom), round(rows * zoom)), Image.Resampling.BICUBIC)
-    if contours:
-        draw_contours(picture, analysis.masks[frame_index], zoom)
+    draw_contours(picture, analysis.masks[frame_index], zoom)
     return picture
 
 
@@ -236,7 +235,7 @@ def _draw_badge(picture: Image.Image, analysis: Analysis, curve: _Curve, now: in
 
 def overlay_frames(analysis: Analysis) -> Iterator[np.ndarray]:
     """Yield the overlay's frames, `(H, W, 3)` uint8 RGB, one per frame of the clip."""
-    first = frame_picture(analysis, 0, contours=False)
+    first = frame_picture(analysis, 0)
     width = max(first.width, _MIN_WIDTH_PX)  # a narrow clip must not cut the disclaimer
     curve = _Curve(analysis, width)
     still = _panel(analysis, curve)

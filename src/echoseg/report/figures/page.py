@@ -62,14 +62,7 @@ def provenance(report: Report, digits: int = 16) -> str:
 
 
 def page_html(analysis: Analysis, report: Report, curve: bytes, video: bytes = b"") -> str:
-    """Render a clip's page.
-
-    Args:
-        analysis: The analysis, for the ED and ES pictures.
-        report: Its report.
-        curve: Volume curve, PNG.
-        video: Overlay, MP4; without it the curve takes its place.
-    """
+    """Render a clip's page, with its curve (PNG) or, where given, its overlay (MP4)."""
     return render(
         "clip.html",
         title=report.input.file_name or "clip",
