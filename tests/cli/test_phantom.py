@@ -133,5 +133,5 @@ def test_show_leaves_nothing_where_it_cannot_write(tmp_path, monkeypatch):
 def test_captions_of_small_pictures_are_whole(tmp_path):
     run("show", tmp_path / "show", "--size", 64, "--frames", 2)
     with Image.open(tmp_path / "show" / "sheet.png") as sheet:
-        assert sheet.width == 8 * 128
+        assert sheet.width == 8 * 120
     assert load_clip(tmp_path / "show" / "film.mp4").size[1] == 2 * 320

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import DISCLAIMER, fail, progress_bar
+from echoseg.cli.console import fail, progress_bar, show_notice
 from echoseg.cli.options import (
     BackendName,
     Device,
@@ -28,14 +28,12 @@ from echoseg.cli.options import (
     input_option,
     output_option,
 )
-from echoseg.cli.table import show_analysis, show_biplane
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
     from echoseg.report.biplane import ClipPair
-    from echoseg.weights.card import ModelCard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +70,7 @@ def _analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) 
 
 
 def _run_clip(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, float]]:
+    from echoseg.cli.table import show_analysis
     from echoseg.report.writer import check_output, write_results
 
     check_output(job.folder, job.force)
@@ -84,6 +83,7 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, f
 
 
 def _run_pair(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, float]]:
+    from echoseg.cli.table import show_biplane
     from echoseg.report.biplane import BiplaneAnalysis
     from echoseg.report.writer import PLANES, check_biplane_output, write_biplane
 
@@ -114,12 +114,6 @@ def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
     return ef_percent is not None
 
 
-def _show_notice(card: "ModelCard") -> None:
-    typer.echo(DISCLAIMER)
-    if card.notice:
-        typer.echo(f"model {card.name}: {card.notice}")
-
-
 def run(
     jobs: Sequence[Job], *, model: str, device: str, timing: bool, backend: str = "torch"
 ) -> None:
@@ -130,7 +124,7 @@ def run(
     analyzer = Analyzer(model, device, backend)
     if timing:
         typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
-    _show_notice(analyzer.model_card)
+    show_notice(analyzer.model_card)
     has_ef = [_run_job(analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:
         unit = "hearts" if jobs[0].is_pair else "clips"
@@ -237,7 +231,7 @@ def run_cohort(
         **{name: options[name] for name in ("device", "backend", "smoothing", "pdf", "pages")},
     )
     jobs = check_jobs(jobs)
-    _show_notice(card)
+    show_notice(card)
     with progress_bar(output.name, "clips") as update:
         done = cohort.run_cohort(
             cohort.find_clips(clips, output),

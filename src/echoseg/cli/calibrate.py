@@ -13,8 +13,6 @@ from echoseg.errors import DatasetError
 if TYPE_CHECKING:
     from echoseg.data import Record
 
-DEFAULT_MAX_FIT = 100
-
 
 def calibrate(
     model: ModelGiven,
@@ -34,7 +32,7 @@ def calibrate(
     ] = None,
     max_fit: Annotated[
         int, typer.Option(help="Maximum number of clips of --fit-split.", min=6)
-    ] = DEFAULT_MAX_FIT,
+    ] = 100,
     view: Annotated[
         list[View] | None, typer.Option(help="Only clips of this view; repeatable (default: all).")
     ] = None,

@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
 from echoseg.errors import EchosegError
+
+if TYPE_CHECKING:
+    from echoseg.weights.card import ModelCard
 
 DISCLAIMER = "Research software, not a medical device."
 INTERRUPTED = 130
@@ -26,6 +29,13 @@ def one_line(text: str) -> str:
 def fail(message: str) -> None:
     """Print an error on standard error."""
     typer.echo(f"echoseg: {one_line(message)}", err=True)
+
+
+def show_notice(card: "ModelCard") -> None:
+    """Print the disclaimer, and what the licence of a model demands."""
+    typer.echo(DISCLAIMER)
+    if card.notice:
+        typer.echo(f"model {card.name}: {card.notice}")
 
 
 class CommandGroup(TyperGroup):

@@ -44,6 +44,7 @@ def evaluate(
     Exit codes: 0 all clips were evaluated; 1 some clips failed (listed in the report); 2 invalid
     command.
     """
+    from echoseg.evaluation.corruptions import corrupt_records
     from echoseg.evaluation.results import check_output, write_results
     from echoseg.evaluation.run import evaluate as run_evaluation
     from echoseg.inference.analyzer import choose_device
@@ -51,7 +52,13 @@ def evaluate(
 
     jobs, device = check_jobs(jobs), choose_device(device)
     check_output(output, force)
-    records, source = _corrupted(*select_records(data, phantom, split, hearts), corrupt)
+    if not 0 <= corrupt <= 1:
+        raise ConfigError(f"--corrupt must be a probability from 0 to 1, got {corrupt:g}")
+    records, source = select_records(data, phantom, split, hearts)
+    if corrupt:
+        records = corrupt_records(records, corrupt)
+        note = f"frames were corrupted with probability {corrupt:g}"
+        source = replace(source, notes=(*source.notes, note))
     with progress_bar(source.title, "clips") as update:
         evaluation = run_evaluation(model, records, device=device, jobs=jobs, progress=update)
     summary = write_results(evaluation, source, output, pictures=pictures, force=force)
@@ -80,20 +87,6 @@ def select_records(
     dataset = load_dataset(Path(str(data)))
     records = tuple(select_split(dataset, split))
     return records, source_of(dataset, records)
-
-
-def _corrupted(
-    records: "tuple[Record, ...]", source: "Source", prob: float
-) -> "tuple[tuple[Record, ...], Source]":
-    """The records with corrupted frames, which the report then notes."""
-    from echoseg.evaluation.corruptions import corrupt_records
-
-    if not 0 <= prob <= 1:
-        raise ConfigError(f"--corrupt must be a probability from 0 to 1, got {prob:g}")
-    if not prob:
-        return records, source
-    note = f"frames were corrupted with probability {prob:g}"
-    return corrupt_records(records, prob), replace(source, notes=(*source.notes, note))
 
 
 def _show(summary: dict[str, Any], output: Path) -> None:

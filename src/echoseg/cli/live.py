@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import DISCLAIMER, fail, signals_asked
+from echoseg.cli.console import DISCLAIMER, fail, show_notice, signals_asked
 from echoseg.cli.options import BackendName, Device, Fps, Model, OldRuntime, SpacingMm, backend_of
 from echoseg.errors import ConfigError, FormatError, OutputError
 
@@ -60,6 +60,7 @@ def live(
     from echoseg.inference.backends.select import open_session
     from echoseg.inference.live.session import Session
     from echoseg.inference.live.sources import SourceOptions
+    from echoseg.weights.card import find_checkpoint, read_card
 
     options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
     _check_places(output, overlay)
@@ -67,8 +68,7 @@ def live(
         model, backend_of(backend, runtime), device=device, num_threads=os.cpu_count() or 1
     )
     session = Session(network, spacing_mm=spacing_mm, frame_rate_hz=fps)
-    typer.echo(DISCLAIMER)
-    _echo_notice(model)
+    show_notice(read_card(find_checkpoint(model)))
     status = _follow(session, source, options, (output, overlay, reconnect))
     typer.echo(_line(status))
     saved = f"; kept in {output}" if output else ""
@@ -107,14 +107,6 @@ def _check_folder(output: Path) -> None:
     if os.path.lexists(output):
         raise OutputError(f"{output} exists and is not replaced; choose another -o")
     check_writable(output.parent, "choose another -o")
-
-
-def _echo_notice(model: str) -> None:
-    from echoseg.weights.card import find_checkpoint, read_card
-
-    card = read_card(find_checkpoint(model))
-    if notice := card.notice:
-        typer.echo(f"model {card.name}: {notice}")
 
 
 def _follow(

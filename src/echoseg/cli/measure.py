@@ -15,7 +15,6 @@ from echoseg.cli.options import (
     input_option,
     output_option,
 )
-from echoseg.cli.table import show_analysis
 
 
 def measure(
@@ -39,6 +38,7 @@ def measure(
 
     Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
     """
+    from echoseg.cli.table import show_analysis
     from echoseg.inference.analysis import analyze_masks
     from echoseg.io import load_clip, load_masks
     from echoseg.report.writer import check_output, write_results

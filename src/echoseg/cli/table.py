@@ -2,24 +2,19 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from echoseg.cli.console import one_line
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from echoseg.clip import ClipWarning
-    from echoseg.inference.analysis import Analysis
-    from echoseg.report.biplane import BiplaneAnalysis
+from echoseg.clip import ClipWarning
+from echoseg.inference.analysis import Analysis
+from echoseg.report.biplane import BiplaneAnalysis
 
 
-def show_analysis(analysis: "Analysis", folder: Path) -> None:
+def show_analysis(analysis: Analysis, folder: Path) -> None:
     """Print the summary of one clip."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     measurement = analysis.measurement
     name = one_line(Path(analysis.clip.source).name) or "clip"
     table = Table(show_header=False, title=escape(name), title_justify="left")
@@ -57,19 +52,15 @@ def show_analysis(analysis: "Analysis", folder: Path) -> None:
 
 
 def _print_messages(
-    console: "Console", messages: "Iterable[ClipWarning]", style: str, prefix: str = ""
+    console: Console, messages: Iterable[ClipWarning], style: str, prefix: str = ""
 ) -> None:
     for message in messages:
         text = f"{prefix}{one_line(message.message)} ({message.code})"
         console.print(text, style=style, markup=False)
 
 
-def show_biplane(analysis: "BiplaneAnalysis", folder: Path) -> None:
+def show_biplane(analysis: BiplaneAnalysis, folder: Path) -> None:
     """Print the summary of two views of a heart."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     biplane, planes = analysis.biplane, (analysis.a4c, analysis.a2c)
     table = Table("", "biplane", "A4C", "A2C", title=escape(folder.name), title_justify="left")
     rows = (("EF", "ef_percent", "%"), ("EDV", "edv_ml", "ml"), ("ESV", "esv_ml", "ml"))

@@ -8,7 +8,7 @@ from echoseg.clip import Label
 
 
 def keep_largest(region: np.ndarray) -> np.ndarray:
-    """Return the largest 4-connected piece of a boolean mask `H W`, its holes filled."""
+    """The largest 4-connected piece of a boolean mask `(H, W)`, its holes filled."""
     rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
     if not rows.size:
         return region

@@ -56,8 +56,7 @@ def measure_masks(
     Args:
         masks: `(T, H, W)` uint8, values of `Label`; one cavity and one atrium per frame, as
             `clean_masks` returns them.
-        spacing_mm: Pixel spacing (row, column) in mm; None when unknown: then volumes are
-            relative and only EF is given.
+        spacing_mm: Pixel spacing (row, column) in mm; when None only EF is given.
         times_s: Time of each frame; None when unknown.
         r_wave_times_s: R waves, when the file has them.
         smoothing: Take volumes from the smoothed curve (`phases.smooth`); otherwise beats are

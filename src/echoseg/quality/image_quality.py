@@ -62,21 +62,17 @@ def quality_by_frame(frames: np.ndarray, masks: np.ndarray) -> list[dict[str, fl
 
     `contrast` and `wall_segments_unseen` are as in `FrameQuality`; `lv_area_jump_percent` is the
     difference of a cavity's area from the mean of its neighbours', in % of the clip's mean area.
-    None where a frame shows no cavity with a wall, or has no two neighbours.
-
-    Args:
-        frames: `(T, H, W)` uint8.
-        masks: Label maps, `(T, H, W)`.
+    None where a frame shows no cavity with a wall, or has no two neighbours. `frames` are
+    `(T, H, W)` uint8, `masks` label maps of that shape.
     """
     areas = (masks == Label.LV_CAVITY).sum((1, 2)).astype(float)
-    mean = areas.mean()
+    jumps: list[float | None] = [None] * len(areas)
+    if areas.any():
+        neighbours = (areas[:-2] + areas[2:]) / 2
+        jumps[1:-1] = (100 * np.abs(areas[1:-1] - neighbours) / areas.mean()).tolist()
     rows: list[dict[str, float | None]] = []
-    for index, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
+    for frame, mask, jump in zip(frames, masks, jumps, strict=True):
         quality = frame_quality(frame, mask)
-        jump = None
-        if 0 < index < len(areas) - 1 and mean > 0:
-            neighbours = (areas[index - 1] + areas[index + 1]) / 2
-            jump = float(100 * abs(areas[index] - neighbours) / mean)
         rows.append(
             {
                 "contrast": quality.contrast if quality else None,

@@ -111,25 +111,20 @@ class ViewPrediction(FrozenModel):
     min_percent: float = Field(default=0.0, exclude=True)
 
     def warnings(self, stated: View, supported: tuple[View, ...]) -> tuple[ClipWarning, ...]:
-        """Warnings where the prediction contradicts the stated view, or the supported ones.
+        """Warnings where the prediction contradicts the view that the file or the user states.
 
-        Args:
-            stated: The view by the file or the user.
-            supported: Views that the model supports; the first is expected where none is stated.
+        Where none is stated, the first of the views that the model supports is expected.
         """
         expected = str(stated) if str(stated) in VIEW_CLASSES else str(supported[0])
         percent = self.probability_percent[expected]
         # the threshold is that of supported views; another must only be the most probable
         is_strict = expected in supported or expected != self.view
         if percent < self.min_percent and is_strict:
-            reason = (
-                f"The view check is only {percent:.0f} % sure that the clip shows "
-                f"{_VIEW_NAMES[expected]}"
-            )
+            name, other = _VIEW_NAMES[expected], _VIEW_NAMES[self.view]
+            reason = f"The view check is only {percent:.0f} % sure that the clip shows {name}"
             if expected != self.view:
                 reason = (
-                    f"The clip should show {_VIEW_NAMES[expected]} but looks like "
-                    f"{_VIEW_NAMES[self.view]} ({percent:.0f} % against "
+                    f"The clip should show {name} but looks like {other} ({percent:.0f} % against "
                     f"{self.probability_percent[self.view]:.0f} %)"
                 )
             message = f"{reason}, so this EF is not reliable. Check the overlay."

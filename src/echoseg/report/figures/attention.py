@@ -68,7 +68,6 @@ def _map_tile(maps: AttentionMaps, index: int, weights: np.ndarray) -> Image.Ima
     orange = np.array([255, 150, 40], np.float32)
     mixed = under + strength[..., None] * (orange - under)
     tile = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
-    row, column = (int(each * _TILE_PX / len(maps.frames[0])) for each in maps.query)
-    box = [column - 4, row - 4, column + 4, row + 4]
-    ImageDraw.Draw(tile).ellipse(box, outline=(255, 255, 255), width=2)
+    y, x = (int(each * _TILE_PX / len(maps.frames[0])) for each in maps.query)
+    ImageDraw.Draw(tile).ellipse([x - 4, y - 4, x + 4, y + 4], outline=(255, 255, 255), width=2)
     return tile

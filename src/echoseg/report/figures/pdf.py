@@ -86,7 +86,8 @@ def _alert(figure: Any, report: Report, y: float) -> float:
         messages.insert(0, f"No EF: {report.results.refusal}")
     if not messages:
         return y
-    lines = [line for message in messages for line in _wrapped(message)]
+    wrapper = textwrap.TextWrapper(_WIDE, initial_indent="- ", subsequent_indent="  ")
+    lines = [line for message in messages for line in wrapper.wrap(message)]
     if len(lines) > 14:  # the page and the JSON have all of them
         lines = [*lines[:13], "  ... more in report.html"]
     from matplotlib.patches import Rectangle
@@ -98,10 +99,6 @@ def _alert(figure: Any, report: Report, y: float) -> float:
     for index, line in enumerate(lines, 1):
         _text(figure, y - 0.006 - _LINE * index, line, size=7, color=ALERT)
     return y - height - 0.01
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDE, initial_indent="- ", subsequent_indent="  ")
 
 
 def _picture(

@@ -33,15 +33,12 @@ def phantom_montage(config: PhantomConfig) -> Image.Image:
         for tier in Tier:
             phantom = Phantom(replace(config, view=view, tier=tier))
             frames, truth = phantom.frames(), phantom.truth()
-            name = f"{view} {tier}"
-            tiles.append(_render(frames[truth.ed_frame], None, f"{name}, ED", _TILE_PX))
-            text = f"ES, EF {truth.ef_percent:.0f} %"
-            es_frame, masks = truth.es_frame, truth.masks
-            tiles.append(_render(frames[es_frame], masks[es_frame], text, _TILE_PX))
+            tiles.append(_render(frames[truth.ed_frame], None, f"{view} {tier}, ED", _TILE_PX))
+            es, text = truth.es_frame, f"ES, EF {truth.ef_percent:.0f} %"
+            tiles.append(_render(frames[es], truth.masks[es], text, _TILE_PX))
         rows.append(np.concatenate(tiles, 1))
     sheet = np.concatenate(rows)
-    foot = np.zeros((CAPTION_PX, sheet.shape[1], 3), np.uint8)
-    image = Image.fromarray(np.concatenate([sheet, foot]))
+    image = Image.fromarray(np.pad(sheet, ((0, CAPTION_PX), (0, 0), (0, 0))))
     text = f"echoseg phantom, seed {config.seed}: {_NOTE}"
     font = ImageFont.load_default(13)
     ImageDraw.Draw(image).text((6, sheet.shape[0] + 3), text, fill=(214, 220, 228), font=font)
