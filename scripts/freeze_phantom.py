@@ -7,17 +7,21 @@ A released version is never changed; change what it draws and it is another vers
 """
 
 import argparse
+import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
+from echoseg.phantom import benchmark
 from echoseg.phantom.benchmark import (
     FIRST_SEED,
+    PHANTOM_VERSION,
     frozen_labels,
     labels_sha256,
     phantom_v1,
-    write_frozen,
 )
 
+FROZEN = Path(benchmark.__file__).with_name("phantom_v1.json")
 SPLITS = tuple(name for name in FIRST_SEED if name != "train")
 
 
@@ -32,12 +36,13 @@ def main() -> None:
         for split in SPLITS:
             hashes[split] = list(pool.map(labels_sha256, phantom_v1(split), chunksize=4))
     if args.what == "write":
-        write_frozen(hashes)
+        document = {"phantom_version": PHANTOM_VERSION, "labels_sha256": hashes}
+        FROZEN.write_text(json.dumps(document, indent=0) + "\n", "utf-8")
         return
     mismatches = [
         f"{split} {index}"
-        for split, hashes in frozen_labels().items()
-        for index, known in enumerate(hashes)
+        for split, labels in frozen_labels().items()
+        for index, known in enumerate(labels)
         if hashes[split][index] != known
     ]
     total = sum(map(len, hashes.values()))

@@ -17,11 +17,20 @@ def clip(num_frames=5, height=6, width=7, batch=2):
     return torch.randn(batch, num_frames, 32, height, width)
 
 
+def run(guidance, frames):
+    """The guided features of clips `B T C H W`, and the last state."""
+    state, outputs = guidance.init_state(len(frames)), []
+    for frame in frames.unbind(1):
+        out, state = guidance.step(frame, state)
+        outputs.append(out)
+    return torch.stack(outputs, 1), state
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (6, 7), (10, 10)])
 def test_any_size_and_length(guidance, height, width):
     for num_frames in (1, 2, 9):
         frames = clip(num_frames, height, width)
-        out, state = guidance(frames, guidance.init_state(2))
+        out, state = run(guidance, frames)
         assert out.shape == frames.shape
         assert state.weights.shape == (2, 4, height * width, height * width)
 
@@ -54,8 +63,8 @@ def test_the_first_frame_stands_alone(guidance):
     alone.load_state_dict(guidance.state_dict(), strict=False)
     frames = clip(1)
     with torch.inference_mode():
-        one, _ = guidance(frames, guidance.init_state(2))
-        other, _ = alone.eval()(frames, alone.init_state(2))
+        one, _ = run(guidance, frames)
+        other, _ = run(alone.eval(), frames)
     assert torch.allclose(one, other, atol=1e-6)
 
 
@@ -99,7 +108,7 @@ def test_gradients_reach_every_parameter_through_time():
     guidance = SpatiotemporalGuidance(16, num_heads=2, head_dim=8)
     torch.nn.init.normal_(guidance.trust.weight, std=0.1)
     frames = torch.randn(1, 3, 16, 4, 4, requires_grad=True)
-    out, _ = guidance(frames, guidance.init_state(1))
+    out, _ = run(guidance, frames)
     out[:, -1].square().sum().backward()
     for name, parameter in guidance.named_parameters():
         assert parameter.grad is not None, name
@@ -107,16 +116,11 @@ def test_gradients_reach_every_parameter_through_time():
     assert frames.grad[:, 0].abs().max() > 0  # the last frame depends on the first
 
 
-def test_streaming_equals_the_clip_and_a_batch_its_clips(guidance):
+def test_a_batch_equals_its_clips(guidance):
     frames = clip(6)
     with torch.inference_mode():
-        whole, _ = guidance(frames, guidance.init_state(2))
-        state, parts = guidance.init_state(2), []
-        for frame in frames.unbind(1):
-            out, state = guidance.step(frame, state)
-            parts.append(out)
-        alone = [guidance(one[None], guidance.init_state(1))[0] for one in frames]
-    assert torch.allclose(torch.stack(parts, 1), whole, atol=1e-6)
+        whole, _ = run(guidance, frames)
+        alone = [run(guidance, one[None])[0] for one in frames]
     assert torch.allclose(torch.cat(alone), whole, atol=1e-5)
 
 
@@ -125,4 +129,4 @@ def test_switches_take_parts_away():
     for off in ({"propagate": False}, {"remember": False}, {"propagate": False, "remember": False}):
         part = SpatiotemporalGuidance(16, **off)
         assert sum(p.numel() for p in part.parameters()) < sum(p.numel() for p in full.parameters())
-        assert part(torch.randn(1, 2, 16, 4, 4), part.init_state(1))[0].isfinite().all()
+        assert run(part, torch.randn(1, 2, 16, 4, 4))[0].isfinite().all()

@@ -118,16 +118,6 @@ class SpatiotemporalGuidance(nn.Module):
         )  # (B, C, H, W)
         return features + change, state
 
-    def forward(
-        self, features: Float[Tensor, "B T C H W"], state: GuidanceState
-    ) -> tuple[Float[Tensor, "B T C H W"], GuidanceState]:
-        """Process a clip; returns the guided features and the last state."""
-        outputs = []
-        for frame in features.unbind(1):
-            guided, state = self.step(frame, state)
-            outputs.append(guided)
-        return torch.stack(outputs, 1), state
-
     def _step(
         self, features: Float[Tensor, "B C H W"], state: GuidanceState
     ) -> tuple[Float[Tensor, "B C H W"], GuidanceState]:

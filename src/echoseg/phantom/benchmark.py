@@ -8,7 +8,6 @@ The SHA-256 of the labels is in `phantom_v1.json`; `scripts/freeze_phantom.py` c
 import hashlib
 import json
 from importlib import resources
-from pathlib import Path
 
 from echoseg.errors import ConfigError
 from echoseg.phantom.config import PhantomConfig, Style, Tier
@@ -68,15 +67,5 @@ def labels_sha256(config: PhantomConfig) -> str:
 
 def frozen_labels() -> dict[str, list[str]]:
     """Released hashes of phantom-v1 by split, in the order of `phantom_v1`."""
-    text = _frozen_file().read_text("utf-8")
+    text = resources.files("echoseg.phantom").joinpath("phantom_v1.json").read_text("utf-8")
     return json.loads(text)["labels_sha256"]
-
-
-def write_frozen(hashes: dict[str, list[str]]) -> None:
-    """Write the hashes of an unreleased version."""
-    document = {"phantom_version": PHANTOM_VERSION, "labels_sha256": hashes}
-    _frozen_file().write_text(json.dumps(document, indent=0) + "\n", "utf-8")
-
-
-def _frozen_file() -> Path:
-    return Path(str(resources.files("echoseg.phantom").joinpath("phantom_v1.json")))

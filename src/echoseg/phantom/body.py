@@ -118,15 +118,12 @@ class RingBody:
         parts = [self._spread(points, angle, tips, half) for points, angle, _ in sides]
         # both sides end in one tip
         tip = 0.5 * (parts[0][0][:, -1:] + parts[1][0][:, -1:])
-        joined = [
-            np.concatenate([left, middle, right[:, ::-1]], 1)
-            for left, middle, right in (
-                (parts[0][0][:, :-1], tip, parts[1][0][:, :-1]),
-                (parts[0][1][:, :-1], parts[0][1][:, -1:], parts[1][1][:, :-1]),
-                (parts[0][2][:, :-1], parts[0][2][:, -1:], parts[1][2][:, :-1]),
-            )
-        ]
-        return Cut(points_mm=joined[0], ring=joined[1], angle_rad=joined[2])
+        middles = (tip, parts[0][1][:, -1:], parts[0][2][:, -1:])
+        points_mm, ring, angle_rad = (
+            np.concatenate([left[:, :-1], middle, right[:, -2::-1]], 1)
+            for left, middle, right in zip(parts[0], middles, parts[1], strict=True)
+        )
+        return Cut(points_mm=points_mm, ring=ring, angle_rad=angle_rad)
 
     def _side(
         self, plane: Plane, contraction: Field, sign: float

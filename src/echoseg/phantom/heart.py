@@ -6,7 +6,7 @@ along the ventricle by lambda, ((r + h)^2 - r^2) lambda does not change.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -205,14 +205,11 @@ class Heart:
         moved, still = (
             self._measure(angle, share) for share in (motion(body.rings, angle), 0 * angle)
         )
-        radius, stretch = (
+        radius, stretch, radius_0 = (
             np.stack(
                 [np.interp(ring, body.rings, row) for ring, row in zip(cut.ring, rows, strict=True)]
             )
-            for rows in (moved[0], moved[1] / still[1])
-        )
-        radius_0 = np.stack(
-            [np.interp(ring, body.rings, row) for ring, row in zip(cut.ring, still[0], strict=True)]
+            for rows in (moved[0], moved[1] / still[1], still[0])
         )
         shell = ((radius_0 + rest_mm) ** 2 - radius_0**2) / stretch
         return np.clip(np.sqrt(radius**2 + shell) - radius, 0.3, 2.4 * rest_mm)
@@ -263,11 +260,8 @@ def _shaped(marks: Landmarks, kind: _Kind, rng: np.random.Generator) -> Landmark
     """Scale landmarks to the phenotype's width and wall."""
     width, wall = rng.uniform(*kind.width), rng.uniform(*kind.wall)
     endo_mm = marks.endo_mm * np.array([1.0, width])
-    return Landmarks(
-        length_mm=marks.length_mm,
-        apex_mm=marks.apex_mm,
-        tilt_deg=marks.tilt_deg,
-        depth_mm=marks.depth_mm,
+    return replace(
+        marks,
         endo_mm=endo_mm,
         atrium_mm=marks.atrium_mm * np.array([1.0, 0.5 + 0.5 * width]),
         wall_mm=np.maximum(marks.wall_mm * wall, 0.3),

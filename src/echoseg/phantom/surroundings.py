@@ -6,6 +6,7 @@ that a mean cannot represent (streaks, patches, layers of the chest wall) is add
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -61,14 +62,13 @@ def blood_level_db(
     weight = np.exp(-far / (2 * 9.0**2)) + 1e-3 * np.exp(-far / (2 * 28.0**2)) + 1e-9
     coarse = (weight * level).sum(-1) / weight.sum(-1)
     coarse += smooth_field(rng, _COARSE, 8.0) * rng.uniform(0.5, 2.5)
-    return _fine(coarse, grid)
+    return _resampled(coarse, (grid.num_beams, grid.num_ranges))
 
 
-def _fine(coarse: np.ndarray, grid: PolarGrid) -> np.ndarray:
-    """Interpolate a field from the coarse grid to the full one."""
-    rows = np.linspace(0, coarse.shape[0] - 1, grid.num_beams)
-    columns = np.linspace(0, coarse.shape[1] - 1, grid.num_ranges)
-    return map_coordinates(coarse, np.meshgrid(rows, columns, indexing="ij"), order=1)
+def _resampled(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A field interpolated to another number of rows and columns, corners kept."""
+    places = [np.linspace(0, old - 1, new) for old, new in zip(field.shape, shape, strict=True)]
+    return map_coordinates(field, np.meshgrid(*places, indexing="ij"), order=1)
 
 
 def wall_tissue(
@@ -81,9 +81,7 @@ def wall_tissue(
 ) -> tuple[Tissue, float]:
     """The wall with its surroundings, and its mean level."""
     wall_shades = shades.wall[:, : OUTER_PLACES + 1]
-    rows = np.linspace(0, wall_shades.shape[0] - 1, 97)
-    columns = np.linspace(0, wall_shades.shape[1] - 1, 46)
-    field = map_coordinates(wall_shades, np.meshgrid(rows, columns, indexing="ij"), order=1)
+    field = _resampled(wall_shades, (97, 46))
     level = _above(greys.to_db(field), np.full_like(field, floor_db))
     grain = smooth_field(rng, level.shape, 4.0) * rng.uniform(1.5, 4.5)
     patches = smooth_field(rng, level.shape, 14.0) * (1.2 + 1.2 * strength)
@@ -137,9 +135,7 @@ def chest(
     shape = (97, 121)
     mean = shades.outside_at(*np.broadcast_arrays(ranges, angles))
     level = greys.to_db(mean)
-    rows = np.linspace(0, floor_db.shape[0] - 1, shape[0])
-    columns = np.linspace(0, floor_db.shape[1] - 1, shape[1])
-    floor = map_coordinates(floor_db, np.meshgrid(rows, columns, indexing="ij"), order=1)
+    floor = _resampled(floor_db, shape)
     # near the probe streaks, layers and side lobes come on top of the mean
     near_mm = ranges * grid.probe.depth_mm
     level = level - 1.0 - 5.0 * np.exp(-near_mm / 35)
@@ -186,13 +182,8 @@ def streaks(
         radius = depth_mm + rng.uniform(-14, 14) * along + rng.uniform(-7, 7) * along**2
         angle = middle + half * along
         layers = np.linspace(0, thick_mm, 3)
-        line = np.stack(
-            [
-                (radius[:, None] + layers) * np.sin(angle)[:, None],
-                (radius[:, None] + layers) * np.cos(angle)[:, None],
-            ],
-            -1,
-        )
+        direction = np.stack([np.sin(angle), np.cos(angle)], -1)
+        line = (radius[:, None] + layers)[..., None] * direction[:, None]
         fade = -6 * along[:, None] ** 2 + np.zeros(3)
         tissues.append(
             Tissue(
@@ -225,9 +216,5 @@ def views_share(shades: Shades, view: View, rng: np.random.Generator) -> Shades:
     """Return the greys for another view: A2C and ALAX are either way round."""
     if view is View.A4C or rng.uniform() < 0.5:
         return shades
-    return Shades(
-        wall=shades.wall[::-1],
-        cavity=shades.cavity[:, ::-1],
-        atrium=shades.atrium,
-        outside=shades.outside[:, ::-1],
-    )
+    wall, cavity, outside = shades.wall[::-1], shades.cavity[:, ::-1], shades.outside[:, ::-1]
+    return replace(shades, wall=wall, cavity=cavity, outside=outside)

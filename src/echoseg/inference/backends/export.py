@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -92,7 +92,8 @@ def export(
     trial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         with _disk_errors(path), _quiet():
-            write(OneStep(network).eval(), (frame, *state), shape, metadata, trial)
+            step = OneStep(network).eval()
+            write(_Program(step, (frame, *state), shape.names, metadata), trial)
         agreement = compare(TorchSession(network, size_px), reader(trial), demo_frames(size_px))
         check(agreement, reduced_precision=False)
         with _disk_errors(path):
@@ -159,52 +160,47 @@ def _first_values(shape: StateShape) -> dict[str, float]:
     return values
 
 
-def _onnx_bytes(
-    step: nn.Module, inputs: tuple[torch.Tensor, ...], shape: StateShape, metadata: dict[str, str]
-) -> bytes:
+class _Program(NamedTuple):
+    """What a file holds: the step, inputs to trace it with, names of the state, and metadata."""
+
+    step: nn.Module
+    inputs: tuple[torch.Tensor, ...]
+    names: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+def _onnx_bytes(program: _Program) -> bytes:
     try:
         import onnxscript  # noqa: F401
     except ImportError:
         raise ConfigError(f"onnx and openvino files need onnx and onnxscript; {INSTALL}") from None
     with torch.no_grad():
-        program = torch.onnx.export(
-            step,
-            inputs,
+        exported = torch.onnx.export(
+            program.step,
+            program.inputs,
             dynamo=True,
-            input_names=["frame", *shape.names],
-            output_names=["logits", *(f"{name}_after" for name in shape.names)],
+            input_names=["frame", *program.names],
+            output_names=["logits", *(f"{name}_after" for name in program.names)],
             verbose=False,
         )
-    model = program.model_proto  # type: ignore[union-attr]
-    for key, value in metadata.items():
+    model = exported.model_proto  # type: ignore[union-attr]
+    for key, value in program.metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     return model.SerializeToString()
 
 
-def _write_onnx(
-    step: nn.Module,
-    inputs: tuple[torch.Tensor, ...],
-    shape: StateShape,
-    metadata: dict[str, str],
-    path: Path,
-) -> None:
-    path.write_bytes(_onnx_bytes(step, inputs, shape, metadata))
+def _write_onnx(program: _Program, path: Path) -> None:
+    path.write_bytes(_onnx_bytes(program))
 
 
-def _write_openvino(
-    step: nn.Module,
-    inputs: tuple[torch.Tensor, ...],
-    shape: StateShape,
-    metadata: dict[str, str],
-    path: Path,
-) -> None:
+def _write_openvino(program: _Program, path: Path) -> None:
     try:
         import openvino
     except ImportError:
         raise ConfigError(f"openvino files need OpenVINO; {INSTALL}") from None
-    model = openvino_core().read_model(_onnx_bytes(step, inputs, shape, metadata))
-    for key, value in metadata.items():
+    model = openvino_core().read_model(_onnx_bytes(program))
+    for key, value in program.metadata.items():
         model.set_rt_info(value, key)
     try:
         # in single precision; reduced precision is chosen when the file is loaded
@@ -213,22 +209,15 @@ def _write_openvino(
         raise OSError(f"OpenVINO: {error}") from error
 
 
-def _write_torch(
-    step: nn.Module,
-    inputs: tuple[torch.Tensor, ...],
-    shape: StateShape,
-    metadata: dict[str, str],
-    path: Path,
-) -> None:
+def _write_torch(program: _Program, path: Path) -> None:
     with torch.no_grad():
-        program = torch.export.export(step, inputs)
+        exported = torch.export.export(program.step, program.inputs)
     content = BytesIO()  # on a full disk, torch's own writer ends the process
-    torch.export.save(program, content, extra_files=dict(metadata))
+    torch.export.save(exported, content, extra_files=dict(program.metadata))
     path.write_bytes(content.getvalue())
 
 
-Writer = Callable[[nn.Module, tuple[torch.Tensor, ...], StateShape, dict[str, str], Path], None]
-_KINDS: dict[str, tuple[Writer, Callable[[Path], InferenceSession]]] = {
+_KINDS: dict[str, tuple[Callable[[_Program, Path], None], Callable[[Path], InferenceSession]]] = {
     "onnx": (_write_onnx, OnnxSession),
     "openvino": (_write_openvino, OpenVinoSession),
     "torch-export": (_write_torch, TorchExportSession),
