@@ -238,7 +238,7 @@ class ResumableFolder(Generic[Settings]):
     One JSON file holds the settings; a folder is continued with the same settings only. Each unit
     is written atomically under its own name, so a unit is either complete or to be made.
 
-    Example:
+    Examples:
         >>> folder = ResumableFolder(out, "manifest.json", CohortSettings, noun="a cohort")
         >>> with folder.locked():
         ...     folder.begin(settings, resume=True)

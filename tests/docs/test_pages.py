@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import typer
 
+import echoseg
 from echoseg.cli import app as echoseg_app
+from echoseg.train.config import TrainConfig
 from experiments.__main__ import app as experiments_app
+from scripts import docs_pages
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -68,3 +71,33 @@ def test_an_unknown_option_would_be_seen(tmp_path):
     page.write_text("```\necho x\necho y\nechoseg demo --fancy\n```\n", "utf-8")
     ((program, line),) = commands(page)
     assert "--fancy" not in options_of(program, line.split())
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=page_id)
+def test_each_table_follows_a_blank_line(page):
+    lines = page.read_text("utf-8").splitlines()
+    rules = [
+        index for index, line in enumerate(lines) if re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", line)
+    ]
+    before = [lines[index - 2] for index in rules if index > 1]
+    assert all(not line or line.startswith(("#", "<!--")) for line in before), before
+
+
+def test_the_api_page_has_every_public_name():
+    page = docs_pages.api_page()
+    names = [name for name in echoseg.__all__ if not name.startswith("_")]
+    assert all(f"echoseg.{name}" in page for name in names)
+    assert "::: echoseg.train.train.train" in page
+
+
+def test_the_settings_page_has_every_field_with_a_meaning():
+    rows = docs_pages.settings_page().split("|---|---|---|---|\n")[1].splitlines()
+    assert len(rows) == len(TrainConfig.model_fields)
+    assert not [row for row in rows if row.endswith("|  |")]
+    assert "`learning_rate` | `float` | `0.002` | Peak; " in "\n".join(rows)
+
+
+def test_each_command_has_its_own_summary():
+    top, phantom = docs_pages.cli_page().split("## `echoseg phantom`")
+    assert "* `calibrate`: Calibrate the EF interval of a model" in top
+    assert "* `calibrate`: Calibrate the EF interval" not in phantom

@@ -90,7 +90,7 @@ def _content(root: Path) -> str:
 def load_dataset(path: str | Path) -> Dataset:
     """Open a data set's folder; each clip is read when it is asked for.
 
-    Example:
+    Examples:
         >>> data = echoseg.load_dataset("CAMUS/")
         >>> clip, annotation = data.split("test")[0]
 

@@ -92,7 +92,7 @@ class Prepared:
 class CachedClips:
     """The clips of a cache, a map-style data set; nothing is decoded and nothing copied.
 
-    Example:
+    Examples:
         >>> clips = CachedClips(Path("cache"))
         >>> frames, masks = clips[3]  # `T S S` and `L S S` uint8, mapped from the disk
         >>> clips.entries[3].labelled_frames

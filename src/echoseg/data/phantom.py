@@ -77,7 +77,7 @@ class PhantomClips:
     Works in `torch.utils.data.DataLoader` with any number of workers; item i depends on its config
     only.
 
-    Example:
+    Examples:
         >>> clips = PhantomClips([PhantomConfig(seed=s) for s in range(1000)])
         >>> frames, masks = clips[3]  # each `T H W` uint8
     """

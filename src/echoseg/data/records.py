@@ -106,7 +106,7 @@ class Record:
 class Dataset:
     """A data set's folder: a sequence of clips, each read when it is asked for.
 
-    Example:
+    Examples:
         >>> data = echoseg.load_dataset("CAMUS/")
         >>> len(data), data
         >>> clip, annotation = data[0]  # annotation is None for an unlabeled clip
@@ -175,7 +175,7 @@ class Dataset:
     ) -> "TorchDataset":
         """Make a map-style `torch.utils.data.Dataset` of dicts of tensors; see `TorchDataset`.
 
-        Example:
+        Examples:
             >>> from torch.utils.data import DataLoader
             >>> loader = DataLoader(data.split("train").to_torch(size=112), batch_size=4)
             >>> batch = next(iter(loader))  # frames B T 1 S S, masks B T S S

@@ -111,7 +111,7 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
 ) -> Evaluation:
     """Segment and score every clip that has an annotation.
 
-    Example:
+    Examples:
         >>> echoseg.evaluate("camus", "CAMUS/", split="test")
 
     Args:

@@ -194,7 +194,7 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
 ) -> Analysis:
     """Segment and measure one clip. For many clips, make one `Analyzer` and reuse it.
 
-    Example:
+    Examples:
         >>> echoseg.analyze("clip.dcm")
         Analysis(EF 61 %, EDV 113 ml, ESV 44 ml, 45 frames, A4C, 2 warnings)
 

@@ -58,7 +58,7 @@ def load_clip(
 ) -> Clip:
     """Read a clip: ultrasound DICOM, AVI, MP4, MOV, GIF, NIfTI, MetaImage or a folder of PNGs.
 
-    Example:
+    Examples:
         >>> echoseg.load_clip("clip.dcm")
         Clip(45 frames, 1024 x 768, A4C, 20 fps, 0.31 x 0.31 mm, 'clip.dcm')
         >>> echoseg.load_clip(frames, spacing_mm=(0.3, 0.3), fps=50)  # (T, H, W) array

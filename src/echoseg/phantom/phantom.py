@@ -23,7 +23,7 @@ _CONTEXT_S = 1.0
 class Phantom:
     """A clip to simulate: the heart of a seed in one view.
 
-    Example:
+    Examples:
         >>> phantom = Phantom(PhantomConfig(seed=3, num_frames=16))
         >>> phantom.frames().shape
         (16, 160, 160)

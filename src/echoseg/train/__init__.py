@@ -27,4 +27,11 @@ class _CallablePackage(ModuleType):
         return signature(train)
 
 
+def _doc(_: ModuleType) -> str | None:
+    from echoseg.train.train import train
+
+    return train.__doc__
+
+
+_CallablePackage.__doc__ = property(_doc)  # type: ignore[assignment]  # for help(echoseg.train)
 sys.modules[__name__].__class__ = _CallablePackage

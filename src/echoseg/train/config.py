@@ -28,7 +28,9 @@ from echoseg.train.renamed import with_current_names
 class TrainConfig(BaseModel):
     """All settings of one training run; saved with it, and enough to repeat or resume it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     method: str = "supervised"
     """Key of `METHODS`, or `package.module:Class`."""
@@ -86,14 +88,17 @@ class TrainConfig(BaseModel):
     """Probability that a frame, except a clip's first, is corrupted."""
 
     num_steps: int = Field(default=1000, ge=1)
+    """Number of training steps."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak; linear warm-up over 50 steps, then cosine decay to 2 %."""
     weight_decay: float = Field(default=1e-2, ge=0)
+    """Weight decay of AdamW."""
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the exponential moving average of the weights (the teacher)."""
     rampup_fraction: float = Field(default=0.3, gt=0, le=1)
     """Fraction of training over which the unsupervised loss weight ramps up to 1."""
     seed: int = Field(default=0, ge=0)
+    """Seed of initial weights, sampling and augmentation."""
 
     validate_every: int = Field(default=250, ge=1)
     """Steps per validation round."""
@@ -104,7 +109,9 @@ class TrainConfig(BaseModel):
     keep_last: int = Field(default=2, ge=1)
     """Number of checkpoints to resume from that are kept."""
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    """Number type of Lightning Fabric; mixed: weights stay in 32 bits."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device; auto takes a GPU where there is one."""
 
     @model_validator(mode="after")
     def _method_takes_its_options(self, info: ValidationInfo) -> Self:

@@ -70,7 +70,7 @@ def train(
 ) -> TrainingResult:
     """Train a segmentation model, optionally semi-supervised with few labels.
 
-    Example:
+    Examples:
         >>> net = echoseg.models.MSSNet(size="tiny")
         >>> data = echoseg.load_dataset("CAMUS/")
         >>> result = echoseg.train(net, data, method="mssnet", loss=my_loss, num_steps=2000)

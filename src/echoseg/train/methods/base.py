@@ -30,7 +30,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class TrainingMethod(nn.Module, ABC):
     """One training method.
 
-    Example:
+    Examples:
         >>> class Supervised(TrainingMethod):
         ...     uses_unlabeled = False
         ...
