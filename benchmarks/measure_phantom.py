@@ -13,7 +13,6 @@ import json
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ def biplane_row(seed: int) -> Row | None:
     config = PhantomConfig(
         seed=seed, num_frames=NUM_FRAMES, frame_rate_hz=RATE_HZ, rhythm=Rhythm.SINUS
     )
-    truths = [Phantom(replace(config, view=view)).truth() for view in (View.A4C, View.A2C)]
+    truths = [Phantom(config.changed(view=view)).truth() for view in (View.A4C, View.A2C)]
     if not truths[0].beats:
         return None
     planes = [

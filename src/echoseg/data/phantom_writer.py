@@ -10,7 +10,7 @@ counted from the clip's first frame, with CAMUS's patient.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def _for_layout(configs: list[PhantomConfig], layout: str) -> list[PhantomConfig
         raise ConfigError("view must be A4C or A2C in the camus layout, which has both of each")
     if len(configs) > 9999:
         raise ConfigError(f"num_clips must be at most 9999 patients in camus, got {len(configs)}")
-    return [replace(config, view=view) for config in configs for view in (View.A4C, View.A2C)]
+    return [config.changed(view=view) for config in configs for view in (View.A4C, View.A2C)]
 
 
 def _write_files(
@@ -232,7 +232,7 @@ def _truth_rows(one: SimulatedClip) -> Iterator[tuple[object, ...]]:
 def _recipe(one: SimulatedClip) -> dict[str, Any]:
     """Parameters and ground truth of a clip."""
     true, still = one.truth, one.annotation.es_frame is None
-    return asdict(one.config) | {
+    return one.config.model_dump() | {
         "spacing_mm": true.spacing_mm,
         "ed_frame": true.ed_frame,
         "es_frame": true.es_frame,

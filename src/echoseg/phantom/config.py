@@ -1,13 +1,13 @@
 """Configuration of a simulated clip, and its seeded random generators."""
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from echoseg.clip import View
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, validation_message
 
 VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that the phantom simulates."""
@@ -56,12 +56,20 @@ class Style(StrEnum):
     HELD_OUT = "held_out"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PhantomConfig:
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's own."""
+    return value.item() if isinstance(value, np.number) else value
+
+
+_Int = Annotated[int, BeforeValidator(_plain), Field(strict=True)]
+_Float = Annotated[float, BeforeValidator(_plain), Field(strict=True, allow_inf_nan=False)]
+
+
+class PhantomConfig(BaseModel):
     """Configuration of one clip; values of None are drawn from the seed.
 
     The heart and its rhythm depend on the seed alone: the same seed in another view or tier is the
-    same heart, imaged again.
+    same heart, imaged again. A name converts to its enum member, `"hard"` to `Tier.HARD`.
 
     Attributes:
         seed: From 0; see `benchmark` for the ranges of validation and test.
@@ -80,34 +88,30 @@ class PhantomConfig:
         ConfigError: A value is out of range.
     """
 
-    seed: int = 0
-    view: View = View.A4C
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: Annotated[_Int, Field(ge=0, le=MAX_SEED)] = 0
+    view: Literal[View.A4C, View.A2C, View.ALAX] = View.A4C
     tier: Tier = Tier.MEDIUM
-    size_px: int = 160
-    num_frames: int = 32
-    frame_rate_hz: float | None = None
-    ef_percent: float | None = None
+    size_px: Annotated[_Int, Field(ge=64, le=768)] = 160
+    num_frames: Annotated[_Int, Field(ge=1, le=2000)] = 32
+    frame_rate_hz: Annotated[_Float, Field(ge=5, le=200)] | None = None
+    ef_percent: Annotated[_Float, Field(ge=8, le=80)] | None = None
     rhythm: Rhythm | None = None
     phenotype: Phenotype | None = None
     style: Style = Style.TRAIN
-    overlay: bool = True
+    overlay: Annotated[bool, Field(strict=True)] = True
 
-    def __post_init__(self) -> None:
-        """Validate all values; a name converts to its enum member, `"hard"` to `Tier.HARD`."""
-        drawn = {name for name in _DRAWN if getattr(self, name) is None}
-        for name, kinds in _KINDS.items():
-            if name not in drawn:
-                self._set(name, _one_of(name, getattr(self, name), kinds))
-        for name, (minimum, maximum) in _WHOLE.items():
-            self._set(name, int(_within(name, _whole(name, getattr(self, name)), minimum, maximum)))
-        for name, (minimum, maximum) in _RANGES.items():
-            if name not in drawn:
-                self._set(name, float(_within(name, getattr(self, name), minimum, maximum)))
-        if not isinstance(self.overlay, bool):
-            raise ConfigError(f"overlay must be True or False, got {self.overlay!r}")
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            message = validation_message(error, fields=type(self).model_fields)
+            raise ConfigError(message) from None
 
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)  # frozen for everyone else
+    def changed(self, **values: Any) -> Self:
+        """The same configuration with other values, validated."""
+        return type(self)(**dict(self) | values)
 
     def next_hearts(self, num_clips: int) -> list["PhantomConfig"]:
         """Configurations of `num_clips` hearts, with this seed and the following ones.
@@ -115,50 +119,16 @@ class PhantomConfig:
         Raises:
             ConfigError: Too many clips, or a seed above the largest one.
         """
-        _within("num_clips", _whole("num_clips", num_clips), 1, _MAX_CLIPS)
+        if not 1 <= num_clips <= _MAX_CLIPS:
+            raise ConfigError(f"num_clips must be from 1 to {_MAX_CLIPS}, got {num_clips}")
         if (last := self.seed + num_clips - 1) > MAX_SEED:
             raise ConfigError(
                 f"seed must leave room for all clips, the last one's being at most {MAX_SEED}, "
                 f"got {last}; give a lower seed or fewer clips"
             )
-        return [replace(self, seed=self.seed + index) for index in range(num_clips)]
+        return [self.changed(seed=self.seed + index) for index in range(num_clips)]
 
     def generator(self, component: str) -> np.random.Generator:
         """Random generator of one component, independent of the draws of the others."""
         name = int.from_bytes(component.encode()[:8].ljust(8, b"\0"), "big")
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, name])))
-
-
-_KINDS: dict[str, tuple[StrEnum, ...]] = {
-    "view": VIEWS,
-    "tier": tuple(Tier),
-    "rhythm": tuple(Rhythm),
-    "phenotype": tuple(Phenotype),
-    "style": tuple(Style),
-}
-_WHOLE = {"seed": (0, MAX_SEED), "size_px": (64, 768), "num_frames": (1, 2000)}
-_RANGES = {"frame_rate_hz": (5, 200), "ef_percent": (8, 80)}
-_DRAWN = ("rhythm", "phenotype", "frame_rate_hz", "ef_percent")
-"""May be None: the seed draws them."""
-
-
-def _one_of(name: str, value: object, kinds: tuple[StrEnum, ...]) -> StrEnum:
-    for kind in kinds:
-        if isinstance(value, str) and kind == value:
-            return kind
-    got = str(value) if isinstance(value, StrEnum) else repr(value)
-    raise ConfigError(f"{name} must be one of {', '.join(kinds)}, got {got}")
-
-
-def _whole(name: str, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ConfigError(f"{name} must be an integer, got {value!r}")
-    return value
-
-
-def _within(name: str, value: Any, minimum: float, maximum: float) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise ConfigError(f"{name} must be a number, got {value!r}")
-    if not minimum <= value <= maximum:  # NaN fails too
-        raise ConfigError(f"{name} must be from {minimum} to {maximum}, got {value}")
-    return value

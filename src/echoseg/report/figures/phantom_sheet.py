@@ -1,7 +1,6 @@
 """Figures of the phantom: one heart in all views and tiers, and a video with true contours."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ def phantom_montage(config: PhantomConfig) -> Image.Image:
     for view in VIEWS:
         tiles = []
         for tier in Tier:
-            phantom = Phantom(replace(config, view=view, tier=tier))
+            phantom = Phantom(config.changed(view=view, tier=tier))
             frames, truth = phantom.frames(), phantom.truth()
             tiles.append(_render(frames[truth.ed_frame], None, f"{view} {tier}, ED", _TILE_PX))
             es, text = truth.es_frame, f"ES, EF {truth.ef_percent:.0f} %"
@@ -74,5 +73,5 @@ def write_phantom_show(config: PhantomConfig, folder: Path, *, force: bool = Fal
         raise OutputError(f"{folder} holds an earlier result; {way_out} or replace it with --force")
     frames, rate_hz = phantom_video(config)
     with ensure_dir(folder), atomic_write(sheet) as partial:
-        phantom_montage(replace(config, num_frames=min(config.num_frames, 40))).save(partial)
+        phantom_montage(config.changed(num_frames=min(config.num_frames, 40))).save(partial)
         write_h264(video, frames, rate_hz)
