@@ -64,7 +64,7 @@ def test_calibrate_prints_both_sides_and_writes_numbers(tmp_path):
             "rhythm must be 'sinus', 'atrial_fibrillation' or 'premature', got 'x'",
         ),
         (("--fps", "nan"), "frame_rate_hz must be a finite number, got nan"),
-        (("--view", "PLAX"), "view must be"),
+        (("--view", "PLAX"), "view must be one of A4C, A2C, ALAX, got PLAX"),
         (
             ("--frames", 1),
             "num_frames must be at least 2, which a clip in a file needs",

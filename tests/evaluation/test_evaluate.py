@@ -303,7 +303,7 @@ def test_a_copy_with_one_view_stills_and_no_test_patients_is_judged_on_validatio
         (("--phantom", "easy", "--split", "moon"), "split must be one of"),
         (("none", "--split", "test"), "none does not exist"),
         (("none", "--hearts", "3"), "--hearts needs --phantom"),
-        (("none", "--corrupt", "1.5"), "none does not exist"),
+        (("none", "--corrupt", "1.5"), "--corrupt must be a probability from 0 to 1, got 1.5"),
         (("--phantom", "easy", "--corrupt", "1.5"), "--corrupt must be a probability from 0 to 1"),
         (("none", "--jobs", "0"), "jobs must be at least 1, got 0"),
         (("none", "--device", "abacus"), "device must be auto, cpu, cuda or mps"),

@@ -1,10 +1,10 @@
 """Configuration of a simulated clip, and its seeded random generators."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from echoseg.clip import View
 from echoseg.errors import ConfigError, validation_message
@@ -61,6 +61,12 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.number) else value
 
 
+def _simulated(view: View) -> View:
+    if view not in VIEWS:
+        raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {view}")
+    return view
+
+
 _Int = Annotated[int, BeforeValidator(_plain), Field(strict=True)]
 _Float = Annotated[float, BeforeValidator(_plain), Field(strict=True, allow_inf_nan=False)]
 
@@ -91,7 +97,7 @@ class PhantomConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: Annotated[_Int, Field(ge=0, le=MAX_SEED)] = 0
-    view: Literal[View.A4C, View.A2C, View.ALAX] = View.A4C
+    view: Annotated[View, AfterValidator(_simulated)] = View.A4C
     tier: Tier = Tier.MEDIUM
     size_px: Annotated[_Int, Field(ge=64, le=768)] = 160
     num_frames: Annotated[_Int, Field(ge=1, le=2000)] = 32
