@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from echoseg.cli.console import INTERRUPTED, fail
-from echoseg.cli.train import as_settings, as_share, check_can_train
+from echoseg.cli.train import as_settings, check_can_train
 from echoseg.errors import ConfigError, EchosegError
 
 PHANTOM_EVAL_SETS = ("phantom:test", "phantom:held_out_style", "phantom:test:corrupted")
@@ -59,13 +59,14 @@ def curve(
 
     Resumable. At 100 % only `supervised` runs, since nothing is unlabeled.
     """
+    from echoseg.train.config import as_fraction
     from experiments.figures import curve_png
     from experiments.label_curve import FRACTIONS, METHODS, LabelCurve, curve_markdown
 
     def fields() -> dict[str, Any]:
         return {
             "methods": tuple(method or METHODS),
-            "fractions": tuple(as_share(text) for text in labeled_fraction or FRACTIONS),
+            "fractions": tuple(as_fraction(text) for text in labeled_fraction or FRACTIONS),
             "eval_sets": tuple(eval_sets or (_own(data),)),
         }
 

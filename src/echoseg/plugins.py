@@ -23,10 +23,8 @@ def resolve(name: str, table: Mapping[str, Any], kind: str) -> Any:
         return table[name]
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise ConfigError(
-            f"{kind} must be one of {', '.join(sorted(table))}, or package.module:Name, "
-            f"got {name!r}"
-        )
+        known = f"one of {', '.join(sorted(table))}, or " if table else ""
+        raise ConfigError(f"{kind} must be {known}package.module:Name, got {name!r}")
     try:
         target = import_module(module)
     except Exception as error:  # whatever another package's code raises while it is imported

@@ -60,7 +60,7 @@ def test_spacing_is_that_of_the_square(tmp_path):
     assert 64 * float(item["spacing_mm"][0]) == pytest.approx(extent_mm)
 
 
-@pytest.mark.parametrize("kwargs", [{"size": 0}, {"num_frames": 0}])
+@pytest.mark.parametrize("kwargs", [{"size": 0}, {"size": float("nan")}, {"num_frames": 0}])
 def test_impossible_sizes_are_refused(tmp_path, kwargs):
     data = load_dataset(MAKERS["camus"](tmp_path).root)
     with pytest.raises(ConfigError, match="must be at least"):

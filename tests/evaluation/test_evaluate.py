@@ -373,3 +373,23 @@ def test_a_network_without_a_card_needs_its_image_size(tmp_path):
         evaluate(UNet(), make_camus(tmp_path).root)
     evaluated = evaluate(UNet(), make_camus(tmp_path / "again").root, image_size=64)
     assert evaluated.model == "UNet" and evaluated.to_dict()["counts"]["clips"] == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": 64}, "image_size is that of the checkpoint"),
+        ({"jobs": 0}, "jobs must be at least 1"),
+        ({"device": "foo"}, "device must be auto, cpu"),
+    ],
+)
+def test_arguments_that_cannot_hold_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate("phantom", phantom_records("test", ("easy",), 1), **settings)
+
+
+def test_data_that_is_none_is_a_type_error_and_a_device_may_be_auto():
+    with pytest.raises(TypeError, match=r"takes as data .* got a NoneType"):
+        evaluate("phantom", None)
+    records = phantom_records("test", ("easy",), 1)[:1]
+    assert evaluate("phantom", records, device="auto").clips

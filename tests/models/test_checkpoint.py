@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from echoseg.errors import ModelError
+from echoseg.errors import ConfigError, ModelError
+from echoseg.inference.analyzer import Analyzer
 from echoseg.models import MODELS, MemoryUNet, build_model
 from echoseg.models.checkpoint import load_encoder, load_model
 from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
@@ -154,3 +155,20 @@ def test_a_class_loads_its_own_checkpoints_and_no_others():
     assert all(a.equal(b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
     with pytest.raises(ModelError, match=r"phantom is a MemoryUNet, not a MSSNet; use echoseg\."):
         echoseg.models.MSSNet.from_pretrained("phantom")
+
+
+def test_what_is_no_checkpoint_or_device_is_refused_with_the_way_out():
+    with pytest.raises(TypeError, match="model must be a name or the path"):
+        load_model(None)
+    with pytest.raises(TypeError, match="give the checkpoint's path"):
+        Analyzer(model=MemoryUNet())
+    with pytest.raises(ModelError, match=r"a class, which has no trained weights; give a \.safe"):
+        load_model("my_package.nets:SmallNet")
+    with pytest.raises(ConfigError, match="device must be one that torch has here"):
+        load_model("phantom", device="foo")
+
+
+@pytest.mark.parametrize("frames", [None, [1]])
+def test_a_network_takes_tensors_only(frames):
+    with pytest.raises(TypeError, match=r"frames must be a torch\.Tensor B T 1 H W"):
+        MemoryUNet()(frames)

@@ -1,6 +1,8 @@
 import inspect
+import json
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from dataset_makers import MAKERS
 from echoseg.data import load_dataset
 from echoseg.errors import ConfigError, EchosegError
 from echoseg.models.checkpoint import load_model
+from echoseg.train.config import train_config
 from echoseg.train.methods import TrainingMethod
 
 SMALL = {
@@ -23,6 +26,7 @@ SMALL = {
 PLUGIN = """
 import torch
 from torch import nn
+from echoseg.train.config import train_config
 from echoseg.train.methods import TrainingMethod
 
 class Net(nn.Module):
@@ -174,3 +178,52 @@ def test_help_shows_the_functions_arguments():
     assert list(inspect.signature(echoseg.train).parameters)[:4] == [
         "model", "data", "method", "loss"
     ]  # fmt: skip
+
+
+def test_the_default_method_names_the_users_class_and_the_way_out(plugin, tmp_path):
+    with pytest.raises(ConfigError, match=r'head, Net has none; use method="supervised"'):
+        echoseg.train(plugin.Net(), "phantom:2", output=tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipes_and_percentages_are_taken_as_on_the_command_line(plugin, tmp_path):
+    result = echoseg.train(
+        plugin.Net(),
+        "phantom:4",
+        "rac_only",
+        output=tmp_path / "run",
+        labeled_fraction="50%",
+        **SMALL,
+    )
+    config = json.loads((result.folder / "run.json").read_text())
+    assert config["method"] == "mssnet"
+    assert config["method_options"] == {"doc": False}
+    assert config["labeled_fraction"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data": []}, "data must hold at least one data set"),
+        ({"loss": "nosuch"}, "loss must be package.module:Name, got 'nosuch'"),
+        ({"loss": lambda logits, masks: logits.detach().mean()}, "loss must return .* a gradient"),
+        ({"loss": lambda logits, masks: logits}, r"scalar tensor, got \(\d+, 4"),
+        ({"model": "cammus"}, r"model must be one of .*got 'cammus'; .*camus, phantom"),
+        ({"device": "cpu"}, "did you mean accelerator"),
+        ({"labeled_fraction": "few"}, "must be a fraction such as 5%"),
+    ],
+)
+def test_a_failed_run_says_why_and_leaves_no_folder(
+    plugin, tmp_path, monkeypatch, settings, message
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    fields = {"model": plugin.Net(), "data": "phantom:2", "method": "supervised", **SMALL}
+    with pytest.raises(ConfigError, match=message):
+        echoseg.train(**fields | settings)
+    assert not any((tmp_path / "temporary").iterdir())
+
+
+def test_trained_weights_as_a_network_are_refused():
+    with pytest.raises(ConfigError, match=r"weights \(camus, .* are given as init_from"):
+        train_config(model="camus")

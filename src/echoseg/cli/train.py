@@ -103,8 +103,6 @@ def _config(
     settings, messages = with_current_names(options)
     for message in messages:
         fail(f"warning: {message}")
-    if isinstance(share := settings.get("labeled_fraction"), str):
-        settings["labeled_fraction"] = as_share(share)
     return recipes.make(recipe, **settings)
 
 
@@ -126,21 +124,6 @@ def check_can_train() -> None:
     """
     if find_spec("lightning_fabric") is None:
         raise ConfigError("train needs Lightning Fabric; pip install 'echoseg[train]'")
-
-
-def as_share(text: str) -> float:
-    """Return 0.05 for `5%` and for `0.05`.
-
-    Raises:
-        ConfigError: It is not a number.
-    """
-    try:
-        share = float(text.removesuffix("%"))
-    except ValueError:
-        raise ConfigError(
-            f"labeled_fraction must be a fraction such as 5% or 0.05, got {text!r}"
-        ) from None
-    return share / 100 if text.endswith("%") else share
 
 
 def as_settings(pairs: list[str]) -> dict[str, Any]:

@@ -117,8 +117,8 @@ class TorchDataset(MapDataset[dict[str, Any]]):
         transform: Callable[[dict[str, Any]], Any] | None = None,
         cache: ClipCache | None = None,
     ) -> None:
-        if size < MIN_SIZE_PX:
-            raise ConfigError(f"size must be at least {MIN_SIZE_PX} pixels, got {size}")
+        if not isinstance(size, int | np.integer) or size < MIN_SIZE_PX:
+            raise ConfigError(f"size must be at least {MIN_SIZE_PX} whole pixels, got {size}")
         if num_frames is not None and num_frames < 1:
             raise ConfigError(f"num_frames must be at least 1, got {num_frames}")
         self.records, self.size, self.num_frames = tuple(records), size, num_frames

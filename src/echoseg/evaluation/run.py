@@ -16,9 +16,10 @@ from echoseg.data.records import IssueKind
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError
 from echoseg.evaluation.items import ClipRow, Item, evaluate_clip, in_fixed_order
 from echoseg.evaluation.segment import loaded, segment
+from echoseg.inference.backends.select import choose_device
 from echoseg.models.adapt import as_segmenter
 from echoseg.models.segmenter import Segmenter
-from echoseg.parallel import parallel_map
+from echoseg.parallel import check_jobs, parallel_map
 
 Progress = Callable[[int, int], None]
 
@@ -119,19 +120,27 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
         data: A data set, its folder, or records in any order.
         split: Split of a data set, or "all"; None: test, else validation.
         image_size: Side of the network's square input in pixels; None: that of its card.
-        device: `cpu`, `cuda` or `mps`; the last digits may differ between them.
+        device: `auto`, `cpu`, `cuda` or `mps`; the last digits may differ between them.
         jobs: Worker processes; the result does not depend on their number.
         progress: Called with (clips done, number of clips).
 
     Raises:
         ModelError: If the checkpoint cannot be loaded.
-        ConfigError: If a network comes without `image_size`.
+        ConfigError: If a network comes without `image_size` or a name with it, or if jobs or device
+            is out of range.
         DatasetError: If there is no such split, no clip has an annotation, or none can be
             evaluated.
     """
     model = str(model) if isinstance(model, Path) else model
     if not isinstance(model, str | Module):
         raise TypeError(f"evaluate takes a model name, a path or a network, got {type(model)}")
+    if isinstance(model, str) and image_size is not None:
+        raise ConfigError(
+            f"image_size is that of the checkpoint for model {model!r}; leave it out, or give the "
+            "network of load_model with another image_size"
+        )
+    check_jobs(jobs)
+    device = choose_device(device)
     dataset = load_dataset(data) if isinstance(data, str | Path) else data
     records = select_split(dataset, split)
     network = _network(model, device, image_size)
@@ -173,8 +182,11 @@ def select_split(dataset: Dataset | Sequence[Record], split: str | None = None) 
         DatasetError: If the split does not exist, or there is neither test nor validation.
     """
     if not isinstance(dataset, Dataset):
-        if not all(isinstance(record, Record) for record in dataset):
-            raise TypeError("evaluate takes a data set, its path or records of one")
+        if not isinstance(dataset, Sequence) or not all(isinstance(r, Record) for r in dataset):
+            raise TypeError(
+                "evaluate takes as data a data set, its path or records of one, got a "
+                f"{type(dataset).__name__}"
+            )
         return dataset
     splits = dataset.splits()
     if split is None:

@@ -105,6 +105,7 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
 
     Raises:
         ModelError: If there is no such checkpoint, it is damaged, or its weights do not fit.
+        ConfigError: If torch has no such device here.
     """
     import torch
     from safetensors import SafetensorError
@@ -113,6 +114,12 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
     from echoseg.models.build import MODELS, build_model
 
     card = read_card(find_checkpoint(name_or_path))
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(
+            f"device must be one that torch has here, such as cpu, got {device!r}"
+        ) from error
     architecture = card.architecture
     is_foreign = ":" in architecture and name_or_path not in SHIPPED
     if architecture not in MODELS and not is_foreign:

@@ -183,6 +183,11 @@ class Segmenter(nn.Module, ABC):
 
     def _check(self, frames: Tensor, expected: str) -> None:
         """Refuse frames that are not as `expected`, where letters stand for any number over 0."""
+        if not isinstance(frames, Tensor):
+            raise TypeError(
+                f"frames must be a torch.Tensor {expected}, got {type(frames).__name__}; convert "
+                "arrays with torch.from_numpy"
+            )
         axes = expected.split()
         fits = frames.ndim == len(axes) and all(
             axis == "B" or (side > 0 if axis.isalpha() else side == int(axis))

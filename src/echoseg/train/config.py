@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -18,11 +19,24 @@ from pydantic import (
 
 from echoseg.clip import View
 from echoseg.errors import ConfigError, validation_message
-from echoseg.models.build import model_class
+from echoseg.models.build import MODELS, model_class
 from echoseg.models.segmenter import Segmenter
 from echoseg.plugins import resolve
 from echoseg.train.methods import METHODS, TrainingMethod
 from echoseg.train.renamed import with_current_names
+from echoseg.weights.card import SHIPPED
+
+
+def as_fraction(value: Any) -> Any:
+    """0.05 for `5%` and for `0.05`; a `ConfigError` for other texts."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        raise ConfigError(
+            f"labeled_fraction must be a fraction such as 5% or 0.05, got {value!r}"
+        ) from None
 
 
 class TrainConfig(BaseModel):
@@ -58,8 +72,10 @@ class TrainConfig(BaseModel):
     """Expected fraction of the labeled clips of a step that come from `extra_data`."""
     validation: str | None = None
     """Validation data; None: the validation split of `data`, if there is one."""
-    labeled_fraction: float = Field(default=1.0, gt=0, le=1)
-    """Fraction of the patients of each of `data` whose masks are used (video-sparse)."""
+    labeled_fraction: Annotated[float, BeforeValidator(as_fraction)] = Field(
+        default=1.0, gt=0, le=1
+    )
+    """Fraction of the patients of each of `data` whose masks are used (video-sparse), or `5%`."""
     labeled_frames: Literal["all", "ed_es"] = "all"
     """Use every mask, or only those of ED and ES of each clip (frame-sparse)."""
     split_seed: int = Field(default=0, ge=0)
@@ -132,6 +148,12 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _architecture_fits(self, info: ValidationInfo) -> Self:
         if self.init_from is None:
+            if ":" not in self.model and self.model not in MODELS:
+                raise ValueError(
+                    f"model must be one of {', '.join(MODELS)} or package.module:Class, got "
+                    f"{self.model!r}; trained weights ({', '.join(SHIPPED)} or a .safetensors "
+                    "file) are given as init_from"
+                )
             is_object = "model" in (info.context or ())  # so that its name is not looked up
             kind: Any = None if is_object else model_class(self.model)
             if kind is None or not issubclass(kind, Segmenter):
@@ -205,6 +227,8 @@ def train_config(*, objects: Collection[str] = (), **fields: Any) -> TrainConfig
     fields, messages = with_current_names(fields)
     for message in messages:
         warnings.warn(message, DeprecationWarning, stacklevel=3)
+    if "device" in fields:
+        raise ConfigError("there is no field device; did you mean accelerator?")
     try:
         return TrainConfig.model_validate(fields, context=set(objects))
     except ValidationError as error:

@@ -28,6 +28,18 @@ from echoseg.train.renamed import with_current_names
 CONFIG = "run.json"
 
 
+@contextmanager
+def discarded_when_it_fails(folder: Path) -> Iterator[None]:
+    """Remove a folder that was new or empty, when a run in it fails and left no weights."""
+    is_new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    try:
+        yield
+    except BaseException:
+        if is_new and not [*folder.glob("resume-*.pt"), *folder.glob("*.safetensors")]:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 class RunFolder:
     """Settings, log and checkpoints of one run.
 

@@ -28,7 +28,8 @@ from echoseg.train.data.training_set import TrainingSet, joined
 from echoseg.train.logging import TensorBoardLogger, write_samples
 from echoseg.train.loop import Components, Progress, Run, fit
 from echoseg.train.methods import METHODS, TrainingMethod
-from echoseg.train.run_folder import RunFolder
+from echoseg.train.recipes import RECIPES
+from echoseg.train.run_folder import RunFolder, discarded_when_it_fails
 from echoseg.train.validation import validation_scores
 from echoseg.weights.card import SHIPPED, ModelCard
 
@@ -81,7 +82,7 @@ def train(
             "package.module:Class".
         data: A `Dataset`, a path, phantom:N, a map-style data set of the items of
             `Dataset.to_torch`, or a list of these.
-        method: A name of `train.methods.METHODS`, a `TrainingMethod` class or object, or
+        method: A name of `train.recipes.RECIPES`, a `TrainingMethod` class or object, or
             "package.module:Class".
         loss: Supervised loss of (logits `N K H W`, masks `N H W` int64, 255 where unknown) as a
             function or "package.module:function"; by default cross entropy and Dice.
@@ -101,7 +102,8 @@ def train(
     def report(progress: Progress) -> None:
         history.append({"step": progress.step, **progress.values})
 
-    checkpoint = run_training(config, folder, report=report, components=components)
+    with discarded_when_it_fails(folder):
+        checkpoint = run_training(config, folder, report=report, components=components)
     best, card = load_model(str(checkpoint))
     return TrainingResult(
         model=best, card=card, checkpoint=checkpoint, folder=folder, history=tuple(history)
@@ -114,6 +116,8 @@ def _as_config(
     """Settings by name, and the objects that are used instead of some names."""
     fields = dict(settings)
     parts = tuple(data) if isinstance(data, list | tuple) else (data,)
+    if not parts:
+        raise ConfigError("data must hold at least one data set, the list is empty")
     validation = fields.pop("validation", None)
     components = Components(
         model=_model_object(model, fields),
@@ -175,7 +179,10 @@ def _method_object(method: Any, fields: dict[str, Any]) -> TrainingMethod | None
         return method
     if not isinstance(method, str):
         raise TypeError(f"method must be a TrainingMethod or a name, got {type(method).__name__}")
-    fields["method"] = method
+    recipe = RECIPES.get(method, {"method": method})
+    fields["method"] = recipe["method"]
+    if options := recipe.get("method_options"):
+        fields["method_options"] = {**options, **fields.get("method_options", {})}
     return None
 
 

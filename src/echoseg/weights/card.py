@@ -4,6 +4,7 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
+from re import fullmatch
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -66,9 +67,19 @@ def find_checkpoint(name_or_path: str = DEFAULT_MODEL, *, field: str = "model") 
     Raises:
         ModelError: If it is neither a shipped name nor a file.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise TypeError(
+            f"{field} must be a name or the path of a .safetensors file, got a "
+            f"{type(name_or_path).__name__}; of a trained network give the checkpoint's path"
+        )
     if name_or_path in SHIPPED:
         return Path(str(files("echoseg") / "weights" / f"{name_or_path}.safetensors"))
     path = Path(name_or_path)
+    if not path.is_file() and fullmatch(r"[\w.]+:[\w.]+", str(path)):
+        raise ModelError(
+            f"{field} {name_or_path!r} is a class, which has no trained weights; give a "
+            ".safetensors file that echoseg train wrote for it"
+        )
     if not path.is_file():
         raise ModelError(
             f"{field} must be one of {', '.join(SHIPPED)} or a .safetensors file, "

@@ -99,9 +99,9 @@ def choose_device(device: str = "auto") -> str:
     if device == "auto":
         return next(name for name, is_available in available.items() if is_available)
     if device not in available:
-        raise EchosegError(f"device must be auto, cpu, cuda or mps, got {device!r}")
+        raise ConfigError(f"device must be auto, cpu, cuda or mps, got {device!r}")
     if not available[device]:
-        raise EchosegError(
+        raise ConfigError(
             f"device {device} is not available to torch on this machine; use --device auto"
         )
     return device

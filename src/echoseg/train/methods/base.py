@@ -100,7 +100,13 @@ class TrainingMethod(nn.Module, ABC):
                 f"{type(error).__name__}: {error}"
             ) from error
         if not isinstance(value, Tensor) or value.ndim:
-            raise ConfigError(f"loss must return a scalar tensor, got {type(value).__name__}")
+            got = tuple(getattr(value, "shape", ())) or type(value).__name__
+            raise ConfigError(f"loss must return a scalar tensor, got {got}; return its mean")
+        if flat.requires_grad and not value.requires_grad:
+            raise ConfigError(
+                "loss must return a tensor with a gradient, this one is detached from the logits; "
+                "leave out detach, item, argmax and torch.no_grad"
+            )
         return value
 
 

@@ -79,9 +79,10 @@ class MSSNetMethod(TrainingMethod):
         if self.doc:
             head = getattr(student, "head", None)
             if not isinstance(head, torch.nn.Conv2d):
+                name = type(getattr(student, "network", student)).__name__  # the user's class
                 raise ConfigError(
-                    f"doc needs a network with a last layer named head, {type(student).__name__} "
-                    "has none; choose another network or method_options.doc=false"
+                    f"method mssnet needs a network with a last layer named head, {name} has none; "
+                    'use method="supervised" (echoseg train supervised) or method="rac_only"'
                 )
             self.bank = PseudoLabelBank(training_set)
             self.prototypes = Prototypes(head.in_channels, NUM_LABELS)
