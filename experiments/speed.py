@@ -15,17 +15,18 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from echoseg.models.build import build_model
+from echoseg.models.segmenter import Segmenter
 
 SIZES_PX = (112, 256)
 CLIP_FRAMES = 10
 
 
-def accepts(model: Any, size_px: int) -> bool:
+def accepts(model: Segmenter, size_px: int) -> bool:
     """Whether a network accepts frames of that size."""
     return model.image_size in (None, size_px)
 
 
-def stream_s(model: Any, size_px: int, num_frames: int) -> float:
+def stream_s(model: Segmenter, size_px: int, num_frames: int) -> float:
     """Seconds per frame when streaming, the median after two warm-up frames."""
     frame, state = torch.rand(1, 1, size_px, size_px), model.init_state(1)
     times = []
@@ -36,7 +37,7 @@ def stream_s(model: Any, size_px: int, num_frames: int) -> float:
     return statistics.median(times[2:])
 
 
-def clip_s(model: Any, size_px: int) -> float:
+def clip_s(model: Segmenter, size_px: int) -> float:
     """Seconds per frame of a whole clip of ten frames, or of as many as the network requires."""
     num_frames = CLIP_FRAMES if model.streams else model.num_frames
     frames = torch.rand(1, num_frames, 1, size_px, size_px)
@@ -45,7 +46,7 @@ def clip_s(model: Any, size_px: int) -> float:
     return (time.perf_counter() - start) / num_frames
 
 
-def gmac(model: Any, size_px: int) -> float:
+def gmac(model: Segmenter, size_px: int) -> float:
     """1e9 multiply-accumulate operations per frame, as torch counts them."""
     num_frames = CLIP_FRAMES if model.streams else model.num_frames
     with FlopCounterMode(display=False) as counter:
@@ -98,7 +99,7 @@ def rates(models: Mapping[str, Any], turns: int = 3) -> dict[str, dict[str, floa
     return result
 
 
-def sizes(model: Any) -> dict[str, float]:
+def sizes(model: Segmenter) -> dict[str, float]:
     """Number of parameters, and operations per frame for each accepted size."""
     with torch.inference_mode():
         counts = {f"gmac {size}": gmac(model, size) for size in SIZES_PX if accepts(model, size)}

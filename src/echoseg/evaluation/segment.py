@@ -8,11 +8,14 @@ thread, so masks do not depend on what else is evaluated.
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from echoseg.parallel import one_thread
+
+if TYPE_CHECKING:
+    from echoseg.models.segmenter import Segmenter
 
 PROTOCOL = {
     "input": "whole picture, letterboxed, bilinear with antialiasing, grey / 255",
@@ -36,7 +39,9 @@ def loaded(model: str, device: str = "cpu") -> tuple[Any, int]:
     return network, card.image_size
 
 
-def segment(network: Any, image_size: int, frames: np.ndarray, *, stills: bool) -> np.ndarray:
+def segment(
+    network: "Segmenter", image_size: int, frames: np.ndarray, *, stills: bool
+) -> np.ndarray:
     """Label maps `T H W` uint8 of frames `T H W` uint8.
 
     Raises:

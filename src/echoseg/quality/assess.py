@@ -1,6 +1,6 @@
 """Reliability of a clip's EF, from its ED and ES: image quality, network uncertainty, interval."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -11,9 +11,12 @@ from echoseg.quality.image_quality import NUM_SEGMENTS, frame_quality
 from echoseg.quality.reliability import ClipReliability, ClipUncertainty
 from echoseg.quality.uncertainty import uncertainty_features
 
+if TYPE_CHECKING:
+    from echoseg.models.segmenter import Segmenter
+
 
 def assess_reliability(  # noqa: PLR0913  # pictures, masks, and the network with its input
-    network: Any,
+    network: "Segmenter",
     stills: Tensor,
     frames: np.ndarray,
     masks: np.ndarray,

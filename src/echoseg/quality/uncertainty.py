@@ -1,12 +1,11 @@
 """Uncertainty of a network on single frames: entropy, and disagreement under another gain."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from echoseg.clip import Label
 from echoseg.metrics.segmentation import dice
+from echoseg.models.segmenter import Segmenter
 from echoseg.models.windows import each_still
 
 GAINS = (0.8, 1.25)
@@ -14,7 +13,7 @@ GAINS = (0.8, 1.25)
 
 
 @torch.inference_mode()
-def uncertainty_features(network: Any, stills: Tensor) -> list[dict[str, float]]:
+def uncertainty_features(network: Segmenter, stills: Tensor) -> list[dict[str, float]]:
     """Compute the features of each frame `(N, 1, S, S)` in [0, 1], independently of the others.
 
     Returns:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from echoseg.files import atomic_write
 from echoseg.losses import IGNORE_LABEL
+from echoseg.models.segmenter import Segmenter
 from echoseg.models.windows import each_still
 from echoseg.report.figures.overlay import draw_contours
 from echoseg.train.data.training_set import TrainingSet
@@ -44,7 +45,7 @@ class TensorBoardLogger:
 
 
 @torch.inference_mode()
-def write_samples(path: Path, model: Any, clips: TrainingSet) -> None:
+def write_samples(path: Path, model: Segmenter, clips: TrainingSet) -> None:
     """Draw the first labeled frame of a few clips with the expert's and the network's borders."""
     device = next(model.parameters()).device
     rows: list[list[Tile]] = []

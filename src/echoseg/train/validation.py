@@ -4,8 +4,6 @@ They are quick enough for every validation round; final results come from `echos
 images' own grid.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +12,7 @@ from echoseg.errors import ConfigError
 from echoseg.evaluation.items import STRUCTURES
 from echoseg.losses import IGNORE_LABEL
 from echoseg.metrics.segmentation import dice
+from echoseg.models.segmenter import Segmenter
 from echoseg.models.windows import each_still
 from echoseg.train.data.training_set import TrainingSet
 
@@ -22,7 +21,7 @@ MAX_CLIPS, MAX_FRAMES = 200, 6
 
 
 @torch.inference_mode()
-def validation_scores(model: Any, clips: TrainingSet) -> dict[str, float]:
+def validation_scores(model: Segmenter, clips: TrainingSet) -> dict[str, float]:
     """Mean Dice per structure, and `score`, the mean of those.
 
     Raises:

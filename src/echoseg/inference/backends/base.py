@@ -6,9 +6,12 @@ state, expanded to the shape that it has later.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from echoseg.models.segmenter import Segmenter
 
 State = tuple[np.ndarray, ...]
 INSTALL = "pip install 'echoseg[runtime]'"
@@ -46,7 +49,7 @@ class StateShape(NamedTuple):
     first: State
 
 
-def state_of(network: Any, size_px: int) -> StateShape:
+def state_of(network: "Segmenter", size_px: int) -> StateShape:
     """The first state of a Segmenter, expanded to the shapes it has after a frame.
 
     Raises:

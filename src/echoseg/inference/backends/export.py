@@ -36,6 +36,7 @@ from echoseg.inference.backends.exported import (
 )
 from echoseg.inference.backends.torch import TorchSession
 from echoseg.inference.backends.verify import Agreement, check, compare, demo_frames
+from echoseg.models.segmenter import Segmenter
 from echoseg.weights.card import ModelCard
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
@@ -45,7 +46,7 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 class OneStep(nn.Module):
     """The step of a Segmenter with the parts of its state as arguments."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Segmenter) -> None:
         super().__init__()
         self.network = network
         self.state_class: Any = type(network.init_state(1))
@@ -57,7 +58,7 @@ class OneStep(nn.Module):
 
 
 def export(
-    network: Any, card: ModelCard, kind: str, path: Path, *, size_px: int | None = None
+    network: Segmenter, card: ModelCard, kind: str, path: Path, *, size_px: int | None = None
 ) -> Agreement:
     """Export the step of a network, and check it against torch.
 
@@ -123,7 +124,7 @@ def check_path(kind: str, path: Path) -> None:
         raise ConfigError(f"output must end in {SUFFIXES[kind]} for {kind}, got {path.name!r}")
 
 
-def _check(network: Any, path: Path, size_px: int) -> None:
+def _check(network: Segmenter, path: Path, size_px: int) -> None:
     if not network.streams:
         raise ModelError(
             f"{type(network).__name__} looks ahead and cannot be exported; give a network that "

@@ -9,6 +9,7 @@ import torch
 
 from echoseg.inference.backends.base import State, StateShape, each_frame, state_of
 from echoseg.models import windows
+from echoseg.models.segmenter import Segmenter
 
 
 class TorchSession:
@@ -22,7 +23,7 @@ class TorchSession:
     """
 
     def __init__(
-        self, network: Any, size_px: int, *, bf16: bool = False, compiled: bool = False
+        self, network: Segmenter, size_px: int, *, bf16: bool = False, compiled: bool = False
     ) -> None:
         self.network, self.size_px, self.bf16 = network.eval(), size_px, bf16
         self.name = f"torch{' compiled' if compiled else ''} {'bf16' if bf16 else 'f32'}"

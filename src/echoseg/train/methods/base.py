@@ -9,7 +9,6 @@ augmentation, the teacher and the ramp of the unsupervised weight.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from echoseg.errors import ConfigError
 from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss
 from echoseg.metrics.segmentation import dice
+from echoseg.models.segmenter import Segmenter
 from echoseg.train.data.batches import Batch
 from echoseg.train.data.training_set import TrainingSet
 from echoseg.train.ema import EMA
@@ -46,7 +46,7 @@ class TrainingMethod(nn.Module, ABC):
     uses_unlabeled = True
     loss: Loss | None = None
 
-    def prepare(self, student: Any, training_set: TrainingSet) -> None:
+    def prepare(self, student: Segmenter, training_set: TrainingSet) -> None:
         """Make what depends on the network or the data; called once, before the optimizer.
 
         Raises:
@@ -69,7 +69,7 @@ class TrainingMethod(nn.Module, ABC):
         return counts
 
     @abstractmethod
-    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """The terms of one batch.
 
         Args:

@@ -10,8 +10,6 @@ Reference:
     segmentation", CVPR 2023.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from scipy import ndimage
@@ -19,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoseg.losses import IGNORE_LABEL, soft_target_loss
+from echoseg.models.segmenter import Segmenter
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import EMA
 from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice, pseudo_probs
@@ -36,7 +35,7 @@ class BidirectionalCopyPaste(TrainingMethod):
         super().__init__()
         self.weight, self.box_fraction = weight, box_fraction
 
-    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
         first, size = batch.num_labeled, batch.strong.shape[-1]
         probs = pseudo_probs(teacher, batch)

@@ -11,13 +11,13 @@ Reference:
 """
 
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.models.adapt import Adapted
+from echoseg.models.segmenter import Segmenter
 from echoseg.train.data.batches import Batch
 from echoseg.train.data.training_set import TrainingSet
 from echoseg.train.ema import EMA
@@ -37,7 +37,7 @@ class CrossPseudo(TrainingMethod):
         super().__init__()
         self.weight = weight
 
-    def prepare(self, student: Any, training_set: TrainingSet) -> None:
+    def prepare(self, student: Segmenter, training_set: TrainingSet) -> None:
         """Build what depends on the network or the data."""
         if not getattr(student, "is_pretrained", False) and not isinstance(student, Adapted):
             self.second = type(student)(student.config)
@@ -47,7 +47,7 @@ class CrossPseudo(TrainingMethod):
                 for weight in self.second.parameters():
                     weight.add_(0.05 * weight.std(correction=0) * torch.randn_like(weight))
 
-    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
         both = [network(batch.strong).float() for network in (student, self.second)]
         unlabeled = [logits[batch.num_labeled :].flatten(0, 1) for logits in both]

@@ -10,14 +10,13 @@ Reference:
     semi-supervised semantic segmentation" (UniMatch), CVPR 2023, section 3.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from echoseg.errors import ConfigError
+from echoseg.models.segmenter import Segmenter
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import EMA
 from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice, pseudo_probs
@@ -35,7 +34,7 @@ class FixMatch(TrainingMethod):
         super().__init__()
         self.weight, self.confidence_threshold = weight, confidence_threshold
 
-    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
         probs = pseudo_probs(teacher, batch)
         is_confident = probs.amax(2) > self.confidence_threshold
@@ -58,7 +57,7 @@ class FixMatch(TrainingMethod):
 class UniMatch(FixMatch):
     """FixMatch on two strong views and on one with feature dropout."""
 
-    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
         first = batch.num_labeled
         probs = pseudo_probs(teacher, batch)
@@ -89,7 +88,7 @@ def _another_view(frames: Tensor) -> Tensor:
     return augmented.masked_fill(inside, 0.2).clamp(0, 1)
 
 
-def _lost_features(student: Any) -> RemovableHandle:
+def _lost_features(student: Segmenter) -> RemovableHandle:
     """Let half of the channels of the coarsest map be lost, those left doubled, in a `with`."""
     coarsest = getattr(student, "encoder3", None)
     if coarsest is None:

@@ -11,11 +11,11 @@ Reference:
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from echoseg.models.segmenter import Segmenter
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import EMA
 from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice, pseudo_probs
@@ -37,7 +37,7 @@ class MeanTeacher(TrainingMethod):
         probs = pseudo_probs(teacher, batch)
         return probs, torch.ones_like(probs[:, :, 0])
 
-    def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
+    def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
         logits = student(batch.strong)
         probs, counted = self.targets(teacher, batch, ramp)
