@@ -34,8 +34,8 @@ def check_jobs(jobs: int) -> int:
     Raises:
         ConfigError: If it is below 1.
     """
-    if jobs < 1:
-        raise ConfigError(f"jobs must be at least 1, got {jobs}")
+    if not isinstance(jobs, int) or jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, got {jobs!r}")
     return min(jobs, os.cpu_count() or 1)
 
 

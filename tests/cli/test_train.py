@@ -211,3 +211,10 @@ def test_former_option_names_still_work_and_warn(tmp_path):
     config = json.loads((out / "run.json").read_text())
     assert (config["labeled_fraction"], config["labeled_frames"]) == (0.5, "ed_es")
     assert config["ema_decay"] == 0.9
+
+
+def test_a_run_that_fails_at_its_first_step_leaves_no_folder(tmp_path):
+    code, _, err = run("supervised", *TINY, "--loss", "builtins:len", "-o", str(tmp_path / "run"))
+    assert code == 2
+    assert "loss must take logits" in err
+    assert not (tmp_path / "run").exists()

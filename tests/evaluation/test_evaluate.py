@@ -380,6 +380,7 @@ def test_a_network_without_a_card_needs_its_image_size(tmp_path):
     [
         ({"image_size": 64}, "image_size is that of the checkpoint"),
         ({"jobs": 0}, "jobs must be at least 1"),
+        ({"jobs": "2"}, "jobs must be at least 1"),
         ({"device": "foo"}, "device must be auto, cpu"),
     ],
 )

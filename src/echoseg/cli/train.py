@@ -78,9 +78,11 @@ def train(
         chosen = {name: value for name, value in options.items() if value is not None}
         config = _config(recipe, chosen | as_settings(settings or []), resume)
         check_can_train()
+        from echoseg.train.run_folder import discarded_when_it_fails
         from echoseg.train.train import run_training
 
-        best = run_training(config, resume or output, report=_show, log=typer.echo)
+        with discarded_when_it_fails(resume or output):
+            best = run_training(config, resume or output, report=_show, log=typer.echo)
         typer.echo(f"wrote {best}")
     except KeyboardInterrupt:
         fail(f"continue with echoseg train --resume {resume or output}")
