@@ -80,6 +80,9 @@ def test_a_terminal_without_the_letters_gets_question_marks(tmp_path):
         (["analyse", "x"], "analyse"),
         (["analyze", "x", "--frames", "3"], "--frames"),
         (["analyze", "x", "--spacing-mm", "1e-300", "1"], "0.001 to 10 mm"),
+        (["analyze", "x", "--spacing-mm", "0.3"], "takes two numbers, ROW COL"),
+        (["analyze", "x", "-o", ""], "-o (--output) must name a file or folder"),
+        (["analyze", "x", "--view", "a4c", "--fps", "0.1"], "fps (--fps)"),
         (["analyze", "x", "--fps", "0.2"], "fps (--fps) must be 1 to 10000"),
     ],
 )

@@ -18,9 +18,10 @@ def record(name, patient, split=""):
 def test_a_folder_that_is_none_says_what_was_expected_and_found(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(DatasetError, match=r"it holds notes\.txt, pictures; expected") as e:
+    with pytest.raises(DatasetError, match=r"it holds notes\.txt, pictures\. Custom") as e:
         detect(tmp_path)
-    assert "FileList.csv" in str(e.value)
+    assert "EchoNet-Dynamic" in str(e.value)
+    assert len(str(e.value)) - len(str(tmp_path)) < 320
     with pytest.raises(DatasetError, match="it is empty"):
         detect(tmp_path / "pictures")
     with pytest.raises(DatasetError, match="does not exist"):
@@ -67,3 +68,19 @@ def test_a_folder_that_may_not_be_read_is_refused_in_one_line(tmp_path, monkeypa
     monkeypatch.setattr("echoseg.data.detect", closed)
     with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\)"):
         load_dataset(tmp_path)
+
+
+def test_a_wrong_index_or_split_of_a_data_set_is_a_type_error_with_the_way_out(tmp_path):
+    make_camus(tmp_path)
+    data = load_dataset(tmp_path)
+    with pytest.raises(TypeError, match=r"take data\.records\[a:b\]"):
+        data[0:2]
+    for name in (3, None):
+        with pytest.raises(TypeError, match="split takes a name, one of: "):
+            data.split(name)
+
+
+def test_clips_without_splits_say_so():
+    data = build_dataset("custom", Path("clips"), [record("a", "p", ""), record("b", "q", "")])
+    with pytest.raises(DatasetError, match=r"has no splits, .* take all of its 2 clips"):
+        data.split("validation")

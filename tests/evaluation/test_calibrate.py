@@ -131,6 +131,25 @@ def test_what_cannot_be_calibrated_is_refused_in_one_line(root, by_grey, tmp_pat
     assert not (tmp_path / "out.trust.json").exists()
 
 
+def test_the_shipped_calibration_is_not_to_be_replaced_by_chance(root):
+    done = calibrate("camus", root)
+    assert done.exit_code == 2
+    assert "give -o FILE.trust.json" in done.output and "--force" not in done.output
+
+
+def test_data_without_splits_are_taken_whole(root, by_grey, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    whole = load_dataset(root)
+    records = tuple(replace(record, split="") for record in whole.records)
+    monkeypatch.setattr("echoseg.data.load_dataset", lambda _: replace(whole, records=records))
+    path = tmp_path / "out.trust.json"
+    done = calibrate("camus", root, "--level", "0.8", "-o", path)
+    assert done.exit_code == 0, done.output
+    assert f"has no splits: all {len(records)} clips are used" in done.output
+    assert path.exists()
+
+
 def test_clips_without_masks_are_refused(root, by_grey, tmp_path):
     from dataclasses import replace
 

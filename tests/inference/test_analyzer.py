@@ -40,7 +40,7 @@ def test_the_masks_kept_are_those_that_were_measured(analyzer, monkeypatch):
     [
         (View.PLAX, "view_not_learnt", "The view is PLAX, but the model was trained on A4C only"),
         (View.A2C, "view_not_learnt", "The view is A2C"),
-        (View.UNKNOWN, "view_unknown", "pass --view"),
+        (View.UNKNOWN, "view_unknown", "view (--view)"),
         (View.A4C, "", ""),
     ],
 )

@@ -60,7 +60,8 @@ def test_a_float_array_in_0_to_1_is_spread_over_the_grey_levels_with_a_warning()
         (np.zeros((20, 20)), r"must be \(T, H, W\) or \(T, H, W, 3\), got \(20, 20\)"),
         (np.zeros((2, 20, 20, 5)), r"got \(2, 20, 20, 5\)"),
         (np.zeros((1, 20, 20)), "at least 2 frames, this has 1"),
-        (np.zeros((0, 20, 20)), "array: "),
+        (np.zeros((0, 20, 20)), "no frames"),
+        (np.zeros((3, 0, 20)), "no frames"),
         (np.full((3, 20, 20), np.nan), "every pixel is NaN"),
         (np.zeros((3, 20, 20), bool), "must be numbers, got bool"),
         (np.full((3, 20, 20), "x"), "must be numbers"),
@@ -107,3 +108,19 @@ def test_reprs_are_one_line():
 def test_a_clip_of_a_list_is_a_type_error():
     with pytest.raises(TypeError, match=r"frames must be a numpy array, got list"):
         Clip(frames=[[1, 2]])
+
+
+@pytest.mark.parametrize("pair", [np.array([0.3, 0.4]), [0.3, 0.4], (np.float32(0.3), 0.4)])
+def test_any_pair_of_numbers_is_a_spacing(pair):
+    spacing_mm = load_clip(moving_frames(), spacing_mm=pair).spacing_mm
+    assert spacing_mm == pytest.approx((0.3, 0.4))
+    assert all(type(length_mm) is float for length_mm in spacing_mm)
+
+
+def test_a_view_is_taken_in_lower_case():
+    assert load_clip(moving_frames(), view="a4c").view == "A4C"
+
+
+def test_the_alpha_of_a_picture_is_ignored():
+    colours = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 4), np.uint8)
+    assert np.array_equal(load_clip(colours).frames, load_clip(colours[..., :3]).frames)

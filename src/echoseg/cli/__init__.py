@@ -51,7 +51,7 @@ def demo(
     model: Model = "camus",
     timing: Timing = False,
 ) -> None:
-    """Analyse the four-chamber clip that comes with pydicom; nothing is downloaded."""
+    """Analyze the four-chamber clip that comes with pydicom; nothing is downloaded."""
     from pydicom import examples
 
     source = Path(str(examples.get_path("ybr_color")))
@@ -124,7 +124,7 @@ def models() -> None:
 
 
 _GROUPS = {
-    "Analyse clips": (analyze.analyze, demo, measure.measure, live.live, attention, models),
+    "Analyze clips": (analyze.analyze, demo, measure.measure, live.live, attention, models),
     "Train and evaluate": (
         train.train,
         evaluate.evaluate,

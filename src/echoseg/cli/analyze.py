@@ -58,7 +58,7 @@ class Job:
 
 
 def _analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) -> "Analysis":
-    """Read and analyse a clip; the time of reading is the first stage."""
+    """Read and analyze a clip; the time of reading is the first stage."""
     from echoseg.io import load_clip
 
     start = time.perf_counter()
@@ -204,7 +204,7 @@ def analyze(
 def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
     from echoseg.report.cohort import is_clip
 
-    # a missing clip fails alone; the others are analysed
+    # a missing clip fails alone; the others are analyzed
     existing = filter(os.path.exists, clips)
     return resume or jobs is not None or not all(map(is_clip, existing))
 
@@ -212,7 +212,7 @@ def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
 def run_cohort(
     clips: Sequence[Path], options: dict[str, Any], output: Path, jobs: int, resume: bool
 ) -> None:
-    """Analyse a cohort and exit with the exit code.
+    """Analyze a cohort and exit with the exit code.
 
     Raises:
         EchosegError: If it cannot be started or resumed.
@@ -244,7 +244,7 @@ def run_cohort(
     good = done.clips - done.failed - done.without_ef
     typer.echo(
         f"{good} of {done.clips} clips have an EF, {done.without_ef} have none, {done.failed} "
-        f"could not be analysed: {output}: {cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}"
+        f"could not be analyzed: {output}: {cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}"
     )
     if good < done.clips:
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ import typer
 from echoseg.cli.console import progress_bar
 from echoseg.cli.options import Data, Hearts, Jobs, ModelGiven, Tiers
 from echoseg.clip import View
-from echoseg.errors import DatasetError
+from echoseg.errors import DatasetError, OutputError
 
 if TYPE_CHECKING:
     from echoseg.data import Record
@@ -25,7 +25,10 @@ def calibrate(
             help="File to write (default: beside the weights, where analyze finds it).",
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split for the quantiles.")] = "validation",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split for the quantiles (default: validation, or all without splits)."),
+    ] = None,
     fit_split: Annotated[
         str | None,
         typer.Option(help="Split to fit the expected error on (default: half of the patients)."),
@@ -34,7 +37,10 @@ def calibrate(
         int, typer.Option(help="Maximum number of clips of --fit-split.", min=6)
     ] = 100,
     view: Annotated[
-        list[View] | None, typer.Option(help="Only clips of this view; repeatable (default: all).")
+        list[View] | None,
+        typer.Option(
+            case_sensitive=False, help="Only clips of this view; repeatable (default: all)."
+        ),
     ] = None,
     phantom: Tiers = None,
     hearts: Hearts = None,
@@ -55,14 +61,24 @@ def calibrate(
     from echoseg.inference.analyzer import choose_device
     from echoseg.parallel import check_jobs
     from echoseg.quality.conformal import calibration_path, check_level
-    from echoseg.weights.card import find_checkpoint, read_card
+    from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
 
     jobs, device = check_jobs(jobs), choose_device(device)
     check_level(level)
     checkpoint = read_card(find_checkpoint(model))
     path = output or calibration_path(checkpoint.path)
+    if output is None and model in SHIPPED and not force:
+        raise OutputError(
+            f"{path} is the calibration that {model} comes with; give -o FILE.trust.json to write "
+            "another one"
+        )
     check_new_file(path, force)
-    records, source = select_records(data, phantom, split, hearts)
+    records, source = select_records(data, phantom, split, hearts, ("validation",))
+    if split is None and not source.split:
+        typer.echo(f"{source.title} has no splits: all {len(records)} clips are used")
+    unlabeled = [record.name for record in records if not record.labelled]
+    if 0 < len(unlabeled) < len(records):
+        typer.echo(f"left out, without masks: {', '.join(unlabeled)}")
     chosen = {"held out": _of_views(records, view)}
     if fit_split is not None:
         others, _ = select_records(data, phantom, fit_split, hearts)

@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
-from echoseg.errors import EchosegError
+from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
     from echoseg.weights.card import ModelCard
@@ -44,6 +45,10 @@ class CommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
         try:
+            words = [*ctx._protected_args, *ctx.args]
+            empty = ("-o", ""), ("--output", "")  # a Path of it would be the working folder
+            if "--output=" in words or any(pair in empty for pair in pairwise(words)):
+                raise ConfigError("-o (--output) must name a file or folder, it is empty")
             return super().invoke(ctx)
         except EchosegError as error:
             fail(str(error))
@@ -102,7 +107,10 @@ def _wrong_command(error: Any) -> int:
     else:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "echoseg"
-        fail(f"{error.format_message().rstrip('.')}; see {command} --help")
+        text = error.format_message().rstrip(".")
+        if "--spacing-mm" in text:
+            text = "--spacing-mm takes two numbers, ROW COL in mm, such as 0.3 0.3"
+        fail(f"{text}; see {command} --help")
     return error.exit_code
 
 

@@ -68,7 +68,11 @@ def evaluate(
 
 
 def select_records(
-    data: Path | None, tiers: list[str] | None, split: str | None, hearts: int | None
+    data: Path | None,
+    tiers: list[str] | None,
+    split: str | None,
+    hearts: int | None,
+    defaults: tuple[str, ...] = ("test", "validation"),
 ) -> "tuple[tuple[Record, ...], Source]":
     """The records to evaluate on, and their origin."""
     from echoseg.data import load_dataset
@@ -79,13 +83,13 @@ def select_records(
         raise ConfigError("give either the folder of a data set or --phantom TIER")
     if tiers:
         chosen = () if tiers == ["all"] else tuple(tiers)
-        split = split or "test"
+        split = split or defaults[0]
         records = phantom_records(split, chosen, hearts)
         return records, Source(dataset="phantom-v1", title="phantom-v1", split=split)
     if hearts is not None:
         raise ConfigError("--hearts needs --phantom; data sets are evaluated as a whole")
     dataset = load_dataset(Path(str(data)))
-    records = tuple(select_split(dataset, split))
+    records = tuple(select_split(dataset, split, defaults))
     return records, source_of(dataset, records)
 
 

@@ -25,7 +25,9 @@ Tiers = Annotated[
 ]
 Hearts = Annotated[int | None, typer.Option(help="Number of phantom hearts per tier.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; do not affect the result.")]
-ViewGiven = Annotated[View | None, input_option("--view", help="View; replaces the file's.")]
+ViewGiven = Annotated[
+    View | None, input_option("--view", case_sensitive=False, help="View; replaces the file's.")
+]
 SpacingMm = Annotated[
     tuple[float, float] | None,
     input_option(

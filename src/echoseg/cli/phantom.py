@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ViewOption = Annotated[View, typer.Option(help="A4C, A2C or ALAX.")]
+ViewOption = Annotated[View, typer.Option(case_sensitive=False, help="A4C, A2C or ALAX.")]
 TierOption = Annotated[str, typer.Option(help="easy, medium, hard or extreme.")]
 Seed = Annotated[int, typer.Option(help="Random seed of the (first) heart.")]
 Size = Annotated[int, typer.Option(help="Rows and columns of a frame, pixels.")]

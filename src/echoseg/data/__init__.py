@@ -25,18 +25,15 @@ from echoseg.errors import DatasetError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetReader:
-    """One data set: its title, what its folder holds, how it is detected and read."""
+    """One data set: its title, how it is detected and read."""
 
     title: str
-    expected: str
     detect: Callable[[Path], bool]
     collect: Callable[[Path], Dataset]
 
 
 def _reader(title: str, module: Any) -> DatasetReader:
-    return DatasetReader(
-        title=title, expected=module.EXPECTED, detect=module.detect, collect=module.collect
-    )
+    return DatasetReader(title=title, detect=module.detect, collect=module.collect)
 
 
 DATASETS: dict[str, DatasetReader] = {
@@ -56,7 +53,7 @@ def detect(root: Path) -> str:
     """Find the key of `DATASETS` that a folder, or a table of clips, belongs to.
 
     Raises:
-        DatasetError: If it belongs to none; the text says what was expected and what is there.
+        DatasetError: If it belongs to none; the text says what is known and what is there.
     """
     if not root.exists():
         raise DatasetError(f"{root} does not exist; give the folder of a data set")
@@ -69,8 +66,11 @@ def detect(root: Path) -> str:
                 raise DatasetError(f"{root} is not the folder of a data set, {place} is ({title})")
     if custom.detect(root):
         return "custom"
-    expected = "; ".join(f"{reader.title}: {reader.expected}" for reader in DATASETS.values())
-    raise DatasetError(f"{root} is not a known data set, {_content(root)}; expected is {expected}")
+    titles = ", ".join(reader.title for reader in DATASETS.values())
+    raise DatasetError(
+        f"{root} is not a known data set ({titles}), {_content(root)}. Custom clips are "
+        f"{custom.EXPECTED}"
+    )
 
 
 def _released(root: Path) -> str:

@@ -14,8 +14,6 @@ from echoseg.data.cache import MARK, CachedClips
 from echoseg.data.records import Dataset, Record, build_dataset
 from echoseg.errors import DatasetError
 
-EXPECTED = f"{MARK} and a folder clips"
-
 
 def detect(root: Path) -> bool:
     """Detect a cache by its settings file."""

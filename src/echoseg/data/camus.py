@@ -32,7 +32,6 @@ from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
 from echoseg.errors import DatasetError
 
-EXPECTED = "database_nifti/patientNNNN/patientNNNN_4CH_ED.nii.gz, database_split/"
 _STILLS = ("ED", "ED_gt", "ES", "ES_gt")
 _HALF = ("half_sequence", "half_sequence_gt")
 

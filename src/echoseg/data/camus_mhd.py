@@ -22,7 +22,6 @@ from echoseg.data.images import read_labels, read_picture
 from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, Record, build_dataset, missing_files
 from echoseg.errors import DatasetError
 
-EXPECTED = "training/patientNNNN/patientNNNN_4CH_ED.mhd, testing/"
 _FOLDERS = ("training", "testing")
 
 

@@ -39,7 +39,6 @@ LIST_COLUMNS = (
 )
 TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
 SPLITS = ("TRAIN", "VAL", "TEST")
-EXPECTED = "FileList.csv, VolumeTracings.csv (FileName, X1, Y1, X2, Y2, Frame), Videos/"
 UNTRACED = frozenset(
     {
         "0X234005774F4CB5CD",

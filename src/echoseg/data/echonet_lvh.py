@@ -15,7 +15,6 @@ from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record,
 from echoseg.data.table import read_table
 from echoseg.io import load_clip
 
-EXPECTED = "MeasurementsList.csv (HashedFileName, split), Batch1/ to Batch4/ with .avi files"
 COLUMNS = ("HashedFileName", "split")
 
 

@@ -24,7 +24,6 @@ from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError
 from echoseg.io import load_clip
 
-EXPECTED = "A4C/FileList.csv, A4C/VolumeTracings.csv (FileName, X, Y, Frame), A4C/Videos/, PSAX/"
 LIST_COLUMNS = ("FileName", "EF", "Split")
 TRACING_COLUMNS = ("FileName", "X", "Y", "Frame")
 _VIEWS = {"A4C": View.A4C, "PSAX": View.PSAX}

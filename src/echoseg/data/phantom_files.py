@@ -14,7 +14,6 @@ from echoseg.data.custom import clip_record
 from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset, missing_files
 from echoseg.errors import DatasetError
 
-EXPECTED = "phantom.json and its clips, as `echoseg phantom make` writes them"
 _MARK = "phantom.json"
 _SUFFIXES = {"avi": "avi", "nifti": "nii.gz", "dicom": "dcm"}
 

@@ -136,7 +136,10 @@ class Dataset:
 
         Raises:
             EchosegError: If the clip cannot be read.
+            TypeError: If the index is not an integer.
         """
+        if isinstance(index, slice):
+            raise TypeError("a data set is indexed by one integer; take data.records[a:b] for more")
         return self.records[index].load()
 
     def __iter__(self) -> Iterator[tuple[Clip, Annotation | None]]:
@@ -157,9 +160,18 @@ class Dataset:
 
         Raises:
             DatasetError: If the data set has no clip of it.
+            TypeError: If the name is not a string.
         """
+        if not isinstance(name, str):
+            names = ", ".join(self.splits()) or "none"
+            raise TypeError(f"split takes a name, one of: {names}; got {name!r}")
         split = SPLIT_WORDS.get(name.lower(), name.lower())
         records = tuple(record for record in self.records if record.split == split)
+        if not records and set(self.splits()) == {""}:
+            raise DatasetError(
+                f"{self.root} has no splits, so none is {name!r}; take all of its {len(self)} "
+                "clips (--split all)"
+            )
         if not records:
             splits = ", ".join(
                 f"{name or 'no split'} ({number})" for name, number in self.splits().items()

@@ -17,8 +17,6 @@ from echoseg.clip import View
 from echoseg.data.camus_writer import read_quality, read_sequence
 from echoseg.data.records import Dataset, Record, build_dataset, missing_files
 
-EXPECTED = "database/patientNNN/patientNNN_4CH_sequence.mhd"
-
 
 def detect(root: Path) -> bool:
     """Detect TED by a sequence with its mask."""

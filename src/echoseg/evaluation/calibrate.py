@@ -80,7 +80,8 @@ def read_clips(
     labelled = [record for record in records if record.labelled]
     if not labelled:
         raise DatasetError(
-            f"calibration needs clips with masks, none of the {len(records)} clips has one"
+            f"calibration needs clips with masks, none of the {len(records)} clips has one; "
+            "masks lie beside a clip as CLIP_masks.nii.gz"
         )
     clips = []
     for index, clip in enumerate(parallel_map(partial(_read, model, device), labelled, jobs)):

@@ -173,13 +173,17 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
     )
 
 
-def select_split(dataset: Dataset | Sequence[Record], split: str | None = None) -> Sequence[Record]:
-    """The records of a split: the requested one, else test, else validation.
+def select_split(
+    dataset: Dataset | Sequence[Record],
+    split: str | None = None,
+    defaults: Sequence[str] = ("test", "validation"),
+) -> Sequence[Record]:
+    """The records of a split: the requested one, else the first of `defaults` that exists.
 
     Data without splits are taken whole, records as they are.
 
     Raises:
-        DatasetError: If the split does not exist, or there is neither test nor validation.
+        DatasetError: If the split does not exist, or none of `defaults` does.
     """
     if not isinstance(dataset, Dataset):
         if not isinstance(dataset, Sequence) or not all(isinstance(r, Record) for r in dataset):
@@ -190,13 +194,13 @@ def select_split(dataset: Dataset | Sequence[Record], split: str | None = None) 
         return dataset
     splits = dataset.splits()
     if split is None:
-        default = [name for name in ("test", "validation") if name in splits]
+        default = [name for name in defaults if name in splits]
         split = default[0] if default else "all" if set(splits) == {""} else None
     if split is None:
         names = ", ".join(f"{name or 'no split'} ({n})" for name, n in splits.items())
         raise DatasetError(
-            f"{dataset.root} has neither a test nor a validation split, it has {names}; choose one "
-            "with --split"
+            f"{dataset.root} has no split named {' or '.join(defaults)}, it has {names}; choose "
+            "one with split (--split)"
         )
     return dataset.records if split == "all" else dataset.split(split).records
 

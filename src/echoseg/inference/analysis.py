@@ -37,7 +37,7 @@ class Analysis:
     """Masks and measurements of one clip.
 
     Attributes:
-        clip: The clip that was analysed.
+        clip: The clip that was analyzed.
         masks: Label maps on the clip's own grid, `(T, H, W)` uint8, values of `Label`; one cavity
             and one atrium per frame, exactly as measured.
         measurement: Clinical values computed from the masks.
@@ -165,13 +165,14 @@ def _view_warnings(view: View, *, has_model: bool) -> tuple[ClipWarning, ...]:
         code = "view_not_apical"
         message = (
             f"The view is {view}; volumes by disks are valid in apical views only ({names}). "
-            "Pass --view if the clip shows one."
+            "Give view (--view) if the clip shows one."
         )
     elif view == View.UNKNOWN:
         code = "view_unknown"
         message = (
             "The view is unknown and the automatic view check is approximate. The model supports "
-            f"{names} only; pass --view if the clip shows it, results on other views are invalid."
+            f"{names} only; give "
+            "view (--view) if the clip shows it, results on other views are invalid."
         )
     else:
         code = "view_not_learnt"

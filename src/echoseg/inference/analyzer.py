@@ -48,7 +48,7 @@ def segment_frames(
 
 
 class Analyzer:
-    """A loaded network that analyses one clip after another.
+    """A loaded network that analyzes one clip after another.
 
     Args:
         model: Name of a shipped checkpoint, or path of one.

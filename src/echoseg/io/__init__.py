@@ -65,8 +65,8 @@ def load_clip(
 
     Args:
         source: Path of a file or folder; the content of a file as bytes; or grey levels, an array
-            (T, H, W) or (T, H, W, 3) of any numeric type.
-        spacing_mm: (row, column) pixel spacing in mm; overrides the file's.
+            (T, H, W) or (T, H, W, 3) of any numeric type; of (T, H, W, 4) alpha is ignored.
+        spacing_mm: (row, column) pixel spacing in mm, any pair of numbers; overrides the file's.
         fps: Frames per second; overrides the file's. Where neither gives it, 30 is assumed with a
             warning.
         view: The view; overrides the file's.
@@ -110,8 +110,8 @@ def find_view(view: View | str) -> View:
         ConfigError: If there is no such view.
     """
     try:
-        return View(view)
-    except ValueError:
+        return next(v for v in View if v.lower() == str(view).lower())
+    except StopIteration:
         raise ConfigError(f"view must be one of {', '.join(View)}, got {view!r}") from None
 
 
@@ -144,6 +144,8 @@ def _read_array(values: Any) -> Clip:
         raise FormatError(f"array: grey levels must be numbers, got {frames.dtype}")
     if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (3, 4)):
         raise FormatError(f"array: a clip must be (T, H, W) or (T, H, W, 3), got {frames.shape}")
+    if 0 in frames.shape:
+        raise FormatError(f"array: a clip must have frames, this has no frames: {frames.shape}")
     with refusals(source):
         grey, notes = rescale_grey(frames)
         return Clip(
@@ -267,7 +269,7 @@ def _with_options(clip: Clip, options: OpenOptions) -> Clip:
         times_s = np.arange(clip.num_frames) / ASSUMED_FRAME_RATE_HZ
         message = (
             f"the clip {reason}: {ASSUMED_FRAME_RATE_HZ:g} fps are assumed for times and heart "
-            "rate. Pass --fps N if you know it"
+            "rate. Give fps (--fps) if you know it"
         )
         notes.append(ClipWarning(code="assumed_frame_rate", message=message))
     if options.spacing_mm is not None:

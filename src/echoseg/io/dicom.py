@@ -157,7 +157,7 @@ def _scale(
         message = (
             f"The file's ultrasound region ({left},{top})-({right - 1},{bottom - 1}) exceeds its "
             f"image of {columns} x {rows} pixels: the clip was resized without updating its pixel "
-            "spacing, which is ignored. Pass --spacing-mm ROW COL if you know it."
+            "spacing, which is ignored. Give spacing_mm (--spacing-mm) if you know it."
         )
         return None, None, (ClipWarning(code="stale_scale", message=message),)
     delta_x, delta_y = (abs(float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "XY")

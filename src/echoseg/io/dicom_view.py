@@ -47,6 +47,6 @@ def read_view(dataset: Any) -> tuple[View, tuple[ClipWarning, ...]]:
             return view, ()
     message = (
         f"The file gives an unknown view, {meaning or 'unnamed'!r} ({scheme} {value}): masks and "
-        "numbers may be invalid. Pass --view if the file is wrong."
+        "numbers may be invalid. Give view (--view) if the file is wrong."
     )
     return View.UNKNOWN, (ClipWarning(code="view_in_file", message=message),)

@@ -41,6 +41,9 @@ class OpenOptions:
                 "spacing_mm (--spacing-mm) must be two lengths of {:g} to {:g} mm per pixel, "
                 "got {}; leave it out if you do not know it".format(*SPACING_MM, self.spacing_mm)
             )
+        if self.spacing_mm is not None:  # any pair of numbers, such as an array
+            row_mm, column_mm = map(float, self.spacing_mm)
+            object.__setattr__(self, "spacing_mm", (row_mm, column_mm))
         if self.fps is not None and not _are_within(FRAME_RATE_HZ, (self.fps,), 1):
             raise ConfigError(
                 "fps (--fps) must be {:g} to {:g} frames per second, got {}; leave it out if you "
@@ -72,7 +75,7 @@ def file_scale(
         return (row_mm, column_mm), ()
     message = (
         "Ignoring the file's implausible pixel spacing of {:g} x {:g} mm; plausible is {:g} to "
-        "{:g}. Pass --spacing-mm ROW COL if you know it."
+        "{:g}. Give spacing_mm (--spacing-mm) if you know it."
     ).format(row_mm, column_mm, *SPACING_MM)
     return None, (ClipWarning(code="invalid_scale", message=message),)
 
@@ -182,7 +185,8 @@ def damage(
     text = describe_damage(damaged, total)
     if not options.allow_damaged:
         raise DamagedError(
-            f"{path}: {text}; pass --allow-damaged to use the readable frames", tuple(damaged)
+            f"{path}: {text}; pass allow_damaged (--allow-damaged) to use the readable frames",
+            tuple(damaged),
         )
     return (ClipWarning(code="damaged_frames", message=f"{text}; the others are used"),)
 

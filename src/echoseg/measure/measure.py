@@ -250,7 +250,7 @@ def _notes(reported: list[Beat], on_frames: list[Beat], smoothing: bool) -> tupl
         )
         message = (
             "The volume curve was smoothed with a parabola over 0.15 s, which changes EF by "
-            f"{change:+.1f} points. Turn it off with --no-smoothing."
+            f"{change:+.1f} points. Turn it off with smoothing=False (--no-smoothing)."
         )
         notes.append(ClipWarning(code="regularised", message=message))
     return tuple(notes)

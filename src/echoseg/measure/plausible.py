@@ -44,7 +44,7 @@ def refusal_of(
         if duration_s < MIN_DURATION_S - 1e-6:
             return (
                 f"the clip lasts {duration_s:.2f} s; EF needs at least {MIN_DURATION_S:g} s to "
-                "cover ED and ES. Use a longer clip, or set --fps if the frame times are wrong"
+                "cover ED and ES. Use a longer clip, or set fps (--fps) if they are wrong"
             )
     curve = smooth(fill_gaps(volumes), frame_interval_s(times_s))
     steps = np.abs(np.diff(curve)) / np.nanmax(volumes)
@@ -82,7 +82,7 @@ def scale_warnings(
     if spacing_mm is None:
         message = (
             "The clip has no pixel spacing, so there are no volumes in ml; EF does not need it. "
-            "Set --spacing-mm ROW COL if it is known."
+            "Set spacing_mm (--spacing-mm) if it is known."
         )
         return [ClipWarning(code="no_scale_no_millilitres", message=message)]
     max_length = np.nanmax(lengths) if np.isfinite(lengths).any() else np.nan
@@ -90,7 +90,7 @@ def scale_warnings(
         message = (
             f"The left ventricle would be {max_length:.0f} mm long, outside {MIN_LV_LENGTH_MM} to "
             f"{MAX_LV_LENGTH_MM} mm, so the pixel spacing is wrong and there are no volumes in "
-            "ml. Set --spacing-mm ROW COL if it is known."
+            "ml. Set spacing_mm (--spacing-mm) if it is known."
         )
         return [ClipWarning(code="implausible_size", message=message)]
     return []

@@ -33,7 +33,7 @@ class Model(FrozenModel):
 
 
 class Input(FrozenModel):
-    """The analysed clip: the file's name without its folder, and nothing about the patient.
+    """The analyzed clip: the file's name without its folder, and nothing about the patient.
 
     `spacing_mm` is the pixel spacing that the numbers rest on, null when unknown or rejected.
     """
