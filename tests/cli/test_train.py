@@ -156,7 +156,7 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         ),
         (["mssnet", "--data", "phantom:0"], "N from 1 on, got 'phantom:0'"),
         (["mssnet", "--resume", "somewhere"], "no method"),
-        (["--resume", "/nonexistent/folder"], "must hold a run"),
+        (["--resume", "/nonexistent/folder"], "to be resumed: No such file"),
         pytest.param(
             ["mssnet", "--set", "accelerator=cuda", "--data", "phantom:24"],
             "accelerator must be",

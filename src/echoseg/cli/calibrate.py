@@ -37,10 +37,7 @@ def calibrate(
         int, typer.Option(help="Maximum number of clips of --fit-split.", min=6)
     ] = 100,
     view: Annotated[
-        list[View] | None,
-        typer.Option(
-            case_sensitive=False, help="Only clips of this view; repeatable (default: all)."
-        ),
+        list[View] | None, typer.Option(case_sensitive=False, help="Only this view; repeatable.")
     ] = None,
     phantom: Tiers = None,
     hearts: Hearts = None,
@@ -68,10 +65,7 @@ def calibrate(
     checkpoint = read_card(find_checkpoint(model))
     path = output or calibration_path(checkpoint.path)
     if output is None and model in SHIPPED and not force:
-        raise OutputError(
-            f"{path} is the calibration that {model} comes with; give -o FILE.trust.json to write "
-            "another one"
-        )
+        raise OutputError(f"{path} comes with the weights; give -o FILE.trust.json for another")
     check_new_file(path, force)
     records, source = select_records(data, phantom, split, hearts, ("validation",))
     if split is None and not source.split:

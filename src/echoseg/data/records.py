@@ -163,20 +163,17 @@ class Dataset:
             TypeError: If the name is not a string.
         """
         if not isinstance(name, str):
-            names = ", ".join(self.splits()) or "none"
-            raise TypeError(f"split takes a name, one of: {names}; got {name!r}")
+            raise TypeError(f"split takes a name, one of {list(self.splits())}, got {name!r}")
         split = SPLIT_WORDS.get(name.lower(), name.lower())
         records = tuple(record for record in self.records if record.split == split)
-        if not records and set(self.splits()) == {""}:
-            raise DatasetError(
-                f"{self.root} has no splits, so none is {name!r}; take all of its {len(self)} "
-                "clips (--split all)"
-            )
         if not records:
             splits = ", ".join(
-                f"{name or 'no split'} ({number})" for name, number in self.splits().items()
+                f"{name or 'clips without a split'} ({number})"
+                for name, number in self.splits().items()
             )
-            raise DatasetError(f"{self.root} has no split {name!r}; it has {splits}")
+            raise DatasetError(
+                f"{self.root} has no split {name!r}; it has {splits}. --split all takes every clip"
+            )
         return replace(self, records=records)
 
     def to_torch(

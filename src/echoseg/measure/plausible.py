@@ -44,7 +44,7 @@ def refusal_of(
         if duration_s < MIN_DURATION_S - 1e-6:
             return (
                 f"the clip lasts {duration_s:.2f} s; EF needs at least {MIN_DURATION_S:g} s to "
-                "cover ED and ES. Use a longer clip, or set fps (--fps) if they are wrong"
+                "cover ED and ES. Use a longer clip, or set fps (--fps) if the times are wrong"
             )
     curve = smooth(fill_gaps(volumes), frame_interval_s(times_s))
     steps = np.abs(np.diff(curve)) / np.nanmax(volumes)

@@ -73,17 +73,13 @@ class RunFolder:
         Raises:
             ConfigError: If there is none.
         """
-        if not (self.path / CONFIG).exists():
-            raise ConfigError(
-                f"{self.path} must hold a run to be resumed, there is no {CONFIG} in it; give the "
-                "folder of echoseg train -o"
-            )
         try:
             fields, _ = with_current_names(json.loads((self.path / CONFIG).read_text("utf-8")))
             return train_config(**fields)
         except (OSError, ValueError, TypeError, AttributeError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"{self.path} must hold a run ({CONFIG}) to be resumed: {error}"
+                f"{self.path} must hold a run ({CONFIG}) to be resumed: {reason}"
             ) from error
 
     def report(self, line: dict[str, Any]) -> None:
