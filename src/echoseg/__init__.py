@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from echoseg.data import load_dataset
     from echoseg.errors import EchosegError
     from echoseg.evaluation.run import evaluate
-    from echoseg.inference.analysis import Analysis, analyze
+    from echoseg.inference.analysis import Analysis
+    from echoseg.inference.analyzer import analyze
     from echoseg.io import load_clip
     from echoseg.models.checkpoint import load_model
     from echoseg.train.train import train
@@ -61,7 +62,7 @@ _MODULE_OF = {
     "EchosegError": "echoseg.errors",
     "Label": "echoseg.clip",
     "View": "echoseg.clip",
-    "analyze": "echoseg.inference.analysis",
+    "analyze": "echoseg.inference.analyzer",
     "evaluate": "echoseg.evaluation.run",
     "load_clip": "echoseg.io",
     "load_dataset": "echoseg.data",

@@ -7,7 +7,8 @@ import pytest
 from dataset_makers import make_camus, make_echonet_dynamic
 from echoseg.clip import View
 from echoseg.data import detect, load_dataset
-from echoseg.data.records import Issue, IssueKind, Record, build_dataset
+from echoseg.data.dataset import build_dataset
+from echoseg.data.records import Issue, IssueKind, Record
 from echoseg.errors import DatasetError
 
 

@@ -19,7 +19,8 @@ from echoseg.data import (
     phantom_files,
     ted,
 )
-from echoseg.data.records import Dataset, Issue, IssueKind, Record
+from echoseg.data.dataset import Dataset
+from echoseg.data.records import Issue, IssueKind, Record
 from echoseg.errors import DatasetError
 
 

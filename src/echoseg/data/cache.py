@@ -19,8 +19,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import Annotation, Clip
+from echoseg.data.dataset import Dataset
 from echoseg.data.hashing import sha256_of, source_files
-from echoseg.data.records import Dataset, Issue, IssueKind, Record
+from echoseg.data.records import Issue, IssueKind, Record
 from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, read_json, write_json
 from echoseg.parallel import parallel_map

@@ -11,7 +11,8 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, Label, View
 from echoseg.data.cache import MARK, CachedClips
-from echoseg.data.records import Dataset, Record, build_dataset
+from echoseg.data.dataset import Dataset, build_dataset
+from echoseg.data.records import Record
 from echoseg.errors import DatasetError
 
 

@@ -28,8 +28,9 @@ from echoseg.data.camus_writer import (
     read_quality,
     read_sequence,
 )
+from echoseg.data.dataset import Dataset, build_dataset
 from echoseg.data.images import read_labels, read_picture
-from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
+from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.errors import DatasetError
 
 _STILLS = ("ED", "ED_gt", "ES", "ES_gt")

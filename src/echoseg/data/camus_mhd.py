@@ -18,8 +18,9 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data.camus_writer import VIEW_NAMES, cfg_errors, number, read_info, read_quality
+from echoseg.data.dataset import Dataset, build_dataset
 from echoseg.data.images import read_labels, read_picture
-from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, Record, build_dataset, missing_files
+from echoseg.data.records import SPLIT_WORDS, Issue, Record, missing_files
 from echoseg.errors import DatasetError
 
 _FOLDERS = ("training", "testing")

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.clip import Annotation, Clip, View
+from echoseg.data.dataset import Dataset, build_dataset
 from echoseg.data.images import read_labels
-from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
+from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError, FormatError
 from echoseg.io import find_format, load_clip

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, ClipWarning, Label, View
+from echoseg.data.dataset import Dataset, build_dataset
 from echoseg.data.echonet_pediatric import detect as detect_pediatric
 from echoseg.data.echonet_tracing import mask_from_tracing, tracing_area_px
-from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
+from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError
 from echoseg.io import load_clip

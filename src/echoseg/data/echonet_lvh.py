@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from echoseg.clip import Clip, View
-from echoseg.data.records import SPLIT_WORDS, Dataset, Issue, IssueKind, Record, build_dataset
+from echoseg.data.dataset import Dataset, build_dataset
+from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.data.table import read_table
 from echoseg.io import load_clip
 

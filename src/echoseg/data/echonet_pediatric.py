@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, Label, View
-from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset
+from echoseg.data.dataset import Dataset, build_dataset
+from echoseg.data.records import Issue, IssueKind, Record
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError
 from echoseg.io import load_clip

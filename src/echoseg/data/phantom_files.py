@@ -11,7 +11,8 @@ from typing import Any
 
 from echoseg.clip import View
 from echoseg.data.custom import clip_record
-from echoseg.data.records import Dataset, Issue, IssueKind, Record, build_dataset, missing_files
+from echoseg.data.dataset import Dataset, build_dataset
+from echoseg.data.records import Issue, IssueKind, Record, missing_files
 from echoseg.errors import DatasetError
 
 _MARK = "phantom.json"

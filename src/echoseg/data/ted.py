@@ -15,7 +15,8 @@ from pathlib import Path
 
 from echoseg.clip import View
 from echoseg.data.camus_writer import read_quality, read_sequence
-from echoseg.data.records import Dataset, Record, build_dataset, missing_files
+from echoseg.data.dataset import Dataset, build_dataset
+from echoseg.data.records import Record, missing_files
 
 
 def detect(root: Path) -> bool:

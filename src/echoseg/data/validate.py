@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import NOT_AS_LISTED, Annotation, Clip, Label
-from echoseg.data.records import Dataset, Issue, IssueKind, Record
+from echoseg.data.dataset import Dataset
+from echoseg.data.records import Issue, IssueKind, Record
 from echoseg.errors import EchosegError
 from echoseg.parallel import parallel_map
 

@@ -1,26 +1,22 @@
 """The result of analysing one clip: masks, measurement, reliability; shown, plotted and saved."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
-from echoseg.io import find_view, load_clip
-from echoseg.io.frames import OpenOptions
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.plugins import resolve
 from echoseg.quality.reliability import ClipReliability, ViewPrediction
-from echoseg.weights.card import DEFAULT_MODEL, ModelCard
+from echoseg.weights.card import ModelCard
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
 
 REFERENCE_BACKEND = "torch f32"
 """The backend that all others are checked against."""
@@ -181,74 +177,6 @@ def _view_warnings(view: View, *, has_model: bool) -> tuple[ClipWarning, ...]:
             "are not reliable. Use a clip of a supported view."
         )
     return (ClipWarning(code=code, message=message),)
-
-
-def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the network
-    source: "str | Path | bytes | ArrayLike | Clip",
-    *,
-    spacing_mm: tuple[float, float] | None = None,
-    fps: float | None = None,
-    view: View | str | None = None,
-    model: str = DEFAULT_MODEL,
-    device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
-) -> Analysis:
-    """Segment and measure one clip. For many clips, make one `Analyzer` and reuse it.
-
-    Examples:
-        >>> echoseg.analyze("clip.dcm")
-        Analysis(EF 61 %, EDV 113 ml, ESV 44 ml, 45 frames, A4C, 2 warnings)
-
-    Args:
-        source: Path of a clip, the bytes of a file, a `Clip`, or grey levels as an array
-            (T, H, W) or (T, H, W, 3).
-        spacing_mm: Pixel spacing (row, column) in mm; replaces what the file says.
-        fps: Frames per second; replaces what the file says.
-        view: The view, such as "A4C"; replaces what the file says.
-        model: Name of a shipped checkpoint (`echoseg models` lists them) or a .safetensors file.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        progress: Called with (frames done, frames in total).
-
-    Returns:
-        Masks on the clip's own grid and measurements. Where no EF can be given,
-        `measurement.refusal` says why.
-
-    Raises:
-        FormatError: If the file cannot be read as a clip.
-        ModelError: If the checkpoint cannot be loaded.
-        MeasurementError: If the clip shows no moving ultrasound sector.
-        TypeError: If `source` has another type.
-    """
-    from echoseg.inference.analyzer import Analyzer
-
-    clip = _as_clip(source, spacing_mm, fps, view)
-    return Analyzer(model, device).analyze(clip, progress=progress)
-
-
-def _as_clip(
-    source: object,
-    spacing_mm: tuple[float, float] | None,
-    fps: float | None,
-    view: View | str | None,
-) -> Clip:
-    """Load a clip, or override what a `Clip` says of itself.
-
-    Raises:
-        EchosegError: If it cannot be read, or a value is out of range.
-        TypeError: If `source` has another type.
-    """
-    if not isinstance(source, Clip):
-        try:
-            return load_clip(source, spacing_mm=spacing_mm, fps=fps, view=view)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise TypeError(f"{error}; analyze takes a Clip too") from None
-    options = OpenOptions(
-        spacing_mm=spacing_mm, fps=fps, view=None if view is None else find_view(view)
-    )
-    changes: dict[str, Any] = {"spacing_mm": options.spacing_mm, "view": options.view}
-    if options.fps is not None:
-        changes["times_s"] = np.arange(source.num_frames) / options.fps
-    return replace(source, **{name: value for name, value in changes.items() if value is not None})
 
 
 def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> Analysis:
