@@ -84,7 +84,7 @@ def test_bad_settings_are_refused_in_one_sentence(tmp_path, words, said):
 def test_calibrate_refuses_other_folders(tmp_path):
     done = run("calibrate", tmp_path)
     assert done.exit_code == 2
-    assert "database_nifti" in done.output
+    assert "is not a known data set" in done.output
 
 
 def test_calibrate_refuses_before_the_long_work(tmp_path, monkeypatch):
