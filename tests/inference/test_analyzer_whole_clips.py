@@ -35,5 +35,5 @@ def test_a_clip_is_analysed_by_windows_and_every_frame_counts_once(analyzer):
 
 
 def test_a_clip_shorter_than_the_window_is_refused(analyzer):
-    with pytest.raises(ModelError, match=r"at least 5 frames .* got 4"):
+    with pytest.raises(ModelError, match=r"at least 5 frames.* got 4"):
         analyzer.analyze(Clip(frames=moving_frames(num_frames=4)))
