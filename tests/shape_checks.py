@@ -8,8 +8,10 @@ import functools
 import importlib.abc
 import importlib.util
 import inspect
+import itertools
 import sys
 
+NUMBERS = itertools.count()
 PACKAGES = ("echoseg.nn", "echoseg.models", "echoseg.losses", "echoseg.metrics")
 
 
@@ -31,6 +33,9 @@ def checked(function):
             function(*args, **kwargs)
             raise
 
+    # torch.compile counts recompilations per code object: each function needs one of its own
+    name = f"checked_{next(NUMBERS)}_{function.__name__}"
+    wrapper.__code__ = wrapper.__code__.replace(co_name=name)
     return wrapper
 
 
