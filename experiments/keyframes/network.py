@@ -1,4 +1,4 @@
-"""MSSNet with a cheap path for the frames between key frames.
+"""MSSNetV1 with a cheap path for the frames between key frames.
 
 A cheap frame recomputes only the encoder at strides 2 and 4 and the end of the decoder; the
 decoder's map at stride 8 is that of the last key frame. Train with such frames
@@ -11,41 +11,41 @@ from torch import Tensor, nn
 
 from echoseg.errors import ModelError
 from echoseg.models.checkpoint import load_model
-from echoseg.models.mssnet import MSSNet, MSSNetState
+from echoseg.models.mssnet_v1 import MSSNetV1, MSSNetV1State
 
 
 class KeyFrameState(NamedTuple):
     """State of a `KeyFrameMSSNet`."""
 
-    recurrent: MSSNetState
+    recurrent: MSSNetV1State
     """State of the network; cheap frames do not change it."""
     decoded: Tensor | None
     """The decoder's map of the last key frame, `B C H/8 W/8`; None before the first."""
 
 
 class KeyFrameMSSNet(nn.Module):
-    """An MSSNet and its cheap path.
+    """An MSSNetV1 and its cheap path.
 
     Args:
-        network: The MSSNet; trained weights work as they are.
+        network: The MSSNetV1; trained weights work as they are.
     """
 
-    def __init__(self, network: MSSNet | None = None) -> None:
+    def __init__(self, network: MSSNetV1 | None = None) -> None:
         super().__init__()
-        self.network = network or MSSNet()
+        self.network = network or MSSNetV1()
 
     @classmethod
     def from_checkpoint(cls, name_or_path: str) -> "KeyFrameMSSNet":
         """The network of a checkpoint, in evaluation mode.
 
         Raises:
-            ModelError: If the checkpoint cannot be read or holds another network than MSSNet.
+            ModelError: If the checkpoint cannot be read or holds another network than MSSNetV1.
         """
         network, card = load_model(name_or_path)
-        if not isinstance(network, MSSNet):
+        if not isinstance(network, MSSNetV1):
             raise ModelError(
-                f"model {card.path} must be an MSSNet, it is a {type(network).__name__}; "
-                "the cheap path exists only for MSSNet"
+                f"model {card.path} must be an MSSNetV1, it is a {type(network).__name__}; "
+                "the cheap path exists only for MSSNetV1"
             )
         return cls(network).eval()
 

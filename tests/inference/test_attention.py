@@ -1,5 +1,7 @@
 """Attention maps: weights that sum to 1, the first frame alone, a darkened frame, refusals."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,10 @@ from echoseg.errors import MeasurementError, ModelError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.attention import watch_attention
 from echoseg.io import load_clip
+from echoseg.models.build import architecture_of
 from echoseg.models.checkpoint import save_checkpoint
-from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.models.mssnet import MSSNet
+from echoseg.models.mssnet_v1 import MSSNetV1
 from echoseg.report.figures.attention import attention_sheet
 from echoseg.weights.card import ModelCard
 
@@ -29,13 +33,13 @@ def checkpoint(tmp_path):
     return saved(tmp_path / "net.safetensors", label=1)
 
 
-def saved(path, label):
+def saved(path, label, kind=MSSNet, **config):
     torch.manual_seed(0)
-    model = MSSNet(MSSNetConfig(size="tiny")).eval()
+    model = kind(size="tiny", **config).eval()
     torch.nn.init.zeros_(model.head.weight)
     model.head.bias.data = torch.eye(4)[label]
-    facts = {"licence": "x"}
-    save_checkpoint(path, model, ModelCard(architecture="mssnet", image_size=64, **facts))
+    facts = {"architecture": architecture_of(model), "image_size": 64, "licence": "x"}
+    save_checkpoint(path, model, ModelCard(**facts))
     return path
 
 
@@ -58,11 +62,25 @@ def test_the_sheet_has_a_column_a_frame_and_the_darkened_one(clip, checkpoint):
 
 
 def test_networks_without_guidance_and_pictures_without_ventricle_are_refused(clip, tmp_path):
-    with pytest.raises(ModelError, match="carries no attention weights"):
+    with pytest.raises(ModelError, match="has no attention weights"):
         watch_attention(Analyzer("phantom"), clip)
     background = saved(tmp_path / "none.safetensors", label=0)
     with pytest.raises(MeasurementError, match="no left ventricle found"):
         watch_attention(Analyzer(str(background)), clip)
+
+
+def test_a_network_without_carried_weights_shows_its_own_and_says_so(clip, tmp_path, capsys):
+    model = saved(tmp_path / "net.safetensors", 1, MSSNetV1, memory="features")
+    maps = watch_attention(Analyzer(str(model)), clip)
+    assert maps.guided is None
+    assert np.allclose(maps.alone.sum((1, 2)), 1, atol=1e-5)
+    guiding = saved(tmp_path / "guiding.safetensors", 1, MSSNetV1)
+    sheet = attention_sheet(watch_attention(Analyzer(str(guiding)), clip))
+    assert sheet.height - attention_sheet(maps).height == 224
+    words = ["attention", clip.source, "-o", str(tmp_path / "a.png"), "--model", str(model)]
+    sys.argv = ["echoseg", *words]
+    assert run_app(app) == 0
+    assert "carries no attention weights from frame" in capsys.readouterr().out
 
 
 def test_the_command_writes_one_picture_and_keeps_what_is_there(tmp_path, clip, checkpoint, capsys):
@@ -70,8 +88,6 @@ def test_the_command_writes_one_picture_and_keeps_what_is_there(tmp_path, clip, 
     args = ["attention", clip.source, "-o", str(out), "--model", str(checkpoint)]
 
     def run(*more):
-        import sys
-
         sys.argv = ["echoseg", *args, *more]
         return run_app(app)
 

@@ -148,13 +148,13 @@ def test_a_newer_format_asks_for_an_update(tmp_path):
 def test_a_class_loads_its_own_checkpoints_and_no_others():
     import echoseg
 
-    model = echoseg.models.MSSNet.from_pretrained("camus")
+    model = echoseg.models.MSSNetV1.from_pretrained("camus")
     same, card = echoseg.load_model("camus")
     assert isinstance(model, torch.nn.Module) and not model.training
-    assert card.architecture == "mssnet" and card.name == "camus"
+    assert card.architecture == "mssnet_v1" and card.name == "camus"
     assert all(a.equal(b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
-    with pytest.raises(ModelError, match=r"phantom is a MemoryUNet, not a MSSNet; use echoseg\."):
-        echoseg.models.MSSNet.from_pretrained("phantom")
+    with pytest.raises(ModelError, match=r"phantom is a MemoryUNet, not a MSSNetV1; use echoseg\."):
+        echoseg.models.MSSNetV1.from_pretrained("phantom")
 
 
 def test_what_is_no_checkpoint_or_device_is_refused_with_the_way_out():

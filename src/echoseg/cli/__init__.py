@@ -98,6 +98,11 @@ def attention(
     maps = watch_attention(analyzer, opened, darken=None if darken is None else darken - 1)
     with atomic_write(output) as partial:
         attention_sheet(maps).save(partial, format="PNG")
+    if maps.guided is None:
+        typer.echo(
+            f"model {model} carries no attention weights from frame to frame: the picture shows "
+            "those of each frame alone"
+        )
     typer.echo(f"{output}: {len(maps.frames)} frames; research use only")
 
 

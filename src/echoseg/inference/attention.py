@@ -2,7 +2,7 @@
 
 The weights of one query token over all tokens sum to 1. They are part of the network's state
 (`nn.guidance`), so no hooks are needed. `alone` are the weights of a frame without any past,
-`guided` those after mixing with the past.
+`guided` those after mixing with the past; a network that carries no weights has none.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ class AttentionMaps:
     """(row, column) of the query token's centre, in pixels of the square."""
     alone: np.ndarray
     """`T h w` weights without any past."""
-    guided: np.ndarray
-    """`T h w` weights with the past's guidance."""
+    guided: np.ndarray | None
+    """`T h w` weights with the past's guidance; None: the network carries no weights."""
     darkened: int | None
     """Index of the frame that was blacked out; None: none."""
 
@@ -42,17 +42,18 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
         darken: Index of a frame to black out, to see how the guidance reacts.
 
     Raises:
-        ModelError: If the network carries no attention weights.
+        ModelError: If the network has no attention weights in its state.
         MeasurementError: If no sector, or no ventricle on the first frame, is found.
     """
     import torch
 
     from echoseg.models.mssnet import MSSNet
+    from echoseg.models.mssnet_v1 import MSSNetV1
 
     network = analyzer.network
-    if not isinstance(network, MSSNet):
+    if not isinstance(network, MSSNet | MSSNetV1):
         raise ModelError(
-            f"model {analyzer.model_card.name} is a {type(network).__name__} and carries no "
+            f"model {analyzer.model_card.name} is a {type(network).__name__} and has no "
             "attention weights; give one whose architecture is mssnet"
         )
     sector = find_sector(clip)
@@ -70,13 +71,14 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
             labels.append(logits[0].argmax(0).cpu().numpy())
             for maps, weights in ((alone, fresh.weights), (guided, state.weights)):
                 maps.append(weights[0].mean(0).float().cpu().numpy())
+    carries = network.config.memory == "guidance"
     query, token, grid = _ventricle_token(labels[0], num_tokens=alone[0].shape[0])
     return AttentionMaps(
         frames=np.stack(frames),
         labels=np.stack(labels),
         query=query,
         alone=np.stack([weights[token].reshape(grid) for weights in alone]),
-        guided=np.stack([weights[token].reshape(grid) for weights in guided]),
+        guided=np.stack([weights[token].reshape(grid) for weights in guided]) if carries else None,
         darkened=darken,
     )
 

@@ -2,7 +2,7 @@
 
 ```python
 net = echoseg.models.MSSNet(size="tiny", num_labels=2)   # random weights
-net = echoseg.models.MSSNet.from_pretrained("camus")
+net, card = echoseg.load_model("camus")                   # a shipped checkpoint
 logits = net(frames)                                      # B T 1 H W -> B T K H W, any size
 ```
 """
@@ -13,6 +13,7 @@ from echoseg.models.clip_segmenter import ClipSegmenter
 from echoseg.models.frame_segmenter import FrameSegmenter
 from echoseg.models.memory_unet import MemoryUNet, MemoryUNetConfig
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.models.mssnet_v1 import MSSNetV1, MSSNetV1Config
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.unet import UNet, UNetConfig
 
@@ -22,6 +23,8 @@ __all__ = [
     "FrameSegmenter",
     "MSSNet",
     "MSSNetConfig",
+    "MSSNetV1",
+    "MSSNetV1Config",
     "MemoryUNet",
     "MemoryUNetConfig",
     "Segmenter",

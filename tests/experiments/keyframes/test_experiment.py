@@ -44,7 +44,7 @@ def test_a_budget_is_evaluated_once_and_another_is_added(tmp_path):
     [
         ({"budget": 0}, "budgets must be over 0"),
         ({"image_size": 100}, "image_size"),
-        ({"checkpoint": "phantom"}, "must be an MSSNet"),
+        ({"checkpoint": "phantom"}, "must be an MSSNetV1"),
         ({"checkpoint": "nowhere"}, "nowhere"),
     ],
 )

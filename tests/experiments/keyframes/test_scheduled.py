@@ -9,7 +9,7 @@ import torch
 from echoseg.errors import ArgumentError, ModelError
 from echoseg.models.checkpoint import load_model
 from echoseg.models.memory_unet import MemoryUNet
-from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.models.mssnet_v1 import MSSNetV1, MSSNetV1Config
 from experiments.keyframes import Budget, FixedInterval, forward_by, segment_clip
 from experiments.keyframes.episode import ClipEpisode, mean_dice, play
 from experiments.keyframes.network import KeyFrameMSSNet
@@ -19,7 +19,7 @@ from experiments.keyframes.table import GainTable, TableEpisode, best_keys, gain
 
 def net():
     torch.manual_seed(0)
-    return KeyFrameMSSNet(MSSNet(MSSNetConfig(size="tiny"))).eval()
+    return KeyFrameMSSNet(MSSNetV1(MSSNetV1Config(size="tiny"))).eval()
 
 
 class Beating:
@@ -80,7 +80,7 @@ def test_key_frames_and_trained_weights_are_those_of_mssnet():
         shipped, _ = load_model("camus")
         scheduled = KeyFrameMSSNet.from_checkpoint("camus")
         assert torch.equal(scheduled(frames), shipped(frames))
-    with pytest.raises(ModelError, match="must be an MSSNet"):
+    with pytest.raises(ModelError, match="must be an MSSNetV1"):
         KeyFrameMSSNet.from_checkpoint("phantom")
 
 

@@ -1,4 +1,4 @@
-"""Attention figure, one column per frame: the frame, its own weights, the guided weights."""
+"""Attention figure, one column per frame: the frame, its own weights, the guided ones if any."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,30 +10,31 @@ _TILE_PX = 224
 _CAPTION_PX = 24
 _LEFT_PX = 92
 _NOTE = "research use only, not a medical device"
-_ROWS = ("frame", "alone", "guided")
 
 
 def attention_sheet(maps: AttentionMaps, num_columns: int = 6) -> Image.Image:
     """Return the sheet; the darkened frame, where there is one, is among its columns."""
     chosen = _chosen(len(maps.frames), num_columns, maps.darkened)
-    size = (_LEFT_PX + len(chosen) * _TILE_PX, _CAPTION_PX * 2 + len(_ROWS) * _TILE_PX)
+    rows = {"alone": maps.alone}
+    if maps.guided is not None:
+        rows["guided"] = maps.guided
+    size = (_LEFT_PX + len(chosen) * _TILE_PX, _CAPTION_PX * 2 + (1 + len(rows)) * _TILE_PX)
     sheet = Image.new("RGB", size)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     ink = (214, 220, 228)
     # one scale for all tiles, so that a pale map is a map of small weights
-    max_weight = float(np.quantile(np.stack([maps.alone[chosen], maps.guided[chosen]]), 0.998))
+    max_weight = float(np.quantile([weights[chosen] for weights in rows.values()], 0.998))
     for column, index in enumerate(chosen):
         left = _LEFT_PX + column * _TILE_PX
         name = f"frame {index + 1}" + (" (darkened)" if index == maps.darkened else "")
         draw.text((left + 6, 4), name, fill=ink, font=font)
         tiles = (
             _frame_tile(maps, index),
-            _map_tile(maps, index, maps.alone[index] / max_weight),
-            _map_tile(maps, index, maps.guided[index] / max_weight),
+            *(_map_tile(maps, index, weights[index] / max_weight) for weights in rows.values()),
         )
         for row, tile in enumerate(tiles):
             sheet.paste(tile, (left, _CAPTION_PX + row * _TILE_PX))
-    for row, name in enumerate(_ROWS):
+    for row, name in enumerate(("frame", *rows)):
         draw.text((6, _CAPTION_PX + row * _TILE_PX + _TILE_PX // 2), name, fill=ink, font=font)
     foot = f"where the marked place looks: brighter = more; {_NOTE}"
     draw.text((6, size[1] - _CAPTION_PX + 4), foot, fill=ink, font=font)
