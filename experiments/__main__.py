@@ -7,6 +7,7 @@ import typer
 from echoseg.cli.console import run_app
 from experiments.grid_command import bench, curve
 from experiments.keyframes_command import keyframes
+from experiments.robustness_command import robustness
 
 app = typer.Typer(
     name="experiments",
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command()(curve)
 app.command()(bench)
 app.command()(keyframes)
+app.command()(robustness)
 
 
 @app.callback()

@@ -25,11 +25,10 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from echoseg.data import Issue, Record, load_dataset
+from echoseg.data import Issue
 from echoseg.errors import ConfigError, DatasetError, EchosegError, validation_message
-from echoseg.evaluation.corruptions import corrupt_records
 from echoseg.evaluation.items import Item
-from echoseg.evaluation.run import evaluate, phantom_records
+from echoseg.evaluation.run import evaluate
 from echoseg.evaluation.tables import ITEMS, read_items, table_text
 from echoseg.files import ResumableFolder, read_json, write_json, write_text
 from echoseg.models.checkpoint import load_model
@@ -38,13 +37,11 @@ from echoseg.train.config import TrainConfig
 from echoseg.train.loop import Run, make_student
 from echoseg.train.run_folder import RunFolder
 from echoseg.train.train import make_fabric, open_data, run_training
+from experiments.eval_sets import eval_records
 
 SETTINGS, CELLS, COST, FAILED = "experiment.json", "cells", "cost.json", "failed.csv"
 WEIGHTS = "model.safetensors"
 RUN_AGAIN = "run the experiment again without --draw"
-CORRUPTION_PROB = 0.15
-"""Probability that a frame of an evaluation set `...:corrupted` is corrupted."""
-
 ExperimentT = TypeVar("ExperimentT", bound="Experiment")
 
 
@@ -82,7 +79,7 @@ class Experiment(BaseModel, ABC):
     data: tuple[str, ...] = Field(min_length=1)
     """Training data, as in `TrainConfig`."""
     eval_sets: tuple[str, ...] = Field(min_length=1)
-    """FOLDER (its validation split), FOLDER:SPLIT, phantom:SPLIT or phantom:SPLIT:corrupted."""
+    """Names of evaluation sets, as `experiments.eval_sets` lists them."""
     num_hearts: int | None = Field(default=None, ge=1)
     """Number of phantom hearts per tier; None: all."""
     num_seeds: int = Field(default=1, ge=1)
@@ -112,7 +109,9 @@ class Experiment(BaseModel, ABC):
         if "" in names:
             raise ValueError("data and eval_sets must be folders or phantom:..., got ''")
         return tuple(
-            dict.fromkeys(n if n.startswith("phantom:") else os.path.normpath(n) for n in names)
+            dict.fromkeys(
+                n if n.startswith(("phantom:", "animated:")) else os.path.normpath(n) for n in names
+            )
         )
 
     @abstractmethod
@@ -140,24 +139,6 @@ class Experiment(BaseModel, ABC):
             is_number = isinstance(new, int)
             fields[name] = max(old, new) if is_number else tuple(dict.fromkeys((*old, *new)))
         return self.model_copy(update=fields)
-
-
-def eval_records(name: str, num_hearts: int | None) -> tuple[Record, ...]:
-    """The records of an evaluation set, see `Experiment.eval_sets`.
-
-    Raises:
-        EchosegError: If it does not exist.
-    """
-    place, _, rest = name.partition(":")
-    if place != "phantom":
-        return load_dataset(place).split(rest or "validation").records
-    split, _, suffix = rest.partition(":")
-    if suffix not in ("", "corrupted"):
-        raise ConfigError(
-            f"an evaluation set must be phantom:SPLIT or phantom:SPLIT:corrupted, got {name!r}"
-        )
-    records = phantom_records(split, hearts=num_hearts)
-    return corrupt_records(records, CORRUPTION_PROB) if suffix else records
 
 
 def open_folder(kind: type[ExperimentT], out: Path) -> ResumableFolder[ExperimentT]:

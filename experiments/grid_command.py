@@ -1,16 +1,15 @@
 """The commands of `python -m experiments`: `curve` and `bench`."""
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from echoseg.cli.console import INTERRUPTED, fail
 from echoseg.cli.train import as_settings, check_can_train
-from echoseg.errors import ConfigError, EchosegError
+from echoseg.errors import ConfigError
+from experiments.errors import one_line_errors
 
 PHANTOM_EVAL_SETS = ("phantom:test", "phantom:held_out_style", "phantom:test:corrupted")
 
@@ -70,7 +69,7 @@ def curve(
             "eval_sets": tuple(eval_sets or (_own(data),)),
         }
 
-    with _errors():
+    with one_line_errors():
         shared = partial(_shared, data, hearts, seeds, settings)
         summary = _run(
             LabelCurve, lambda: shared() | fields(), output, jobs, draw, keep_weights=keep_weights
@@ -117,7 +116,7 @@ def bench(
             "eval_sets": tuple(eval_sets or (PHANTOM_EVAL_SETS if is_phantom else (_own(data),))),
         }
 
-    with _errors():
+    with one_line_errors():
         shared = partial(_shared, data, hearts, seeds, settings)
         summary = _run(
             ModelBench, lambda: shared() | fields(), output, jobs, draw,
@@ -125,19 +124,6 @@ def bench(
         )  # fmt: skip
         speed = read_speed(output)
         _write(summary, bench_markdown(summary, speed), bench_png(summary, speed), output)
-
-
-@contextmanager
-def _errors() -> Any:
-    """Turn errors into one line and an exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        fail("interrupted; the same command continues")
-        raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
 
 
 def _own(data: list[str] | None) -> str:

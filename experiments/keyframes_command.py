@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from echoseg.cli.console import INTERRUPTED, fail
-from echoseg.errors import ConfigError, EchosegError, validation_message
+from echoseg.errors import ConfigError, validation_message
+from experiments.errors import one_line_errors
 
 
 def keyframes(
@@ -33,7 +33,7 @@ def keyframes(
 
     from experiments.keyframes.experiment import KeyFrameExperiment, run_experiment
 
-    try:
+    with one_line_errors():
         try:
             experiment = KeyFrameExperiment(
                 checkpoint=checkpoint,
@@ -49,10 +49,4 @@ def keyframes(
         except ValidationError as error:
             raise ConfigError(validation_message(error)) from error
         run_experiment(experiment, output, report=typer.echo)
-    except KeyboardInterrupt:
-        fail("interrupted; the same command continues")
-        raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
-    except EchosegError as error:
-        fail(str(error))
-        raise typer.Exit(2) from None
     typer.echo(f"wrote results.json and figure.png in {output}")

@@ -18,7 +18,8 @@ from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
 from experiments.grid import RUN_AGAIN, Cell, Experiment
 from experiments.networks import NAMES
-from experiments.speed import build, machine, peak_mb, rates, sizes
+from experiments.provenance import machine
+from experiments.speed import build, peak_mb, rates, sizes
 from experiments.summary import MEAN, dice_text, difference_text, pivot
 
 SPEED = "speed.json"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -104,13 +103,3 @@ def sizes(model: Segmenter) -> dict[str, float]:
     with torch.inference_mode():
         counts = {f"gmac {size}": gmac(model, size) for size in SIZES_PX if accepts(model, size)}
     return {"parameters": float(sum(p.numel() for p in model.parameters())), **counts}
-
-
-def machine() -> dict[str, Any]:
-    """What a reader needs to interpret a time."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count() or 0,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }

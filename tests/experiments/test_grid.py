@@ -11,12 +11,12 @@ from echoseg.files import locked_dir
 from echoseg.metrics.agreement import mean_interval
 from experiments import grid
 from experiments.__main__ import app
+from experiments.eval_sets import eval_records
 from experiments.figures import curve_png
 from experiments.grid import (
     FAILED,
     cell_folder,
     damage,
-    eval_records,
     is_complete,
     read_experiment,
     run_cell,

@@ -1,0 +1,222 @@
+"""Tables of the robustness evaluation: means, paired differences, smallest detectable effects."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from echoseg.errors import DatasetError
+from echoseg.evaluation.tables import table_text
+from echoseg.files import write_text
+from echoseg.metrics.agreement import Interval
+from experiments.paired import paired_mean, table_of
+from experiments.robustness import METRICS, ClipScore
+
+CLIPS = "clips.csv"
+
+
+class Column(NamedTuple):
+    """A column of the tables: metric, how it is read, unit."""
+
+    title: str
+    metric: str
+    absolute: bool = False
+    """Mean of absolute values, such as MAE."""
+    factor: float = 1.0
+    digits: int = 1
+
+
+COLUMNS: dict[str, Column] = {
+    "dice": Column("LV Dice", "dice", factor=100, digits=2),
+    "affected_dice": Column("affected frames", "affected_dice", factor=100, digits=2),
+    "band_dice": Column("hidden band, LV", "band_dice", factor=100, digits=2),
+    "band_wall_dice": Column("hidden band, wall", "band_wall_dice", factor=100, digits=2),
+    "ef_bias": Column("EF bias", "ef_error"),
+    "ef_mae": Column("EF MAE", "ef_error", absolute=True),
+    "ef_shift": Column("EF less stills", "ef_shift"),
+    "ef_abs_shift": Column("abs(EF less stills)", "ef_shift", absolute=True),
+    "jitter": Column("jitter %", "jitter_percent", digits=2),
+    **{
+        f"carry_{name}_{stride}": Column(
+            f"gate {name} /{stride}", f"carry_{name}_{stride}", digits=3
+        )
+        for stride in (8, 4)
+        for name in ("clean", "hidden")
+    },
+}
+"""Columns by name; Dice is in points of 100."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RobustScore:
+    """One network, condition and column; differences are to the reference row, paired by clip.
+
+    Means are over seeds and patients with equal weight (`experiments.paired`).
+    """
+
+    eval_set: str
+    condition: str
+    column: str
+    row: str
+    num_seeds: int
+    num_patients: int
+    mean: float
+    ci95: Interval | None
+    sd_of_seeds: float | None
+    difference: float | None = None
+    difference_ci95: Interval | None = None
+    smallest_effect: float | None = None
+
+
+def robust_scores(scores: Sequence[ClipScore], reference: str) -> list[RobustScore]:
+    """Means and differences of all rows, by evaluation set, condition and column."""
+    groups: dict[tuple[str, str], list[ClipScore]] = {}
+    for score in scores:
+        groups.setdefault((score.eval_set, score.condition), []).append(score)
+    return [
+        result
+        for (eval_set, condition), group in groups.items()
+        for name, column in COLUMNS.items()
+        for result in _column_scores(group, column, reference, (eval_set, condition, name))
+    ]
+
+
+def _column_scores(
+    scores: Sequence[ClipScore], column: Column, reference: str, about: tuple[str, str, str]
+) -> Iterable[RobustScore]:
+    rows = _by_patient(scores, column)
+    for row, values in rows.items():
+        table = table_of(values, None)
+        if table is None:
+            continue
+        own = paired_mean(table)
+        difference: dict[str, Any] = {}
+        if row != reference and reference in rows:
+            paired = table_of(values, rows[reference])
+            if paired is not None:
+                result = paired_mean(paired)
+                difference = {
+                    "difference": result.mean,
+                    "difference_ci95": result.ci95,
+                    "smallest_effect": result.smallest_effect,
+                }
+        yield RobustScore(
+            **dict(zip(("eval_set", "condition", "column"), about, strict=True)),
+            row=row,
+            num_seeds=own.num_seeds,
+            num_patients=own.num_patients,
+            mean=own.mean,
+            ci95=own.ci95,
+            sd_of_seeds=float(table.mean(1).std(ddof=1)) if len(table) > 1 else None,
+            **difference,
+        )
+
+
+def _by_patient(
+    scores: Sequence[ClipScore], column: Column
+) -> dict[str, dict[int, dict[str, float]]]:
+    """Row -> seed -> patient -> mean over the patient's clips."""
+    lists: dict[str, dict[int, dict[str, list[float]]]] = {}
+    for score in scores:
+        value = getattr(score, column.metric)
+        if value is not None:
+            value = column.factor * (abs(value) if column.absolute else value)
+            seeds = lists.setdefault(score.row, {})
+            seeds.setdefault(score.seed, {}).setdefault(score.patient, []).append(value)
+    return {
+        row: {seed: {p: float(np.mean(v)) for p, v in of.items()} for seed, of in seeds.items()}
+        for row, seeds in lists.items()
+    }
+
+
+def robust_markdown(scores: Sequence[RobustScore], reference: str) -> str:
+    """Per evaluation set and condition: the means, then the differences."""
+    lines: list[str] = []
+    for eval_set, condition in dict.fromkeys((s.eval_set, s.condition) for s in scores):
+        own = [s for s in scores if (s.eval_set, s.condition) == (eval_set, condition)]
+        first = own[0]
+        lines += [
+            "",
+            f"{eval_set}, {condition}: {first.num_patients} patients, {first.num_seeds} seeds; "
+            "Dice in points, EF in points (± SD over seeds):",
+            "",
+            *_pivot(own, _mean_text),
+        ]
+        if differences := [s for s in own if s.difference is not None]:
+            lines += [
+                "",
+                f"{eval_set}, {condition}: difference to {reference} [95 % interval over seeds and "
+                "patients], smallest detectable effect:",
+                "",
+                *_pivot(differences, _difference_text),
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _pivot(scores: Sequence[RobustScore], text: Any) -> list[str]:
+    names = [name for name in COLUMNS if any(score.column == name for score in scores)]
+    cells = {(score.row, score.column): text(score) for score in scores}
+    rows = list(dict.fromkeys(score.row for score in scores))
+    heads = ["network", *(COLUMNS[name].title for name in names)]
+    lines = [[row, *(cells.get((row, name), "-") for name in names)] for row in rows]
+    return ["| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *lines)]
+
+
+def _mean_text(score: RobustScore) -> str:
+    digits, sd = COLUMNS[score.column].digits, score.sd_of_seeds
+    return f"{score.mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
+
+
+def _difference_text(score: RobustScore) -> str:
+    digits, ci = COLUMNS[score.column].digits, score.difference_ci95
+    interval = "" if ci is None else f" [{ci[0]:+.{digits}f} to {ci[1]:+.{digits}f}]"
+    effect = score.smallest_effect
+    smallest = "" if effect is None else f", detectable {effect:.{digits}f}"
+    return f"{score.difference:+.{digits}f}{interval}{smallest}"
+
+
+def write_robust(
+    scores: Sequence[ClipScore], reference: str, about: dict[str, Any], out: Path
+) -> str:
+    """Write `clips.csv`, `table.csv`, `table.md` and `summary.json`; return the Markdown.
+
+    Args:
+        scores: Of all networks.
+        reference: The row that others are compared with.
+        about: What the summary says of the run: command, commit, machine, time, networks.
+        out: The folder.
+    """
+    results = robust_scores(scores, reference)
+    markdown = robust_markdown(results, reference)
+    summary = {**about, "reference": reference, "scores": [asdict(result) for result in results]}
+    write_text(out / CLIPS, table_text(scores, ClipScore))
+    write_text(out / "table.csv", table_text(results, RobustScore))
+    write_text(out / "table.md", markdown)
+    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return markdown
+
+
+def read_clips(path: Path) -> list[ClipScore]:
+    """Clip scores of a file.
+
+    Raises:
+        DatasetError: If it is missing or damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [
+            ClipScore(**{name: _value(name, text) for name, text in row.items()}) for row in rows
+        ]
+    except (OSError, UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}); run the evaluation again") from error
+
+
+def _value(name: str, text: str) -> Any:
+    if name in METRICS:
+        return float(text) if text else None
+    return int(text) if name == "seed" else text
