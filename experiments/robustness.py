@@ -74,7 +74,7 @@ CONDITIONS: dict[str, Corrupt] = {"clean": _clean, "corrupted": _corrupted}
 class ClipScore:
     """One network on one clip in one condition; the columns of `clips.csv`.
 
-    `row` is the network's name and `seed` that of its training; see the module for the metrics.
+    `row` is the network's name and `seed` that of its training; the module defines the metrics.
     A metric that does not exist, such as EF without ED and ES, is None.
     """
 
@@ -251,7 +251,7 @@ def border_band(
     band = np.zeros(mask.shape, bool)
     for labels in (WALL[:1], WALL):
         inside = np.isin(mask, labels)
-        border = inside ^ np.asarray(ndimage.binary_erosion(inside))
+        border = inside & ~np.asarray(ndimage.binary_erosion(inside), bool)
         if border.any():
             distance = ndimage.distance_transform_edt(~border, sampling=spacing_mm or 1.0)
             band |= np.asarray(distance) <= width
