@@ -13,15 +13,16 @@ def frames():
 
 
 def corrupt(prob, seed=1, **how):
-    return corrupt_frames(frames(), prob, torch.Generator().manual_seed(seed), **how)
+    """Corrupted frames, which of them are corrupted, and the hidden map."""
+    clean = frames()
+    new, hidden = corrupt_frames(clean, prob, torch.Generator().manual_seed(seed), **how)
+    return new, (new != clean).flatten(2).any(2), hidden
 
 
 def test_the_share_is_kept_and_the_first_frame_spared():
-    corrupted, hit = corrupt(0.3)
+    corrupted, hit, _ = corrupt(0.3)
     assert hit[:, 1:].float().mean() == pytest.approx(0.3, abs=0.12)
     assert not hit[:, 0].any()
-    changed = (corrupted != frames()).any(-1).any(-1)
-    assert torch.equal(changed, hit)
     assert corrupted.min() >= 0
     assert corrupted.max() <= 1
 
@@ -36,15 +37,21 @@ def test_the_same_seed_spoils_the_same_and_nothing_is_written_into_the_input():
 
 def test_each_kind_does_what_it_says():
     clean = frames()
-    dark, hit = corrupt(1.0, kinds=(Corruption.DROPOUT,))
+    dark, hit, hidden = corrupt(1.0, kinds=(Corruption.DROPOUT,))
     assert ((dark < 0.01).float().mean((2, 3))[hit] > 0.15).all()
-    noisy, hit = corrupt(1.0, kinds=(Corruption.SPECKLE_BURST,))
+    assert torch.allclose(dark, clean * (1 - hidden))
+    noisy, hit, _ = corrupt(1.0, kinds=(Corruption.SPECKLE_BURST,))
     pairs = torch.stack([noisy[hit].flatten(1), clean[hit].flatten(1)], 1)
     alike = torch.stack([torch.corrcoef(pair)[0, 1] for pair in pairs])
     assert alike.median() < 0.6
-    jumped, hit = corrupt(1.0, kinds=(Corruption.GAIN_JUMP,))
+    jumped, hit, hidden = corrupt(1.0, kinds=(Corruption.GAIN_JUMP,))
     ratio = jumped[hit].mean((1, 2)) / clean[hit].mean((1, 2))
     assert ((ratio < 0.45) | (ratio > 1.3)).all()
+    darker = ratio < 1  # the rest is hidden where it is saturated
+    assert torch.allclose(1 - hidden[hit][darker].mean((1, 2)), ratio[darker], atol=0.01)
+    bright, lost = jumped[hit][~darker], hidden[hit][~darker]
+    assert lost[bright < 1].max() < 1e-6
+    assert lost[bright == 1].mean() > 0.1
 
 
 def test_corrupted_records_are_the_same_at_every_load_except_for_the_first_frame():

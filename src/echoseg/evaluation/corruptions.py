@@ -1,8 +1,10 @@
-"""Artificial corruption of single frames, for training and for robustness tests.
+"""Artificial corruption of whole frames, and of records, for training and for robustness tests.
 
 - dropout: the frame, or most of the sector, is black (the probe lost contact with the skin);
 - speckle burst: the frame is mostly noise (interference);
 - gain jump: the frame is much darker or brighter than its neighbours.
+
+Artefacts that are local and last are in `artefacts`.
 """
 
 from dataclasses import replace
@@ -16,6 +18,7 @@ from torch.nn import functional
 
 from echoseg.clip import Annotation, Clip
 from echoseg.data import Record
+from echoseg.evaluation.artefacts import MIN_GREY, add_artefacts, with_gain
 
 
 class Corruption(StrEnum):
@@ -37,19 +40,24 @@ def corrupt_frames(
     Args:
         frames: `N T H W` float in [0, 1].
         prob: Probability that a frame is corrupted.
-        generator: Random generator of every choice.
+        generator: Random generator of every choice, on the device of the frames.
         kinds: Kinds to choose from, with equal probabilities.
 
     Returns:
-        Frames `N T H W`, and which were corrupted, `N T` bool.
+        Frames `N T H W`, and how far each pixel is hidden, `N T H W` in [0, 1]; see `artefacts`.
     """
-    chosen = torch.rand(frames.shape[:2], generator=generator) < prob
-    chosen[:, 0] = False
-    corrupted = frames.clone()
-    for clip, time in chosen.nonzero().tolist():
-        kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
-        corrupted[clip, time] = _CORRUPT[kind](frames[clip, time], generator)
-    return corrupted, chosen
+    corrupted, hidden = frames.clone(), torch.zeros_like(frames)
+    draws = torch.rand(6, *frames.shape[:2], generator=generator, device=frames.device)
+    is_hit = draws[0] < prob
+    is_hit[:, 0] = False
+    kind = (draws[1] * len(kinds)).long()
+    for index, corruption in enumerate(kinds):
+        clips, times = (is_hit & (kind == index)).nonzero(as_tuple=True)
+        if len(clips):
+            corrupted[clips, times], hidden[clips, times] = _CORRUPT[corruption](
+                frames[clips, times], draws[2:, clips, times, None, None], generator
+            )
+    return corrupted, hidden
 
 
 def corrupt_records(records: tuple[Record, ...], prob: float) -> tuple[Record, ...]:
@@ -65,47 +73,88 @@ def corrupt_records(records: tuple[Record, ...], prob: float) -> tuple[Record, .
     )
 
 
+def artefact_records(records: tuple[Record, ...], seed: int = 0) -> tuple[Record, ...]:
+    """Records of which each clip has a lasting artefact over the wall, the same at each load.
+
+    Args:
+        records: The clips.
+        seed: Of kind, place and time, together with a clip's index.
+    """
+    return tuple(
+        replace(record, read=partial(_read_with_artefact, record, index, seed))
+        for index, record in enumerate(records)
+    )
+
+
+def load_with_artefact(
+    record: Record, index: int, seed: int = 0
+) -> tuple[Clip, Annotation | None, np.ndarray]:
+    """What `artefact_records` gives for the record of an index, and where the wall is hidden.
+
+    Returns:
+        Clip, annotation, and how far each pixel is hidden, `T H W` float32 in [0, 1].
+
+    Raises:
+        EchosegError: If the record cannot be read.
+    """
+    clip, annotation = record.load()
+    masks = None if annotation is None else torch.tensor(annotation.masks)[None]
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+    frames, hidden = add_artefacts(_as_tensor(clip), 1.0, generator, masks=masks)
+    return _with_frames(clip, frames), annotation, hidden[0].numpy()
+
+
+def _read_with_artefact(record: Record, index: int, seed: int) -> tuple[Clip, Annotation | None]:
+    return load_with_artefact(record, index, seed)[:2]
+
+
 def _read_corrupted(record: Record, prob: float, seed: int) -> tuple[Clip, Annotation | None]:
     clip, annotation = record.load()
-    frames = torch.tensor(clip.frames)[None].float() / 255  # (1, T, H, W)
-    corrupted, _ = corrupt_frames(frames, prob, torch.Generator().manual_seed(seed))
-    pixels = (255 * corrupted[0]).round().numpy().astype(np.uint8)
-    return replace(clip, frames=pixels), annotation
+    corrupted, _ = corrupt_frames(_as_tensor(clip), prob, torch.Generator().manual_seed(seed))
+    return _with_frames(clip, corrupted), annotation
 
 
-def _uniform(low: float, high: float, generator: torch.Generator) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator))
+def _as_tensor(clip: Clip) -> Tensor:
+    return torch.tensor(clip.frames)[None].float() / 255  # (1, T, H, W)
 
 
-def _drop_out(frame: Tensor, generator: torch.Generator) -> Tensor:
-    """Black out the whole frame, or the columns on one side of a slanted line."""
-    if torch.rand((), generator=generator) < 0.5:
-        return torch.zeros_like(frame)
-    rows, columns = frame.shape
-    across = torch.linspace(0, 1, columns) - _uniform(0.25, 0.75, generator)
-    down = torch.linspace(-0.5, 0.5, rows)[:, None] * _uniform(-0.6, 0.6, generator)
-    mask = torch.sigmoid((across + down) * 40)
-    return frame * (mask if torch.rand((), generator=generator) < 0.5 else 1 - mask)
+def _with_frames(clip: Clip, frames: Tensor) -> Clip:
+    return replace(clip, frames=(255 * frames[0]).round().numpy().astype(np.uint8))
 
 
-def _burst(frame: Tensor, generator: torch.Generator) -> Tensor:
-    """Blend speckle of random grain size into the frame, up to replacing it."""
-    grain = int(torch.randint(1, 5, (), generator=generator))
-    rows, columns = frame.shape
-    size = (2, -(-rows // grain), -(-columns // grain))
-    waves = functional.interpolate(
-        torch.randn(size, generator=generator)[None], size=(rows, columns), mode="bilinear"
-    )[0]
-    noise = 0.35 * waves.square().sum(0).sqrt()
-    weight = _uniform(0.6, 1.0, generator)
-    return ((1 - weight) * frame + weight * noise * (frame > 0.02)).clamp(0, 1)
+def _between(low: float, high: float, draws: Tensor) -> Tensor:
+    return low + (high - low) * draws
 
 
-def _jump(frame: Tensor, generator: torch.Generator) -> Tensor:
+def _drop_out(frames: Tensor, draws: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Black out whole frames `n H W`, or the columns on one side of a slanted line."""
+    rows, columns = (torch.linspace(-0.5, 0.5, n, device=frames.device) for n in frames.shape[1:])
+    across = columns - _between(-0.25, 0.25, draws[0])
+    away = across + rows[:, None] * _between(-0.6, 0.6, draws[1])
+    away = torch.where(draws[2] < 0.5, away, -away)
+    hidden = torch.where(draws[3] < 0.5, 1.0, torch.sigmoid(40 * away))
+    return frames * (1 - hidden), hidden
+
+
+def _burst(frames: Tensor, draws: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Blend speckle of random grain size into frames `n H W`, up to replacing them."""
+    rows, columns = frames.shape[1:]
+    grain = 1 + int(4 * draws[0].flatten()[0])  # one for all
+    waves = torch.randn(
+        (len(frames), 2, -(-rows // grain), -(-columns // grain)),
+        generator=generator,
+        device=frames.device,
+    )
+    waves = functional.interpolate(waves, size=(rows, columns), mode="bilinear")
+    noise = 0.35 * waves.square().sum(1).sqrt()
+    hidden = _between(0.6, 1.0, draws[1]) * (frames > MIN_GREY)
+    return (frames * (1 - hidden) + hidden * noise).clamp(0, 1), hidden
+
+
+def _jump(frames: Tensor, draws: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Multiply by 0.1 to 0.4 or by 2 to 4."""
-    if torch.rand((), generator=generator) < 0.5:
-        return frame * _uniform(0.1, 0.4, generator)
-    return (frame * _uniform(2.0, 4.0, generator)).clamp(0, 1)
+    gain = torch.where(draws[0] < 0.5, _between(0.1, 0.4, draws[1]), _between(2.0, 4.0, draws[1]))
+    return with_gain(frames, gain)
 
 
 _CORRUPT = {

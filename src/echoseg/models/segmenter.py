@@ -44,6 +44,8 @@ class Segmenter(nn.Module, ABC):
     """Required number of frames per clip; None: any."""
     image_size: int | None = None
     """Required height and width in pixels; None: any."""
+    bptt_frames: int | None = None
+    """In training, detach the recurrent state after every so many frames; None: never."""
     config_class: type[BaseModel]
     config: Any
     num_labels: int

@@ -100,8 +100,25 @@ class TrainConfig(BaseModel):
     """Frames of a clip: consecutive at its own rate, spread evenly from ED to ES, or either."""
     augment_strength: float = Field(default=1.0, ge=0, le=3)
     """Factor on every range of `AugmentConfig`."""
+    mirror_prob: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a clip is mirrored, left for right."""
     corruption_prob: float = Field(default=0.0, ge=0, lt=1)
-    """Probability that a frame, except a clip's first, is corrupted."""
+    """Probability that a frame, except a clip's first, is corrupted as a whole."""
+    artefact_prob: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a clip gets a local artefact of 4 to 20 frames."""
+
+    carry_weight: float = Field(default=0.05, ge=0)
+    """Weight of the loss that opens carry gates where an artefact hides the picture."""
+    boundary_weight: float = Field(default=0.0, ge=0)
+    """Weight of the boundary loss; see `losses.boundary_loss`."""
+    volume_weight: float = Field(default=0.0, ge=0)
+    """Weight of the error of the cavity's log area over a clip."""
+    ratio_weight: float = Field(default=0.0, ge=0)
+    """Weight of the error of the log ratio of the cavity's areas at ES and ED."""
+    smoothness_weight: float = Field(default=0.0, ge=0)
+    """Weight of the second difference in time of the cavity's log area beyond the truth's."""
+    bptt_frames: int | None = Field(default=8, ge=1)
+    """Frames after which a network's state is cut off from the gradient; None: never."""
 
     num_steps: int = Field(default=1000, ge=1)
     """Number of training steps."""

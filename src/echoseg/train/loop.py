@@ -27,7 +27,7 @@ from echoseg.train.config import TrainConfig
 from echoseg.train.data.batches import Batch, Batches, batches_from
 from echoseg.train.data.training_set import NUM_LABELS, STATISTICS, TrainingSet
 from echoseg.train.ema import EMA
-from echoseg.train.methods.base import Loss, Terms, TrainingMethod, ramp_up
+from echoseg.train.methods.base import Loss, LossWeights, Terms, TrainingMethod, ramp_up
 from echoseg.train.run_folder import RunFolder
 from echoseg.weights.card import find_checkpoint
 
@@ -97,7 +97,9 @@ class Run:
         torch.manual_seed(config.seed)
         student = components.model or make_student(config)
         _check_fit(student, config)
+        student.bptt_frames = config.bptt_frames
         method = components.method or config.make_method()
+        method.weights = LossWeights.of(config)
         if components.loss is not None:
             method.loss = components.loss
         elif config.loss is not None:
@@ -128,10 +130,10 @@ class Run:
         """
         config = self.config
         if self._iterator is None:
-            self._iterator = batches_from(self.batches, self.step)
+            self._iterator = batches_from(self.batches, self.step, self.fabric.device)
         batch = next(self._iterator)
         statistics = dict(zip(STATISTICS, batch.statistics.tolist(), strict=True))
-        batch = _own_part(batch, self.fabric).to(self.fabric.device)
+        batch = _own_part(batch, self.fabric)
         # seeded per step: resuming needs no state of the generator
         torch.manual_seed(config.seed * 1_000_003 + self.step * 1_009 + self.fabric.global_rank)
         done = self.step / config.num_steps

@@ -22,7 +22,8 @@ def test_a_batch_depends_on_seed_and_step_alone():
 def test_worker_processes_make_the_same_batches():
     data = disk_set(12, num_labeled=4)
     own, ahead = (
-        batches_from(Batches(data, small_config(num_workers=num), 2, 3), 2) for num in (0, 2)
+        batches_from(Batches(data, small_config(num_workers=num), 2, 3), 2, torch.device("cpu"))
+        for num in (0, 2)
     )
     for _ in range(3):
         assert torch.equal(next(own).strong, next(ahead).strong)
@@ -53,6 +54,33 @@ def test_predictions_on_the_weak_view_fit_the_strong_one():
     assert torch.allclose(warped.sum(2), torch.ones(()), atol=1e-5)
     agreement = (warped.argmax(2) == batch.masks).float().mean()
     assert agreement > 0.97  # borders fall between pixels
+
+
+def test_the_hidden_map_lies_where_the_strong_view_shows_an_artefact():
+    data = disk_set(12, size=48, num_frames=8)
+    fields = {"image_size": 48, "num_frames": 8}
+    clean, spoilt = (
+        Batches(data, small_config(artefact_prob=prob, **fields), 4, 2)[3] for prob in (1e-9, 1.0)
+    )
+    assert torch.equal(clean.weak, spoilt.weak)
+    assert not clean.hidden.any()
+    assert spoilt.hidden.shape == (6, 8, 48, 48)
+    assert 0.3 < spoilt.hidden.max() <= 1
+    whole = Batches(data, small_config(corruption_prob=0.5, **fields), 4, 2)[3]
+    assert not whole.hidden[:, 0].any()
+    assert whole.hidden.flatten(2).mean(2).max() > 0.4
+
+
+def test_mirrored_clips_are_their_twins_left_for_right():
+    data = disk_set(12, size=48)
+    fields = {"image_size": 48, "augment_strength": 0}
+    plain, mirrored = (
+        Batches(data, small_config(mirror_prob=prob, **fields), 6, 0)[0] for prob in (0, 1)
+    )
+    assert torch.equal(plain.masks.flip(-1), mirrored.masks)
+    assert torch.allclose(plain.strong.flip(-1), mirrored.strong, atol=1e-4)
+    half = Batches(data, small_config(mirror_prob=0.5, **fields), 40, 0)[0]
+    assert 0.2 < (half.grid[:, 0, 0, 0] > half.grid[:, 0, -1, 0]).float().mean() < 0.8
 
 
 def test_all_labeled_serves_for_both_halves():

@@ -31,18 +31,29 @@ class AugmentConfig(BaseModel):
     """Probability that a clip is blurred."""
     cutout_prob: float = 0.35
     """Probability that a gray box covers a part of a clip."""
+    mirror_prob: float = 0.0
+    """Probability that left and right of a clip change places; not scaled."""
 
     def scaled(self, strength: float) -> "AugmentConfig":
-        """All ranges and probabilities multiplied by `strength`."""
-        return AugmentConfig(**{name: strength * value for name, value in self})
+        """All ranges and the other probabilities multiplied by `strength`."""
+        scaled = {name: strength * value for name, value in self if name != "mirror_prob"}
+        return self.model_copy(update=scaled)
 
 
 def _uniform(num: int, half_range: float, generator: torch.Generator) -> Tensor:
-    return (2 * torch.rand(num, generator=generator) - 1) * half_range
+    return (2 * _rand(num, generator) - 1) * half_range
+
+
+def _rand(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _randn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def sampling_grid(num: int, size: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Draw one affine map with a smooth warp on it for each clip.
+    """Draw one affine map with a smooth warp on it for each clip, on the generator's device.
 
     Returns:
         `N S S 2`: where each pixel of the new frame lies in the old, in [-1, 1] (x, y).
@@ -60,8 +71,10 @@ def sampling_grid(num: int, size: int, config: AugmentConfig, generator: torch.G
         ],
         1,
     )
+    mirrored = _rand(num, generator) < config.mirror_prob
+    theta[:, :, 0] *= torch.where(mirrored, -1.0, 1.0)[:, None]
     grid = functional.affine_grid(theta, [num, 1, size, size], align_corners=False)
-    nodes = torch.randn(num, 2, 5, 5, generator=generator) * config.warp * 2
+    nodes = _randn((num, 2, 5, 5), generator) * config.warp * 2
     warp = functional.interpolate(nodes, size=(size, size), mode="bicubic", align_corners=True)
     return grid + warp.movedim(1, -1)
 
@@ -94,30 +107,30 @@ def augment_intensity(frames: Tensor, config: AugmentConfig, generator: torch.Ge
 def _augment_levels(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     num, _, size, _ = frames.shape
     gamma = torch.exp(_uniform(num, config.log_gamma, generator)).view(-1, 1, 1, 1)
-    nodes = torch.randn(num, 1, 4, 4, generator=generator) * config.gain_field
+    nodes = _randn((num, 1, 4, 4), generator) * config.gain_field
     gain = torch.exp(functional.interpolate(nodes, size=(size, size), mode="bicubic"))
     level = 1 + _uniform(num, 0.3, generator).view(-1, 1, 1, 1)
     offset = _uniform(num, 0.08, generator).view(-1, 1, 1, 1)
     inside = frames > 0.02  # the black around the sector stays black
     varied = frames.clamp(1e-4, 1) ** gamma * gain * level + offset * inside
-    strength = torch.rand(num, 1, 1, 1, generator=generator) * config.speckle
-    noise = torch.randn(frames.shape, generator=generator)
-    if torch.rand((), generator=generator) < 0.5:  # coarse grain, as of a longer pulse
-        half = torch.randn(num, frames.shape[1], size // 2, size // 2, generator=generator)
+    strength = _rand((num, 1, 1, 1), generator) * config.speckle
+    noise = _randn(tuple(frames.shape), generator)
+    if _rand((), generator) < 0.5:  # coarse grain, as of a longer pulse
+        half = _randn((num, frames.shape[1], size // 2, size // 2), generator)
         noise = functional.interpolate(half, size=(size, size), mode="bilinear") * 1.5
     varied = varied * (1 + strength * noise)
     blurred = functional.avg_pool2d(varied, 3, 1, 1)
-    is_blurred = torch.rand(num, 1, 1, 1, generator=generator) < config.blur_prob
+    is_blurred = _rand((num, 1, 1, 1), generator) < config.blur_prob
     return torch.where(is_blurred, blurred, varied).clamp(0, 1)
 
 
 def _cutout(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    size = frames.shape[-1]
-    frames = frames.clone()
-    for clip_frames in frames:
-        if torch.rand((), generator=generator) < config.cutout_prob:
-            rows, columns = (torch.rand(2, generator=generator) * 0.25 * size).int().tolist()
-            top, left = (torch.rand(2, generator=generator) * 0.8 * size).int().tolist()
-            grey = torch.rand((), generator=generator) * 0.4
-            clip_frames[:, top : top + rows + 4, left : left + columns + 4] = grey
-    return frames
+    num, _, size, _ = frames.shape
+    draws = _rand((6, num), generator)[:, :, None, None]
+    rows, columns = (4 + (0.25 * size * each).floor() for each in draws[:2])
+    top, left = ((0.8 * size * each).floor() for each in draws[2:4])
+    places = torch.arange(size, device=frames.device)
+    covered = (places - left >= 0) & (places - left < columns)  # (N, 1, S)
+    covered = covered & ((places[:, None] - top >= 0) & (places[:, None] - top < rows))
+    covered = covered & (draws[4] < config.cutout_prob)  # (N, S, S)
+    return torch.where(covered[:, None], 0.4 * draws[5][:, None], frames)

@@ -4,6 +4,7 @@ The weak view is what the data set holds; a teacher sees it. The strong view has
 changed in intensity; the student sees that. `Batch.to_strong` brings predictions on the weak view
 to the strong one, so that a pseudo-label fits its frame to the pixel.
 
+Workers only read and decode (`Drawn`); augmentation runs where the network does (`augmented`).
 Every draw depends on the seed and the step alone, so a run resumes exactly with any number of
 `DataLoader` workers.
 """
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
 from echoseg.errors import ConfigError, DatasetError, EchosegError
+from echoseg.evaluation.artefacts import add_artefacts
 from echoseg.evaluation.corruptions import corrupt_frames
 from echoseg.losses import IGNORE_LABEL
 from echoseg.train.data.augment import (
@@ -42,6 +44,7 @@ class Batch(NamedTuple):
         times: `B T`, index of the frame in its clip.
         weak: `B T 1 S S` in [0, 1], as in the training set.
         strong: `B T 1 S S`, augmented.
+        hidden: `B T S S` in [0, 1], how far an artefact hides the picture in the strong view.
         masks: `B T S S` labels of the strong view; `IGNORE_LABEL` where unknown.
         all_masks: The same with hidden masks too; for metrics only.
         phases: `B T`, see `Draw`.
@@ -55,6 +58,7 @@ class Batch(NamedTuple):
     times: Tensor
     weak: Tensor
     strong: Tensor
+    hidden: Tensor
     masks: Tensor
     all_masks: Tensor
     phases: Tensor
@@ -69,9 +73,63 @@ class Batch(NamedTuple):
         """
         return warp_probs(maps, self.grid[start : start + len(maps)])
 
-    def to(self, device: torch.device | str) -> "Batch":
-        """The batch on a device."""
-        return Batch._make(x.to(device) if isinstance(x, Tensor) else x for x in self)
+
+class Drawn(NamedTuple):
+    """Frames of one step as they were read: what a worker process makes.
+
+    Attributes:
+        step: The step.
+        num_labeled: Number of labeled clips, which come first.
+        clips: `B`, index in the training set.
+        draws: Each field with a `B` axis in front.
+    """
+
+    step: int
+    num_labeled: int
+    clips: Tensor
+    draws: Draw
+
+    def to(self, device: torch.device) -> "Drawn":
+        """The same on a device; frames and masks are moved as bytes."""
+        moved = (each.to(device, non_blocking=True) for each in self.draws)
+        return self._replace(clips=self.clips.to(device), draws=Draw._make(moved))
+
+
+def augmented(drawn: Drawn, config: "TrainConfig") -> Batch:
+    """Make the batch of a step, on the device where its frames are.
+
+    Draws depend on the seed and the step alone (and on the kind of device: the generator of a GPU
+    gives other numbers than that of a CPU).
+    """
+    draws, num = drawn.draws, len(drawn.clips)
+    generator = torch.Generator(draws.frames.device)
+    generator.manual_seed(config.seed * 1_000_003 + drawn.step * 1_009 + 23)
+    settings = AugmentConfig(mirror_prob=config.mirror_prob).scaled(config.augment_strength)
+    weak = draws.frames.float() / 255  # (B, T, S, S)
+    strong, hidden = weak, torch.zeros_like(weak)
+    if config.artefact_prob:  # before the warp: the probe is still at the top
+        strong, hidden = add_artefacts(weak, config.artefact_prob, generator, masks=draws.masks)
+    grid = sampling_grid(num, config.image_size, settings, generator)
+    if config.artefact_prob:
+        hidden = warp_frames(hidden, grid)
+    strong = augment_intensity(warp_frames(strong, grid), settings, generator)
+    if config.corruption_prob:
+        strong, also_hidden = corrupt_frames(strong, config.corruption_prob, generator)
+        hidden = torch.maximum(hidden, also_hidden)
+    return Batch(
+        num_labeled=drawn.num_labeled,
+        clips=drawn.clips,
+        times=draws.times,
+        weak=weak.unsqueeze(2),  # (B, T, 1, S, S)
+        strong=strong.unsqueeze(2),
+        hidden=hidden,
+        masks=_warp_into_background(draws.masks, grid),
+        all_masks=_warp_into_background(draws.all_masks, grid),
+        phases=draws.phases,
+        known_labels=draws.known_labels,
+        grid=grid,
+        statistics=draws.statistics.nanmean(0),
+    )
 
 
 class Batches(MapDataset[Batch]):
@@ -105,7 +163,15 @@ class Batches(MapDataset[Batch]):
             )
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of a step.
+        """The batch of a step, on the CPU.
+
+        Raises:
+            DatasetError: If no clip can be read.
+        """
+        return augmented(self.drawn(step), self.config)
+
+    def drawn(self, step: int) -> Drawn:
+        """Read what a step sees.
 
         Raises:
             DatasetError: If no clip can be read.
@@ -121,24 +187,7 @@ class Batches(MapDataset[Batch]):
         drawn = [self._draw(place, among, generator) for place, among in chosen]
         clips = torch.tensor([index for index, _ in drawn])
         draws = Draw._make(map(torch.stack, zip(*(draw for _, draw in drawn), strict=True)))
-        weak = draws.frames.float() / 255  # (B, T, S, S)
-        augmentation = AugmentConfig().scaled(config.augment_strength)
-        grid = sampling_grid(len(clips), config.image_size, augmentation, generator)
-        strong = augment_intensity(warp_frames(weak, grid), augmentation, generator)
-        strong, _ = corrupt_frames(strong, config.corruption_prob, generator)
-        return Batch(
-            num_labeled=num,
-            clips=clips,
-            times=draws.times,
-            weak=weak.unsqueeze(2),  # (B, T, 1, S, S)
-            strong=strong.unsqueeze(2),
-            masks=_warp_into_background(draws.masks, grid),
-            all_masks=_warp_into_background(draws.all_masks, grid),
-            phases=draws.phases,
-            known_labels=draws.known_labels,
-            grid=grid,
-            statistics=draws.statistics.nanmean(0),
-        )
+        return Drawn(step=step, num_labeled=num, clips=clips, draws=draws)
 
     def _unlabeled_places(self, step: int) -> list[int]:
         """Places of a step in shuffled rounds through all; no clip comes twice in a round."""
@@ -168,16 +217,28 @@ class Batches(MapDataset[Batch]):
         raise DatasetError(f"no training clip can be read ({reason}); run echoseg data check")
 
 
-def batches_from(batches: Batches, step: int) -> Iterator[Batch]:
-    """Batches from a step on, made by `num_workers` processes ahead of time."""
+class _Read(MapDataset[Drawn]):
+    """What the steps see before augmentation."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Drawn:
+        return self.batches.drawn(step)
+
+
+def batches_from(batches: Batches, step: int, device: torch.device) -> Iterator[Batch]:
+    """Batches from a step on: read by `num_workers` processes ahead, augmented on the device."""
     loader = DataLoader(
-        batches,
+        _Read(batches),
         batch_size=None,
         sampler=range(step, 2**31),
         num_workers=batches.config.num_workers,
+        pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else it draws from the one that the model uses
     )
-    return iter(loader)
+    for drawn in loader:
+        yield augmented(drawn.to(device), batches.config)
 
 
 def _warp_into_background(masks: Tensor, grid: Tensor) -> Tensor:

@@ -9,9 +9,11 @@ augmentation, the teacher and the ramp of the unsupervised weight.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from echoseg.errors import ConfigError
 from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss
@@ -21,10 +23,31 @@ from echoseg.train.data.batches import Batch
 from echoseg.train.data.training_set import TrainingSet
 from echoseg.train.ema import EMA
 
+if TYPE_CHECKING:
+    from echoseg.train.config import TrainConfig
+
+HIDDEN_PIXEL_WEIGHT = 4.0
+"""Weight of hidden pixels, which are few, in the loss of carry gates."""
+
 Terms = dict[str, Tensor]
 """Name of a term -> its value; `metrics/*` is logged and not minimised."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits `N K H W`, masks `N H W` int64 with `losses.IGNORE_LABEL` where unknown) -> scalar."""
+
+
+class LossWeights(NamedTuple):
+    """Weights of the losses that all methods share; see the fields `*_weight` of `TrainConfig`."""
+
+    carry: float = 0.05
+    boundary: float = 0.0
+    volume: float = 0.0
+    ratio: float = 0.0
+    smoothness: float = 0.0
+
+    @classmethod
+    def of(cls, config: "TrainConfig") -> "LossWeights":
+        """The weights of a config."""
+        return cls._make(getattr(config, f"{name}_weight") for name in cls._fields)
 
 
 class TrainingMethod(nn.Module, ABC):
@@ -35,16 +58,19 @@ class TrainingMethod(nn.Module, ABC):
         ...     uses_unlabeled = False
         ...
         ...     def forward(self, student, teacher, batch, ramp):
-        ...         return {"supervised": self.supervised_loss(student(batch.strong), batch)}
+        ...         logits, terms = self.predict(student, batch.strong, batch.hidden)
+        ...         return {"supervised": self.supervised_loss(logits, batch), **terms}
 
     Attributes:
         uses_unlabeled: Whether it learns from clips without masks; if not, a step holds labeled
             clips in their place.
         loss: The supervised loss; None: cross entropy and Dice.
+        weights: Weights of the losses that all methods share.
     """
 
     uses_unlabeled = True
     loss: Loss | None = None
+    weights: LossWeights = LossWeights()
 
     def prepare(self, student: Segmenter, training_set: TrainingSet) -> None:
         """Make what depends on the network or the data; called once, before the optimizer.
@@ -79,6 +105,36 @@ class TrainingMethod(nn.Module, ABC):
             ramp: Weight of the unsupervised loss, which rises from 0 to 1 in the first part of a
                 run.
         """
+
+    def predict(
+        self, student: Any, frames: Tensor, hidden: Tensor | None = None
+    ) -> tuple[Tensor, Terms]:
+        """Run the student; teach its carry gates, if it has any, where the picture is hidden.
+
+        Args:
+            student: The network.
+            frames: `B T 1 S S`.
+            hidden: `B' T S S` in [0, 1] of the first B' clips; those of others are unknown.
+
+        Returns:
+            Logits `B T K S S`, and the term `carry`: binary cross entropy of the gates against the
+            hidden map, averaged over each gate's pixels; without a clip's first frame, where there
+            is no past. No term for a network without carry gates.
+        """
+        if hidden is None or not (self.weights.carry and hasattr(student, "carry_logits")):
+            return student(frames), {}
+        logits, gates = student.carry_logits(frames)
+        losses = [
+            functional.binary_cross_entropy_with_logits(
+                gate[: len(hidden), 1:].float(),
+                functional.adaptive_avg_pool2d(hidden, gate.shape[-2:])[:, 1:],
+                pos_weight=torch.tensor(HIDDEN_PIXEL_WEIGHT, device=hidden.device),
+            )
+            for gate in gates
+        ]
+        if not losses or hidden.shape[1] < 2:
+            return logits, {}
+        return logits, {"carry": self.weights.carry * torch.stack(losses).mean()}
 
     def supervised_loss(self, logits: Tensor, batch: Batch, num: int | None = None) -> Tensor:
         """Loss of the first `num` clips' logits `B' T K S S`; by default of all labeled ones.

@@ -56,7 +56,8 @@ class BidirectionalCopyPaste(TrainingMethod):
             for order in (pairs, pairs[::-1])
         ]
         frames, targets, weights = (torch.cat(each) for each in zip(*mixed, strict=True))
-        logits = student(torch.cat([batch.strong[:first], frames.to(batch.strong.dtype)]))
+        frames = torch.cat([batch.strong[:first], frames.to(batch.strong.dtype)])
+        logits, terms = self.predict(student, frames, batch.hidden[:first])
         loss = soft_target_loss(
             logits[first:].float().flatten(0, 1), targets.flatten(0, 1), weights.flatten(0, 1)
         )
@@ -64,6 +65,7 @@ class BidirectionalCopyPaste(TrainingMethod):
             "supervised": self.supervised_loss(logits, batch),
             "pasted": loss,
             "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
+            **terms,
         }
 
     def _box(self, size: int) -> Tensor:

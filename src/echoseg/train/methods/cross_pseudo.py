@@ -49,7 +49,11 @@ class CrossPseudo(TrainingMethod):
 
     def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
-        both = [network(batch.strong).float() for network in (student, self.second)]
+        (one, terms), (other, other_terms) = (
+            self.predict(network, batch.strong, batch.hidden) for network in (student, self.second)
+        )
+        both = [one.float(), other.float()]
+        terms = {name: term + other_terms[name] for name, term in terms.items()}
         unlabeled = [logits[batch.num_labeled :].flatten(0, 1) for logits in both]
         cross = _hard(unlabeled[0], unlabeled[1]) + _hard(unlabeled[1], unlabeled[0])
         probs = both[0][batch.num_labeled :].detach().softmax(2)
@@ -58,6 +62,7 @@ class CrossPseudo(TrainingMethod):
             + self.supervised_loss(both[1], batch),
             "cross": self.weight * ramp * cross,
             "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
+            **terms,
         }
 
 

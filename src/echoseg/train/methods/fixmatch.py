@@ -38,13 +38,14 @@ class FixMatch(TrainingMethod):
         """Compute the loss terms of a batch."""
         probs = pseudo_probs(teacher, batch)
         is_confident = probs.amax(2) > self.confidence_threshold
-        logits = student(batch.strong)
+        logits, terms = self.predict(student, batch.strong, batch.hidden)
         loss = self.matched(logits[batch.num_labeled :], probs)
         return {
             "supervised": self.supervised_loss(logits, batch),
             "matched": self.weight * ramp * loss,
             "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
             "metrics/confident_fraction": is_confident.float().mean(),
+            **terms,
         }
 
     def matched(self, logits: Tensor, probs: Tensor) -> Tensor:
@@ -62,7 +63,8 @@ class UniMatch(FixMatch):
         first = batch.num_labeled
         probs = pseudo_probs(teacher, batch)
         unlabeled = batch.strong[first:]
-        logits = student(torch.cat([batch.strong, _another_view(unlabeled)]))
+        frames = torch.cat([batch.strong, _another_view(unlabeled)])
+        logits, terms = self.predict(student, frames, batch.hidden)
         with _lost_features(student):
             lost = student(unlabeled)
         views = [logits[first : first + len(unlabeled)], logits[first + len(unlabeled) :], lost]
@@ -71,6 +73,7 @@ class UniMatch(FixMatch):
             "supervised": self.supervised_loss(logits, batch),
             "matched": self.weight * ramp * (0.25 * (losses[0] + losses[1]) + 0.5 * losses[2]),
             "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
+            **terms,
         }
 
 

@@ -39,7 +39,7 @@ class MeanTeacher(TrainingMethod):
 
     def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
-        logits = student(batch.strong)
+        logits, terms = self.predict(student, batch.strong, batch.hidden)
         probs, counted = self.targets(teacher, batch, ramp)
         own = logits[batch.num_labeled :].float().softmax(2)
         away = (own - probs).square().mean(2)
@@ -48,6 +48,7 @@ class MeanTeacher(TrainingMethod):
             "supervised": self.supervised_loss(logits, batch),
             "consistency": self.weight * ramp * consistency,
             "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
+            **terms,
         }
 
 

@@ -126,7 +126,8 @@ class MSSNetMethod(TrainingMethod):
         if self.prototypes is not None:
             hook = student.head.register_forward_pre_hook(lambda _, xs: features.append(xs[0]))
         with hook:
-            logits = student(torch.cat([batch.strong[:own], mixed.frames]))
+            frames = torch.cat([batch.strong[:own], mixed.frames])
+            logits, shared = self.predict(student, frames, batch.hidden[:own])
         loss = soft_target_loss(
             logits[own:].float().flatten(0, 1),
             mixed.probs.flatten(0, 1),
@@ -142,7 +143,7 @@ class MSSNetMethod(TrainingMethod):
             maps = _clip_by_clip(features)
             pull = self.prototypes(maps, *_shrunk(probs, weights, maps.shape[-1]))
             terms["prototypes"] = self.prototype_weight * pull
-        return terms | metrics
+        return terms | shared | metrics
 
     def _targets(self, batch: Batch, predicted: Tensor, ramp: float) -> tuple[Sample, Tensor]:
         """The unlabeled clips with their targets, and the reliability `B'` in them."""

@@ -24,7 +24,8 @@ class Supervised(TrainingMethod):
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
         if self.loss or not (self.deep_supervision and hasattr(student, "level_logits")):
-            return {"supervised": self.supervised_loss(student(batch.strong), batch)}
+            logits, terms = self.predict(student, batch.strong, batch.hidden)
+            return {"supervised": self.supervised_loss(logits, batch), **terms}
         levels = student.level_logits(batch.strong.flatten(0, 1))
         known = batch.known_labels.repeat_interleave(batch.strong.shape[1], 0)
         loss = level_loss([each.float() for each in levels], batch.masks.flatten(0, 1), known)
