@@ -8,6 +8,7 @@ import csv
 import io
 import os
 import shutil
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -15,6 +16,20 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from echoseg.errors import ConfigError, OutputError
+
+
+def cache_folder() -> Path:
+    """Folder of what can be computed again; it may not exist yet, and can be deleted at any time.
+
+    `ECHOSEG_CACHE_DIR`, otherwise `echoseg` in the user's cache folder.
+    """
+    if folder := os.environ.get("ECHOSEG_CACHE_DIR"):
+        return Path(folder)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "echoseg"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "echoseg"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "echoseg"
 
 
 @contextlib.contextmanager

@@ -108,10 +108,10 @@ def _write(checkup: "Checkup", sheet: Path | None, table: Path | None) -> None:
 
 def _show(checkup: "Checkup") -> None:
     """Print the content of a data set and its issues."""
-    from echoseg.data import DATASETS
+    from echoseg.data import title_of
 
     summary = checkup.as_dict()
-    title = DATASETS[checkup.dataset.name].title
+    title = title_of(checkup.dataset)
     root = one_line(str(checkup.dataset.root))
     typer.echo(f"{root}: {title}, {summary['clips']} clips of {summary['patients']} patients")
     for name, counts in summary["counts"].items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.data import (
+    animated,
     cache_reader,
     camus,
     camus_mhd,
@@ -88,6 +89,12 @@ def _content(root: Path) -> str:
     return f"it holds {listed}" if names else "it is empty"
 
 
+def title_of(dataset: Dataset) -> str:
+    """The data set's title, for messages and reports."""
+    title = DATASETS[dataset.name].title if dataset.name in DATASETS else dataset.name
+    return f"{title}, animated" if str(dataset.root).startswith(animated.PREFIX) else title
+
+
 def load_dataset(path: str | Path) -> Dataset:
     """Open a data set's folder; each clip is read when it is asked for.
 
@@ -96,13 +103,16 @@ def load_dataset(path: str | Path) -> Dataset:
         >>> clip, annotation = data.split("test")[0]
 
     Args:
-        path: Folder of one of `DATASETS`, a folder of custom clips, or a CSV that lists them.
+        path: Folder of one of `DATASETS`, a folder of custom clips, or a CSV that lists them; or
+            animated:FOLDER[:SPLIT], see `data.animated`.
 
     Raises:
         DatasetError: If it is not a known data set, or nothing in it can be used.
     """
     if not isinstance(path, str | Path):
         raise TypeError(f"load_dataset takes the path of a folder or a CSV, got {type(path)}")
+    if str(path).startswith(animated.PREFIX):
+        return animated.open_animated(str(path))
     path = Path(path)
     try:
         return DATASETS[detect(path)].collect(path)
@@ -110,4 +120,13 @@ def load_dataset(path: str | Path) -> Dataset:
         raise DatasetError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
-__all__ = ["DATASETS", "Dataset", "DatasetReader", "Issue", "IssueKind", "Record", "load_dataset"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetReader",
+    "Issue",
+    "IssueKind",
+    "Record",
+    "load_dataset",
+    "title_of",
+]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.clip import Label
-from echoseg.data import DATASETS, Dataset, Issue, Record
+from echoseg.data import Dataset, Issue, Record, title_of
 from echoseg.errors import EchosegError
 from echoseg.evaluation.items import ClipRow, Item
 from echoseg.evaluation.report import STRUCTURE_NAMES, html, markdown
@@ -44,9 +44,13 @@ def source_of(dataset: Dataset | None, records: Sequence[Record]) -> Source:
     split = splits.pop() if len(splits) == 1 else ""
     if dataset is None:
         return Source(dataset="", title="records", split=split)
-    title = DATASETS[dataset.name].title if dataset.name in DATASETS else dataset.name
-    notes, problems = dataset.notes, dataset.issues
-    return Source(dataset=dataset.name, title=title, split=split, notes=notes, problems=problems)
+    return Source(
+        dataset=dataset.name,
+        title=title_of(dataset),
+        split=split,
+        notes=dataset.notes,
+        problems=dataset.issues,
+    )
 
 
 def check_output(folder: Path, force: bool = False) -> None:

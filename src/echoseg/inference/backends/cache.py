@@ -1,36 +1,20 @@
-"""Cache of exported files and backend timings of this machine.
-
-It is in `ECHOSEG_CACHE_DIR`, otherwise in `echoseg` in the user's cache folder. It can be deleted
-at any time.
-"""
+"""Cache of exported files and backend timings of this machine, in `files.cache_folder`."""
 
 import hashlib
 import json
 import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from echoseg.errors import OutputError
-from echoseg.files import write_text
+from echoseg.files import cache_folder, write_text
 
 TIMINGS = "backends.json"
 CHECKSUM_SUFFIX = ".sha256"
 EXPORT_FORMAT = "2"
 """Changes when exported files change, so that older ones are not used."""
-
-
-def cache_folder() -> Path:
-    """Folder of the cache; it may not exist yet."""
-    if folder := os.environ.get("ECHOSEG_CACHE_DIR"):
-        return Path(folder)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "echoseg"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "echoseg"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "echoseg"
 
 
 def export_path(sha256: str, size_px: int) -> Path:

@@ -4,6 +4,7 @@ phantom:200             200 clips of the phantom, simulated when they are drawn
 phantom:200:5000        the same from seed 5000 on
 clips.npz               frames and masks, N T S S
 FOLDER or clips.csv     any data set that `echoseg.load_dataset` opens
+animated:FOLDER         its hearts animated, in several variants each for training
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from echoseg.clip import Annotation, Clip, View
-from echoseg.data import Dataset, IssueKind, Record, load_dataset
+from echoseg.data import Dataset, IssueKind, Record, animated, load_dataset
 from echoseg.data.cache import CachedClips
 from echoseg.data.phantom import simulated_pair
 from echoseg.data.torch_dataset import ClipCache, TorchDataset
@@ -24,6 +25,8 @@ from echoseg.phantom import PhantomConfig, Tier
 from echoseg.train.data.training_set import ForeignClips, TrainingSet
 
 PHANTOM_FRAMES = 6
+ANIMATED_VARIANTS = 4
+"""Clips per patient and view in training."""
 TIERS = (*[Tier.EASY] * 3, *[Tier.MEDIUM] * 4, *[Tier.HARD] * 2, Tier.EXTREME)
 CAMUS_NOTICE = (
     "weights trained on CAMUS (Leclerc et al., IEEE TMI 2019): CC BY-NC-SA 4.0, non-commercial "
@@ -105,13 +108,16 @@ class Reader(NamedTuple):
         if str(data).startswith("phantom:"):
             clips = self._records(_phantom_records(str(data), self.size_px, field))
             return Source(clips, "Apache-2.0", "", "phantom clips")
+        if str(data).startswith(animated.PREFIX):
+            variants = ANIMATED_VARIANTS if split == "train" else 1
+            return self._dataset(animated.open_animated(str(data), variants), split)
         path = Path(data)
         if path.is_file() and path.suffix != ".csv":
             return Source(self._records(_stored_records(path)), "Apache-2.0", "", "stored clips")
         if not path.exists():
             raise DatasetError(
-                f"{field} must be phantom:N, an .npz file or the folder of a data set, "
-                f"{str(data)!r} is not there"
+                f"{field} must be phantom:N, an .npz file, the folder of a data set or "
+                f"animated:FOLDER, {str(data)!r} is not there"
             )
         return self._dataset(load_dataset(path), split)
 
@@ -165,7 +171,9 @@ class Reader(NamedTuple):
             return self.open(validation, "validation", field="validation").clips
         for each in data:
             if isinstance(each, str | Path) and (
-                Path(each).is_dir() or (Path(each).is_file() and Path(each).suffix == ".csv")
+                Path(each).is_dir()
+                or (Path(each).is_file() and Path(each).suffix == ".csv")
+                or str(each).startswith(animated.PREFIX)
             ):
                 each = load_dataset(each)
             if isinstance(each, Dataset) and any(r.split == "validation" for r in each.records):
