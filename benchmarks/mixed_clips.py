@@ -33,7 +33,13 @@ def main() -> None:
     probs = functional.one_hot(batch.masks.long(), 4).movedim(-1, 2).float()
     soft = functional.avg_pool2d(probs.flatten(0, 1), 15, 1, 7, count_include_pad=False)
     weights = soft.amax(1).view_as(batch.masks) ** 2
-    every = Sample(frames=batch.strong, probs=probs, weights=weights, phases=batch.phases)
+    every = Sample(
+        frames=batch.strong,
+        probs=probs,
+        weights=weights,
+        phases=batch.phases,
+        hidden=batch.hidden,
+    )
     order = torch.arange(args.num_rows)
     host, donor = every.pick(order), every.pick(order + args.num_rows)
     mixed, matte = cross_mix(host, donor)

@@ -28,7 +28,7 @@ class LabelCurve(Experiment):
 
     methods: tuple[str, ...] = Field(min_length=1)
     fractions: tuple[float, ...] = Field(min_length=1)
-    """Fractions of labeled patients, in (0, 1]."""
+    """Fractions of labeled patients, in [0, 1]."""
 
     @field_validator("methods", "fractions")
     @classmethod

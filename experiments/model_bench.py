@@ -53,16 +53,14 @@ ENTRIES: dict[str, BenchmarkEntry] = {
         NAMES["mssnet_released"],
         {},
         # a batch of eight clips does not fit into 16 GB
-        {"image_size": 256, "num_frames": 10, "num_labeled": 1, "num_unlabeled": 1},
+        {"image_size": 256, "num_frames": 10, "num_labeled": 2},
     ),
 }
 """Networks by name."""
 ABLATIONS: dict[str, BenchmarkEntry] = {
     "mssnet_no_memory": BenchmarkEntry("mssnet", {"memory": "none"}, {}),
     # the same number of frames per step
-    "mssnet_stills": BenchmarkEntry(
-        "mssnet", {}, {"num_frames": 1, "num_labeled": 8, "num_unlabeled": 8}
-    ),
+    "mssnet_stills": BenchmarkEntry("mssnet", {}, {"num_frames": 1, "num_labeled": 16}),
     **{
         f"mssnet_tiny_{name}": BenchmarkEntry("mssnet", {"size": "tiny", **options}, {})
         for name, options in {

@@ -44,8 +44,7 @@ PHANTOM: dict[str, Any] = {
     "data": ("phantom:2000",),
     "validation": "phantom:40:900000",
     "num_frames": 4,
-    "num_labeled": 3,
-    "num_unlabeled": 3,
+    "num_labeled": 6,
     "corruption_prob": 0.15,
     "num_steps": 2400,
     "validate_every": 800,
@@ -58,16 +57,14 @@ CAMUS: dict[str, Any] = {
 MOVING: dict[str, Any] = {
     "extra_data_fraction": 0.25,
     "num_frames": 3,
-    "num_labeled": 4,
-    "num_unlabeled": 4,
+    "num_labeled": 8,
     "num_steps": 4800,
     "validate_every": 1200,
 }
 STILL: dict[str, Any] = {
     "extra_data_fraction": 0.12,
     "num_frames": 2,
-    "num_labeled": 6,
-    "num_unlabeled": 6,
+    "num_labeled": 12,
     "num_steps": 3200,
     "validate_every": 800,
     "seed": 1,

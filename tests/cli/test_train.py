@@ -126,11 +126,8 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         (["mssnet", "--set", "method_options.racc=true", "--data", "phantom:4"], "racc"),
         (["mssnet", "--set", "=5"], "field=value, got '=5'"),
         (["mssnet", "--set", "image_size=64", "--set", "image_size.x=3"], "image_size is 64"),
-        (
-            ["mssnet", "--set", "method_options.half_labeled_clips=abc"],
-            "clips must be a valid num",
-        ),
-        (["mssnet", "--set", "method_options.half_labeled_clips=-3"], "greater than or equal to 0"),
+        (["mssnet", "--set", "method_options.weight=abc"], "weight must be a valid num"),
+        (["mssnet", "--set", "method_options.weight=-3"], "greater than or equal to 0"),
         (["mssnet", "--set", "method_options.weight=NaN"], "weight must be a finite number"),
         (["mssnet", "--set", "method_options.mix_prob=7"], "less than or equal to 1, got 7"),
         (
@@ -138,7 +135,8 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
             "validation must be phantom:N, an .npz",
         ),
         (["mssnet", "--labeled-fraction", "many"], "5% or 0.05"),
-        (["mssnet", "--labeled-fraction", "0%"], "labeled_fraction"),
+        (["mssnet", "--labeled-fraction", "-1%"], "labeled_fraction"),
+        (["mssnet", "--labeled-fraction", "0", "--data", "phantom:4"], "as extra_data="),
         (["mssnet", "--labeled-fraction", "1%", "--data", "phantom:12"], "leaves none; give 8.33%"),
         (["mssnet", "--labeled-fraction", "1%", "--data", "phantom:1"], "leaves none; give 100%"),
         (

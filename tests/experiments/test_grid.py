@@ -234,7 +234,7 @@ def test_a_wrong_command_is_one_line(tmp_path, words, message):
         ({"methods": ("mssnett",)}, "did you mean mssnet"),
         ({"settings": {"num_step": 3}}, "did you mean num_steps"),
         ({"settings": {"seed": 3}}, "settings must not contain seed"),
-        ({"fractions": (0.0,)}, "labeled_fraction"),
+        ({"fractions": (-0.1,)}, "labeled_fraction"),
         ({"fractions": (float("nan"),)}, "must be a finite number"),
         ({"eval_sets": ("",)}, "got ''"),
         ({"num_seeds": 0}, "num_seeds must be greater than or equal to 1, got 0"),

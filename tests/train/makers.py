@@ -61,6 +61,7 @@ def set_of(clips: Sequence[SquareClip], num_labeled: int | None = None) -> Train
         views=(View.A4C,) * num,
         are_stills=torch.zeros(num, dtype=torch.bool),
         is_labeled=torch.arange(num) < (num if num_labeled is None else num_labeled),
+        is_target=torch.ones(num, dtype=torch.bool),
         is_sparse=torch.zeros(num, dtype=torch.bool),
         weights=torch.ones(num),
     )

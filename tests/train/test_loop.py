@@ -183,7 +183,7 @@ def test_a_loss_that_is_no_number_stops_the_run():
     ("field", "value", "message"),
     [
         ("num_stepz", 3, "did you mean num_steps"),
-        ("labeled_fraction", 0, "labeled_fraction"),
+        ("labeled_fraction", -1, "labeled_fraction"),
         ("image_size", 100, "multiple of 16"),
         ("method", "mssnte", "method must be one of"),
         ("num_frames", "many", "num_frames"),

@@ -14,7 +14,7 @@ def test_every_former_field_stands_for_a_present_one():
 def test_former_names_give_the_same_config_and_a_warning():
     former = {
         "objective": "mssnet",
-        "objective_options": {"even_clips": 5.0},
+        "objective_options": {"mixed_share": 0.5},
         "labels": 0.5,
         "frames_labelled": "ends",
         "averaging": 0.9,
@@ -23,7 +23,7 @@ def test_former_names_give_the_same_config_and_a_warning():
         config = train_config(**former)
     assert config == train_config(
         method="mssnet",
-        method_options={"half_labeled_clips": 5.0},
+        method_options={"mix_prob": 0.5},
         labeled_fraction=0.5,
         labeled_frames="ed_es",
         ema_decay=0.9,

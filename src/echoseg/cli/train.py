@@ -31,7 +31,11 @@ def train(
         typer.Option(help="Data set folder, clips.csv, .npz file or phantom:N; repeatable."),
     ] = None,
     labeled_fraction: Annotated[
-        str | None, typer.Option(help="Fraction of patients whose masks are used: 5% or 0.05.")
+        str | None,
+        typer.Option(help="Fraction of patients whose masks are used: 5%, 0.05, or 0 for none."),
+    ] = None,
+    unlabeled_data: Annotated[
+        list[str] | None, typer.Option(help="Data whose masks are never used; repeatable.")
     ] = None,
     labeled_frames: Annotated[
         str | None, typer.Option(help="all, or ed_es: only ED and ES of each clip.")
@@ -65,6 +69,7 @@ def train(
         options = {
             "data": tuple(data) if data else None,
             "labeled_fraction": labeled_fraction,
+            "unlabeled_data": tuple(unlabeled_data) if unlabeled_data else None,
             "labels": labels,
             "labeled_frames": labeled_frames,
             "frames_labelled": frames_labelled,

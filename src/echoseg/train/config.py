@@ -68,14 +68,17 @@ class TrainConfig(BaseModel):
     """Sampling weight of each of `data` among labeled clips; None: its number of clips."""
     extra_data: tuple[str, ...] = ()
     """Additional fully labeled data, not subject to `labeled_fraction`, such as phantom:400."""
+    unlabeled_data: tuple[str, ...] = ()
+    """Additional data of the target whose masks are never used."""
     extra_data_fraction: float = Field(default=0.5, gt=0, lt=1)
     """Expected fraction of the labeled clips of a step that come from `extra_data`."""
     validation: str | None = None
     """Validation data; None: the validation split of `data`, if there is one."""
     labeled_fraction: Annotated[float, BeforeValidator(as_fraction)] = Field(
-        default=1.0, gt=0, le=1
+        default=1.0, ge=0, le=1
     )
-    """Fraction of the patients of each of `data` whose masks are used (video-sparse), or `5%`."""
+    """Fraction of the patients of each of `data` whose masks are used (video-sparse), or `5%`; 0:
+    none, and all labeled clips come from `extra_data`."""
     labeled_frames: Literal["all", "ed_es"] = "all"
     """Use every mask, or only those of ED and ES of each clip (frame-sparse)."""
     split_seed: int = Field(default=0, ge=0)
@@ -93,7 +96,7 @@ class TrainConfig(BaseModel):
     num_labeled: int = Field(default=6, ge=1)
     """Labeled clips per step."""
     num_unlabeled: int = Field(default=6, ge=1)
-    """Unlabeled clips per step; a supervised run takes as many more labeled ones instead."""
+    """Unlabeled clips per step, added to the labeled ones; a supervised run has none."""
     num_frames: int = Field(default=2, ge=1)
     """Frames per clip."""
     frame_sampling: Literal["mixed", "consecutive", "ed_to_es"] = "mixed"

@@ -113,11 +113,14 @@ class Run:
             self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._step, self._optimizer = fabric.setup(self.module, self.optimizer)
-        counts = config.num_labeled, config.num_unlabeled
-        if not method.uses_unlabeled:
-            counts = sum(counts), 0
-        counts = method.split_batch(training_set, counts, fabric.world_size)
-        self.batches = Batches(training_set, config, *counts)
+        num_unlabeled = config.num_unlabeled if method.uses_unlabeled else 0
+        self.batches = Batches(
+            training_set,
+            config,
+            config.num_labeled,
+            num_unlabeled,
+            with_sources=method.uses_sources,
+        )
         self._iterator: Iterator[Batch] | None = None
         self.step = 0
         self.best_score, self.best_step = -math.inf, 0
@@ -338,4 +341,5 @@ def _own_part(batch: Batch, fabric: Fabric) -> Batch:
         [torch.arange(rank, counts[0], world), torch.arange(rank, counts[1], world) + counts[0]]
     )
     parts = Batch._make(x[index] if isinstance(x, Tensor) and x.ndim > 1 else x for x in batch)
-    return parts._replace(num_labeled=counts[0] // world, clips=batch.clips[index])
+    sources = batch.sources and _own_part(batch.sources, fabric)
+    return parts._replace(num_labeled=counts[0] // world, clips=batch.clips[index], sources=sources)

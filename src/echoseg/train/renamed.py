@@ -25,7 +25,6 @@ RENAMED_FIELDS = {
 """Former field of `TrainConfig` -> its present name."""
 RENAMED_OPTIONS = {
     "box_share": "box_fraction",
-    "even_clips": "half_labeled_clips",
     "least_prob": "confidence_threshold",
     "levels": "deep_supervision",
     "mixed_share": "mix_prob",

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -287,12 +287,17 @@ def open_data(
     data: Sequence[Any] = components.data or config.data
     sources = [reader.open(each) for each in data]
     extra = [reader.open(name, field="extra_data") for name in config.extra_data]
+    unlabeled = [reader.open(name, field="unlabeled_data") for name in config.unlabeled_data]
     training_set = joined([_labeled(each.clips, config) for each in sources], config.data_weights)
     if extra:
         weights = 1 - config.extra_data_fraction, config.extra_data_fraction
-        training_set = joined([training_set, joined([each.clips for each in extra])], weights)
+        added = joined([each.clips for each in extra])
+        added = replace(added, is_target=torch.zeros_like(added.is_target))
+        training_set = joined([training_set, added], weights)
+    hidden = [each.clips.labeled_fraction(0) for each in unlabeled]
+    training_set = joined([training_set, *hidden])
     validation = reader.open_validation(data, components.validation or config.validation)
-    return training_set, validation, [*sources, *extra]
+    return training_set, validation, [*sources, *extra, *unlabeled]
 
 
 def _labeled(clips: TrainingSet, config: TrainConfig) -> TrainingSet:

@@ -88,11 +88,27 @@ def test_all_labeled_serves_for_both_halves():
 
 
 @pytest.mark.parametrize(
-    ("num_labeled", "message"), [(0, "at least one labeled"), (10, "2 unlabeled clips")]
+    ("num_labeled", "message"),
+    [(0, r"one labeled clip.*extra_data=\[.phantom:400"), (10, "2 unlabeled clips")],
 )
 def test_too_few_clips_are_refused(num_labeled, message):
     with pytest.raises(ConfigError, match=message):
         Batches(disk_set(12, num_labeled=num_labeled), small_config(), 2, 3)
+
+
+def test_sources_are_the_labeled_clips_in_other_views():
+    data = disk_set(12, num_labeled=4)
+    with_sources = Batches(data, small_config(), 2, 3, with_sources=True)
+    batch, plain = with_sources[4], Batches(data, small_config(), 2, 3)[4]
+    again = batch.sources
+    assert torch.equal(batch.strong, plain.strong)  # nothing else changes
+    assert torch.equal(again.clips, batch.clips[:2])
+    assert torch.equal(again.weak, batch.weak[:2])
+    assert (again.strong - batch.strong[:2]).abs().mean((1, 2, 3, 4)).min() > 0.01
+    assert (again.grid - batch.grid[:2]).abs().amax((1, 2, 3)).min() > 0.01
+    masks = masks_of(data, again.clips, again.times).long()
+    probs = torch.nn.functional.one_hot(masks, 4).movedim(-1, 2).float()
+    assert (again.to_strong(probs).argmax(2) == again.masks).float().mean() > 0.95
 
 
 def test_a_clip_that_cannot_be_read_is_replaced_by_the_next(monkeypatch):

@@ -12,6 +12,7 @@ from echoseg.data.torch_dataset import ClipCache, TorchDataset
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.losses import IGNORE_LABEL
 from echoseg.train.config import train_config
+from echoseg.train.data.batches import Batches
 from echoseg.train.data.sources import Reader
 from echoseg.train.data.training_set import joined, phases_of
 from echoseg.train.train import open_data
@@ -60,7 +61,7 @@ def test_frame_sparse_keeps_the_largest_and_the_smallest_cavity_only():
     assert disk_set(3, num_frames=5).ed_es_only().usable_frames(1) == (0, 4)
 
 
-@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5, 0.01])
+@pytest.mark.parametrize("fraction", [-0.1, 1.5, 0.01])
 def test_a_fraction_that_leaves_no_patient_is_refused(fraction):
     with pytest.raises(ConfigError, match="labeled_fraction must"):
         disk_set(20).labeled_fraction(fraction)
@@ -141,6 +142,32 @@ def test_extra_data_keeps_its_masks_and_is_drawn_as_often_as_asked():
     assert (int(labeled[:20].sum()), int(labeled[20:].sum())) == (2, 3)
     weights = training_set.weights * labeled
     assert weights[20:].sum() / weights.sum() == pytest.approx(0.25)
+
+
+def test_without_labels_the_masks_come_from_extra_data_alone():
+    fields = {"labeled_fraction": "0", "unlabeled_data": ("phantom:4:50",), "image_size": 64}
+    config = train_config(data=("phantom:6",), extra_data=("phantom:3:900",), **fields)
+    training_set, _, sources = open_data(config)
+    assert len(sources) == 3
+    assert training_set.is_labeled.nonzero()[:, 0].tolist() == [6, 7, 8]
+    assert training_set.is_target.tolist() == [True] * 6 + [False] * 3 + [True] * 4
+    batch = Batches(training_set, config, 2, 10)[0]
+    assert set(batch.clips[:2].tolist()) <= {6, 7, 8}
+    assert sorted(batch.clips[2:].tolist()) == [*range(6), *range(9, 13)]
+    assert (batch.masks[2:] == IGNORE_LABEL).all()
+
+
+def test_extra_data_never_plays_an_unlabeled_clip():
+    config = train_config(data=("phantom:2",), extra_data=("phantom:5:900",), image_size=64)
+    batch = Batches(open_data(config)[0], config, 1, 2)[0]
+    assert sorted(batch.clips[1:].tolist()) == [0, 1]
+
+
+def test_phases_of_an_unlabeled_clip_do_not_come_from_its_masks():
+    data = disk_set(4, num_frames=6, num_labeled=1)
+    known, unknown = (draws(data, 6, index, 1)[0].phases for index in (0, 1))
+    assert not known.isnan().any()
+    assert unknown.isnan().all()
 
 
 def test_an_npz_file_is_read(tmp_path):

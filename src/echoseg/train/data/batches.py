@@ -51,6 +51,7 @@ class Batch(NamedTuple):
         known_labels: `B K`, see `Draw`.
         grid: `B S S 2`, where the strong view was sampled in the weak one.
         statistics: Means over the clips; see `training_set.STATISTICS`.
+        sources: The labeled clips again, augmented anew, where the method mixes them into others.
     """
 
     num_labeled: int
@@ -65,6 +66,7 @@ class Batch(NamedTuple):
     known_labels: Tensor
     grid: Tensor
     statistics: Tensor
+    sources: "Batch | None" = None
 
     def to_strong(self, maps: Tensor, start: int = 0) -> Tensor:
         """Bring probabilities `B' T K S S` of the weak view to the strong one, clips from `start`.
@@ -82,12 +84,14 @@ class Drawn(NamedTuple):
         num_labeled: Number of labeled clips, which come first.
         clips: `B`, index in the training set.
         draws: Each field with a `B` axis in front.
+        with_sources: Whether the labeled clips are augmented twice.
     """
 
     step: int
     num_labeled: int
     clips: Tensor
     draws: Draw
+    with_sources: bool = False
 
     def to(self, device: torch.device) -> "Drawn":
         """The same on a device; frames and masks are moved as bytes."""
@@ -101,9 +105,19 @@ def augmented(drawn: Drawn, config: "TrainConfig") -> Batch:
     Draws depend on the seed and the step alone (and on the kind of device: the generator of a GPU
     gives other numbers than that of a CPU).
     """
-    draws, num = drawn.draws, len(drawn.clips)
-    generator = torch.Generator(draws.frames.device)
+    generator = torch.Generator(drawn.draws.frames.device)
     generator.manual_seed(config.seed * 1_000_003 + drawn.step * 1_009 + 23)
+    batch = _augmented(drawn, config, generator)
+    if not drawn.with_sources:
+        return batch
+    num = drawn.num_labeled
+    labeled = Draw._make(each[:num] for each in drawn.draws)
+    again = drawn._replace(clips=drawn.clips[:num], draws=labeled)
+    return batch._replace(sources=_augmented(again, config, generator))
+
+
+def _augmented(drawn: Drawn, config: "TrainConfig", generator: torch.Generator) -> Batch:
+    draws, num = drawn.draws, len(drawn.clips)
     settings = AugmentConfig(mirror_prob=config.mirror_prob).scaled(config.augment_strength)
     weak = draws.frames.float() / 255  # (B, T, S, S)
     strong, hidden = weak, torch.zeros_like(weak)
@@ -139,23 +153,35 @@ class Batches(MapDataset[Batch]):
         training_set: What is drawn from.
         config: Frames, sizes, augmentation and seed.
         num_labeled: Labeled clips per batch.
-        num_unlabeled: Unlabeled clips per batch.
+        num_unlabeled: Unlabeled clips per batch; the target's only. Where all are labeled, those
+            serve for both.
+        with_sources: Whether a batch holds its labeled clips twice; see `Batch`.
 
     Raises:
         ConfigError: If no clip is labeled, or a batch takes more unlabeled clips than there are.
     """
 
     def __init__(
-        self, training_set: TrainingSet, config: "TrainConfig", num_labeled: int, num_unlabeled: int
+        self,
+        training_set: TrainingSet,
+        config: "TrainConfig",
+        num_labeled: int,
+        num_unlabeled: int,
+        *,
+        with_sources: bool = False,
     ) -> None:
         self.training_set, self.config = training_set, config
         self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
-        labeled = training_set.is_labeled
-        self._labeled, self._unlabeled = (each.nonzero()[:, 0] for each in (labeled, ~labeled))
+        self.with_sources = with_sources
+        labeled, target = training_set.is_labeled, training_set.is_target
+        self._labeled, self._unlabeled = (x.nonzero()[:, 0] for x in (labeled, target & ~labeled))
         if not len(self._labeled):
-            raise ConfigError("data must have at least one labeled clip, it has none")
-        if not len(self._unlabeled):  # all are labeled: they serve for both
-            self._unlabeled = self._labeled
+            raise ConfigError(
+                "data must have at least one labeled clip, it has none; set labeled_fraction above "
+                'zero or add clips with masks, such as extra_data=["phantom:400"]'
+            )
+        if not len(self._unlabeled):
+            self._unlabeled = target.nonzero()[:, 0]
         if len(self._unlabeled) < num_unlabeled:
             raise ConfigError(
                 f"num_unlabeled must be at most the {len(self._unlabeled)} unlabeled clips, got "
@@ -187,7 +213,7 @@ class Batches(MapDataset[Batch]):
         drawn = [self._draw(place, among, generator) for place, among in chosen]
         clips = torch.tensor([index for index, _ in drawn])
         draws = Draw._make(map(torch.stack, zip(*(draw for _, draw in drawn), strict=True)))
-        return Drawn(step=step, num_labeled=num, clips=clips, draws=draws)
+        return Drawn(step, num, clips, draws, self.with_sources)
 
     def _unlabeled_places(self, step: int) -> list[int]:
         """Places of a step in shuffled rounds through all; no clip comes twice in a round."""

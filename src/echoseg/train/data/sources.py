@@ -158,6 +158,7 @@ class Reader(NamedTuple):
             views=(View.UNKNOWN,) * num,
             are_stills=torch.zeros(num, dtype=torch.bool),
             is_labeled=torch.as_tensor(labeled, dtype=torch.bool),
+            is_target=torch.ones(num, dtype=torch.bool),
             is_sparse=torch.zeros(num, dtype=torch.bool),
             weights=torch.ones(num),
         )
@@ -190,6 +191,7 @@ def training_set_of(clips: Any, records: Sequence[Record]) -> TrainingSet:
         views=tuple(record.view for record in records),
         are_stills=torch.tensor([record.stills for record in records], dtype=torch.bool),
         is_labeled=torch.tensor([record.labelled for record in records], dtype=torch.bool),
+        is_target=torch.ones(len(records), dtype=torch.bool),
         is_sparse=torch.zeros(len(records), dtype=torch.bool),
         weights=torch.ones(len(records)),
     )

@@ -14,7 +14,6 @@ Half of the draws run backwards in time.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -82,6 +81,7 @@ class TrainingSet:
         views: The view of each clip.
         are_stills: `N` bool, clips whose frames are single images.
         is_labeled: `N` bool, clips whose masks training may use.
+        is_target: `N` bool, clips of the data that training is for; others only add masks.
         is_sparse: `N` bool, clips of which only the masks of ED and ES may be used.
         weights: `N`, how often a labeled clip is drawn relative to the others.
     """
@@ -92,6 +92,7 @@ class TrainingSet:
     views: tuple[View, ...]
     are_stills: Tensor
     is_labeled: Tensor
+    is_target: Tensor
     is_sparse: Tensor
     weights: Tensor
 
@@ -108,21 +109,21 @@ class TrainingSet:
         return self.sources[source].clip(place)
 
     def labeled_fraction(self, fraction: float, seed: int = 0) -> "TrainingSet":
-        """Use the masks of a fraction of the patients only (video-sparse).
+        """Use the masks of a fraction of the patients only (video-sparse), or of none.
 
         The patients of a smaller fraction are among those of a larger one with the same seed.
 
         Raises:
-            ConfigError: If the fraction is out of range or leaves no patient.
+            ConfigError: If the fraction is out of range, or above 0 and leaves no patient.
         """
-        if not 0 < fraction <= 1:
-            raise ConfigError(f"labeled_fraction must be in (0, 1], got {fraction:g}")
+        if not 0 <= fraction <= 1:
+            raise ConfigError(f"labeled_fraction must be in [0, 1], got {fraction:g}")
         names = sorted(set(self.patients))
         num = math.floor(fraction * len(names) + 0.5)
-        if num == 0:
+        if num == 0 and fraction:
             raise ConfigError(
                 f"labeled_fraction must leave at least one patient, {fraction:.3%} of "
-                f"{len(names)} leaves none; give {100 / len(names):.3g}% or more"
+                f"{len(names)} leaves none; give {100 / len(names):.3g}% or more, or 0"
             )
         order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
         chosen = {names[i] for i in order[:num].tolist()}
@@ -163,7 +164,7 @@ class TrainingSet:
             frames=clip.frames[at],
             masks=torch.where(hidden, IGNORE_LABEL, masks).to(torch.uint8),
             all_masks=masks,
-            phases=phases_of(clip)[at],
+            phases=phases_of(clip, use_masks=bool(self.is_labeled[index]))[at],
             times=at,
             known_labels=torch.tensor([k in clip.known_labels for k in range(NUM_LABELS)]),
             statistics=self._statistics(index, clip, clip.times_s[at], len(usable)),
@@ -187,15 +188,6 @@ class TrainingSet:
                 except EchosegError:
                     continue
                 yield index
-
-    @cached_property
-    def num_labeled_clips(self) -> float:
-        """Labeled frames of the whole set in units of clips, estimated from some of them."""
-        parts = [
-            len(self.usable_frames(i)) / len(self.clip(i).frames)
-            for i in self.sampled(labeled=True)
-        ]
-        return float(self.is_labeled.sum()) * sum(parts) / len(parts) if parts else 0.0
 
     def summary(self) -> str:
         """One line on frame intervals, lengths, EF, views and labels of clips spread over the set.
@@ -260,6 +252,7 @@ def joined(sets: Sequence[TrainingSet], weights: Sequence[float] | None = None) 
         views=tuple(view for each in sets for view in each.views),
         are_stills=torch.cat([each.are_stills for each in sets]),
         is_labeled=torch.cat([each.is_labeled for each in sets]),
+        is_target=torch.cat([each.is_target for each in sets]),
         is_sparse=torch.cat([each.is_sparse for each in sets]),
         weights=torch.cat([f * each.weights for f, each in zip(factors, sets, strict=True)]),
     )
@@ -276,10 +269,10 @@ def _ed_es(clip: SquareClip) -> tuple[int, ...]:
     return tuple(clip.labeled_frames[i] for i in sorted(ends))
 
 
-def phases_of(clip: SquareClip) -> Tensor:
+def phases_of(clip: SquareClip, *, use_masks: bool = True) -> Tensor:
     """Phase of each frame, `T`: by the cavity's area or between ED and ES; nan when unknown."""
     length = len(clip.frames)
-    if len(clip.labeled_frames) == length:
+    if use_masks and len(clip.labeled_frames) == length:
         areas = (clip.masks == Label.LV_CAVITY).sum((1, 2)).float()
         return ES_PHASE * (areas.max() - areas) / (areas.max() - areas.min()).clamp(min=1)
     if clip.ed_frame is None or clip.es_frame is None or clip.ed_frame == clip.es_frame:

@@ -62,13 +62,14 @@ class TrainingMethod(nn.Module, ABC):
         ...         return {"supervised": self.supervised_loss(logits, batch), **terms}
 
     Attributes:
-        uses_unlabeled: Whether it learns from clips without masks; if not, a step holds labeled
-            clips in their place.
+        uses_unlabeled: Whether it learns from clips without masks; if not, a step holds none.
+        uses_sources: Whether a batch holds another augmentation of its labeled clips, `sources`.
         loss: The supervised loss; None: cross entropy and Dice.
         weights: Weights of the losses that all methods share.
     """
 
     uses_unlabeled = True
+    uses_sources = False
     loss: Loss | None = None
     weights: LossWeights = LossWeights()
 
@@ -81,18 +82,6 @@ class TrainingMethod(nn.Module, ABC):
 
     def share_with(self, gather: Callable[[Tensor], Tensor]) -> None:
         """Take the function that joins a tensor of all processes along its first axis."""
-
-    def split_batch(
-        self, training_set: TrainingSet, counts: tuple[int, int], num_processes: int
-    ) -> tuple[int, int]:
-        """Numbers of labeled and unlabeled clips per step; called once, before the first step.
-
-        Args:
-            training_set: The data.
-            counts: The numbers of the config.
-            num_processes: Processes that share a batch; the numbers stay multiples of it.
-        """
-        return counts
 
     @abstractmethod
     def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:

@@ -3,16 +3,14 @@
     P      = teacher(weak view)                       probabilities of the unlabeled clips
     M, t   = DOC bank updated with P; M squared and normalised; t the reliability in the clip
     w      = ramp t confidence(M) consistency(M)      weight of a pixel; 1 where an expert drew
-    x, y   = RAC of (frames, M, w) with labeled and other unlabeled clips
+    x, y   = RAC: regions of labeled and of other unlabeled clips in (frames, M, w)
     L      = L_supervised + L_soft(student(x), y, w) + a L_prototypes
 
 Without DOC, M = P and t = 1. Without RAC, x are the unlabeled clips themselves. While the ramp is
 near 0, RAC takes labeled sources, and an unlabeled clip is the background of an expert's mask.
 
-RAC adapts to the number of labels: a fraction n^2 / (n^2 + h^2) of the backgrounds are labeled
-clips, h = half_labeled_clips, n the labeled frames of the data in units of clips. With four
-patients all backgrounds are unlabeled, with a hundred nearly none: a teacher that knows no more
-than the labels still have to teach costs more than it brings.
+Backgrounds are unlabeled clips only: labeled ones are in the supervised term. Labeled sources are
+augmented anew, so a step shows each of them in two views.
 
 Reference:
     The abstract of MSSNet; the differences to its released code are in docs/method.md.
@@ -38,7 +36,6 @@ from echoseg.train.methods.mssnet_cross_mix import Sample, cross_mix
 from echoseg.train.methods.mssnet_memory_bank import PseudoLabelBank
 from echoseg.train.methods.mssnet_prototypes import Prototypes
 
-HALF_LABELED_CLIPS = 20.0
 REACH_FRACTION = 0.08
 """Distance that a wall may move between the frames of a clip, fraction of the side."""
 
@@ -52,7 +49,6 @@ class MSSNetMethod(TrainingMethod):
         weight: Weight of the unsupervised loss.
         mix_prob: Probability that a clip gets a region of another.
         prototype_weight: a.
-        half_labeled_clips: Labeled clips at which half of the backgrounds are labeled ones.
     """
 
     def __init__(
@@ -63,13 +59,12 @@ class MSSNetMethod(TrainingMethod):
         weight: float = 1.0,
         mix_prob: float = 1.0,
         prototype_weight: float = 0.05,
-        half_labeled_clips: float = HALF_LABELED_CLIPS,
     ) -> None:
         super().__init__()
         self.rac, self.doc = rac, doc
+        self.uses_sources = rac
         self.weight, self.mix_prob = weight, mix_prob
-        self.prototype_weight, self.half_labeled_clips = prototype_weight, half_labeled_clips
-        self.num_labeled_backgrounds = 0
+        self.prototype_weight = prototype_weight
         self.bank: PseudoLabelBank | None = None
         self.initial: torch.nn.Module | None = None
         self.prototypes: Prototypes | None = None
@@ -89,19 +84,6 @@ class MSSNetMethod(TrainingMethod):
             if getattr(student, "is_pretrained", False):
                 self.initial = deepcopy(student).requires_grad_(False)
 
-    def split_batch(
-        self, training_set: TrainingSet, counts: tuple[int, int], num_processes: int
-    ) -> tuple[int, int]:
-        """Make some of the backgrounds labeled ones; one per process stays unlabeled."""
-        if not self.rac:
-            return counts
-        num = training_set.num_labeled_clips
-        fraction = num**2 / max(num**2 + self.half_labeled_clips**2, 1e-9)
-        per_process = counts[1] // num_processes
-        self.num_labeled_backgrounds = max(0, min(round(fraction * per_process), per_process - 1))
-        more = num_processes * self.num_labeled_backgrounds
-        return counts[0] + more, counts[1] - more
-
     def share_with(self, gather: Any) -> None:
         """Share predictions and prototypes between processes."""
         for part in (self.bank, self.prototypes):
@@ -113,33 +95,35 @@ class MSSNetMethod(TrainingMethod):
         first = batch.num_labeled
         predicted = teacher(batch.weak[first:])
         unlabeled, reliability = self._targets(batch, predicted, ramp)
-        drawn = _labeled_sample(batch)
         metrics = {
             "metrics/pseudo_dice": pseudo_label_dice(batch.to_strong(predicted, first), batch),
             "metrics/target_dice": pseudo_label_dice(unlabeled.probs, batch),
             "metrics/reliability": reliability.mean(),
         }
-        mixed = self._mixed(unlabeled, drawn, ramp) if self.rac else unlabeled
-        own = first - self.num_labeled_backgrounds
+        mixed = unlabeled
+        if self.rac:
+            mixed = self._mixed(unlabeled, labeled_sample(batch.sources or batch), ramp)
         features: list[Tensor] = []
         hook: Any = nullcontext()
         if self.prototypes is not None:
             hook = student.head.register_forward_pre_hook(lambda _, xs: features.append(xs[0]))
         with hook:
-            frames = torch.cat([batch.strong[:own], mixed.frames])
-            logits, shared = self.predict(student, frames, batch.hidden[:own])
+            frames = torch.cat([batch.strong[:first], mixed.frames])
+            hidden = torch.cat([batch.hidden[:first], mixed.hidden])
+            logits, shared = self.predict(student, frames, hidden)
         loss = soft_target_loss(
-            logits[own:].float().flatten(0, 1),
+            logits[first:].float().flatten(0, 1),
             mixed.probs.flatten(0, 1),
             mixed.weights.flatten(0, 1),
         )
         terms = {
-            "supervised": self.supervised_loss(logits, batch, own),
+            "supervised": self.supervised_loss(logits, batch),
             "mixed": self.weight * loss,
         }
         if self.prototypes is not None:
-            probs = torch.cat([drawn.probs[:own], mixed.probs])
-            weights = torch.cat([drawn.weights[:own], mixed.weights * (mixed.weights > 0.5)])
+            drawn = labeled_sample(batch)
+            probs = torch.cat([drawn.probs, mixed.probs])
+            weights = torch.cat([drawn.weights, mixed.weights * (mixed.weights > 0.5)])
             maps = _clip_by_clip(features)
             pull = self.prototypes(maps, *_shrunk(probs, weights, maps.shape[-1]))
             terms["prototypes"] = self.prototype_weight * pull
@@ -165,6 +149,7 @@ class MSSNetMethod(TrainingMethod):
             probs=batch.to_strong(squared / squared.sum(2, keepdim=True), first),
             weights=ramp * weights * reliability[:, None, None, None],
             phases=batch.phases[first:],
+            hidden=batch.hidden[first:],
         )
         return sample, reliability
 
@@ -182,22 +167,18 @@ class MSSNetMethod(TrainingMethod):
             self.bank.update(clips, times, probs, only=new)
 
     def _mixed(self, unlabeled: Sample, drawn: Sample, ramp: float) -> Sample:
-        """The backgrounds, most with a region of another clip: labeled ones first."""
+        """The unlabeled clips, most with a region of a labeled or of another unlabeled clip."""
         num, num_drawn = len(unlabeled.frames), len(drawn.frames)
-        extra = self.num_labeled_backgrounds
         pot = Sample._make(map(torch.cat, zip(drawn, unlabeled, strict=True)))
-        backgrounds = torch.arange(num_drawn - extra, num_drawn + num)
         from_labeled = torch.randint(num_drawn, (num,))
         others = torch.arange(num) + torch.randint(1, max(num, 2), (num,))
         from_unlabeled = num_drawn + others % num
         sources = torch.where(torch.rand(num) < 0.5 * ramp, from_unlabeled, from_labeled)
-        others = backgrounds[:extra] + torch.randint(1, max(num_drawn, 2), (extra,))
-        background, num = pot.pick(backgrounds), num + extra
-        mixed, _ = cross_mix(background, pot.pick(torch.cat([others % num_drawn, sources])))
-        return mixed.where(torch.rand(num) < self.mix_prob, background)
+        mixed, _ = cross_mix(unlabeled, pot.pick(sources))
+        return mixed.where(torch.rand(num) < self.mix_prob, unlabeled)
 
 
-def _labeled_sample(batch: Batch) -> Sample:
+def labeled_sample(batch: Batch) -> Sample:
     """The labeled clips; pixels of unknown label have no weight."""
     num = batch.num_labeled
     masks = batch.masks[:num]
@@ -211,6 +192,7 @@ def _labeled_sample(batch: Batch) -> Sample:
         probs=one_hot.movedim(-1, 2).to(batch.strong.dtype),
         weights=weights.to(batch.strong.dtype),
         phases=batch.phases[:num],
+        hidden=batch.hidden[:num],
     )
 
 

@@ -3,8 +3,8 @@
     x = m x_source + (1 - m) x_background,   the same for the target and for its weights
 
 The mixing mask m in [0, 1] is one for all frames of a clip, so motion stays continuous. The source
-is first aligned with the background: its phase (played backwards when that fits better), the place
-and size of its heart (as the targets have it), and its gray levels along the seam. A background
+is first aligned with the background: its frames are chosen by phase, the place and size of its
+heart follow the targets, and its gray levels those along the seam. A background
 without a reliable target takes the source where it is. Three regions are proposed per pair: the
 source's heart, dilated by a random, uneven margin so that the seam is never the border itself; a
 wedge of the sector; a box around the heart. The choice depends on where the source is more reliable
@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from echoseg.clip import Label
 from echoseg.train.data.augment import warp_frames, warp_probs
+from echoseg.train.data.training_set import ES_PHASE
 
 HEART_LABELS = (1, 2)
 """Labels inside the epicardium."""
@@ -32,6 +34,8 @@ MIN_WEIGHT = 0.05
 """Mean weight of a background's heart below which its target is not used for alignment."""
 MIN_GREY = 0.02
 """Darker pixels are outside the sector, or in a cavity."""
+JUMP_COST = 0.02
+"""Phase error that is accepted rather than jump over one frame of a source."""
 CHOICE_TEMPERATURE = 0.1
 """How freely a region is chosen against the gain in weight."""
 
@@ -44,12 +48,14 @@ class Sample(NamedTuple):
         probs: `B T K S S`, the target.
         weights: `B T S S` in [0, 1], how far it is reliable.
         phases: `B T`, share of the beat since ED; nan when unknown.
+        hidden: `B T S S` in [0, 1], how far an artefact hides the picture.
     """
 
     frames: Tensor
     probs: Tensor
     weights: Tensor
     phases: Tensor
+    hidden: Tensor
 
     def pick(self, index: Tensor) -> "Sample":
         """The clips of an index."""
@@ -71,7 +77,7 @@ def cross_mix(background: Sample, source: Sample) -> tuple[Sample, Tensor]:
     Returns:
         The new clips and the mixing masks, `B 1 S S`; 0 where two hearts cannot be aligned.
     """
-    source, is_usable = _aligned(_at_matched_phase(source, background.phases), background)
+    source, is_usable = _aligned(_at_matched_phase(source, background), background)
     mask = _mixing_mask(background, source) * _inside(background.frames) * _inside(source.frames)
     mask = mask * is_usable[:, None, None, None]
     frames = _with_greys_of(background.frames, source.frames, mask[:, None])
@@ -80,6 +86,7 @@ def cross_mix(background: Sample, source: Sample) -> tuple[Sample, Tensor]:
         probs=_mix(background.probs, source.probs, mask[:, None]),
         weights=_mix(background.weights, source.weights, mask),
         phases=background.phases,
+        hidden=_mix(background.hidden, source.hidden, mask),
     )
     return mixed, mask
 
@@ -93,13 +100,37 @@ def _heart(sample: Sample) -> Tensor:
     return sample.probs[:, :, list(HEART_LABELS)].sum(2).mean(1)
 
 
-def _at_matched_phase(source: Sample, phases: Tensor) -> Sample:
-    """Play sources backwards where that is nearer to the phases `B T`."""
-    away, away_back = (
-        (each - phases).abs().mean(1) for each in (source.phases, source.phases.flip(1))
-    )
-    backwards = Sample._make(x.flip(1) for x in source)
-    return backwards.where(away_back < away, source)  # forwards where a phase is unknown
+def _at_matched_phase(source: Sample, background: Sample) -> Sample:
+    """For each frame of a background the source's frame of the nearest phase.
+
+    The frames are the path of least phase error through the source, forwards, backwards or slower;
+    steps over more than one frame cost `JUMP_COST` each (dynamic programming).
+    """
+    phases, own = _phases(background), _phases(source)
+    num = phases.shape[1]
+    order = torch.arange(num, device=phases.device)
+    away = (order[:, None] - order).abs()
+    cost = (phases[:, :, None] - own[:, None]).abs() + 1e-4 * away  # (B, T, T); ties: in order
+    jumps = JUMP_COST * (away - 1).clamp(min=0)
+    total, origins = cost[:, 0], []
+    for now in cost.unbind(1)[1:]:
+        least, origin = (total[:, :, None] + jumps).min(1)
+        total = least + now
+        origins.append(origin)
+    path = [total.argmin(1, keepdim=True)]
+    for origin in reversed(origins):
+        path.append(origin.gather(1, path[-1]))
+    times = torch.cat(path[::-1], 1)  # (B, T)
+    clips = torch.arange(len(times), device=times.device)[:, None]
+    return Sample._make(x[clips, times] for x in source)
+
+
+def _phases(sample: Sample) -> Tensor:
+    """`B T`; of a clip with unknown phases they follow the area of the target's cavity."""
+    areas = sample.probs[:, :, Label.LV_CAVITY].mean((2, 3))
+    high, low = areas.amax(1, keepdim=True), areas.amin(1, keepdim=True)
+    by_area = ES_PHASE * (high - areas) / (high - low).clamp(min=1e-6)
+    return torch.where(sample.phases.isnan().any(1, keepdim=True), by_area, sample.phases)
 
 
 def _moments(heart: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,6 +191,7 @@ def _aligned(source: Sample, background: Sample) -> tuple[Sample, Tensor]:
         probs=warp_probs(source.probs, grid),
         # what lies outside the source's frame is not known to be anything
         weights=warp_frames(source.weights, grid),
+        hidden=warp_frames(source.hidden, grid),
     )
     return moved, there | (~is_known & (area > MIN_AREA))
 
