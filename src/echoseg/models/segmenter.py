@@ -45,7 +45,7 @@ class Segmenter(nn.Module, ABC):
     image_size: int | None = None
     """Required height and width in pixels; None: any."""
     bptt_frames: int | None = None
-    """In training, detach the recurrent state after every so many frames; None: never."""
+    """In training, detach the recurrent state after this number of frames; None: never."""
     config_class: type[BaseModel]
     config: Any
     num_labels: int

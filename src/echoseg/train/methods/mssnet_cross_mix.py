@@ -114,8 +114,8 @@ def _at_matched_phase(source: Sample, background: Sample) -> Sample:
     jumps = JUMP_COST * (away - 1).clamp(min=0)
     total, origins = cost[:, 0], []
     for now in cost.unbind(1)[1:]:
-        least, origin = (total[:, :, None] + jumps).min(1)
-        total = least + now
+        lowest, origin = (total[:, :, None] + jumps).min(1)
+        total = lowest + now
         origins.append(origin)
     path = [total.argmin(1, keepdim=True)]
     for origin in reversed(origins):
