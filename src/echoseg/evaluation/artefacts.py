@@ -104,15 +104,19 @@ def add_artefacts(
 
 
 def sector_of(frames: Tensor) -> Sector:
-    """The sector's coordinates, from where clips `N T H W` are ever bright.
+    """The sector's coordinates, from where clips `N T H W` change (text and scales do not).
 
-    The probe is above the middle of the bright region, at its first row. Over a sector of opening
-    2 a and depth R the angle has a standard deviation of a / sqrt(3), and the depth a mean of
-    2 R / 3.
+    The probe is above the middle of that region, at its first row. Over a sector of opening 2 a
+    and depth R the angle has a standard deviation of a / sqrt(3), and the depth a mean of 2 R / 3.
     """
-    lit = (frames.amax(1) > 2 * MIN_GREY).float()  # (N, H, W)
-    inside = inside_sector(lit)
-    rows, columns = (torch.arange(n, device=frames.device).float() for n in lit.shape[1:])
+    lit = frames.amax(1)
+    change = lit - frames.amin(1)  # none in a still that is repeated
+    moves = change.flatten(1).amax(1) > MIN_GREY
+    seen = torch.where(moves[:, None, None], change, lit) > MIN_GREY
+    reach = max(1, frames.shape[-1] // 60)  # lines, as of an ECG, are no sector
+    dense = functional.avg_pool2d(seen[:, None].float(), 2 * reach + 1, 1, reach)[:, 0] > 0.5
+    inside = inside_sector(dense.float())  # (N, H, W)
+    rows, columns = (torch.arange(n, device=frames.device).float() for n in inside.shape[1:])
     mass = inside.sum((1, 2)).clamp(min=1)
     column = (inside.sum(1) * columns).sum(1) / mass
     row = (inside.sum(2) > 1).float().argmax(1).float()
@@ -202,7 +206,7 @@ class _Clips:
         num, time, rows, columns = self.frames.shape
         shape = (num, 2 * (time if moves else 1), -(-rows // size), -(-columns // size))
         waves = torch.randn(shape, generator=self.generator, device=self.frames.device)
-        waves = functional.interpolate(waves, size=(rows, columns), mode="bilinear")
+        waves = functional.interpolate(waves, size=(rows, columns), mode="bicubic")
         return waves.unflatten(1, (2, -1)).square().sum(1).sqrt() * 0.95
 
     @property
@@ -247,9 +251,11 @@ def _edge_dropout(clips: _Clips) -> tuple[Tensor, Tensor]:
     sector = clips.sector
     side = torch.where(clips.uniform(-1, 1) < 0, -1.0, 1.0)
     angle, _ = clips.target(side)
-    beyond = side * (sector.angle[:, None] - angle) - clips.uniform(-0.12, 0.02)
+    middle, half = (each[:, None, None, None] for each in (sector.middle, sector.half_angle))
+    starts = (side * (angle - middle) - clips.uniform(0, 0.15)).clamp(min=0.2 * half)
+    beyond = side * (sector.angle[:, None] - middle) - starts
     beyond = beyond - clips.uniform(-0.006, 0.006) * clips.since
-    return _darkened(clips, clips.uniform(0.75, 1) * _step(beyond, 0.16))
+    return _darkened(clips, clips.uniform(0.7, 1) * _step(beyond, clips.uniform(0.1, 0.3)))
 
 
 def _haze(clips: _Clips) -> tuple[Tensor, Tensor]:
@@ -269,34 +275,65 @@ def _haze(clips: _Clips) -> tuple[Tensor, Tensor]:
 def _mirror_clutter(clips: _Clips) -> tuple[Tensor, Tensor]:
     """Bright echoes again at a depth that swings, about a place on the wall."""
     sector, (angle, depth) = clips.sector, clips.target()
+    shift, gain = _shift_of_clutter(clips, angle, depth)
     swing = 2 * math.pi * (clips.uniform(0, 1) + clips.since * clips.uniform(0.02, 0.08))
-    shift = clips.uniform(0.12, 0.3) + 0.03 * torch.sin(swing)  # (n, T, 1, 1)
+    shift = shift + 0.025 * torch.sin(swing)  # (n, T, 1, 1)
     here = sector.depth[:, None].clamp(min=1e-3)
     scale = (1 - shift / here).clamp(min=0)  # (n, T, H, W): towards the probe
-    size = torch.tensor(clips.frames.shape[-2:], device=scale.device)
-    pixels = [torch.arange(int(n), device=scale.device).float() for n in size]
+    rows, columns = clips.frames.shape[-2:]
     row, column = (each[:, None, None, None] for each in sector.origin_px.unbind(1))
-    at = torch.stack(
-        [column + scale * (pixels[1] - column), row + scale * (pixels[0][:, None] - row)], -1
-    )
-    grid = (2 * at + 1) / size.flip(0) - 1
+    across = torch.arange(columns, device=scale.device) - column
+    down = torch.arange(rows, device=scale.device)[:, None] - row
+    at = [(column + scale * across + 0.5) / columns, (row + scale * down + 0.5) / rows]
     copy = functional.grid_sample(
-        clips.frames.flatten(0, 1)[:, None], grid.flatten(0, 1), align_corners=False
+        clips.frames.flatten(0, 1)[:, None],
+        2 * torch.stack(at, -1).flatten(0, 1) - 1,
+        align_corners=False,
     ).view_as(clips.frames)
-    away = ((here - depth) / 0.22).square() + ((sector.angle[:, None] - angle) / 0.4).square()
-    place = _step(1 - away, 1.2) * clips.inside * clips.level
-    clutter = (1.5 * (copy - 0.15).clamp(min=0)).clamp(max=0.9) * place
-    new = torch.maximum(clips.frames, clutter)
+    away = ((here - depth) / 0.25).square() + ((sector.angle[:, None] - angle) / 0.45).square()
+    near = _step(here - shift - 0.1, 0.1)  # the probe's own face is not copied
+    place = _step(1 - away, 1.2) * near * clips.inside * clips.level
+    new = torch.maximum(clips.frames, (gain * copy).clamp(max=0.9) * place)
     return new, (new - clips.frames) / new.clamp(min=1e-6)
 
 
+def _shift_of_clutter(clips: _Clips, angle: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    """The shift whose copy is brightest at a place, and the gain that makes it 0.45 to 0.7.
+
+    Args:
+        clips: The clips.
+        angle: `n 1 1 1` of the place.
+        depth: `n 1 1 1` of the place.
+
+    Returns:
+        Shift in depth, `n 1 1 1`, 0.1 to 0.35; gain, `n 1 1 1`, 1 to 2.5.
+    """
+    sector, (rows, columns) = clips.sector, clips.frames.shape[-2:]
+    shifts = torch.linspace(0.1, 0.35, 6, device=angle.device)
+    away_px = (depth - shifts).clamp(min=0)[:, 0, 0] * sector.depth_px[:, None]  # (n, 6)
+    angle, (row, column) = angle[:, 0, 0], sector.origin_px[:, :, None].unbind(1)
+    at = [
+        (column + away_px * angle.sin() + 0.5) / columns,
+        (row + away_px * angle.cos() + 0.5) / rows,
+    ]
+    reach = max(1, rows // 40)
+    smooth = functional.avg_pool2d(clips.frames.mean(1, keepdim=True), 2 * reach + 1, 1, reach)
+    grid = 2 * torch.stack(at, -1)[:, None] - 1  # (n, 1, 6, 2)
+    bright = functional.grid_sample(smooth, grid, align_corners=False)[:, 0, 0]
+    is_near = away_px < 0.1 * sector.depth_px[:, None]
+    bright, best = bright.masked_fill(is_near, 0).max(1)
+    bright = torch.where(bright > 0, bright, 1)[:, None, None, None]
+    gain = (clips.uniform(0.45, 0.7) / bright).clamp(1, 2.5)
+    return shifts[best][:, None, None, None], gain
+
+
 def _gain_band(clips: _Clips) -> tuple[Tensor, Tensor]:
-    """A band of depths about the wall, times 0.1 to 0.4 or 2 to 4."""
+    """A band of depths about the wall, times 0.1 to 0.4 or 1.6 to 2.7."""
     _, depth = clips.target()
     half = clips.uniform(0.05, 0.14)
     band = _step(half - (clips.sector.depth[:, None] - depth).abs(), half)
     which = clips.uniform(-1, 1)
-    log_gain = torch.where(which < 0, -0.9 + 1.4 * which, 0.7 + 0.7 * which)
+    log_gain = torch.where(which < 0, -0.9 + 1.4 * which, 0.5 + 0.5 * which)
     return with_gain(clips.frames, torch.exp(log_gain * band * clips.level * clips.inside))
 
 

@@ -16,7 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.errors import ConfigError
-from echoseg.losses import IGNORE_LABEL, cross_entropy_dice_loss
+from echoseg.losses import (
+    IGNORE_LABEL,
+    boundary_loss,
+    cross_entropy_dice_loss,
+    volume_losses,
+)
 from echoseg.metrics.segmentation import dice
 from echoseg.models.segmenter import Segmenter
 from echoseg.train.data.batches import Batch
@@ -132,27 +137,57 @@ class TrainingMethod(nn.Module, ABC):
             ConfigError: If a custom loss fails or returns no scalar.
         """
         num = batch.num_labeled if num is None else num
-        flat = logits[:num].float().flatten(0, 1)  # (B' T, K, S, S)
-        masks = batch.masks[:num].flatten(0, 1)
+        masks, known = batch.masks[:num], batch.known_labels[:num]
+        logits = logits[:num].float()
+        extra = self.clip_loss(logits, masks, known)
+        flat, masks = logits.flatten(0, 1), masks.flatten(0, 1)  # (B' T, K, S, S)
         if self.loss is None:
-            known = batch.known_labels[:num].repeat_interleave(logits.shape[1], 0)
-            return cross_entropy_dice_loss(flat, masks, known)
-        try:
-            value = self.loss(flat, masks.long())
-        except Exception as error:  # whatever a user's function raises
-            raise ConfigError(
-                f"loss must take logits N K H W and masks N H W with 255 where unknown; it raised "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(value, Tensor) or value.ndim:
-            got = tuple(getattr(value, "shape", ())) or type(value).__name__
-            raise ConfigError(f"loss must return a scalar tensor, got {got}; return its mean")
-        if flat.requires_grad and not value.requires_grad:
-            raise ConfigError(
-                "loss must return a tensor with a gradient, this one is detached from the logits; "
-                "leave out detach, item, argmax and torch.no_grad"
-            )
-        return value
+            known = known.repeat_interleave(logits.shape[1], 0)
+            return cross_entropy_dice_loss(flat, masks, known) + extra
+        return _custom_loss(self.loss, flat, masks.long()) + extra
+
+    def clip_loss(self, logits: Tensor, masks: Tensor, known_labels: Tensor) -> Tensor:
+        """Weighted sum of boundary and volume losses; 0 where all their weights are 0.
+
+        Args:
+            logits: `B T K S S`.
+            masks: `B T S S`.
+            known_labels: `B K`.
+        """
+        weights, loss = self.weights, logits.new_zeros(())
+        if weights.boundary:
+            known = known_labels.repeat_interleave(logits.shape[1], 0)
+            edge = boundary_loss(logits.flatten(0, 1), masks.flatten(0, 1), known)
+            loss = loss + weights.boundary * edge
+        if weights.volume or weights.ratio or weights.smoothness:
+            curve, ratio, bends = volume_losses(logits, masks, known_labels)
+            loss = loss + weights.volume * curve + weights.ratio * ratio
+            loss = loss + weights.smoothness * bends
+        return loss
+
+
+def _custom_loss(loss: Loss, logits: Tensor, masks: Tensor) -> Tensor:
+    """The value of a user's loss of logits `N K S S` and masks `N S S`.
+
+    Raises:
+        ConfigError: If it fails or returns no scalar with a gradient.
+    """
+    try:
+        value = loss(logits, masks)
+    except Exception as error:  # whatever a user's function raises
+        raise ConfigError(
+            f"loss must take logits N K H W and masks N H W with 255 where unknown; it raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(value, Tensor) or value.ndim:
+        got = tuple(getattr(value, "shape", ())) or type(value).__name__
+        raise ConfigError(f"loss must return a scalar tensor, got {got}; return its mean")
+    if logits.requires_grad and not value.requires_grad:
+        raise ConfigError(
+            "loss must return a tensor with a gradient, this one is detached from the logits; "
+            "leave out detach, item, argmax and torch.no_grad"
+        )
+    return value
 
 
 def ramp_up(done: float, length: float = 0.3) -> float:

@@ -28,5 +28,7 @@ class Supervised(TrainingMethod):
             return {"supervised": self.supervised_loss(logits, batch), **terms}
         levels = student.level_logits(batch.strong.flatten(0, 1))
         known = batch.known_labels.repeat_interleave(batch.strong.shape[1], 0)
-        loss = level_loss([each.float() for each in levels], batch.masks.flatten(0, 1), known)
-        return {"supervised": loss}
+        levels = [each.float() for each in levels]
+        loss = level_loss(levels, batch.masks.flatten(0, 1), known)
+        logits = levels[0].unflatten(0, batch.masks.shape[:2])
+        return {"supervised": loss + self.clip_loss(logits, batch.masks, batch.known_labels)}
