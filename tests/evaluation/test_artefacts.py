@@ -36,9 +36,10 @@ def sector_clips(num=1, time=48, half_angle=0.7, origin=(4, 31), depth=44.0):
     return grey * inside, inside
 
 
-def wall_masks(clips, rows=slice(24, 40), columns=slice(36, 40)):
+def wall_masks(clips):
+    """A wall on either side of the middle."""
     masks = torch.zeros(clips.shape, dtype=torch.uint8)
-    masks[..., rows, columns] = 2
+    masks[..., 24:36, 36:40] = masks[..., 24:36, 22:26] = 2
     return masks
 
 

@@ -112,9 +112,9 @@ def sector_of(frames: Tensor) -> Sector:
     lit = frames.amax(1)
     change = lit - frames.amin(1)  # none in a still that is repeated
     moves = change.flatten(1).amax(1) > MIN_GREY
-    seen = torch.where(moves[:, None, None], change, lit) > MIN_GREY
-    reach = max(1, frames.shape[-1] // 60)  # lines, as of an ECG, are no sector
-    dense = functional.avg_pool2d(seen[:, None].float(), 2 * reach + 1, 1, reach)[:, 0] > 0.5
+    bright = torch.where(moves[:, None, None], change, lit) > MIN_GREY
+    reach = max(1, frames.shape[-1] // 60)  # so that an ECG line is left out
+    dense = functional.avg_pool2d(bright[:, None].float(), 2 * reach + 1, 1, reach)[:, 0] > 0.5
     inside = inside_sector(dense.float())  # (N, H, W)
     rows, columns = (torch.arange(n, device=frames.device).float() for n in inside.shape[1:])
     mass = inside.sum((1, 2)).clamp(min=1)
