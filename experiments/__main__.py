@@ -5,7 +5,7 @@ import sys
 import typer
 
 from echoseg.cli.console import run_app
-from experiments.grid_command import bench, curve
+from experiments.grid_command import bench, curve, ssg
 from experiments.keyframes_command import keyframes
 from experiments.robustness_command import robustness
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(curve)
 app.command()(bench)
+app.command()(ssg)
 app.command()(keyframes)
 app.command()(robustness)
 

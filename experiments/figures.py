@@ -38,6 +38,7 @@ def curve_png(summary: dict[str, Any]) -> bytes:
 def _curves(axes: Any, scores: list[dict[str, Any]]) -> None:
     methods = list(dict.fromkeys(score["row"] for score in scores))
     fractions = sorted({float(score["column"]) for score in scores})
+    zero = 100 / 3 * min((f for f in fractions if f), default=1.0)  # of a logarithmic axis
     for index, method in enumerate(methods):
         own = sorted(
             (s for s in scores if s["row"] == method), key=lambda score: float(score["column"])
@@ -45,7 +46,7 @@ def _curves(axes: Any, scores: list[dict[str, Any]]) -> None:
         colour = COLOURS[index % len(COLOURS)]
         # shifted sideways, so that the intervals do not overlap
         shift = 1.03 ** (index - (len(methods) - 1) / 2)
-        x = [100 * float(s["column"]) * shift for s in own]
+        x = [(100 * float(s["column"]) or zero) * shift for s in own]
         axes.plot(x, [s["dice"] for s in own], "o-", color=colour, label=method, markersize=4)
         for at, score in zip(x, own, strict=True):
             if score["ci95"]:
@@ -54,7 +55,7 @@ def _curves(axes: Any, scores: list[dict[str, Any]]) -> None:
     if full:
         axes.axhline(full[0], color="#444", linestyle=":", linewidth=1)
     axes.set_xscale("log")
-    axes.set_xticks([100 * f for f in fractions], [f"{100 * f:g} %" for f in fractions])
+    axes.set_xticks([100 * f or zero for f in fractions], [f"{100 * f:g} %" for f in fractions])
     axes.minorticks_off()
 
 

@@ -1,4 +1,4 @@
-"""The commands of `python -m experiments`: `curve` and `bench`."""
+"""The commands of `python -m experiments` that train a grid: `curve`, `bench` and `ssg`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +24,17 @@ EvalSets = Annotated[
         help="Evaluation set: FOLDER[:SPLIT], phantom:SPLIT[:corrupted]; repeatable.",
     ),
 ]
+RobustSets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--robust",
+        help="Set whose clips are also evaluated with corrupted frames and a hidden wall: "
+        "phantom:SPLIT, animated:FOLDER:SPLIT; repeatable.",
+    ),
+]
+NumClips = Annotated[
+    int | None, typer.Option(help="Number of clips of each --robust set (default: all).")
+]
 Hearts = Annotated[int | None, typer.Option(help="Number of phantom hearts per tier.")]
 Settings = Annotated[
     list[str] | None,
@@ -39,13 +50,15 @@ def curve(
         Path, typer.Option("-o", "--output", help="Output folder; complete runs are skipped.")
     ] = Path("echoseg-curve"),
     method: Annotated[
-        list[str] | None, typer.Option(help="Training method; repeatable (default: five).")
+        list[str] | None, typer.Option(help="Training method; repeatable (default: nine).")
     ] = None,
     labeled_fraction: Annotated[
-        list[str] | None, typer.Option(help="Such as 5%; repeatable (default: 1% to 100%).")
+        list[str] | None, typer.Option(help="Such as 5%; repeatable (default: 0% to 100%).")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
     eval_sets: EvalSets = None,
+    robust_sets: RobustSets = None,
+    num_clips: NumClips = None,
     hearts: Hearts = None,
     settings: Settings = None,
     jobs: Jobs = 1,
@@ -56,7 +69,8 @@ def curve(
 ) -> None:
     """Label-efficiency experiment: train methods at several labeled fractions, evaluate, plot.
 
-    Resumable. At 100 % only `supervised` runs, since nothing is unlabeled.
+    Resumable. At 100 % only `supervised` runs, since nothing is unlabeled. At 0 % masks come from
+    simulated clips alone.
     """
     from echoseg.train.config import as_fraction
     from experiments.figures import curve_png
@@ -67,6 +81,8 @@ def curve(
             "methods": tuple(method or METHODS),
             "fractions": tuple(as_fraction(text) for text in labeled_fraction or FRACTIONS),
             "eval_sets": tuple(eval_sets or (_own(data),)),
+            "robust_sets": tuple(robust_sets or ()),
+            "num_clips": num_clips,
         }
 
     with one_line_errors():
@@ -85,18 +101,24 @@ def bench(
     model: Annotated[
         list[str] | None, typer.Option(help="Network; repeatable (default: all but ablations).")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="CPU time of each training.")] = 3.0,
-    max_steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 2000,
+    patience: Annotated[
+        int, typer.Option(help="Validation rounds without a better score that end a training.")
+    ] = 5,
+    validate_every: Annotated[int, typer.Option(help="Steps per validation round.")] = 200,
+    max_steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 4000,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 1,
     eval_sets: EvalSets = None,
+    robust_sets: RobustSets = None,
+    num_clips: NumClips = None,
     hearts: Hearts = None,
     settings: Settings = None,
     jobs: Jobs = 1,
     draw: Draw = False,
 ) -> None:
-    """Benchmark: train networks for the same CPU time, evaluate, measure speed, plot.
+    """Benchmark: train networks to a plateau, evaluate, measure speed, plot.
 
-    Resumable. Adding a --model adds a row.
+    A tenth of the training patients is held out to find the plateau. Resumable; adding a --model
+    adds a row.
     """
     from experiments.figures import bench_png
     from experiments.model_bench import (
@@ -111,9 +133,12 @@ def bench(
         is_phantom = bool(data) and data[0].startswith("phantom:")
         return {
             "models": tuple(model or ENTRIES),
-            "minutes": minutes,
+            "patience": patience,
+            "validate_every": validate_every,
             "max_steps": max_steps,
             "eval_sets": tuple(eval_sets or (PHANTOM_EVAL_SETS if is_phantom else (_own(data),))),
+            "robust_sets": tuple(robust_sets or ()),
+            "num_clips": num_clips,
         }
 
     with one_line_errors():
@@ -124,6 +149,56 @@ def bench(
         )  # fmt: skip
         speed = read_speed(output)
         _write(summary, bench_markdown(summary, speed), bench_png(summary, speed), output)
+
+
+def ssg(
+    data: Data = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Output folder; complete runs are skipped.")
+    ] = Path("echoseg-ssg"),
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help="Memory of MSSNet; repeatable (default: none to guidance)."),
+    ] = None,
+    size: Annotated[str, typer.Option(help="Size of MSSNet.")] = "tiny",
+    init: Annotated[
+        str | None, typer.Option(help="Checkpoint of the common initialization.")
+    ] = None,
+    pretrain_steps: Annotated[
+        int, typer.Option(help="Steps that train the common initialization, OUTPUT-init; 0: none.")
+    ] = 0,
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
+    robust_sets: RobustSets = None,
+    num_clips: NumClips = None,
+    hearts: Hearts = None,
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    draw: Draw = False,
+) -> None:
+    """Ablation of MSSNet's memory: train the variants alike, evaluate their robustness.
+
+    Resumable. Trains on clips of 12 frames with artefacts; --set changes this.
+    """
+    from experiments.ssg import VARIANTS, SSGAblation, pretrain, ssg_markdown
+
+    is_phantom = bool(data) and data[0].startswith("phantom:")
+
+    def fields() -> dict[str, Any]:
+        default = "phantom:validation" if is_phantom else f"animated:{_own(data)}:validation"
+        fields = _shared(data, hearts, seeds, settings) | {
+            "variants": tuple(variant or VARIANTS),
+            "size": size,
+            "robust_sets": tuple(robust_sets or (default,)),
+            "num_clips": num_clips,
+        }
+        if init is None and pretrain_steps:
+            folder = output.with_name(f"{output.name}-init")
+            return fields | {"init": pretrain(SSGAblation.make(**fields), folder, pretrain_steps)}
+        return fields | {"init": init}
+
+    with one_line_errors():
+        summary = _run(SSGAblation, fields, output, jobs, draw, keep_weights=True)
+        _write(summary, ssg_markdown(summary), None, output)
 
 
 def _own(data: list[str] | None) -> str:
@@ -167,12 +242,14 @@ def _run(
     return summarize(run_grid(experiment, output, jobs=jobs, report=typer.echo, **options), output)
 
 
-def _write(summary: dict[str, Any], markdown: str, figure: bytes, output: Path) -> None:
+def _write(summary: dict[str, Any], markdown: str, figure: bytes | None, output: Path) -> None:
     from echoseg.files import atomic_write
     from experiments.summary import write_summary
 
-    write_summary(summary, markdown, output)
-    with atomic_write(output / "figure.png") as partial_path:
-        partial_path.write_bytes(figure)
+    names = write_summary(summary, markdown, output)
+    if figure is not None:
+        names += ["figure.png"]
+        with atomic_write(output / "figure.png") as partial_path:
+            partial_path.write_bytes(figure)
     typer.echo(markdown)
-    typer.echo(f"wrote table.md, table.csv, figure.png, summary.json in {output}")
+    typer.echo(f"wrote {', '.join(names)} in {output}")

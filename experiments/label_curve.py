@@ -1,21 +1,28 @@
 """Label-efficiency experiment: accuracy against the fraction of labeled patients.
 
-Every training method gets the same data, network, steps and seeds; a seed chooses the same labeled
-patients for every method.
+Every training method gets the same data, network, steps, labeled batch and seeds; a seed chooses
+the same labeled patients for every method. At 0 % no patient has masks, and those of simulated
+clips are learned from instead.
 """
 
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from echoseg.clip import View
 from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
-from experiments.grid import Cell, Experiment
-from experiments.summary import MEAN, dice_text, difference_text, pivot
+from experiments.experiment import Cell, Experiment
+from experiments.robustness_tables import robust_markdown
+from experiments.summary import MEAN, dice_text, difference_text, pivot, provenance_lines
 
-METHODS = ("supervised", "mssnet", "mean_teacher", "fixmatch", "bcp")
-FRACTIONS = ("1%", "5%", "10%", "25%", "100%")
+METHODS = (
+    "supervised", "mssnet", "rac_only", "doc_only", "mean_teacher", "unimatch", "bcp",
+    "cross_pseudo", "fixmatch",
+)  # fmt: skip
+VIEWS = tuple(map(str, View))
+FRACTIONS = ("0%", "1%", "5%", "10%", "25%", "100%")
 
 
 class LabelCurve(Experiment):
@@ -29,6 +36,8 @@ class LabelCurve(Experiment):
     methods: tuple[str, ...] = Field(min_length=1)
     fractions: tuple[float, ...] = Field(min_length=1)
     """Fractions of labeled patients, in [0, 1]."""
+    zero_label_data: tuple[str, ...] = ("phantom:400",)
+    """Labeled data of the fraction 0, where no patient has a mask; not used at other fractions."""
 
     @field_validator("methods", "fractions")
     @classmethod
@@ -61,19 +70,20 @@ class LabelCurve(Experiment):
             if fraction < 1 or method == "supervised" or not supervised_only
         ]
 
-    def train_config(self, cell: Cell, num_steps: int | None = None) -> TrainConfig:
+    def train_config(self, cell: Cell) -> TrainConfig:
         """The config of a cell's training run.
 
         Raises:
             ConfigError: If the method or the settings are invalid.
         """
         default = TrainConfig.model_fields["num_steps"].default
-        steps = num_steps or self.settings.get("num_steps", default)
+        steps, fraction = self.settings.get("num_steps", default), float(cell.column)
+        extra = {} if fraction else {"extra_data": self.zero_label_data}
         return recipes.make(
             cell.row,
-            **{"validate_every": steps} | self.settings | {"num_steps": steps},
+            **{"validate_every": steps} | self.settings | extra,
             data=self.data,
-            labeled_fraction=float(cell.column),
+            labeled_fraction=fraction,
             split_seed=cell.seed,
             seed=cell.seed,
         )
@@ -81,18 +91,23 @@ class LabelCurve(Experiment):
 
 def curve_markdown(summary: dict[str, Any]) -> str:
     """The tables of a label-efficiency experiment."""
-    lines = [f"{summary['num_complete']} of {summary['num_cells']} cells are complete."]
+    lines = [
+        f"{summary['num_complete']} of {summary['num_cells']} cells are complete.",
+        *provenance_lines(summary["costs"]),
+    ]
     if failed := summary["failed_clips"]:
         names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
         lines += ["", f"{len(failed)} clips could not be evaluated: {names}."]
     scores = sorted(
-        (score for score in summary["scores"] if score["group"] == "all"),
+        (score for score in summary["scores"] if score["group"] in ("all", *VIEWS)),
         key=lambda score: float(score["column"]),
     )
-    for eval_set in summary["experiment"]["eval_sets"]:
-        own = [score for score in scores if score["eval_set"] == eval_set]
+    places = dict.fromkeys((s["eval_set"], s["group"]) for s in scores)
+    for eval_set, group in places:
+        own = [s for s in scores if (s["eval_set"], s["group"]) == (eval_set, group)]
         for structure in dict.fromkeys(score["structure"] for score in own):
             title = "mean of all structures" if structure == MEAN else structure
+            title += "" if group == "all" else f", {group}"
             some = [score for score in own if score["structure"] == structure]
             lines += [
                 "",
@@ -103,12 +118,13 @@ def curve_markdown(summary: dict[str, Any]) -> str:
             if differences := [score for score in some if score["difference"] is not None]:
                 lines += [
                     "",
-                    "Difference to the reference in Dice points [95 % interval over patients], p "
-                    "of the signed-rank test:",
+                    "Difference to the reference in Dice points [95 % interval over seeds and "
+                    "patients], smallest detectable effect, p of the signed-rank test:",
                     "",
                     *pivot(differences, _percent, difference_text, "labeled patients"),
                 ]
-    return "\n".join(lines) + "\n"
+    reference = summary["reference"]
+    return "\n".join(lines) + "\n" + robust_markdown(summary["robustness"], reference)
 
 
 def _percent(score: dict[str, Any]) -> str:

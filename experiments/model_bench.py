@@ -1,8 +1,9 @@
-"""Model benchmark: every network under one budget, trained, evaluated and timed the same way.
+"""Model benchmark: every network trained to its plateau, evaluated and timed the same way.
 
-The budget is CPU time: the number of steps of a network follows from the time of its first steps.
-All networks get the same batches, learning rate and seeds. The speed of all is measured side by
-side in one run, into OUT/speed.json, and measured again when a network is added.
+A training ends when the score on held-out training patients (`experiments.held_out`) has not risen
+for `patience` validation rounds, or after `max_steps`; the weights with the best score are
+evaluated. All networks get the same batches, learning rate and seeds. The speed of all is measured
+side by side in one run, into OUT/speed.json, and measured again when a network is added.
 """
 
 from collections.abc import Sequence
@@ -16,11 +17,15 @@ from echoseg.files import read_json, write_json
 from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
-from experiments.grid import RUN_AGAIN, Cell, Experiment
+from echoseg.train.loop import Components
+from experiments.cells import RUN_AGAIN
+from experiments.experiment import Cell, Experiment
+from experiments.held_out import hold_out
 from experiments.networks import NAMES
 from experiments.provenance import machine
+from experiments.robustness_tables import robust_markdown
 from experiments.speed import build, peak_mb, rates, sizes
-from experiments.summary import MEAN, dice_text, difference_text, pivot
+from experiments.summary import MEAN, dice_text, difference_text, pivot, provenance_lines
 
 SPEED = "speed.json"
 REFERENCE = "mssnet"
@@ -91,17 +96,30 @@ ALL_ENTRIES = ENTRIES | ABLATIONS
 
 
 class ModelBench(Experiment):
-    """Networks (rows), trained for the same CPU time."""
+    """Networks (rows), each trained until its score on held-out training patients is flat."""
 
     growing: ClassVar[tuple[str, ...]] = ("models", "num_seeds")
     reserved: ClassVar[frozenset[str]] = frozenset(
-        {"data", "seed", "model", "architecture", "num_steps", "method"}
+        {
+            "data",
+            "seed",
+            "model",
+            "architecture",
+            "num_steps",
+            "method",
+            "validation",
+            "patience",
+            "validate_every",
+        }
     )
 
     models: tuple[str, ...] = Field(min_length=1)
-    minutes: float = Field(default=3.0, gt=0)
-    """CPU time of each training."""
-    max_steps: int = Field(default=2000, ge=1)
+    max_steps: int = Field(default=4000, ge=1)
+    """Maximum number of steps; the learning rate decays over these."""
+    patience: int = Field(default=5, ge=1)
+    """Validation rounds without a better score after which a training ends."""
+    validate_every: int = Field(default=200, ge=1)
+    """Steps per validation round."""
 
     @field_validator("models")
     @classmethod
@@ -119,26 +137,33 @@ class ModelBench(Experiment):
     def cells(self) -> list[Cell]:
         """The cells, seed by seed."""
         return [
-            Cell(name=f"{name}-seed{seed}", row=name, column="", seed=seed, minutes=self.minutes)
+            Cell(name=f"{name}-seed{seed}", row=name, column="", seed=seed)
             for seed in range(self.num_seeds)
             for name in self.models
         ]
 
-    def train_config(self, cell: Cell, num_steps: int | None = None) -> TrainConfig:
+    def train_config(self, cell: Cell) -> TrainConfig:
         """The config of a cell's training run.
 
         Raises:
             ConfigError: If the settings are invalid.
         """
-        entry, steps = ALL_ENTRIES[cell.row], num_steps or self.max_steps
+        entry = ALL_ENTRIES[cell.row]
         return recipes.make(
             "supervised",
-            **{"validate_every": steps} | self.settings | entry.overrides | {"num_steps": steps},
+            **self.settings | entry.overrides,
+            num_steps=self.max_steps,
+            patience=self.patience,
+            validate_every=self.validate_every,
             data=self.data,
             model=entry.model,
             architecture=entry.architecture,
             seed=cell.seed,
         )
+
+    def components(self, cell: Cell) -> Components:
+        """Training data without the held-out patients, the same for all networks of a seed."""
+        return hold_out(self.data, cell.seed)
 
 
 class Speed(BaseModel):
@@ -204,8 +229,11 @@ def bench_markdown(summary: dict[str, Any], speed: Speed) -> str:
     about = ", ".join(f"{key} {value}" for key, value in speed.machine.items())
     lines = [
         f"{summary['num_complete']} of {summary['num_cells']} trainings are complete, "
-        f"{experiment['minutes']:g} CPU minutes each; speed measured in one run on {about}.",
+        f"to a plateau of {experiment['patience']} validation rounds of "
+        f"{experiment['validate_every']} steps, at most {experiment['max_steps']}; speed measured "
+        f"in one run on {about}.",
         *_overrides(experiment),
+        *provenance_lines(summary["costs"]),
         "",
         "| network | steps | CPU min | M weights | " + " | ".join(SPEED_COLUMNS.values()) + " |",
         "|---" * (4 + len(SPEED_COLUMNS)) + "|",
@@ -240,12 +268,12 @@ def bench_markdown(summary: dict[str, Any], speed: Speed) -> str:
         if differences:
             lines += [
                 "",
-                f"Difference to {REFERENCE} in Dice points [95 % interval over patients], p of the "
-                "signed-rank test:",
+                f"Difference to {REFERENCE} in Dice points [95 % interval over seeds and "
+                "patients], smallest detectable effect, p of the signed-rank test:",
                 "",
                 *pivot(differences, _column, difference_text, "network"),
             ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + robust_markdown(summary["robustness"], REFERENCE)
 
 
 def _column(score: dict[str, Any]) -> str:

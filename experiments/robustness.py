@@ -1,7 +1,9 @@
 """Robustness of networks on whole clips: clean, with corrupted frames, and with a hidden wall.
 
-A clip is streamed as in use: the state is carried from its first frame to its last. Corruption is
-drawn from the clip's name, so all networks see the same pixels. Per network, condition and clip:
+`corrupted` corrupts whole frames, each with a probability of .15; `hidden` puts one artefact that
+lasts over the wall (`evaluation.artefacts`). A clip is streamed as in use: the state is carried
+from its first frame to its last. Corruption is drawn from the clip's name, so all networks see the
+same pixels. Per network, condition and clip:
 
     dice             LV cavity, mean over labeled frames
     affected_dice    the same over frames of which an artefact hides a part
@@ -34,6 +36,7 @@ from torch.nn import functional
 from echoseg.clip import Annotation, Clip, Label
 from echoseg.data import Record
 from echoseg.errors import ConfigError, DatasetError
+from echoseg.evaluation.artefacts import add_artefacts
 from echoseg.evaluation.corruptions import corrupt_frames
 from echoseg.evaluation.segment import segment
 from echoseg.measure.clean import clean_masks
@@ -46,6 +49,8 @@ from experiments.eval_sets import CORRUPTION_PROB, clip_records
 
 BAND_MM, BAND_FRACTION = 5.0, 0.04
 """Half width of the band on either side of a border, in mm or as a fraction of the frame's side."""
+MIN_HIDDEN, MAX_DRAWS = 0.02, 20
+"""Fraction of the wall's pixels in all frames that an artefact must cover, and draws for it."""
 WALL = (Label.LV_CAVITY, Label.LV_MYOCARDIUM)
 
 Corrupt = Callable[
@@ -63,10 +68,23 @@ def _corrupted(
     frames: Tensor, masks: np.ndarray, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     corrupted, hidden = corrupt_frames(frames[None], CORRUPTION_PROB, generator)
-    return corrupted[0], hidden[0].float()[:, None, None].expand_as(frames)
+    return corrupted[0], hidden[0]
 
 
-CONDITIONS: dict[str, Corrupt] = {"clean": _clean, "corrupted": _corrupted}
+def _hidden(frames: Tensor, masks: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One lasting artefact over the wall; drawn again while it hides next to nothing of it."""
+    wall = torch.from_numpy(masks == Label.LV_MYOCARDIUM)
+    labels = torch.from_numpy(masks.copy())[None]
+    result = frames, torch.zeros_like(frames)
+    for _ in range(MAX_DRAWS):
+        new, hidden = add_artefacts(frames[None], 1.0, generator, masks=labels)
+        result = new[0], hidden[0]
+        if (wall & (hidden[0] > 0.5)).sum() > MIN_HIDDEN * wall.sum():
+            break
+    return result
+
+
+CONDITIONS: dict[str, Corrupt] = {"clean": _clean, "corrupted": _corrupted, "hidden": _hidden}
 """Name -> what is done to a clip."""
 
 

@@ -133,8 +133,14 @@ def _by_patient(
     }
 
 
-def robust_markdown(scores: Sequence[RobustScore], reference: str) -> str:
-    """Per evaluation set and condition: the means, then the differences."""
+def robust_markdown(rows: Sequence[dict[str, Any]], reference: str) -> str:
+    """Per evaluation set and condition: the means, then the differences.
+
+    Args:
+        rows: `RobustScore`s as dicts, as `summary.json` holds them.
+        reference: Their reference row.
+    """
+    scores = [RobustScore(**row) for row in rows]
     lines: list[str] = []
     for eval_set, condition in dict.fromkeys((s.eval_set, s.condition) for s in scores):
         own = [s for s in scores if (s.eval_set, s.condition) == (eval_set, condition)]
@@ -191,8 +197,9 @@ def write_robust(
         out: The folder.
     """
     results = robust_scores(scores, reference)
-    markdown = robust_markdown(results, reference)
-    summary = {**about, "reference": reference, "scores": [asdict(result) for result in results]}
+    rows = [asdict(result) for result in results]
+    markdown = robust_markdown(rows, reference)
+    summary = {**about, "reference": reference, "scores": rows}
     write_text(out / CLIPS, table_text(scores, ClipScore))
     write_text(out / "table.csv", table_text(results, RobustScore))
     write_text(out / "table.md", markdown)

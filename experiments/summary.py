@@ -1,14 +1,15 @@
 """Scores of an experiment: means with intervals, and paired differences to a reference.
 
-An item is one structure on one frame. The score of a row on an item is the mean over its seeds;
-intervals resample patients, the test is Wilcoxon's signed-rank test over patients.
+An item is one structure on one frame. The score of a row on an item is the mean over its seeds, and
+its interval resamples patients. Differences are paired by seed and item, and averaged per patient;
+their intervals and smallest detectable effects are over seeds and patients (`experiments.paired`),
+the test is Wilcoxon's signed-rank test over patients.
 """
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,20 +18,16 @@ import numpy as np
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.evaluation.compare import signed_rank_p
 from echoseg.evaluation.items import STRUCTURES
-from echoseg.evaluation.tables import read_items
-from echoseg.files import write_text
+from echoseg.evaluation.tables import CLIPS, read_items
+from echoseg.files import csv_text, write_text
 from echoseg.metrics.agreement import Interval, mean_interval
 from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.phantom.config import Tier
-from experiments.grid import (
-    FAILED,
-    RUN_AGAIN,
-    Experiment,
-    cell_folder,
-    complete_cells,
-    damage,
-    read_cost,
-)
+from experiments.cells import FAILED, RUN_AGAIN, cell_folder, complete_cells, damage, read_cost
+from experiments.experiment import Cell, Experiment
+from experiments.paired import PairedMean, paired_mean, table_of
+from experiments.provenance import provenance
+from experiments.robustness_tables import RobustScore, read_clips, robust_scores
 
 MIN_PATIENTS = 6
 """With fewer patients no signed-rank test can reach .05."""
@@ -45,6 +42,7 @@ class Key(NamedTuple):
     clip: str
     frame: str
     structure: str
+    view: str
     phase: str
     quality: str
 
@@ -83,6 +81,7 @@ class Score:
     failed_fraction: float
     difference: float | None = None
     difference_ci95: Interval | None = None
+    smallest_effect: float | None = None
     p_value: float | None = None
 
 
@@ -108,6 +107,7 @@ def summarize(experiment: Experiment, out: Path) -> dict[str, Any]:
         scores += _all_scores(tables, eval_set, experiment.reference)
     return {
         "experiment": experiment.model_dump(mode="json"),
+        "reference": experiment.reference,
         "num_complete": len(cells),
         "num_cells": len(experiment.cells()),
         "failed_clips": sorted(
@@ -119,7 +119,19 @@ def summarize(experiment: Experiment, out: Path) -> dict[str, Any]:
             for cell in cells
         ],
         "scores": [asdict(score) for score in scores],
+        "robustness": [asdict(score) for score in _robust_scores(experiment, out, cells)],
     }
+
+
+def _robust_scores(experiment: Experiment, out: Path, cells: Sequence[Cell]) -> list[RobustScore]:
+    """Scores of the robustness sets; rows of several columns are distinguished by their column."""
+    clips = [
+        replace(clip, row=f"{cell.row}, {cell.column}" if cell.column else cell.row, seed=cell.seed)
+        for cell in cells
+        for index in range(len(experiment.robust_sets))
+        for clip in read_clips(cell_folder(out, cell) / f"robust-{index}" / CLIPS)
+    ]
+    return robust_scores(clips, experiment.reference)
 
 
 def _table(place: Path) -> Table:
@@ -168,9 +180,9 @@ def _shared(tables: Iterable[Table]) -> list[Key]:
 
 
 def _groups(keys: Sequence[Key]) -> dict[str, list[Key]]:
-    """All items, then those of each phase and of each quality (a tier of the phantom)."""
+    """All items, then those of each view, phase and quality (a tier of the phantom)."""
     groups = {"all": list(keys)}
-    for field in ("phase", "quality"):
+    for field in ("view", "phase", "quality"):
         values = {value for key in keys if (value := getattr(key, field))}
         if len(values) > 1:
             for value in sorted(values, key=_rank):
@@ -206,15 +218,33 @@ def _difference(
     shared = [key for key in keys if all(key in others[seed] for seed in both)]
     if not both or not shared:
         return {}
-    differences = np.mean(
-        [[seeds[s][key].dice - others[s][key].dice for key in shared] for s in both], axis=0
-    )
-    patients = [key.patient for key in shared]
-    enough = len(set(patients)) >= MIN_PATIENTS
+    tables = [table_of(_by_patient(side, both, shared), None) for side in (seeds, others)]
+    assert tables[0] is not None and tables[1] is not None  # there are shared items
+    differences = tables[0] - tables[1]  # (seeds, patients)
+    result: PairedMean = paired_mean(differences)
+    enough = result.num_patients >= MIN_PATIENTS
+    names = sorted({key.patient for key in shared})
     return {
-        "difference": float(differences.mean()),
-        "difference_ci95": mean_interval(differences, patients),
-        "p_value": signed_rank_p(differences, patients) if enough else None,
+        "difference": result.mean,
+        "difference_ci95": result.ci95,
+        "smallest_effect": result.smallest_effect,
+        "p_value": signed_rank_p(differences.mean(0), names) if enough else None,
+    }
+
+
+def _by_patient(
+    tables: dict[int, Table], seeds: Iterable[int], keys: Sequence[Key]
+) -> dict[int, dict[str, float]]:
+    """Mean Dice of each patient's items, by seed."""
+    patients: dict[str, list[Key]] = {}
+    for key in keys:
+        patients.setdefault(key.patient, []).append(key)
+    return {
+        seed: {
+            name: float(np.mean([tables[seed][key].dice for key in own]))
+            for name, own in patients.items()
+        }
+        for seed in seeds
     }
 
 
@@ -243,19 +273,39 @@ def dice_text(score: dict[str, Any]) -> str:
 
 
 def difference_text(score: dict[str, Any]) -> str:
-    """Difference in points with its interval and p value."""
-    ci, p = score["difference_ci95"], score["p_value"]
+    """Difference in points with its interval, smallest detectable effect and p value."""
+    ci, effect, p = score["difference_ci95"], score["smallest_effect"], score["p_value"]
     interval = "" if ci is None else f" [{100 * ci[0]:+.1f} to {100 * ci[1]:+.1f}]"
-    return f"{100 * score['difference']:+.2f}{interval}" + ("" if p is None else f", p {p:.2g}")
+    detectable = "" if effect is None else f", detectable {100 * effect:.1f}"
+    p_text = "" if p is None else f", p {p:.2g}"
+    return f"{100 * score['difference']:+.2f}{interval}{detectable}{p_text}"
 
 
-def write_summary(summary: dict[str, Any], markdown: str, out: Path) -> None:
-    """Write `summary.json`, `table.md` and `table.csv`."""
-    buffer = io.StringIO()
-    names = [field.name for field in fields(Score)]
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(summary["scores"])
-    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_text(out / "table.md", markdown)
-    write_text(out / "table.csv", buffer.getvalue())
+def write_summary(summary: dict[str, Any], markdown: str, out: Path) -> list[str]:
+    """Write `summary.json`, `table.md` and the scores as CSV; return the names of the files."""
+    texts = {
+        "summary.json": json.dumps(provenance() | summary, indent=1) + "\n",
+        "table.md": markdown,
+    }
+    tables = ("table.csv", Score, "scores"), ("robustness.csv", RobustScore, "robustness")
+    for name, kind, key in tables:
+        if rows := summary[key]:
+            columns = [field.name for field in fields(kind)]
+            texts[name] = csv_text(columns, (row.values() for row in rows))
+    for name, text in texts.items():
+        write_text(out / name, text)
+    return list(texts)
+
+
+def provenance_lines(costs: Sequence[dict[str, Any]]) -> list[str]:
+    """A line per machine and commit: which cells were trained there, and how long they took."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for cost in costs:
+        groups.setdefault((cost["machine"], cost["commit"]), []).append(cost)
+    lines = []
+    for (machine, commit), group in groups.items():
+        cells = ", ".join(f"{c['row']} {c['column']}".strip() + f" seed {c['seed']}" for c in group)
+        minutes = sum(cost["cpu_s"] for cost in group) / 60
+        where = f"{machine or 'unknown machine'}, commit {commit[:10] or 'unknown'}"
+        lines += ["", f"{where}: {minutes:.1f} CPU minutes for {cells}."]
+    return lines

@@ -3,7 +3,8 @@
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.tables import ITEMS, table_text
 from echoseg.files import write_json
-from experiments.grid import Cost, cell_folder, open_folder
+from experiments.cells import Cost, cell_folder
+from experiments.grid import open_folder
 from experiments.label_curve import LabelCurve
 from experiments.model_bench import ModelBench, Speed
 

@@ -1,5 +1,6 @@
 """The grid that both experiments share: resuming, damage, refusals, one items table."""
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -8,21 +9,14 @@ from echoseg.data import Issue, IssueKind
 from echoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from echoseg.evaluation.tables import table_text
 from echoseg.files import locked_dir
-from echoseg.metrics.agreement import mean_interval
-from experiments import grid
+from experiments import cells, grid
 from experiments.__main__ import app
+from experiments.cells import FAILED, cell_folder, damage, is_complete, run_cell
 from experiments.eval_sets import eval_records
 from experiments.figures import curve_png
-from experiments.grid import (
-    FAILED,
-    cell_folder,
-    damage,
-    is_complete,
-    read_experiment,
-    run_cell,
-    run_grid,
-)
+from experiments.grid import read_experiment, run_grid
 from experiments.label_curve import LabelCurve, curve_markdown
+from experiments.paired import paired_mean
 from experiments.summary import summarize
 
 
@@ -48,7 +42,9 @@ def test_scores_and_differences_are_means_over_seeds_paired_by_item(tmp_path):
     assert score["difference"] is None  # the reference itself
     other = scores["supervised", "lv_endo"]
     assert other["difference"] == pytest.approx(-(0.03 + 0.09) / 2)
-    assert other["difference_ci95"] == pytest.approx(mean_interval([-0.03, -0.09], ["a", "b"]))
+    table = np.array([[-0.02, -0.10], [-0.04, -0.08]])
+    assert other["difference_ci95"] == pytest.approx(paired_mean(table).ci95)
+    assert other["smallest_effect"] == pytest.approx(paired_mean(table).smallest_effect)
     assert other["p_value"] is None  # two patients are too few to rank
     assert scores["supervised", "mean"]["dice"] == pytest.approx(other["dice"])
     assert "| supervised | -6.00" in curve_markdown(summary)
@@ -135,18 +131,18 @@ def test_evaluating_again_without_weights_trains_again(tmp_path, monkeypatch):
     def train(*words):
         raise ConfigError("training")
 
-    monkeypatch.setattr(grid, "_train", train)
+    monkeypatch.setattr(cells, "_train", train)
     with pytest.raises(ConfigError, match="training"):
         run_grid(bench, tmp_path)
 
 
 @pytest.mark.parametrize("kind", [ConfigError, KeyError])
 def test_an_experiment_that_fails_at_once_leaves_the_folder_as_it_was(tmp_path, monkeypatch, kind):
-    def fail(*words):
+    def fail(*words, **options):
         raise kind("no")
 
     out = tmp_path / "out"
-    monkeypatch.setattr(grid, "run_training", fail)
+    monkeypatch.setattr(cells, "run_training", fail)
     with pytest.raises(kind):
         run_grid(small_curve(), out)
     assert not out.exists()
@@ -218,7 +214,7 @@ def test_evaluation_sets_that_do_not_exist_are_refused_before_the_work(tmp_path)
         (["curve", "phantom:8", "--jobs", "0"], "jobs must be at least 1"),
         (["curve", "no-such-folder"], "does not exist"),
         (["curve", "phantom:8", "--eval", "phantom:tset"], "split"),
-        (["bench", "phantom:6", "--minutes", "inf"], "minutes must be a finite number"),
+        (["bench", "phantom:6", "--patience", "0"], "patience must be greater than or equal to 1"),
         (["bench", "phantom:6", "--jobs", "0"], "jobs must be at least 1"),
     ],
 )

@@ -13,8 +13,9 @@ from echoseg.evaluation.tables import read_items
 from echoseg.models import MODELS
 from experiments import model_bench, speed
 from experiments.__main__ import app
+from experiments.cells import cell_folder
 from experiments.figures import bench_png, rate_of
-from experiments.grid import cell_folder, run_grid
+from experiments.grid import run_grid
 from experiments.model_bench import (
     ALL_ENTRIES,
     ENTRIES,
@@ -64,8 +65,8 @@ def test_a_bench_runs_once_and_another_network_is_another_row(tmp_path, monkeypa
     dice = [float(i["dice"]) for i in items if i["structure"] == "lv_endo" and i["dice"]]
     scores = {(score["group"], score["structure"]): score["dice"] for score in own}
     assert scores["all", "lv_endo"] == pytest.approx(np.mean(dice))
-    with pytest.raises(ConfigError, match="was started with minutes"):
-        run(small_bench(minutes=4.0))
+    with pytest.raises(ConfigError, match="was started with max_steps"):
+        run(small_bench(max_steps=4))
     done = CliRunner().invoke(app, ["bench", "--draw", "-o", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "phantom:test:corrupted: Dice" in done.stdout
@@ -122,7 +123,7 @@ def test_a_network_that_looks_ahead_is_timed_by_clips(monkeypatch):
     ("changes", "message"),
     [
         ({"models": ("unett",)}, "model must be one of"),
-        ({"minutes": 0}, "minutes must be greater than 0, got 0"),
+        ({"patience": 0}, "patience must be greater than or equal to 1, got 0"),
         ({"settings": {"learning_rate": float("inf")}}, "learning_rate must be a finite number"),
         ({"settings": {"model": "unet"}}, "settings must not contain model"),
         ({"models": ()}, "models"),

@@ -1,6 +1,6 @@
 """Robustness on clips with known answers: a network that reads grey levels, one that lags."""
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -83,6 +83,17 @@ def hide_right(frames, masks, generator):
     hidden = torch.zeros_like(frames)
     hidden[2:6, :, SIZE // 2 :] = 1
     return frames * (1 - hidden), hidden
+
+
+def test_the_hidden_condition_covers_the_wall_and_lasts():
+    clip, annotation = beat(24)
+    version, hidden = robustness.corrupted_clip("hidden", "one", clip, annotation)
+    covered = (hidden > 0.5) & (annotation.masks == 2)
+    assert covered.sum() > 0.02 * (annotation.masks == 2).sum()
+    assert 4 <= covered.any((1, 2)).sum() <= 20
+    assert (version.frames != clip.frames).any() and hidden.min() >= 0 and hidden.max() <= 1
+    unchanged = version.frames == clip.frames
+    assert unchanged[hidden == 0].all()
 
 
 @pytest.fixture
@@ -223,7 +234,7 @@ def test_differences_are_paired_by_seed_and_patient():
     assert results["features", "band_dice"].difference is None
     assert results["features", "ef_bias"].mean == -2.5 == -results["features", "ef_mae"].mean
     assert ("guidance", "dice") not in results
-    markdown = robust_markdown(list(results.values()), "features")
+    markdown = robust_markdown([asdict(s) for s in results.values()], "features")
     assert "| guidance | +3.00 [+3.00 to +3.00], detectable 0.00 | +0.0" in markdown
 
 
