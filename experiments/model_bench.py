@@ -70,8 +70,8 @@ ABLATIONS: dict[str, BenchmarkEntry] = {
         f"mssnet_tiny_{name}": BenchmarkEntry("mssnet", {"size": "tiny", **options}, {})
         for name, options in {
             "no_memory": {"memory": "none"},
-            "gate": {"memory": "gate"},
             "features": {"memory": "features"},
+            "values": {"memory": "values"},
             "conv": {"mixing": "conv"},
             "attention": {"mixing": "attention"},
         }.items()

@@ -46,12 +46,12 @@ def saved(path, label, kind=MSSNet, **config):
 def test_weights_are_weights_and_the_first_frame_has_no_past(clip, checkpoint):
     maps = watch_attention(Analyzer(str(checkpoint)), clip, darken=3)
     assert maps.frames.shape == maps.labels.shape == (8, 64, 64)
-    assert maps.alone.shape == maps.guided.shape == (8, 4, 4)
+    assert maps.alone.shape == maps.guided.shape == (8, 8, 8)
     for weights in (maps.alone, maps.guided):
         assert np.allclose(weights.sum((1, 2)), 1, atol=1e-5)
     assert np.array_equal(maps.alone[0], maps.guided[0])
     assert np.abs(maps.alone[1:] - maps.guided[1:]).max() > 1e-4
-    assert maps.query == (24, 24)  # the token with the middle of a picture that is all ventricle
+    assert maps.query == (28, 28)  # the token with the middle of a picture that is all ventricle
     assert (maps.frames[3] == 0).all()
     assert maps.frames[2].max() > 0
 

@@ -6,9 +6,9 @@ from safetensors.torch import save_file
 
 from echoseg.errors import ConfigError, ModelError
 from echoseg.inference.analyzer import Analyzer
-from echoseg.models import MODELS, MemoryUNet, build_model
-from echoseg.models.checkpoint import load_encoder, load_model
-from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
+from echoseg.models import MODELS, MemoryUNet, MSSNetV1, build_model
+from echoseg.models.checkpoint import load_encoder, load_model, save_checkpoint
+from echoseg.weights.card import SHIPPED, ModelCard, find_checkpoint, read_card
 from experiments.networks import NAMES
 
 
@@ -155,6 +155,17 @@ def test_a_class_loads_its_own_checkpoints_and_no_others():
     assert all(a.equal(b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
     with pytest.raises(ModelError, match=r"phantom is a MemoryUNet, not a MSSNetV1; use echoseg\."):
         echoseg.models.MSSNetV1.from_pretrained("phantom")
+
+
+@pytest.mark.parametrize("memory", ["none", "gate", "features", "guidance"])
+def test_a_checkpoint_of_the_first_mssnet_loads_as_that(tmp_path, memory):
+    """Before the second one it was called mssnet."""
+    model = MSSNetV1(size="tiny", memory=memory).eval()
+    card = ModelCard(architecture="mssnet", image_size=64, licence="x")
+    save_checkpoint(tmp_path / "old.safetensors", model, card)
+    loaded, card = load_model(str(tmp_path / "old.safetensors"))
+    assert isinstance(loaded, MSSNetV1) and card.architecture == "mssnet_v1"
+    assert all(a.equal(b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
 
 
 def test_what_is_no_checkpoint_or_device_is_refused_with_the_way_out():

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
+from echoseg.errors import ModelError
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
+from echoseg.nn.warp import corners, warp
+
+MEMORIES = ["none", "features", "values", "guidance"]
 
 
 def net(**config):
@@ -26,7 +30,7 @@ def test_any_labels_frames_and_sides(num_labels, shape):
     assert logits.shape == (*shape[:2], num_labels, *shape[3:])
 
 
-@pytest.mark.parametrize("memory", ["none", "gate", "features", "guidance"])
+@pytest.mark.parametrize("memory", MEMORIES)
 def test_every_memory_trains_all_its_parameters(memory):
     model = net(size="tiny", memory=memory).train()
     model(torch.rand(2, 3, 1, 64, 64)).square().mean().backward()
@@ -62,6 +66,25 @@ def test_detail_begins_at_nothing_streams_and_then_moves_borders():
         assert parameter.grad.abs().max() > 0, name
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_every_memory_streams_at_odd_sizes(memory):
+    model, frames = net(size="tiny", memory=memory), torch.rand(2, 4, 1, 33, 70)
+    with torch.inference_mode():
+        state, steps = model.init_state(2), []
+        for frame in frames.unbind(1):
+            logits, state = model.step(frame, state)
+            steps.append(logits)
+        assert (torch.stack(steps, 1) - model(frames)).abs().max() <= 1e-4
+    assert model.remembers == (memory != "none")
+
+
+def test_the_state_is_small():
+    model = net()
+    with torch.inference_mode():
+        _, state = model.step(torch.rand(1, 1, 160, 160), model.init_state(1))
+    assert sum(part.numel() * part.element_size() for part in state) <= 520_000
+
+
 def test_without_memory_frames_do_not_know_of_each_other():
     model, frames = net(size="tiny", memory="none"), torch.rand(1, 4, 1, 64, 64)
     with torch.inference_mode():
@@ -69,16 +92,82 @@ def test_without_memory_frames_do_not_know_of_each_other():
         assert (model(frames) - alone).abs().max() <= 1e-4
 
 
-def test_bidirectional_is_the_same_forwards_and_backwards():
-    model, frames = net(size="tiny"), torch.rand(1, 5, 1, 64, 64)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_carry_logits_come_with_the_logits_of_forward(memory):
+    model, frames = net(size="tiny", memory=memory), torch.rand(2, 3, 1, 48, 61)
     with torch.inference_mode():
-        forth = model(frames, bidirectional=True)
-        back = model(frames.flip(1), bidirectional=True).flip(1)
-        assert (forth - back).abs().max() <= 1e-4
-        assert (forth - model(frames)).abs().max() > 1e-3
+        logits, carries = model.carry_logits(frames)
+        assert torch.equal(logits, model(frames))
+    expected = [] if memory == "none" else [(2, 3, 6, 8), (2, 3, 12, 16)]
+    assert [tuple(each.shape) for each in carries] == expected
+    with pytest.raises(ModelError, match="must be B T 1 H W"):
+        model.carry_logits(frames[:, 0])
 
 
-def test_bidirectional_of_one_frame_is_the_still():
-    model, frame = net(size="tiny"), torch.rand(1, 1, 1, 64, 64)
+def test_the_state_is_detached_every_few_frames_of_training_only():
+    """The last frame of six, cut into twos, learns from the two last frames and no others."""
+    model, frames = net(size="tiny"), torch.rand(1, 6, 1, 32, 32, requires_grad=True)
+
+    def learns_from(training, bptt_frames):
+        model.train(training)
+        model.bptt_frames = bptt_frames
+        for module in model.modules():  # statistics of a batch join its frames
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+        (gradient,) = torch.autograd.grad(model(frames)[:, -1].square().sum(), frames)
+        return (gradient.abs().amax((0, 2, 3, 4)) > 0).tolist()
+
+    assert learns_from(True, 2) == [False] * 4 + [True] * 2
+    assert learns_from(True, 4) == [False] * 4 + [True] * 2
+    assert learns_from(True, None) == learns_from(False, 2) == [True] * 6
+
+
+def open_gates(model, threshold):
+    """Set the gates by hand: the past is carried where the agreement is below the threshold."""
+    guidance, memory = model.guidance, model.fine_memory
+    with torch.no_grad():
+        guidance.gate_frame.bias.fill_(200 * threshold)
+        guidance.gate_agreement.fill_(-200)
+        memory.gate_hint.fill_(1)
+
+
+def test_after_a_black_frame_the_match_and_the_mask_are_what_they_were():
+    """The mechanism alone: random weights, gates set by hand to close where tokens agree."""
+    model = net(size="tiny")
+    still = smooth_frame().expand(1, 8, -1, -1, -1)
+    broken = still.clone()
+    broken[:, 4] = 0
     with torch.inference_mode():
-        assert (model(frame, bidirectional=True) - model(frame)).abs().max() <= 1e-5
+        open_gates(model, threshold=0.85)
+        agreement = agreements(model, broken)
+        assert agreement[4] < 0.6
+        assert (agreement[5:] >= 0.93).all()
+        assert (agreement[5:] - agreement[3]).abs().max() < 0.01
+        masks, clean = model(broken).argmax(2), model(still).argmax(2)
+        _, carries = model.carry_logits(broken)
+        assert all((each[:, 4].sigmoid() > 0.9).float().mean() > 0.9 for each in carries)
+        assert (masks[:, 5:] != clean[:, 5:]).float().mean() <= 0.01
+
+
+def smooth_frame():
+    torch.manual_seed(3)
+    noise = torch.rand(1, 1, 12, 12)
+    return torch.nn.functional.interpolate(noise, size=(96, 96), mode="bicubic").clamp(0, 1)
+
+
+def agreements(model, frames):
+    """Mean similarity of each frame's tokens with the warped memory."""
+    found = []
+    normalize = torch.nn.functional.normalize
+    guidance, state = model.guidance, model.init_state(1)
+    for frame in frames.unbind(1):
+        _, _, middle, coarse = model.encode(frame)
+        tokens = model.decoder2(coarse, middle).movedim(1, -1)
+        windows = guidance.windows(tokens)
+        parts = guidance.prepare(tokens, windows)
+        before = state.features.expand_as(tokens)
+        past = warp(before, corners(guidance._match(parts.query, before, windows)))
+        embedded = normalize(guidance.embed(guidance.norm(past)), dim=-1)
+        found.append((parts.embedding * embedded).sum(-1).mean())
+        _, state = model.step(frame, state)
+    return torch.stack(found)

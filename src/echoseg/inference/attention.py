@@ -6,6 +6,7 @@ The weights of one query token over all tokens sum to 1. They are part of the ne
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,11 +52,13 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
     from echoseg.models.mssnet_v1 import MSSNetV1
 
     network = analyzer.network
-    if not isinstance(network, MSSNet | MSSNetV1):
+    carries = getattr(network.config, "memory", "") == "guidance"
+    if not (isinstance(network, MSSNetV1) or (isinstance(network, MSSNet) and carries)):
         raise ModelError(
-            f"model {analyzer.model_card.name} is a {type(network).__name__} and has no "
-            "attention weights; give one whose architecture is mssnet"
+            f"model {analyzer.model_card.name} is a {type(network).__name__} that has no attention "
+            "weights in its state; give one of architecture mssnet with memory=guidance"
         )
+    all_pairs = _all_pairs if isinstance(network, MSSNet) else (lambda weights: weights[0].mean(0))
     sector = find_sector(clip)
     if sector is None:
         raise MeasurementError("no ultrasound sector found in the clip; give a moving echo clip")
@@ -70,8 +73,7 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
             frames.append(frame[0, 0].cpu().numpy())
             labels.append(logits[0].argmax(0).cpu().numpy())
             for maps, weights in ((alone, fresh.weights), (guided, state.weights)):
-                maps.append(weights[0].mean(0).float().cpu().numpy())
-    carries = network.config.memory == "guidance"
+                maps.append(all_pairs(weights.float()).cpu().numpy())
     query, token, grid = _ventricle_token(labels[0], num_tokens=alone[0].shape[0])
     return AttentionMaps(
         frames=np.stack(frames),
@@ -81,6 +83,19 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
         guided=np.stack([weights[token].reshape(grid) for weights in guided]) if carries else None,
         darkened=darken,
     )
+
+
+def _all_pairs(weights: Any) -> Any:
+    """Weights of the state of an MSSNet, mean over the heads, token by token: `N N`."""
+    from echoseg.nn.guidance import RADIUS
+    from echoseg.nn.local_windows import LocalWindows
+
+    height, width = weights.shape[1:3]
+    windows = LocalWindows(height, width, RADIUS, weights.device)
+    rows = weights.unflatten(3, (-1, windows.side**2)).mean(3)  # (1, H, W, D)
+    values = weights.new_ones(height * width).diag()  # each token holds its own number
+    values = values.view(1, height, width, -1)
+    return windows.read(rows, windows.keys(values))[0].flatten(0, 1)
 
 
 def _ventricle_token(

@@ -79,12 +79,13 @@ class MemoryUNet(ResidualUNet, Segmenter):
     def _forward(self, frames: Float[Tensor, "B T 1 H W"]) -> Float[Tensor, "B T K H W"]:
         batch, time = frames.shape[:2]
         state = self.init_state(batch)
+        bptt_frames = self.bptt_frames if self.training else None
         skip0, skip1, middle, coarse = self.encode(frames.flatten(0, 1))
         middle = self.memory_middle(
-            middle.unflatten(0, (batch, time)), state.middle, state.is_first
+            middle.unflatten(0, (batch, time)), state.middle, state.is_first, bptt_frames
         )
         coarse = self.memory_coarse(
-            coarse.unflatten(0, (batch, time)), state.coarse, state.is_first
+            coarse.unflatten(0, (batch, time)), state.coarse, state.is_first, bptt_frames
         )
         logits = self.decode(skip0, skip1, middle.flatten(0, 1), coarse.flatten(0, 1))
         return logits.unflatten(0, (batch, time))

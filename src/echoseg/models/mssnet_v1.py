@@ -129,8 +129,8 @@ class MSSNetV1(ResidualUNet, Segmenter):
     ) -> tuple[Float[Tensor, "B T C2 h2 w2"], Float[Tensor, "B T C3 h3 w3"]]:
         """Join the maps of a clip, from the first frame to the last."""
         state, joined = self.init_state(len(middle)), []
-        for frame in zip(middle.unbind(1), coarse.unbind(1), strict=True):
-            *maps, state = self._join(*frame, state)
+        for index, frame in enumerate(zip(middle.unbind(1), coarse.unbind(1), strict=True)):
+            *maps, state = self._join(*frame, self.cut(state, index))
             joined.append(maps)
         middles, coarses = zip(*joined, strict=True)
         return torch.stack(middles, 1), torch.stack(coarses, 1)

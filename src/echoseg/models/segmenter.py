@@ -1,7 +1,7 @@
 """The interface of every network: a recurrence over frames whose state goes in and comes out."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.errors import ConfigError, ModelError, validation_message
+
+StateT = TypeVar("StateT", bound=tuple)
 
 
 class Segmenter(nn.Module, ABC):
@@ -42,6 +44,8 @@ class Segmenter(nn.Module, ABC):
     """Whether the logits of a frame depend on other frames."""
     num_frames: int | None = None
     """Required number of frames per clip; None: any."""
+    bptt_frames: int | None = None
+    """In training, the state is detached after each that many frames of a clip; None: never."""
     image_size: int | None = None
     """Required height and width in pixels; None: any."""
     bptt_frames: int | None = None
@@ -124,21 +128,22 @@ class Segmenter(nn.Module, ABC):
         logits, state = self._step(self.prepare_frame(frame, state), state)
         return self.crop(logits, frame), state
 
-    def forward(
-        self, frames: Float[Tensor, "B T 1 H W"], **options: Any
-    ) -> Float[Tensor, "B T K H W"]:
+    def forward(self, frames: Float[Tensor, "B T 1 H W"]) -> Float[Tensor, "B T K H W"]:
         """Segment a clip; returns logits, equal to those of stepping through it.
-
-        Args:
-            frames: The clip.
-            options: What the network's own `_forward` takes, such as `bidirectional` of MSSNet.
 
         Raises:
             ModelError: If the clip has another shape or dtype.
         """
         size = "H W" if self.image_size is None else f"{self.image_size} {self.image_size}"
         self._check(frames, f"B {self.num_frames or 'T'} 1 {size}")
-        return self.crop(self._forward(self._padded(frames), **options), frames)
+        return self.crop(self._forward(self._padded(frames)), frames)
+
+    def cut(self, state: StateT, index: int) -> StateT:
+        """The state for frame `index` of a clip, detached where truncation has it (training)."""
+        if not (self.training and self.bptt_frames and index and index % self.bptt_frames == 0):
+            return state
+        parts = (part.detach() for part in state)
+        return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 
     def prepare_frame(
         self, frame: Float[Tensor, "B 1 H W"], state: Any

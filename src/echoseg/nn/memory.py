@@ -50,10 +50,16 @@ class GatedMemory(nn.Module):
         features: Float[Tensor, "B T C H W"],
         memory: Float[Tensor, "B C _ _"],
         is_first: Bool[Tensor, "B 1 1 1"],
+        bptt_frames: int | None = None,
     ) -> Float[Tensor, "B T C H W"]:
-        """Process a clip; returns the memory after each frame."""
+        """Process a clip; returns the memory after each frame.
+
+        The memory is detached after every `bptt_frames` frames.
+        """
         outputs = []
-        for frame_features in features.unbind(1):
+        for index, frame_features in enumerate(features.unbind(1)):
+            if bptt_frames and index % bptt_frames == 0:
+                memory = memory.detach()
             memory = self.step(frame_features, memory, is_first)
             is_first = torch.zeros_like(is_first)
             outputs.append(memory)

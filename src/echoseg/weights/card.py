@@ -97,7 +97,8 @@ def read_card(path: Path) -> ModelCard:
     try:
         data = path.read_bytes()
         header_length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + header_length])["__metadata__"]
+        header = json.loads(data[8 : 8 + header_length])
+        metadata = header["__metadata__"]
         if metadata["echoseg_format"] not in ("1", FORMAT_VERSION):
             raise ModelError(
                 f"model {path} has format {metadata['echoseg_format']}, this version of echoseg "
@@ -106,6 +107,8 @@ def read_card(path: Path) -> ModelCard:
         fields = json.loads(metadata["card"])
         if metadata["echoseg_format"] == "1":
             fields["provenance"] = fields.pop("recipe", "")
+        if fields["architecture"] == "mssnet" and "guidance.local.weight" in header:
+            fields["architecture"] = "mssnet_v1"  # trained before the second MSSNet
         return ModelCard(
             **fields,
             name=path.stem,
