@@ -1,8 +1,6 @@
 """Simulate phantom clips for training into one .npz, with several processes.
 
-    python scripts/make_phantom_clips.py OUT.npz --num-clips 1800 --processes 2
-
-Frames are taken at slow rates, so that eight of them span a good part of a beat.
+python scripts/make_phantom_clips.py OUT.npz --num-clips 1800 --processes 2
 """
 
 import argparse
@@ -27,7 +25,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--num-clips", type=int, default=1800)
-    parser.add_argument("--num-frames", type=int, default=8)
+    parser.add_argument("--num-frames", type=int, default=24)
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()

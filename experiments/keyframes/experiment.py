@@ -182,7 +182,7 @@ def _trained(experiment: KeyFrameExperiment, out: Path) -> KeyFrameMSSNet:
 def _train(model: KeyFrameMSSNet, experiment: KeyFrameExperiment) -> None:
     """Take steps on two clips at a time; half of the frames after the first are cheap."""
     size, seeds = experiment.image_size, range(experiment.num_training_clips)
-    clips = [_tensors(phantom_config(seed, size)) for seed in seeds]
+    clips = [_tensors(phantom_config(seed, size, num_frames=6)) for seed in seeds]
     frames = torch.stack([frames[:, 0] for frames, _ in clips])  # (N, T, 1, S, S)
     masks = torch.stack([masks for _, masks in clips])
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)

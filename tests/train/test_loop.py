@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from lightning_fabric import Fabric
 
 from echoseg.errors import ConfigError, OutputError
 from echoseg.train.config import train_config
+from echoseg.train.data.training_set import joined
 from echoseg.train.loop import Progress, Run, fit
 from echoseg.train.run_folder import RunFolder
 from train.makers import disk_set
@@ -62,6 +64,38 @@ def test_a_run_cut_and_resumed_ends_the_same_to_the_last_digit(tmp_path, method)
     resumed.load_state_dict(folder.load())
     fit(resumed, folder)
     assert same(whole.state_dict(), resumed.state_dict())
+
+
+def test_a_run_with_artefacts_clips_and_stills_resumes_to_the_last_digit(tmp_path):
+    fields = {
+        "num_frames": 6,
+        "artefact_prob": 0.5,
+        "corruption_prob": 0.2,
+        "mirror_prob": 0.5,
+        "volume_weight": 0.1,
+        "boundary_weight": 0.1,
+        "bptt_frames": 3,
+    }
+    data = disk_set(12, num_frames=8, num_labeled=4)
+    stills = replace(disk_set(8), are_stills=torch.ones(8, dtype=torch.bool))
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+
+    def run():
+        config = train_config(method="mssnet", **SMALL, **fields)
+        return Run(config, joined([data, stills]), fabric)
+
+    whole, cut, resumed = run(), run(), run()
+    assert whole.module.student.bptt_frames == 3
+    assert 0 < whole.batches.stills_share < 1
+    for _ in range(3):
+        cut.take_step()
+    resumed.load_state_dict(cut.state_dict())
+    for _ in range(5):
+        values = whole.take_step()
+    for _ in range(2):
+        resumed.take_step()
+    assert same(whole.state_dict(), resumed.state_dict())
+    assert values["data/still_fraction"] in (0, 1)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another():

@@ -99,6 +99,8 @@ class TrainConfig(BaseModel):
     """Unlabeled clips per step, added to the labeled ones; a supervised run has none."""
     num_frames: int = Field(default=2, ge=1)
     """Frames per clip."""
+    still_frames: int = Field(default=2, ge=1)
+    """Frames per clip in steps of stills, which alternate with clips of more `num_frames`."""
     frame_sampling: Literal["mixed", "consecutive", "ed_to_es"] = "mixed"
     """Frames of a clip: consecutive at its own rate, spread evenly from ED to ES, or either."""
     augment_strength: float = Field(default=1.0, ge=0, le=3)

@@ -114,9 +114,10 @@ class Run:
         )
         self._step, self._optimizer = fabric.setup(self.module, self.optimizer)
         num_unlabeled = config.num_unlabeled if method.uses_unlabeled else 0
+        fixed = {"still_frames": config.num_frames} if student.num_frames else {}
         self.batches = Batches(
             training_set,
-            config,
+            config.model_copy(update=fixed),
             config.num_labeled,
             num_unlabeled,
             with_sources=method.uses_sources,

@@ -244,9 +244,10 @@ def run_training(
             num_bytes = sum(weight.nbytes for weight in run.module.parameters())
             folder.begin(config, needed_bytes=8 * num_bytes)
         summary = training_set.summary()
-        tell(f"{summary}; {config.num_steps - run.step} steps")
+        steps = run.batches.summary()
+        tell(f"{summary}; {config.num_steps - run.step} steps; {steps}")
         if is_first:
-            folder.report({"step": run.step, "data": summary})
+            folder.report({"step": run.step, "data": summary, "steps": steps})
         card = make_card(config, sources, architecture_of(run.module.student))
         tensorboard = TensorBoardLogger(out)
 

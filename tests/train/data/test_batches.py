@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from echoseg.data.torch_dataset import ClipCache
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.losses import IGNORE_LABEL
 from echoseg.train.data.batches import Batches, batches_from
+from echoseg.train.data.sources import Reader
+from echoseg.train.data.training_set import joined
 from train.makers import disk_set, masks_of, small_config
 
 
@@ -81,6 +86,75 @@ def test_mirrored_clips_are_their_twins_left_for_right():
     assert torch.allclose(plain.strong.flip(-1), mirrored.strong, atol=1e-4)
     half = Batches(data, small_config(mirror_prob=0.5, **fields), 40, 0)[0]
     assert 0.2 < (half.grid[:, 0, 0, 0] > half.grid[:, 0, -1, 0]).float().mean() < 0.8
+
+
+def stills_and_clips(num_stills=30, num_clips=10, num_labeled=None):
+    """Pairs of stills beside clips of 16 frames."""
+    sets = [disk_set(num_stills, num_labeled=num_labeled), disk_set(num_clips, num_frames=16)]
+    stills = replace(sets[0], are_stills=torch.ones(num_stills, dtype=torch.bool))
+    return joined([stills, sets[1]])
+
+
+def test_stills_and_clips_have_steps_of_their_own_with_as_many_frames():
+    data, config = stills_and_clips(), small_config(num_frames=12)
+    batches = Batches(data, config, 2, 0)
+    kinds = []
+    for step in range(8):
+        batch = batches[step]
+        are_stills = data.are_stills[batch.clips]
+        assert are_stills.all() or not are_stills.any()
+        assert tuple(batch.times.shape) == ((12, 2) if are_stills.all() else (2, 12))
+        assert batch.num_labeled == len(batch.clips)
+        kinds.append(bool(are_stills.all()))
+        assert batch.statistics[-1] == kinds[-1]
+    assert kinds == [False, True, True, True] * 2  # 30 of 40 clips are stills
+    assert batches.summary() == (
+        "75% of the steps: stills, 12 labeled and 0 unlabeled x 2 frames; others: 2 labeled and "
+        "0 unlabeled x 12 frames"
+    )
+
+
+def test_the_kind_of_a_step_follows_the_weights_and_the_unlabeled_clips():
+    data = stills_and_clips(num_labeled=6)  # 24 stills are without masks
+    data = replace(data, weights=torch.where(data.are_stills, 1 / 6, 1 / 10))
+    batches = Batches(data, small_config(num_frames=8), 2, 2)
+    assert batches.stills_share == pytest.approx((0.5 + 1) / 2)
+    many = [batches.kind(step)[0] is batches.stills for step in range(400)]
+    assert sum(many) == 300
+    order = [batches.kind(step)[1] for step in range(400) if many[step]]
+    assert order == list(range(300))
+    # clips have no unlabeled ones: these steps take stills, which stand longer
+    assert batches[0].times.shape == (4, 8)
+    assert batches[1].times.shape == (16, 2)
+
+
+def test_every_unlabeled_still_comes_once_per_round_of_its_steps():
+    batches = Batches(stills_and_clips(num_labeled=6), small_config(num_frames=8), 2, 2)
+    steps = [step for step in range(40) if batches.kind(step)[0] is batches.stills][:3]
+    drawn = torch.cat([batches[step].clips[8:] for step in steps])
+    assert sorted(drawn.tolist()) == list(range(6, 30))
+
+
+def test_a_small_pool_of_stills_is_not_drawn_twice_in_a_step():
+    batches = Batches(stills_and_clips(7, 10, 2), small_config(num_frames=12), 2, 2)
+    assert (batches.stills.num_labeled, batches.stills.num_unlabeled) == (4, 4)
+
+
+def test_short_clips_and_stills_share_their_steps():
+    batches = Batches(stills_and_clips(), small_config(num_frames=2), 6, 0)
+    assert batches.stills_share == 0
+    mixed = [stills_and_clips().are_stills[batches[step].clips] for step in range(4)]
+    assert any(each.any() and not each.all() for each in mixed)
+
+
+def test_phantom_clips_are_long_enough_and_at_a_clips_own_rate():
+    clips = Reader(64, ClipCache()).open("phantom:3").clips
+    batch = Batches(clips, small_config(image_size=64, num_frames=16), 3, 0)[0]
+    assert batch.strong.shape == (3, 16, 1, 64, 64)
+    assert (batch.masks != IGNORE_LABEL).all()
+    rates = [1 / clips.clip(n).times_s.diff().mean().item() for n in range(3)]
+    assert all(20 <= rate <= 60 for rate in rates)
+    assert len({round(rate, 2) for rate in rates}) == 3
 
 
 def test_all_labeled_serves_for_both_halves():

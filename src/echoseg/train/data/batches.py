@@ -9,6 +9,7 @@ Every draw depends on the seed and the step alone, so a run resumes exactly with
 `DataLoader` workers.
 """
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -146,8 +147,35 @@ def _augmented(drawn: Drawn, config: "TrainConfig", generator: torch.Generator) 
     )
 
 
+class StepKind(NamedTuple):
+    """What one kind of step draws: so many clips, of so many frames, from these.
+
+    Attributes:
+        num_frames: Frames per clip.
+        num_labeled: Labeled clips.
+        num_unlabeled: Unlabeled clips.
+        labeled: Indices of the labeled clips.
+        unlabeled: Indices of the unlabeled clips.
+    """
+
+    num_frames: int
+    num_labeled: int
+    num_unlabeled: int
+    labeled: Tensor
+    unlabeled: Tensor
+
+    def __str__(self) -> str:
+        counts = f"{self.num_labeled} labeled and {self.num_unlabeled} unlabeled"
+        return f"{counts} x {self.num_frames} frames"
+
+
 class Batches(MapDataset[Batch]):
     """Item n is the batch of step n.
+
+    With more than `still_frames` frames per clip, a step draws either stills or clips. Stills have
+    `still_frames` frames there and are as many more, so that all steps have about the same number
+    of frames. The two kinds alternate evenly, by the shares of stills and clips among what is
+    drawn. Where one kind has no labeled (or no unlabeled) clips, its steps take the other's.
 
     Args:
         training_set: What is drawn from.
@@ -170,23 +198,62 @@ class Batches(MapDataset[Batch]):
         *,
         with_sources: bool = False,
     ) -> None:
-        self.training_set, self.config = training_set, config
-        self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
-        self.with_sources = with_sources
-        labeled, target = training_set.is_labeled, training_set.is_target
-        self._labeled, self._unlabeled = (x.nonzero()[:, 0] for x in (labeled, target & ~labeled))
-        if not len(self._labeled):
+        self.training_set, self.config, self.with_sources = training_set, config, with_sources
+        is_labeled, target = training_set.is_labeled, training_set.is_target
+        labeled, unlabeled = (x.nonzero()[:, 0] for x in (is_labeled, target & ~is_labeled))
+        if not len(labeled):
             raise ConfigError(
                 "data must have at least one labeled clip, it has none; set labeled_fraction above "
                 'zero or add clips with masks, such as extra_data=["phantom:400"]'
             )
-        if not len(self._unlabeled):
-            self._unlabeled = target.nonzero()[:, 0]
-        if len(self._unlabeled) < num_unlabeled:
+        if not len(unlabeled):
+            unlabeled = target.nonzero()[:, 0]
+        if len(unlabeled) < num_unlabeled:
             raise ConfigError(
-                f"num_unlabeled must be at most the {len(self._unlabeled)} unlabeled clips, got "
+                f"num_unlabeled must be at most the {len(unlabeled)} unlabeled clips, got "
                 f"{num_unlabeled}; give more clips or smaller batches"
             )
+        self.clips = StepKind(config.num_frames, num_labeled, num_unlabeled, labeled, unlabeled)
+        self.stills, self.stills_share = self.clips, 0.0
+        if config.num_frames > config.still_frames:
+            self._split_stills()
+
+    def _split_stills(self) -> None:
+        """Let stills and clips have steps of their own."""
+        every, are_stills = self.clips, self.training_set.are_stills
+        weights = self.training_set.weights[every.labeled]
+        shares = [
+            float(weights @ are_stills[every.labeled].float() / weights.sum()),
+            float(are_stills[every.unlabeled].float().mean()),
+        ]
+        counts = every.num_labeled, every.num_unlabeled
+        self.stills_share = sum(n * s for n, s in zip(counts, shares, strict=True)) / sum(counts)
+        (labeled, unlabeled), (labeled_stills, unlabeled_stills) = (
+            [_those(part, chosen, num) for part, num in zip(every[3:], (1, counts[1]), strict=True)]
+            for chosen in (~are_stills, are_stills)
+        )
+        self.clips = every._replace(labeled=labeled, unlabeled=unlabeled)
+        factor = self.config.num_frames // self.config.still_frames
+        if counts[1]:
+            factor = min(factor, len(unlabeled_stills) // counts[1])
+        self.stills = StepKind(
+            self.config.still_frames,
+            factor * counts[0],
+            factor * counts[1],
+            labeled_stills,
+            unlabeled_stills,
+        )
+
+    def summary(self) -> str:
+        """What the steps draw, in words."""
+        if not 0 < self.stills_share < 1:
+            return f"each step: {self.stills if self.stills_share else self.clips}"
+        return f"{self.stills_share:.0%} of the steps: stills, {self.stills}; others: {self.clips}"
+
+    def kind(self, step: int) -> tuple[StepKind, int]:
+        """What a step draws, and how many steps of this kind came before it."""
+        before, after = (math.floor(n * self.stills_share + 1e-9) for n in (step, step + 1))
+        return (self.stills, before) if after > before else (self.clips, step - before)
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, on the CPU.
@@ -202,45 +269,52 @@ class Batches(MapDataset[Batch]):
         Raises:
             DatasetError: If no clip can be read.
         """
-        config, num = self.config, self.num_labeled
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step * 1_009 + 17)
-        weights = self.training_set.weights[self._labeled]
-        places = torch.multinomial(weights, num, replacement=True, generator=generator)
+        kind, before = self.kind(step)
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step * 1_009 + 17)
+        weights = self.training_set.weights[kind.labeled]
+        places = torch.multinomial(weights, kind.num_labeled, replacement=True, generator=generator)
         chosen = [
-            *((int(place), self._labeled) for place in places),
-            *((place, self._unlabeled) for place in self._unlabeled_places(step)),
+            *((int(place), kind.labeled) for place in places),
+            *((place, kind.unlabeled) for place in self._unlabeled_places(kind, before)),
         ]
-        drawn = [self._draw(place, among, generator) for place, among in chosen]
+        drawn = [self._draw(place, among, kind.num_frames, generator) for place, among in chosen]
         clips = torch.tensor([index for index, _ in drawn])
         draws = Draw._make(map(torch.stack, zip(*(draw for _, draw in drawn), strict=True)))
-        return Drawn(step, num, clips, draws, self.with_sources)
+        return Drawn(step, kind.num_labeled, clips, draws, self.with_sources)
 
-    def _unlabeled_places(self, step: int) -> list[int]:
+    def _unlabeled_places(self, kind: StepKind, before: int) -> list[int]:
         """Places of a step in shuffled rounds through all; no clip comes twice in a round."""
-        if not self.num_unlabeled:
+        if not kind.num_unlabeled:
             return []
-        per_round = len(self._unlabeled) // self.num_unlabeled
-        number, place = divmod(step, per_round)
+        number, place = divmod(before, len(kind.unlabeled) // kind.num_unlabeled)
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)
-        order = torch.randperm(len(self._unlabeled), generator=generator)
-        return order[place * self.num_unlabeled :][: self.num_unlabeled].tolist()
+        order = torch.randperm(len(kind.unlabeled), generator=generator)
+        return order[place * kind.num_unlabeled :][: kind.num_unlabeled].tolist()
 
-    def _draw(self, place: int, among: Tensor, generator: torch.Generator) -> tuple[int, Draw]:
+    def _draw(
+        self, place: int, among: Tensor, num_frames: int, generator: torch.Generator
+    ) -> tuple[int, Draw]:
         """Draw from a clip, or from the next one that can be read."""
-        config, reason = self.config, ""
+        sampling, reason = self.config.frame_sampling, ""
         state = generator.get_state()
         for offset in range(len(among)):
             index = int(among[(place + offset) % len(among)])
             generator.set_state(state)
             try:
                 return index, self.training_set.draw(
-                    index, config.num_frames, generator, sampling=config.frame_sampling
+                    index, num_frames, generator, sampling=sampling
                 )
             except ConfigError:
                 raise
             except EchosegError as error:
                 reason = str(error)
         raise DatasetError(f"no training clip can be read ({reason}); run echoseg data check")
+
+
+def _those(indices: Tensor, chosen: Tensor, num: int) -> Tensor:
+    """Indices that are chosen; all where those are fewer than needed."""
+    some = indices[chosen[indices]]
+    return some if len(some) >= max(num, 1) else indices
 
 
 class _Read(MapDataset[Drawn]):

@@ -2,8 +2,8 @@
 
 A clip is read when it is drawn. What a step draws from it:
 
-- of ED and ES stills, and of clips with fewer frames than asked: each still stands for a while, so
-  a memory learns when the past is *not* reliable; a short clip is reflected in time;
+- of ED and ES stills: both, in either order; with more frames than stills each stands for a while;
+- of a clip with fewer frames than asked: the clip, reflected in time;
 - of a clip whose ED and ES are known: frames spread evenly between the two, as the literature
   trains on EchoNet-Dynamic and CAMUS, or
 - consecutive frames at the clip's own rate, one of them labeled when a labeled clip is drawn.
@@ -67,6 +67,7 @@ STATISTICS = (
     "ef_percent",
     "a4c_fraction",
     "labeled_frame_fraction",
+    "still_fraction",
 )
 
 
@@ -175,7 +176,8 @@ class TrainingSet:
         view, length = self.views[index], len(clip.frames)
         is_a4c = torch.nan if view is View.UNKNOWN else float(view is View.A4C)
         interval_s = float(steps_s.mean()) if len(steps_s) else torch.nan
-        return torch.tensor([interval_s, length, clip.ef_percent, is_a4c, num / length])
+        is_still = float(self.are_stills[index])
+        return torch.tensor([interval_s, length, clip.ef_percent, is_a4c, num / length, is_still])
 
     def sampled(self, *, labeled: bool = False, num: int = NUM_SAMPLED) -> Iterator[int]:
         """Indices of readable clips spread over the set, labeled ones where asked for."""
