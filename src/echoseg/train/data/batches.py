@@ -148,7 +148,7 @@ def _augmented(drawn: Drawn, config: "TrainConfig", generator: torch.Generator) 
 
 
 class StepKind(NamedTuple):
-    """What one kind of step draws: so many clips, of so many frames, from these.
+    """What one kind of step draws: numbers of clips and frames, and from which clips.
 
     Attributes:
         num_frames: Frames per clip.

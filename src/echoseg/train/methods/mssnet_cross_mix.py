@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoseg.clip import Label
+from echoseg.evaluation.artefacts import MIN_GREY, inside_sector
 from echoseg.train.data.augment import warp_frames, warp_probs
 from echoseg.train.data.training_set import ES_PHASE
 
@@ -32,8 +33,6 @@ MAX_STRETCH, MAX_ZOOM = 1.8, 2.5
 """A source's heart that had to be stretched one way, or zoomed, by more is not used."""
 MIN_WEIGHT = 0.05
 """Mean weight of a background's heart below which its target is not used for alignment."""
-MIN_GREY = 0.02
-"""Darker pixels are outside the sector, or in a cavity."""
 JUMP_COST = 0.02
 """Phase error that is accepted rather than jump over one frame of a source."""
 CHOICE_TEMPERATURE = 0.1
@@ -197,17 +196,8 @@ def _aligned(source: Sample, background: Sample) -> tuple[Sample, Tensor]:
 
 
 def _inside(frames: Tensor) -> Tensor:
-    """Return where the sector is, `B 1 S S`, 1 inside and fading towards its rim.
-
-    A cavity may be black: a place is inside when there is light on all four sides of it.
-    """
-    lit = (frames.amax(1) > MIN_GREY).float()
-    lit_towards = [
-        side
-        for axis in (2, 3)
-        for side in (lit.cummax(axis).values, lit.flip(axis).cummax(axis).values.flip(axis))
-    ]
-    inside = torch.stack(lit_towards).amin(0)
+    """Return where the sector is, `B 1 S S`, 1 inside and fading towards its rim."""
+    inside = inside_sector((frames.amax((1, 2)) > MIN_GREY).float())[:, None]
     shrunk = -functional.max_pool2d(-inside, 5, 1, 2)
     return _feathered(shrunk[:, 0])[:, None] * inside
 
