@@ -16,7 +16,8 @@ image and mask. Different: encoder and decoder are the small ones of `nn.unet`, 
 decay has its outer exp and the write its 1 / N (the first public code has neither); no sensory
 memory and no object queries, since there is one object.
 
-`orthogonal_steps` enables the state update of its successor OSA.
+`orthogonal_steps` enables the state update of its successor OSA, `prior_enhancement` its second
+module, which cleans the features before keys and values are made of them.
 
 Reference:
     Wang et al., "GDKVM: Echocardiography Video Segmentation via Spatiotemporal Key-Value Memory
@@ -35,6 +36,7 @@ from echoseg.models.segmenter import Segmenter
 from echoseg.nn.blocks import ResidualBlock
 from echoseg.nn.unet import ResidualUNet, Widths
 from experiments.networks.delta_memory import ChannelAttention, DeltaMemory, KeyPixelFusion, Write
+from experiments.networks.prior_enhancement import PriorEnhancement
 
 
 class GDKVMConfig(BaseModel):
@@ -60,6 +62,8 @@ class GDKVMConfig(BaseModel):
     """Fuse keys and features before the decoder."""
     orthogonal_steps: int = Field(default=0, ge=0, le=20)
     """Orthogonalisation steps after each frame, as in OSA (5 suffice); 0 is GDKVM."""
+    prior_enhancement: bool = False
+    """OSA's feature enhancement at stride 16 (`prior_enhancement`)."""
 
 
 class GDKVMState(NamedTuple):
@@ -118,6 +122,7 @@ class GDKVM(ResidualUNet, Segmenter):
             write=self.config.write,
             orthogonal_steps=self.config.orthogonal_steps,
         )
+        self.enhance = PriorEnhancement(width) if self.config.prior_enhancement else nn.Identity()
         self.fusion = None
         if self.config.key_pixel_fusion:
             self.fusion = KeyPixelFusion(heads * self.config.key_channels, width)
@@ -149,6 +154,7 @@ class GDKVM(ResidualUNet, Segmenter):
     ) -> tuple[Float[Tensor, "B K H W"], GDKVMState]:
         """Segment one frame from its maps at strides 2, 4, 8 and 16."""
         skip0, skip1, middle, coarse = maps
+        coarse = self.enhance(coarse)
         keys = self.memory.keys(coarse)
         recalled = self.recall(self.memory.read(keys, state.memory))
         joined = coarse + recalled
