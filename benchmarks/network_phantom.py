@@ -2,7 +2,7 @@
 
     python benchmarks/network_phantom.py phantom [--hearts 12] [--json OUT]
 
-Hearts of phantom-v1's test split, clips of 2.5 s at 40 frames per second, analysed as `echoseg
+Hearts of phantom-v2's test split, clips of 2.5 s at 40 frames per second, analysed as `echoseg
 analyze` does: the whole error, against EF by the body's volume. A4C in every tier; rhythms other
 than sinus, A2C, and both views together in tier `medium`.
 """

@@ -1,30 +1,46 @@
-"""Measure the anatomy of CAMUS's training masks and write the phantom's prior: numbers only.
+"""Measure the hearts of CAMUS's training patients and write the phantom's prior: numbers only.
 
-    python scripts/fit_phantom_prior.py ../shared/camus-a4c src/echoseg/phantom
+    python scripts/fit_phantom_prior.py CAMUS src/echoseg/phantom
 
-Every patient becomes one row: landmarks of ED and ES in the frame of the ED long axis (origin at
-the visible apex, u towards the base, v towards the lateral wall), in units of the ED length.
-A second row holds smoothed grey levels of the ED frame in places named by the anatomy: across the
-wall, down the cavities, and outside the heart on a polar grid.
-Only the mean and the principal modes of both are kept; no image, mask or patient.
+Every patient becomes one row: landmarks of ED and ES in A4C in the frame of the ED long axis
+(origin at the visible apex, u towards the base, v towards the lateral wall), in units of the ED
+length; of A2C its width and the difference of its walls beside A4C's, and its place in the sector
+(the scale of A2C is assumed to be A4C's where the data set does not have its own).
+Of each view a row holds smoothed grey levels of ED and ES in places named by the anatomy: across
+the wall, down the cavities, and at ED outside the heart on a polar grid.
+Only the mean and the principal modes are kept; no image, mask or patient.
+
+Then the imaging is fitted in a closed loop: hearts are simulated and measured in the same way, and
+the requested greys are corrected by the difference of the means (`correction`) and the ratio of
+the standard deviations (`spread`), place by place.
 """
 
 import argparse
 import json
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from echoseg.clip import Label
-from echoseg.data.phantom import stills_of
+from echoseg.clip import Label, Phase, View
+from echoseg.data.phantom import phantom_stills, stills_of
+from echoseg.errors import MeasurementError
 from echoseg.measure.geometry import long_axis, mask_contour_mm
-from echoseg.phantom.statistics import Still
+from echoseg.phantom import prior
+from echoseg.phantom.borders import LEVELS, SIDES
+from echoseg.phantom.prior import BORDER_POINTS, WALL_PLACES
+from echoseg.phantom.statistics import Still, describe, is_border
 
 SIDE_POINTS = 13
 """Points on each side of a border, its two ends included."""
 NUM_MODES = 24
 NUM_GREY_MODES = 30
+NUM_SHAPE_MODES = 6
+FIRST_SEED = 600_000
+"""Hearts of the closed loop; `echoseg phantom calibrate` looks at others."""
+MIN_VALUES = 20
 MAX_WALL_MM = 28.0
 
 
@@ -151,12 +167,10 @@ def row_of(ed: Still, es: Still) -> np.ndarray:
     return np.concatenate([np.atleast_1d(part) for part in parts])
 
 
-WALL_PLACES = (-0.5, -0.25, 0.0, 0.15, 0.4, 0.6, 0.85, 1.0, 1.2, 1.6, 2.2, 3.0)
-"""Places across the wall, in thicknesses from the endocardium; at least 6 mm count as one."""
 GRID = (14, 11)
 """Cells of the polar grid outside the heart: depths, angles."""
 GRID_HALF_ANGLE_DEG = 42.0
-SMOOTH_MM = 2.0
+SMOOTH_MM = 1.5
 
 
 def smooth_greys(still: Still) -> np.ndarray:
@@ -176,8 +190,11 @@ def greys_at(
     return ndimage.map_coordinates(greys, at, order=1, cval=np.nan)
 
 
-def grey_row(still: Still) -> np.ndarray:
-    """Return one frame's greys: wall `25 x 12`, cavity `5 x 3`, atrium `3`, outside `14 x 11`."""
+def grey_row(still: Still) -> list[np.ndarray]:
+    """Return one frame's greys: wall `25 x 12`, cavity `5 x 3`, atrium `3`, outside `14 x 11`.
+
+    Places off the picture are NaN.
+    """
     mark, greys = landmarks(still), smooth_greys(still)
     endo, middle = mark["endo"], mark["middle"]
     along = np.gradient(endo, axis=0)
@@ -201,47 +218,193 @@ def grey_row(still: Still) -> np.ndarray:
     heart = ndimage.binary_dilation(still.mask > 0, iterations=3)
     outside = greys_at(np.where(heart, np.nan, greys), polar, still.spacing_mm)
     parts = [greys_at(greys, places, still.spacing_mm) for places in (across, cavity, atrium)]
-    return np.concatenate([part.ravel() for part in (*parts, outside)])
+    return [part.ravel() for part in (*parts, outside)]
 
 
-def reduced(data: np.ndarray, scale: np.ndarray, num_modes: int) -> dict[str, object]:
+def greys_of(pair: tuple[Still, Still]) -> np.ndarray | None:
+    """Return the greys of ED and ES, wall, cavity and atrium of both, then outside at ED."""
+    try:
+        ed, es = map(grey_row, pair)
+    except MeasurementError:
+        return None
+    return np.concatenate([*(part for both in zip(ed, es, strict=True) for part in both)][:-1])
+
+
+def relative_width(endo: np.ndarray) -> np.ndarray:
+    """Return the distance of both sides, base to apex, over the long axis."""
+    across = endo[::-1][:SIDE_POINTS] - endo[:SIDE_POINTS]
+    length_mm = np.linalg.norm(endo[SIDE_POINTS - 1] - endo[[0, -1]].mean(0))
+    return np.linalg.norm(across, axis=1) / length_mm
+
+
+def a2c_row(pair: tuple[Still, Still], a4c: tuple[Still, Still]) -> np.ndarray:
+    """Return roundness, asymmetry and thickness, `13` each, and A2C's apex (x, y) in mm and tilt.
+
+    The A2C plane, turned by 60 degrees, cuts an ellipse of half axes 1 and e at r:
+    cos(60)^2 / 1 + sin(60)^2 / e^2 = 1 / r^2. The wall there is mean + cos(60) C + sin(60) S with
+    C, S half the differences of lateral and septal, anterior and inferior wall.
+    """
+    cosine, sine = 0.5, np.sqrt(0.75)
+    widths, walls, differences = [], [], []
+    for both in (pair, a4c):
+        marks = [landmarks(still) for still in both]
+        widths.append(np.mean([relative_width(mark["endo"]) for mark in marks], 0))
+        left, right = marks[0]["wall"][:SIDE_POINTS], marks[0]["wall"][::-1][:SIDE_POINTS]
+        walls.append(0.5 * (left + right))
+        differences.append(0.5 * (right - left))
+    ratio = np.clip(widths[0] / np.maximum(widths[1], 1e-3), 0.6, 1.6)
+    ratio[-1] = ratio[-2]  # both sides meet in the apex
+    roundness = sine * ratio / np.sqrt(np.maximum(1 - (cosine * ratio) ** 2, 0.2))
+    uneven = (differences[0] - cosine * differences[1]) / sine / np.maximum(walls[1], 3.0)
+    axis = long_axis(pair[0].mask, pair[0].spacing_mm)
+    column_mm, row_mm, _ = sector_of(pair[0].picture, pair[0].spacing_mm)
+    down = axis.annulus_mid_mm - axis.apex_mm
+    pose = [*(axis.apex_mm - (column_mm, row_mm)), np.degrees(np.arctan2(down[0], down[1]))]
+    thicker = np.clip(walls[0] / np.maximum(walls[1], 3.0), 0.5, 2.5)
+    return np.concatenate([roundness, np.clip(uneven, -0.6, 0.6), thicker, pose])
+
+
+def reduced(data: np.ndarray, scale: np.ndarray, num_modes: int) -> dict[str, Any]:
     """Return mean and principal modes in standard deviations, rounded."""
     mean = data.mean(0)
     _, size, modes = np.linalg.svd((data - mean) / scale, full_matrices=False)
     scaled_modes = modes[:num_modes] * (size[:num_modes, None] / np.sqrt(len(data) - 1)) * scale
-    digits = 5 if abs(mean).max() < 1000 and data[:, -1].mean() < 1 else 2
+    digits = 1 if abs(data[:, -1]).mean() > 2 else 4  # grey levels, or parts of a length
     return {
-        "source": "CAMUS training patients, A4C, expert masks (Leclerc et al., IEEE TMI 2019)",
         "num_patients": len(data),
         "variance_kept": round(float((size[:num_modes] ** 2).sum() / (size**2).sum()), 4),
-        "mean": [round(float(x), digits) for x in mean],
-        "modes": [[round(float(x), digits) for x in mode] for mode in scaled_modes],
+        "mean": np.round(mean, digits).tolist(),
+        "modes": np.round(scaled_modes, digits).tolist(),
     }
 
 
-def main() -> None:
-    """Measure, reduce, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("camus", type=Path)
-    parser.add_argument("out", type=Path, help="folder")
-    args = parser.parse_args()
-    rows, greys = [], []
-    stills = stills_of(args.camus)
-    for ed, es in zip(stills, stills, strict=True):
-        if any(cut(still, Label.LV_CAVITY) for still in (ed, es)):
-            continue
-        rows.append(row_of(ed, es))
-        greys.append(grey_row(ed))
-    data = fill_missing(np.stack(rows))
+def write(folder: Path, name: str, views: dict[str, dict[str, Any]]) -> None:
+    """Write the statistics of all views."""
+    source = "CAMUS training patients, expert masks (Leclerc et al., IEEE TMI 2019)"
+    document = json.dumps({"source": source, "views": views}, separators=(",", ":"))
+    (folder / f"{name}_camus.json").write_text(document + "\n")
+
+
+def pairs_of(stills: Any) -> list[tuple[Still, Still]]:
+    """Return (ED, ES) of each heart."""
+    stills = iter(stills)
+    return list(zip(stills, stills, strict=True))
+
+
+def anatomy(pairs: dict[View, list[tuple[Still, Still]]]) -> dict[str, dict[str, Any]]:
+    """Reduce the shapes of both views."""
+    whole = [not any(cut(still, Label.LV_CAVITY) for still in pair) for pair in pairs[View.A4C]]
+    data = fill_missing(
+        np.stack([row_of(*p) for p, good in zip(pairs[View.A4C], whole, strict=True) if good])
+    )
     scale = np.ones(data.shape[1])
     scale[:5] = data[:, :5].std(0) / 0.15  # the five lone numbers weigh like a border each
-    shades = fill_missing(np.stack(greys))
-    for name, document in (
-        ("anatomy", reduced(data, scale, NUM_MODES)),
-        ("greys", reduced(shades, np.ones(shades.shape[1]), NUM_GREY_MODES)),
-    ):
-        (args.out / f"{name}_camus.json").write_text(json.dumps(document) + "\n")
-        print(name, {key: document[key] for key in ("num_patients", "variance_kept")})
+    both = [
+        a2c_row(two, four)
+        for two, four, good in zip(pairs[View.A2C], pairs[View.A4C], whole, strict=True)
+        if good and not any(cut(still, Label.LV_CAVITY) for still in two)
+    ]
+    rows = np.stack(both)
+    shape, pose = rows[:, : 3 * SIDE_POINTS], rows[:, 3 * SIDE_POINTS :]
+    a2c = reduced(shape, np.ones(shape.shape[1]), NUM_SHAPE_MODES)
+    modes = np.linalg.cholesky(np.cov(pose.T)).T
+    a2c |= {"pose_mean": pose.mean(0).round(2).tolist(), "pose_modes": modes.round(2).tolist()}
+    return {"A4C": reduced(data, scale, NUM_MODES), "A2C": a2c}
+
+
+def border_errors(view: dict[str, Any], pairs: list[tuple[Still, Still]]) -> np.ndarray:
+    """Return real less simulated contrast of wall and cavity along the border, `2 25`."""
+    table = describe(still for pair in pairs for still in pair)
+    errors = np.zeros((2, BORDER_POINTS))
+    centers = [(1 - np.mean(part)) * (SIDE_POINTS - 1) for part in LEVELS.values()]
+    for row, phase in enumerate(Phase):
+        for side, wall in enumerate(SIDES[pairs[0][0].view]):
+            names = [f"{phase} border, {wall} {level}: wall - cavity" for level in LEVELS]
+            off = [view["borders"][name][0] - table[name].mean for name in names]
+            along = np.interp(np.arange(SIDE_POINTS), centers, off)
+            errors[row][:: -1 if side else 1][:SIDE_POINTS] = along
+            print("  " + " ".join(f"{value:+.1f}" for value in off), end="")
+    print()
+    return errors
+
+
+def refine(view: dict[str, Any], pairs: list[tuple[Still, Still]], step: float) -> None:
+    """Move correction and spread of a view by what simulated and real greys still differ.
+
+    In the wall beside the endocardium the contrast of the bands counts, not the grey itself, for
+    the blur leaves some of the wall in the cavity.
+    """
+    simulated = grey_rows(pairs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # places that no heart shows
+        off = np.array(view["mean"]) - np.nanmean(simulated, 0)
+        ratio = np.array(view["sd"]) / np.maximum(np.nanstd(simulated, 0), 1)
+    known = ((~np.isnan(simulated)).sum(0) >= MIN_VALUES) & (np.array(view["sd"]) > 0)
+    print(f"  mean off {np.abs(off[known]).mean():.2f}, sd ratio {np.median(ratio[known]):.3f}")
+    off = np.where(known, np.clip(off, -25, 25), 0)
+    wall = off[: 2 * len(WALL_PLACES) * BORDER_POINTS].reshape(2, BORDER_POINTS, -1)
+    wall[:] = ndimage.gaussian_filter1d(wall, 0.8, axis=1, mode="nearest")
+    wall[..., 3:7] = border_errors(view, pairs)[..., None]
+    correction = view["correction"] + step * off
+    spread = view["spread"] * np.where(known, np.clip(ratio, 0.7, 1.4) ** (0.8 * step), 1)
+    view["correction"] = np.clip(correction, -70, 70).round(1).tolist()
+    view["spread"] = np.clip(spread, 0.4, 1.8).round(2).tolist()
+
+
+def measured(camus: Path, out: Path) -> dict[str, dict[str, Any]]:
+    """Measure CAMUS, write the anatomy, return the greys of both views, nothing fitted yet."""
+    pairs = {view: pairs_of(stills_of(camus, view=view)) for view in (View.A4C, View.A2C)}
+    write(out, "anatomy", anatomy(pairs))
+    greys = {}
+    for view, both in pairs.items():
+        data = grey_rows(both)
+        few = (~np.isnan(data)).sum(0) < MIN_VALUES
+        filled = fill_missing(data)
+        borders = describe(still for pair in both for still in pair)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            sd = np.where(few, 0, np.nanstd(data, 0))
+        greys[str(view)] = reduced(filled, np.ones(filled.shape[1]), NUM_GREY_MODES) | {
+            "sd": sd.round(1).tolist(),
+            "correction": [0.0] * filled.shape[1],
+            "spread": [1.0] * filled.shape[1],
+            "borders": {
+                name: [round(value.mean, 3), round(value.sd, 3)]
+                for name, value in borders.items()
+                if is_border(name)
+            },
+        }
+    return greys
+
+
+def grey_rows(pairs: list[tuple[Still, Still]]) -> np.ndarray:
+    """Return the greys of all hearts that can be measured."""
+    return np.stack([row for row in map(greys_of, pairs) if row is not None])
+
+
+def main() -> None:
+    """Measure, reduce, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("camus", type=Path)
+    parser.add_argument("out", type=Path, help="the phantom's folder")
+    parser.add_argument("--hearts", type=int, default=80, help="simulated in each round and view")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--refine", action="store_true", help="go on from the files in the folder")
+    args = parser.parse_args()
+    file = args.out / "greys_camus.json"
+    if args.refine:
+        greys = json.loads(file.read_text("utf-8"))["views"]
+    else:
+        greys = measured(args.camus, args.out)
+    for number in range(args.rounds):
+        write(args.out, "greys", greys)
+        prior.statistics.cache_clear()
+        for name, view in greys.items():
+            seed = FIRST_SEED + (10 * number + args.refine) * args.hearts
+            stills = pairs_of(phantom_stills(args.hearts, seed, View(name)))
+            print(f"round {number + 1}, {name}")
+            refine(view, stills, 0.9 if number < 2 and not args.refine else 0.6)
+    write(args.out, "greys", greys)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write or check the SHA-256 of phantom-v1's labels.
+"""Write or check the SHA-256 of phantom-v2's labels.
 
     python scripts/freeze_phantom.py check     # the labels are still those of the release
     python scripts/freeze_phantom.py write     # once, for a version that was never released
@@ -18,10 +18,10 @@ from echoseg.phantom.benchmark import (
     PHANTOM_VERSION,
     frozen_labels,
     labels_sha256,
-    phantom_v1,
+    phantom_v2,
 )
 
-FROZEN = Path(benchmark.__file__).with_name("phantom_v1.json")
+FROZEN = Path(benchmark.__file__).with_name("phantom_v2.json")
 SPLITS = tuple(name for name in FIRST_SEED if name != "train")
 
 
@@ -34,10 +34,10 @@ def main() -> None:
     hashes: dict[str, list[str]] = {}
     with ProcessPoolExecutor(args.processes) as pool:
         for split in SPLITS:
-            hashes[split] = list(pool.map(labels_sha256, phantom_v1(split), chunksize=4))
+            hashes[split] = list(pool.map(labels_sha256, phantom_v2(split), chunksize=4))
     if args.what == "write":
         document = {"phantom_version": PHANTOM_VERSION, "labels_sha256": hashes}
-        FROZEN.write_text(json.dumps(document, indent=0) + "\n", "utf-8")
+        FROZEN.write_text(json.dumps(document, separators=(",", ":")) + "\n", "utf-8")
         return
     mismatches = [
         f"{split} {index}"
@@ -46,7 +46,7 @@ def main() -> None:
         if hashes[split][index] != known
     ]
     total = sum(map(len, hashes.values()))
-    print(f"{total - len(mismatches)} of {total} clips have the labels of phantom-v1")
+    print(f"{total - len(mismatches)} of {total} clips have the labels of phantom-v2")
     if mismatches:
         sys.exit(f"other labels: {', '.join(mismatches[:20])}")
 

@@ -44,6 +44,11 @@ def test_calibrate_prints_both_sides_and_writes_numbers(tmp_path):
     assert "ED LV length (mm)" in done.output
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["ED grey, LV"]["data_set"]["number"] == 2
+    first = next(iter(numbers))
+    assert first.startswith("ED border, ")  # what a network reads comes first
+    run("make", tmp_path / "a2c", "--layout", "camus", "--view", "A2C", "--num-clips", 2, *SMALL)
+    done = run("calibrate", tmp_path / "a2c", "--hearts", 2, "--view", "A2C")
+    assert "border, anterior mid: wall - cavity" in done.output
 
 
 @pytest.mark.parametrize(
@@ -110,10 +115,10 @@ def test_calibrate_refuses_before_the_long_work(tmp_path, monkeypatch):
 def test_calibrate_refuses_a_data_set_without_training_frames(tmp_path, monkeypatch):
     from echoseg.data import phantom
 
-    monkeypatch.setattr(phantom, "stills_of", lambda root: iter(()))
+    monkeypatch.setattr(phantom, "stills_of", lambda *_: iter(()))
     done = run("calibrate", tmp_path, "--hearts", 2)
     assert done.exit_code == 2
-    assert "has no annotated training frames" in done.output.replace("\n", " ")
+    assert "has no annotated A4C frames in its split 'train'" in done.output.replace("\n", " ")
 
 
 def test_show_leaves_nothing_where_it_cannot_write(tmp_path, monkeypatch):

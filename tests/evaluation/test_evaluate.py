@@ -225,7 +225,8 @@ def test_the_table_is_one_text_with_empty_fields_for_what_is_not_there():
 
 def test_the_phantom_is_filmed_when_loaded():
     records = phantom_records("test", ["easy", "hard"], hearts=2)
-    assert [record.quality for record in records] == ["easy", "hard", "easy", "hard"]
+    assert [record.quality for record in records] == ["easy", "easy", "hard", "hard"] * 2
+    assert [str(record.view) for record in records] == ["A4C", "A2C"] * 4
     assert len({record.patient for record in records}) == 2
     clip, known = records[0].load()
     assert clip.frames.shape == known.masks.shape == (48, 160, 160)

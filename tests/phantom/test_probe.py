@@ -12,11 +12,12 @@ from echoseg.phantom.scatterers import Scatterers, Tissue
 BANDS_MM = ((25, 50), (50, 80), (80, 110), (110, 145))
 
 
-def even_tissue(grid, per_mm2, clumping=0.0):
+def even_tissue(grid, per_mm2, clumping=0.0, es_change_db=0.0):
     angle = np.linspace(grid.angles_rad[0], grid.angles_rad[-1], 60)[:, None] * 1.1
     radius = np.linspace(1, 1.05 * grid.probe.depth_mm, 60)[None]
     mesh = np.stack([radius * np.sin(angle), radius * np.cos(angle)], -1)[None]
-    tissue = Tissue(vertices_mm=mesh, level_db=np.zeros((2, 2)))
+    change = np.full((2, 2), es_change_db)
+    tissue = Tissue(vertices_mm=mesh, level_db=np.zeros((2, 2)), es_change_db=change)
     return Scatterers(np.random.default_rng(3), [tissue], per_mm2, clumping)
 
 
@@ -26,7 +27,7 @@ def speckle():
     grid = PolarGrid(probe, 256)
     shape = (2, grid.num_beams, grid.num_ranges)
     raw, seen = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    even_tissue(grid, 8.0).echo(0, 0.7, np.zeros(shape[1:], np.uint8), grid, raw)
+    even_tissue(grid, 8.0).echo(0, (0.7, 0.0), np.zeros(shape[1:], np.uint8), grid, raw)
     for part in (0, 1):
         grid.blurred(raw[part], seen[part])
     return grid, (seen[0] + 1j * seen[1]) * grid.tissue_gain
@@ -106,9 +107,22 @@ def test_material_turns_in_and_out_of_the_plane():
     fields = []
     for turn in (0.0, math.pi / 2, 0.0):
         raw = np.zeros((2, grid.num_beams, grid.num_ranges), np.float32)
-        tissue.echo(0, turn, np.zeros(raw.shape[1:], np.uint8), grid, raw)
+        tissue.echo(0, (turn, 0.0), np.zeros(raw.shape[1:], np.uint8), grid, raw)
         fields.append(raw[0] + 1j * raw[1])
     same = abs(np.vdot(fields[0], fields[2])) / np.vdot(fields[0], fields[0]).real
     other = abs(np.vdot(fields[0], fields[1])) / np.vdot(fields[0], fields[0]).real
     assert same == pytest.approx(1, abs=1e-5)
     assert other < 0.1
+
+
+def test_echoes_take_the_level_of_es_as_the_heart_contracts():
+    """Amplitude is linear in the contraction and changes by what the tissue says, here +6 dB."""
+    grid = PolarGrid(Probe.draw(np.random.default_rng(1), Style.TRAIN, 1.0, 150.0), 112)
+    tissue = even_tissue(grid, 3.0, es_change_db=20 * math.log10(2))
+    power = []
+    for contraction in (0.0, 0.5, 1.0):
+        raw = np.zeros((2, grid.num_beams, grid.num_ranges), np.float32)
+        tissue.echo(0, (0.3, contraction), np.zeros(raw.shape[1:], np.uint8), grid, raw)
+        power.append(float((raw**2).sum()))
+    assert power[1] / power[0] == pytest.approx(1.5**2, rel=1e-4)
+    assert power[2] / power[0] == pytest.approx(4.0, rel=1e-4)

@@ -78,6 +78,7 @@ def select_records(
     from echoseg.data import load_dataset
     from echoseg.evaluation.results import Source, source_of
     from echoseg.evaluation.run import phantom_records, select_split
+    from echoseg.phantom.benchmark import PHANTOM_NAME
 
     if (data is None) == (not tiers):
         raise ConfigError("give either the folder of a data set or --phantom TIER")
@@ -85,7 +86,7 @@ def select_records(
         chosen = () if tiers == ["all"] else tuple(tiers)
         split = split or defaults[0]
         records = phantom_records(split, chosen, hearts)
-        return records, Source(dataset="phantom-v1", title="phantom-v1", split=split)
+        return records, Source(dataset=PHANTOM_NAME, title=PHANTOM_NAME, split=split)
     if hearts is not None:
         raise ConfigError("--hearts needs --phantom; data sets are evaluated as a whole")
     dataset = load_dataset(Path(str(data)))

@@ -21,7 +21,7 @@ Data = Annotated[
 ]
 Tiers = Annotated[
     list[str] | None,
-    typer.Option(help="Instead of DATA: phantom-v1 tier (easy ... extreme, all); repeatable."),
+    typer.Option(help="Instead of DATA: phantom-v2 tier (easy ... extreme, all); repeatable."),
 ]
 Hearts = Annotated[int | None, typer.Option(help="Number of phantom hearts per tier.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; do not affect the result.")]

@@ -114,27 +114,30 @@ def calibrate(
     ],
     hearts: Annotated[int, typer.Option(help="Number of simulated hearts.")] = 100,
     seed: Seed = 500_000,
+    view: Annotated[View, typer.Option(case_sensitive=False, help="A4C or A2C.")] = View.A4C,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
+    jobs: Annotated[int, typer.Option(help="Worker processes of the simulation.")] = 1,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write the statistics as JSON."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file of -o.")] = False,
 ) -> None:
-    """Compare shape and grey-level statistics of a data set with the phantom."""
+    """Compare a data set with the phantom: contrast along the borders, then shapes and greys."""
     from echoseg.data.phantom import phantom_stills, stills_of
     from echoseg.files import check_new_file, write_text
-    from echoseg.phantom.statistics import describe, distance
+    from echoseg.phantom.statistics import describe, distance, is_border
 
-    simulated = phantom_stills(hearts, seed)
+    simulated = phantom_stills(hearts, seed, view, jobs)
     if output is not None:
         check_new_file(output, force)
-    theirs = describe(stills_of(dataset))
+    theirs = describe(stills_of(dataset, split, view))
     if not theirs:
-        raise DatasetError(f"{dataset} has no annotated training frames")
+        raise DatasetError(f"{dataset} has no annotated {view} frames in its split {split!r}")
     ours = describe(simulated)
     rows = {
         name: (theirs[name], ours[name], distance(ours[name], theirs[name]))
-        for name in sorted(theirs.keys() & ours.keys())
+        for name in sorted(theirs.keys() & ours.keys(), key=lambda n: (not is_border(n), n))
     }
     typer.echo(f"{'':56}{'data set':>16}{'phantom':>16}  distance (sd)")
     for name, (one, other, apart) in rows.items():

@@ -95,8 +95,8 @@ class PhantomClips:
         return phantom.frames(), phantom.masks()
 
 
-def stills_of(root: Path, split: str = "train") -> Iterator[Still]:
-    """Yield the annotated ED and ES frames of a split of CAMUS or EchoNet-Dynamic, A4C.
+def stills_of(root: Path, split: str = "train", view: View = View.A4C) -> Iterator[Still]:
+    """Yield the annotated ED and ES frames of one view of a split of CAMUS or EchoNet-Dynamic.
 
     Raises:
         DatasetError: If the folder is neither.
@@ -105,11 +105,13 @@ def stills_of(root: Path, split: str = "train") -> Iterator[Still]:
     if dataset.name not in ("camus", "echonet_dynamic"):
         raise DatasetError(f"{root} must be CAMUS or EchoNet-Dynamic, it is {dataset.name}")
     records = dataset.split(split).records
-    return _stills(record.load() for record in records if record.view is View.A4C)
+    return _stills(view, (record.load() for record in records if record.view is view))
 
 
-def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:
-    """Yield ED and ES of the phantom's A4C at medium tier, as in CAMUS.
+def phantom_stills(
+    num_hearts: int, first_seed: int, view: View = View.A4C, jobs: int = 1
+) -> Iterator[Still]:
+    """Yield ED and ES of the phantom at medium tier, as in CAMUS.
 
     Raises:
         ConfigError: Immediately, if there are fewer than 2 hearts or too many.
@@ -117,13 +119,13 @@ def phantom_stills(num_hearts: int, first_seed: int) -> Iterator[Still]:
     if num_hearts < 2:
         raise ConfigError(f"hearts must be at least 2, got {num_hearts}")
     first = PhantomConfig(
-        seed=first_seed, size_px=256, num_frames=24, frame_rate_hz=24, overlay=False
+        seed=first_seed, view=view, size_px=192, num_frames=16, frame_rate_hz=16, overlay=False
     )
-    clips = map(simulate, first.next_hearts(num_hearts))
-    return _stills((one.clip, one.annotation) for one in clips)
+    clips = simulate_all(first.next_hearts(num_hearts), jobs)
+    return _stills(view, ((one.clip, one.annotation) for one in clips))
 
 
-def _stills(clips: Iterable[tuple[Clip, Annotation | None]]) -> Iterator[Still]:
+def _stills(view: View, clips: Iterable[tuple[Clip, Annotation | None]]) -> Iterator[Still]:
     for clip, annotation in clips:
         assert annotation is not None  # each clip is annotated
         for phase, frame in ((Phase.ED, annotation.ed_frame), (Phase.ES, annotation.es_frame)):
@@ -133,6 +135,7 @@ def _stills(clips: Iterable[tuple[Clip, Annotation | None]]) -> Iterator[Still]:
                     mask=annotation.masks[frame],
                     spacing_mm=clip.spacing_mm,
                     phase=phase,
+                    view=view,
                 )
 
 

@@ -251,7 +251,7 @@ def _sha256(record: Record, clip: Clip, annotation: Annotation) -> str:
 def phantom_records(
     split: str, tiers: Sequence[str] = (), hearts: int | None = None
 ) -> tuple[Record, ...]:
-    """Clips of phantom-v1, simulated when loaded.
+    """Clips of phantom-v2, simulated when loaded.
 
     Args:
         split: `validation`, `test` or `held_out_style`.
@@ -263,7 +263,7 @@ def phantom_records(
     """
     from echoseg.data.phantom import name_of, simulated_pair
     from echoseg.phantom import Tier
-    from echoseg.phantom.benchmark import FIRST_SEED, phantom_v1
+    from echoseg.phantom.benchmark import FIRST_SEED, phantom_v2
 
     if unknown := [tier for tier in tiers if tier not in set(Tier)]:
         raise ConfigError(f"tier must be one of {', '.join(Tier)}, got {unknown[0]!r}")
@@ -272,7 +272,7 @@ def phantom_records(
 
     configs = [
         config
-        for config in phantom_v1(split)
+        for config in phantom_v2(split)
         if hearts is None or config.seed - FIRST_SEED[split] < hearts
         if not tiers or config.tier in tiers
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from echoseg.clip import View
 from echoseg.phantom.body import Cut, Plane
 from echoseg.phantom.heart import AZIMUTH_RAD, Heart
-from echoseg.phantom.prior import WALL_PLACES
+from echoseg.phantom.prior import WALL_PLACES, draw_a2c_pose
 
 BORDER_POINTS = 65
 ATRIUM_POINTS = 49
@@ -72,18 +72,20 @@ class ProbePose:
         cls, rng: np.random.Generator, heart: Heart, view: View, strength: float
     ) -> "ProbePose":
         """Draw a pose; the number of draws is fixed, so a tier only scales it."""
-        unit = rng.standard_normal(8)
+        unit = rng.standard_normal(9)
         marks = heart.landmarks
         x_mm, y_mm = marks.apex_mm
         tilt_deg = marks.tilt_deg
-        if view is not View.A4C:
-            x_mm, tilt_deg = 3 + 5 * unit[4], (3 if view is View.A2C else 12) + 6 * unit[5]
+        if view is View.A2C:
+            x_mm, y_mm, tilt_deg = draw_a2c_pose(unit[[4, 5, 8]])
+        elif view is View.ALAX:
+            x_mm, tilt_deg = 3 + 5 * unit[4], 12 + 6 * unit[5]
         return cls(
             view=view,
-            foreshortening_rad=math.radians(min(abs(unit[0]) * 5 * strength, 28)),
-            offset_mm=float(np.clip(unit[1] * 1.6 * strength, -7, 7)),
-            swing_mm=float(np.clip(unit[2] * 2.5, -6, 6)),
-            rock_mm=float(np.clip(unit[7] * 3.5, -8, 8)),
+            foreshortening_rad=math.radians(min(abs(unit[0]) * 2.5 * strength, 28)),
+            offset_mm=float(np.clip(unit[1] * 0.8 * strength, -7, 7)),
+            swing_mm=float(np.clip(unit[2] * 1.25, -6, 6)),
+            rock_mm=float(np.clip(unit[7] * 1.75, -8, 8)),
             apex_mm=(float(x_mm), float(np.clip(y_mm, 14, 60))),
             tilt_rad=math.radians(tilt_deg),
             breath=(
@@ -101,10 +103,15 @@ class ProbePose:
         part = heart.beats.beat_share(times_s)
         moved = self.swing_mm * heart.beats.contraction(times_s)
         moved += self.rock_mm * np.sin(2 * math.pi * part)
+        azimuth_rad = AZIMUTH_RAD[self.view]
+        pivot_mm = float(heart.landmarks.endo_mm[0, [0, -1], 0].mean())
+        # every view is aimed at the apex, which lies beside the axis of A4C
+        tip = heart.ventricle.centre[:, -1].mean(0)
+        off_mm = tip[2] * math.cos(azimuth_rad) - tip[1] * math.sin(azimuth_rad)
         return Plane(
-            azimuth_rad=AZIMUTH_RAD[self.view],
-            tilt_rad=self.foreshortening_rad,
-            pivot_mm=float(heart.landmarks.endo_mm[0, [0, -1], 0].mean()),
+            azimuth_rad=azimuth_rad,
+            tilt_rad=self.foreshortening_rad + math.atan2(off_mm, pivot_mm - tip[0]),
+            pivot_mm=pivot_mm,
             offset_mm=self.offset_mm + moved + breath,
         )
 

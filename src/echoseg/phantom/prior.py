@@ -1,22 +1,27 @@
 """Statistics of real hearts and images: mean and principal modes of landmarks and greys.
 
-`anatomy_camus.json` and `greys_camus.json` hold statistics of the CAMUS training patients (A4C;
-Leclerc et al., IEEE TMI 2019), measured by `scripts/fit_phantom_prior.py`; they contain
+`anatomy_camus.json` and `greys_camus.json` hold statistics of the CAMUS training patients
+(Leclerc et al., IEEE TMI 2019), measured by `scripts/fit_phantom_prior.py`; they contain
 no image, mask or patient.
-A row of the first: ln of the long axis in mm, apex (x, y) from the probe in mm, tilt in degrees,
-depth in mm, then in units of the long axis the endocardium at ED and ES, the atrium at ED and ES
-(points (u, v) from the apex: u to the base, v to the lateral wall), and the wall at ED and ES. A
-row of the second: smoothed grey levels of the ED frame across the wall, in the cavities, and
-outside the heart.
+A row of the anatomy, A4C: ln of the long axis in mm, apex (x, y) from the probe in mm, tilt in
+degrees, depth in mm, then in units of the long axis the endocardium and the atrium at ED and ES
+(points (u, v) from the apex: u to the base, v to the lateral wall), and the wall at ED and ES.
+A2C adds how its width and wall differ from A4C's and where the heart lies under the probe.
+A row of the greys, of each view: smoothed grey levels of ED and ES across the wall and in the
+cavities, and outside the heart at ED. `correction` and `spread` are fitted in a closed loop, so
+that simulated images have the mean and the standard deviation of the real ones.
 """
 
 import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import map_coordinates
+
+from echoseg.clip import View
 
 BORDER_POINTS = 25
 WALL_PLACES = (-0.5, -0.25, 0.0, 0.15, 0.4, 0.6, 0.85, 1.0, 1.2, 1.6, 2.2, 3.0)
@@ -50,13 +55,13 @@ class Landmarks:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shades:
-    """Mean grey levels, 0 to 255, of one picture at ED.
+    """Mean grey levels, 0 to 255, of one heart in one view; first index 0 is ED, 1 is ES.
 
     Attributes:
-        wall: Along the border (as `Landmarks.endo_mm`) and across it (`WALL_PLACES`), `25 12`.
-        cavity: Base to apex to base, left to right, `5 3`.
-        atrium: Annulus to roof, `3`.
-        outside: On a grid of depths (parts of the whole) and angles, `14 11`.
+        wall: Along the border (as `Landmarks.endo_mm`) and across it (`WALL_PLACES`), `2 25 12`.
+        cavity: Base to apex, left to right, `2 5 3`.
+        atrium: Annulus to roof, `2 3`.
+        outside: At ED, on a grid of depths (parts of the whole) and angles, `14 11`.
     """
 
     wall: np.ndarray
@@ -72,18 +77,23 @@ class Shades:
 
 
 @cache
-def _model(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `V` and modes `M V` in standard deviations."""
+def statistics(name: str) -> dict[str, dict[str, Any]]:
+    """The numbers of `anatomy_camus.json` or `greys_camus.json` by view; lists become arrays."""
     text = resources.files("echoseg.phantom").joinpath(f"{name}_camus.json").read_text("utf-8")
-    document = json.loads(text)
-    return np.array(document["mean"]), np.array(document["modes"])
+    return {
+        view: {key: np.array(v) if isinstance(v, list) else v for key, v in part.items()}
+        for view, part in json.loads(text)["views"].items()
+    }
+
+
+def _scores(rng: np.random.Generator, number: int) -> np.ndarray:
+    return np.clip(rng.standard_normal(number), -2.6, 2.6)
 
 
 def draw_landmarks(rng: np.random.Generator, spread: float = 1.0) -> Landmarks:
     """Draw a heart; `spread` widens (> 1) or narrows the distribution about its mean."""
-    mean, modes = _model("anatomy")
-    scores = np.clip(rng.standard_normal(len(modes)), -2.6, 2.6)
-    row = mean + spread * scores @ modes
+    known = statistics("anatomy")["A4C"]
+    row = known["mean"] + spread * _scores(rng, len(known["modes"])) @ known["modes"]
     length_mm = float(np.clip(np.exp(row[0]), 50, 120))
     points = 2 * BORDER_POINTS
     endo, atrium, wall = np.split(row[5:] * length_mm, [2 * points, 4 * points])
@@ -98,16 +108,36 @@ def draw_landmarks(rng: np.random.Generator, spread: float = 1.0) -> Landmarks:
     )
 
 
-def draw_shades(rng: np.random.Generator, spread: float = 1.0) -> Shades:
-    """Draw the greys of one image."""
-    mean, modes = _model("greys")
-    scores = np.clip(rng.standard_normal(len(modes)), -2.6, 2.6)
-    greys = np.clip(mean + spread * scores @ modes, 8, 245)
+def draw_a2c_shape(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw how A2C differs from A4C: (roundness, asymmetry, thickness), `13` each, base to apex.
+
+    Roundness is the half axis across the A4C plane over the one in it; asymmetry is half the
+    difference of anterior and inferior wall over A4C's mean wall; thickness is A2C's mean wall
+    over A4C's (readers of CAMUS draw it a third thicker).
+    """
+    known = statistics("anatomy")["A2C"]
+    row = known["mean"] + _scores(rng, len(known["modes"])) @ known["modes"]
+    roundness, asymmetry, thickness = np.split(row, 3)
+    return np.clip(roundness, 0.6, 1.5), np.clip(asymmetry, -0.5, 0.5), np.clip(thickness, 0.7, 2)
+
+
+def draw_a2c_pose(scores: np.ndarray) -> np.ndarray:
+    """Apex (x, y) in mm from the probe and tilt in degrees in A2C, of three standard normals."""
+    known = statistics("anatomy")["A2C"]
+    return known["pose_mean"] + np.clip(scores, -2.6, 2.6) @ known["pose_modes"]
+
+
+def draw_shades(rng: np.random.Generator, view: View) -> Shades:
+    """Draw the greys of one heart in one view; ALAX, which CAMUS lacks, takes A2C's."""
+    known = statistics("greys")["A4C" if view is View.A4C else "A2C"]
+    variation = _scores(rng, len(known["modes"])) @ known["modes"]
+    greys = known["mean"] + known["correction"] + known["spread"] * variation
     across = BORDER_POINTS * len(WALL_PLACES)
-    wall, cavity, atrium, outside = np.split(greys, [across, across + 15, across + 18])
+    sizes = np.cumsum([2 * across, 2 * 15, 2 * 3])
+    wall, cavity, atrium, outside = np.split(np.clip(greys, 2, 250), sizes)
     return Shades(
-        wall=wall.reshape(BORDER_POINTS, len(WALL_PLACES)),
-        cavity=cavity.reshape(5, 3),
-        atrium=atrium,
+        wall=wall.reshape(2, BORDER_POINTS, len(WALL_PLACES)),
+        cavity=cavity.reshape(2, 5, 3),
+        atrium=atrium.reshape(2, 3),
         outside=outside.reshape(_GRID),
     )

@@ -13,7 +13,7 @@ import numpy as np
 from echoseg.phantom.kernels import splat
 from echoseg.phantom.probe import PolarGrid
 
-_PARTS = ("corner", "stride", "u", "v", "a", "b", "covered")
+_PARTS = ("corner", "stride", "u", "v", "a", "b", "change", "covered")
 _MIN_PER_QUAD = 0.6
 """Minimum expected number of scatterers per quad."""
 
@@ -24,13 +24,15 @@ class Tissue:
 
     Attributes:
         vertices_mm: `T M N 2`.
-        level_db: Mean echo power, a field `P Q` laid over the whole mesh.
+        level_db: Mean echo power at ED, a field `P Q` laid over the whole mesh.
+        es_change_db: What is added to it at ES, `P Q` or None; in between amplitudes are linear.
         covered: Hidden behind the heart.
         density: Factor on the number of scatterers.
     """
 
     vertices_mm: np.ndarray
     level_db: np.ndarray
+    es_change_db: np.ndarray | None = None
     covered: bool = False
     density: float = 1.0
 
@@ -73,6 +75,7 @@ class Scatterers:
         self._stride = joined["stride"].astype(np.int32)
         self._u, self._v = joined["u"].astype(np.float32), joined["v"].astype(np.float32)
         self._a, self._b = joined["a"].astype(np.float32), joined["b"].astype(np.float32)
+        self._change = joined["change"].astype(np.float32)
         self._covered = joined["covered"]
 
     def __len__(self) -> int:
@@ -113,14 +116,28 @@ class Scatterers:
         parts["v"].append(v)
         parts["a"].append(weight * rng.choice([-1.0, 1.0], number))
         parts["b"].append(weight * rng.choice([-1.0, 1.0], number))
+        change = np.zeros(number)
+        if tissue.es_change_db is not None:
+            change = 10 ** (tissue.es_change_db[at_row, at_column] / 20) - 1
+        parts["change"].append(change)
         parts["covered"].append(np.full(number, tissue.covered))
 
     def echo(
-        self, frame_index: int, turn_rad: float, label: np.ndarray, grid: PolarGrid, out: np.ndarray
+        self,
+        frame_index: int,
+        motion: tuple[float, float],
+        label: np.ndarray,
+        grid: PolarGrid,
+        out: np.ndarray,
     ) -> None:
-        """Write the echoes of one frame to `out`, `2 beam range`."""
+        """Write the echoes of one frame to `out`, `2 beam range`.
+
+        Motion is (turn in rad, contraction from 0 at ED to 1 at ES).
+        """
         out[:] = 0
+        turn_rad, contraction = motion
         weight = self._a * np.float32(math.cos(turn_rad)) + self._b * np.float32(math.sin(turn_rad))
+        weight *= 1 + np.float32(contraction) * self._change
         place = np.array(
             [grid.wave_per_mm, grid.first_mm, grid.step_mm, grid.first_rad, grid.step_rad],
             np.float32,

@@ -20,13 +20,12 @@ from echoseg.phantom.probe import PolarGrid, Probe
 from echoseg.phantom.scatterers import Scatterers, Tissue
 from echoseg.phantom.sector import Sector
 from echoseg.phantom.surroundings import (
-    blood_level_db,
+    blood_levels_db,
     chest,
     chest_mesh,
     heart_tissues,
     near_clutter_db,
     streaks,
-    views_share,
     wall_tissue,
 )
 
@@ -71,9 +70,13 @@ class Simulator:
     def _set_levels(self, times_s: np.ndarray, breath_mm: np.ndarray, strength: float) -> None:
         config, section, grid, greys = self.config, self.section, self.grid, self.greys
         rng = config.generator("shades")
-        shades = views_share(draw_shades(rng, 1.1), config.view, rng)
+        shades = draw_shades(rng, config.view)
+        phases = int(self.squeeze.argmin()), int(self.squeeze.argmax())
         # a tier shifts blood relative to the wall; medium is the mean of real images
-        blood_db = blood_level_db(shades, section, grid, greys, rng) + 5 * math.log2(strength / 0.9)
+        tier_db = 5 * math.log2(strength / 0.9)
+        blood_db, es_blood_db = (
+            level + tier_db for level in blood_levels_db(shades, section, phases, grid, greys, rng)
+        )
         clutter_db = near_clutter_db(shades, grid, greys, rng)
         floor_db = 10 * np.log10(10 ** (blood_db / 10) + 10 ** (clutter_db / 10))
         rng = config.generator("tissue")
@@ -97,8 +100,13 @@ class Simulator:
         electronic_db = greys.range_db * rng.uniform(0.0, 0.16) + rng.uniform(0, 0.06) * (
             grid.ranges_mm - 0.6 * grid.probe.depth_mm
         )
-        noise = 10 ** ((blood_db + 0.7 * loss) / 10) + 10 ** (electronic_db / 10)
-        self._noise_level = np.sqrt(noise).astype(np.float32)
+        self._noise_level, es_level = (
+            np.sqrt(
+                10 ** ((level + 0.7 * loss) / 10) + 10 ** (electronic_db / 10), dtype=np.float32
+            )
+            for level in (blood_db, es_blood_db)
+        )
+        self._noise_change = es_level - self._noise_level
         self._static_level = _amplitude(clutter_db)
         self._noise_memory = float(rng.uniform(0, 0.1))
         self._persistence = float(rng.uniform(0, 0.12))
@@ -120,7 +128,7 @@ class Simulator:
         shape = (2, grid.num_beams, grid.num_ranges)
         raw, tissue, state = (np.zeros(shape, np.float32) for _ in range(3))
         label = np.zeros(shape[1:], np.uint8)
-        last, polar = (np.zeros(shape[1:], np.float32) for _ in range(2))
+        last, polar, noise = (np.zeros(shape[1:], np.float32) for _ in range(3))
         postprocess = PostprocessingFilter(self.postprocessing, grid, self.sector.spacing_mm)
         table, compression = self.greys.table()
         out = np.zeros((config.num_frames, config.size_px, config.size_px), np.uint8)
@@ -128,13 +136,16 @@ class Simulator:
         for index in range(config.num_frames):
             self.heart_label(index, label)
             turn = self._turn_rad * float(self.squeeze[index]) + wander[index]
-            self.scatterers.echo(index, turn, label, grid, raw)
+            share = float(self.squeeze[index])
+            self.scatterers.echo(index, (turn, share), label, grid, raw)
             for part in (0, 1):
                 grid.blurred(raw[part], tissue[part])
             self._next_noise(rng, bank, state, first=index == 0)
+            np.multiply(self._noise_change, share, out=noise)
+            noise += self._noise_level
             weight = np.float32(self._persistence if index else 0.0)
             compose(
-                tissue, grid.tissue_gain, self._echo, state, self._noise_level, smeared,
+                tissue, grid.tissue_gain, self._echo, state, noise, smeared,
                 self._static_level, self._loss, compression, table, weight, last, polar,
             )  # fmt: skip
             self.sector.convert(postprocess(polar), out[index])

@@ -1,7 +1,8 @@
 """Statistics of annotated frames, for comparing real and simulated images.
 
-Lengths and thicknesses come from the masks, greys from the images; `fine` grey is the residual of a
-7 x 7 mean at 160 px. Two data sets are compared quantity by quantity:
+Contrast along the borders (see `borders`) is what a network reads; lengths and thicknesses come
+from the masks, greys from the images; `fine` grey is the residual of a 7 x 7 mean at 160 px. Two
+data sets are compared quantity by quantity:
 (mean difference) / sqrt((variance_a + variance_b) / 2).
 """
 
@@ -12,17 +13,15 @@ import numpy as np
 from scipy import ndimage
 from skimage.transform import resize
 
-from echoseg.clip import Label, Phase
+from echoseg.clip import Label, Phase, View
 from echoseg.errors import MeasurementError
 from echoseg.measure.geometry import disk_diameters_mm, long_axis, mask_contour_mm
+from echoseg.phantom.borders import LEVELS, SIDES, border_contrast
 
 FRAME_PX = 160
 _FINE_PX = 7
 _NEAR_MM = 20.0
-_RING_MM = 6.0
 _MIN_PIXELS = 30
-_LEVELS = {"basal": (0.6, 0.9), "mid": (0.33, 0.6), "apical": (0.05, 0.33)}
-"""Parts of the long axis from the apex."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +32,7 @@ class Still:
     mask: np.ndarray
     spacing_mm: tuple[float, float] | None
     phase: Phase
+    view: View = View.A4C
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ def describe(stills: Iterable[Still]) -> Table:
     """Distribution of every quantity, separately for ED and ES."""
     values: dict[str, list[float]] = {}
     for still in stills:
-        for name, value in {**_shape(still), **_greys(still)}.items():
+        for name, value in {**_borders(still), **_shape(still), **_greys(still)}.items():
             if np.isfinite(value):
                 values.setdefault(f"{still.phase} {name}", []).append(float(value))
     return {
@@ -64,10 +64,26 @@ def describe(stills: Iterable[Still]) -> Table:
     }
 
 
+def is_border(name: str) -> bool:
+    """Whether a quantity of `describe` is a contrast along a border."""
+    return " border, " in name
+
+
 def distance(one: Distribution, other: Distribution) -> float:
     """Difference of two means in units of the pooled standard deviation."""
     spread = np.sqrt((one.sd**2 + other.sd**2) / 2)
     return float((one.mean - other.mean) / max(spread, 1e-9))
+
+
+def _borders(still: Still) -> dict[str, float]:
+    """Contrast along the borders; only with a pixel spacing and of views with named walls."""
+    if still.spacing_mm is None or still.view not in SIDES:
+        return {}
+    try:
+        axis = long_axis(still.mask, still.spacing_mm)
+    except MeasurementError:
+        return {}
+    return border_contrast(still.picture, still.mask, still.spacing_mm, axis, SIDES[still.view])
 
 
 def _shape(still: Still) -> dict[str, float]:
@@ -125,7 +141,7 @@ def _segments(
     along = (points - apex) @ down / length**2
     across = (points - apex) @ np.array([down[1], -down[0]])
     for side in ("left", "right"):
-        for level, (low, high) in _LEVELS.items():
+        for level, (low, high) in LEVELS.items():
             chosen = (along >= low) & (along < high) & ((across < 0) == (side == "left"))
             yield f"{side} {level}", chosen
 
@@ -166,34 +182,12 @@ def _greys(still: Still) -> dict[str, float]:
                     fine[inner], np.roll(fine, 1, axis)[inner]
                 )[0, 1]
     quantities |= _spectrum(grey, sector)
-    if still.spacing_mm is not None:
-        quantities |= _by_place(still, grey, mask, sector, scale)
-    return quantities
-
-
-def _by_place(
-    still: Still, grey: np.ndarray, mask: np.ndarray, sector: np.ndarray, scale: float
-) -> dict[str, float]:
-    """Grey levels of the wall segments, around the epicardium and near the probe."""
-    step = tuple(s / scale for s in still.spacing_mm or (1.0, 1.0))
-    quantities: dict[str, float] = {}
     rows = np.flatnonzero(sector.any(1))
-    if rows.size:
-        near = sector & (np.arange(grey.shape[0])[:, None] < rows[0] + _NEAR_MM / step[0])
-        quantities["grey, nearest 20 mm"] = grey[near].mean()
-    solid = np.isin(mask, (Label.LV_CAVITY, Label.LV_MYOCARDIUM))
-    ring = sector & (mask == 0) & (_depth(~solid, (step[0], step[1])) < _RING_MM)
-    if ring.sum() >= _MIN_PIXELS:
-        quantities["grey, 6 mm about the epicardium"] = grey[ring].mean()
-    try:
-        axis = long_axis(mask, (step[0], step[1]))
-    except MeasurementError:
-        return quantities
-    wall_rows, wall_columns = np.nonzero(mask == Label.LV_MYOCARDIUM)
-    points = np.stack([wall_columns * step[1], wall_rows * step[0]], 1)
-    for name, chosen in _segments(points, axis.apex_mm, axis.annulus_mid_mm - axis.apex_mm):
-        if chosen.sum() >= 5:
-            quantities[f"grey, wall {name}"] = grey[wall_rows[chosen], wall_columns[chosen]].mean()
+    if still.spacing_mm is not None and rows.size:
+        end = rows[0] + _NEAR_MM / (still.spacing_mm[0] / scale)
+        quantities["grey, nearest 20 mm"] = grey[
+            sector & (np.arange(len(grey))[:, None] < end)
+        ].mean()
     return quantities
 
 

@@ -6,12 +6,10 @@ that a mean cannot represent (streaks, patches, layers of the chest wall) is add
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from echoseg.clip import View
 from echoseg.phantom.chambers import OUTER_PLACES, Section
 from echoseg.phantom.greymap import GreyMap
 from echoseg.phantom.prior import Shades
@@ -37,32 +35,45 @@ def _above(total_db: np.ndarray, floor_db: np.ndarray) -> np.ndarray:
     return 10 * np.log10(rest)
 
 
-def blood_level_db(
-    shades: Shades, section: Section, grid: PolarGrid, greys: GreyMap, rng: np.random.Generator
-) -> np.ndarray:
-    """Power of the noise that fills cavities, on the whole grid [beam, range].
+def blood_levels_db(
+    shades: Shades,
+    section: Section,
+    frames: tuple[int, int],
+    grid: PolarGrid,
+    greys: GreyMap,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Power of the noise that fills cavities at ED and ES, on the whole grid [beam, range].
 
-    It is known in the cavities and extrapolated from there.
+    It is known in the cavities of the two frames and extrapolated from there.
     """
-    endo, atrium = section.endo_mm[0], section.atrium_mm[0]
-    half = len(endo) // 2
-    rows = np.linspace(2, half - 3, 5).round().astype(int)
+    # part of the greys there is clutter and the walls' side lobes, which come on top
+    factor = rng.uniform(0.85, 1.15)
+    uneven = smooth_field(rng, _COARSE, 8.0) * rng.uniform(0.3, 1.2)
+    angle = np.linspace(grid.angles_rad[0], grid.angles_rad[-1], _COARSE[0])[:, None]
+    range_mm = np.linspace(grid.ranges_mm[0], grid.ranges_mm[-1], _COARSE[1])[None]
+    place = np.stack([range_mm * np.sin(angle), range_mm * np.cos(angle)], -1)
+
+    def at(phase: int) -> np.ndarray:
+        known = _known_places(section, frames[phase])
+        grey = np.concatenate([shades.cavity[phase].ravel(), shades.atrium[phase] * factor])
+        far = ((place[:, :, None] - known) ** 2).sum(-1)
+        weight = np.exp(-far / (2 * 9.0**2)) + 1e-3 * np.exp(-far / (2 * 28.0**2)) + 1e-9
+        coarse = (weight * (greys.to_db(grey) - 2.0)).sum(-1) / weight.sum(-1)
+        return _resampled(coarse + uneven, (grid.num_beams, grid.num_ranges))
+
+    return at(0), at(1)
+
+
+def _known_places(section: Section, frame: int) -> np.ndarray:
+    """Places in ventricle (5 x 3) and atrium (3) whose greys the prior knows, `18 2`."""
+    endo, atrium = section.endo_mm[frame], section.atrium_mm[frame]
+    rows = np.linspace(2, len(endo) // 2 - 3, 5).round().astype(int)
     left, right = endo[rows], endo[::-1][rows]
     cavity = np.stack([left + f * (right - left) for f in (0.25, 0.5, 0.75)], 1)
     annulus, roof = 0.5 * (endo[0] + endo[-1]), atrium[len(atrium) // 2]
     down = np.stack([annulus + f * (roof - annulus) for f in (0.25, 0.5, 0.75)])
-    known = np.concatenate([cavity.reshape(-1, 2), down])
-    # part of the greys there is clutter and the walls' side lobes, which come on top
-    atrium = shades.atrium * rng.uniform(0.85, 1.15)
-    level = greys.to_db(np.concatenate([shades.cavity.ravel(), atrium])) - 2.0
-    angle = np.linspace(grid.angles_rad[0], grid.angles_rad[-1], _COARSE[0])[:, None]
-    range_mm = np.linspace(grid.ranges_mm[0], grid.ranges_mm[-1], _COARSE[1])[None]
-    place = np.stack([range_mm * np.sin(angle), range_mm * np.cos(angle)], -1)
-    far = ((place[:, :, None] - known) ** 2).sum(-1)
-    weight = np.exp(-far / (2 * 9.0**2)) + 1e-3 * np.exp(-far / (2 * 28.0**2)) + 1e-9
-    coarse = (weight * level).sum(-1) / weight.sum(-1)
-    coarse += smooth_field(rng, _COARSE, 8.0) * rng.uniform(0.5, 2.5)
-    return _resampled(coarse, (grid.num_beams, grid.num_ranges))
+    return np.concatenate([cavity.reshape(-1, 2), down])
 
 
 def _resampled(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -80,13 +91,18 @@ def wall_tissue(
     strength: float,
 ) -> tuple[Tissue, float]:
     """The wall with its surroundings, and its mean level."""
-    wall_shades = shades.wall[:, : OUTER_PLACES + 1]
-    field = _resampled(wall_shades, (97, 46))
-    level = _above(greys.to_db(field), np.full_like(field, floor_db))
-    grain = smooth_field(rng, level.shape, 4.0) * rng.uniform(1.5, 4.5)
-    patches = smooth_field(rng, level.shape, 14.0) * (1.2 + 1.2 * strength)
-    mean_db = float(greys.to_db(wall_shades[:, 2:8]).mean())
-    return Tissue(vertices_mm=section.meshes["wall"], level_db=level + grain + patches), mean_db
+    wall_shades = shades.wall[:, :, : OUTER_PLACES + 1]
+    ed, es = (
+        _above(greys.to_db(field), np.full_like(field, floor_db))
+        for field in (_resampled(part, (97, 46)) for part in wall_shades)
+    )
+    grain = smooth_field(rng, ed.shape, 4.0) * rng.uniform(1.5, 4.0)
+    patches = smooth_field(rng, ed.shape, 14.0) * max(1.6 * (strength - 0.4), 0.0)
+    mean_db = float(greys.to_db(wall_shades[0, :, 2:8]).mean())
+    tissue = Tissue(
+        vertices_mm=section.meshes["wall"], level_db=ed + grain + patches, es_change_db=es - ed
+    )
+    return tissue, mean_db
 
 
 def heart_tissues(
@@ -103,6 +119,8 @@ def heart_tissues(
             level -= 3
         if name.startswith("hinge"):
             level = rng.uniform(2, 8)
+        if name.startswith("papillary"):  # labeled as cavity, and seldom seen whole
+            level -= abs(rng.normal(6, 4))
         if name in ("right_ventricle", "right_atrium", "atrium"):
             level -= abs(rng.normal(0, 4 + 2.5 * strength))
         size = vertices.shape[1:3]
@@ -210,11 +228,3 @@ def near_clutter_db(
     across = gaussian_filter(rng.standard_normal(grid.num_beams), grid.num_beams / 8)
     across = 2 * across / max(across.std(), 1e-6)
     return level[None] + 10 * math.log10(part) + (fade + bands)[None] + across[:, None]
-
-
-def views_share(shades: Shades, view: View, rng: np.random.Generator) -> Shades:
-    """Return the greys for another view: A2C and ALAX are either way round."""
-    if view is View.A4C or rng.uniform() < 0.5:
-        return shades
-    wall, cavity, outside = shades.wall[::-1], shades.cavity[:, ::-1], shades.outside[:, ::-1]
-    return replace(shades, wall=wall, cavity=cavity, outside=outside)
