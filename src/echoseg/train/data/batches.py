@@ -131,6 +131,9 @@ def _augmented(drawn: Drawn, config: "TrainConfig", generator: torch.Generator) 
     if config.corruption_prob:
         strong, also_hidden = corrupt_frames(strong, config.corruption_prob, generator)
         hidden = torch.maximum(hidden, also_hidden)
+    # a frame without a mask stays without one to its corners
+    all_masks = warp_masks(draws.all_masks, grid)
+    all_masks = all_masks.masked_fill(_has_no_mask(draws.all_masks), IGNORE_LABEL)
     return Batch(
         num_labeled=drawn.num_labeled,
         clips=drawn.clips,
@@ -138,8 +141,8 @@ def _augmented(drawn: Drawn, config: "TrainConfig", generator: torch.Generator) 
         weak=weak.unsqueeze(2),  # (B, T, 1, S, S)
         strong=strong.unsqueeze(2),
         hidden=hidden,
-        masks=_warp_into_background(draws.masks, grid),
-        all_masks=_warp_into_background(draws.all_masks, grid),
+        masks=all_masks.masked_fill(_has_no_mask(draws.masks), IGNORE_LABEL),
+        all_masks=all_masks,
         phases=draws.phases,
         known_labels=draws.known_labels,
         grid=grid,
@@ -341,7 +344,6 @@ def batches_from(batches: Batches, step: int, device: torch.device) -> Iterator[
         yield augmented(drawn.to(device), batches.config)
 
 
-def _warp_into_background(masks: Tensor, grid: Tensor) -> Tensor:
-    """Warp masks; a frame without a mask stays without one to its corners."""
-    unknown = (masks == IGNORE_LABEL).flatten(2).all(2)
-    return warp_masks(masks, grid).masked_fill(unknown[..., None, None], IGNORE_LABEL)
+def _has_no_mask(masks: Tensor) -> Tensor:
+    """Frames of `B T S S` whose label is unknown everywhere, `B T 1 1`."""
+    return (masks.flatten(2).amin(2) == IGNORE_LABEL)[..., None, None]
