@@ -13,22 +13,24 @@ def keyframes(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Output folder; complete budgets are skipped.")
     ] = Path("echoseg-keyframes"),
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Initial weights of an MSSNet (default: random).")
-    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="The network, any that streams.")] = "camus",
+    fit_set: Annotated[
+        str, typer.Option("--fit", help="Set whose clips the schedulers are fitted on.")
+    ] = "phantom:validation",
+    eval_set: Annotated[
+        str, typer.Option("--eval", help="Set that is evaluated, as for `bench`.")
+    ] = "phantom:test",
     budget: Annotated[
         list[float] | None,
         typer.Option(help="Fraction of key frames; repeatable (default: 0.1 0.2 0.35 0.5)."),
     ] = None,
-    num_training_clips: Annotated[int, typer.Option(help="Simulated training clips.")] = 200,
-    num_steps: Annotated[int, typer.Option(help="Training steps of the network.")] = 400,
     num_updates: Annotated[int, typer.Option(help="Updates of the learned policy.")] = 100,
     num_clips: Annotated[int, typer.Option(help="Clips to fit on, and to evaluate on.")] = 8,
-    num_frames: Annotated[int, typer.Option(help="Frames per clip.")] = 60,
-    image_size: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 112,
-    margin: Annotated[int, typer.Option(help="Frames beside ED and ES that are full too.")] = 0,
+    guard: Annotated[
+        bool, typer.Option("--guard/--no-guard", help="Compute ED and ES of every beat in full.")
+    ] = True,
 ) -> None:
-    """Key-frame experiment: Dice against compute for four schedulers, on simulated clips."""
+    """Key-frame experiment: Dice against compute for five schedulers of a network."""
     from pydantic import ValidationError
 
     from experiments.keyframes.experiment import KeyFrameExperiment, run_experiment
@@ -37,13 +39,11 @@ def keyframes(
         try:
             experiment = KeyFrameExperiment(
                 checkpoint=checkpoint,
-                num_training_clips=num_training_clips,
-                num_steps=num_steps,
+                fit_set=fit_set,
+                eval_set=eval_set,
                 num_updates=num_updates,
                 num_clips=num_clips,
-                num_frames=num_frames,
-                image_size=image_size,
-                margin=margin,
+                guard=guard,
                 **({"budgets": tuple(budget)} if budget else {}),
             )
         except ValidationError as error:

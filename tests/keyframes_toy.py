@@ -27,7 +27,7 @@ class Jumps:
         if self.index < NUM_FRAMES and self.jumps[self.index]:
             self.left = JUMP_FRAMES
 
-    def deviation(self):
+    def maps(self):
         if self.index == NUM_FRAMES:
             return None
         picture = self.noise[self.index].clone()
@@ -50,4 +50,4 @@ def clips(first, number=16):
 
 def best(observation):
     """A key frame on the first frame of each jump."""
-    return observation.deviation[:, 0, : GRID // 2].mean((1, 2)) > 0.5
+    return observation.maps[:, 0, : GRID // 2].mean((1, 2)) > 0.5

@@ -6,7 +6,7 @@ Reference:
 """
 
 from experiments.keyframes.observation import Budget, Observation
-from experiments.keyframes.scheduled import ScheduledClip, forward_by, segment_clip
+from experiments.keyframes.scheduled import ScheduledClip, segment_clip
 from experiments.keyframes.schedulers import (
     DifferenceThreshold,
     FixedInterval,
@@ -14,7 +14,9 @@ from experiments.keyframes.schedulers import (
     NoLongerThan,
     Policy,
     Scheduler,
+    UncertaintyThreshold,
 )
+from experiments.keyframes.warp import WarpedNetwork
 
 __all__ = [
     "Budget",
@@ -26,6 +28,7 @@ __all__ = [
     "Policy",
     "ScheduledClip",
     "Scheduler",
-    "forward_by",
+    "UncertaintyThreshold",
+    "WarpedNetwork",
     "segment_clip",
 ]

@@ -19,14 +19,7 @@ from torch import Tensor
 
 from echoseg.errors import ArgumentError, ModelError
 from echoseg.metrics.segmentation import dice
-from experiments.keyframes.observation import (
-    Budget,
-    History,
-    Observation,
-    box_means,
-    deviation,
-    observe,
-)
+from experiments.keyframes.observation import Budget, History, Observation, observe
 from experiments.keyframes.schedulers import Scheduler
 
 
@@ -39,7 +32,7 @@ def check_cheap(model: Any) -> None:
     if not hasattr(model, "cheap_step"):
         raise ModelError(
             f"a schedule needs a network with a cheap_step, {type(model).__name__} has none; use "
-            "KeyFrameMSSNet"
+            "WarpedNetwork"
         )
 
 
@@ -61,8 +54,8 @@ def check_played(model: Any, frames: Tensor, masks: Tensor) -> None:
 class Episode(Protocol):
     """One clip after its first frame."""
 
-    def deviation(self) -> Tensor | None:
-        """Return `1 G G` of the frame that comes, None after the last."""
+    def maps(self) -> Tensor | None:
+        """Return `C G G` of the frame that comes, None after the last."""
         ...
 
     def gain(self) -> float:
@@ -92,14 +85,14 @@ class ClipEpisode:
         self.model, self.frames, self.masks = model, frames, masks
         with torch.inference_mode():
             _, self.state = model.step(frames[0], model.init_state(1))
-        self.means = box_means(frames[:, 0])
-        self.index, self.key_index = 1, 0
+        self.index = 1
 
-    def deviation(self) -> Tensor | None:
-        """Return `1 G G` of the frame that comes, None after the last."""
+    @torch.inference_mode()
+    def maps(self) -> Tensor | None:
+        """Return `C G G` of the frame that comes, None after the last."""
         if self.index == len(self.frames):
             return None
-        return deviation(self.means[self.index], self.means[self.key_index])
+        return self.model.observe(self.frames[self.index], self.state)
 
     @torch.inference_mode()
     def gain(self) -> float:
@@ -115,7 +108,6 @@ class ClipEpisode:
         frame = self.frames[self.index]
         path = self.model.step if is_key else self.model.cheap_step
         _, self.state = path(frame, self.state)
-        self.key_index = self.index if is_key else self.key_index
         self.index += 1
 
 
@@ -157,14 +149,14 @@ def play(
     histories = [History() for _ in episodes]
     going, moves = list(range(len(episodes))), []
     while going:
-        deviations = {i: d for i in going if (d := episodes[i].deviation()) is not None}
-        if not deviations:
+        maps = {i: each for i in going if (each := episodes[i].maps()) is not None}
+        if not maps:
             break
-        observation = observe(list(deviations.values()), [histories[i] for i in deviations])
+        observation = observe(list(maps.values()), [histories[i] for i in maps])
         wanted = scheduler(observation)
-        choice = dict(zip(deviations, wanted.tolist(), strict=True))
+        choice = dict(zip(maps, wanted.tolist(), strict=True))
         stays = torch.tensor([not key or histories[i].affords(budget) for i, key in choice.items()])
-        going = [i for i, stay in zip(deviations, stays.tolist(), strict=True) if stay]
+        going = [i for i, stay in zip(maps, stays.tolist(), strict=True) if stay]
         rewards = [episodes[i].gain() if choice[i] or tell_all else 0.0 for i in going]
         for i in going:
             episodes[i].take(choice[i])

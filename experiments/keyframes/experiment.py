@@ -1,22 +1,22 @@
-"""Key-frame experiment: accuracy against compute, for four schedulers on phantom clips.
+"""Key-frame experiment: accuracy against compute, for five schedulers of any network.
 
-MSSNet `small`, or a checkpoint, is trained for some steps on simulated clips in which each frame is
-a key frame or a cheap one by chance. For each budget, a fraction of key frames, it then segments
-long simulated clips that it was not trained on, with key frames chosen by a fixed interval, a
-difference threshold, regressed gains and a learned policy; the last three are fitted on other
-clips. Reported are the mean Dice over labels and frames, that of the ED and ES frames, and the cost
-as a fraction of all frames in full, by counted operations, including the ED and ES frames that are
-computed again in full. An upper bound comes from the best key frames, found by search from the
-states of a run with every frame in full.
+A network segments clips with key frames in full and the others by moving the last logits along
+(`warp`). For each budget, a fraction of key frames, key frames are chosen by a fixed interval, a
+difference threshold, a threshold on the network's uncertainty, regressed gains and a learned
+policy; the last four are fitted on other clips. Reported are the mean Dice over labels and frames,
+that of the ED and ES frames, and the cost as a fraction of all frames in full, by measured time,
+including the ED and ES frames that are computed again in full, unless `guard` is off. An upper
+bound comes from the best key frames, found by search from the states of a run with every frame in
+full.
 
     OUT/experiment.json    the settings
-    OUT/weights.pt         the trained network
     OUT/results.json       scores by budget and scheduler; complete budgets are skipped
     OUT/figure.png         Dice lost against compute
 """
 
 import json
-import platform
+import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,21 +26,20 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from echoseg.clip import View
+from echoseg.data.torch_dataset import TorchDataset
 from echoseg.errors import ConfigError
 from echoseg.files import ResumableFolder, atomic_write, write_text
-from echoseg.losses import cross_entropy_dice_loss
-from echoseg.phantom import Phantom, PhantomConfig
-from echoseg.train.data.sources import phantom_config
+from echoseg.models.checkpoint import load_model
+from experiments.eval_sets import clip_records
 from experiments.keyframes import (
     Budget,
     DifferenceThreshold,
     FixedInterval,
     Policy,
     Scheduler,
-    forward_by,
+    UncertaintyThreshold,
+    WarpedNetwork,
     segment_clip,
 )
 from experiments.keyframes.episode import mean_dice
@@ -51,13 +50,14 @@ from experiments.keyframes.gains import (
     threshold_of_budget,
 )
 from experiments.keyframes.net import KeyFrameNet
-from experiments.keyframes.network import KeyFrameMSSNet
 from experiments.keyframes.policy import PolicyConfig, learn_policy
 from experiments.keyframes.scheduled import beat_extremes
 from experiments.keyframes.table import GainTable, TableEpisode, best_keys, gain_table
+from experiments.keyframes.warp import NUM_MAPS
+from experiments.provenance import provenance
 
-NAMES = ("fixed interval", "difference", "regressed gain", "policy")
-WEIGHTS, RESULTS, FIGURE = "weights.pt", "results.json", "figure.png"
+NAMES = ("fixed interval", "difference", "uncertainty", "regressed gain", "policy")
+RESULTS, FIGURE = "results.json", "figure.png"
 LabelledClip = tuple[Tensor, Tensor]
 """Frames `T 1 1 S S` in [0, 1] and masks `T S S`."""
 
@@ -67,21 +67,20 @@ class KeyFrameExperiment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    checkpoint: str | None = None
-    """Initial weights; None: random."""
+    checkpoint: str = "camus"
+    """The network; its card gives the size of its input."""
+    fit_set: str = "phantom:validation"
+    """Evaluation set (`experiments.eval_sets`) whose clips the schedulers are fitted on."""
+    eval_set: str = "phantom:test"
+    """The one that is evaluated."""
     budgets: tuple[float, ...] = Field(default=(0.1, 0.2, 0.35, 0.5), min_length=1)
     """Fractions of key frames, over 0 and under 1."""
-    num_training_clips: int = Field(default=200, ge=2)
-    num_steps: int = Field(default=400, ge=0)
     num_updates: int = Field(default=100, ge=1)
     """Updates of the learned policy."""
     num_clips: int = Field(default=8, ge=1)
-    """Long clips to fit the schedulers on, and as many others to evaluate on."""
-    num_frames: int = Field(default=60, ge=2)
-    """Frames per long clip."""
-    image_size: int = Field(default=112, ge=64, le=768, multiple_of=16)
-    margin: int = Field(default=0, ge=0)
-    """Frames on either side of ED and ES that are computed in full as well."""
+    """Clips to fit on, and clips to evaluate on, spread over their sets."""
+    guard: bool = True
+    """Compute ED and ES of every beat in full after the clip."""
 
     @field_validator("budgets")
     @classmethod
@@ -94,30 +93,34 @@ class KeyFrameExperiment(BaseModel):
 def run_experiment(
     experiment: KeyFrameExperiment, out: Path, report: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any]:
-    """Train, fit the schedulers of each budget and evaluate them; complete budgets are skipped.
+    """Fit the schedulers of each budget and evaluate them; complete budgets are skipped.
 
     Raises:
-        EchosegError: If the folder contains another experiment, or the checkpoint is not an MSSNet.
+        EchosegError: If the folder contains another experiment, or network or clips cannot be read.
     """
+    network, card = load_model(experiment.checkpoint)
+    model, size = WarpedNetwork(network), card.image_size
+    fit, clips = (
+        [clip for record in records for clip in read_clip(record, size)]
+        for records in (
+            clip_records(name, num_clips=experiment.num_clips)
+            for name in (experiment.fit_set, experiment.eval_set)
+        )
+    )
     folder = ResumableFolder(out, "experiment.json", KeyFrameExperiment, "an experiment")
     with folder.locked():
         folder.begin(experiment, varying=("budgets",))
         results = read_results(out) if (out / RESULTS).exists() else {}
-        torch.manual_seed(0)
-        model = _trained(experiment, out)
-        seeds, size = range(experiment.num_clips), experiment.image_size
-        fit = (simulate(20_000 + seed, size, experiment.num_frames) for seed in seeds)
         tables = [gain_table(model, *clip) for clip in fit]
-        clips = [simulate(30_000 + seed, size, experiment.num_frames) for seed in seeds]
-        cost = cheap_cost(model, size)
-        evaluate = partial(scores, model, clips, margin=experiment.margin, cheap_cost=cost)
-        results |= {
-            "cheap_cost": cost,
-            "machine": f"{platform.machine()}, torch {torch.__version__}",
-            "all in full": evaluate(FixedInterval(1)),
-        }
-        full = results["all in full"]["dice"]
-        report(f"a cheap frame costs {cost:.3f} of a full one; all in full: Dice {full:.4f}")
+        times_s = path_times_s(model, size)
+        costs = {name: times_s[name] / times_s["full"] for name in ("cheap", "observe")}
+        evaluate = partial(scores, model, clips, guard=experiment.guard, costs=costs)
+        full = evaluate(FixedInterval(1))
+        results |= {**provenance(), "times_s": times_s, "all in full": full}
+        report(
+            f"a cheap frame costs {costs['cheap']:.3f} of a full one, {1 / times_s['full']:.0f} "
+            f"full frames per second; all in full: Dice {full['dice']:.4f}"
+        )
         results["bound"] = results.get("bound", {}) | {
             str(budget): upper_bound(model, clips, budget)
             for budget in experiment.budgets
@@ -136,6 +139,14 @@ def run_experiment(
     return results
 
 
+def read_clip(record: Any, size: int) -> list[LabelledClip]:
+    """A clip with a mask on every frame, on the network's grid; nothing for others."""
+    clip = TorchDataset([record], size=size).clip(0)
+    if len(clip.labeled_frames) < len(clip.frames):
+        return []
+    return [(clip.frames[:, None, None].float() / 255, clip.masks.long())]
+
+
 def read_results(out: Path) -> dict[str, Any]:
     """The results of a folder.
 
@@ -150,82 +161,38 @@ def read_results(out: Path) -> dict[str, Any]:
         ) from error
 
 
-def simulate(seed: int, size: int, num_frames: int) -> LabelledClip:
-    """A long A4C clip at 30 frames per second."""
-    return _tensors(
-        PhantomConfig(
-            seed=seed, view=View.A4C, size_px=size, num_frames=num_frames, frame_rate_hz=30.0
-        )
-    )
-
-
-def _tensors(config: PhantomConfig) -> LabelledClip:
-    phantom = Phantom(config)
-    frames = torch.from_numpy(phantom.frames()).float() / 255
-    return frames[:, None, None], torch.from_numpy(phantom.masks()).long()
-
-
-def _trained(experiment: KeyFrameExperiment, out: Path) -> KeyFrameMSSNet:
-    """The network of an earlier run, or one trained now."""
-    model = KeyFrameMSSNet()
-    if experiment.checkpoint:
-        model = KeyFrameMSSNet.from_checkpoint(experiment.checkpoint)
-    if (out / WEIGHTS).exists():
-        model.load_state_dict(torch.load(out / WEIGHTS, weights_only=True))
-    else:
-        _train(model, experiment)
-        with atomic_write(out / WEIGHTS) as partial_path:
-            torch.save(model.state_dict(), partial_path)
-    return model.eval()
-
-
-def _train(model: KeyFrameMSSNet, experiment: KeyFrameExperiment) -> None:
-    """Take steps on two clips at a time; half of the frames after the first are cheap."""
-    size, seeds = experiment.image_size, range(experiment.num_training_clips)
-    clips = [_tensors(phantom_config(seed, size, num_frames=6)) for seed in seeds]
-    frames = torch.stack([frames[:, 0] for frames, _ in clips])  # (N, T, 1, S, S)
-    masks = torch.stack([masks for _, masks in clips])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    generator = torch.Generator().manual_seed(0)
-    model.train()
-    for _ in range(experiment.num_steps):
-        chosen = torch.randperm(len(frames), generator=generator)[:2]
-        is_full = (torch.rand(frames.shape[1], generator=generator) < 0.5).tolist()
-        logits = forward_by(model, frames[chosen], [True, *is_full[1:]])
-        loss = cross_entropy_dice_loss(logits.flatten(0, 1), masks[chosen].flatten(0, 1))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 3.0)
-        optimizer.step()
-
-
 @torch.inference_mode()
-def cheap_cost(model: Any, size: int) -> float:
-    """Operations of a cheap frame over those of a full one."""
-    frame, counts = torch.rand(1, 1, size, size), []
+def path_times_s(model: WarpedNetwork, size: int, turns: int = 15) -> dict[str, float]:
+    """Seconds of a full frame, a cheap one and an observation, medians of measurements in turns."""
+    frame, times = torch.rand(1, 1, size, size), dict[str, list[float]]()
     _, state = model.step(frame, model.init_state(1))
-    for path in (model.step, model.cheap_step):
-        with FlopCounterMode(display=False) as counter:
+    paths = {"full": model.step, "cheap": model.cheap_step, "observe": model.observe}
+    for _ in range(turns):
+        for name, path in paths.items():
+            start = time.perf_counter()
             path(frame, state)
-        counts.append(counter.get_total_flops())
-    return counts[1] / counts[0]
+            times.setdefault(name, []).append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
 def schedulers(tables: list[GainTable], budget: float, num_updates: int) -> dict[str, Scheduler]:
-    """The four schedulers of a budget, fitted on the clips of these tables."""
+    """The five schedulers of a budget, fitted on the clips of these tables."""
 
     def episodes() -> list[TableEpisode]:
         return [TableEpisode(table) for table in tables]
 
     torch.manual_seed(0)
-    gain_net, policy_net = KeyFrameNet(), KeyFrameNet(key_share=budget)
+    gain_net = KeyFrameNet(num_maps=NUM_MAPS)
+    policy_net = KeyFrameNet(key_share=budget, num_maps=NUM_MAPS)
     learn_gains(gain_net, *collect_gains(episodes(), budget, torch.Generator().manual_seed(0)))
     config = PolicyConfig(budget=Budget(share=budget), num_updates=num_updates)
     learn_policy(policy_net, lambda update: episodes(), config)
     threshold = threshold_of_budget(DifferenceThreshold, episodes, budget, (0, 3))
+    uncertainty = threshold_of_budget(UncertaintyThreshold, episodes, budget, (0, 10))
     fitted = (
         FixedInterval(round(1 / budget)),
         DifferenceThreshold(threshold),
+        UncertaintyThreshold(uncertainty),
         gain_scheduler(gain_net, episodes, budget),
         Policy(policy_net),
     )
@@ -237,22 +204,27 @@ def scores(
     clips: list[LabelledClip],
     scheduler: Scheduler,
     *,
+    costs: dict[str, float],
     budget: float | None = None,
-    margin: int = 0,
-    cheap_cost: float = 0.3,
+    guard: bool = True,
 ) -> dict[str, Any]:
-    """Mean Dice of all frames and of ED and ES, the cost, and the Dice of each clip."""
-    extremes = partial(beat_extremes, margin=margin)
+    """Mean Dice of all frames and of ED and ES, the cost, and the Dice of each clip.
+
+    `costs` are of a cheap frame and of an observation, as fractions of a full frame; a fixed
+    interval needs no observation.
+    """
+    extremes = partial(beat_extremes, margin=0) if guard else lambda labels: set[int]()
     limit = None if budget is None else Budget(share=budget)
-    each_clip, end_dice, costs = [], [], []
+    each_clip, end_dice, spent = [], [], []
     for frames, masks in clips:
         clip = segment_clip(model, frames, scheduler, budget=limit, extremes=extremes)
         dice = [mean_dice(logits, mask) for logits, mask in zip(clip.logits, masks, strict=True)]
         areas = (masks == 1).sum((1, 2))
         each_clip.append(round(float(np.mean(dice)), 5))
         end_dice += [dice[int(areas.argmax())], dice[int(areas.argmin())]]
-        costs.append(clip.cost(cheap_cost))
-    means = (float(np.mean(each)) for each in (each_clip, end_dice, costs))
+        looks = 0.0 if isinstance(scheduler, FixedInterval) else costs["observe"]
+        spent.append(clip.cost(costs["cheap"]) + looks)
+    means = (float(np.mean(each)) for each in (each_clip, end_dice, spent))
     return {**dict(zip(("dice", "ed_es_dice", "cost"), means, strict=True)), "clips": each_clip}
 
 

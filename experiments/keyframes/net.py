@@ -19,7 +19,8 @@ class KeyFrameNet(nn.Module):
     """The logit of a key frame, or its expected gain.
 
     Args:
-        grid: Side G of the deviation.
+        grid: Side G of the maps.
+        num_maps: C.
         width: Of the layers.
         key_share: As a policy, about how probable key frames are before learning: as probable as
             the budget allows is a good start.
@@ -28,13 +29,15 @@ class KeyFrameNet(nn.Module):
         ArgumentError: If `key_share` is not between 0 and 1.
     """
 
-    def __init__(self, grid: int = GRID, width: int = 32, key_share: float = 0.5) -> None:
+    def __init__(
+        self, grid: int = GRID, width: int = 32, key_share: float = 0.5, num_maps: int = 1
+    ) -> None:
         super().__init__()
         if not 0 < key_share < 1:
             raise ArgumentError(
                 f"key_share must be over 0 and under 1, got {key_share}; 0.5 leans to neither"
             )
-        self.conv = nn.Conv2d(1, 4, 3, 1, 1)
+        self.conv = nn.Conv2d(num_maps, 4, 3, 1, 1)
         widths = (4 * grid * grid + 2, 2 * width, width, width)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.out = nn.Linear(width, 1)
@@ -42,7 +45,7 @@ class KeyFrameNet(nn.Module):
 
     def forward(self, observation: Observation) -> Tensor:
         """E observations -> `E`."""
-        features = functional.relu(self.conv(observation.deviation)).flatten(1)
+        features = functional.relu(self.conv(observation.maps)).flatten(1)
         past = torch.stack([observation.key_share, 0.5 * observation.since_key.log1p()], 1)
         x = torch.cat([features, past], 1)
         for layer in self.layers:

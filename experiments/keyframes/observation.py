@@ -1,11 +1,8 @@
 """What a scheduler sees of a frame before it decides, and what it may still spend.
 
-Deviation: how far the frame is from the last key frame, on a small grid,
-
-    D = 10 |mean(frame) - mean(key frame)|   over each of G x G boxes,
-
-with the share of key frames so far and the frames since the last. Means over boxes leave motion
-and take speckle away.
+Maps on a small grid, which the network's cheap path gives (`warp.WarpedNetwork.observe`): how far
+the picture is from the last key frame, how uncertain the network was there, what of the motion
+cannot be matched. With them, the share of key frames so far and the frames since the last.
 
 Reference:
     Wang, Dong, Shen, Wu, Cheng and Pantic, "Dynamic Face Video Segmentation via Reinforcement
@@ -27,8 +24,8 @@ GRID = 8
 class Observation(NamedTuple):
     """What is known of E frames of E clips."""
 
-    deviation: Tensor
-    """`E 1 G G`."""
+    maps: Tensor
+    """`E C G G`; the first map is the deviation of the picture from the last key frame."""
     key_share: Tensor
     """`E`, share of the frames so far that were key frames."""
     since_key: Tensor
@@ -68,13 +65,13 @@ class History:
         return self.num_keys <= allowed + 1e-9
 
 
-def observe(deviations: Sequence[Tensor], histories: Sequence[History]) -> Observation:
-    """Put several clips' frames into one observation; deviations are `1 G G`."""
-    device = deviations[0].device
+def observe(maps: Sequence[Tensor], histories: Sequence[History]) -> Observation:
+    """Put several clips' frames into one observation; their maps are `C G G`."""
+    device = maps[0].device
     shares = [history.num_keys / history.num_frames for history in histories]
     since = [float(history.since_key) for history in histories]
     return Observation(
-        torch.stack(list(deviations)),
+        torch.stack(list(maps)),
         torch.tensor(shares, device=device),
         torch.tensor(since, device=device),
     )
@@ -83,8 +80,3 @@ def observe(deviations: Sequence[Tensor], histories: Sequence[History]) -> Obser
 def box_means(frames: Tensor, grid: int = GRID) -> Tensor:
     """`N 1 H W` -> `N 1 G G`."""
     return functional.adaptive_avg_pool2d(frames, grid)
-
-
-def deviation(means: Tensor, key_means: Tensor) -> Tensor:
-    """Return D of the module: box means `1 G G` of a frame and of the key frame -> `1 G G`."""
-    return 10 * (means - key_means).abs()

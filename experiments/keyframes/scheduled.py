@@ -1,7 +1,8 @@
 """A clip segmented by a schedule: some frames in full, the others cheaply; ED and ES in full.
 
-Works with any Segmenter that has, beside `step`, a cheap path that shares its state:
-`cheap_step(frame, state) -> (logits, state)`.
+Works with any network that has, beside `step`, a cheap path that shares its state,
+`cheap_step(frame, state) -> (logits, state)`, and maps to decide from, `observe(frame, state)`;
+`warp.WarpedNetwork` gives them to every Segmenter that streams.
 
 Two guard rails. **Recorded**: after the clip, every frame that is the ED or ES of a beat, or a
 neighbour of one, is computed again in full from the state before it, until none is left that was
@@ -10,7 +11,7 @@ is as small as the smallest seen, or as large as the largest, but for a margin, 
 full at once. Frames of either rail do not count against the budget; `num_again` tells them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ from echoseg.errors import ArgumentError
 from echoseg.measure.phases import ASSUMED_FRAME_S, clip_as_beat, find_beats, smooth
 from echoseg.measure.volumes import mask_volume_ml
 from experiments.keyframes.episode import check_cheap
-from experiments.keyframes.observation import Budget, History, box_means, deviation, observe
+from experiments.keyframes.observation import Budget, History, observe
 from experiments.keyframes.schedulers import Scheduler
 
 
@@ -42,26 +43,6 @@ class ScheduledClip:
         """Return the work as a share of all frames in full; `cheap_cost` is a cheap frame's."""
         num_cheap = self.is_full.count(False) + self.num_again
         return (self.is_full.count(True) + cheap_cost * num_cheap) / max(1, len(self.is_full))
-
-
-def forward_by(model: Any, frames: Tensor, is_full: Sequence[bool]) -> Tensor:
-    """Run clips by a given schedule, to train on: `B T 1 H W` -> logits `B T K H W`.
-
-    Raises:
-        ModelError: If the model has no cheap path, or the first frame is to be cheap.
-        ArgumentError: If the schedule is not of as many frames as the clips.
-    """
-    check_cheap(model)
-    if frames.ndim != 5 or frames.shape[1] != len(is_full) or not is_full:
-        raise ArgumentError(
-            f"is_full must have one value per frame of B T 1 H W, got {len(is_full)} for "
-            f"{' '.join(map(str, frames.shape))}"
-        )
-    state, outputs = model.init_state(len(frames)), []
-    for frame, full in zip(frames.unbind(1), is_full, strict=True):
-        logits, state = model.step(frame, state) if full else model.cheap_step(frame, state)
-        outputs.append(logits)
-    return torch.stack(outputs, 1)
 
 
 @torch.inference_mode()
@@ -93,16 +74,16 @@ def segment_clip(
     clip, history, areas = ScheduledClip(), History(), list[float]()
     recent: list[Tensor] = []
     before: list[Any] = []
-    state, key_means = model.init_state(1), None
+    state = model.init_state(1)
     for frame in frames:
         if frame.ndim != 4 or frame.shape[0] != 1:
             raise ArgumentError(
                 f"frames must be 1 1 H W, of one clip, got {' '.join(map(str, frame.shape))}; "
                 "segment clips one by one"
             )
-        is_key, means = key_means is None, box_means(frame)[0]
-        if key_means is not None:
-            observation = observe([deviation(means, key_means)], [history])
+        is_key = not clip.logits
+        if not is_key:
+            observation = observe([model.observe(frame, state)], [history])
             is_key = history.affords(budget) and bool(scheduler(observation)[0])
             history.add(is_key)
         path = model.step if is_key else model.cheap_step
@@ -117,7 +98,7 @@ def segment_clip(
         before.append(state)
         clip.logits.append(logits)
         clip.is_full.append(is_full)
-        state, key_means = after, means if is_full else key_means
+        state = after
     _settle(model, clip, recent, before, extremes or beat_extremes)
     return clip
 

@@ -43,7 +43,24 @@ class DifferenceThreshold:
 
     def __call__(self, observation: Observation) -> Tensor:
         """Decide for E frames."""
-        return observation.deviation.mean((1, 2, 3)) > self.threshold
+        return observation.maps[:, 0].mean((1, 2)) > self.threshold
+
+
+@dataclass(frozen=True)
+class UncertaintyThreshold:
+    """Where the mean of the product of all maps but the first passes a threshold.
+
+    Of a `WarpedNetwork`: the network's uncertainty where the motion cannot be matched.
+    """
+
+    threshold: float
+
+    def __post_init__(self) -> None:
+        _check_threshold(self.threshold)
+
+    def __call__(self, observation: Observation) -> Tensor:
+        """Decide for E frames."""
+        return observation.maps[:, 1:].prod(1).mean((1, 2)) > self.threshold
 
 
 @dataclass(frozen=True)

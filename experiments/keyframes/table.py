@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from experiments.keyframes.episode import check_played, mean_dice
-from experiments.keyframes.observation import box_means, deviation
 
 
 class GainTable(NamedTuple):
     """A clip's numbers."""
 
-    means: Tensor
-    """Box means of its frames, `T 1 G G`."""
+    maps: Tensor
+    """What is observed of frame j + l when j was the last full one, `T max_gap C G G`."""
     full: Tensor
     """`T`."""
     cheap: Tensor
@@ -44,15 +43,20 @@ def gain_table(model: Any, frames: Tensor, masks: Tensor, max_gap: int = 15) -> 
     check_played(model, frames, masks)
     num_frames = len(frames)
     full, cheap = torch.zeros(num_frames), torch.zeros(num_frames, max_gap)
-    state = model.init_state(1)
+    state, maps = model.init_state(1), dict[tuple[int, int], Tensor]()
     for index, frame in enumerate(frames):
         logits, state = model.step(frame, state)
         full[index] = mean_dice(logits, masks[index])
         after = state
         for place, later in enumerate(range(index + 1, min(index + max_gap + 1, num_frames))):
+            maps[index, place] = model.observe(frames[later], after)
             logits, after = model.cheap_step(frames[later], after)
             cheap[index, place] = mean_dice(logits, masks[later])
-    return GainTable(box_means(frames[:, 0]), full, cheap)
+    shape = maps[0, 0].shape if maps else (1, 1, 1)
+    observed = torch.zeros(num_frames, max_gap, *shape)
+    for (index, place), each in maps.items():
+        observed[index, place] = each
+    return GainTable(observed, full, cheap)
 
 
 def best_keys(table: GainTable, num_keys: int) -> tuple[float, list[int]]:
@@ -88,11 +92,12 @@ class TableEpisode:
     def __init__(self, table: GainTable) -> None:
         self.table, self.index, self.key_index = table, 1, 0
 
-    def deviation(self) -> Tensor | None:
-        """Return `1 G G` of the frame that comes, None after the last."""
+    def maps(self) -> Tensor | None:
+        """Return `C G G` of the frame that comes; after too long a wait, as of a nearer key."""
         if self.index == len(self.table.full):
             return None
-        return deviation(self.table.means[self.index], self.table.means[self.key_index])
+        waited = min(self.index - self.key_index, self.table.cheap.shape[1])
+        return self.table.maps[self.index - waited, waited - 1]
 
     def gain(self) -> float:
         """Return what a full frame would gain; after too long a wait, over a nearer full frame."""

@@ -7,19 +7,17 @@ import pytest
 import torch
 
 from echoseg.errors import ArgumentError, ModelError
-from echoseg.models.checkpoint import load_model
 from echoseg.models.memory_unet import MemoryUNet
-from echoseg.models.mssnet_v1 import MSSNetV1, MSSNetV1Config
-from experiments.keyframes import Budget, FixedInterval, forward_by, segment_clip
+from experiments.keyframes import Budget, FixedInterval, WarpedNetwork, segment_clip
 from experiments.keyframes.episode import ClipEpisode, mean_dice, play
-from experiments.keyframes.network import KeyFrameMSSNet
+from experiments.keyframes.observation import box_means
 from experiments.keyframes.scheduled import beat_extremes
 from experiments.keyframes.table import GainTable, TableEpisode, best_keys, gain_table
 
 
 def net():
     torch.manual_seed(0)
-    return KeyFrameMSSNet(MSSNetV1(MSSNetV1Config(size="tiny"))).eval()
+    return WarpedNetwork(MemoryUNet().eval())
 
 
 class Beating:
@@ -39,6 +37,9 @@ class Beating:
     def cheap_step(self, frame, state):
         return self.drawn(state), state
 
+    def observe(self, frame, state):
+        return (box_means(frame) - box_means(state))[0].abs()
+
     def drawn(self, frame):
         rows, columns = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
         radius = self.radii[round(frame.mean().item() * 1000)]
@@ -53,50 +54,8 @@ def test_a_schedule_of_full_frames_is_the_network_itself():
     model, frames = net(), torch.rand(1, 4, 1, 32, 48)
     with torch.inference_mode():
         clip = segment_clip(model, frames[0].split(1), FixedInterval(1))
-        assert (torch.stack(clip.logits, 1) - model(frames)).abs().max() <= 1e-4
+        assert (torch.stack(clip.logits, 1) - model.network(frames)).abs().max() <= 1e-4
     assert clip.is_full == [True] * 4 and clip.cost(0.3) == 1
-
-
-def test_cheap_frames_use_the_state_and_leave_it_as_it_is():
-    model, frames = net(), torch.rand(3, 1, 1, 32, 48)
-    with torch.inference_mode():
-        _, state = model.step(frames[0], model.init_state(1))
-        logits, after = model.cheap_step(frames[1], state)
-        assert logits.shape == (1, 4, 32, 48)
-        assert after is state
-        same, _ = model.cheap_step(frames[0], state)
-        full, _ = model.step(frames[0], model.init_state(1))
-        assert (same - full).abs().max() <= 1e-4  # of the key frame itself it is the full answer
-
-
-def test_key_frames_and_trained_weights_are_those_of_mssnet():
-    model, frames = net(), torch.rand(1, 3, 1, 32, 48)
-    with torch.inference_mode():
-        state, plain_state = model.init_state(1), model.network.init_state(1)
-        for frame in frames.unbind(1):
-            logits, state = model.step(frame, state)
-            plain, plain_state = model.network.step(frame, plain_state)
-            assert torch.equal(logits, plain)
-        shipped, _ = load_model("camus")
-        scheduled = KeyFrameMSSNet.from_checkpoint("camus")
-        assert torch.equal(scheduled(frames), shipped(frames))
-    with pytest.raises(ModelError, match="must be an MSSNetV1"):
-        KeyFrameMSSNet.from_checkpoint("phantom")
-
-
-def test_a_clip_cannot_begin_cheaply():
-    model = net()
-    with pytest.raises(ModelError, match="run the first frame of a clip through step"):
-        model.cheap_step(torch.rand(1, 1, 32, 48), model.init_state(1))
-
-
-def test_cheap_frames_can_be_trained_on():
-    model, frames = net().train(), torch.rand(2, 4, 1, 32, 32)
-    logits = forward_by(model, frames, [True, False, True, False])
-    assert logits.shape == (2, 4, 4, 32, 32)
-    logits[:, 3].square().mean().backward()
-    for name, parameter in model.network.stem.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
 def test_ed_and_es_are_computed_in_full_whatever_the_schedule():
@@ -172,7 +131,7 @@ def test_a_table_tells_the_gains_of_a_network_whose_cheap_frames_show_the_last_f
     found = play([TableEpisode(table)], schedule, tell_all=True)
     expected = play([ClipEpisode(model, frames, masks)], schedule, tell_all=True)
     for one, other in zip(found, expected, strict=True):
-        assert torch.equal(one.observation.deviation, other.observation.deviation)
+        assert torch.equal(one.observation.maps, other.observation.maps)
         assert torch.equal(one.is_key, other.is_key)
         assert torch.allclose(one.reward, other.reward)
 
@@ -188,13 +147,13 @@ def test_beyond_its_longest_wait_a_table_tells_the_last_it_knows():
     assert episode.gain() == pytest.approx(1 - known)
     for _ in range(2):
         episode.take(True)
-    assert episode.deviation() is None
+    assert episode.maps() is None
 
 
 @pytest.mark.parametrize("num_keys", [1, 2, 3, 6])
 def test_the_best_key_frames_are_those_of_trying_all(num_keys):
     torch.manual_seed(1)
-    table = GainTable(torch.zeros(6, 1, 1, 1), torch.rand(6), torch.rand(6, 5))
+    table = GainTable(torch.zeros(6, 5, 1, 1, 1), torch.rand(6), torch.rand(6, 5))
 
     def dice(keys):
         found, last = [], 0
@@ -215,11 +174,10 @@ def test_a_network_without_a_cheap_path_is_refused():
     model, frames, masks = MemoryUNet(), torch.rand(2, 1, 1, 32, 32), torch.zeros(2, 32, 32)
     for run in (
         lambda: segment_clip(model, frames, FixedInterval(1)),
-        lambda: forward_by(model, frames.transpose(0, 1), [True, False]),
         lambda: ClipEpisode(model, frames, masks),
         lambda: gain_table(model, frames, masks),
     ):
-        with pytest.raises(ModelError, match="MemoryUNet has none; use KeyFrameMSSNet"):
+        with pytest.raises(ModelError, match="MemoryUNet has none; use WarpedNetwork"):
             run()
 
 
@@ -229,8 +187,6 @@ def test_frames_and_schedules_that_are_not_one_clips_are_refused():
         segment_clip(model, frames, FixedInterval(1))
     with pytest.raises(ArgumentError, match="one clip's"):
         ClipEpisode(model, frames, torch.zeros(2, 32, 32))
-    with pytest.raises(ArgumentError, match="got 3 for 2 2 1 32 32"):
-        forward_by(model, frames, [True] * 3)
     for odd in (-1, 2):
         with pytest.raises(ArgumentError, match=f"frames from 0 to 1, got {odd}"):
             segment_clip(

@@ -9,8 +9,6 @@ from experiments.keyframes.observation import (
     Budget,
     History,
     Observation,
-    box_means,
-    deviation,
     observe,
 )
 from experiments.keyframes.schedulers import (
@@ -18,6 +16,7 @@ from experiments.keyframes.schedulers import (
     FixedInterval,
     GainThreshold,
     NoLongerThan,
+    UncertaintyThreshold,
 )
 from keyframes_toy import GRID, clips
 
@@ -63,16 +62,9 @@ def test_without_a_reason_a_key_frame_comes_after_the_longest_time():
 def test_a_threshold_looks_at_the_mean_deviation():
     seen = Observation(torch.tensor([0.2, 0.4]).view(2, 1, 1, 1), torch.ones(2), torch.ones(2))
     assert DifferenceThreshold(0.3)(seen).tolist() == [False, True]
-
-
-def test_deviation_is_the_difference_of_box_means():
-    key = torch.zeros(1, 1, 16, 16)
-    frame = key.clone()
-    frame[..., :2, :2] = 0.5
-    found = deviation(box_means(frame)[0], box_means(key)[0])
-    assert found.shape == (1, 8, 8)
-    assert found[0, 0, 0].item() == 5
-    assert found.sum().item() == 5
+    maps = torch.tensor([[9.0, 0.5, 0.4], [0.0, 0.5, 0.8]]).view(2, 3, 1, 1)
+    seen = Observation(maps, torch.ones(2), torch.ones(2))
+    assert UncertaintyThreshold(0.3)(seen).tolist() == [False, True]
 
 
 def test_history_counts_the_first_frame_as_a_key():
