@@ -184,7 +184,7 @@ def ssg(
     is_phantom = bool(data) and data[0].startswith("phantom:")
 
     def fields() -> dict[str, Any]:
-        default = "phantom:validation" if is_phantom else f"animated:{_own(data)}:validation"
+        default = "phantom:validation" if is_phantom else _animated(_own(data))
         fields = _shared(data, hearts, seeds, settings) | {
             "variants": tuple(variant or VARIANTS),
             "size": size,
@@ -199,6 +199,12 @@ def ssg(
     with one_line_errors():
         summary = _run(SSGAblation, fields, output, jobs, draw, keep_weights=True)
         _write(summary, ssg_markdown(summary), None, output)
+
+
+def _animated(name: str) -> str:
+    """The animated validation clips of a folder, or of an animated one."""
+    folder = name.removeprefix("animated:")
+    return f"animated:{folder.removesuffix(':train')}:validation"
 
 
 def _own(data: list[str] | None) -> str:

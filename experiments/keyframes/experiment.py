@@ -222,8 +222,8 @@ def scores(
         areas = (masks == 1).sum((1, 2))
         each_clip.append(round(float(np.mean(dice)), 5))
         end_dice += [dice[int(areas.argmax())], dice[int(areas.argmin())]]
-        looks = 0.0 if isinstance(scheduler, FixedInterval) else costs["observe"]
-        spent.append(clip.cost(costs["cheap"]) + looks)
+        observing = 0.0 if isinstance(scheduler, FixedInterval) else costs["observe"]
+        spent.append(clip.cost(costs["cheap"]) + observing)
     means = (float(np.mean(each)) for each in (each_clip, end_dice, spent))
     return {**dict(zip(("dice", "ed_es_dice", "cost"), means, strict=True)), "clips": each_clip}
 

@@ -5,9 +5,9 @@ and at every second of these, that is at stride 8, each shift u of up to 2 of th
 
     c(u) = mean over a window of (x(p) - y(p + u))^2
 
-The displacement is the mean of u with weights softmax(-c(u) / T), T a fraction of the least cost;
+The displacement is the mean of u with weights softmax(-c(u) / T), T a fraction of the lowest cost;
 it is smoothed and interpolated to all pixels, where the logits of the key frame are looked up. The
-least cost is the residual: what no shift explains.
+lowest cost is the residual: what no shift explains.
 
 A key frame costs what the network costs; a frame in between changes no state of it.
 
@@ -65,12 +65,12 @@ def match(frame: Float[Tensor, "B 1 H W"], key: Float[Tensor, "B 1 H W"]) -> Mat
         1,
     )  # (B, shifts, rows, columns)
     cost = functional.avg_pool2d(cost, WINDOW, STRIDE, WINDOW // 2, count_include_pad=False)
-    least = cost.amin(1, keepdim=True)
-    weights = torch.softmax(-(cost - least) / (TEMPERATURE * (least + MIN_COST)), 1)
+    lowest = cost.amin(1, keepdim=True)
+    weights = torch.softmax(-(cost - lowest) / (TEMPERATURE * (lowest + MIN_COST)), 1)
     steps = torch.arange(-RADIUS, RADIUS + 1, device=frame.device, dtype=frame.dtype)
     shifts = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).flatten(0, 1)
     shift_px = SHRINK * torch.einsum("bshw,sd->bdhw", weights, shifts)
-    return Match(functional.avg_pool2d(shift_px, 3, 1, 1, count_include_pad=False), least)
+    return Match(functional.avg_pool2d(shift_px, 3, 1, 1, count_include_pad=False), lowest)
 
 
 def warp(maps: Float[Tensor, "B K H W"], shift_px: Float[Tensor, "B 2 h w"]) -> Tensor:
