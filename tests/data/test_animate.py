@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from animated_makers import SPACING_MM, sector, stills
 from echoseg.data.animate import Heart
@@ -100,16 +101,15 @@ def test_speckle_has_the_set_correlation_from_frame_to_frame(heart):
         assert np.mean(pairs) == pytest.approx(np.exp(-0.02 / seconds), abs=0.08)
 
 
-def test_speckle_is_as_strong_between_the_stills_as_in_them(heart):
-    from scipy.ndimage import gaussian_filter
-
+def test_speckle_stays_about_as_strong_between_the_stills(heart):
+    """Cross-fading weakens what is wider than speckle, so it is a little less."""
     animated = heart.animate(AnimationConfig(seed=8, frame_rate_hz=40, through_plane=0))
     logs = np.log(animated.clip.frames.astype(float) + 8)
     rest = logs - gaussian_filter(logs, (0, 2, 2))
-    wall = (heart.masks == 2).all(0)
-    strength = rest[:, wall].std(1)
+    walls = [binary_erosion(mask == 2, iterations=3) for mask in animated.annotation.masks]
+    strength = np.array([each[wall].std() for each, wall in zip(rest, walls, strict=True)])
     ends = [animated.annotation.ed_frame, animated.annotation.es_frame]
-    np.testing.assert_allclose(strength / strength[ends].mean(), 1, atol=0.25)
+    np.testing.assert_allclose(strength / strength[ends].mean(), 1, atol=0.3)
 
 
 def test_a_timeline_holds_what_was_asked_for():

@@ -41,7 +41,7 @@ from echoseg.preprocess.registration import (
     signed_distances,
     smooth,
 )
-from echoseg.preprocess.speckle import GrainSource, Texture, bridge, sector_of, texture_of, to_grey
+from echoseg.preprocess.speckle import GrainSource, Texture, area_of, bridge, texture_of, to_grey
 
 FADE = (0.15, 0.85)
 """Phases between which the picture changes from that of ED to that of ES."""
@@ -223,8 +223,8 @@ class _Renderer:
         self, heart: Heart, time: Timeline, config: AnimationConfig, rng: np.random.Generator
     ) -> None:
         self.heart, self.time, self.rng = heart, time, rng
-        self.sector = sector_of(heart.frames)
-        self.textures = [texture_of(frame, self.sector) for frame in heart.frames]
+        self.area = area_of(heart.frames)
+        self.textures = [texture_of(frame, self.area) for frame in heart.frames]
         self.blood = [
             _blood(texture, mask) for texture, mask in zip(self.textures, heart.masks, strict=True)
         ]
@@ -260,7 +260,7 @@ class _Renderer:
             picture = self._picture(phase, grids, own_grain, used, grains[t])
             picture += LEVEL_PER_SHIFT * self.share * float(course[t]) * level
             grey = to_grey(picture).round().clamp(0, 255).numpy()
-            frames[t] = grey.astype(np.uint8) * self.sector
+            frames[t] = grey.astype(np.uint8) * self.area.sector
         return frames, masks
 
     def _picture(

@@ -11,8 +11,8 @@ from echoseg.phantom.rhythm import Beats
 
 FRAME_RATES_HZ = (20.0, 60.0)
 HEART_RATES_BPM = (50.0, 95.0)
-TISSUE_DECORRELATION_S = (0.06, 0.2)
-BLOOD_DECORRELATION_S = (0.015, 0.04)
+TISSUE_DECORRELATION_S = (0.06, 0.25)
+BLOOD_DECORRELATION_S = (0.02, 0.05)
 MIN_SCALE, MAX_SCALE = -0.3, 1.3
 """Range of the phase of a motion: 0 is the still of ED and 1 that of ES; beyond, extrapolated."""
 MAX_THROUGH_PLANE = 0.03
@@ -32,8 +32,8 @@ class AnimationConfig(BaseModel):
         ef_percent: Ejection fraction to reach by scaling the motion; None: that of `scales`.
         scales: Phase at ED and at ES, -0.3 to 1.3. (0, 1) shows both stills unchanged.
         tissue_decorrelation_s: Time in which the correlation of speckle falls to 1/e in tissue;
-            drawn from 0.06 to 0.2 s.
-        blood_decorrelation_s: The same in blood; drawn from 0.015 to 0.04 s.
+            drawn from 0.06 to 0.25 s.
+        blood_decorrelation_s: The same in blood; drawn from 0.02 to 0.05 s.
         through_plane: Standard deviation of the slow deformation, as a fraction of the picture's
             side; drawn from 0 to 0.03.
     """

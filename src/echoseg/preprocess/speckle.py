@@ -1,8 +1,11 @@
 """Speckle of a picture, apart from what it lies on, and new speckle like it.
 
-In the log of the grey level a picture is `base + amplitude * grain`: a smoothed picture, the local
-standard deviation of the rest, and the rest in units of it. So grain multiplies the picture, and
-black stays black. Over the frames of a clip grain is an autoregressive process of first order,
+In the log of the grey level a picture is `base + amplitude * grain`: its structure, the local
+standard deviation of the speckle, and the speckle in units of it. So speckle multiplies the
+picture, and black stays black. Speckle is what smoothing takes away, softly limited, since its
+strength in the log is nearly the same everywhere; what exceeds that is structure.
+
+Over the frames of a clip grain is an autoregressive process of first order,
 
     n[t] = rho n[t-1] + sqrt(1 - rho^2) e[t],  rho = exp(-frame interval / decorrelation time),
 
@@ -24,6 +27,8 @@ BASE_SIGMA, MIN_BASE_SIGMA_PX = 0.007, 2.0
 AMPLITUDE_SIGMA = 0.02
 """Widths of the smoothing, fractions of the picture's side; speckle is a few pixels wide."""
 
+LIMIT = 3.0
+"""Grain stays under this many times its median: more is structure, such as a valve."""
 EDGE_PX = 2
 
 
@@ -44,40 +49,53 @@ def to_grey(log_levels: Tensor) -> Tensor:
     return torch.exp(log_levels) - OFFSET_GREY
 
 
-def texture_of(frame: np.ndarray, sector: np.ndarray) -> Texture:
-    """Take a picture apart; nothing outside the sector is mixed into it.
+class Area(NamedTuple):
+    """The part of a picture that shows ultrasound.
 
-    Args:
-        frame: `H W` uint8.
+    Attributes:
         sector: `H W` bool.
+        inside: `H W`, 1 inside the sector's edge, whose pixels are partly black; else 0.
+        nearest: `H W`, index in the flat picture of the nearest pixel inside.
     """
-    from scipy.ndimage import binary_erosion
 
-    side = float(np.sqrt(frame.size))
-    # pixels at the edge are partly black, which is not speckle
-    inside = torch.from_numpy(binary_erosion(sector, iterations=EDGE_PX)).float()
+    sector: np.ndarray
+    inside: Tensor
+    nearest: Tensor
+
+
+def area_of(frames: np.ndarray) -> Area:
+    """The area of stills `T H W`: in each row, from the first to the last pixel that is not black.
+
+    Pixels that are black in one still only belong to it.
+    """
+    from scipy.ndimage import binary_erosion, distance_transform_edt
+
+    lit = np.asarray(frames.any(0))
+    right = np.logical_or.accumulate(lit[:, ::-1], 1)[:, ::-1]
+    sector = np.logical_or.accumulate(lit, 1) & right
+    inside = binary_erosion(sector, iterations=EDGE_PX)
+    _, places = distance_transform_edt(~inside, return_indices=True)  # type: ignore[misc]
+    nearest = np.ravel_multi_index((places[0], places[1]), sector.shape)
+    return Area(sector, torch.from_numpy(inside).float(), torch.from_numpy(nearest))
+
+
+def texture_of(frame: np.ndarray, area: Area) -> Texture:
+    """Take a picture `H W` uint8 apart; beyond the sector's edge it goes on as at the edge."""
+    side, inside = float(np.sqrt(frame.size)), area.inside
     level = torch.log(torch.from_numpy(frame).float() + OFFSET_GREY)
-    base = _smooth_inside(level, inside, max(BASE_SIGMA * side, MIN_BASE_SIGMA_PX))
-    rest = level - base
-    variance = _smooth_inside(rest**2, inside, AMPLITUDE_SIGMA * side)
-    amplitude = variance.clamp(min=1e-6).sqrt()
-    return Texture(base, amplitude, rest / amplitude * torch.from_numpy(sector))
+    rest = level - _smooth_inside(level, inside, max(BASE_SIGMA * side, MIN_BASE_SIGMA_PX))
+    limit = LIMIT * rest[inside > 0].abs().median().clamp(min=1e-3)
+    rest = limit * torch.tanh(rest / limit) * inside
+    amplitude = _smooth_inside(rest**2, inside, AMPLITUDE_SIGMA * side).clamp(min=1e-6).sqrt()
+    grain = rest / amplitude
+    base, amplitude = ((level - rest).flatten()[area.nearest], amplitude.flatten()[area.nearest])
+    return Texture(base, amplitude, grain)
 
 
 def _smooth_inside(values: Tensor, inside: Tensor, sigma: float) -> Tensor:
-    """Mean of the values inside the sector around each pixel; beyond its edge, of the nearest."""
+    """Mean of the values inside around each pixel; 0 far from them."""
     total, weight = smooth(torch.stack([values * inside, inside]), sigma)
     return total / weight.clamp(min=1e-3)
-
-
-def sector_of(frames: np.ndarray) -> np.ndarray:
-    """The part of stills `T H W` that shows ultrasound, `H W` bool.
-
-    In each row it reaches from the first to the last pixel that is not black in all of them.
-    """
-    lit = np.asarray(frames.any(0))
-    right = np.logical_or.accumulate(lit[:, ::-1], 1)[:, ::-1]
-    return np.logical_or.accumulate(lit, 1) & right
 
 
 class GrainSource:
