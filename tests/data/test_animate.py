@@ -101,6 +101,15 @@ def test_speckle_has_the_set_correlation_from_frame_to_frame(heart):
         assert np.mean(pairs) == pytest.approx(np.exp(-0.02 / seconds), abs=0.08)
 
 
+def test_the_picture_does_not_flicker():
+    """With equal stills only speckle changes, so the mean level stays, at every phase."""
+    frames, masks = stills()
+    twice = Heart(np.repeat(frames[:1], 2, 0), masks)
+    animated = twice.animate(AnimationConfig(seed=5, frame_rate_hz=60, through_plane=0))
+    levels = animated.clip.frames[:, sector()].mean(1)
+    assert np.abs(np.diff(levels) / levels.mean()).max() < 0.01
+
+
 def test_speckle_stays_about_as_strong_between_the_stills(heart):
     """Cross-fading weakens what is wider than speckle, so it is a little less."""
     animated = heart.animate(AnimationConfig(seed=8, frame_rate_hz=40, through_plane=0))

@@ -274,9 +274,10 @@ class _Renderer:
         """The log picture `H W` at a phase: both stills' bases and own grain, and new grain."""
         fade = float(np.clip((phase - FADE[0]) / (FADE[1] - FADE[0]), 0, 1))
         fade *= fade * (3 - 2 * fade)
+        fade = float(np.round(fade)) if min(fade, 1 - fade) < MIN_WEIGHT else fade
         base, amplitude = torch.zeros(()), torch.zeros(())
         for k, share in ((0, 1 - fade), (1, fade)):
-            if share < MIN_WEIGHT and not used[k]:
+            if not share and not used[k]:
                 continue
             texture = self.textures[k]
             moved = pull(torch.stack([texture.base, texture.amplitude, own_grain[k]]), grids[k])
