@@ -87,6 +87,7 @@ def test_training_takes_variants_of_the_training_patients_with_the_terms_of_camu
     assert set(source.clips.patients) == {"patient0001"}
     assert not source.clips.are_stills.any()
     assert source.licence == "CC-BY-NC-SA-4.0"
+    assert source.words == "the training clips of CAMUS, animated from ED and ES"
     validation = reader.open_validation([f"animated:{camus}"], None)
     assert set(validation.patients) == {"patient0002"}
     assert len(validation) == 2

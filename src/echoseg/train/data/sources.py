@@ -133,6 +133,8 @@ class Reader(NamedTuple):
         name = CachedClips(data.root).dataset if data.name == "cache" else data.name
         terms = TERMS.get(name, CUSTOM_TERMS)
         words = f"the training clips of {terms.title}"
+        if str(data.root).startswith(animated.PREFIX):
+            words += ", animated from ED and ES"
         num_issues = sum(issue.kind is not IssueKind.KNOWN for issue in data.issues)
         return Source(self._records(records), terms.licence, terms.notice, words, num_issues)
 
