@@ -10,6 +10,8 @@ Questions:
 - scan: fast forms of the scans, compared with their plain ones, forward and backward;
 - phantom: simulation of 32 frames, compared with real time at 50 frames per second;
 - networks: every network of the benchmark, compared with the released MSSNet at 256 px;
+- step: a step of MSSNet at 112 px in torch, ONNX Runtime and OpenVINO, compared with its first
+  version;
 - length: MSSNet streaming at 112 px, late frames compared with the first.
 
 All cases of a question run once per turn, one after the other, so that other load affects all
@@ -213,9 +215,42 @@ def length() -> dict[str, Case]:
     }
 
 
+def step() -> dict[str, Case]:
+    import torch
+
+    from echoseg.inference.backends.export import export
+    from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
+    from echoseg.weights.card import ModelCard
+    from experiments import speed
+
+    threads, cases = torch.get_num_threads(), {}
+    folder = Path(tempfile.mkdtemp(prefix="echoseg-step-"))
+
+    def run(step: Callable[..., Any], frame: Any, state: Any) -> None:
+        with torch.inference_mode():
+            for _ in range(10):
+                _, state = step(frame, state)
+
+    for name in ("mssnet_v1", "mssnet"):
+        network = speed.build(name, {})
+        card = ModelCard(architecture=name, image_size=112, licence="none")
+        frame = torch.rand(1, 1, 112, 112)
+        where = {"torch": partial(run, network.step, frame, network.init_state(1))}
+        for kind, suffix, kind_of in (
+            ("onnx", ".onnx", OnnxSession),
+            ("openvino", ".xml", OpenVinoSession),
+        ):
+            export(network, card, kind, folder / f"{name}{suffix}")
+            session = kind_of(folder / f"{name}{suffix}", num_threads=threads)
+            where[kind] = partial(run, session.step, frame.numpy(), session.first_state())
+        for kind, call in where.items():
+            cases[f"{name}, 10 steps, {kind}"] = Case(call, f"mssnet_v1, 10 steps, {kind}")
+    return cases
+
+
 QUESTIONS: dict[str, Callable[[], dict[str, Case]]] = {
     "help": help_page, "demo": demo, "metrics": metrics, "scan": scan, "phantom": phantom,
-    "networks": networks, "length": length,
+    "networks": networks, "length": length, "step": step,
 }  # fmt: skip
 
 

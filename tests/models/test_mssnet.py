@@ -171,3 +171,54 @@ def agreements(model, frames):
         found.append((parts.embedding * embedded).sum(-1).mean())
         _, state = model.step(frame, state)
     return torch.stack(found)
+
+
+def disks(num_clips, num_frames, generator, side=48):
+    """Drifting dark disks with a bright wall; some frames are black, or a band of them is."""
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    start, speed, radius = (
+        torch.rand(num_clips, 1, size, generator=generator) for size in (2, 2, 1)
+    )
+    centers = 16 + 16 * start + (speed - 0.5) * torch.arange(num_frames)[:, None]
+    centers, radius = centers[..., None, None], 9 + 3 * radius[..., None]
+    distance = ((rows - centers[:, :, 0]) ** 2 + (columns - centers[:, :, 1]) ** 2).sqrt()
+    frames = 0.2 + 0.5 * (distance < radius + 3) - 0.4 * (distance < radius)
+    frames = frames + 0.1 * torch.rand(frames.shape, generator=generator)
+    hidden = torch.zeros_like(frames)
+    for clip in hidden:
+        first, place = torch.randint(1, num_frames - 1, (2,), generator=generator).tolist()
+        columns = slice(6 * place, 6 * place + 16) if place % 2 else slice(None)
+        clip[first : first + 2, :, columns] = 1
+    return (frames * (1 - hidden))[:, :, None], (distance < radius).long(), hidden
+
+
+def pooled_bce(gate, hidden):
+    pooled = torch.nn.functional.adaptive_avg_pool2d(hidden, gate.shape[-2:])
+    return torch.nn.functional.binary_cross_entropy_with_logits(gate[:, 1:], pooled[:, 1:])
+
+
+def test_trained_gates_are_quiet_on_clean_frames_loud_on_hidden_ones_and_hold_the_mask():
+    model, generator = net(size="tiny", num_labels=2).train(), torch.Generator().manual_seed(1)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    for _ in range(45):
+        frames, masks, hidden = disks(4, 5, generator)
+        logits, carries = model.carry_logits(frames)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), masks.flatten(0, 1))
+        loss = loss + 0.3 * sum(pooled_bce(each, hidden) for each in carries)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    frames, _, hidden = disks(16, 6, torch.Generator().manual_seed(2))
+    still = frames[:4, :1].expand(-1, 8, -1, -1, -1)
+    broken = still.clone()
+    broken[:, 4] = 0
+    with torch.inference_mode():
+        for carry in model.carry_logits(frames)[1]:
+            share = torch.nn.functional.adaptive_avg_pool2d(hidden, carry.shape[-2:])[:, 1:]
+            gate = carry.sigmoid()[:, 1:]
+            assert gate[share == 0].mean() < 0.1 and gate[share == 1].mean() > 0.9
+        changed = (model(broken).argmax(2) != model(still).argmax(2)).float().mean((0, 2, 3))
+        assert changed[4] <= 0.02 and (changed[5:] <= 0.01).all()
+        assert (model(still).argmax(2) == 1).float().mean() > 0.05
+        assert (agreements(model, broken[:1])[5:] >= 0.93).all()
