@@ -27,7 +27,6 @@ SETTINGS: dict[str, Any] = {
     "num_steps": 600,
     "image_size": 112,
     "num_labeled": 4,
-    "num_unlabeled": 1,
     "num_frames": 12,
     "frame_sampling": "consecutive",
     "artefact_prob": 0.5,

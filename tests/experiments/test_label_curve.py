@@ -2,8 +2,12 @@
 
 from typer.testing import CliRunner
 
-from curve_makers import SMALL, put_all, small_curve
+from curve_makers import SMALL, begin, put, put_all, small_curve
+from echoseg.files import write_json
 from experiments.__main__ import app
+from experiments.cells import Cost, cell_folder
+from experiments.label_curve import METHODS, curve_markdown
+from experiments.summary import summarize
 
 
 def test_only_the_supervised_method_runs_where_all_is_labeled():
@@ -25,6 +29,44 @@ def test_every_method_gets_the_same_patients_of_a_seed():
     assert [config.split_seed for config in configs] == [0, 0, 1, 1]
     assert {config.labeled_fraction for config in configs} == {0.25}
     assert len({config.num_labeled + config.num_unlabeled for config in configs}) == 1
+
+
+def test_without_labels_masks_come_from_simulated_clips_alone():
+    curve = small_curve(fractions=(0.0, 0.25))
+    configs = {cell.column: curve.train_config(cell) for cell in curve.cells()}
+    assert configs["0"].labeled_fraction == 0 and configs["0"].extra_data == ("phantom:400",)
+    assert configs["0.25"].extra_data == ()
+
+
+def test_a_common_start_and_frame_sparse_labels_are_settings_of_every_cell():
+    settings = SMALL | {"init_from": "phantom", "num_steps": 2, "labeled_frames": "ed_es"}
+    curve = small_curve(methods=METHODS, data=("animated:folder",), settings=settings)
+    configs = [curve.train_config(cell) for cell in curve.cells()]
+    assert len(configs) == 9 and {config.init_from for config in configs} == {"phantom"}
+    assert {config.labeled_frames for config in configs} == {"ed_es"}
+    assert len({config.num_labeled for config in configs}) == 1
+    by_options = {str(config.method_options) for config in configs}
+    assert {"{'rac': False}", "{'doc': False}"} <= by_options
+
+
+def test_views_machines_and_detectable_effects_stand_in_the_tables(tmp_path):
+    curve = small_curve(num_seeds=2)
+    begin(curve, tmp_path)
+    for index, cell in enumerate(curve.cells()):
+        put(curve, tmp_path, cell, {"a": 0.9 - 0.01 * index, "b": 0.8, "c": 0.7 + 0.02 * index})
+        place = cell_folder(tmp_path, cell)
+        rows = (place / "eval-0" / "items.csv").read_text().splitlines()
+        rows = [
+            rows[0],
+            *(row.replace("b,b,", "b,b,A2C").replace("a,a,", "a,a,A4C") for row in rows[1:]),
+        ]
+        (place / "eval-0" / "items.csv").write_text("\n".join(rows) + "\n")
+        cost = Cost(num_steps=2, cpu_s=60, machine=f"machine {index // 2}", commit="abc")
+        write_json(place / "cost.json", cost)
+    text = curve_markdown(summarize(curve, tmp_path))
+    assert "lv_endo, A4C: Dice" in text and "lv_endo, A2C: Dice" in text
+    assert "machine 0, commit abc: 2.0 CPU minutes for supervised 0.25 seed 0, mssnet" in text
+    assert "detectable" in text
 
 
 def test_complete_cells_are_drawn(tmp_path):

@@ -11,9 +11,10 @@ from curve_makers import SMALL, put_all, small_bench
 from echoseg.errors import ConfigError
 from echoseg.evaluation.tables import read_items
 from echoseg.models import MODELS
+from echoseg.train import train
 from experiments import model_bench, speed
 from experiments.__main__ import app
-from experiments.cells import cell_folder
+from experiments.cells import cell_folder, read_cost, run_cell
 from experiments.figures import bench_png, rate_of
 from experiments.grid import run_grid
 from experiments.model_bench import (
@@ -72,6 +73,20 @@ def test_a_bench_runs_once_and_another_network_is_another_row(tmp_path, monkeypa
     assert "phantom:test:corrupted: Dice" in done.stdout
     assert json.loads((tmp_path / "summary.json").read_text())["num_complete"] == 2
     assert (tmp_path / "table.csv").read_text().startswith("row,column,eval_set,group,structure")
+
+
+@pytest.mark.slow
+def test_a_training_ends_on_its_plateau_with_its_best_weights(tmp_path, monkeypatch):
+    scores = iter([0.5, 0.7, 0.6, 0.6, 0.9])
+    monkeypatch.setattr(train, "validation_scores", lambda *about: {"score": next(scores)})
+    monkeypatch.setattr(train, "write_samples", lambda *about: None)
+    bench = small_bench(models=("unet",), patience=2, validate_every=1, max_steps=9)
+    (cell,) = bench.cells()
+    run_cell(bench, tmp_path, True, cell)
+    folder = cell_folder(tmp_path, cell)
+    assert read_cost(folder).num_steps == 4
+    assert not (folder / "best.safetensors").exists()
+    assert next(scores) == 0.9  # the fifth round did not take place
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"machine": {}, "networks": {"unet": "fast"}}'])
