@@ -6,10 +6,10 @@ from its first frame to its last. Corruption is drawn from the clip's name, so a
 same pixels. Per network, condition and clip:
 
     dice             LV cavity, mean over labeled frames
-    affected_dice    the same over frames of which an artefact hides a part
+    affected_dice    the same over frames that are corrupted, however little
     band_dice        LV cavity on the hidden band, pixel counts pooled over the clip: pixels within
                      5 mm of the true borders of cavity or wall (4 % of the frame's longer side
-                     where the scale is unknown) that an artefact hides
+                     where the scale is unknown) of which over half is hidden
     band_wall_dice   the same of the wall
     ef_error         EF of the clip's masks at ED and ES less that of the true masks, points
     ef_shift         the same less that of the same network's masks of the clean ED and ES stills,
@@ -245,7 +245,7 @@ def clip_metrics(
     (clip, hidden), truth = version, annotation.masks
     predicted = segment(network, size_px, clip.frames, stills=False)
     labeled = list(annotation.labelled_frames)
-    affected = [t for t in labeled if (hidden[t] > 0.5).any()]
+    affected = [t for t in labeled if hidden[t].any()]
     each = {t: dice(predicted[t], truth[t], Label.LV_CAVITY) for t in labeled}
     bands = [border_band(truth[t], clip.spacing_mm) & (hidden[t] > 0.5) for t in affected]
     pairs = [(predicted[t][band], truth[t][band]) for t, band in zip(affected, bands, strict=True)]
