@@ -31,6 +31,7 @@ from echoseg.data.torch_dataset import TorchDataset
 from echoseg.errors import ConfigError
 from echoseg.files import ResumableFolder, atomic_write, write_text
 from echoseg.models.checkpoint import load_model
+from echoseg.parallel import one_thread
 from experiments.eval_sets import clip_records
 from experiments.keyframes import (
     Budget,
@@ -163,15 +164,19 @@ def read_results(out: Path) -> dict[str, Any]:
 
 @torch.inference_mode()
 def path_times_s(model: WarpedNetwork, size: int, turns: int = 15) -> dict[str, float]:
-    """Seconds of a full frame, a cheap one and an observation, medians of measurements in turns."""
+    """CPU seconds of a full frame, a cheap one and an observation on one thread.
+
+    Medians of measurements in turns; CPU time, so that other load does not matter.
+    """
     frame, times = torch.rand(1, 1, size, size), dict[str, list[float]]()
     _, state = model.step(frame, model.init_state(1))
     paths = {"full": model.step, "cheap": model.cheap_step, "observe": model.observe}
-    for _ in range(turns):
-        for name, path in paths.items():
-            start = time.perf_counter()
-            path(frame, state)
-            times.setdefault(name, []).append(time.perf_counter() - start)
+    with one_thread():
+        for _ in range(turns):
+            for name, path in paths.items():
+                start = time.process_time()
+                path(frame, state)
+                times.setdefault(name, []).append(time.process_time() - start)
     return {name: statistics.median(each) for name, each in times.items()}
 
 
@@ -215,7 +220,7 @@ def scores(
     """
     extremes = partial(beat_extremes, margin=0) if guard else lambda labels: set[int]()
     limit = None if budget is None else Budget(share=budget)
-    each_clip, end_dice, spent = [], [], []
+    each_clip, end_dice, spent, full = [], [], [], []
     for frames, masks in clips:
         clip = segment_clip(model, frames, scheduler, budget=limit, extremes=extremes)
         dice = [mean_dice(logits, mask) for logits, mask in zip(clip.logits, masks, strict=True)]
@@ -224,8 +229,10 @@ def scores(
         end_dice += [dice[int(areas.argmax())], dice[int(areas.argmin())]]
         observing = 0.0 if isinstance(scheduler, FixedInterval) else costs["observe"]
         spent.append(clip.cost(costs["cheap"]) + observing)
-    means = (float(np.mean(each)) for each in (each_clip, end_dice, spent))
-    return {**dict(zip(("dice", "ed_es_dice", "cost"), means, strict=True)), "clips": each_clip}
+        full.append(clip.is_full.count(True) / len(frames))
+    names = "dice", "ed_es_dice", "cost", "full_fraction"
+    means = (float(np.mean(each)) for each in (each_clip, end_dice, spent, full))
+    return {**dict(zip(names, means, strict=True)), "clips": each_clip}
 
 
 def upper_bound(model: Any, clips: list[LabelledClip], budget: float) -> dict[str, float]:
