@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echoseg.clip import Annotation, Clip
+from echoseg.clip import Annotation, Clip, Label
 from echoseg.data import Record
 from echoseg.evaluation.artefacts import MIN_GREY, add_artefacts, with_gain
+
+MIN_HIDDEN_WALL, MAX_ATTEMPTS = 0.15, 8
+"""Fraction of the wall that an evaluation clip's artefact hides on some frame; draws until then."""
 
 
 class Corruption(StrEnum):
@@ -100,8 +103,23 @@ def load_with_artefact(
     clip, annotation = record.load()
     masks = None if annotation is None else torch.tensor(annotation.masks)[None]
     generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-    frames, hidden = add_artefacts(_as_tensor(clip), 1.0, generator, masks=masks)
+    clean = _as_tensor(clip)
+    frames, hidden = add_artefacts(clean, 1.0, generator, masks=masks)
+    for _ in range(MAX_ATTEMPTS):
+        if _hides_wall(hidden, masks):
+            break
+        frames, hidden = add_artefacts(clean, 1.0, generator, masks=masks)
     return _with_frames(clip, frames), annotation, hidden[0].numpy()
+
+
+def _hides_wall(hidden: Tensor, masks: Tensor | None) -> bool:
+    """Whether some frame has enough of its wall (of its cavity if it has none) hidden."""
+    if masks is None:
+        return True
+    has_wall = (masks == Label.LV_MYOCARDIUM).any()
+    wall = masks == (Label.LV_MYOCARDIUM if has_wall else Label.LV_CAVITY)
+    share = ((hidden > 0.5) & wall).sum((2, 3)) / wall.sum((2, 3)).clamp(min=1)
+    return float(share.max()) >= MIN_HIDDEN_WALL
 
 
 def _read_with_artefact(record: Record, index: int, seed: int) -> tuple[Clip, Annotation | None]:
