@@ -180,12 +180,6 @@ def test_help_shows_the_functions_arguments():
     ]  # fmt: skip
 
 
-def test_the_default_method_names_the_users_class_and_the_way_out(plugin, tmp_path):
-    with pytest.raises(ConfigError, match=r'head, Net has none; use method="supervised"'):
-        echoseg.train(plugin.Net(), "phantom:2", output=tmp_path / "run", **SMALL)
-    assert not (tmp_path / "run").exists()
-
-
 def test_recipes_and_percentages_are_taken_as_on_the_command_line(plugin, tmp_path):
     result = echoseg.train(
         plugin.Net(),

@@ -105,8 +105,6 @@ class Run:
         elif config.loss is not None:
             method.loss = resolve(config.loss, {}, "loss")
         method.prepare(student, training_set)
-        if fabric.world_size > 1:
-            method.share_with(lambda x: _together(fabric, x))
         self.teacher = EMA(student, config.ema_decay).to(fabric.device)
         self.module = Step(student, method)
         self.optimizer = torch.optim.AdamW(
@@ -321,12 +319,6 @@ def _is_spent(run: Run) -> bool:
     return patience is not None and run.best_step > 0 and waited >= patience
 
 
-def _together(fabric: Fabric, x: Tensor) -> Tensor:
-    """The tensors of all processes in the order of the whole batch: one row from each in turn."""
-    everyones: Any = fabric.all_gather(x)
-    return everyones.transpose(0, 1).flatten(0, 1)
-
-
 def _own_part(batch: Batch, fabric: Fabric) -> Batch:
     """Every n-th labeled and every n-th unlabeled clip."""
     rank, world = fabric.global_rank, fabric.world_size
@@ -339,7 +331,7 @@ def _own_part(batch: Batch, fabric: Fabric) -> Batch:
             f"{counts[0]} and {counts[1]}"
         )
     index = torch.cat(
-        [torch.arange(rank, counts[0], world), torch.arange(rank, counts[1], world) + counts[0]]
+        [torch.arange(counts[0])[rank::world], torch.arange(counts[1])[rank::world] + counts[0]]
     )
     parts = Batch._make(x[index] if isinstance(x, Tensor) and x.ndim > 1 else x for x in batch)
     sources = batch.sources and _own_part(batch.sources, fabric)

@@ -15,7 +15,8 @@ from echoseg.train.methods import METHODS
 
 RECIPES: dict[str, dict[str, Any]] = {
     **{name: {"method": name} for name in METHODS},
-    "doc_only": {"method": "mssnet", "method_options": {"rac": False}},
+    "doc_only": {"method": "mssnet", "method_options": {"rac": False, "doc": True}},
+    "rac_doc": {"method": "mssnet", "method_options": {"doc": True}},
     "rac_only": {"method": "mssnet", "method_options": {"doc": False}},
 }
 """Name -> settings."""

@@ -85,9 +85,6 @@ class TrainingMethod(nn.Module, ABC):
             ConfigError: If the network lacks what the method needs.
         """
 
-    def share_with(self, gather: Callable[[Tensor], Tensor]) -> None:
-        """Take the function that joins a tensor of all processes along its first axis."""
-
     @abstractmethod
     def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """The terms of one batch.

@@ -1,10 +1,10 @@
-"""MSSNet's training method: RAC mixes clips, DOC keeps and corrects pseudo-labels.
+"""MSSNet's training method: RAC mixes clips, DOC corrects pseudo-labels.
 
     P      = teacher(weak view)                       probabilities of the unlabeled clips
-    M, t   = DOC bank updated with P; M squared and normalised; t the reliability in the clip
-    w      = ramp t confidence(M) consistency(M)      weight of a pixel; 1 where an expert drew
+    M, t   = DOC: P moved towards a heart's shape; squared and normalised; t the clip's reliability
+    w      = ramp t confidence(M)                     weight of a pixel; 1 where an expert drew
     x, y   = RAC: regions of labeled and of other unlabeled clips in (frames, M, w)
-    L      = L_supervised + L_soft(student(x), y, w) + a L_prototypes
+    L      = L_supervised + L_soft(student(x), y, w)
 
 Without DOC, M = P and t = 1. Without RAC, x are the unlabeled clips themselves. While the ramp is
 near 0, RAC takes labeled sources, and an unlabeled clip is the background of an expert's mask.
@@ -16,28 +16,23 @@ Reference:
     The abstract of MSSNet; the differences to its released code are in docs/method.md.
 """
 
-from contextlib import nullcontext
-from copy import deepcopy
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from echoseg.clip import Label
 from echoseg.errors import ConfigError
 from echoseg.losses import IGNORE_LABEL, soft_target_loss
 from echoseg.train.data.augment import warp_frames
 from echoseg.train.data.batches import Batch
-from echoseg.train.data.training_set import NUM_LABELS, TrainingSet
+from echoseg.train.data.training_set import ES_PHASE, TrainingSet
 from echoseg.train.ema import EMA
 from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice
-from echoseg.train.methods.confidence import confidence, temporal_consistency
-from echoseg.train.methods.mssnet_cross_mix import Sample, cross_mix
-from echoseg.train.methods.mssnet_memory_bank import PseudoLabelBank
-from echoseg.train.methods.mssnet_prototypes import Prototypes
-
-REACH_FRACTION = 0.08
-"""Distance that a wall may move between the frames of a clip, fraction of the side."""
+from echoseg.train.methods.mssnet_cross_mix import Sample, cross_mix, phases_of_targets
+from echoseg.train.methods.mssnet_shape import HeartShapes
 
 
 class MSSNetMethod(TrainingMethod):
@@ -45,50 +40,44 @@ class MSSNetMethod(TrainingMethod):
 
     Args:
         rac: Mix regions of clips.
-        doc: Keep and correct pseudo-labels, and learn prototypes.
+        doc: Correct pseudo-labels by the shapes of hearts; off by default, see docs/method.md.
         weight: Weight of the unsupervised loss.
         mix_prob: Probability that a clip gets a region of another.
-        prototype_weight: a.
+        shape_fraction: Share of the shape in a corrected pseudo-label, a of `mssnet_shape`.
     """
 
     def __init__(
         self,
         *,
         rac: bool = True,
-        doc: bool = True,
+        doc: bool = False,
         weight: float = 1.0,
         mix_prob: float = 1.0,
-        prototype_weight: float = 0.05,
+        shape_fraction: float = 0.4,
     ) -> None:
         super().__init__()
         self.rac, self.doc = rac, doc
         self.uses_sources = rac
         self.weight, self.mix_prob = weight, mix_prob
-        self.prototype_weight = prototype_weight
-        self.bank: PseudoLabelBank | None = None
-        self.initial: torch.nn.Module | None = None
-        self.prototypes: Prototypes | None = None
+        self.shape_fraction = shape_fraction
+        self.shapes: HeartShapes | None = None
 
     def prepare(self, student: Any, training_set: TrainingSet) -> None:
-        """Build what depends on the network or the data."""
-        if self.doc:
-            head = getattr(student, "head", None)
-            if not isinstance(head, torch.nn.Conv2d):
-                name = type(getattr(student, "network", student)).__name__  # the user's class
-                raise ConfigError(
-                    f"method mssnet needs a network with a last layer named head, {name} has none; "
-                    'use method="supervised" (echoseg train supervised) or method="rac_only"'
-                )
-            self.bank = PseudoLabelBank(training_set)
-            self.prototypes = Prototypes(head.in_channels, NUM_LABELS)
-            if getattr(student, "is_pretrained", False):
-                self.initial = deepcopy(student).requires_grad_(False)
+        """Build the shapes, with the borders that labeled masks draw.
 
-    def share_with(self, gather: Any) -> None:
-        """Share predictions and prototypes between processes."""
-        for part in (self.bank, self.prototypes):
-            if part is not None:
-                part.gather = gather
+        Raises:
+            ConfigError: If they do not draw the ventricle.
+        """
+        if not self.doc:
+            return
+        labeled = training_set.sampled(labeled=True)
+        labels = {label for index in labeled for label in training_set.clip(index).known_labels}
+        if labels and Label.LV_CAVITY not in labels:
+            raise ConfigError(
+                "method mssnet corrects masks of the left ventricle, data has none; use "
+                'method="rac_only"'
+            )
+        self.shapes = HeartShapes(self.shape_fraction, labels)
 
     def forward(self, student: Any, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
@@ -103,14 +92,9 @@ class MSSNetMethod(TrainingMethod):
         mixed = unlabeled
         if self.rac:
             mixed = self._mixed(unlabeled, labeled_sample(batch.sources or batch), ramp)
-        features: list[Tensor] = []
-        hook: Any = nullcontext()
-        if self.prototypes is not None:
-            hook = student.head.register_forward_pre_hook(lambda _, xs: features.append(xs[0]))
-        with hook:
-            frames = torch.cat([batch.strong[:first], mixed.frames])
-            hidden = torch.cat([batch.hidden[:first], mixed.hidden])
-            logits, shared = self.predict(student, frames, hidden)
+        frames = torch.cat([batch.strong[:first], mixed.frames])
+        hidden = torch.cat([batch.hidden[:first], mixed.hidden])
+        logits, shared = self.predict(student, frames, hidden)
         loss = soft_target_loss(
             logits[first:].float().flatten(0, 1),
             mixed.probs.flatten(0, 1),
@@ -120,29 +104,17 @@ class MSSNetMethod(TrainingMethod):
             "supervised": self.supervised_loss(logits, batch),
             "mixed": self.weight * loss,
         }
-        if self.prototypes is not None:
-            drawn = labeled_sample(batch)
-            probs = torch.cat([drawn.probs, mixed.probs])
-            weights = torch.cat([drawn.weights, mixed.weights * (mixed.weights > 0.5)])
-            maps = _clip_by_clip(features)
-            pull = self.prototypes(maps, *_shrunk(probs, weights, maps.shape[-1]))
-            terms["prototypes"] = self.prototype_weight * pull
         return terms | shared | metrics
 
     def _targets(self, batch: Batch, predicted: Tensor, ramp: float) -> tuple[Sample, Tensor]:
         """The unlabeled clips with their targets, and the reliability `B'` in them."""
         first = batch.num_labeled
-        if self.bank is None:
-            probs, reliability = predicted, torch.ones(len(predicted), device=predicted.device)
-        else:
-            clips, times = batch.clips[first:], batch.times[first:]
-            self._store_initial(clips, times, batch.weak[first:])
-            probs, reliability, _ = self.bank.update(clips, times, predicted)
-        weights = confidence(probs) * temporal_consistency(
-            probs, round(REACH_FRACTION * probs.shape[-1])
-        )
+        probs, reliability = predicted, predicted.new_ones(len(predicted))
+        if self.shapes is not None:
+            phases = phases_of_targets(batch.phases[first:], predicted)
+            probs, reliability = self.shapes(predicted, (phases / ES_PHASE).clamp(0, 1))
         # beyond the frame there is certainly nothing
-        weights = warp_frames(weights - 1, batch.grid[first:]) + 1
+        weights = warp_frames(confidence(probs) - 1, batch.grid[first:]) + 1
         squared = probs.square()  # and normalised: a target closer to one label
         sample = Sample(
             frames=batch.strong[first:],
@@ -152,19 +124,6 @@ class MSSNetMethod(TrainingMethod):
             hidden=batch.hidden[first:],
         )
         return sample, reliability
-
-    @torch.no_grad()
-    def _store_initial(self, clips: Tensor, times: Tensor, weak: Tensor) -> None:
-        """Offer the bank the pretrained network's own masks of clips that it does not hold yet.
-
-        Later predictions are folded into these, so a mask remembers more than the few labels.
-        """
-        if self.initial is None or self.bank is None:
-            return
-        new = ~self.bank.is_stored(clips, times).any(1).to(weak.device)
-        if self.bank.gather(new.float()).any():  # every process takes part
-            probs = self.initial.eval()(weak).float().softmax(2)
-            self.bank.update(clips, times, probs, only=new)
 
     def _mixed(self, unlabeled: Sample, drawn: Sample, ramp: float) -> Sample:
         """The unlabeled clips, most with a region of a labeled or of another unlabeled clip."""
@@ -196,14 +155,7 @@ def labeled_sample(batch: Batch) -> Sample:
     )
 
 
-def _clip_by_clip(features: list[Tensor]) -> Tensor:
-    """Features `B*T C h w`, from one call like that or from one call `B C h w` per frame."""
-    return features[0] if len(features) == 1 else torch.stack(features, 1).flatten(0, 1)
-
-
-def _shrunk(probs: Tensor, weights: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Labels and weights `N h w` on the features' grid."""
-    small = functional.interpolate(probs.flatten(0, 1), size=(side, side), mode="area")
-    highest, labels = small.max(1)
-    light = functional.interpolate(weights.flatten(0, 1)[:, None], size=(side, side), mode="area")
-    return labels, light[:, 0] * highest
+def confidence(probs: Tensor) -> Tensor:
+    """1 + sum_k p log p / log K, `B T S S` in [0, 1], of probabilities `B T K S S`."""
+    entropy = -(probs * probs.clamp(min=1e-6).log()).sum(2)
+    return (1 - entropy / math.log(probs.shape[2])).clamp(0, 1)

@@ -105,7 +105,7 @@ def _at_matched_phase(source: Sample, background: Sample) -> Sample:
     The frames are the path of least phase error through the source, forwards, backwards or slower;
     steps over more than one frame cost `JUMP_COST` each (dynamic programming).
     """
-    phases, own = _phases(background), _phases(source)
+    phases, own = (phases_of_targets(each.phases, each.probs) for each in (background, source))
     num = phases.shape[1]
     order = torch.arange(num, device=phases.device)
     away = (order[:, None] - order).abs()
@@ -124,12 +124,12 @@ def _at_matched_phase(source: Sample, background: Sample) -> Sample:
     return Sample._make(x[clips, times] for x in source)
 
 
-def _phases(sample: Sample) -> Tensor:
-    """`B T`; of a clip with unknown phases they follow the area of the target's cavity."""
-    areas = sample.probs[:, :, Label.LV_CAVITY].mean((2, 3))
+def phases_of_targets(phases: Tensor, probs: Tensor) -> Tensor:
+    """Phases `B T`; those of a clip that are unknown follow the area of the cavity in `probs`."""
+    areas = probs[:, :, Label.LV_CAVITY].mean((2, 3))
     high, low = areas.amax(1, keepdim=True), areas.amin(1, keepdim=True)
     by_area = ES_PHASE * (high - areas) / (high - low).clamp(min=1e-6)
-    return torch.where(sample.phases.isnan().any(1, keepdim=True), by_area, sample.phases)
+    return torch.where(phases.isnan().any(1, keepdim=True), by_area, phases)
 
 
 def _moments(heart: Tensor) -> tuple[Tensor, Tensor, Tensor]:
