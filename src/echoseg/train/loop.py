@@ -145,11 +145,7 @@ class Run:
             * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         )
         self.module.train()
-        try:
-            terms = self._step(self.teacher, batch, ramp_up(done, config.rampup_fraction))
-        # RAC on predictions that are nan
-        except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
-            raise self._no_number("none") from error
+        terms = self._step(self.teacher, batch, ramp_up(done, config.rampup_fraction))
         loss = sum((v for k, v in terms.items() if not k.startswith("metrics/")), torch.zeros(()))
         if not torch.isfinite(loss):
             raise self._no_number(str(loss.item()))

@@ -83,6 +83,8 @@ class MSSNetMethod(TrainingMethod):
         """Compute the loss terms of a batch."""
         first = batch.num_labeled
         predicted = teacher(batch.weak[first:])
+        if not predicted.isfinite().all():
+            return {"mixed": predicted.sum()}  # nan, which the loop refuses
         unlabeled, reliability = self._targets(batch, predicted, ramp)
         metrics = {
             "metrics/pseudo_dice": pseudo_label_dice(batch.to_strong(predicted, first), batch),

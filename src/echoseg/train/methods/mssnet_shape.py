@@ -13,8 +13,8 @@ The fitted borders, drawn as probabilities F, correct the teacher's P by the geo
 
     M = P^(1 - a) F^a, normalised;    reliability = mean over labels of 2 P.F / (P.P + F.F)
 
-so a border with no support from the shape moves, a right one stays, and a mask that is no heart, or
-nothing at all, does not count. The anatomy is that of A4C; a clip takes it as it is or mirrored,
+so a border with no support from the shape moves, a right one stays, and a mask that is empty or
+unlike all hearts hardly counts. The anatomy is that of A4C; a clip takes it as it is or mirrored,
 whichever fits better.
 
 Reference:
@@ -205,9 +205,9 @@ def _first_pose(regions: Tensor, mean: Tensor) -> Tensor:
     cavity, _, atrium = shape.split(BORDER_POINTS, 1)
     x, y = cavity.unbind(-1)
     area = 0.5 * (x * y.roll(-1, 1) - x.roll(-1, 1) * y).sum(1).abs()
-    found, own = middles[:, 2] - middles[:, 0], atrium.mean(1) - cavity.mean(1)
-    angle = torch.atan2(found[:, 1], found[:, 0]) - torch.atan2(own[:, 1], own[:, 0])
-    is_there = (mass[:, 2] > 0.003) & (found.norm(dim=1) > 0.06)
+    down, own = middles[:, 2] - middles[:, 0], atrium.mean(1) - cavity.mean(1)
+    angle = torch.atan2(down[:, 1], down[:, 0]) - torch.atan2(own[:, 1], own[:, 0])
+    is_there = (mass[:, 2] > 0.003) & (down.norm(dim=1) > 0.06)
     angle = torch.where(is_there, torch.remainder(angle + torch.pi, 2 * torch.pi) - torch.pi, 0.0)
     scale = 0.5 * (mass[:, 0].clamp(min=0.003) / area).log()
     pose = torch.stack([torch.zeros_like(scale), torch.zeros_like(scale), scale, angle], 1)
