@@ -33,7 +33,7 @@ def corners(displacement: Float[Tensor, "B H W 2"]) -> Corners:
     y, x = displacement[..., 1].float() + rows, displacement[..., 0].float()
     x = (x + torch.arange(width, device=device)).clamp(0, width - 1)
     y = y.clamp(0, height - 1)
-    left, top = (each.detach().nan_to_num().floor() for each in (x, y))  # nan is no index
+    left, top = (each.detach().nan_to_num().floor() for each in (x, y))  # nan gives no index
     start = torch.arange(batch, device=device)[:, None, None] * (height * width)
     first = start + width * top.long() + left.long()  # (B, H, W)
     # beyond the last cell the weight is 0, so any cell of the map will do
