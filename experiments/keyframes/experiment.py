@@ -193,7 +193,9 @@ def schedulers(tables: list[GainTable], budget: float, num_updates: int) -> dict
     config = PolicyConfig(budget=Budget(share=budget), num_updates=num_updates)
     learn_policy(policy_net, lambda update: episodes(), config)
     threshold = threshold_of_budget(DifferenceThreshold, episodes, budget, (0, 3))
-    uncertainty = threshold_of_budget(UncertaintyThreshold, episodes, budget, (0, 10))
+    uncertainty = threshold_of_budget(
+        UncertaintyThreshold, episodes, budget, (0, 10), num_halvings=24
+    )
     fitted = (
         FixedInterval(round(1 / budget)),
         DifferenceThreshold(threshold),
