@@ -16,12 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echoseg.clip import Annotation, Clip, Label
+from echoseg.clip import Annotation, Clip
 from echoseg.data import Record
-from echoseg.evaluation.artefacts import MIN_GREY, add_artefacts, with_gain
-
-MIN_HIDDEN_WALL, MAX_ATTEMPTS = 0.15, 8
-"""Fraction of the wall that an evaluation clip's artefact hides on some frame; draws until then."""
+from echoseg.evaluation.artefacts import MIN_GREY, with_gain
 
 
 class Corruption(StrEnum):
@@ -74,56 +71,6 @@ def corrupt_records(records: tuple[Record, ...], prob: float) -> tuple[Record, .
         replace(record, read=partial(_read_corrupted, record, prob, index))
         for index, record in enumerate(records)
     )
-
-
-def artefact_records(records: tuple[Record, ...], seed: int = 0) -> tuple[Record, ...]:
-    """Records of which each clip has a lasting artefact over the wall, the same at each load.
-
-    Args:
-        records: The clips.
-        seed: Of kind, place and time, together with a clip's index.
-    """
-    return tuple(
-        replace(record, read=partial(_read_with_artefact, record, index, seed))
-        for index, record in enumerate(records)
-    )
-
-
-def load_with_artefact(
-    record: Record, index: int, seed: int = 0
-) -> tuple[Clip, Annotation | None, np.ndarray]:
-    """What `artefact_records` gives for the record of an index, and where the wall is hidden.
-
-    Returns:
-        Clip, annotation, and how far each pixel is hidden, `T H W` float32 in [0, 1].
-
-    Raises:
-        EchosegError: If the record cannot be read.
-    """
-    clip, annotation = record.load()
-    masks = None if annotation is None else torch.tensor(annotation.masks)[None]
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-    clean = _as_tensor(clip)
-    frames, hidden = add_artefacts(clean, 1.0, generator, masks=masks)
-    for _ in range(MAX_ATTEMPTS):
-        if _hides_wall(hidden, masks):
-            break
-        frames, hidden = add_artefacts(clean, 1.0, generator, masks=masks)
-    return _with_frames(clip, frames), annotation, hidden[0].numpy()
-
-
-def _hides_wall(hidden: Tensor, masks: Tensor | None) -> bool:
-    """Whether some frame has enough of its wall (of its cavity if it has none) hidden."""
-    if masks is None:
-        return True
-    has_wall = (masks == Label.LV_MYOCARDIUM).any()
-    wall = masks == (Label.LV_MYOCARDIUM if has_wall else Label.LV_CAVITY)
-    share = ((hidden > 0.5) & wall).sum((2, 3)) / wall.sum((2, 3)).clamp(min=1)
-    return float(share.max()) >= MIN_HIDDEN_WALL
-
-
-def _read_with_artefact(record: Record, index: int, seed: int) -> tuple[Clip, Annotation | None]:
-    return load_with_artefact(record, index, seed)[:2]
 
 
 def _read_corrupted(record: Record, prob: float, seed: int) -> tuple[Clip, Annotation | None]:
