@@ -9,7 +9,9 @@ same pixels. Per network, condition and clip:
     affected_dice    the same over frames that are corrupted, however little
     band_dice        LV cavity on the hidden band, pixel counts pooled over the clip: pixels within
                      5 mm of the true borders of cavity or wall (4 % of the frame's longer side
-                     where the scale is unknown) of which over half is hidden
+                     where the scale is unknown) of which over half is hidden; only where the
+                     truth has at least 100 such pixels of the cavity, so that all networks are
+                     scored on the same clips
     band_wall_dice   the same of the wall
     ef_error         EF of the clip's masks at ED and ES less that of the true masks, points
     ef_shift         the same less that of the same network's masks of the clean ED and ES stills,
@@ -49,6 +51,8 @@ from experiments.eval_sets import CORRUPTION_PROB, clip_records
 
 BAND_MM, BAND_FRACTION = 5.0, 0.04
 """Half width of the band on either side of a border, in mm or as a fraction of the frame's side."""
+MIN_BAND_PX = 100
+"""True pixels that a hidden band must have to be scored."""
 MIN_HIDDEN, MAX_DRAWS = 0.02, 20
 """Fraction of the wall's pixels in all frames that an artefact must cover, and draws for it."""
 WALL = (Label.LV_CAVITY, Label.LV_MYOCARDIUM)
@@ -340,11 +344,16 @@ def _jitter_percent(predicted: np.ndarray, truth: np.ndarray) -> float | None:
 
 
 def _pooled_dice(pairs: list[tuple[np.ndarray, np.ndarray]], label: Label) -> float | None:
-    """Dice of pixel counts summed over frames; None without a pixel of the label."""
-    shared = sum(int(((p == label) & (t == label)).sum()) for p, t in pairs)
-    return dice_of_counts(
-        shared, sum(int((each == label).sum()) for pair in pairs for each in pair)
+    """Dice of pixel counts summed over frames; None where the truth has too few of the label."""
+    predicted, true = (
+        (sum(int((x == label).sum()) for x in each) for each in zip(*pairs, strict=True))
+        if pairs
+        else (0, 0)
     )
+    if true < MIN_BAND_PX:
+        return None
+    shared = sum(int(((p == label) & (t == label)).sum()) for p, t in pairs)
+    return dice_of_counts(shared, predicted + true)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -132,6 +132,18 @@ def test_the_hidden_band_counts_only_hidden_pixels_near_the_borders(hidden):
     assert remembering["affected_dice"] != scores["affected_dice"]
 
 
+def test_a_band_with_few_true_pixels_is_not_scored_whatever_is_predicted():
+    few = robustness.MIN_BAND_PX - 1
+    truth = np.zeros((1, 40, 40), np.uint8)
+    truth.reshape(-1)[:few] = 1
+    for predicted in (np.zeros_like(truth), np.ones_like(truth)):
+        pairs = [(predicted[0], truth[0])]
+        assert robustness._pooled_dice(pairs, 1) is None
+        more = truth.copy()
+        more.reshape(-1)[few] = 1
+        assert robustness._pooled_dice([(predicted[0], more[0])], 1) is not None
+
+
 def _lag_dice(masks):
     """Dice on the band when frame t shows the picture of t - 1, black on the right from 3 on."""
     shared = total = 0
