@@ -54,9 +54,10 @@ class MSSNetConfig(BaseModel):
     """Number of labels, including background."""
     mixing: Mixing = "ssd"
     """Mixer of distant pixels of a frame; the others are for ablations."""
-    memory: Memory = "guidance"
+    memory: Memory = "features"
     """Memory carried from frame to frame (`nn.guidance.Memory`); all but `none` also have the
-    memory at stride 4. `guidance` is the paper's form."""
+    memory at stride 4. `guidance` is the paper's form, which gains nothing measurable over the
+    default (docs/results/mssnet.md)."""
     detail: int = Field(default=0, ge=0, le=64)
     """Channels at full resolution (`nn.detail`); 0 predicts at stride 2 only."""
 
