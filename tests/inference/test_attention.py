@@ -35,7 +35,7 @@ def checkpoint(tmp_path):
 
 def saved(path, label, kind=MSSNet, **config):
     torch.manual_seed(0)
-    model = kind(size="tiny", **config).eval()
+    model = kind(size="tiny", **{"memory": "guidance"} | config).eval()
     torch.nn.init.zeros_(model.head.weight)
     model.head.bias.data = torch.eye(4)[label]
     facts = {"architecture": architecture_of(model), "image_size": 64, "licence": "x"}

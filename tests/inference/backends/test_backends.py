@@ -33,7 +33,7 @@ def checkpoint(tmp_path_factory):
         trained_on="nothing",
         licence="Apache-2.0",
     )
-    save_checkpoint(path, MSSNet(MSSNetConfig(size="tiny")), card)
+    save_checkpoint(path, MSSNet(MSSNetConfig(size="tiny", memory="guidance")), card)
     return load_model(str(path))
 
 
