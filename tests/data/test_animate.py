@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from animated_makers import SPACING_MM, sector, stills
 from echoseg.data.animate import Heart
 from echoseg.data.animate_config import AnimationConfig, timeline
-from echoseg.errors import ConfigError, DatasetError
+from echoseg.errors import ArgumentError, ConfigError, DatasetError
 from echoseg.measure.volumes import ejection_fraction
 from echoseg.metrics.segmentation import compare_masks
 
@@ -147,3 +148,47 @@ def test_a_still_without_a_cavity_is_refused():
     frames, masks = stills()
     with pytest.raises(DatasetError, match="masks must have an LV cavity at ED and at ES"):
         Heart(frames, np.where(masks == 1, 0, masks))
+
+
+BAD_STILLS = {
+    "a smaller mask": (lambda f, m: (f, m[:, 1:]), r"masks must have the clip's shape \(2, 120"),
+    "one mask": (lambda f, m: (f, m[:1]), "masks must have the clip's shape"),
+    "three stills": (
+        lambda f, m: (f[[0, 1, 1]], m[[0, 1, 1]]),
+        "frames must be 2 stills, .* got 3",
+    ),
+    "fractions": (lambda f, m: (f / 255, m), "frames must be a .* uint8 array, .* float64"),
+    "colours": (lambda f, m: (np.stack([f] * 3, -1), m), "frames must be a .* uint8 array"),
+    "other labels": (lambda f, m: (f, m * 85), "masks must hold labels 0 to 3, got 255"),
+    "wide masks": (lambda f, m: (f, m.astype(int)), "masks must be a .* uint8 array"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_STILLS)
+def test_stills_of_another_shape_type_or_range_are_refused(bad):
+    change, message = BAD_STILLS[bad]
+    with pytest.raises(ArgumentError, match=message):
+        Heart(*change(*stills()))
+
+
+def test_a_spacing_or_a_motion_that_is_none_is_refused(heart):
+    with pytest.raises(ArgumentError, match="spacing_mm must be positive and finite, got"):
+        Heart(*stills(), spacing_mm=(float("nan"), 1.0))
+    with pytest.raises(ArgumentError, match=r"velocity must have the shape .* got \(2, 3, 3\)"):
+        Heart(*stills(), velocity=heart.velocity[:, :3, :3])
+
+
+@pytest.mark.parametrize("change", [lambda x: 0 * x, lambda x: x[:, 60:61, 66:67]])
+def test_stills_without_a_sector_are_refused(change):
+    frames, masks = stills()
+    masks = np.ones_like(change(masks))
+    with pytest.raises(DatasetError, match="frames must have a sector over 4 pixels wide that is"):
+        Heart(change(frames), masks)
+
+
+@pytest.mark.parametrize(
+    "field", [{"scales": (0, 9)}, {"scales": (np.nan, 1)}, {"tissue_decorrelation_s": np.inf}]
+)
+def test_settings_beyond_what_can_be_drawn_are_refused(field):
+    with pytest.raises(ValidationError, match=next(iter(field))):
+        AnimationConfig(**field)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import echoseg
-from animated_makers import write_camus
+from animated_makers import stills, write_camus
 from echoseg.data import title_of
 from echoseg.data.animate_config import AnimationConfig
-from echoseg.data.animated import animate_dataset
+from echoseg.data.animated import animate_dataset, motion_of
 from echoseg.data.torch_dataset import ClipCache
 from echoseg.data.validate import check
 from echoseg.errors import ConfigError, DatasetError
@@ -78,6 +78,30 @@ def test_a_damaged_or_unwritable_cache_costs_the_registration_only(camus, tmp_pa
     (tmp_path / "file").touch()
     again = animate_dataset(stills, fields=tmp_path / "file" / "motions")[0][0].frames
     np.testing.assert_array_equal(again, first)
+
+
+RUBBISH = {
+    "cut short": lambda good: good[:-10],
+    "longer": lambda good: good + b"x",
+    "empty": lambda good: b"",
+    "start of an archive": lambda good: b"PK\x03\x04rubbish",
+    "header without an end": lambda good: good.replace(b"}", b" "),
+    "another type": lambda good: good.replace(b"<f2", b"<i2"),
+    "a huge shape": lambda good: good.replace(b"(2, 64, 64)", b"(2<<60,64,)"),
+    "not finite": lambda good: good[:-2] + b"\xff\x7f",
+}
+
+
+@pytest.mark.parametrize("kind", RUBBISH)
+def test_a_motion_that_is_not_what_was_kept_is_computed_again(tmp_path, kind):
+    frames, masks = stills()
+    expected = motion_of(frames, masks, tmp_path)
+    (path,) = tmp_path.iterdir()
+    good = path.read_bytes()
+    assert RUBBISH[kind](good) != good
+    path.write_bytes(RUBBISH[kind](good))
+    assert motion_of(frames, masks, tmp_path).equal(expected)
+    assert path.read_bytes() == good
 
 
 def test_training_takes_variants_of_the_training_patients_with_the_terms_of_camus(camus):

@@ -28,7 +28,7 @@ from echoseg.data.animate_config import (
     Timeline,
     timeline,
 )
-from echoseg.errors import ConfigError, DatasetError
+from echoseg.errors import ArgumentError, ConfigError, DatasetError
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.volumes import cavity_volumes_ml, ef_percent
 from echoseg.preprocess.registration import (
@@ -85,7 +85,9 @@ class Heart:
         velocity: The motion as `register` returns it; None registers the stills.
 
     Raises:
-        DatasetError: If a still has no LV cavity.
+        ArgumentError: If frames, masks, spacing or motion have another shape, type or range.
+        DatasetError: If a still has no LV cavity, or next to no pixel that is not black.
+        TypeError: If frames or masks are not numpy arrays.
     """
 
     def __init__(
@@ -97,8 +99,7 @@ class Heart:
         view: View = View.UNKNOWN,
         velocity: Tensor | None = None,
     ) -> None:
-        if not (masks == Label.LV_CAVITY).any((1, 2)).all():
-            raise DatasetError("masks must have an LV cavity at ED and at ES, one has none")
+        _check_stills(frames, masks, spacing_mm, velocity)
         self.frames, self.masks, self.spacing_mm, self.view = frames, masks, spacing_mm, view
         self.velocity = register(frames, masks) if velocity is None else velocity
         self.box = heart_box(masks)
@@ -201,6 +202,32 @@ class Heart:
         at = torch.from_numpy(np.asarray(phases, np.float32))
         both = flow(self.velocity[None], -at), flow(self.velocity[None], 1 - at)
         return both if slow is None else (compose(both[0], slow), compose(both[1], slow))
+
+
+def _check_stills(
+    frames: np.ndarray,
+    masks: np.ndarray,
+    spacing_mm: tuple[float, float] | None,
+    velocity: Tensor | None,
+) -> None:
+    """Refuse what no heart can be made of; see `Heart`."""
+    stills = Clip(frames=frames, spacing_mm=spacing_mm)
+    Annotation(masks=masks).check_fits(stills)
+    if stills.num_frames != 2:
+        raise ArgumentError(f"frames must be 2 stills, ED and ES, got {stills.num_frames} frames")
+    if velocity is not None and velocity.shape != (2, FIELD_SIZE, FIELD_SIZE):
+        raise ArgumentError(
+            f"velocity must have the shape (2, {FIELD_SIZE}, {FIELD_SIZE}) that register returns, "
+            f"got {tuple(velocity.shape)}"
+        )
+    if not (masks == Label.LV_CAVITY).any((1, 2)).all():
+        raise DatasetError("masks must have an LV cavity at ED and at ES, one has none")
+    if not area_of(frames).inside.any():
+        rows, columns = stills.size
+        raise DatasetError(
+            "frames must have a sector over 4 pixels wide that is not black, these of "
+            f"{columns} x {rows} pixels have none; leave them out"
+        )
 
 
 def to_grid(field: Tensor, shape: tuple[int, int]) -> Tensor:

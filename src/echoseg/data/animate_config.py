@@ -1,6 +1,6 @@
 """Settings of an animated clip, and when its heart contracts."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +15,8 @@ TISSUE_DECORRELATION_S = (0.06, 0.25)
 BLOOD_DECORRELATION_S = (0.02, 0.05)
 MIN_SCALE, MAX_SCALE = -0.3, 1.3
 """Range of the phase of a motion: 0 is the still of ED and 1 that of ES; beyond, extrapolated."""
+Scale = Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)]
+MAX_DECORRELATION_S = 10.0
 MAX_THROUGH_PLANE = 0.03
 BEAT_VARIATION = 0.03
 """Standard deviation of other beats' length and strength, relative to the annotated beat's."""
@@ -46,9 +48,9 @@ class AnimationConfig(BaseModel):
     num_beats: int = Field(default=1, ge=1, le=100)
     num_frames: int | None = Field(default=None, ge=2, le=10_000)
     ef_percent: float | None = Field(default=None, gt=0, lt=100)
-    scales: tuple[float, float] = (0.0, 1.0)
-    tissue_decorrelation_s: float | None = Field(default=None, gt=0)
-    blood_decorrelation_s: float | None = Field(default=None, gt=0)
+    scales: tuple[Scale, Scale] = (0.0, 1.0)
+    tissue_decorrelation_s: float | None = Field(default=None, gt=0, le=MAX_DECORRELATION_S)
+    blood_decorrelation_s: float | None = Field(default=None, gt=0, le=MAX_DECORRELATION_S)
     through_plane: float | None = Field(default=None, ge=0, le=MAX_THROUGH_PLANE)
 
 

@@ -10,6 +10,7 @@ under the hash of pictures and masks; `echoseg data check animated:FOLDER` does 
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -156,13 +157,27 @@ def motion_of(frames: np.ndarray, masks: np.ndarray, folder: Path) -> "Tensor":
     for each in (frames, masks):
         digest.update(np.ascontiguousarray(each).tobytes())
     path = folder / f"{digest.hexdigest()[:32]}.npy"
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        held = np.load(path)
-        if held.shape == (2, FIELD_SIZE, FIELD_SIZE) and np.isfinite(held).all():
-            return torch.from_numpy(held.astype(np.float32))
+    shape = (2, FIELD_SIZE, FIELD_SIZE)
+    if (held := _held_motion(path, shape)) is not None:
+        return torch.from_numpy(held.astype(np.float32))
     velocity = register(frames, masks).numpy().astype(np.float16)
     with contextlib.suppress(OSError, OutputError):
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial_path:
             np.save(partial_path, velocity)
     return torch.from_numpy(velocity.astype(np.float32))
+
+
+def _held_motion(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The motion of a file, float16 of a shape; None unless it is, byte for byte, such a file."""
+    empty = io.BytesIO()
+    np.save(empty, np.zeros(shape, np.float16))
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    start = empty.tell() - np.zeros(shape, np.float16).nbytes
+    if len(content) != empty.tell() or content[:start] != empty.getvalue()[:start]:
+        return None
+    motion = np.frombuffer(content, np.float16, offset=start).reshape(shape)
+    return motion if np.isfinite(motion).all() else None

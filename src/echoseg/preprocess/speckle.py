@@ -66,7 +66,8 @@ class Area(NamedTuple):
 def area_of(frames: np.ndarray) -> Area:
     """The area of stills `T H W`: in each row, from the first to the last pixel that is not black.
 
-    Pixels that are black in one still only belong to it.
+    Pixels that are black in one still only belong to it. Where nothing is inside, each pixel is
+    its own nearest.
     """
     from scipy.ndimage import binary_erosion, distance_transform_edt
 
@@ -74,8 +75,10 @@ def area_of(frames: np.ndarray) -> Area:
     right = np.logical_or.accumulate(lit[:, ::-1], 1)[:, ::-1]
     sector = np.logical_or.accumulate(lit, 1) & right
     inside = binary_erosion(sector, iterations=EDGE_PX)
-    _, places = distance_transform_edt(~inside, return_indices=True)  # type: ignore[misc]
-    nearest = np.ravel_multi_index((places[0], places[1]), sector.shape)
+    nearest = np.arange(sector.size).reshape(sector.shape)
+    if inside.any():
+        _, places = distance_transform_edt(~inside, return_indices=True)  # type: ignore[misc]
+        nearest = np.ravel_multi_index((places[0], places[1]), sector.shape)
     return Area(sector, torch.from_numpy(inside).float(), torch.from_numpy(nearest))
 
 
