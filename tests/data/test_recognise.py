@@ -83,5 +83,6 @@ def test_a_wrong_index_or_split_of_a_data_set_is_a_type_error_with_the_way_out(t
 
 def test_clips_without_splits_say_so():
     data = build_dataset("custom", Path("clips"), [record("a", "p", ""), record("b", "q", "")])
-    with pytest.raises(DatasetError, match=r"has clips without a split \(2\). --split all"):
+    with pytest.raises(DatasetError, match=r"has clips without a split \(2\). The split all"):
         data.split("validation")
+    assert data.split("all") is data

@@ -69,7 +69,7 @@ class Dataset:
         return dict(sorted(Counter(record.split for record in self.records).items()))
 
     def split(self, name: str) -> "Dataset":
-        """Select the clips of one split, such as "train", "validation" or "test".
+        """Select the clips of one split: "train", "validation" or "test"; "all" are all clips.
 
         Raises:
             DatasetError: If the data set has no clip of it.
@@ -79,13 +79,16 @@ class Dataset:
             raise TypeError(f"split takes a name, one of {list(self.splits())}, got {name!r}")
         split = SPLIT_WORDS.get(name.lower(), name.lower())
         records = tuple(record for record in self.records if record.split == split)
+        if not records and split == "all":
+            return self
         if not records:
             splits = ", ".join(
                 f"{name or 'clips without a split'} ({number})"
                 for name, number in self.splits().items()
             )
             raise DatasetError(
-                f"{self.root} has no split {name!r}; it has {splits}. --split all takes every clip"
+                f"{self.root} has no split {name!r}; it has {splits}. The split all takes every "
+                "clip"
             )
         return replace(self, records=records)
 

@@ -245,7 +245,7 @@ def test_camus_gives_both_views_with_a_mask_on_every_frame(tmp_path):
 
 
 def test_views_that_are_not_used_are_refused_by_name(tmp_path):
-    with pytest.raises(DatasetError, match="no A4C or A2C clip of train"):
+    with pytest.raises(DatasetError, match="must have A4C or A2C clips to take the split train"):
         reader().open(str(MAKERS["echonet_lvh"](tmp_path).root))
 
 
@@ -300,3 +300,12 @@ def test_items_of_any_map_style_data_set_can_be_drawn(tmp_path):
         reader(32).open([3]).clips.clip(0)
     with pytest.raises(TypeError, match="data must be"):
         reader().open(3)
+
+
+def test_custom_clips_without_splits_validate_and_training_patients_do_not(tmp_path):
+    custom = str(MAKERS["custom"](tmp_path / "own").root)
+    assert len(reader().open_validation(("phantom:1",), custom)) == 2
+    camus = MAKERS["camus"](tmp_path / "camus").root
+    with pytest.raises(DatasetError, match=r"animated:.* to take the split train, it has none; all "
+                       r"its clips: test \(\d"):  # fmt: skip
+        reader().open(f"animated:{camus}:test")

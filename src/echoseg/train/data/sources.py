@@ -129,7 +129,11 @@ class Reader(NamedTuple):
             if record.view in (*self.views, View.UNKNOWN)
         ]
         if not records:
-            raise DatasetError(f"{data.root}: no {' or '.join(self.views)} clip of {split}")
+            held = ", ".join(f"{name or 'no split'} ({n})" for name, n in data.splits().items())
+            raise DatasetError(
+                f"{data.root} must have {' or '.join(self.views)} clips to take the split {split}, "
+                f"it has none; all its clips: {held}. Give another data set, or other views"
+            )
         name = CachedClips(data.root).dataset if data.name == "cache" else data.name
         terms = TERMS.get(name, CUSTOM_TERMS)
         words = f"the training clips of {terms.title}"
@@ -201,8 +205,12 @@ def training_set_of(clips: Any, records: Sequence[Record]) -> TrainingSet:
 
 
 def _of_split(data: Dataset, split: str) -> Sequence[Record]:
-    """Records of a split; all but validation and test where a data set has no split `train`."""
-    if split == "all":
+    """Records of a split.
+
+    Where a data set has no split `train`, all but validation and test; for validation all of one
+    without any split.
+    """
+    if split == "all" or (split == "validation" and set(data.splits()) == {""}):
         return data.records
     if split == "train" and "train" not in data.splits():
         return [record for record in data.records if record.split not in ("validation", "test")]
