@@ -10,12 +10,16 @@ from echoseg.errors import EchosegError
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn an error into one line and exit code 2, an interruption into its own code."""
+def one_line_errors(way_on: str = "the same command continues") -> Iterator[None]:
+    """Turn an error into one line and exit code 2, an interruption into its own code.
+
+    Args:
+        way_on: What the line of an interruption says of the work so far.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        fail("interrupted; the same command continues")
+        fail(f"interrupted; {way_on}")
         raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
     except EchosegError as error:
         fail(str(error))

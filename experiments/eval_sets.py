@@ -3,10 +3,10 @@
 phantom:SPLIT              clips of the frozen phantom: validation, test or held_out_style
 phantom:SPLIT:corrupted    the same with corrupted frames
 animated:FOLDER[:SPLIT]    beats made from the ED and ES stills of a folder
-FOLDER[:SPLIT]             a data set; its validation split where none is named
+FOLDER[:SPLIT]             a data set; validation where no split is named; all: every clip
 """
 
-from echoseg.data import Record, load_dataset
+from echoseg.data import Record, animated, load_dataset
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.evaluation.corruptions import corrupt_records
 from echoseg.evaluation.run import phantom_records
@@ -27,8 +27,8 @@ def eval_records(name: str, num_hearts: int | None = None) -> tuple[Record, ...]
     """
     place, _, rest = name.partition(":")
     if place == "animated":
-        folder, _, split = rest.partition(":")
-        name = f"animated:{folder}:{split or 'validation'}"
+        folder, split = animated.parse_name(name)
+        name = f"{animated.PREFIX}{folder}:{split or 'validation'}"
         return tuple(load_dataset(name).records)
     if place != "phantom":
         return load_dataset(place).split(rest or "validation").records

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, OutputError
 from experiments.errors import one_line_errors
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def robustness(
     jobs: Annotated[int, typer.Option(help="Worker processes.")] = 1,
 ) -> None:
     """Robustness: Dice, EF and jitter on clean clips, corrupted frames and a hidden wall."""
-    with one_line_errors():
+    with one_line_errors("nothing was written, the same command starts again"):
+        check_output(output)
         entries = parse_entries(model)
         labels = list(dict.fromkeys(entry.row for entry in entries))
         if reference not in (None, *labels):
@@ -55,11 +56,34 @@ def robustness(
     typer.echo(f"wrote table.md, table.csv, clips.csv, summary.json in {output}")
 
 
+def check_output(output: Path) -> None:
+    """Refuse a folder that cannot be written, or holds anything but such an evaluation.
+
+    Raises:
+        OutputError: If so.
+    """
+    from echoseg.files import ANOTHER_FOLDER, check_writable
+    from experiments.robustness_tables import CLIPS, FILES
+
+    if output.is_file():
+        raise OutputError(f"{output} is a file, output must be a folder; {ANOTHER_FOLDER}")
+    names = [path.name for path in output.iterdir()] if output.is_dir() else []
+    foreign = sorted(name for name in names if not name.startswith(".") and name not in FILES)
+    if CLIPS not in names:  # it is written first
+        foreign += sorted(set(names) & set(FILES))
+    if foreign:
+        raise OutputError(
+            f"{output} holds {foreign[0]}, which is not of a robustness evaluation; "
+            f"{ANOTHER_FOLDER}"
+        )
+    check_writable(output, ANOTHER_FOLDER)
+
+
 def parse_entries(texts: list[str]) -> tuple["Entry", ...]:
     """LABEL=FILE or FILE -> networks; the n-th of a label has seed n.
 
     Raises:
-        EchosegError: If a checkpoint cannot be loaded.
+        EchosegError: If a checkpoint cannot be loaded, has no label or stands twice in a row.
     """
     from echoseg.models.checkpoint import load_model
     from experiments.robustness import Entry
@@ -69,7 +93,14 @@ def parse_entries(texts: list[str]) -> tuple["Entry", ...]:
         label, is_labeled, checkpoint = text.partition("=")
         checkpoint = checkpoint if is_labeled else text
         row = label if is_labeled else Path(text).stem
+        if not row:
+            raise ConfigError(f"model must be LABEL=FILE or FILE, got {text!r}; give it a label")
         load_model(checkpoint)  # fail before anything is evaluated
+        if any((entry.row, entry.checkpoint) == (row, checkpoint) for entry in entries):
+            raise ConfigError(
+                f"model must name another training of {row} each time, got {checkpoint} twice; "
+                "leave one out"
+            )
         seed = sum(entry.row == row for entry in entries)
         entries.append(Entry(row=row, seed=seed, checkpoint=checkpoint))
     return tuple(entries)
@@ -94,20 +125,26 @@ def run(
     from dataclasses import asdict
 
     from echoseg.files import ensure_dir
+    from experiments.eval_sets import clip_records
     from experiments.provenance import provenance
-    from experiments.robustness import evaluate_robustness
+    from experiments.robustness import check_condition, evaluate_robustness
     from experiments.robustness_tables import write_robust
 
+    for condition in conditions:
+        check_condition(condition)
+    for name in data:
+        clip_records(name, hearts, num_clips)  # fail before the first is evaluated
     start = time.monotonic()
     about: dict[str, Any] = {**provenance(), "networks": [asdict(entry) for entry in entries]}
     scores = []
-    for name in data:
+    for name in dict.fromkeys(data):
         scores += evaluate_robustness(
             entries, name, conditions=conditions, num_hearts=hearts, num_clips=num_clips, jobs=jobs,
             progress=partial(_report, name),
         )  # fmt: skip
     about["seconds"] = round(time.monotonic() - start, 1)
     with ensure_dir(output):
+        check_output(output)  # another run may have written it meanwhile
         return write_robust(scores, reference, about, output)
 
 

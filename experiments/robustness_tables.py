@@ -16,7 +16,7 @@ from echoseg.metrics.agreement import Interval
 from experiments.paired import paired_mean, table_of
 from experiments.robustness import METRICS, ClipScore
 
-CLIPS = "clips.csv"
+CLIPS, TABLE, MARKDOWN, SUMMARY = FILES = ("clips.csv", "table.csv", "table.md", "summary.json")
 
 
 class Column(NamedTuple):
@@ -201,9 +201,9 @@ def write_robust(
     markdown = robust_markdown(rows, reference)
     summary = {**about, "reference": reference, "scores": rows}
     write_text(out / CLIPS, table_text(scores, ClipScore))
-    write_text(out / "table.csv", table_text(results, RobustScore))
-    write_text(out / "table.md", markdown)
-    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_text(out / TABLE, table_text(results, RobustScore))
+    write_text(out / MARKDOWN, markdown)
+    write_text(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return markdown
 
 

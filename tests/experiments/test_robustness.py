@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data import Record
-from echoseg.errors import ConfigError, DatasetError
+from echoseg.errors import ConfigError, DatasetError, OutputError
 from echoseg.models.segmenter import Segmenter
 from experiments import robustness
 from experiments.__main__ import app
@@ -27,6 +27,7 @@ from experiments.robustness import (
     evaluate_robustness,
     stills_ef_percent,
 )
+from experiments.robustness_command import check_output
 from experiments.robustness_tables import (
     COLUMNS,
     read_clips,
@@ -271,7 +272,48 @@ def test_the_command_refuses_before_it_evaluates(tmp_path):
         (["a=camus", "--reference", "b"], "reference must be one of a, got 'b'"),
         (["camus", "--condition", "dark"], "condition must be one of"),
         (["camus", "--num-clips", "0"], "num_clips must be at least 1"),
+        (["=camus"], "model must be LABEL=FILE or FILE, got '=camus'"),
+        (["a=camus", "--model", "a=camus"], "another training of a each time, got camus twice"),
     ):
         result = invoke([*words, *extra])
         assert result.exit_code == 2 and text in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_set_is_opened_before_the_first_is_evaluated(tmp_path):
+    words = ["robustness", "phantom:test", "phantom:night", "--model", "camus", "-o"]
+    result = CliRunner().invoke(app, [*words, str(tmp_path / "out"), "--hearts", "1"])
+    assert result.exit_code == 2 and "got 'night'" in result.stderr
+    assert "clips" not in result.stdout
+
+
+def test_only_an_evaluation_of_its_kind_is_replaced(tmp_path):
+    for name in ("other", "half"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "other" / "experiment.json").touch()
+    (tmp_path / "other" / "clips.csv").touch()
+    (tmp_path / "half" / "summary.json").touch()
+    (tmp_path / "file").touch()
+    for name, message in (
+        ("other", "holds experiment.json, which is not of a robustness evaluation; choose another"),
+        ("half", "holds summary.json, which is not"),
+        ("file", "is a file, output must be a folder"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            check_output(tmp_path / name)
+    (tmp_path / "half" / "clips.csv").touch()
+    check_output(tmp_path / "half")
+    check_output(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_interrupted_evaluation_does_not_say_that_it_continues(tmp_path, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(robustness, "evaluate_robustness", interrupted)
+    words = ["robustness", "phantom:test", "--hearts", "1", "--model", "camus", "-o"]
+    result = CliRunner().invoke(app, [*words, str(tmp_path / "out")])
+    assert result.exit_code == 130
+    assert "nothing was written, the same command starts again" in result.stderr
     assert not (tmp_path / "out").exists()
