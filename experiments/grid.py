@@ -73,10 +73,7 @@ def run_grid(
         EchosegError: If the folder contains another experiment, or a cell fails; complete cells
             stay.
     """
-    for name in experiment.eval_sets:
-        eval_records(name, experiment.num_hearts)  # fail before hours of training
-    for name in experiment.robust_sets:
-        clip_records(name, experiment.num_hearts)
+    check_sets(experiment)  # fail before hours of training
     folder = open_folder(type(experiment), out)
     with folder.locked():
         existing = folder.read()
@@ -96,6 +93,18 @@ def run_grid(
             report(f"{len(cells) - left}/{len(cells)}  {cell.name}  {minutes:.0f} min left")
         finish(complete_cells(whole, out))
     return whole
+
+
+def check_sets(experiment: Experiment) -> None:
+    """Open what an experiment is evaluated on.
+
+    Raises:
+        EchosegError: If a set does not exist, or cannot be evaluated on.
+    """
+    for name in experiment.eval_sets:
+        eval_records(name, experiment.num_hearts)
+    for name in experiment.robust_sets:
+        clip_records(name, experiment.num_hearts)
 
 
 def _check(config: TrainConfig) -> None:

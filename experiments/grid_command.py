@@ -179,6 +179,7 @@ def ssg(
 
     Resumable. Trains on clips of 12 frames with artefacts; --set changes this.
     """
+    from experiments.grid import check_sets
     from experiments.ssg import VARIANTS, SSGAblation, pretrain, ssg_markdown
 
     is_phantom = bool(data) and data[0].startswith("phantom:")
@@ -191,10 +192,17 @@ def ssg(
             "robust_sets": tuple(robust_sets or (default,)),
             "num_clips": num_clips,
         }
-        if init is None and pretrain_steps:
-            folder = output.with_name(f"{output.name}-init")
-            return fields | {"init": pretrain(SSGAblation.make(**fields), folder, pretrain_steps)}
-        return fields | {"init": init}
+        if pretrain_steps < 0 or (init is not None and pretrain_steps):
+            raise ConfigError(
+                "pretrain_steps must be 0 or more, and 0 where init is given, got "
+                f"{pretrain_steps}; leave one of them out"
+            )
+        if not pretrain_steps:
+            return fields | {"init": init}
+        experiment = SSGAblation.make(**fields)
+        check_sets(experiment)  # before the first training too
+        folder = output.with_name(f"{output.name}-init")
+        return fields | {"init": pretrain(experiment, folder, pretrain_steps)}
 
     with one_line_errors():
         summary = _run(SSGAblation, fields, output, jobs, draw, keep_weights=True)
@@ -203,13 +211,17 @@ def ssg(
 
 def _animated(name: str) -> str:
     """The animated validation clips of a folder, or of an animated one."""
-    folder = name.removeprefix("animated:")
-    return f"animated:{folder.removesuffix(':train')}:validation"
+    from echoseg.data.animated import PREFIX, parse_name
+
+    folder, _ = parse_name(name if name.startswith(PREFIX) else f"{PREFIX}{name}")
+    return f"{PREFIX}{folder}:validation"
 
 
 def _own(data: list[str] | None) -> str:
     """The validation split of the training data."""
     first = data[0] if data else ""
+    if first.startswith("animated:"):
+        return _animated(first)
     return "phantom:validation" if first.startswith("phantom:") else first
 
 

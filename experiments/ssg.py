@@ -17,6 +17,7 @@ from echoseg.models.checkpoint import load_model
 from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
 from echoseg.train.loop import Components
+from echoseg.train.run_folder import RunFolder, discarded_when_it_fails
 from echoseg.train.train import run_training
 from experiments.experiment import Cell, Experiment
 from experiments.robustness_tables import robust_markdown
@@ -118,21 +119,34 @@ def start_from(network: Any, checkpoint: str) -> int:
 
 
 def pretrain(experiment: SSGAblation, folder: Path, num_steps: int) -> str:
-    """Train the common initialization, the first variant, with seed 0; skipped where it is there.
+    """Train the common initialization, the first variant, with seed 0.
+
+    One that is there with the same settings is used, one that was interrupted is continued.
 
     Returns:
         The checkpoint.
 
     Raises:
-        EchosegError: If it cannot be trained.
+        EchosegError: If it cannot be trained, or the folder holds one of other settings.
     """
     path = folder / "model.safetensors"
-    if not path.exists():
-        config = experiment.train_config(experiment.cells()[0])
-        run_training(
-            config.model_copy(update={"num_steps": num_steps, "validate_every": num_steps}), folder
+    config = experiment.train_config(experiment.cells()[0])
+    config = config.model_copy(update={"num_steps": num_steps, "validate_every": num_steps})
+    is_begun = path.exists() or any(folder.glob("resume-*.pt"))
+    if is_begun and (held := RunFolder(folder).config()) != config:
+        fields = [name for name in TrainConfig.model_fields if _differs(held, config, name)]
+        raise ConfigError(
+            f"{folder} must hold a common initialization of the same settings, its "
+            f"{', '.join(fields)} differ; remove it, or choose another -o"
         )
+    if not path.exists():
+        with discarded_when_it_fails(folder):
+            run_training(None if is_begun else config, folder)
     return str(path)
+
+
+def _differs(held: TrainConfig, config: TrainConfig, name: str) -> bool:
+    return getattr(held, name) != getattr(config, name)
 
 
 def ssg_markdown(summary: dict[str, Any]) -> str:

@@ -198,7 +198,7 @@ def test_evaluation_sets_that_do_not_exist_are_refused_before_the_work(tmp_path)
     with pytest.raises(DatasetError, match="nowhere does not exist"):
         run_grid(small_bench(eval_sets=("nowhere",)), tmp_path / "a")
     assert not (tmp_path / "a").exists()
-    assert len(eval_records("phantom:held_out_style", 1)) == 4
+    assert len(eval_records("phantom:held_out_style", 1)) == 8  # four tiers, two views
 
 
 @pytest.mark.parametrize(

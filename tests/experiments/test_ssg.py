@@ -8,9 +8,12 @@ from typer.testing import CliRunner
 
 from echoseg.errors import ConfigError
 from echoseg.models.build import build_model
+from echoseg.train.run_folder import RunFolder
+from experiments import ssg
 from experiments.__main__ import app
+from experiments.grid_command import _animated, _own
 from experiments.robustness import ClipScore
-from experiments.ssg import SETTINGS, SSGAblation, start_from
+from experiments.ssg import SETTINGS, SSGAblation, pretrain, start_from
 
 SMALL = {
     "image_size": 32, "num_labeled": 1, "num_unlabeled": 1, "num_frames": 3, "num_steps": 2,
@@ -69,3 +72,43 @@ def test_the_command_pretrains_trains_and_compares(tmp_path):
     columns = (out / "cells" / "none-seed0" / "robust-0" / "clips.csv").read_text()
     assert columns.startswith(",".join(ClipScore.__slots__))
     assert CliRunner().invoke(app, ["ssg", "--draw", "-o", str(out)]).exit_code == 0
+
+
+def test_a_common_start_of_other_settings_is_refused_and_an_interrupted_one_continued(
+    tmp_path, monkeypatch
+):
+    taken = []
+
+    def run(config, folder):
+        taken.append(config)
+        (folder / "model.safetensors").touch()
+
+    monkeypatch.setattr(ssg, "run_training", run)
+    small = ablation(settings=SMALL)
+    config = small.train_config(small.cells()[0])
+    config = config.model_copy(update={"num_steps": 2, "validate_every": 2})
+    RunFolder(tmp_path).begin(config, 0)
+    (tmp_path / "resume-000001.pt").touch()
+    with pytest.raises(ConfigError, match="same settings, its num_steps, validate_every differ"):
+        pretrain(small, tmp_path, 5)
+    pretrain(small, tmp_path, 2)
+    pretrain(small, tmp_path, 2)
+    assert taken == [None]  # continued once, then used
+
+
+def test_a_wrong_set_or_start_is_refused_before_the_first_training(tmp_path):
+    words = ["ssg", "phantom:4", "-o", str(tmp_path / "ssg"), "--set", "image_size=32"]
+    for extra, text in (
+        (["--pretrain-steps", "2", "--robust", "phantom:night"], "got 'night'"),
+        (["--pretrain-steps", "-1"], "pretrain_steps must be 0 or more"),
+        (["--pretrain-steps", "2", "--init", "camus"], "and 0 where init is given, got 2"),
+    ):
+        done = CliRunner().invoke(app, [*words, *extra])
+        assert done.exit_code == 2 and text in done.stderr, done.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["animated:D", "animated:D:train", "animated:D:val"])
+def test_animated_training_data_are_evaluated_on_validation_patients(name):
+    assert _own([name]) == _animated(name) == "animated:D:validation"
+    assert _animated("D") == "animated:D:validation"
