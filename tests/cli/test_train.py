@@ -64,6 +64,18 @@ def test_weights_begun_from_others_name_each_kind_of_data_once(tmp_path):
     assert read_card(second / "model.safetensors").trained_on == "phantom clips"
 
 
+def test_a_run_of_another_version_says_which_settings_take_their_defaults(tmp_path):
+    out = tmp_path / "run"
+    run("supervised", "-o", str(out), *TINY)
+    path = out / "run.json"
+    assert "another version" not in run("--resume", str(out))[1]
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps({k: x for k, x in fields.items() if k != "bptt_frames"}))
+    code, shown, _ = run("--resume", str(out))
+    assert code == 0
+    assert "begun by another version: bptt_frames take their defaults" in shown
+
+
 def test_a_run_goes_on_where_it_was_cut(tmp_path):
     out = tmp_path / "run"
     run("supervised", "-o", str(out), *TINY)

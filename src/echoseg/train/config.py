@@ -1,5 +1,6 @@
 """The settings of a training run."""
 
+import os
 import warnings
 from collections.abc import Collection
 from functools import cache
@@ -166,6 +167,17 @@ class TrainConfig(BaseModel):
             message = validation_message(error, "method_options", fields.model_fields)
             raise ValueError(message) from error
         return options.model_dump(exclude_unset=True)
+
+    @model_validator(mode="after")
+    def _unlabeled_data_are_others(self) -> Self:
+        same = {os.path.normpath(name) for name in self.data}
+        for name in self.unlabeled_data:
+            if os.path.normpath(name) in same:
+                raise ValueError(
+                    f"unlabeled_data must be other clips than data, {name!r} is both; leave it out "
+                    "here, clips of data without usable masks are unlabeled already"
+                )
+        return self
 
     @model_validator(mode="after")
     def _architecture_fits(self, info: ValidationInfo) -> Self:

@@ -74,13 +74,28 @@ class RunFolder:
             ConfigError: If there is none.
         """
         try:
+            return train_config(**self._fields())
+        except (ValueError, TypeError) as error:
+            raise self._unreadable(error) from error
+
+    def _fields(self) -> dict[str, Any]:
+        try:
             fields, _ = with_current_names(json.loads((self.path / CONFIG).read_text("utf-8")))
-            return train_config(**fields)
+            return fields
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(
-                f"{self.path} must hold a run ({CONFIG}) to be resumed: {reason}"
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> ConfigError:
+        reason = getattr(error, "strerror", None) or error
+        return ConfigError(f"{self.path} must hold a run ({CONFIG}) to be resumed: {reason}")
+
+    def lacking_fields(self) -> list[str]:
+        """Settings that the config of the run does not hold: it was begun by another version.
+
+        Raises:
+            ConfigError: If there is no config.
+        """
+        return sorted(set(TrainConfig.model_fields) - set(self._fields()))
 
     def report(self, line: dict[str, Any]) -> None:
         """Add a line to the log."""

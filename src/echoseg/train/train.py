@@ -232,6 +232,11 @@ def run_training(
     tell = log if is_first else nothing
     with locked_dir(out) if is_first else nullcontext():
         state = folder.load() if resumes else None
+        if resumes and (lacking := folder.lacking_fields()):
+            tell(
+                f"this run was begun by another version: {', '.join(lacking)} take their defaults, "
+                "so the numbers are not those of an uninterrupted run"
+            )
         tell("opening the data")
         training_set, validation, sources = open_data(config, components)
         num_left_out = sum(source.num_left_out for source in sources)

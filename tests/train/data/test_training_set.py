@@ -309,3 +309,8 @@ def test_custom_clips_without_splits_validate_and_training_patients_do_not(tmp_p
     with pytest.raises(DatasetError, match=r"animated:.* to take the split train, it has none; all "
                        r"its clips: test \(\d"):  # fmt: skip
         reader().open(f"animated:{camus}:test")
+
+
+def test_unlabeled_data_that_are_the_data_are_refused():
+    with pytest.raises(ConfigError, match="unlabeled_data must be other clips than data, 'D/' is"):
+        train_config(data=("D",), unlabeled_data=("E", "D/"))
