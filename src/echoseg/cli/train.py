@@ -1,6 +1,7 @@
 """`echoseg train`: train a segmentation model, optionally with few labels."""
 
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -117,7 +118,7 @@ def _show(progress: "Progress") -> None:
     values = "  ".join(
         f"{name.removeprefix('metrics/')} {value:.4f}"
         for name, value in progress.values.items()
-        if not name.startswith("data/")
+        if not (name.startswith("data/") or math.isnan(value))  # nan: nothing to compare with
     )
     minutes, seconds = divmod(round(progress.left_s), 60)
     typer.echo(f"{progress.step}/{progress.num_steps}  {values}  {minutes}:{seconds:02d} left")

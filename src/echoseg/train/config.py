@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     create_model,
+    field_validator,
     model_validator,
 )
 
@@ -167,6 +168,11 @@ class TrainConfig(BaseModel):
             message = validation_message(error, "method_options", fields.model_fields)
             raise ValueError(message) from error
         return options.model_dump(exclude_unset=True)
+
+    @field_validator("data", "extra_data", "unlabeled_data", mode="before")
+    @classmethod
+    def _one_name_is_a_list_of_one(cls, names: Any) -> Any:
+        return (names,) if isinstance(names, str) else names
 
     @model_validator(mode="after")
     def _unlabeled_data_are_others(self) -> Self:

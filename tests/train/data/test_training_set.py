@@ -309,8 +309,19 @@ def test_custom_clips_without_splits_validate_and_training_patients_do_not(tmp_p
     with pytest.raises(DatasetError, match=r"animated:.* to take the split train, it has none; all "
                        r"its clips: test \(\d"):  # fmt: skip
         reader().open(f"animated:{camus}:test")
+    with pytest.raises(DatasetError, match=r"or no splits at all, .* has test \(2\); give"):
+        reader().open_validation(("phantom:1",), f"animated:{camus}:test")
 
 
 def test_unlabeled_data_that_are_the_data_are_refused():
     with pytest.raises(ConfigError, match="unlabeled_data must be other clips than data, 'D/' is"):
         train_config(data=("D",), unlabeled_data=("E", "D/"))
+
+
+def test_one_name_of_data_needs_no_list():
+    config = train_config(data="D", extra_data="phantom:4", unlabeled_data="E")
+    assert (config.data, config.extra_data, config.unlabeled_data) == (
+        ("D",),
+        ("phantom:4",),
+        ("E",),
+    )

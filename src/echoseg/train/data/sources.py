@@ -214,6 +214,12 @@ def _of_split(data: Dataset, split: str) -> Sequence[Record]:
         return data.records
     if split == "train" and "train" not in data.splits():
         return [record for record in data.records if record.split not in ("validation", "test")]
+    if split == "validation" and split not in data.splits():
+        held = ", ".join(f"{name or 'no split'} ({n})" for name, n in data.splits().items())
+        raise DatasetError(
+            f"validation must have clips of the split validation, or no splits at all, {data.root} "
+            f"has {held}; give another data set"
+        )
     return data.split(split).records
 
 
