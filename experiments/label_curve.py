@@ -18,7 +18,7 @@ from experiments.robustness_tables import robust_markdown
 from experiments.summary import MEAN, dice_text, difference_text, pivot, provenance_lines
 
 METHODS = (
-    "supervised", "mssnet", "rac_only", "doc_only", "mean_teacher", "unimatch", "bcp",
+    "supervised", "mssnet", "rac_doc", "doc_only", "mean_teacher", "unimatch", "bcp",
     "cross_pseudo", "fixmatch",
 )  # fmt: skip
 VIEWS = tuple(map(str, View))
@@ -37,7 +37,8 @@ class LabelCurve(Experiment):
     fractions: tuple[float, ...] = Field(min_length=1)
     """Fractions of labeled patients, in [0, 1]."""
     zero_label_data: tuple[str, ...] = ("phantom:400",)
-    """Labeled data of the fraction 0, where no patient has a mask; not used at other fractions."""
+    """Labeled data of the fraction 0, where no patient has a mask; not used at other fractions, nor
+    where `settings` have `extra_data`."""
 
     @field_validator("methods", "fractions")
     @classmethod
@@ -81,7 +82,7 @@ class LabelCurve(Experiment):
         extra = {} if fraction else {"extra_data": self.zero_label_data}
         return recipes.make(
             cell.row,
-            **{"validate_every": steps} | self.settings | extra,
+            **{"validate_every": steps} | extra | self.settings,
             data=self.data,
             labeled_fraction=fraction,
             split_seed=cell.seed,

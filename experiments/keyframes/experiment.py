@@ -20,11 +20,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from echoseg.data.torch_dataset import TorchDataset
@@ -82,6 +82,14 @@ class KeyFrameExperiment(BaseModel):
     """Clips to fit on, and clips to evaluate on, spread over their sets."""
     guard: bool = True
     """Compute ED and ES of every beat in full after the clip."""
+
+    @model_validator(mode="after")
+    def _sets_differ(self) -> Self:
+        if self.fit_set == self.eval_set:
+            raise ValueError(
+                f"fit_set and eval_set must differ, both are {self.eval_set!r}; give two splits"
+            )
+        return self
 
     @field_validator("budgets")
     @classmethod

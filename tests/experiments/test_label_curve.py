@@ -1,9 +1,12 @@
 """The cells of the label-efficiency experiment, and its command."""
 
+from inspect import signature
+
 from typer.testing import CliRunner
 
 from curve_makers import SMALL, begin, put, put_all, small_curve
 from echoseg.files import write_json
+from echoseg.train.config import method_class
 from experiments.__main__ import app
 from experiments.cells import Cost, cell_folder
 from experiments.label_curve import METHODS, curve_markdown
@@ -36,6 +39,21 @@ def test_without_labels_masks_come_from_simulated_clips_alone():
     configs = {cell.column: curve.train_config(cell) for cell in curve.cells()}
     assert configs["0"].labeled_fraction == 0 and configs["0"].extra_data == ("phantom:400",)
     assert configs["0.25"].extra_data == ()
+    curve = small_curve(fractions=(0.0, 0.25), settings=SMALL | {"extra_data": ["phantom:9"]})
+    given = {curve.train_config(cell).extra_data for cell in curve.cells()}
+    assert given == {("phantom:9",)}
+
+
+def options_of(config):
+    parameters = signature(method_class(config.method)).parameters
+    return {name: config.method_options.get(name, p.default) for name, p in parameters.items()}
+
+
+def test_no_two_rows_are_the_same_method():
+    for names, same in ((METHODS, 0), (("mssnet", "rac_only"), 1)):
+        curve = small_curve(methods=names, num_seeds=1, fractions=(0.25,))
+        configs = [curve.train_config(cell) for cell in curve.cells()]
+        assert len({(c.method, str(options_of(c))) for c in configs}) == len(names) - same
 
 
 def test_a_common_start_and_frame_sparse_labels_are_settings_of_every_cell():
@@ -46,7 +64,7 @@ def test_a_common_start_and_frame_sparse_labels_are_settings_of_every_cell():
     assert {config.labeled_frames for config in configs} == {"ed_es"}
     assert len({config.num_labeled for config in configs}) == 1
     by_options = {str(config.method_options) for config in configs}
-    assert {"{'rac': False}", "{'doc': False}"} <= by_options
+    assert {"{'rac': False, 'doc': True}", "{'doc': True}", "{}"} == by_options
 
 
 def test_views_machines_and_detectable_effects_stand_in_the_tables(tmp_path):

@@ -40,6 +40,7 @@ def test_a_budget_is_evaluated_once_and_another_is_added(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"fit": "phantom:test"}, "fit_set and eval_set must differ, both are 'phantom:test'"),
         ({"budget": 0}, "budgets must be over 0"),
         ({"eval": "phantom:tset"}, "split"),
         ({"checkpoint": "nowhere"}, "nowhere"),
