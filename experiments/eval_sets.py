@@ -2,7 +2,7 @@
 
 phantom:SPLIT              clips of the frozen phantom: validation, test or held_out_style
 phantom:SPLIT:corrupted    the same with corrupted frames
-animated:FOLDER[:SPLIT]    beats made from the ED and ES stills of a folder
+animated:FOLDER[:SPLIT]    beats made of a folder's ED and ES stills; splits as below
 FOLDER[:SPLIT]             a data set; validation where no split is named; all: every clip
 """
 
@@ -27,6 +27,8 @@ def eval_records(name: str, num_hearts: int | None = None) -> tuple[Record, ...]
     """
     place, _, rest = name.partition(":")
     if place == "animated":
+        if name.endswith(":all"):
+            return load_dataset(name.removesuffix(":all")).records
         folder, split = animated.parse_name(name)
         name = f"{animated.PREFIX}{folder}:{split or 'validation'}"
         return tuple(load_dataset(name).records)

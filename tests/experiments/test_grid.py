@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from animated_makers import write_camus
 from curve_makers import SMALL, begin, put, put_all, small_bench, small_curve
 from echoseg.data import Issue, IssueKind
 from echoseg.errors import ConfigError, DatasetError, ModelError, OutputError
@@ -199,6 +200,10 @@ def test_evaluation_sets_that_do_not_exist_are_refused_before_the_work(tmp_path)
         run_grid(small_bench(eval_sets=("nowhere",)), tmp_path / "a")
     assert not (tmp_path / "a").exists()
     assert len(eval_records("phantom:held_out_style", 1)) == 8  # four tiers, two views
+    write_camus(tmp_path / "camus")
+    for prefix in ("", "animated:"):
+        numbers = [len(eval_records(f"{prefix}{tmp_path / 'camus'}{end}")) for end in ("", ":all")]
+        assert numbers == [2, 6]
 
 
 @pytest.mark.parametrize(
