@@ -215,6 +215,7 @@ def test_it_can_be_exported(model):
 @pytest.mark.slow
 def test_it_can_be_compiled(model):
     """As one graph without a break; to machine code only MemoryUNet, MSSNet takes minutes."""
+    torch._dynamo.reset()  # `Segmenter.forward` is compiled once per network, at most 8 times
     frames = torch.rand(1, 2, 1, 64, 64)
     with torch.no_grad():
         backend = "inductor" if isinstance(model, MODELS["memory_unet"]) else "aot_eager"

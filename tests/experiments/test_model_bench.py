@@ -60,7 +60,7 @@ def test_a_bench_runs_once_and_another_network_is_another_row(tmp_path, monkeypa
     assert [cost["row"] for cost in summary["costs"]] == ["unet", "mssnet_tiny"]
     assert {cost["num_steps"] for cost in summary["costs"]} == {2}
     own = [s for s in summary["scores"] if (s["row"], s["eval_set"]) == ("unet", "phantom:test")]
-    groups = {"all", "ED", "ES", "easy", "medium", "hard", "extreme"}
+    groups = {"all", "ED", "ES", "easy", "medium", "hard", "extreme", "A2C", "A4C"}
     assert {score["group"] for score in own} == groups
     items = read_items(path.parent)
     dice = [float(i["dice"]) for i in items if i["structure"] == "lv_endo" and i["dice"]]
