@@ -39,7 +39,7 @@ NUM_MODES = 24
 NUM_GREY_MODES = 30
 NUM_SHAPE_MODES = 6
 FIRST_SEED = 600_000
-"""Hearts of the closed loop; `echoseg phantom calibrate` looks at others."""
+"""Hearts of the closed loop; `echoseg phantom calibrate` compares others."""
 MIN_VALUES = 20
 MAX_WALL_MM = 28.0
 

@@ -20,7 +20,7 @@ IGNORE_LABEL = 255
 MIN_CAVITY_FRACTION = 0.002
 """Fraction of a frame below which a cavity has no meaningful log area."""
 MAX_CURVATURE = 0.06
-"""Second difference of a cavity's log area that a heart may have where no mask tells: that of a
+"""Second difference of a cavity's log area that a heart may have where there is no mask: that of a
 beat of 1.3 Hz and an area amplitude of 35 % at 20 frames per second."""
 
 

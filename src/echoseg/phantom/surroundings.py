@@ -119,7 +119,7 @@ def heart_tissues(
             level -= 3
         if name.startswith("hinge"):
             level = rng.uniform(2, 8)
-        if name.startswith("papillary"):  # labeled as cavity, and seldom seen whole
+        if name.startswith("papillary"):  # labeled as cavity, and rarely visible as a whole
             level -= abs(rng.normal(6, 4))
         if name in ("right_ventricle", "right_atrium", "atrium"):
             level -= abs(rng.normal(0, 4 + 2.5 * strength))

@@ -229,19 +229,19 @@ def run_training(
     fabric = make_fabric(config)
     fabric.launch()
     is_first = fabric.is_global_zero  # only the first process writes
-    tell = log if is_first else nothing
+    announce = log if is_first else nothing
     with locked_dir(out) if is_first else nullcontext():
         state = folder.load() if resumes else None
         if resumes and (lacking := folder.lacking_fields()):
-            tell(
+            announce(
                 f"this run was begun by another version: {', '.join(lacking)} take their defaults, "
                 "so the numbers are not those of an uninterrupted run"
             )
-        tell("opening the data")
+        announce("opening the data")
         training_set, validation, sources = open_data(config, components)
         num_left_out = sum(source.num_left_out for source in sources)
         if num_left_out:
-            tell(f"{num_left_out} files or clips cannot be used; echoseg data check lists them")
+            announce(f"{num_left_out} files or clips cannot be used; echoseg data check lists them")
         run = Run(config, training_set, fabric, components)
         if state is not None:
             run.load_state_dict(state)
@@ -250,7 +250,7 @@ def run_training(
             folder.begin(config, needed_bytes=8 * num_bytes)
         summary = training_set.summary()
         steps = run.batches.summary()
-        tell(f"{summary}; {config.num_steps - run.step} steps; {steps}")
+        announce(f"{summary}; {config.num_steps - run.step} steps; {steps}")
         if is_first:
             folder.report({"step": run.step, "data": summary, "steps": steps})
         card = make_card(config, sources, architecture_of(run.module.student))
