@@ -12,7 +12,9 @@ from echoseg.errors import EchosegError
 try:
     from numba import njit
 except ModuleNotFoundError as error:
-    raise EchosegError("the phantom needs numba: pip install 'echoseg[phantom]'") from error
+    raise EchosegError(
+        "the phantom needs numba: pip install 'echoseg[phantom]', or 'echoseg[train]' for training"
+    ) from error
 
 
 @njit(cache=True, nogil=True, fastmath=True)
