@@ -66,7 +66,9 @@ def test_picture_and_mask_move_together_and_labels_stay_labels():
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     disk = ((rows - 30) ** 2 + (columns - 34) ** 2 < 200).long()
     frames = disk.float().expand(8, 1, 64, 64) * 0.8
-    calm = AugmentConfig(speckle=0, cutout_prob=0, gain_field=0, log_gamma=0, blur_prob=0)
+    calm = AugmentConfig(
+        speckle=0, cutout_prob=0, gain_field=0, log_gamma=0, blur_prob=0, black_prob=0
+    )
     moved, masks = augment(
         frames, disk.expand(8, 1, 64, 64), 64, calm, torch.Generator().manual_seed(0)
     )
@@ -75,3 +77,37 @@ def test_picture_and_mask_move_together_and_labels_stay_labels():
     dice = 2 * (bright & (masks == 1)).sum() / (bright.sum() + (masks == 1).sum())
     assert dice > 0.97
     assert not torch.equal(masks, disk.expand(8, 1, 64, 64))
+
+
+@pytest.fixture
+def calm():
+    return AugmentConfig(
+        **dict.fromkeys(("log_gamma", "gain_field", "speckle"), 0.0),
+        **dict.fromkeys(("blur_prob", "cutout_prob", "black_prob", "coarse_prob"), 0.0),
+    )
+
+
+def varied(config, frames):
+    """Frames with the same draws of level, with and without a change."""
+    return augment_intensity(frames, config, torch.Generator().manual_seed(3))
+
+
+def test_cut_blacks_are_black_and_the_order_of_grays_stays(calm):
+    frames = torch.linspace(0.05, 0.9, 64).expand(6, 2, 64, 64)
+    plain = varied(calm, frames)
+    cut = varied(calm.model_copy(update={"black_prob": 1.0}), frames)
+    assert ((cut == 0) & (plain > 0.02)).any()
+    assert (cut.diff(dim=-1) >= -1e-6).all()
+    changed = (cut > 0) & (plain < 1)
+    level = ((plain - cut) / (1 - cut))[changed]  # cut = (plain - level) / (1 - level)
+    assert 0 < level.min() < level.max() < 0.25
+    assert torch.equal(varied(calm.model_copy(update={"black_prob": 0.0}), frames), plain)
+
+
+def test_a_coarse_clip_keeps_its_means_and_loses_its_grain(calm):
+    generator = torch.Generator().manual_seed(0)
+    frames = 0.3 + 0.3 * torch.rand((6, 2, 64, 64), generator=generator)
+    plain = varied(calm, frames)
+    coarse = varied(calm.model_copy(update={"coarse_prob": 1.0}), frames)
+    assert torch.allclose(coarse.mean((2, 3)), plain.mean((2, 3)), atol=0.01)
+    assert (coarse.var((2, 3)) < 0.7 * plain.var((2, 3))).all()

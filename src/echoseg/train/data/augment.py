@@ -29,6 +29,10 @@ class AugmentConfig(BaseModel):
     """Maximum standard deviation of multiplicative noise."""
     blur_prob: float = 0.35
     """Probability that a clip is blurred."""
+    coarse_prob: float = 0.2
+    """Probability that a clip is as of a picture of down to 0.4 times the side."""
+    black_prob: float = 0.2
+    """Probability that a clip's dark grays, up to 0.25 of white, are cut off to black."""
     cutout_prob: float = 0.35
     """Probability that a gray box covers a part of a clip."""
     mirror_prob: float = 0.0
@@ -101,7 +105,8 @@ def warp_masks(masks: Tensor, grid: Tensor) -> Tensor:
 
 def augment_intensity(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Change gain, contrast, speckle and sharpness of frames `N T S S`; cover parts of some."""
-    return _cutout(_augment_levels(frames, config, generator), config, generator)
+    varied = _coarsen(_augment_levels(frames, config, generator), config, generator)
+    return _cutout(_cut_blacks(varied, config, generator), config, generator)
 
 
 def _augment_levels(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -122,6 +127,24 @@ def _augment_levels(frames: Tensor, config: AugmentConfig, generator: torch.Gene
     blurred = functional.avg_pool2d(varied, 3, 1, 1)
     is_blurred = _rand((num, 1, 1, 1), generator) < config.blur_prob
     return torch.where(is_blurred, blurred, varied).clamp(0, 1)
+
+
+def _coarsen(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Take detail away from some clips, all to one side length a batch."""
+    side = int(frames.shape[-1] * (0.4 + 0.4 * float(_rand((), generator))))
+    is_coarse = _rand((len(frames), 1, 1, 1), generator) < config.coarse_prob
+    if not is_coarse.any():
+        return frames
+    few = functional.interpolate(frames, size=(side, side), mode="area")
+    coarse = functional.interpolate(few, size=frames.shape[-2:], mode="bilinear")
+    return torch.where(is_coarse, coarse, frames)
+
+
+def _cut_blacks(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Cut off the dark grays of some clips, as a low dynamic range does."""
+    level, chance = _rand((2, len(frames)), generator).view(2, -1, 1, 1, 1)
+    level = 0.25 * level * (chance < config.black_prob)
+    return ((frames - level) / (1 - level)).clamp(min=0)
 
 
 def _cutout(frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
