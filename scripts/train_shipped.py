@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=2 python scripts/train_shipped.py CAMUS --work DIR [--write]
 
-1. The stills of the training patients are animated, three clips of a beat a heart and view.
+1. The stills of the training patients are animated, three clips of a beat per heart and view.
 2. Encoder and decoder begin with those of the first version's weights (at START; it was trained on
    the phantom and on A4C by this script as it was there), the memory anew.
 3. STEPS: stills, pairs of ED and ES, in half of the steps, animated clips of eight frames in the
@@ -105,9 +105,7 @@ def train(camus: Path, work: Path) -> Path:
             init_from=str(start(work / "start.safetensors")),
             **STEPS,
         )
-        run_training(
-            None if (folder / "run.json").exists() else config, folder, report=print, log=print
-        )
+        run_training(None if (folder / "run.json").exists() else config, folder, log=print)
     return weights
 
 
@@ -118,12 +116,12 @@ def start(path: Path) -> Path:
         torch.manual_seed(0)
         network = MSSNet()
         tensors = network.state_dict()
-        kept = {
+        shared = {
             name: tensor
             for name, tensor in before.items()
             if name in tensors and tensors[name].shape == tensor.shape
         }
-        network.load_state_dict(tensors | kept)
+        network.load_state_dict(tensors | shared)
         card = ModelCard(architecture="mssnet", image_size=SIZE_PX, licence="CC-BY-NC-SA-4.0")
         save_checkpoint(path, network, card)
     return path
