@@ -35,3 +35,20 @@ def beating(num_frames=40, *, shrink=0.25, rate_hz=40.0, bpm=80.0, phase=0.0):
         [heart(w, length, spacing_mm=(1.0, 1.0), size=(150, 150)) for w, length in sizes]
     )
     return masks, times, np.array([half_ellipsoid_ml(w, length) for w, length in sizes])
+
+
+def curve_of(lengths_s, rate_hz, *, skip_s=0.0, drop=(1.0,), ef=60.0):
+    """Beats of 0.3 s ejection, 0.08 s empty, 0.2 s filling, then a plateau of 100.
+
+    Returns times, volumes and the begin of each beat; ejection begins 0.05 s after it. `drop`
+    are shares of the stroke, beat by beat.
+    """
+    begins = np.concatenate([[0.0], np.cumsum(lengths_s)])
+    times = np.arange(skip_s, begins[-1], 1 / rate_hz)
+    beat = np.minimum(np.searchsorted(begins, times, side="right") - 1, len(lengths_s) - 1)
+    since = times - begins[beat]
+    eject = np.clip((since - 0.05) / 0.3, 0, 1)
+    fill = np.clip((since - 0.43) / 0.2, 0, 1)
+    share = 0.5 * (1 - np.cos(np.pi * eject)) * 0.5 * (1 + np.cos(np.pi * fill))
+    volume = 100 - ef * share * np.resize(drop, len(lengths_s))[beat]
+    return times - skip_s, volume, begins - skip_s

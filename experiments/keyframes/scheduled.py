@@ -21,7 +21,8 @@ from torch import Tensor
 
 from echoseg.clip import Label
 from echoseg.errors import ArgumentError
-from echoseg.measure.phases import ASSUMED_FRAME_S, clip_as_beat, find_beats, smooth
+from echoseg.measure.curve import ASSUMED_FRAME_S, smooth
+from echoseg.measure.phases import find_beats, part_of_beat
 from echoseg.measure.volumes import mask_volume_ml
 from experiments.keyframes.episode import check_cheap
 from experiments.keyframes.observation import Budget, History, observe
@@ -141,7 +142,7 @@ def beat_extremes(labels: np.ndarray, *, margin: int = 1) -> set[int]:
         return set()
     filled = np.interp(np.arange(len(volumes)), np.flatnonzero(known), volumes[known])
     curve = smooth(filled)
-    beats = [*find_beats(curve, ASSUMED_FRAME_S, (), known), clip_as_beat(curve, known)]
+    beats = [*find_beats(curve, ASSUMED_FRAME_S, (), known), part_of_beat(curve, known)]
     extremes = {frame for beat in beats for frame in (beat.ed_frame, beat.es_frame)}
     near = {frame + step for frame in extremes for step in range(-margin, margin + 1)}
     return near & set(range(len(labels)))

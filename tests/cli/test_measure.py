@@ -16,7 +16,7 @@ from echoseg.measure.measure import measure_masks
 from echoseg.measure.reference import ef_grade
 from echoseg.report.schema import Report
 from echoseg.report.writer import FILES, PDF
-from heart_makers import beating
+from heart_makers import beating, half_ellipsoid_ml, heart
 
 
 def run(*args):
@@ -143,7 +143,7 @@ def wrong_files(folder):
         ("labels.nii.gz", "these hold 9; relabel it"),
         ("text.nii.gz", "not of a supported format"),
         ("empty.nii", "the file is empty"),
-        ("flat.nii", "(x, y, t)"),
+        ("flat.nii", "is one still; EF needs a clip (x, y, t), or ED and ES as two files"),
         ("nan.nii", "these hold nan"),
         ("cut.nii.gz", "cut.nii.gz"),
         ("none.nii.gz", "no such file"),
@@ -195,3 +195,68 @@ def test_masks_read_back_as_they_were_written(heart_file):
 )  # fmt: skip
 def test_the_class_of_an_ef_is_that_of_its_whole_percent(ef_percent, grade):
     assert ef_grade(ef_percent).name == grade
+
+
+def still(path, mask, spacing_mm=(0.5, 0.5)):
+    """Write one picture as CAMUS does: (x, y), millimetres in the header."""
+    image = nibabel.Nifti1Image(np.ascontiguousarray(mask.T), np.eye(4))
+    image.header["pixdim"][1:3] = spacing_mm[1], spacing_mm[0]
+    image.header.set_xyzt_units("mm", "sec")
+    image.to_filename(path)
+    return path
+
+
+ED, ES = heart(22, 80), heart(16, 70)
+TRUE_EF = 100 * (1 - half_ellipsoid_ml(16, 70) / half_ellipsoid_ml(22, 80))
+
+
+def test_ed_and_es_as_two_stills_or_as_two_frames_give_the_same_ef(tmp_path):
+    files = still(tmp_path / "ed.nii.gz", ED), still(tmp_path / "es.nii.gz", ES)
+    write_masks(tmp_path / "both.nii.gz", np.stack([ED, ES]), (0.5, 0.5), None)
+    for name, inputs in (("two", files), ("one", (tmp_path / "both.nii.gz",))):
+        result = run(*inputs, "-o", tmp_path / name, "--view", "A4C")
+        assert result.exit_code == 0, result.output
+        told = json.loads((tmp_path / name / "report.json").read_text())
+        assert told["results"]["ef_percent"] == pytest.approx(TRUE_EF, abs=1)
+        assert told["results"]["edv_ml"] == pytest.approx(half_ellipsoid_ml(22, 80), rel=0.02)
+        assert told["results"]["is_part_of_beat"] is False
+        assert told["results"]["heart_rate_bpm"] is None
+        assert [note["code"] for note in told["notes"]] == ["ed_es_stills"]
+        assert {path.name for path in (tmp_path / name).iterdir()} == FILES - {PDF}
+        page = (tmp_path / name / "report.html").read_text()
+        assert "two stills" in page
+    assert read_nifti(tmp_path / "two" / "masks.nii.gz").shape == (300, 300, 2)
+
+
+def read_nifti(path):
+    return np.asarray(nibabel.load(path).dataobj)
+
+
+def test_es_larger_than_ed_is_no_ef(tmp_path):
+    result = run(
+        still(tmp_path / "es.nii.gz", ES), still(tmp_path / "ed.nii.gz", ED), "-o", tmp_path / "out"
+    )
+    assert result.exit_code == 1
+    assert "larger at ES than at ED" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("small.nii.gz", "the size (rows, columns) is (299, 300), but (300, 300)"),
+        ("fine.nii.gz", "the pixel spacing (row, column) in mm is (0.4"),
+        ("clip.nii.gz", "must hold one still (x, y), this holds 2 frames"),
+        ("none.nii.gz", "no such file"),
+        ("ed.nii.gz third.nii.gz", "give one file of masks, or two: ED, then ES; got 3"),
+    ],
+)
+def test_two_files_that_do_not_fit_are_refused(tmp_path, other, words):
+    still(tmp_path / "ed.nii.gz", ED)
+    still(tmp_path / "small.nii.gz", ES[1:])
+    still(tmp_path / "fine.nii.gz", ES, (0.4, 0.5))
+    write_masks(tmp_path / "clip.nii.gz", np.stack([ED, ES]), (0.5, 0.5), None)
+    files = [tmp_path / name for name in other.split()]
+    result = run(tmp_path / "ed.nii.gz", *files, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert words in result.output
+    assert not (tmp_path / "out").exists()

@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from echoseg.measure.geometry import area_length_volume_ml
 from echoseg.measure.measure import measure_masks
-from echoseg.measure.shape import atrium_volume_ml, measure_shape, measure_wall
+from echoseg.measure.messages import flag_wall
+from echoseg.measure.shape import measure_atrium, measure_shape, measure_wall
 from heart_makers import beating, heart
 
 
@@ -93,9 +95,9 @@ def test_the_atrium_by_area_and_length():
     mask = heart()
     axis = measure_shape(mask, (0.5, 0.5)).axis
     # a half ellipse 44 wide and 40 deep, so the formula gives half an ellipsoid
-    found = atrium_volume_ml(mask, (0.5, 0.5), axis)
+    found = area_length_volume_ml(*measure_atrium(mask, (0.5, 0.5), axis))
     assert found == pytest.approx(2 / 3 * math.pi * 22**2 * 40 / 1000, rel=0.03)
-    assert atrium_volume_ml(mask[:200], (0.5, 0.5), axis) is None  # cut by the picture's edge
+    assert measure_atrium(mask[:200], (0.5, 0.5), axis) is None  # cut by the picture's edge
 
 
 def test_smoothing_is_told_and_can_be_left_out():
@@ -106,3 +108,17 @@ def test_smoothing_is_told_and_can_be_left_out():
     assert "regularised" in {note.code for note in with_it.notes}
     assert "regularised" not in {note.code for note in without.notes}
     assert with_it.ef_percent == pytest.approx(without.ef_percent, abs=1)
+
+
+def test_a_wall_that_leaves_the_sector_has_no_thickness_and_no_mass():
+    masks, times, _ = beating(80, phase=0.5)
+    found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
+    sector = np.ones(masks.shape[1:], bool)
+    assert flag_wall(found, masks, sector) is found
+    right = int(np.argwhere(masks[found.ed_frame] == 1)[:, 1].max())
+    sector[:, right + 3 :] = False  # the lateral wall lies outside
+    cut = flag_wall(found, masks, sector)
+    assert (cut.lv_mass_g, cut.wall_thickness_mm) == (None, None)
+    assert cut.ef_percent == found.ef_percent
+    assert [warning.code for warning in cut.warnings][-1] == "wall_cut_off"
+    assert "% of the heart wall at ED" in cut.warnings[-1].message

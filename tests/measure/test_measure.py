@@ -78,16 +78,17 @@ def test_half_a_beat_gives_the_same_ef_either_way_round(phase):
 
 def test_a_clip_without_a_whole_beat_says_so_and_claims_none():
     masks, times, _ = beating(20, rate_hz=40, bpm=75, phase=0.3)
-    told = {
-        w.code: w.message for w in measure_masks(masks, spacing_mm=None, times_s=times).warnings
-    }
-    assert "too low" in told["no_whole_beat"]
+    part = measure_masks(masks, spacing_mm=None, times_s=times)
+    told = {warning.code: warning.message for warning in part.warnings}
+    assert part.is_part_of_beat
+    assert f"ED frame {part.ed_frame} with ES frame {part.es_frame}" in told["part_of_beat"]
     assert "few_beats" not in told
     masks, times, _ = beating(80, phase=0.5)
     found = measure_masks(masks, spacing_mm=None, times_s=times)
     codes = {warning.code for warning in found.warnings}
     assert "few_beats" in codes
-    assert "no_whole_beat" not in codes
+    assert "part_of_beat" not in codes
+    assert not found.is_part_of_beat
     codes = [note.code for note in found.notes]
     assert codes == ["largest_smallest_volume", "mean_of_beats", "regularised"]
 

@@ -3,30 +3,10 @@
 import numpy as np
 import pytest
 
-from echoseg.measure.phases import (
-    Beat,
-    beat_lengths_s,
-    find_beats,
-    heart_rate_bpm,
-    is_irregular,
-    rates_per_s,
-    smooth,
-)
-
-
-def curve_of(lengths_s, rate_hz, *, skip_s=0.0, drop=(1.0,)):
-    """Beats of 0.3 s ejection, 0.08 s empty, 0.2 s filling, then a plateau; returns its truth."""
-    begins = np.concatenate([[0.0], np.cumsum(lengths_s)])
-    times = np.arange(skip_s, begins[-1], 1 / rate_hz)
-    beat = np.searchsorted(begins, times, side="right") - 1
-    since = times - begins[beat]
-    eject = np.clip((since - 0.05) / 0.3, 0, 1)
-    fill = np.clip((since - 0.43) / 0.2, 0, 1)
-    share = 0.5 * (1 - np.cos(np.pi * eject)) * 0.5 * (1 + np.cos(np.pi * fill))
-    volume = (
-        100 - 60 * share * np.resize(drop, len(lengths_s))[np.minimum(beat, len(lengths_s) - 1)]
-    )
-    return times - skip_s, volume, begins - skip_s
+from echoseg.measure.curve import smooth
+from echoseg.measure.phases import Beat, find_beats, part_of_beat
+from echoseg.measure.rhythm import beat_lengths_s, heart_rate_bpm, is_irregular
+from heart_makers import curve_of
 
 
 def beats_of(times, volume, r_waves_s=()):
@@ -88,14 +68,33 @@ def test_a_flat_curve_and_a_short_one_have_no_beat():
     assert heart_rate_bpm(np.zeros(0)) is None
 
 
-def test_the_smoother_keeps_a_parabola_and_takes_a_spike_away():
-    times = np.arange(40) / 50
-    parabola = 3 + 2 * times - 5 * times**2
-    assert smooth(parabola, 0.02)[3:-3] == pytest.approx(parabola[3:-3], abs=1e-3)
-    spiked = parabola.copy()
-    spiked[20] += 4
-    assert smooth(spiked, 0.02) == pytest.approx(parabola, abs=0.05)
-    assert rates_per_s(parabola, 0.02)[20] == pytest.approx(2 - 10 * times[20], abs=0.02)
+def test_without_a_whole_systole_neighbours_are_paired_never_two_beats():
+    # ES of a weak beat, its filling, then an ejection that the clip cuts: ED 100, ES 70, next 60
+    falling = np.linspace(95, 70, 8)
+    filling = np.linspace(70, 100, 10)
+    cut = np.linspace(100, 60, 9)
+    curve = np.concatenate([falling, filling[1:], cut[1:]])
+    beat = part_of_beat(curve, np.ones(len(curve), bool))
+    assert (curve[beat.ed_frame], curve[beat.es_frame]) == (100, 60)
+    # here the largest volume is the first beat's and the smallest the last one's: not paired
+    curve = np.concatenate(
+        [np.linspace(120, 80, 8), np.linspace(80, 100, 8), np.linspace(100, 75, 8)]
+    )
+    beat = part_of_beat(curve, np.ones(len(curve), bool))
+    assert (beat.largest, beat.smallest) == (120, 80)
+    known = np.ones(len(curve), bool)
+    known[0] = False
+    assert part_of_beat(curve, known).ed_frame == 1
+
+
+@pytest.mark.parametrize(("first", "last"), [(0.12, 1.02), (0.2, 1.1), (0.38, 1.2), (0.0, 0.3)])
+def test_a_part_of_a_beat_spans_what_it_shows(first, last):
+    volume = curve_of([0.9] * 3, 100)[1]
+    part = slice(int(first * 100), int(last * 100))
+    beat = part_of_beat(volume[part], np.ones(len(volume[part]), bool))
+    assert beat.largest == volume[part].max()
+    assert beat.smallest == volume[part].min()
+    assert abs(beat.ed_frame - beat.es_frame) < 0.9 * 100
 
 
 def test_the_ejection_ratio_stays_a_ratio():

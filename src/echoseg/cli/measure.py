@@ -15,11 +15,16 @@ from echoseg.cli.options import (
     input_option,
     output_option,
 )
+from echoseg.errors import ArgumentError
 
 
 def measure(
     masks: Annotated[
-        Path, typer.Argument(help="NIfTI (x, y, t): 1 LV cavity, 2 LV myocardium, 3 left atrium.")
+        list[Path],
+        typer.Argument(
+            help="NIfTI (x, y, t): 1 LV cavity, 2 LV myocardium, 3 left atrium. Or two stills "
+            "(x, y): ED, then ES."
+        ),
     ],
     output: Annotated[Path, output_option("-o", "--output", help="Result folder.")] = Path(
         "echoseg-measured"
@@ -36,15 +41,27 @@ def measure(
 ) -> None:
     """Measure masks from any tool: volume curve, EF, strain, sizes, report. No network runs.
 
+    Of ED and ES alone, two files of one still each or one file of two frames, the volumes of these
+    two give the EF.
+
     Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
     """
     from echoseg.cli.table import show_analysis
     from echoseg.inference.analysis import analyze_masks
-    from echoseg.io import load_clip, load_masks
+    from echoseg.io import load_clip, load_ed_es, load_masks
     from echoseg.report.writer import check_output, write_results
 
+    if len(masks) > 2:
+        raise ArgumentError(f"give one file of masks, or two: ED, then ES; got {len(masks)}")
     check_output(output, force)
-    opened, labels = load_masks(masks, spacing_mm=spacing_mm, fps=fps, view=view)
+    if len(masks) == 2:
+        opened, labels = load_ed_es(*masks, spacing_mm=spacing_mm, view=view)
+    else:
+        opened, labels = load_masks(masks[0], spacing_mm=spacing_mm, fps=fps, view=view)
+    if len(labels) == 1:
+        raise ArgumentError(
+            f"{masks[0]} is one still; EF needs a clip (x, y, t), or ED and ES as two files"
+        )
     if clip is not None:
         scale_mm = spacing_mm or opened.spacing_mm
         opened = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view)

@@ -11,6 +11,7 @@ from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
+from echoseg.measure.stills import measure_ed_es
 from echoseg.plugins import resolve
 from echoseg.quality.reliability import ClipReliability, ViewPrediction
 from echoseg.weights.card import ModelCard
@@ -183,7 +184,8 @@ def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> A
     """Measure masks of a clip that another tool made.
 
     Stray pieces are removed first. Where no frame has myocardium or atrium, the masks are taken
-    for tracings of the cavity alone.
+    for tracings of the cavity alone. Masks of exactly two frames are ED and ES, in that order
+    (`measure_ed_es`).
 
     Args:
         clip: The clip.
@@ -198,13 +200,17 @@ def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> A
     Annotation(masks=masks).check_fits(clip)
     start = time.perf_counter()
     cleaned = clean_masks(masks)
-    measurement = measure_masks(
-        cleaned,
-        spacing_mm=clip.spacing_mm,
-        times_s=clip.times_s,
-        r_wave_times_s=clip.r_wave_times_s,
-        smoothing=smoothing,
-        cavity_only=not (masks > Label.LV_CAVITY).any(),
-    )
+    cavity_only = not (masks > Label.LV_CAVITY).any()
+    if len(masks) == 2:
+        measurement = measure_ed_es(*cleaned, spacing_mm=clip.spacing_mm, cavity_only=cavity_only)
+    else:
+        measurement = measure_masks(
+            cleaned,
+            spacing_mm=clip.spacing_mm,
+            times_s=clip.times_s,
+            r_wave_times_s=clip.r_wave_times_s,
+            smoothing=smoothing,
+            cavity_only=cavity_only,
+        )
     times = {"measure": time.perf_counter() - start}
     return Analysis(clip=clip, masks=cleaned, measurement=measurement, model=None, timing_s=times)

@@ -26,6 +26,7 @@ from echoseg.io.frames import OpenOptions
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement
+from echoseg.measure.messages import flag_wall
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 from echoseg.quality.conformal import load_calibration
@@ -130,6 +131,7 @@ class Analyzer:
             r_wave_times_s=clip.r_wave_times_s,
             smoothing=smoothing,
         )
+        measurement = flag_wall(measurement, masks, sector.mask)
         times["measure"] = time.perf_counter() - start
         start = time.perf_counter()
         reliability = self._reliability(clip, sector, masks, measurement)

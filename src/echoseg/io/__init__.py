@@ -187,6 +187,58 @@ def load_masks(
     return _with_options(clip, options), masks
 
 
+def load_ed_es(
+    ed: str | Path,
+    es: str | Path,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+    view: View | None = None,
+) -> tuple[Clip, np.ndarray]:
+    """Read the masks of ED and ES from two NIfTI files of one still each.
+
+    Args:
+        ed: File of ED, `.nii` or `.nii.gz`, (x, y).
+        es: File of ES.
+        spacing_mm: As in `load_clip`.
+        view: The view.
+
+    Returns:
+        An image of the masks as their clip of two frames without times, and the masks, `2 H W`
+        uint8. Its hash is that of ED's file and ES's.
+
+    Raises:
+        ConfigError: If the spacing is out of range.
+        FormatError: If a file cannot be read as one still, or the two differ in size or spacing.
+    """
+    (one, first), (other, second) = (
+        load_masks(path, spacing_mm=spacing_mm, fps=ASSUMED_FRAME_RATE_HZ, view=view)
+        for path in (ed, es)
+    )
+    for path, masks in ((ed, first), (es, second)):
+        if len(masks) != 1:
+            raise FormatError(
+                f"{path}: of two files each must hold one still (x, y), this holds {len(masks)} "
+                "frames; give a clip alone"
+            )
+    for what, ours, theirs in (
+        ("size (rows, columns)", one.size, other.size),
+        ("pixel spacing (row, column) in mm", one.spacing_mm, other.spacing_mm),
+    ):
+        if (ours is None) != (theirs is None) or not np.allclose(ours or 0, theirs or 0, rtol=1e-4):
+            raise FormatError(
+                f"{es}: the {what} is {theirs}, but {ours} in {ed}; give ED and ES of one clip"
+            )
+    clip = replace(
+        one,
+        frames=np.concatenate([one.frames, other.frames]),
+        times_s=None,
+        source_sha256=hashlib.sha256(
+            f"{one.source_sha256} {other.source_sha256}".encode()
+        ).hexdigest(),
+    )
+    return clip, np.concatenate([first, second])
+
+
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
     """Turn any exception of a reader into a `FormatError` with the reason."""
@@ -293,6 +345,7 @@ __all__ = [
     "Format",
     "find_format",
     "load_clip",
+    "load_ed_es",
     "load_masks",
     "open_clip",
     "source_sha256",

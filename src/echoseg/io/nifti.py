@@ -39,10 +39,12 @@ def read(path: Path, options: OpenOptions) -> Clip:
 def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
     """Read label maps `T H W` uint8, and an image of them as their clip, with spacing and times.
 
+    A still (x, y) is a clip of one frame.
+
     Raises:
         FormatError: If the file is broken, not an (x, y, t) volume, or has other values.
     """
-    data, known = _load(path)
+    data, known = _load(path, still=True)
     values = np.unique(data)
     unknown = [value for value in values.tolist() if value not in set(Label)]
     if unknown:
@@ -74,13 +76,17 @@ def read_array(path: Path) -> tuple[np.ndarray, Any]:
         return np.asarray(kind.from_bytes(raw).dataobj).T, header
 
 
-def _load(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read the values `T H W` as stored, and times, spacing and warnings of their clip."""
+def _load(path: Path, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read the values `T H W` as stored, and times, spacing and warnings of their clip.
+
+    A single picture is refused unless `still`.
+    """
     try:
         pixels, header = read_array(path)
     except (OSError, EOFError, ValueError) as error:
         raise FormatError(f"{path}: the NIfTI file is truncated or broken ({error})") from error
     data = np.squeeze(pixels)
+    data = data[None] if still and data.ndim == 2 else data
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
         raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.T.shape}")
     space, step = header.get_xyzt_units()

@@ -12,13 +12,15 @@ import numpy as np
 from pydantic import Field
 
 from echoseg.clip import ClipWarning
-from echoseg.measure.geometry import disk_volume_ml
-from echoseg.measure.measurement import FrozenModel, Measurement, Tenth
+from echoseg.measure.geometry import area_length_volume_ml, disk_volume_ml
+from echoseg.measure.measurement import Disks, FrozenModel, Measurement, Tenth
 from echoseg.measure.reference import EfGrade, ef_grade
 
 BIPLANE_METHOD = "biplane method of disks, 20 disks (Lang et al., J Am Soc Echocardiogr 28, 2015)"
 MAX_LENGTH_DIFFERENCE_PERCENT = 10.0
 """Above it the plane with the shorter long axis is foreshortened (Lang 2015)."""
+MAX_LA_LENGTH_DIFFERENCE_MM = 5.0
+"""Above it one plane cuts the atrium short (Lang 2015)."""
 MAX_RATE_DIFFERENCE_PERCENT = 10.0
 """Above it the two clips do not show the same state of the heart."""
 
@@ -34,6 +36,8 @@ class BiplaneMeasurement(FrozenModel):
         esv_ml: End-systolic volume.
         stroke_volume_ml: EDV - ESV.
         length_difference_percent: Difference of the long axes at ED, of the longer one.
+        la_volume_ml: Left atrial volume at ES, biplane area-length 8 A1 A2 / (3 pi L) with L the
+            shorter length; null where a picture cuts the atrium off.
         refusal: Why there are no values; empty when there are.
         warnings: Reasons to check the values.
     """
@@ -45,6 +49,7 @@ class BiplaneMeasurement(FrozenModel):
     esv_ml: Tenth = None
     stroke_volume_ml: Tenth = None
     length_difference_percent: Tenth = None
+    la_volume_ml: Tenth = None
     refusal: str = ""
     warnings: tuple[ClipWarning, ...] = Field(default=(), exclude=True)
 
@@ -65,7 +70,12 @@ def combine_views(a4c: Measurement, a2c: Measurement) -> BiplaneMeasurement:
         return BiplaneMeasurement(refusal="the two planes enclose no volume at ED")
     lengths_mm = [plane.disks.ed_length_mm for plane in (a4c, a2c) if plane.disks is not None]
     difference = 100 * (1 - min(lengths_mm) / max(lengths_mm))
-    warnings = _length_warnings(lengths_mm, difference) + _rate_warnings(a4c, a2c)
+    la_volume_ml, warnings = _atrium(a4c.disks, a2c.disks)
+    warnings = _length_warnings(lengths_mm, difference) + _rate_warnings(a4c, a2c) + warnings
+    parts = [name for name, one in (("A4C", a4c), ("A2C", a2c)) if one.is_part_of_beat]
+    if parts:
+        message = f"No complete systole in {' and '.join(parts)}: this EF is of a part of a beat."
+        warnings = (ClipWarning(code="part_of_beat", message=message), *warnings)
     if esv_ml > edv_ml:
         message = "The biplane volume is larger at ES than at ED, so EF is reported as 0."
         warnings += (ClipWarning(code="no_ejection", message=message),)
@@ -77,6 +87,7 @@ def combine_views(a4c: Measurement, a2c: Measurement) -> BiplaneMeasurement:
         esv_ml=esv_ml,
         stroke_volume_ml=edv_ml - esv_ml,
         length_difference_percent=difference,
+        la_volume_ml=la_volume_ml,
         warnings=warnings,
     )
 
@@ -92,6 +103,25 @@ def _volume_ml(a4c: Measurement, a2c: Measurement, phase: str) -> float:
         lengths_mm.append(length_mm)
         widths_mm.append(diameters_mm * scale)
     return disk_volume_ml(widths_mm[0], max(lengths_mm), widths_mm[1])
+
+
+def _atrium(one: Disks | None, other: Disks | None) -> tuple[float | None, tuple[ClipWarning, ...]]:
+    """Biplane volume of the left atrium in ml, None where a plane lacks it, and a warning."""
+    planes = [(disks.la_area_mm2, disks.la_length_mm) for disks in (one, other) if disks]
+    known = [(area, length) for area, length in planes if area is not None and length]
+    if len(known) < 2:
+        return None, ()
+    (area, length_mm), (area2, length2_mm) = known
+    # the disks' area-length formula 8 A^2 / (3 pi L), A^2 being the product of both planes
+    volume_ml = area_length_volume_ml(float(np.sqrt(area * area2)), min(length_mm, length2_mm))
+    if abs(length_mm - length2_mm) <= MAX_LA_LENGTH_DIFFERENCE_MM:
+        return volume_ml, ()
+    message = (
+        f"The left atrium is {length_mm:.0f} mm long in A4C and {length2_mm:.0f} mm in A2C, a "
+        f"difference above {MAX_LA_LENGTH_DIFFERENCE_MM:.0f} mm. One of the views cuts it short, "
+        "and its volume is not reliable."
+    )
+    return volume_ml, (ClipWarning(code="la_lengths_differ", message=message),)
 
 
 def _length_warnings(lengths_mm: list[float], difference: float) -> tuple[ClipWarning, ...]:

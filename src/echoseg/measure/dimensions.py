@@ -5,19 +5,26 @@ from typing import Any
 
 import numpy as np
 
+from echoseg.measure.curve import rates_per_s
+from echoseg.measure.geometry import area_length_volume_ml
 from echoseg.measure.measurement import BeatMeasurement, Disks
-from echoseg.measure.phases import Beat, rates_per_s
-from echoseg.measure.shape import Shape, atrium_volume_ml, measure_wall
+from echoseg.measure.phases import Beat
+from echoseg.measure.shape import Shape, measure_atrium, measure_wall
 
 Shapes = Sequence[Shape | None]
 _MIN_FRAMES_FOR_RATES = 5
 
 
 def measure_beats(
-    beats: Sequence[Beat], curve: np.ndarray, shapes: Shapes, frame_s: float, *, scaled: bool
+    beats: Sequence[Beat],
+    curve: np.ndarray,
+    shapes: Shapes,
+    frame_s: float | None,
+    *,
+    scaled: bool,
 ) -> tuple[BeatMeasurement, ...]:
-    """Measure each beat; volumes in ml only when `scaled`."""
-    rates = rates_per_s(curve, frame_s)
+    """Measure each beat; volumes in ml only when `scaled`, rates only with a frame interval."""
+    rates = np.zeros(0) if frame_s is None else rates_per_s(curve, frame_s)
     return tuple(
         BeatMeasurement(
             ed_frame=beat.ed_frame,
@@ -28,6 +35,7 @@ def measure_beats(
             gls_percent=_strain_percent(shapes, beat),
             peak_ejection_rate_edv_per_s=_peak(-rates, beat, beat.ed_frame, beat.es_frame),
             peak_filling_rate_edv_per_s=_peak(rates, beat, beat.es_frame, beat.next_ed_frame),
+            left_out=beat.left_out,
         )
         for beat in beats
     )
@@ -54,7 +62,9 @@ def _strain_percent(shapes: Shapes, beat: Beat) -> float | None:
 
 def _around(shapes: Shapes, frame: int, value: Callable[[Shape], float]) -> float | None:
     """The median of a value over a frame and its neighbours."""
-    near = [shape for shape in shapes[max(0, frame - 1) : frame + 2] if shape is not None]
+    first = max(0, frame - 1) if len(shapes) > 2 else frame  # two stills are no neighbours
+    last = frame + 2 if len(shapes) > 2 else frame + 1
+    near = [shape for shape in shapes[first:last] if shape is not None]
     return float(np.median([value(shape) for shape in near])) if near else None
 
 
@@ -98,9 +108,8 @@ def measure_dimensions(
         "edv_area_length_ml": at("ed", lambda s: s.area_length_volume_ml),
         "esv_area_length_ml": at("es", lambda s: s.area_length_volume_ml),
         "la_volume_ml": mean_known(
-            atrium_volume_ml(masks[beat.es_frame], spacing_mm, shape.axis)
-            for beat in beats
-            if (shape := shapes[beat.es_frame]) is not None
+            area_length_volume_ml(area_mm2, length_mm)
+            for area_mm2, length_mm in _atria(masks, beats, shapes, spacing_mm)
         ),
         "wall_thickness_mm": mean_known(wall.thickness_mm for wall in walls if wall),
         "lv_mass_g": mean_known(wall.mass_g for wall in walls if wall),
@@ -117,9 +126,30 @@ def _excursion_mm(shapes: Shapes, beat: Beat) -> float | None:
     return float(moved @ first.axis.direction)
 
 
-def mean_disks(beats: Sequence[Beat], shapes: Shapes) -> Disks | None:
-    """Long axes and disks at ED and ES, means over the beats; None where one is missing."""
-    means: dict[str, Any] = {}
+def _atria(
+    masks: np.ndarray, beats: Sequence[Beat], shapes: Shapes, spacing_mm: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Area in mm2 and length in mm of the left atrium at each ES that shows it whole."""
+    atria = [
+        measure_atrium(masks[beat.es_frame], spacing_mm, shape.axis)
+        for beat in beats
+        if (shape := shapes[beat.es_frame]) is not None
+    ]
+    return [atrium for atrium in atria if atrium is not None]
+
+
+def mean_disks(
+    masks: np.ndarray,
+    beats: Sequence[Beat],
+    shapes: Shapes,
+    spacing_mm: tuple[float, float] | None,
+) -> Disks | None:
+    """Long axes, disks and atrium at ED and ES, means over the beats; None where one is missing."""
+    atria = _atria(masks, beats, shapes, spacing_mm or (1.0, 1.0))
+    means: dict[str, Any] = {
+        "la_area_mm2": mean_known(area for area, _ in atria),
+        "la_length_mm": mean_known(length for _, length in atria),
+    }
     for phase in ("ed", "es"):
         at = [shapes[getattr(beat, f"{phase}_frame")] for beat in beats]
         known = [shape for shape in at if shape is not None]

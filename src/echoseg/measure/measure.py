@@ -4,28 +4,27 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from echoseg.clip import ClipWarning, Label
+from echoseg.clip import Label
 from echoseg.errors import MeasurementError
+from echoseg.measure.curve import frame_interval_s, smooth, smoothing_s
 from echoseg.measure.dimensions import mean_disks, mean_known, measure_beats, measure_dimensions
 from echoseg.measure.measurement import FrameMeasurement, Measurement
-from echoseg.measure.phases import (
-    Beat,
-    beat_lengths_s,
-    clip_as_beat,
-    find_beats,
-    frame_interval_s,
-    heart_rate_bpm,
-    is_irregular,
-    smooth,
-)
+from echoseg.measure.messages import beat_warnings, mask_warnings, notes_on_reading
+from echoseg.measure.phases import Beat, find_beats, part_of_beat
 from echoseg.measure.plausible import fill_gaps, refusal_of, scale_warnings
 from echoseg.measure.reference import ef_grade
+from echoseg.measure.rhythm import (
+    TYPICAL_BEAT_S,
+    beat_lengths_s,
+    heart_rate_bpm,
+    is_heart_rate,
+    is_irregular,
+    mark_premature,
+)
 from echoseg.measure.shape import Shape, measure_shape
 
 MIN_LV_FRACTION = 0.003
 """Fraction of the picture below which a cavity counts as a stray piece."""
-BEATS_IN_SINUS, BEATS_IN_FIBRILLATION = 3, 5
-"""Beats to average, by the guideline (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,13 +32,21 @@ class Curves:
     """A clip's shapes and their volume curves; beats are detected in `smoothed`.
 
     `volumes` is `(T,)`, NaN where there is no cavity; `filled` and `smoothed` have no gaps.
+    `parabola_s` is None where the volumes are those of single frames. `frame_s` is None where the
+    times are no heart's, so that nothing may be computed per second.
     """
 
     shapes: tuple[Shape | None, ...]
     volumes: np.ndarray
     filled: np.ndarray
     smoothed: np.ndarray
-    frame_s: float
+    parabola_s: float | None
+    frame_s: float | None
+
+    @property
+    def reported(self) -> np.ndarray:
+        """The curve that EDV and ESV are read off."""
+        return self.filled if self.parabola_s is None else self.smoothed
 
 
 def measure_masks(
@@ -70,36 +77,70 @@ def measure_masks(
         MeasurementError: If `masks` is not a stack of label maps.
     """
     check_masks(masks)
-    shapes = tuple(_shape(mask, spacing_mm or (1.0, 1.0)) for mask in masks)
+    shapes = measure_shapes(masks, spacing_mm)
     volumes = np.array([np.nan if shape is None else shape.volume_ml for shape in shapes])
-    lengths = np.array([np.nan if shape is None else shape.axis.length_mm for shape in shapes])
-    warnings = scale_warnings(lengths, spacing_mm)
+    warnings = scale_warnings(shapes, spacing_mm)
     if warnings:  # without a plausible pixel spacing there are no millilitres
         spacing_mm = None
     refusal = refusal_of(masks, volumes, times_s, cavity_only=cavity_only)
     if refusal:
         return Measurement(
-            frames=_frame_rows(masks, shapes, spacing_mm, times_s),
+            frames=frame_rows(masks, shapes, spacing_mm, times_s),
             spacing_mm=spacing_mm,
             refusal=refusal,
             warnings=tuple(warnings),
             smoothed=smoothing,
         )
-    frame_s = frame_interval_s(times_s)
-    filled = fill_gaps(volumes)
-    smoothed = smooth(filled, frame_s)
-    curves = Curves(
-        shapes=shapes, volumes=volumes, filled=filled, smoothed=smoothed, frame_s=frame_s
+    r_waves = (r_wave_times_s, _r_wave_frames(r_wave_times_s, times_s))
+    curves, beats, lengths_s = _read(shapes, volumes, times_s, r_waves)
+    if not smoothing:
+        curves = replace(curves, parabola_s=None)
+    rate_bpm = heart_rate_bpm(lengths_s)
+    measurement = measure_reading(masks, curves, beats, (spacing_mm, times_s))
+    kept_s = lengths_s if not any(beat.left_out for beat in beats) else lengths_s[:0]
+    warnings += beat_warnings(
+        beats,
+        ends=(measurement.ed_frame, measurement.es_frame),
+        irregular=is_irregular(kept_s),
+        clock_bpm=None if is_heart_rate(rate_bpm) else rate_bpm,
     )
-    r_wave_frames = _r_wave_frames(r_wave_times_s, times_s)
-    beats = find_beats(smoothed, frame_s, r_wave_frames, np.isfinite(volumes))
-    lengths_s = beat_lengths_s(beats, times_s, r_wave_times_s)
-    measurement = _measurement(masks, curves, beats, (spacing_mm, times_s), smoothing)
-    warnings += _beat_warnings(beats, is_irregular(lengths_s))
-    warnings += _quality_warnings(masks, volumes, measurement)
+    warnings += mask_warnings(masks, volumes, measurement.ef_percent)
     return measurement.model_copy(
-        update={"heart_rate_bpm": heart_rate_bpm(lengths_s), "warnings": tuple(warnings)}
+        update={
+            "heart_rate_bpm": rate_bpm if is_heart_rate(rate_bpm) else None,
+            "warnings": tuple(warnings),
+        }
     )
+
+
+def _read(
+    shapes: tuple[Shape | None, ...],
+    volumes: np.ndarray,
+    times_s: np.ndarray | None,
+    r_waves: tuple[tuple[float, ...], tuple[int, ...]],
+) -> tuple[Curves, list[Beat], np.ndarray]:
+    """The curves, the beats in them, and the beats' lengths by the clip's times.
+
+    `r_waves` are times and frames. Where the times imply no heart's rate, the curve is smoothed as
+    if a beat lasted `TYPICAL_BEAT_S`.
+    """
+    frame_s = frame_interval_s(times_s)
+    filled, known = fill_gaps(volumes), np.isfinite(volumes)
+    clock_s: float | None = frame_s
+    beats = find_beats(smooth(filled, frame_s), frame_s, r_waves[1], known)
+    lengths_s = beat_lengths_s(beats, times_s, r_waves[0])
+    if not is_heart_rate(heart_rate_bpm(lengths_s)):
+        frame_s, clock_s = frame_s * TYPICAL_BEAT_S / float(np.median(lengths_s)), None
+        beats = find_beats(smooth(filled, frame_s), frame_s, r_waves[1], known)
+    curves = Curves(
+        shapes=shapes,
+        volumes=volumes,
+        filled=filled,
+        smoothed=smooth(filled, frame_s),
+        parabola_s=smoothing_s(filled, frame_s),
+        frame_s=clock_s,
+    )
+    return curves, mark_premature(beats), lengths_s
 
 
 def check_masks(masks: np.ndarray) -> None:
@@ -116,27 +157,27 @@ def check_masks(masks: np.ndarray) -> None:
         raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {masks.max()}")
 
 
-def _measurement(
+def measure_reading(
     masks: np.ndarray,
     curves: Curves,
     beats: list[Beat],
     known: tuple[tuple[float, float] | None, np.ndarray | None],
-    smoothing: bool,
 ) -> Measurement:
     """Everything but heart rate and warnings; `known` is (pixel spacing, times)."""
     spacing_mm, times_s = known
     scaled = spacing_mm is not None
-    on_smoothed = beats or [clip_as_beat(curves.smoothed, np.isfinite(curves.volumes))]
+    on_smoothed = beats or [part_of_beat(curves.smoothed, np.isfinite(curves.volumes))]
     on_frames = [_on(curves.filled, beat) for beat in on_smoothed]
-    reported = on_smoothed if smoothing else on_frames
-    curve = curves.smoothed if smoothing else curves.filled
+    every = on_frames if curves.parabola_s is None else on_smoothed
+    reported, single = ([b for b in some if not b.left_out] for some in (every, on_frames))
     ratios = np.array([beat.ejection_ratio for beat in reported])
     typical = reported[int(np.abs(ratios - ratios.mean()).argmin())]
-    rows = measure_beats(reported, curve, curves.shapes, curves.frame_s, scaled=scaled)
+    rows = measure_beats(every, curves.reported, curves.shapes, curves.frame_s, scaled=scaled)
+    kept = [row for row in rows if not row.left_out]
     edv_ml = float(np.mean([beat.largest for beat in reported])) if scaled else None
     rates = {
         f"peak_{name}_rate": mean_known(
-            getattr(row, f"peak_{name}_rate_edv_per_s") for row in (rows if beats else ())
+            getattr(row, f"peak_{name}_rate_edv_per_s") for row in (kept if beats else ())
         )
         for name in ("ejection", "filling")
     }
@@ -145,14 +186,15 @@ def _measurement(
         ed_frame=typical.ed_frame,
         es_frame=typical.es_frame,
         ef_percent=ef_percent,
-        ef_sd_points=float(100 * ratios.std(ddof=1)) if len(beats) > 1 else None,
+        ef_sd_points=float(100 * ratios.std(ddof=1)) if len(kept) > 1 else None,
         ef_grade=ef_grade(ef_percent),
-        ef_unsmoothed_percent=float(100 * np.mean([beat.ejection_ratio for beat in on_frames])),
-        smoothed=smoothing,
-        num_beats=len(beats),
+        ef_unsmoothed_percent=float(100 * np.mean([beat.ejection_ratio for beat in single])),
+        smoothed=curves.parabola_s is not None,
+        num_beats=len(kept) if beats else 0,
+        is_part_of_beat=not beats,
         edv_ml=edv_ml,
         esv_ml=float(np.mean([beat.smallest for beat in reported])) if scaled else None,
-        gls_percent=mean_known(row.gls_percent for row in rows),
+        gls_percent=mean_known(row.gls_percent for row in kept),
         **{f"{name}_edv_per_s": rate for name, rate in rates.items()},
         **{
             f"{name}_ml_per_s": rate * edv_ml
@@ -161,18 +203,22 @@ def _measurement(
         },
         **measure_dimensions(masks, reported, curves.shapes, spacing_mm),
         beats=rows if beats else (),
-        frames=_frame_rows(masks, curves.shapes, spacing_mm, times_s, (curve, typical.ed_frame)),
+        frames=frame_rows(masks, curves.shapes, spacing_mm, times_s, (curves, typical.ed_frame)),
         spacing_mm=spacing_mm,
-        notes=_notes(reported, on_frames, smoothing),
-        disks=mean_disks(reported, curves.shapes),
+        notes=notes_on_reading(reported, single, curves.parabola_s),
+        disks=mean_disks(masks, reported, curves.shapes, spacing_mm),
     )
 
 
-def _shape(mask: np.ndarray, spacing_mm: tuple[float, float]) -> Shape | None:
-    """The shape of a frame's cavity; None where there is none, or only a stray piece."""
-    area_px = (mask == Label.LV_CAVITY).sum()
-    return (
-        measure_shape(mask, spacing_mm) if area_px >= max(1, MIN_LV_FRACTION * mask.size) else None
+def measure_shapes(
+    masks: np.ndarray, spacing_mm: tuple[float, float] | None
+) -> tuple[Shape | None, ...]:
+    """The shape of each frame's cavity; None where there is none, or only a stray piece."""
+    areas_px = (masks == Label.LV_CAVITY).sum((1, 2))
+    least_px = max(1, MIN_LV_FRACTION * masks[0].size)
+    return tuple(
+        measure_shape(mask, spacing_mm or (1.0, 1.0)) if area_px >= least_px else None
+        for mask, area_px in zip(masks, areas_px, strict=True)
     )
 
 
@@ -190,14 +236,14 @@ def _on(curve: np.ndarray, beat: Beat) -> Beat:
     return replace(beat, largest=largest, smallest=smallest)
 
 
-def _frame_rows(
+def frame_rows(
     masks: np.ndarray,
     shapes: tuple[Shape | None, ...],
     spacing_mm: tuple[float, float] | None,
     times_s: np.ndarray | None,
-    read: tuple[np.ndarray, int] | None = None,
+    read: tuple[Curves, int] | None = None,
 ) -> tuple[FrameMeasurement, ...]:
-    """One row per frame; `read` is the curve in use and the ED frame, where there is an EF."""
+    """One row per frame; `read` is the curves and the ED frame, where there is an EF."""
     largest = max((shape.volume_ml for shape in shapes if shape is not None), default=1.0)
     pixel_cm2 = None if spacing_mm is None else spacing_mm[0] * spacing_mm[1] / 100
     first = shapes[read[1]] if read else None
@@ -216,7 +262,8 @@ def _frame_rows(
             lv_length_mm=scaled and scaled.axis.length_mm,
             relative_volume=shape and shape.volume_ml / largest,
             volume_ml=scaled and scaled.volume_ml,
-            smoothed_volume=read and float(read[0][index] / (1.0 if spacing_mm else largest)),
+            smoothed_volume=read
+            and float(read[0].reported[index] / (1.0 if spacing_mm else largest)),
             strain_percent=strain,
         )
         rows.append(row)
@@ -230,68 +277,3 @@ def _r_wave_frames(
         return ()
     inside = [t for t in r_wave_times_s if times_s[0] <= t <= times_s[-1]]
     return tuple(dict.fromkeys(int(np.abs(times_s - t).argmin()) for t in inside))
-
-
-def _notes(reported: list[Beat], on_frames: list[Beat], smoothing: bool) -> tuple[ClipWarning, ...]:
-    """How the numbers were computed."""
-    curve = "smoothed curve" if smoothing else "unsmoothed curve"
-    message = (
-        f"EDV and ESV are the largest and smallest volume of the {curve} within a beat, from the "
-        "video alone."
-    )
-    notes = [ClipWarning(code="largest_smallest_volume", message=message)]
-    if len(reported) > 1:
-        listed = ", ".join(f"{100 * beat.ejection_ratio:.0f}" for beat in reported)
-        message = f"EF is the mean of {len(reported)} beats ({listed} %)."
-        notes.append(ClipWarning(code="mean_of_beats", message=message))
-    if smoothing:
-        change = 100 * np.mean(
-            [a.ejection_ratio - b.ejection_ratio for a, b in zip(reported, on_frames, strict=True)]
-        )
-        message = (
-            "The volume curve was smoothed with a parabola over 0.15 s, which changes EF by "
-            f"{change:+.1f} points. Turn it off with smoothing=False (--no-smoothing)."
-        )
-        notes.append(ClipWarning(code="regularised", message=message))
-    return tuple(notes)
-
-
-def _beat_warnings(beats: list[Beat], irregular: bool) -> list[ClipWarning]:
-    """Warnings about number and rhythm of the beats."""
-    warnings = []
-    if irregular:
-        message = "Beat lengths differ by more than 15 %: possible atrial fibrillation."
-        warnings.append(ClipWarning(code="irregular_rhythm", message=message))
-    if not beats:
-        message = (
-            "The clip shows no complete systole. EF is computed from the largest and smallest "
-            "visible volume and is too low if the true ones lie outside the clip."
-        )
-        warnings.append(ClipWarning(code="no_whole_beat", message=message))
-    elif len(beats) < (BEATS_IN_FIBRILLATION if irregular else BEATS_IN_SINUS):
-        message = (
-            f"EF rests on {len(beats)} beat{'s' * (len(beats) > 1)}. Guidelines average at least "
-            f"{BEATS_IN_SINUS} in sinus rhythm and {BEATS_IN_FIBRILLATION} in atrial fibrillation."
-        )
-        warnings.append(ClipWarning(code="few_beats", message=message))
-    return warnings
-
-
-def _quality_warnings(
-    masks: np.ndarray, volumes: np.ndarray, measurement: Measurement
-) -> list[ClipWarning]:
-    """Warnings about the masks."""
-    warnings = []
-    missing = int((~np.isfinite(volumes)).sum())
-    if missing:
-        message = f"No left ventricle on {missing} of {len(masks)} frames."
-        warnings.append(ClipWarning(code="lv_missing_frames", message=message))
-    if measurement.ef_percent is not None and measurement.ef_percent < 5:
-        message = "The LV volume changes by less than 5 %: the clip may be frozen."
-        warnings.append(ClipWarning(code="little_motion", message=message))
-    cavity = masks == Label.LV_CAVITY
-    at_edge = cavity[:, [0, -1], :].any((1, 2)) | cavity[:, :, [0, -1]].any((1, 2))
-    if at_edge.mean() > 0.2:
-        message = "The left ventricle touches the edge of the picture: part of it is cut off."
-        warnings.append(ClipWarning(code="lv_cut_off", message=message))
-    return warnings

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from echoseg.clip import ClipWarning
+from echoseg.measure.phases import LeftOut
 from echoseg.measure.reference import EfGrade
 
 METHOD = "single-plane method of disks, 20 disks (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)"
@@ -72,7 +73,8 @@ class BeatMeasurement(FrozenModel):
 
     `gls_percent` is the shortening of the endocardial contour from ED to ES (negative), from
     masks: it is not speckle tracking. Rates are those of the volume curve divided by EDV, so they
-    are per second and need no pixel spacing.
+    are per second and need no pixel spacing. `left_out` says why the beat is not part of the means,
+    `premature` or `after_premature`; it is empty for a beat that is.
     """
 
     ed_frame: int
@@ -83,19 +85,23 @@ class BeatMeasurement(FrozenModel):
     gls_percent: Tenth
     peak_ejection_rate_edv_per_s: Hundredth
     peak_filling_rate_edv_per_s: Hundredth
+    left_out: LeftOut = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disks:
     """Long axis and disk diameters at ED and ES, means over the beats, for biplane volumes.
 
-    In millimetres, or in pixels without a pixel spacing.
+    In millimetres, or in pixels without a pixel spacing. Area and length of the left atrium are
+    those at ES; None where the picture cuts it off.
     """
 
     ed_length_mm: float
     es_length_mm: float
     ed_diameters_mm: tuple[float, ...]
     es_diameters_mm: tuple[float, ...]
+    la_area_mm2: float | None = None
+    la_length_mm: float | None = None
 
 
 class Measurement(FrozenModel):
@@ -113,7 +119,10 @@ class Measurement(FrozenModel):
         ef_grade: Class of the EF.
         ef_unsmoothed_percent: EF from the volume curve before smoothing.
         smoothed: Whether the volumes are those of the smoothed curve.
-        num_beats: Number of beats whose ED and ES both lie in the clip.
+        num_beats: Number of beats in the means: their ED and ES both lie in the clip, and they
+            are not left out as premature.
+        is_part_of_beat: The EF does not rest on ED and ES of one whole systole, since the clip
+            shows none.
         edv_ml: End-diastolic volume; null without a pixel spacing, as are all sizes.
         esv_ml: End-systolic volume.
         stroke_volume_ml: EDV - ESV.
@@ -125,8 +134,8 @@ class Measurement(FrozenModel):
         lv_area_ed_cm2: Cavity area at ED.
         lv_area_es_cm2: Cavity area at ES.
         la_volume_ml: Left atrial volume at ES, single-plane area-length method.
-        wall_thickness_mm: Mean wall thickness at ED.
-        lv_mass_g: Estimate of the myocardial mass at ED from one plane.
+        wall_thickness_mm: Mean wall thickness at ED; null where the wall leaves the sector.
+        lv_mass_g: Estimate of the myocardial mass at ED from one plane; null likewise.
         annular_excursion_mm: Motion of the annulus's center along the ED long axis, ED to ES.
         gls_percent: Shortening of the endocardial contour.
         gls_method: How it is computed.
@@ -134,9 +143,10 @@ class Measurement(FrozenModel):
         peak_filling_rate_edv_per_s: Steepest rise, divided by EDV.
         peak_ejection_rate_ml_per_s: The same in ml per second.
         peak_filling_rate_ml_per_s: The same in ml per second.
-        heart_rate_bpm: From R waves or from the period of the volume curve.
+        heart_rate_bpm: From R waves or from the period of the volume curve; null where the frame
+            times imply a rate that is no heart's, as are all rates then.
         refusal: Why there is no EF; empty when there is one.
-        beats: One entry per beat; may be empty.
+        beats: One entry per beat, also those left out of the means; may be empty.
         frames: One entry per frame.
         spacing_mm: Pixel spacing (row, column) that the numbers rest on; None when unknown or
             rejected.
@@ -154,6 +164,7 @@ class Measurement(FrozenModel):
     ef_unsmoothed_percent: Tenth = None
     smoothed: bool = True
     num_beats: int = 0
+    is_part_of_beat: bool = False
     edv_ml: Tenth = None
     esv_ml: Tenth = None
     stroke_volume_ml: Tenth = None

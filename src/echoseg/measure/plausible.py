@@ -1,10 +1,13 @@
 """Plausibility of masks and pixel spacing: reasons to refuse an EF, and warnings about spacing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
 from echoseg.clip import ClipWarning, Label
-from echoseg.measure.phases import frame_interval_s, smooth
+from echoseg.measure.curve import frame_interval_s, smooth
+from echoseg.measure.shape import Shape
 
 MIN_FRAME_FRACTION = 0.5
 """Fraction of frames that must show a cavity for an EF."""
@@ -32,12 +35,8 @@ def refusal_of(
             f"a left ventricle was found on {measured} of {len(masks)} frames; EF needs at least "
             "half of them. Check that the clip shows an apical view"
         )
-    ring = np.median([ring_fraction(mask) for mask in masks])
-    if ring < MIN_RING_FRACTION and not cavity_only:
-        return (
-            f"only {100 * ring:.0f} % of the left ventricle's border touches heart wall or atrium; "
-            f"at least {100 * MIN_RING_FRACTION:.0f} % is needed. Check that the clip shows a heart"
-        )
+    if not cavity_only and (why := wall_refusal(masks)):
+        return why
     if times_s is not None:
         # the last frame lasts as long as the others
         duration_s = float(times_s[-1] - times_s[0]) * len(masks) / (len(masks) - 1)
@@ -46,7 +45,7 @@ def refusal_of(
                 f"the clip lasts {duration_s:.2f} s; EF needs at least {MIN_DURATION_S:g} s to "
                 "cover ED and ES. Use a longer clip, or set fps (--fps) if the times are wrong"
             )
-    curve = smooth(fill_gaps(volumes), frame_interval_s(times_s))
+    curve = smooth(fill_gaps(volumes), frame_interval_s(times_s), longer=False)
     steps = np.abs(np.diff(curve)) / np.nanmax(volumes)
     if len(steps) and np.median(steps) > MAX_JUMP:
         return (
@@ -54,6 +53,18 @@ def refusal_of(
             "frame to frame, which is implausible. Check that the clip shows a heart"
         )
     return ""
+
+
+def wall_refusal(masks: np.ndarray) -> str:
+    """Why masks with a wall are no heart's: too little wall or atrium about the cavity."""
+    ring = np.median([ring_fraction(mask) for mask in masks])
+    if ring >= MIN_RING_FRACTION:
+        return ""
+    return (
+        f"only {100 * ring:.0f} % of the left ventricle's border touches heart wall or atrium; "
+        f"at least {100 * MIN_RING_FRACTION:.0f} % is needed. Check that the clip shows a heart, "
+        "or set cavity_only=True for masks of the cavity alone"
+    )
 
 
 def ring_fraction(mask: np.ndarray) -> float:
@@ -76,17 +87,17 @@ def fill_gaps(volumes: np.ndarray) -> np.ndarray:
 
 
 def scale_warnings(
-    lengths: np.ndarray, spacing_mm: tuple[float, float] | None
+    shapes: Sequence[Shape | None], spacing_mm: tuple[float, float] | None
 ) -> list[ClipWarning]:
-    """Why there are no volumes in ml; empty otherwise. `lengths` are long axes, NaN if missing."""
+    """Why there are no volumes in ml, from the longest of the long axes; empty otherwise."""
     if spacing_mm is None:
         message = (
             "The clip has no pixel spacing, so there are no volumes in ml; EF does not need it. "
             "Set spacing_mm (--spacing-mm) if it is known."
         )
         return [ClipWarning(code="no_scale_no_millilitres", message=message)]
-    max_length = np.nanmax(lengths) if np.isfinite(lengths).any() else np.nan
-    if np.isfinite(max_length) and not MIN_LV_LENGTH_MM <= max_length <= MAX_LV_LENGTH_MM:
+    max_length = max((shape.axis.length_mm for shape in shapes if shape is not None), default=None)
+    if max_length is not None and not MIN_LV_LENGTH_MM <= max_length <= MAX_LV_LENGTH_MM:
         message = (
             f"The left ventricle would be {max_length:.0f} mm long, outside {MIN_LV_LENGTH_MM} to "
             f"{MAX_LV_LENGTH_MM} mm, so the pixel spacing is wrong and there are no volumes in "

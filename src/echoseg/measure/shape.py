@@ -115,20 +115,20 @@ def measure_wall(mask: np.ndarray, spacing_mm: tuple[float, float], shape: Shape
     )
 
 
-def atrium_volume_ml(
+def measure_atrium(
     mask: np.ndarray, spacing_mm: tuple[float, float], axis: LongAxis
-) -> float | None:
-    """Return the left atrium's volume by area and length; None when it is absent or cut off.
+) -> tuple[float, float] | None:
+    """Return the left atrium's area in mm2 and length in mm; None when it is absent or cut off.
 
     Its length runs from the middle of the annulus line to the farthest point of its roof.
 
     Reference:
-        Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: area-length, here of one plane.
+        Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: area-length.
     """
     atrium = mask == Label.LA_CAVITY
     edge = atrium[[0, -1]].any() or atrium[:, [0, -1]].any()
     if edge or atrium.sum() < 12:
         return None
     contour = mask_contour_mm(atrium, spacing_mm)
-    length = float(np.linalg.norm(contour - axis.annulus_mid_mm, axis=1).max())
-    return area_length_volume_ml(polygon_area_mm2(contour), length) if length > 0 else None
+    length_mm = float(np.linalg.norm(contour - axis.annulus_mid_mm, axis=1).max())
+    return (polygon_area_mm2(contour), length_mm) if length_mm > 0 else None

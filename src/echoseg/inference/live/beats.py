@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echoseg.measure.phases import FASTEST_BPM, find_beats, frame_interval_s, smooth
+from echoseg.measure.curve import frame_interval_s, smooth
+from echoseg.measure.phases import find_beats
 from echoseg.measure.plausible import MIN_FRAME_FRACTION, fill_gaps
+from echoseg.measure.rhythm import FASTEST_BPM
 
 WINDOW_S, EVERY_S, SETTLED_S = 8.0, 0.1, 0.1
 STALE_S, GAP_S = 5.0, 1.0

@@ -1,0 +1,144 @@
+"""Notes on how a clip's numbers were computed, and warnings about its beats and masks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from echoseg.clip import ClipWarning, Label
+from echoseg.measure.measurement import Measurement
+from echoseg.measure.phases import Beat
+from echoseg.measure.rhythm import FASTEST_BPM, SLOWEST_BPM
+
+BEATS_IN_SINUS, BEATS_IN_FIBRILLATION = 3, 5
+"""Beats to average, by the guideline (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
+MAX_WALL_OUTSIDE = 0.1
+"""Share of the wall outside the sector above which its thickness and mass are guesses."""
+
+
+def notes_on_reading(
+    reported: Sequence[Beat], on_frames: Sequence[Beat], parabola_s: float | None
+) -> tuple[ClipWarning, ...]:
+    """How the numbers were computed; `parabola_s` is None without smoothing."""
+    curve = "unsmoothed curve" if parabola_s is None else "smoothed curve"
+    message = (
+        f"EDV and ESV are the largest and smallest volume of the {curve} within a beat, from the "
+        "video alone."
+    )
+    notes = [ClipWarning(code="largest_smallest_volume", message=message)]
+    if len(reported) > 1:
+        listed = ", ".join(f"{100 * beat.ejection_ratio:.0f}" for beat in reported)
+        message = f"EF is the mean of {len(reported)} beats ({listed} %)."
+        notes.append(ClipWarning(code="mean_of_beats", message=message))
+    if parabola_s:
+        change = 100 * np.mean(
+            [a.ejection_ratio - b.ejection_ratio for a, b in zip(reported, on_frames, strict=True)]
+        )
+        message = (
+            f"The volume curve was smoothed with a parabola over {parabola_s:.2g} s, which changes "
+            f"EF by {change:+.1f} points. Turn it off with smoothing=False (--no-smoothing)."
+        )
+        notes.append(ClipWarning(code="regularised", message=message))
+    return tuple(notes)
+
+
+def beat_warnings(
+    beats: Sequence[Beat],
+    *,
+    ends: tuple[int | None, int | None],
+    irregular: bool,
+    clock_bpm: float | None,
+) -> list[ClipWarning]:
+    """Warnings about number and rhythm of the beats.
+
+    `ends` are the frames of ED and ES that were read; `clock_bpm` is a rate that the frame times
+    imply and no heart has.
+    """
+    warnings = []
+    if clock_bpm is not None:
+        message = (
+            f"The frame times imply {clock_bpm:.0f} beats per minute, outside {SLOWEST_BPM:.0f} to "
+            f"{FASTEST_BPM:.0f}: they are not used, and there are no rates. Set fps (--fps) if it "
+            "is known."
+        )
+        warnings.append(ClipWarning(code="clock_implausible", message=message))
+    left_out = [beat for beat in beats if beat.left_out]
+    if left_out:
+        listed = ", ".join(f"{100 * beat.ejection_ratio:.0f}" for beat in left_out)
+        early = sum(beat.left_out == "premature" for beat in left_out)
+        message = (
+            f"{early} of {len(beats)} beats {'is' if early == 1 else 'are'} premature. They and "
+            f"the beats after them are not in the mean: {listed} %."
+        )
+        warnings.append(ClipWarning(code="premature_beats", message=message))
+    if irregular:
+        message = "Beat lengths differ by more than 15 %: possible atrial fibrillation."
+        warnings.append(ClipWarning(code="irregular_rhythm", message=message))
+    num_kept = len(beats) - len(left_out)
+    if not beats:
+        message = (
+            "This EF is of a part of a beat: the clip shows no complete systole. It pairs ED frame "
+            f"{ends[0]} with ES frame {ends[1]}, counted from 0, and the true volumes "
+            "may lie outside the clip. Use a clip of at least one whole beat."
+        )
+        warnings.append(ClipWarning(code="part_of_beat", message=message))
+    elif num_kept < (BEATS_IN_FIBRILLATION if irregular else BEATS_IN_SINUS):
+        message = (
+            f"EF rests on {num_kept} beat{'s' * (num_kept > 1)}. Guidelines average at least "
+            f"{BEATS_IN_SINUS} in sinus rhythm and {BEATS_IN_FIBRILLATION} in atrial fibrillation."
+        )
+        warnings.append(ClipWarning(code="few_beats", message=message))
+    return warnings
+
+
+def mask_warnings(
+    masks: np.ndarray, volumes: np.ndarray, ef_percent: float | None
+) -> list[ClipWarning]:
+    """Warnings about the masks `T H W` and their volumes `T`."""
+    warnings = []
+    missing = int((~np.isfinite(volumes)).sum())
+    if missing:
+        message = f"No left ventricle on {missing} of {len(masks)} frames."
+        warnings.append(ClipWarning(code="lv_missing_frames", message=message))
+    if ef_percent is not None and ef_percent < 5:
+        message = "The LV volume changes by less than 5 %: the clip may be frozen."
+        warnings.append(ClipWarning(code="little_motion", message=message))
+    cavity = masks == Label.LV_CAVITY
+    at_edge = cavity[:, [0, -1], :].any((1, 2)) | cavity[:, :, [0, -1]].any((1, 2))
+    if at_edge.mean() > 0.2:
+        message = "The left ventricle touches the edge of the picture: part of it is cut off."
+        warnings.append(ClipWarning(code="lv_cut_off", message=message))
+    return warnings
+
+
+def flag_wall(measurement: Measurement, masks: np.ndarray, sector: np.ndarray) -> Measurement:
+    """Take the wall's values away where the wall at ED leaves the ultrasound sector.
+
+    Args:
+        measurement: Of the clip's masks.
+        masks: `(T, H, W)` label maps.
+        sector: `(H, W)` bool, where the picture is ultrasound.
+
+    Returns:
+        The measurement, without thickness and mass and with the warning `wall_cut_off`, where
+        more than `MAX_WALL_OUTSIDE` of the wall lies outside the sector or at its edge.
+    """
+    if measurement.ed_frame is None or measurement.lv_mass_g is None:
+        return measurement
+    wall = masks[measurement.ed_frame] == Label.LV_MYOCARDIUM
+    inside = ndimage.binary_erosion(sector, iterations=2)  # what touches the edge goes on beyond it
+    outside = float((wall & ~inside).sum() / max(1, wall.sum()))
+    if outside <= MAX_WALL_OUTSIDE:
+        return measurement
+    message = (
+        f"{100 * outside:.0f} % of the heart wall at ED lies at or outside the edge of the "
+        "ultrasound sector, so its thickness and mass are not given."
+    )
+    warning = ClipWarning(code="wall_cut_off", message=message)
+    return measurement.model_copy(
+        update={
+            "wall_thickness_mm": None,
+            "lv_mass_g": None,
+            "warnings": (*measurement.warnings, warning),
+        }
+    )

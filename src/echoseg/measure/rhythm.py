@@ -1,0 +1,101 @@
+"""Rhythm: lengths of beats, heart rate, premature beats, and a clock that no heart follows.
+
+Premature beats fill too little and eject little, the beat after one fills too long and ejects much:
+neither belongs into a mean of the sinus beats. In atrial fibrillation every beat is early or late,
+and a beat in three or more cannot be the exception; there the mean takes all of them, as the
+guideline says. Pulsus alternans changes the stroke, not the times, and stays in.
+
+Reference:
+    Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: representative beats are averaged.
+    Malik et al., Eur Heart J 17 (1996), 354-381: an interval that differs by over 20 % is ectopic.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from echoseg.measure.phases import Beat
+
+SLOWEST_BPM, FASTEST_BPM = 30.0, 200.0
+"""Rates of hearts; another comes from a wrong frame rate."""
+TYPICAL_BEAT_S = 0.8
+"""What a beat is taken to last where the clock is wrong: 75 per minute."""
+IRREGULAR_SHARE = 0.15
+"""Standard deviation of the beats' lengths over their mean from which a rhythm is irregular."""
+EARLY_SHARE, PAUSE_SHARE, WEAK_SHARE = 0.8, 1.15, 0.85
+"""Of the typical beat: length before a premature beat, length after it, and its ejection."""
+MIN_KEPT_BEATS = 2
+"""Beats that must remain for others to be left out of the mean."""
+
+
+def beat_lengths_s(
+    beats: Sequence[Beat], times_s: np.ndarray | None, r_wave_times_s: tuple[float, ...] = ()
+) -> np.ndarray:
+    """Return the beats' lengths: between R waves, else ES frames, else ED frames; may be none."""
+    if len(r_wave_times_s) > 1:
+        return np.diff(np.asarray(r_wave_times_s))
+    if times_s is None or not beats:
+        return np.zeros(0)
+    if len(beats) > 1:
+        return np.diff(times_s[[beat.es_frame for beat in beats]])
+    last = beats[-1].next_ed_frame
+    return np.zeros(0) if last is None else np.array([times_s[last] - times_s[beats[0].ed_frame]])
+
+
+def mark_premature(beats: Sequence[Beat]) -> list[Beat]:
+    """Return the beats, those that a mean should leave out with the reason in `left_out`.
+
+    A beat is premature if it comes after less than 0.8 of the median interval (between ES frames)
+    and is weak or followed by a pause; the clip's first beat, whose interval is unknown, if it is
+    weak and followed by a pause. Nothing is left out of four beats or fewer than that, or where
+    what remains is irregular or fewer than half of the beats.
+    """
+    found = list(beats)
+    intervals = np.diff([beat.es_frame for beat in found]).astype(float)
+    if len(intervals) < 3:
+        return found
+    typical = float(np.median(intervals))
+    weak_below = WEAK_SHARE * float(np.median([beat.ejection_ratio for beat in found]))
+    before, after = [None, *intervals], [*intervals, None]
+    reasons = [""] * len(found)
+    for index, beat in enumerate(found):
+        early = before[index] is not None and before[index] <= EARLY_SHARE * typical
+        paused = after[index] is not None and after[index] >= PAUSE_SHARE * typical
+        weak = beat.ejection_ratio < weak_below
+        if (early and (paused or weak)) or (index == 0 and paused and weak):
+            reasons[index] = "premature"
+        elif index and reasons[index - 1] == "premature":
+            reasons[index] = "after_premature"
+    kept = reasons.count("")
+    regular = [
+        interval
+        for interval, pair in zip(intervals, pairwise(reasons), strict=True)
+        if "premature" not in pair
+    ]
+    if kept < max(MIN_KEPT_BEATS, len(found) / 2) or _varies(np.array(regular)):
+        return found
+    return [replace(beat, left_out=why) for beat, why in zip(found, reasons, strict=True)]
+
+
+def is_irregular(lengths: np.ndarray) -> bool:
+    """Return whether three or more beats differ in length as in atrial fibrillation."""
+    return len(lengths) > 2 and _varies(lengths)
+
+
+def _varies(lengths: np.ndarray) -> bool:
+    if len(lengths) < 2:
+        return False
+    return bool(lengths.std(ddof=1) > IRREGULAR_SHARE * lengths.mean())
+
+
+def heart_rate_bpm(lengths_s: np.ndarray) -> float | None:
+    """Return the rate of the median beat, None without one; `is_heart_rate` judges it."""
+    interval_s = float(np.median(lengths_s)) if len(lengths_s) else 0.0
+    return 60 / interval_s if interval_s > 0 else None
+
+
+def is_heart_rate(rate_bpm: float | None) -> bool:
+    """Return whether a rate is a heart's, or unknown."""
+    return rate_bpm is None or SLOWEST_BPM <= rate_bpm <= FASTEST_BPM

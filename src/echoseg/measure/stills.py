@@ -1,0 +1,102 @@
+"""Measures two stills, ED and ES, where there is no clip: what CAMUS and most labs have masks of.
+
+There is no curve to smooth and no beat to find: EDV and ESV are the volumes of the two masks.
+"""
+
+import numpy as np
+
+from echoseg.clip import ClipWarning
+from echoseg.errors import MeasurementError
+from echoseg.measure.clean import clean_masks
+from echoseg.measure.measure import (
+    Curves,
+    check_masks,
+    frame_rows,
+    measure_reading,
+    measure_shapes,
+)
+from echoseg.measure.measurement import Measurement
+from echoseg.measure.messages import mask_warnings
+from echoseg.measure.phases import Beat
+from echoseg.measure.plausible import scale_warnings, wall_refusal
+
+
+def measure_ed_es(
+    ed: np.ndarray,
+    es: np.ndarray,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+    cavity_only: bool = False,
+) -> Measurement:
+    """Measure the label maps of ED and ES; volumes by single-plane disks, EF, sizes, strain.
+
+    Examples:
+        >>> measure_ed_es(ed, es, spacing_mm=(0.3, 0.3)).ef_percent
+        56.1
+
+    Args:
+        ed: `(H, W)` uint8, values of `Label`; stray pieces are removed.
+        es: The same at ES, of the same picture size and pixel spacing.
+        spacing_mm: Pixel spacing (row, column) in mm; when None only EF is given.
+        cavity_only: The masks trace the cavity alone, so a missing wall is not implausible.
+
+    Returns:
+        A measurement of one beat, ED its frame 0 and ES its frame 1. `refusal` says why there is
+        no EF: a cavity is missing, or larger at ES.
+
+    Raises:
+        MeasurementError: If the two are not label maps of one shape.
+    """
+    if np.ndim(ed) != 2 or np.shape(ed) != np.shape(es):
+        raise MeasurementError(
+            f"ED and ES must be label maps (H, W) of one shape, got {np.shape(ed)} and "
+            f"{np.shape(es)}; export both on the grid of one picture"
+        )
+    masks = np.stack([ed, es])
+    check_masks(masks)
+    masks = clean_masks(masks)
+    shapes = measure_shapes(masks, spacing_mm)
+    volumes = np.array([np.nan if shape is None else shape.volume_ml for shape in shapes])
+    warnings = tuple(scale_warnings(shapes, spacing_mm))
+    if warnings:
+        spacing_mm = None
+    refusal = _refusal(volumes) or ("" if cavity_only else wall_refusal(masks))
+    if refusal:
+        return Measurement(
+            frames=frame_rows(masks, shapes, spacing_mm, None),
+            spacing_mm=spacing_mm,
+            refusal=refusal,
+            warnings=warnings,
+            smoothed=False,
+        )
+    curves = Curves(
+        shapes=shapes,
+        volumes=volumes,
+        filled=volumes,
+        smoothed=volumes,
+        parabola_s=None,
+        frame_s=None,
+    )
+    largest, smallest = volumes.tolist()
+    beat = Beat(ed_frame=0, es_frame=1, next_ed_frame=None, largest=largest, smallest=smallest)
+    measurement = measure_reading(masks, curves, [beat], (spacing_mm, None))
+    message = "EDV and ESV are the volumes of the two stills given as ED and ES."
+    return measurement.model_copy(
+        update={
+            "warnings": (*warnings, *mask_warnings(masks, volumes, measurement.ef_percent)),
+            "notes": (ClipWarning(code="ed_es_stills", message=message),),
+        }
+    )
+
+
+def _refusal(volumes: np.ndarray) -> str:
+    """Why two volumes give no EF; empty otherwise."""
+    missing = [name for name, one in zip(("ED", "ES"), volumes, strict=True) if np.isnan(one)]
+    if missing:
+        return f"there is no left ventricle at {' and '.join(missing)}; EF needs both"
+    if volumes[1] >= volumes[0]:
+        return (
+            f"the left ventricle is {100 * (volumes[1] / volumes[0] - 1):.0f} % larger at ES than "
+            "at ED. Give ED first, then ES"
+        )
+    return ""
