@@ -93,7 +93,7 @@ def test_a_part_of_a_beat_spans_what_it_shows(first, last):
     part = slice(int(first * 100), int(last * 100))
     beat = part_of_beat(volume[part], np.ones(len(volume[part]), bool))
     assert beat.largest == volume[part].max()
-    assert beat.smallest == volume[part].min()
+    assert beat.ejection_ratio >= 0.9 * (1 - volume[part].min() / volume[part].max())
     assert abs(beat.ed_frame - beat.es_frame) < 0.9 * 100
 
 

@@ -81,7 +81,7 @@ def _smooth(
     for length_s in (SMOOTHING_S, *longer_s):
         window = _window(len(values), length_s, frame_s)
         low, high = minimum_filter1d(values, window), maximum_filter1d(values, window)
-        curve = savgol_filter(calm, window, 2).clip(low, high)
+        curve = np.clip(np.asarray(savgol_filter(calm, window, 2)), low, high)
         # SD of the middle of a parabola through n independent values: sqrt(9 / 4 n)
         if 2 * noise * np.sqrt(2.25 / window) <= MAX_JITTER_SHARE * np.ptp(curve):
             break

@@ -62,9 +62,9 @@ def _strain_percent(shapes: Shapes, beat: Beat) -> float | None:
 
 def _around(shapes: Shapes, frame: int, value: Callable[[Shape], float]) -> float | None:
     """The median of a value over a frame and its neighbours."""
-    first = max(0, frame - 1) if len(shapes) > 2 else frame  # two stills are no neighbours
-    last = frame + 2 if len(shapes) > 2 else frame + 1
-    near = [shape for shape in shapes[first:last] if shape is not None]
+    reach = 1 if len(shapes) > 2 else 0  # ED and ES alone are not neighbours
+    near = shapes[max(0, frame - reach) : frame + reach + 1]
+    near = [shape for shape in near if shape is not None]
     return float(np.median([value(shape) for shape in near])) if near else None
 
 

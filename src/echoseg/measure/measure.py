@@ -33,7 +33,7 @@ class Curves:
 
     `volumes` is `(T,)`, NaN where there is no cavity; `filled` and `smoothed` have no gaps.
     `parabola_s` is None where the volumes are those of single frames. `frame_s` is None where the
-    times are no heart's, so that nothing may be computed per second.
+    times fit no heart, so that nothing may be computed per second.
     """
 
     shapes: tuple[Shape | None, ...]
@@ -97,11 +97,11 @@ def measure_masks(
         curves = replace(curves, parabola_s=None)
     rate_bpm = heart_rate_bpm(lengths_s)
     measurement = measure_reading(masks, curves, beats, (spacing_mm, times_s))
-    kept_s = lengths_s if not any(beat.left_out for beat in beats) else lengths_s[:0]
+    regular_s = lengths_s if not any(beat.left_out for beat in beats) else lengths_s[:0]
     warnings += beat_warnings(
         beats,
         ends=(measurement.ed_frame, measurement.es_frame),
-        irregular=is_irregular(kept_s),
+        irregular=is_irregular(regular_s),
         clock_bpm=None if is_heart_rate(rate_bpm) else rate_bpm,
     )
     warnings += mask_warnings(masks, volumes, measurement.ef_percent)
@@ -173,11 +173,11 @@ def measure_reading(
     ratios = np.array([beat.ejection_ratio for beat in reported])
     typical = reported[int(np.abs(ratios - ratios.mean()).argmin())]
     rows = measure_beats(every, curves.reported, curves.shapes, curves.frame_s, scaled=scaled)
-    kept = [row for row in rows if not row.left_out]
+    averaged = [row for row in rows if not row.left_out]
     edv_ml = float(np.mean([beat.largest for beat in reported])) if scaled else None
     rates = {
         f"peak_{name}_rate": mean_known(
-            getattr(row, f"peak_{name}_rate_edv_per_s") for row in (kept if beats else ())
+            getattr(row, f"peak_{name}_rate_edv_per_s") for row in (averaged if beats else ())
         )
         for name in ("ejection", "filling")
     }
@@ -186,15 +186,15 @@ def measure_reading(
         ed_frame=typical.ed_frame,
         es_frame=typical.es_frame,
         ef_percent=ef_percent,
-        ef_sd_points=float(100 * ratios.std(ddof=1)) if len(kept) > 1 else None,
+        ef_sd_points=float(100 * ratios.std(ddof=1)) if len(averaged) > 1 else None,
         ef_grade=ef_grade(ef_percent),
         ef_unsmoothed_percent=float(100 * np.mean([beat.ejection_ratio for beat in single])),
         smoothed=curves.parabola_s is not None,
-        num_beats=len(kept) if beats else 0,
+        num_beats=len(averaged) if beats else 0,
         is_part_of_beat=not beats,
         edv_ml=edv_ml,
         esv_ml=float(np.mean([beat.smallest for beat in reported])) if scaled else None,
-        gls_percent=mean_known(row.gls_percent for row in kept),
+        gls_percent=mean_known(row.gls_percent for row in averaged),
         **{f"{name}_edv_per_s": rate for name, rate in rates.items()},
         **{
             f"{name}_ml_per_s": rate * edv_ml
@@ -215,9 +215,9 @@ def measure_shapes(
 ) -> tuple[Shape | None, ...]:
     """The shape of each frame's cavity; None where there is none, or only a stray piece."""
     areas_px = (masks == Label.LV_CAVITY).sum((1, 2))
-    least_px = max(1, MIN_LV_FRACTION * masks[0].size)
+    min_px = max(1, MIN_LV_FRACTION * masks[0].size)
     return tuple(
-        measure_shape(mask, spacing_mm or (1.0, 1.0)) if area_px >= least_px else None
+        measure_shape(mask, spacing_mm or (1.0, 1.0)) if area_px >= min_px else None
         for mask, area_px in zip(masks, areas_px, strict=True)
     )
 

@@ -144,7 +144,7 @@ class Measurement(FrozenModel):
         peak_ejection_rate_ml_per_s: The same in ml per second.
         peak_filling_rate_ml_per_s: The same in ml per second.
         heart_rate_bpm: From R waves or from the period of the volume curve; null where the frame
-            times imply a rate that is no heart's, as are all rates then.
+            times imply an impossible rate, as are all rates then.
         refusal: Why there is no EF; empty when there is one.
         beats: One entry per beat, also those left out of the means; may be empty.
         frames: One entry per frame.

@@ -126,8 +126,10 @@ def flag_wall(measurement: Measurement, masks: np.ndarray, sector: np.ndarray) -
     if measurement.ed_frame is None or measurement.lv_mass_g is None:
         return measurement
     wall = masks[measurement.ed_frame] == Label.LV_MYOCARDIUM
-    inside = ndimage.binary_erosion(sector, iterations=2)  # what touches the edge goes on beyond it
-    outside = float((wall & ~inside).sum() / max(1, wall.sum()))
+    inside = np.asarray(
+        ndimage.binary_erosion(sector, iterations=2)
+    )  # what touches the edge goes on beyond it
+    outside = float((wall & np.logical_not(inside)).sum() / max(1, wall.sum()))
     if outside <= MAX_WALL_OUTSIDE:
         return measurement
     message = (

@@ -56,7 +56,7 @@ def refusal_of(
 
 
 def wall_refusal(masks: np.ndarray) -> str:
-    """Why masks with a wall are no heart's: too little wall or atrium about the cavity."""
+    """Why masks with a wall do not show a heart: too little wall or atrium about the cavity."""
     ring = np.median([ring_fraction(mask) for mask in masks])
     if ring >= MIN_RING_FRACTION:
         return ""

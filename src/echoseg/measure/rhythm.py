@@ -52,15 +52,15 @@ def mark_premature(beats: Sequence[Beat]) -> list[Beat]:
     weak and followed by a pause. Nothing is left out of four beats or fewer than that, or where
     what remains is irregular or fewer than half of the beats.
     """
-    found = list(beats)
-    intervals = np.diff([beat.es_frame for beat in found]).astype(float)
+    every = list(beats)
+    intervals = np.diff([beat.es_frame for beat in every]).astype(float)
     if len(intervals) < 3:
-        return found
+        return every
     typical = float(np.median(intervals))
-    weak_below = WEAK_SHARE * float(np.median([beat.ejection_ratio for beat in found]))
+    weak_below = WEAK_SHARE * float(np.median([beat.ejection_ratio for beat in every]))
     before, after = [None, *intervals], [*intervals, None]
-    reasons = [""] * len(found)
-    for index, beat in enumerate(found):
+    reasons = [""] * len(every)
+    for index, beat in enumerate(every):
         early = before[index] is not None and before[index] <= EARLY_SHARE * typical
         paused = after[index] is not None and after[index] >= PAUSE_SHARE * typical
         weak = beat.ejection_ratio < weak_below
@@ -68,15 +68,15 @@ def mark_premature(beats: Sequence[Beat]) -> list[Beat]:
             reasons[index] = "premature"
         elif index and reasons[index - 1] == "premature":
             reasons[index] = "after_premature"
-    kept = reasons.count("")
+    num_left = reasons.count("")
     regular = [
         interval
         for interval, pair in zip(intervals, pairwise(reasons), strict=True)
         if "premature" not in pair
     ]
-    if kept < max(MIN_KEPT_BEATS, len(found) / 2) or _varies(np.array(regular)):
-        return found
-    return [replace(beat, left_out=why) for beat, why in zip(found, reasons, strict=True)]
+    if num_left < max(MIN_KEPT_BEATS, len(every) / 2) or _varies(np.array(regular)):
+        return every
+    return [replace(beat, left_out=why) for beat, why in zip(every, reasons, strict=True)]
 
 
 def is_irregular(lengths: np.ndarray) -> bool:
@@ -91,7 +91,7 @@ def _varies(lengths: np.ndarray) -> bool:
 
 
 def heart_rate_bpm(lengths_s: np.ndarray) -> float | None:
-    """Return the rate of the median beat, None without one; `is_heart_rate` judges it."""
+    """Return the rate of the median beat, None without one; see `is_heart_rate`."""
     interval_s = float(np.median(lengths_s)) if len(lengths_s) else 0.0
     return 60 / interval_s if interval_s > 0 else None
 
