@@ -4,13 +4,14 @@ import sys
 
 import typer
 
-from echoseg.cli.console import run_app
+from echoseg.cli.console import CommandGroup, run_app
 from experiments.grid_command import bench, curve, ssg
 from experiments.keyframes_command import keyframes
 from experiments.robustness_command import robustness
 
 app = typer.Typer(
     name="experiments",
+    cls=CommandGroup,
     help="Experiments with echoseg; not part of the installed package.",
     no_args_is_help=True,
     add_completion=False,
@@ -29,4 +30,4 @@ def root() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_app(app))
+    sys.exit(run_app(app, "python -m experiments"))

@@ -28,7 +28,7 @@ from experiments.eval_sets import eval_records
 from experiments.experiment import Cell, Experiment
 from experiments.provenance import commit, machine_text
 from experiments.robustness import ClipScore, Entry, evaluate_robustness
-from experiments.robustness_tables import read_clips
+from experiments.robustness_tables import clips_error
 
 CELLS, COST, FAILED = "cells", "cost.json", "failed.csv"
 WEIGHTS = "model.safetensors"
@@ -69,7 +69,7 @@ def run_cell(experiment: Experiment, out: Path, keep_weights: bool, cell: Cell) 
             write_text(place / ITEMS, table_text(evaluation.items, Item))
     for index, name in enumerate(experiment.robust_sets):
         path = folder / f"robust-{index}" / CLIPS
-        if _clips_error(path) is not None:
+        if clips_error(path) is not None:
             entry = Entry(row=cell.row, seed=cell.seed, checkpoint=str(folder / WEIGHTS))
             hearts, clips = experiment.num_hearts, experiment.num_clips
             scores = evaluate_robustness([entry], name, num_hearts=hearts, num_clips=clips)
@@ -146,16 +146,6 @@ def _items_error(path: Path) -> str | None:
     return None
 
 
-def _clips_error(path: Path) -> str | None:
-    """Why the scores of a robustness set cannot be read; None if they can."""
-    try:
-        rows = read_clips(path)
-    except DatasetError as error:
-        return str(error)
-    is_whole = rows and path.read_bytes().endswith(b"\n")
-    return None if is_whole else f"{path} is empty or truncated"
-
-
 def _outputs(
     experiment: Experiment, folder: Path
 ) -> list[tuple[Path, Callable[[Path], str | None]]]:
@@ -163,7 +153,7 @@ def _outputs(
     return [
         *((folder / f"eval-{i}" / ITEMS, _items_error) for i in range(len(experiment.eval_sets))),
         *(
-            (folder / f"robust-{i}" / CLIPS, _clips_error)
+            (folder / f"robust-{i}" / CLIPS, clips_error)
             for i in range(len(experiment.robust_sets))
         ),
     ]

@@ -26,6 +26,8 @@ class Experiment(BaseModel, ABC):
     """What is compared; subclasses define the cells."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    noun: ClassVar[str]
+    """What its folder holds, with the article, for messages."""
     growing: ClassVar[tuple[str, ...]] = ("num_seeds",)
     """Fields that may grow when an experiment is continued."""
     reserved: ClassVar[frozenset[str]] = frozenset({"data", "seed"})

@@ -31,7 +31,7 @@ ExperimentT = TypeVar("ExperimentT", bound=Experiment)
 
 def open_folder(kind: type[ExperimentT], out: Path) -> ResumableFolder[ExperimentT]:
     """The output folder of an experiment."""
-    return ResumableFolder(out, SETTINGS, kind, "an experiment")
+    return ResumableFolder(out, SETTINGS, kind, kind.noun)
 
 
 def read_experiment(kind: type[ExperimentT], out: Path) -> ExperimentT:
@@ -43,7 +43,7 @@ def read_experiment(kind: type[ExperimentT], out: Path) -> ExperimentT:
     """
     experiment = open_folder(kind, out).read()
     if experiment is None:
-        raise ConfigError(f"{out} must contain an experiment ({SETTINGS}); run it first")
+        raise ConfigError(f"{out} must contain {kind.noun} ({SETTINGS}); run it first")
     return experiment
 
 
@@ -81,6 +81,8 @@ def run_grid(
         folder.begin(whole, varying=experiment.growing)
         cells = experiment.cells()
         missing = [cell for cell in cells if not is_complete(whole, out, cell)]
+        if missing:
+            whole.components(missing[0])  # the data or the weights that all cells start from
         for cell in missing:
             _check(whole.train_config(cell))
             if error := damage(whole, out, cell):

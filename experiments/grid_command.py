@@ -194,7 +194,7 @@ def ssg(
         }
         if pretrain_steps < 0 or (init is not None and pretrain_steps):
             raise ConfigError(
-                "pretrain_steps must be 0 or more, and 0 where init is given, got "
+                "--pretrain-steps must be 0 or more, and 0 where --init is given, got "
                 f"{pretrain_steps}; leave one of them out"
             )
         if not pretrain_steps:

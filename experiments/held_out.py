@@ -1,5 +1,6 @@
 """Hold patients of the training data out, to find the plateau of a training on them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,42 +19,56 @@ FRACTION = 0.1
 def hold_out(data: Sequence[str], seed: int = 0) -> Components:
     """Training data without some of its patients, and these patients as validation data.
 
-    Of folders a tenth of the training patients is held out, the same for a seed; of simulated
-    clips as many more are simulated. A data set's own validation and test patients are not used.
+    Of each folder a tenth of the training patients is held out, the same for a seed, whether it is
+    read as it is, animated or both; a patient of that name is held out of every other data set too,
+    such as a cache. Of simulated clips as many more are simulated. A data set's own validation and
+    test patients are not used.
 
     Args:
         data: As in `TrainConfig`.
         seed: Seed of the choice.
 
     Raises:
-        EchosegError: If a data set cannot be opened, or has fewer than two training patients.
+        EchosegError: If a data set cannot be opened, has fewer than two training patients, or all
+            of them are held out.
     """
-    sets: list[Any] = []
-    held: list[Dataset] = []
-    for name in data:
-        if name.startswith("phantom:"):
-            sets.append(name)
-            continue
-        dataset = load_dataset(name)
-        records = _training(dataset)
-        patients = sorted({record.patient for record in records})
+    names = [name for name in data if not name.startswith("phantom:")]
+    opened = {name: load_dataset(name) for name in names}
+    chosen: set[str] = set()
+    for folder in dict.fromkeys(map(folder_of, names)):
+        alike = [name for name in names if folder_of(name) == folder]
+        patients = sorted({r.patient for name in alike for r in _training(opened[name])})
         if len(patients) < 2:
             raise ConfigError(
-                f"{name} must have at least 2 training patients to hold some out, it has "
+                f"{alike[0]} must have at least 2 training patients to hold some out, it has "
                 f"{len(patients)}; train for a fixed number of steps instead"
             )
         num = max(1, round(FRACTION * len(patients)))
-        chosen = set(np.random.default_rng(seed).permutation(patients)[:num].tolist())
-        out = tuple(replace(r, split="validation") for r in records if r.patient in chosen)
+        chosen |= set(np.random.default_rng(seed).permutation(patients)[:num].tolist())
+    parts: dict[str, Any] = {}
+    held: list[Record] = []
+    for name, dataset in opened.items():
+        records = _training(dataset)
+        held += [replace(r, split="validation") for r in records if r.patient in chosen]
         if name.startswith(animated.PREFIX):
             records = _training(animated.open_animated(name, ANIMATED_VARIANTS))
         rest = tuple(replace(r, split="train") for r in records if r.patient not in chosen)
-        sets.append(replace(dataset, records=rest))
-        held.append(replace(dataset, records=out))
-    validation: Any = held[0] if held else _more_clips(data[0])
-    if held[1:]:
-        validation = replace(held[0], records=tuple(r for each in held for r in each.records))
-    return Components(data=tuple(sets), validation=validation)
+        if not rest:
+            raise ConfigError(
+                f"{name} must have training patients that are not held out, it has none; leave it "
+                "out"
+            )
+        parts[name] = replace(dataset, records=rest)
+    validation: Any = (
+        replace(opened[names[0]], records=tuple(held)) if names else _more_clips(data[0])
+    )
+    return Components(data=tuple(parts.get(name, name) for name in data), validation=validation)
+
+
+def folder_of(name: str) -> str:
+    """The folder whose patients a data set has, animated or not."""
+    is_animated = name.startswith(animated.PREFIX)
+    return os.path.realpath(animated.parse_name(name)[0] if is_animated else name)
 
 
 def _training(dataset: Dataset) -> list[Record]:

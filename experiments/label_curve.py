@@ -28,6 +28,7 @@ FRACTIONS = ("0%", "1%", "5%", "10%", "25%", "100%")
 class LabelCurve(Experiment):
     """Training methods (rows) at several labeled fractions (columns)."""
 
+    noun: ClassVar[str] = "a label-efficiency experiment"
     growing: ClassVar[tuple[str, ...]] = ("methods", "fractions", "num_seeds")
     reserved: ClassVar[frozenset[str]] = frozenset(
         {"data", "seed", "labeled_fraction", "split_seed", "method"}

@@ -8,9 +8,9 @@ side by side in one run, into OUT/speed.json, and measured again when a network 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from echoseg.errors import OutputError
 from echoseg.files import read_json, write_json
@@ -20,7 +20,7 @@ from echoseg.train.config import TrainConfig
 from echoseg.train.loop import Components
 from experiments.cells import RUN_AGAIN
 from experiments.experiment import Cell, Experiment
-from experiments.held_out import hold_out
+from experiments.held_out import folder_of, hold_out
 from experiments.networks import NAMES
 from experiments.provenance import machine
 from experiments.robustness_tables import robust_markdown
@@ -102,6 +102,7 @@ ALL_ENTRIES = ENTRIES | ABLATIONS
 class ModelBench(Experiment):
     """Networks (rows), each trained until its score on held-out training patients is flat."""
 
+    noun: ClassVar[str] = "a benchmark of networks"
     growing: ClassVar[tuple[str, ...]] = ("models", "num_seeds")
     reserved: ClassVar[frozenset[str]] = frozenset(
         {
@@ -132,6 +133,19 @@ class ModelBench(Experiment):
             if name not in ALL_ENTRIES:
                 raise ValueError(f"model must be one of {', '.join(ALL_ENTRIES)}, got {name!r}")
         return tuple(dict.fromkeys(names))
+
+    @model_validator(mode="after")
+    def _held_out_patients_are_not_learned_from(self) -> Self:
+        folders = {folder_of(name) for name in self.data if not name.startswith("phantom:")}
+        for field in ("extra_data", "unlabeled_data"):
+            names = self.settings.get(field, ())
+            for name in names if isinstance(names, list | tuple) else (names,):
+                if folder_of(str(name)) in folders:
+                    raise ValueError(
+                        f"{field} must be of other patients than data, of whom some are held out, "
+                        f"{name!r} is of the same folder; give it as data"
+                    )
+        return self
 
     @property
     def reference(self) -> str:

@@ -2,12 +2,13 @@
 
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.errors import ConfigError, OutputError
+from echoseg.errors import ConfigError
 from experiments.errors import one_line_errors
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ def robustness(
             "--model", help="Checkpoint as LABEL=FILE, or FILE; a label repeated is another seed."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")] = Path(
-        "echoseg-robustness"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Output folder; complete networks are skipped.")
+    ] = Path("echoseg-robustness"),
     reference: Annotated[
         str | None, typer.Option(help="Label that others are compared with (default: the first).")
     ] = None,
@@ -41,9 +42,11 @@ def robustness(
     ] = None,
     jobs: Annotated[int, typer.Option(help="Worker processes.")] = 1,
 ) -> None:
-    """Robustness: Dice, EF and jitter on clean clips, corrupted frames and a hidden wall."""
-    with one_line_errors("nothing was written, the same command starts again"):
-        check_output(output)
+    """Robustness: Dice, EF and jitter on clean clips, corrupted frames and a hidden wall.
+
+    Resumable: a network that is complete on a set is not evaluated on it again.
+    """
+    with one_line_errors():
         entries = parse_entries(model)
         labels = list(dict.fromkeys(entry.row for entry in entries))
         if reference not in (None, *labels):
@@ -54,29 +57,6 @@ def robustness(
         )  # fmt: skip
     typer.echo(markdown)
     typer.echo(f"wrote table.md, table.csv, clips.csv, summary.json in {output}")
-
-
-def check_output(output: Path) -> None:
-    """Refuse a folder that cannot be written, or holds anything but such an evaluation.
-
-    Raises:
-        OutputError: If so.
-    """
-    from echoseg.files import ANOTHER_FOLDER, check_writable
-    from experiments.robustness_tables import CLIPS, FILES
-
-    if output.is_file():
-        raise OutputError(f"{output} is a file, output must be a folder; {ANOTHER_FOLDER}")
-    names = [path.name for path in output.iterdir()] if output.is_dir() else []
-    foreign = sorted(name for name in names if not name.startswith(".") and name not in FILES)
-    if CLIPS not in names:  # it is written first
-        foreign += sorted(set(names) & set(FILES))
-    if foreign:
-        raise OutputError(
-            f"{output} holds {foreign[0]}, which is not of a robustness evaluation; "
-            f"{ANOTHER_FOLDER}"
-        )
-    check_writable(output, ANOTHER_FOLDER)
 
 
 def parse_entries(texts: list[str]) -> tuple["Entry", ...]:
@@ -119,32 +99,47 @@ def run(
 ) -> str:
     """Evaluate all networks on all data, write the tables, return them as Markdown.
 
+    A network on a set is a cell, kept under the hash of its checkpoint; complete ones are not
+    evaluated again.
+
     Raises:
         EchosegError: If data, a condition or the folder are wrong.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
-    from echoseg.files import ensure_dir
     from experiments.eval_sets import clip_records
     from experiments.provenance import provenance
-    from experiments.robustness import check_condition, evaluate_robustness
+    from experiments.robustness import CONDITIONS, check_condition, evaluate_robustness
+    from experiments.robustness_folder import Robustness, open_cells
     from experiments.robustness_tables import write_robust
 
+    names = tuple(dict.fromkeys(data))
     for condition in conditions:
         check_condition(condition)
-    for name in data:
+    for name in names:
         clip_records(name, hearts, num_clips)  # fail before the first is evaluated
+    settings = Robustness(
+        data=names,
+        conditions=conditions or tuple(CONDITIONS),
+        num_hearts=hearts,
+        num_clips=num_clips,
+    )
+    options = settings.model_dump(exclude={"data"})
     start = time.monotonic()
     about: dict[str, Any] = {**provenance(), "networks": [asdict(entry) for entry in entries]}
-    scores = []
-    for name in dict.fromkeys(data):
-        scores += evaluate_robustness(
-            entries, name, conditions=conditions, num_hearts=hearts, num_clips=num_clips, jobs=jobs,
-            progress=partial(_report, name),
-        )  # fmt: skip
-    about["seconds"] = round(time.monotonic() - start, 1)
-    with ensure_dir(output):
-        check_output(output)  # another run may have written it meanwhile
+    complete, scores = [], []
+    with open_cells(output, settings) as cells:
+        for name, entry in product(names, entries):
+            title = f"{entry.row} seed {entry.seed}, {name}"
+            cell = cells.read(name, entry.checkpoint)
+            if cell is None:
+                progress = partial(_report, title)
+                cell = evaluate_robustness([entry], name, **options, jobs=jobs, progress=progress)
+                cell = cells.write(name, entry.checkpoint, cell)
+            else:
+                complete.append(title)
+            scores += [replace(score, row=entry.row, seed=entry.seed) for score in cell]
+        about |= {"seconds": round(time.monotonic() - start, 1), "complete_before": complete}
         return write_robust(scores, reference, about, output)
 
 

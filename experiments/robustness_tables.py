@@ -16,7 +16,7 @@ from echoseg.metrics.agreement import Interval
 from experiments.paired import paired_mean, table_of
 from experiments.robustness import METRICS, ClipScore
 
-CLIPS, TABLE, MARKDOWN, SUMMARY = FILES = ("clips.csv", "table.csv", "table.md", "summary.json")
+CLIPS, TABLE, MARKDOWN, SUMMARY = "clips.csv", "table.csv", "table.md", "summary.json"
 
 
 class Column(NamedTuple):
@@ -221,6 +221,16 @@ def read_clips(path: Path) -> list[ClipScore]:
         ]
     except (OSError, UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read ({error}); run the evaluation again") from error
+
+
+def clips_error(path: Path) -> str | None:
+    """Why the clip scores of a file cannot be read; None if they can."""
+    try:
+        rows = read_clips(path)
+    except DatasetError as error:
+        return str(error)
+    is_whole = rows and path.read_bytes().endswith(b"\n")
+    return None if is_whole else f"{path} is empty or truncated"
 
 
 def _value(name: str, text: str) -> Any:

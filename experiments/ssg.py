@@ -19,6 +19,7 @@ from echoseg.train.config import TrainConfig
 from echoseg.train.loop import Components
 from echoseg.train.run_folder import RunFolder, discarded_when_it_fails
 from echoseg.train.train import run_training
+from echoseg.weights.card import find_checkpoint
 from experiments.experiment import Cell, Experiment
 from experiments.robustness_tables import robust_markdown
 from experiments.summary import provenance_lines
@@ -39,6 +40,7 @@ SETTINGS: dict[str, Any] = {
 class SSGAblation(Experiment):
     """Kinds of memory (rows) of one MSSNet."""
 
+    noun: ClassVar[str] = "an ablation of MSSNet's memory"
     growing: ClassVar[tuple[str, ...]] = ("variants", "num_seeds")
     reserved: ClassVar[frozenset[str]] = frozenset(
         {"data", "seed", "model", "architecture", "init_from"}
@@ -106,12 +108,13 @@ def start_from(network: Any, checkpoint: str) -> int:
         ModelError: If the checkpoint cannot be read.
         ConfigError: If the encoder does not fit.
     """
-    own, other = network.state_dict(), load_model(checkpoint)[0].state_dict()
+    path = str(find_checkpoint(checkpoint, field="--init"))
+    own, other = network.state_dict(), load_model(path)[0].state_dict()
     fitting = {k: x for k, x in other.items() if k in own and own[k].shape == x.shape}
     encoder = [name for name in own if name.startswith(("stem.", "encoder"))]
     if lacking := [name for name in encoder if name not in fitting]:
         raise ConfigError(
-            f"init must be a checkpoint with the encoder of the variants, {checkpoint} lacks "
+            f"--init must be a checkpoint with the encoder of the variants, {checkpoint} lacks "
             f"{lacking[0]} of that shape; give one of the same size"
         )
     network.load_state_dict(fitting, strict=False)

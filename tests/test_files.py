@@ -90,8 +90,13 @@ def test_other_files_or_damaged_settings_are_refused_and_left_alone(tmp_path):
         folder.begin(Grid(steps=2))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
     folder.settings_path.write_text('{"steps": "many"}')
-    with pytest.raises(OutputError, match=r"grid\.json cannot be read \(steps: Input should"):
+    with pytest.raises(OutputError, match=r"grid\.json cannot be read \(steps must be a valid"):
         folder.begin(Grid(steps=2))
+    folder.settings_path.write_text(other := '{"epochs": 3}')
+    message = "must hold a grid, its grid.json is of another kind or version; choose another"
+    with pytest.raises(OutputError, match=message):
+        folder.begin(Grid(steps=2))
+    assert folder.settings_path.read_text() == other
 
 
 def test_a_failure_before_the_first_unit_leaves_the_folder_as_it_was(tmp_path):

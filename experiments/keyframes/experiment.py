@@ -32,6 +32,7 @@ from echoseg.errors import ConfigError
 from echoseg.files import ResumableFolder, atomic_write, write_text
 from echoseg.models.checkpoint import load_model
 from echoseg.parallel import one_thread
+from echoseg.weights.card import find_checkpoint
 from experiments.eval_sets import clip_records
 from experiments.keyframes import (
     Budget,
@@ -107,7 +108,8 @@ def run_experiment(
     Raises:
         EchosegError: If the folder contains another experiment, or network or clips cannot be read.
     """
-    network, card = load_model(experiment.checkpoint)
+    place = find_checkpoint(experiment.checkpoint, field="--checkpoint")
+    network, card = load_model(str(place))
     model, size = WarpedNetwork(network), card.image_size
     fit, clips = (
         [clip for record in records for clip in read_clip(record, size)]
@@ -116,7 +118,7 @@ def run_experiment(
             for name in (experiment.fit_set, experiment.eval_set)
         )
     )
-    folder = ResumableFolder(out, "experiment.json", KeyFrameExperiment, "an experiment")
+    folder = ResumableFolder(out, "experiment.json", KeyFrameExperiment, "a key-frame experiment")
     with folder.locked():
         folder.begin(experiment, varying=("budgets",))
         results = read_results(out) if (out / RESULTS).exists() else {}

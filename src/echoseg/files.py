@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from echoseg.errors import ConfigError, OutputError
+from echoseg.errors import ConfigError, OutputError, validation_message
 
 
 def cache_folder() -> Path:
@@ -140,6 +140,7 @@ def check_replaceable(
 LOCK = ".lock"
 """Name of the lock file in a folder that a process works in."""
 ANOTHER_FOLDER = "choose another output folder"
+FOREIGN = ("missing", "extra_forbidden")  # pydantic's errors of a file with other fields
 
 
 @contextlib.contextmanager
@@ -293,9 +294,18 @@ class ResumableFolder(Generic[Settings]):
         """Read the settings; None where the folder holds none.
 
         Raises:
-            OutputError: If the file is damaged.
+            OutputError: If the file is damaged, or of another kind of result.
         """
-        return read_json(self.settings_path, self.model, ANOTHER_FOLDER)
+        try:
+            return read_json(self.settings_path, self.model, ANOTHER_FOLDER)
+        except OutputError as error:
+            cause = error.__cause__
+            if isinstance(cause, ValidationError) and cause.errors()[0]["type"] in FOREIGN:
+                raise OutputError(
+                    f"{self.path} must hold {self.noun}, its {self.settings_path.name} is of "
+                    f"another kind or version; {ANOTHER_FOLDER}"
+                ) from error
+            raise
 
     def check(
         self, settings: Settings, *, resume: bool = True, varying: Collection[str] = ()
@@ -381,11 +391,8 @@ def read_json(path: Path, model: type[Document], way_out: str) -> Document | Non
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path} cannot be read ({_reason(error)}); {way_out}") from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    return getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = validation_message(error) if first["loc"] else first["msg"]
+        raise OutputError(f"{path} cannot be read ({reason}); {way_out}") from error

@@ -75,13 +75,17 @@ def test_a_terminal_without_the_letters_gets_question_marks(tmp_path):
     ("args", "words"),
     [
         (["analyze", "x", "--view", "A9C"], "A9C"),
-        (["analyze", "x", "--fps", "fast"], "--fps"),
         (["analyze"], "see echoseg analyze --help"),
         (["analyse", "x"], "analyse"),
         (["analyze", "x", "--frames", "3"], "--frames"),
         (["analyze", "x", "--spacing-mm", "1e-300", "1"], "0.001 to 10 mm"),
         (["analyze", "x", "--spacing-mm", "0.3"], "takes two numbers, ROW COL"),
-        (["analyze", "x", "-o", ""], "-o (--output) must name a file or folder"),
+        (["analyze", "x", "-o", ""], "-o (--output) must not be empty"),
+        (["analyze", ""], "the argument must not be empty, got ''"),
+        (["data", "check", ""], "the argument must not be empty, got ''"),
+        (["phantom", "calibrate", "x", "--view", "A4X"], "--view must be one of 'a4c', 'a2c'"),
+        (["analyze", "x", "--fps", "fast"], "--fps must be a valid number"),
+        (["attention", "x", "--darken", "1"], "--darken must be greater than or equal to 2, got"),
         (["analyze", "x", "--view", "a4c", "--fps", "0.1"], "fps (--fps)"),
         (["analyze", "x", "--fps", "0.2"], "fps (--fps) must be 1 to 10000"),
     ],
@@ -94,6 +98,7 @@ def test_a_wrong_command_is_told_in_one_plain_line(args, words):
     (line,) = said.decode().splitlines()
     assert line.startswith("echoseg: ")
     assert words in line
+    assert "Value error" not in line and "Input should" not in line
 
 
 def test_no_arguments_show_the_help():

@@ -166,6 +166,11 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
             "num_unlabeled must be",
         ),
         (["mssnet", "--data", "nowhere"], "is not there"),
+        (["mssnet", "--data", ""], "--data must not be empty, got ''"),
+        (["mssnet", "--data="], "--data must not be empty, got ''"),
+        (["mssnet", "--data", "phantom:4", "--validation", ""], "--validation must not be empty"),
+        (["mssnet", "--set", "init_from="], "init_from must not be empty, got ''; leave it out"),
+        (["mssnet", "--set", 'extra_data=["phantom:4", " "]'], "extra_data must not be empty"),
         (
             ["mssnet", "--init-from", "nowhere.safetensors", "--data", "phantom:24"],
             "init_from must be",

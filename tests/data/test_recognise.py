@@ -31,6 +31,14 @@ def test_a_folder_that_is_none_says_what_was_expected_and_found(tmp_path):
         detect(tmp_path / "notes.txt")
 
 
+def test_an_empty_text_is_not_the_current_folder(tmp_path, monkeypatch):
+    make_camus(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert len(load_dataset("."))
+    with pytest.raises(DatasetError, match="a data set must be a folder or a CSV, got ''"):
+        load_dataset("")
+
+
 def test_the_folder_above_or_inside_a_data_set_is_told_the_right_one(tmp_path):
     make_camus(tmp_path / "data" / "camus")
     for wrong in (tmp_path / "data", tmp_path / "data" / "camus" / "database_nifti"):

@@ -185,6 +185,22 @@ def test_another_experiment_in_the_folder_is_refused_and_a_larger_one_is_not(tmp
         run_grid(small_curve(), tmp_path / "other")
 
 
+def test_a_folder_of_another_kind_of_experiment_is_refused_in_plain_words(tmp_path):
+    put_all(small_curve(), tmp_path)
+    before = (tmp_path / "experiment.json").read_bytes()
+    for words, noun in (
+        (["bench", "phantom:6"], "a benchmark of networks"),
+        (["bench", "--draw"], "a benchmark of networks"),
+        (["ssg", "phantom:6"], "an ablation of MSSNet's memory"),
+        (["keyframes", "--checkpoint", "phantom", "--num-clips", "1"], "a key-frame experiment"),
+    ):
+        done = invoke(*words, "-o", tmp_path)
+        assert done.exit_code == 2
+        assert f"must hold {noun}, its experiment.json is of another kind" in done.stderr
+        assert "methods" not in done.stderr and done.stderr.count("\n") == 1
+    assert (tmp_path / "experiment.json").read_bytes() == before
+
+
 def test_paths_are_normalized_and_names_unique():
     curve = small_curve(
         data=("./d1/",), eval_sets=("x/../d1", "d1:test"), methods=("mssnet", "mssnet")
@@ -209,8 +225,8 @@ def test_evaluation_sets_that_do_not_exist_are_refused_before_the_work(tmp_path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["curve", "--draw"], "must contain an experiment"),
-        (["bench", "--draw"], "must contain an experiment"),
+        (["curve", "--draw"], "must contain a label-efficiency experiment"),
+        (["bench", "--draw"], "must contain a benchmark of networks"),
         (["curve"], "training data must be given"),
         (["bench"], "training data must be given"),
         (["curve", "phantom:8", "--labeled-fraction", "few"], "must be a fraction"),
@@ -218,6 +234,10 @@ def test_evaluation_sets_that_do_not_exist_are_refused_before_the_work(tmp_path)
         (["curve", "phantom:8", "--method", "mssnett"], "did you mean mssnet"),
         (["curve", "phantom:8", "--jobs", "0"], "jobs must be at least 1"),
         (["curve", "no-such-folder"], "does not exist"),
+        (["curve", ""], "the argument must not be empty"),
+        (["ssg", "phantom:4", "--init", "nowhere"], "--init must be one of camus, phantom or a"),
+        (["ssg", "phantom:4", "--init", "camus"], "--init must be a checkpoint with the encoder"),
+        (["keyframes", "--checkpoint", "nowhere"], "--checkpoint must be one of camus, phantom"),
         (["curve", "phantom:8", "--eval", "phantom:tset"], "split"),
         (["bench", "phantom:6", "--patience", "0"], "patience must be greater than or equal to 1"),
         (["bench", "phantom:6", "--jobs", "0"], "jobs must be at least 1"),

@@ -1,11 +1,15 @@
 """Training patients that are held out to find a plateau."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from echoseg.clip import View
-from echoseg.data import Dataset, Record
+from animated_makers import SPACING_MM, stills
+from curve_makers import small_bench
+from echoseg.clip import Annotation, Clip, View
+from echoseg.data import Dataset, Record, camus_writer
 from echoseg.errors import ConfigError
 from experiments import held_out
 from experiments.held_out import hold_out
@@ -39,6 +43,58 @@ def test_a_tenth_of_the_training_patients_is_held_out(monkeypatch):
     again, other = hold_out(("a", "b")), hold_out(("a", "b"), seed=1)
     assert {r.patient for r in again.validation.records} == held
     assert {r.patient for r in other.validation.records} != held
+
+
+@pytest.fixture(scope="module")
+def camus(tmp_path_factory):
+    """CAMUS with six training patients, of whom one has no masks."""
+    root = tmp_path_factory.mktemp("camus")
+    patients = [f"patient{index:04d}" for index in range(1, 7)]
+    for index, patient in enumerate(patients):
+        frames, masks = stills(index)
+        clip = Clip(frames=frames, spacing_mm=SPACING_MM, times_s=np.arange(2.0))
+        annotation = Annotation(masks=masks, ed_frame=0, es_frame=1, quality="Good")
+        both = {View.A2C: (clip, annotation), View.A4C: (clip, annotation)}
+        camus_writer.write_patient(root, patient, both)
+    splits = {key: [] for key in camus_writer.SPLITS} | {camus_writer.SPLITS[0]: patients}
+    camus_writer.write_splits(root, splits)
+    return root
+
+
+@pytest.mark.parametrize("order", [("", "animated:"), ("animated:", ""), ("animated:", "", "x")])
+def test_a_patient_is_held_out_of_every_reading_of_a_folder(camus, tmp_path, order):
+    link = tmp_path / "link"
+    link.symlink_to(camus)
+    data = [str(link) if prefix == "x" else f"{prefix}{camus}" for prefix in order]
+    parts = hold_out(data, seed=3)
+    held = {record.patient for record in parts.validation.records}
+    assert len(held) == 1
+    assert len(parts.validation.records) == 2 * len(data)
+    for prefix, part in zip(order, parts.data, strict=True):
+        patients = {record.patient for record in part.records}
+        assert len(patients) == 5 and not patients & held
+        assert len(part.records) == 10 * (4 if prefix == "animated:" else 1)
+
+
+def test_a_copy_with_the_same_patients_has_none_of_the_held_out_ones(monkeypatch):
+    whole, some = dataset("", 20), dataset("", 11)
+    sets = {"whole": whole, "cache": replace(some, root=Path("cache"))}
+    monkeypatch.setattr(held_out, "load_dataset", sets.__getitem__)
+    parts = hold_out(("whole", "cache"))
+    held = {record.patient for record in parts.validation.records}
+    assert 2 <= len(held) <= 3
+    assert not any(record.patient in held for part in parts.data for record in part.records)
+    sets["cache"] = replace(some, records=some.records[:4])
+    with pytest.raises(ConfigError, match="cache must have training patients that are not held"):
+        for seed in range(200):  # two patients of 20 in two draws
+            hold_out(("whole", "cache"), seed)
+
+
+def test_further_data_of_the_same_folder_are_refused(camus):
+    for field in ("extra_data", "unlabeled_data"):
+        with pytest.raises(ConfigError, match=f"{field} must be of other patients than data"):
+            small_bench(data=(str(camus),), settings={field: [f"animated:{camus}:train"]})
+    small_bench(data=(str(camus),), settings={"extra_data": ["phantom:4"]})
 
 
 def test_simulated_clips_are_followed_by_others():

@@ -1,5 +1,6 @@
 """Robustness on clips with known answers: a network that reads grey levels, one that lags."""
 
+import json
 from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import NamedTuple
@@ -11,9 +12,11 @@ from pydantic import BaseModel
 from torch import nn
 from typer.testing import CliRunner
 
+from curve_makers import small_curve
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data import Record
-from echoseg.errors import ConfigError, DatasetError, OutputError
+from echoseg.errors import ConfigError, DatasetError
+from echoseg.files import write_json
 from echoseg.models.segmenter import Segmenter
 from experiments import robustness
 from experiments.__main__ import app
@@ -27,7 +30,6 @@ from experiments.robustness import (
     evaluate_robustness,
     stills_ef_percent,
 )
-from experiments.robustness_command import check_output
 from experiments.robustness_tables import (
     COLUMNS,
     read_clips,
@@ -287,33 +289,99 @@ def test_every_set_is_opened_before_the_first_is_evaluated(tmp_path):
     assert "clips" not in result.stdout
 
 
-def test_only_an_evaluation_of_its_kind_is_replaced(tmp_path):
-    for name in ("other", "half"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "other" / "experiment.json").touch()
-    (tmp_path / "other" / "clips.csv").touch()
-    (tmp_path / "half" / "summary.json").touch()
-    (tmp_path / "file").touch()
-    for name, message in (
-        ("other", "holds experiment.json, which is not of a robustness evaluation; choose another"),
-        ("half", "holds summary.json, which is not"),
-        ("file", "is a file, output must be a folder"),
+class Evaluator:
+    """Stands in for `evaluate_robustness`; is interrupted at its `stop`-th call."""
+
+    def __init__(self, stop=None):
+        self.stop, self.calls = stop, []
+
+    def __call__(self, entries, name, **options):
+        (entry,) = entries
+        self.calls.append((entry.row, name))
+        if len(self.calls) == self.stop:
+            raise KeyboardInterrupt
+        gain = 0.05 * (entry.row == "b")
+        patients = {f"p{p}": 0.8 + gain + 0.01 * p for p in range(6)}
+        return [
+            replace(score(entry.row, entry.seed, p, dice=dice), eval_set=name)
+            for p, dice in patients.items()
+        ]
+
+
+SETS = ("phantom:test", "phantom:validation")
+
+
+def evaluate_two(out, monkeypatch, *words, stop=None):
+    evaluator = Evaluator(stop)
+    monkeypatch.setattr(robustness, "evaluate_robustness", evaluator)
+    models = ["--model", "a=camus", "--model", "b=phantom"]
+    result = CliRunner().invoke(
+        app, ["robustness", *SETS, "--hearts", "1", *models, "-o", str(out), *words]
+    )
+    return result, evaluator.calls
+
+
+def test_an_interrupted_evaluation_continues_with_the_cell_that_is_missing(tmp_path, monkeypatch):
+    result, calls = evaluate_two(tmp_path / "out", monkeypatch, stop=3)
+    assert result.exit_code == 130 and "the same command continues" in result.stderr
+    assert len(calls) == 3 and not (tmp_path / "out" / "table.md").exists()
+    result, calls = evaluate_two(tmp_path / "out", monkeypatch)
+    assert result.exit_code == 0, result.output
+    assert calls == [("a", SETS[1]), ("b", SETS[1])]
+    whole, _ = evaluate_two(tmp_path / "once", monkeypatch)
+    for name in ("clips.csv", "table.csv", "table.md"):
+        assert (tmp_path / "out" / name).read_text() == (tmp_path / "once" / name).read_text()
+    before = json.loads((tmp_path / "out" / "summary.json").read_text())["complete_before"]
+    assert before == [f"a seed 0, {SETS[0]}", f"b seed 0, {SETS[0]}"]
+    assert "| b | 87.50" in whole.stdout
+
+
+def test_a_damaged_cell_is_evaluated_again_and_a_label_is_no_part_of_it(tmp_path, monkeypatch):
+    evaluate_two(tmp_path, monkeypatch)
+    *_, cell = sorted(tmp_path.glob("cells/*/robust-1/clips.csv"))
+    cell.write_text(cell.read_text()[:-3])
+    result, calls = evaluate_two(tmp_path, monkeypatch)
+    assert result.exit_code == 0 and len(calls) == 1
+    result, calls = evaluate_two(tmp_path, monkeypatch, "--model", "c=phantom", "phantom:test")
+    assert result.exit_code == 0 and not calls
+    assert "| c | " in result.stdout
+
+
+def test_other_clips_or_conditions_in_the_folder_are_refused(tmp_path, monkeypatch):
+    evaluate_two(tmp_path, monkeypatch)
+    before = (tmp_path / "table.md").read_text()
+    for words, text in (
+        (["--condition", "clean"], "was started with conditions="),
+        (["--num-clips", "3"], "was started with num_clips=None, got 3"),
     ):
-        with pytest.raises(OutputError, match=message):
-            check_output(tmp_path / name)
-    (tmp_path / "half" / "clips.csv").touch()
-    check_output(tmp_path / "half")
-    check_output(tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+        result, calls = evaluate_two(tmp_path, monkeypatch, *words)
+        assert result.exit_code == 2 and text in result.stderr and not calls
+    assert (tmp_path / "table.md").read_text() == before
 
 
-def test_an_interrupted_evaluation_does_not_say_that_it_continues(tmp_path, monkeypatch):
-    def interrupted(*args, **options):
-        raise KeyboardInterrupt
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "curve").mkdir()
+    write_json(tmp_path / "curve" / "experiment.json", small_curve())
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1").touch()
+    (tmp_path / "file").touch()
+    for name, text in (
+        ("curve", "must hold a robustness evaluation, its experiment.json is of another kind"),
+        ("thesis", "holds chapter1 and no experiment.json; choose another output folder"),
+        ("file", "cannot be written"),
+    ):
+        result, calls = evaluate_two(tmp_path / name, monkeypatch)
+        assert result.exit_code == 2 and text in result.stderr, result.output
+        assert result.stderr.count("\n") == 1 and not calls
+    assert [p.name for p in (tmp_path / "curve").iterdir()] == ["experiment.json"]
 
-    monkeypatch.setattr(robustness, "evaluate_robustness", interrupted)
+
+def test_an_evaluation_that_fails_in_its_first_cell_leaves_no_folder(tmp_path, monkeypatch):
+    def fail(*words, **options):
+        raise DatasetError("a clip is gone")
+
+    monkeypatch.setattr(robustness, "evaluate_robustness", fail)
     words = ["robustness", "phantom:test", "--hearts", "1", "--model", "camus", "-o"]
     result = CliRunner().invoke(app, [*words, str(tmp_path / "out")])
-    assert result.exit_code == 130
-    assert "nothing was written, the same command starts again" in result.stderr
+    assert result.exit_code == 2 and "a clip is gone" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -48,7 +48,7 @@ def test_variants_begin_with_the_weights_that_fit():
     shared = [name for name in plain if name.startswith(("stem.", "encoder"))]
     assert len(shared) > 10 and all(torch.equal(plain[n], memory[n]) for n in shared)
     assert ablation().components(ablation().cells()[0]).model is None
-    with pytest.raises(ConfigError, match="init must be a checkpoint with the encoder"):
+    with pytest.raises(ConfigError, match="--init must be a checkpoint with the encoder"):
         start_from(build_model("mssnet", {"size": "tiny"}), "camus")
 
 
@@ -100,8 +100,8 @@ def test_a_wrong_set_or_start_is_refused_before_the_first_training(tmp_path):
     words = ["ssg", "phantom:4", "-o", str(tmp_path / "ssg"), "--set", "image_size=32"]
     for extra, text in (
         (["--pretrain-steps", "2", "--robust", "phantom:night"], "got 'night'"),
-        (["--pretrain-steps", "-1"], "pretrain_steps must be 0 or more"),
-        (["--pretrain-steps", "2", "--init", "camus"], "and 0 where init is given, got 2"),
+        (["--pretrain-steps", "-1"], "--pretrain-steps must be 0 or more"),
+        (["--pretrain-steps", "2", "--init", "camus"], "and 0 where --init is given, got 2"),
     ):
         done = CliRunner().invoke(app, [*words, *extra])
         assert done.exit_code == 2 and text in done.stderr, done.output

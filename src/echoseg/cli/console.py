@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from echoseg.errors import ConfigError, EchosegError
+from echoseg.errors import ConfigError, EchosegError, validation_message
 
 if TYPE_CHECKING:
     from echoseg.weights.card import ModelCard
@@ -45,24 +45,34 @@ class CommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
         try:
-            words = [*ctx._protected_args, *ctx.args]
-            empty = ("-o", ""), ("--output", "")  # a Path of it would be the working folder
-            if "--output=" in words or any(pair in empty for pair in pairwise(words)):
-                raise ConfigError("-o (--output) must name a file or folder, it is empty")
+            _refuse_empty([*ctx._protected_args, *ctx.args])
             return super().invoke(ctx)
         except EchosegError as error:
             fail(str(error))
             raise typer.Exit(2) from None
 
 
-def run_app(app: typer.Typer) -> int:
+def _refuse_empty(words: list[str]) -> None:
+    """Refuse empty texts: a path of one would be the working folder.
+
+    Raises:
+        ConfigError: If a word, or what follows its `=`, is empty.
+    """
+    for before, word in pairwise(("", *words)):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            option = word[:-1] or (before if before.startswith("-") else "the argument")
+            name = "-o (--output)" if option in ("-o", "--output") else option
+            raise ConfigError(f"{name} must not be empty, got ''; give a value, or leave it out")
+
+
+def run_app(app: typer.Typer, name: str = "echoseg") -> int:
     """Run a command line and return its exit code; every error is printed on one line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a letter shows a ?
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(prog_name="echoseg", standalone_mode=False) or 0
+        code = app(prog_name=name, standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # typer has a copy of click's errors, older versions click's own
@@ -102,6 +112,8 @@ def signals_asked() -> Iterator[Callable[[], bool]]:
 
 def _wrong_command(error: Any) -> int:
     """Say what is wrong with the command in one sentence, or show its help."""
+    from pydantic import ValidationError
+
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
     else:
@@ -110,6 +122,11 @@ def _wrong_command(error: Any) -> int:
         text = error.format_message().rstrip(".")
         if "--spacing-mm" in text:
             text = "--spacing-mm takes two numbers, ROW COL in mm, such as 0.3 0.3"
+        elif isinstance(error.__cause__, ValidationError):
+            option = max(error.param.opts, key=len)
+            text = validation_message(error.__cause__, option).rstrip(".")
+            value, is_choice, choices = text.partition(" is not one of ")
+            text = f"{option} must be one of {choices}, got {value}" if is_choice else text
         fail(f"{text}; see {command} --help")
     return error.exit_code
 

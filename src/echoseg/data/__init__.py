@@ -111,6 +111,8 @@ def load_dataset(path: str | Path) -> Dataset:
     """
     if not isinstance(path, str | Path):
         raise TypeError(f"load_dataset takes the path of a folder or a CSV, got {type(path)}")
+    if not str(path):
+        raise DatasetError("a data set must be a folder or a CSV, got ''; give its path")
     if str(path).startswith(animated.PREFIX):
         return animated.open_animated(str(path))
     path = Path(path)

@@ -7,13 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from echoseg.clip import Annotation, Clip, Label, View
 from echoseg.errors import DatasetError
-
-if TYPE_CHECKING:
-    pass
 
 SPLIT_WORDS = {
     "train": "train",

@@ -153,6 +153,14 @@ class TrainConfig(BaseModel):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device; auto takes a GPU where there is one."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_name_is_empty(cls, value: Any, info: ValidationInfo) -> Any:
+        names = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(name, str) and not name.strip() for name in names):
+            raise ValueError(f"{info.field_name} must not be empty, got {value!r}; leave it out")
+        return value
+
     @model_validator(mode="after")
     def _method_takes_its_options(self, info: ValidationInfo) -> Self:
         if "method" not in (info.context or ()):  # else an object is given for it
