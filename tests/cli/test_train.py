@@ -3,6 +3,7 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -55,6 +56,24 @@ def test_a_run_gives_weights_that_analyze_takes(tmp_path):
     assert card.image_size == 64
     assert card.licence == "Apache-2.0"
     assert json.loads((out / "run.json").read_text())["labeled_fraction"] == 0.25
+
+
+def test_a_run_says_which_data_it_does_not_use_as_they_are(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 255, (4, 3, 64, 64), np.uint8)
+    masks = np.zeros_like(frames)
+    masks[:, :, 20:40, 20:40] = 1
+    np.savez(tmp_path / "short.npz", frames=frames, masks=masks)
+    short = str(tmp_path / "short.npz")
+    words = ["--set", "num_frames=6", "--data", short, "--unlabeled-data", "phantom:3:50"]
+    code, shown, _ = run("supervised", "-o", str(tmp_path / "run"), *words, *TINY)
+    assert code == 0
+    assert "unlabeled_data are not used: the method supervised learns from labeled clips" in shown
+    assert "4 of 19 clips that were looked at are shorter than num_frames=6" in shown
+    words = ["--set", "num_frames=6", "--data", short, "--set", "image_size=64"]
+    code, _, stderr = run("supervised", "-o", str(tmp_path / "other"), *words)
+    assert code == 2 and stderr.count("\n") == 1
+    assert "num_frames must be at most 3, the length of the longest training clip" in stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_weights_begun_from_others_name_each_kind_of_data_once(tmp_path):

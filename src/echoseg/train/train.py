@@ -239,10 +239,8 @@ def run_training(
             )
         announce("opening the data")
         training_set, validation, sources = open_data(config, components)
-        num_left_out = sum(source.num_left_out for source in sources)
-        if num_left_out:
-            announce(f"{num_left_out} files or clips cannot be used; echoseg data check lists them")
         run = Run(config, training_set, fabric, components)
+        notes = _unused_data(run, sources)
         if state is not None:
             run.load_state_dict(state)
         elif is_first:
@@ -251,6 +249,8 @@ def run_training(
         summary = training_set.summary()
         steps = run.batches.summary()
         announce(f"{summary}; {config.num_steps - run.step} steps; {steps}")
+        for note in notes:
+            announce(note)
         if is_first:
             folder.report({"step": run.step, "data": summary, "steps": steps})
         card = make_card(config, sources, architecture_of(run.module.student))
@@ -278,6 +278,25 @@ def run_training(
             )
     best = out / "best.safetensors"
     return best if best.exists() else out / "model.safetensors"
+
+
+def _unused_data(run: Run, sources: Sequence[Source]) -> list[str]:
+    """Sentences on data that are not used, or not as they are.
+
+    Raises:
+        ConfigError: If every clip is too short.
+    """
+    config, notes = run.config, []
+    if num := sum(source.num_left_out for source in sources):
+        notes.append(f"{num} files or clips cannot be used; echoseg data check lists them")
+    if short := run.batches.training_set.short_clips(config.num_frames):
+        notes.append(short)
+    if config.unlabeled_data and not run.module.method.uses_unlabeled:
+        notes.append(
+            f"unlabeled_data are not used: the method {config.method} learns from labeled clips "
+            "alone"
+        )
+    return notes
 
 
 def open_data(

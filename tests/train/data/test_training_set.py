@@ -102,6 +102,25 @@ def test_stills_stand_before_and_after_and_short_clips_are_reflected():
         assert draw.times.tolist() in ([0, 1, 2, 1, 0, 1], [1, 0, 1, 2, 1, 0])
 
 
+def test_short_clips_are_counted_apart_from_stills():
+    stills = replace(disk_set(3), are_stills=torch.ones(3, dtype=torch.bool))
+    data = joined([stills, disk_set(4, num_frames=5), disk_set(2, num_frames=8)])
+    assert data.short_clips(5) == ""
+    assert data.short_clips(8) == (
+        "4 of 6 clips that were looked at are shorter than num_frames=8; these are played forwards "
+        "and backwards"
+    )
+    with pytest.raises(ConfigError, match=r"at most 8, .* got 9; set num_frames=8, or give longer"):
+        data.short_clips(9)
+    assert stills.short_clips(9) == ""
+
+
+def test_one_long_clip_among_many_is_found_before_short_ones_are_refused():
+    generator = torch.Generator().manual_seed(0)
+    clips = [disk_clip(generator, 16, 9 if index == 41 else 3) for index in range(100)]
+    assert set_of(clips).short_clips(9).startswith("32 of 32 clips that were looked at")
+
+
 def test_phases_rise_from_ed_to_es():
     clip = disk_clip(torch.Generator().manual_seed(0), 32, 5)
     assert phases_of(clip)[[0, 4]].tolist() == pytest.approx([0, 0.4])

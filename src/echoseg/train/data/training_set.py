@@ -179,9 +179,9 @@ class TrainingSet:
         is_still = float(self.are_stills[index])
         return torch.tensor([interval_s, length, clip.ef_percent, is_a4c, num / length, is_still])
 
-    def sampled(self, *, labeled: bool = False, num: int = NUM_SAMPLED) -> Iterator[int]:
-        """Indices of readable clips spread over the set, labeled ones where asked for."""
-        among = self.is_labeled.nonzero()[:, 0] if labeled else torch.arange(len(self))
+    def sampled(self, among: Tensor | None = None, *, num: int = NUM_SAMPLED) -> Iterator[int]:
+        """Indices of readable clips spread over the set, or over some of its indices."""
+        among = torch.arange(len(self)) if among is None else among
         if len(among):
             for place in torch.linspace(0, len(among) - 1, min(num, len(among))).round().long():
                 index = int(among[place])
@@ -213,6 +213,35 @@ class TrainingSet:
             f"of {len(rows)}: frame interval {_range(1000 * rows[:, 0], 'ms')}, length "
             f"{_range(rows[:, 1], 'frames')}, EF {_range(rows[:, 2], '%')}, "
             f"{float(rows[:, 4].mean()):.0%} of the frames labeled"
+        )
+
+    def short_clips(self, num_frames: int) -> str:
+        """A sentence on the clips with fewer frames than asked, stills apart; empty for none.
+
+        Clips spread over the set are read; where all of them are short, the others too.
+
+        Raises:
+            ConfigError: If every clip is shorter.
+        """
+        clips = (~self.are_stills).nonzero()[:, 0]
+        lengths = [len(self.clip(i).frames) for i in self.sampled(clips)]
+        num_short = sum(length < num_frames for length in lengths)
+        if not num_short:
+            return ""
+        if num_short == len(lengths):
+            longest = max(lengths)
+            for index in self.sampled(clips, num=len(clips)):
+                longest = max(longest, len(self.clip(index).frames))
+                if longest >= num_frames:
+                    break
+            else:
+                raise ConfigError(
+                    f"num_frames must be at most {longest}, the length of the longest training "
+                    f"clip, got {num_frames}; set num_frames={longest}, or give longer clips"
+                )
+        return (
+            f"{num_short} of {len(lengths)} clips that were looked at are shorter than "
+            f"num_frames={num_frames}; these are played forwards and backwards"
         )
 
 

@@ -70,7 +70,7 @@ class MSSNetMethod(TrainingMethod):
         """
         if not self.doc:
             return
-        labeled = training_set.sampled(labeled=True)
+        labeled = training_set.sampled(training_set.is_labeled.nonzero()[:, 0])
         labels = {label for index in labeled for label in training_set.clip(index).known_labels}
         if labels and Label.LV_CAVITY not in labels:
             raise ConfigError(
