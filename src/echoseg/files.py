@@ -300,7 +300,8 @@ class ResumableFolder(Generic[Settings]):
             return read_json(self.settings_path, self.model, ANOTHER_FOLDER)
         except OutputError as error:
             cause = error.__cause__
-            if isinstance(cause, ValidationError) and cause.errors()[0]["type"] in FOREIGN:
+            errors = cause.errors() if isinstance(cause, ValidationError) else []
+            if any(each["type"] in FOREIGN for each in errors):
                 raise OutputError(
                     f"{self.path} must hold {self.noun}, its {self.settings_path.name} is of "
                     f"another kind or version; {ANOTHER_FOLDER}"

@@ -229,15 +229,15 @@ class TrainingSet:
         if not num_short:
             return ""
         if num_short == len(lengths):
-            longest = max(lengths)
+            max_length = max(lengths)
             for index in self.sampled(clips, num=len(clips)):
-                longest = max(longest, len(self.clip(index).frames))
-                if longest >= num_frames:
+                max_length = max(max_length, len(self.clip(index).frames))
+                if max_length >= num_frames:
                     break
             else:
                 raise ConfigError(
-                    f"num_frames must be at most {longest}, the length of the longest training "
-                    f"clip, got {num_frames}; set num_frames={longest}, or give longer clips"
+                    f"num_frames must be at most {max_length}, the length of the longest training "
+                    f"clip, got {num_frames}; set num_frames={max_length}, or give longer clips"
                 )
         return (
             f"{num_short} of {len(lengths)} clips that were looked at are shorter than "
