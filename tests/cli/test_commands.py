@@ -1,6 +1,7 @@
 """The command line as a user meets it, in a process of its own and inside this one."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -57,6 +58,39 @@ def test_the_demo_gives_a_believable_ef_and_no_millilitres(demo):
     codes = {warning["code"] for warning in report["warnings"]}
     assert {"stale_scale", "no_scale_no_millilitres"} <= codes
     assert "colour_doppler" not in codes
+
+
+def test_the_first_number_of_the_demo_rests_on_whole_beats_and_is_right(demo):
+    result, folder = demo
+    first = json.loads((folder.parent / "simulated" / "report.json").read_text())["results"]
+    assert first["num_beats"] >= 3
+    assert first["is_part_of_beat"] is False
+    assert first["ef_percent"] == pytest.approx(60, abs=5)
+    assert first["edv_ml"] > first["esv_ml"] > 0
+    assert result.output.index("simulated") < result.output.index("ybr_color")
+    second = json.loads((folder / "report.json").read_text())
+    assert second["results"]["is_part_of_beat"] is True
+    assert "part_of_beat" in {warning["code"] for warning in second["warnings"]}
+
+
+def test_the_simulated_clip_of_the_demo_is_what_its_script_makes():
+    from pydicom import dcmread
+
+    from echoseg.io import load_clip
+    from echoseg.phantom import Phantom
+    from scripts.make_demo_clip import DEMO, OUTPUT
+
+    seed = int(re.search(r"seed (\d+)", dcmread(OUTPUT).ImageComments)[1])
+    clip, truth = load_clip(OUTPUT), Phantom(DEMO.changed(seed=seed)).truth()
+    assert OUTPUT.stat().st_size < 600_000
+    assert (clip.num_frames, *clip.size) == truth.masks.shape
+    assert clip.spacing_mm == pytest.approx(truth.spacing_mm, rel=1e-3)
+    assert clip.view == "A4C"
+    assert truth.ef_percent == pytest.approx(60, abs=0.5)
+    assert len(truth.beats) >= 3
+    # blood is darker than muscle where the truth says they are
+    grey = clip.frames.astype(float)
+    assert grey[truth.masks == 1].mean() < 0.8 * grey[truth.masks == 2].mean()
 
 
 def test_the_heart_is_where_it_is_in_the_demo_clip(demo):
