@@ -63,7 +63,7 @@ def test_atrial_fibrillation_is_seldom_taken_for_premature_beats():
         es = np.concatenate([[20], 20 + np.cumsum(intervals)]).astype(int)
         ratios = 0.3 + 0.25 * np.clip(np.concatenate([[34], intervals]) / 34, 0.5, 1.2)
         taken += any(reasons(es.tolist(), ratios.tolist()))
-    assert taken / 500 < 0.2
+    assert taken / 500 < 0.1
 
 
 @pytest.mark.parametrize(("factor", "rate"), [(3.0, 27), (1 / 3, 240)])

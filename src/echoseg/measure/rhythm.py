@@ -26,8 +26,8 @@ IRREGULAR_SHARE = 0.15
 """Standard deviation of the beats' lengths over their mean from which a rhythm is irregular."""
 EARLY_SHARE, PAUSE_SHARE, WEAK_SHARE = 0.8, 1.15, 0.85
 """Of the typical beat: length before a premature beat, length after it, and its ejection."""
-MIN_KEPT_BEATS = 2
-"""Beats that must remain for others to be left out of the mean."""
+STEADY_SHARE = 0.08
+"""SD of the intervals that remain, over their mean, up to which a rhythm is sinus but for a few."""
 
 
 def beat_lengths_s(
@@ -49,8 +49,8 @@ def mark_premature(beats: Sequence[Beat]) -> list[Beat]:
 
     A beat is premature if it comes after less than 0.8 of the median interval (between ES frames)
     and is weak or followed by a pause; the clip's first beat, whose interval is unknown, if it is
-    weak and followed by a pause. Nothing is left out of four beats or fewer than that, or where
-    what remains is irregular or fewer than half of the beats.
+    weak and followed by a pause. Nothing is left out of three beats or fewer, where fewer than two
+    intervals or fewer than half of the beats would remain, or where those that remain vary.
     """
     every = list(beats)
     intervals = np.diff([beat.es_frame for beat in every]).astype(float)
@@ -74,20 +74,15 @@ def mark_premature(beats: Sequence[Beat]) -> list[Beat]:
         for interval, pair in zip(intervals, pairwise(reasons), strict=True)
         if "premature" not in pair
     ]
-    if num_left < max(MIN_KEPT_BEATS, len(every) / 2) or _varies(np.array(regular)):
+    is_steady = len(regular) > 1 and np.std(regular, ddof=1) <= STEADY_SHARE * np.mean(regular)
+    if num_left < len(every) / 2 or not is_steady:
         return every
     return [replace(beat, left_out=why) for beat, why in zip(every, reasons, strict=True)]
 
 
 def is_irregular(lengths: np.ndarray) -> bool:
     """Return whether three or more beats differ in length as in atrial fibrillation."""
-    return len(lengths) > 2 and _varies(lengths)
-
-
-def _varies(lengths: np.ndarray) -> bool:
-    if len(lengths) < 2:
-        return False
-    return bool(lengths.std(ddof=1) > IRREGULAR_SHARE * lengths.mean())
+    return len(lengths) > 2 and bool(lengths.std(ddof=1) > IRREGULAR_SHARE * lengths.mean())
 
 
 def heart_rate_bpm(lengths_s: np.ndarray) -> float | None:
