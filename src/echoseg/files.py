@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path of the same suffix to write to; at the end it replaces `path`.
 
     After an exception `path` is untouched and the temporary file is removed.
@@ -41,6 +41,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: If the file cannot be written.
     """
+    path = Path(path)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield partial
@@ -52,7 +53,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_write(path) as partial:
         partial.write_text(text, "utf-8", newline="\n")
@@ -376,7 +377,7 @@ def _difference(old: BaseModel, new: BaseModel, varying: Collection[str]) -> str
     return ""
 
 
-def write_json(path: Path, document: BaseModel) -> None:
+def write_json(path: str | Path, document: BaseModel) -> None:
     """Write a pydantic object as a JSON file, atomically."""
     write_text(path, document.model_dump_json(indent=1) + "\n")
 

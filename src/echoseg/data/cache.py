@@ -102,7 +102,8 @@ class CachedClips:
         DatasetError: If the folder holds no complete cache.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
         try:
             settings = _folder(folder).read()
             if settings is None or settings.clips is None or settings.format != FORMAT:
@@ -130,7 +131,7 @@ class CachedClips:
 
 def prepare(
     dataset: Dataset,
-    folder: Path,
+    folder: str | Path,
     size_px: int,
     *,
     jobs: int = 1,
@@ -150,6 +151,7 @@ def prepare(
         DatasetError: If no clip can be read.
         OutputError: If the folder holds other files, or cannot be written.
     """
+    folder = Path(folder)
     low, high = SIZE_RANGE_PX
     if not low <= size_px <= high:
         raise ConfigError(f"size must be {low} to {high} px, got {size_px}")

@@ -21,7 +21,9 @@ SPLITS = ("training", "validation", "testing")
 _UNKNOWN = "NA"
 
 
-def write_patient(root: Path, patient: str, views: Mapping[View, tuple[Clip, Annotation]]) -> None:
+def write_patient(
+    root: str | Path, patient: str, views: Mapping[View, tuple[Clip, Annotation]]
+) -> None:
     """Write a patient's folder under `root / "database_nifti"`.
 
     Sex and age are written as unknown. The layout has no volumes. A view needs spacing, times, and
@@ -30,7 +32,7 @@ def write_patient(root: Path, patient: str, views: Mapping[View, tuple[Clip, Ann
     Raises:
         ValueError: If a phase of a view is unknown.
     """
-    folder = root / "database_nifti" / patient
+    folder = Path(root) / "database_nifti" / patient
     folder.mkdir(parents=True)
     for view, (clip, annotation) in views.items():
         name = VIEW_NAMES[view]
@@ -42,9 +44,9 @@ def write_patient(root: Path, patient: str, views: Mapping[View, tuple[Clip, Ann
         write_text(folder / f"Info_{name}.cfg", _info(clip, annotation))
 
 
-def write_splits(root: Path, patients_of: Mapping[str, Sequence[str]]) -> None:
+def write_splits(root: str | Path, patients_of: Mapping[str, Sequence[str]]) -> None:
     """Write the three split lists; a split without an entry gets an empty list."""
-    folder = root / "database_split"
+    folder = Path(root) / "database_split"
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         lines = "".join(f"{name}\n" for name in patients_of.get(split, ()))

@@ -13,7 +13,7 @@ Item = tuple[str, Clip, Annotation, str]
 """One clip to be written: name without suffix, clip, annotation, and one of `SPLITS`."""
 
 
-def write_dataset(root: Path, items: Iterable[Item]) -> None:
+def write_dataset(root: str | Path, items: Iterable[Item]) -> None:
     """Write clips in the data set's layout, tracings drawn from the masks of ED and ES.
 
     Items are consumed one at a time. An unknown EF or volume is left empty.
@@ -22,6 +22,7 @@ def write_dataset(root: Path, items: Iterable[Item]) -> None:
         ValueError: If an item lacks frame times, ED or ES.
         OutputError: If something cannot be written.
     """
+    root = Path(root)
     (root / "Videos").mkdir(parents=True, exist_ok=True)
     listed: list[Sequence[object]] = []
     traced: list[Sequence[object]] = []

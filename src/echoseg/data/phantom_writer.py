@@ -46,7 +46,7 @@ Progress = Callable[[int, int], None]
 
 
 def write(
-    root: Path,
+    root: str | Path,
     configs: list[PhantomConfig],
     layout: str,
     *,
@@ -68,6 +68,7 @@ def write(
         ConfigError: If layout, views or a heart are not possible, or two clips have one name.
         OutputError: If the folder exists and is not to be replaced, or cannot be written.
     """
+    root = Path(root)
     if layout not in LAYOUTS:
         raise ConfigError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     configs = _for_layout(configs, layout)

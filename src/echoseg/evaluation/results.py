@@ -93,7 +93,7 @@ def _model(evaluation: Evaluation) -> dict[str, Any]:
 def write_results(
     evaluation: Evaluation,
     source: Source,
-    folder: Path,
+    folder: str | Path,
     *,
     pictures: bool = True,
     force: bool = False,
@@ -110,6 +110,7 @@ def write_results(
     Raises:
         OutputError: As `check_output`, or if writing fails.
     """
+    folder = Path(folder)
     summary = document(evaluation, source)
     figure = agreement_png(_readings(evaluation.clips), _dice(evaluation.items))
     worst = _worst(evaluation) if pictures else []

@@ -24,13 +24,13 @@ def _field(value: Any) -> Any:
     return f"{value:.6f}" if isinstance(value, float) else value
 
 
-def read_items(folder: Path) -> list[dict[str, str]]:
+def read_items(folder: str | Path) -> list[dict[str, str]]:
     """Rows of the `items.csv` in a results folder.
 
     Raises:
         DatasetError: If the table is missing or damaged.
     """
-    path = folder / ITEMS
+    path = Path(folder) / ITEMS
     if not path.is_file():
         raise DatasetError(f"{folder} is not a result of `echoseg evaluate`: {path} is missing")
     columns = [field.name for field in fields(Item)]

@@ -255,12 +255,13 @@ def refusals(path: Path) -> Iterator[None]:
         raise FormatError(f"{path}: the content is broken ({reason})") from error
 
 
-def find_format(path: Path) -> str:
+def find_format(path: str | Path) -> str:
     """Detect the key of `FORMATS` from a file's content.
 
     Raises:
         FormatError: If the path is missing, empty, or of no known format.
     """
+    path = Path(path)
     if not path.exists():
         raise FormatError(f"{path}: no such file or folder")
     head = b""
@@ -293,11 +294,12 @@ def _sha256(path: Path, name: str) -> str:
     return digest.hexdigest()
 
 
-def source_sha256(path: Path) -> str:
+def source_sha256(path: str | Path) -> str:
     """Compute the `source_sha256` of the clip at `path` without decoding it.
 
     Of a file that is not a clip it hashes the bytes; empty where the file cannot be read.
     """
+    path = Path(path)
     try:
         try:
             name = find_format(path)

@@ -21,7 +21,7 @@ _EVEN_S = 1e-6
 """Times within this of an even interval are written as one Frame Time."""
 
 
-def write(path: Path, clip: Clip, *, pseudonym: str = "ANONYMOUS") -> None:
+def write(path: str | Path, clip: Clip, *, pseudonym: str = "ANONYMOUS") -> None:
     """Write a clip as an Ultrasound Multi-frame Image of an anonymous patient.
 
     The pixels are uncompressed 8-bit grey. A clip without spacing gets no region, so it reads back

@@ -102,7 +102,7 @@ def _load(path: Path, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any
 
 
 def write_masks(
-    path: Path,
+    path: str | Path,
     masks: np.ndarray,
     spacing_mm: tuple[float, float] | None,
     frame_interval_s: float | None,
@@ -122,7 +122,7 @@ def write_masks(
         image.to_filename(partial)
 
 
-def write_clip(path: Path, clip: Clip) -> None:
+def write_clip(path: str | Path, clip: Clip) -> None:
     """Write a clip's frames as (x, y, t), with spacing and frame time where they are known.
 
     Raises:

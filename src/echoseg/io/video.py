@@ -108,7 +108,7 @@ def _increasing(times: list[float | None]) -> np.ndarray | None:
     return times_s if (np.diff(times_s) > 0).all() else None
 
 
-def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: float) -> None:
+def write_h264(path: str | Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: float) -> None:
     """Write RGB frames `H W 3` uint8 as H.264 that plays in a browser.
 
     Odd sides are padded by a pixel, since 4:2:0 colour needs even ones.
@@ -136,7 +136,7 @@ def write_h264(path: Path, frames_rgb: Iterable[np.ndarray], frame_rate_hz: floa
             container.mux(stream.encode())
 
 
-def write_mjpeg(path: Path, frames: np.ndarray, frame_rate_hz: float) -> None:
+def write_mjpeg(path: str | Path, frames: np.ndarray, frame_rate_hz: float) -> None:
     """Write grey frames `T H W` uint8 as MJPEG in AVI, the kind EchoNet-Dynamic comes in.
 
     Args:

@@ -10,7 +10,7 @@ from echoseg.files import atomic_write
 from echoseg.weights.card import DEFAULT_MODEL, SHIPPED, ModelCard, find_checkpoint, read_card
 
 
-def save_checkpoint(path: Path, model: Any, card: ModelCard) -> None:
+def save_checkpoint(path: str | Path, model: Any, card: ModelCard) -> None:
     """Write weights, config and card to one file, atomically.
 
     Args:

@@ -205,7 +205,7 @@ def nothing(_: object) -> None:
 
 def run_training(
     config: TrainConfig | None,
-    out: Path,
+    out: str | Path,
     *,
     report: Callable[[Progress], None] = nothing,
     log: Callable[[str], None] = nothing,
@@ -223,6 +223,7 @@ def run_training(
     Raises:
         EchosegError: If config, data, folder or checkpoint are wrong; before the first step.
     """
+    out = Path(out)
     folder, resumes = RunFolder(out), config is None
     config = folder.config() if config is None else config
     components = components or Components()

@@ -88,12 +88,13 @@ def find_checkpoint(name_or_path: str = DEFAULT_MODEL, *, field: str = "model") 
     return path
 
 
-def read_card(path: Path) -> ModelCard:
+def read_card(path: str | Path) -> ModelCard:
     """Read the card of a checkpoint without its weights, and without torch.
 
     Raises:
         ModelError: If the file is not a checkpoint of echoseg.
     """
+    path = Path(path)
     try:
         data = path.read_bytes()
         header_length = int.from_bytes(data[:8], "little")

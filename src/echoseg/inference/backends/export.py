@@ -58,7 +58,7 @@ class OneStep(nn.Module):
 
 
 def export(
-    network: Segmenter, card: ModelCard, kind: str, path: Path, *, size_px: int | None = None
+    network: Segmenter, card: ModelCard, kind: str, path: str | Path, *, size_px: int | None = None
 ) -> Agreement:
     """Export the step of a network, and check it against torch.
 
@@ -75,7 +75,7 @@ def export(
         ModelError: If the network looks ahead, or the file gives other logits.
         OutputError: If the file cannot be written.
     """
-    size_px = card.image_size if size_px is None else size_px
+    path, size_px = Path(path), card.image_size if size_px is None else size_px
     check_path(kind, path)
     _check(network, path, size_px)
     shape = state_of(network, size_px)
