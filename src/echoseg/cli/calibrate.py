@@ -26,16 +26,8 @@ def calibrate(
         ),
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(help="Split for the quantiles (default: validation, or all without splits)."),
+        str | None, typer.Option(help="Split (default: validation, or all without splits).")
     ] = None,
-    fit_split: Annotated[
-        str | None,
-        typer.Option(help="Split to fit the expected error on (default: half of the patients)."),
-    ] = None,
-    max_fit: Annotated[
-        int, typer.Option(help="Maximum number of clips of --fit-split.", min=6)
-    ] = 100,
     view: Annotated[
         list[View] | None, typer.Option(case_sensitive=False, help="Only this view; repeatable.")
     ] = None,
@@ -50,14 +42,17 @@ def calibrate(
 ) -> None:
     """Calibrate the EF interval of a model on clips with masks that it was not trained on.
 
-    `echoseg analyze` then reports the interval and marks unreliable EFs.
+    Clips are also measured in a degraded copy and as parts of a beat. `echoseg analyze` then
+    reports the interval and says why an EF is not reliable.
     """
     from echoseg.cli.evaluate import select_records
-    from echoseg.evaluation.calibrate import calibrate_on, read_clips, split_patients
+    from echoseg.evaluation.calibrate import read_clips
     from echoseg.files import check_new_file, write_json
     from echoseg.inference.analyzer import choose_device
     from echoseg.parallel import check_jobs
-    from echoseg.quality.conformal import calibration_path, check_level
+    from echoseg.quality.calibration_fit import calibrate as fit
+    from echoseg.quality.calibration_fit import check_level
+    from echoseg.quality.conformal import calibration_path
     from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
 
     jobs, device = check_jobs(jobs), choose_device(device)
@@ -73,37 +68,39 @@ def calibrate(
     unlabeled = [record.name for record in records if not record.labelled]
     if 0 < len(unlabeled) < len(records):
         typer.echo(f"left out, without masks: {', '.join(unlabeled)}")
-    chosen = {"held out": _of_views(records, view)}
-    if fit_split is not None:
-        others, _ = select_records(data, phantom, fit_split, hearts)
-        chosen["fit"] = _of_views(others, view)[:max_fit]
-    clips = {}
-    for name, some in chosen.items():
-        with progress_bar(f"{source.title}, {name}", "clips") as update:
-            clips[name] = read_clips(model, some, device=device, jobs=jobs, progress=update)
-    if "fit" in clips:
-        fit, held_out = clips["fit"], clips["held out"]
-    else:
-        fit, held_out = split_patients(clips["held out"])
-    views = ", ".join(sorted({str(record.view) for record in chosen["held out"]}))
-    num_patients = len({clip.patient for clip in held_out})
-    calibration, coverage = calibrate_on(
-        fit,
-        held_out,
+    records = _of_views(_two_beats(data, records), view)
+    with progress_bar(source.title, "clips") as update:
+        clips = read_clips(model, records, device=device, jobs=jobs, progress=update)
+    views = ", ".join(sorted({str(record.view) for record in records}))
+    num_patients = len({clip.sample.patient for clip in clips})
+    calibration = fit(
+        [clip.sample for clip in clips],
         model_sha256=checkpoint.sha256,
         source=f"{num_patients} patients of {source.title}, {source.split or 'all'}, {views}",
         level=level,
     )
     write_json(path, calibration)
+    errors = [abs(clip.sample.error_points) for clip in clips]
     typer.echo(
-        f"{coverage.num_clips} clips, each by the intervals of the others: "
-        f"{100 * coverage.coverage:.0f} % covered at a level of {100 * level:.0f} %, mean width "
-        f"{coverage.mean_width_points:.1f} points, {100 * coverage.rejected:.0f} % unreliable; "
-        f"MAE {coverage.mae_points:.1f} points"
+        f"{len(clips)} clips of {num_patients} patients, mean error "
+        f"{sum(errors) / len(errors):.1f} points; "
+        f"intervals of their own: {', '.join(calibration.quantiles)}"
     )
     typer.echo(f"wrote {path}")
     if path.absolute() != calibration_path(checkpoint.path).absolute():
         typer.echo(f"echoseg analyze uses it as {calibration_path(checkpoint.path)}")
+
+
+def _two_beats(data: Path | None, records: "tuple[Record, ...]") -> "tuple[Record, ...]":
+    """Animated clips with two beats, since one beat may be no whole systole; others unchanged."""
+    from echoseg.data.animate_config import AnimationConfig
+    from echoseg.data.animated import PREFIX, open_animated
+
+    if not str(data).startswith(PREFIX):
+        return records
+    names = {record.name for record in records}
+    longer = open_animated(str(data), config=AnimationConfig(num_beats=2)).records
+    return tuple(record for record in longer if record.name in names)
 
 
 def _of_views(records: "tuple[Record, ...]", views: list[View] | None) -> "tuple[Record, ...]":

@@ -55,7 +55,7 @@ def parse_name(name: str) -> tuple[Path, str]:
     return Path(place), ""
 
 
-def open_animated(name: str, variants: int = 1) -> Dataset:
+def open_animated(name: str, variants: int = 1, config: "AnimationConfig | None" = None) -> Dataset:
     """Open `animated:FOLDER[:SPLIT]` by `animate_dataset`.
 
     Raises:
@@ -65,7 +65,9 @@ def open_animated(name: str, variants: int = 1) -> Dataset:
 
     folder, split = parse_name(name)
     stills = load_dataset(folder)
-    return animate_dataset(stills.split(split) if split else stills, variants=variants)
+    return animate_dataset(
+        stills.split(split) if split else stills, variants=variants, config=config
+    )
 
 
 def animate_dataset(

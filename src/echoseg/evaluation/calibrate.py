@@ -1,66 +1,69 @@
-"""Calibrate the EF interval of a network on annotated clips: `quality.conformal` with real data.
+"""Calibrate the EF interval of a network on annotated clips: `quality.calibration_fit` with data.
 
-The expected error is fitted on the clips of some patients; the quantiles come from other patients.
-The EF is measured as `echoseg analyze` does. The true EF is that of the data set where clips are
-sequences and it is given, else that of the experts' masks at ED and ES.
+Clips are measured as `echoseg analyze` does, each also in a degraded copy (`degrade`) and as parts
+of its beat, so that bad clips are there to be recognized; stills only by themselves. The true EF is
+that of the data set where clips are sequences and it is given, else that of the experts' masks at
+ED and ES. Patients with A4C and A2C give a biplane EF too.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from echoseg.clip import Annotation, Clip
+from echoseg.clip import Annotation, Clip, View
 from echoseg.data import Record
-from echoseg.errors import ArgumentError, DatasetError
+from echoseg.errors import DatasetError, MeasurementError
+from echoseg.evaluation.degrade import degrade
 from echoseg.evaluation.run import Progress
 from echoseg.evaluation.segment import loaded, segment
+from echoseg.measure.biplane import combine_views
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
+from echoseg.measure.measurement import Measurement
 from echoseg.measure.volumes import ejection_fraction
 from echoseg.parallel import parallel_map
 from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames
-from echoseg.quality.assess import assess_reliability
-from echoseg.quality.conformal import Calibration, calibrate, ef_interval
-from echoseg.quality.reliability import ClipUncertainty, EfInterval
+from echoseg.quality.assess import Ends, clip_uncertainty
+from echoseg.quality.calibration_fit import Sample
+from echoseg.quality.conformal import BIPLANE, mean_uncertainty
+
+if TYPE_CHECKING:
+    from echoseg.inference.analyzer import Analyzer
+    from echoseg.models.segmenter import Segmenter
+
+STILLS, CLEAN, PART_OF_BEAT = "stills", "clean", "part of a beat"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationClip:
-    """Uncertainty, measured EF and true EF of one clip."""
-
-    name: str
-    patient: str
-    uncertainty: ClipUncertainty
-    ef_percent: float
-    true_ef_percent: float
-
-    @property
-    def sample(self) -> tuple[ClipUncertainty, float]:
-        """Uncertainty and signed error (truth - EF, points), as `calibrate` takes them."""
-        return self.uncertainty, self.true_ef_percent - self.ef_percent
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Coverage:
-    """How well intervals cover the true EF over clips.
+    """One clip, or a copy of it, with measured and true EF.
 
     Attributes:
-        num_clips: Number of clips.
-        coverage: Fraction of clips whose interval covers the true EF.
-        mean_width_points: Mean width of the interval.
-        mae_points: Mean absolute error of the EF.
-        rejected: Fraction of clips marked unreliable.
+        name: Name of its record.
+        kind: `STILLS`, `CLEAN`, `PART_OF_BEAT`, or the `degrade.Degradation` of a copy.
+        quality: Image quality in the data set's words.
+        sample: Uncertainty, measured EF and true EF.
+        num_beats: Beats the EF is the mean of.
+        beats_sd_points: As in `Measurement.ef_sd_points`.
+        outside_percent: Cavity and wall outside the sector.
     """
 
-    num_clips: int
-    coverage: float
-    mean_width_points: float
-    mae_points: float
-    rejected: float
+    name: str
+    kind: str
+    quality: str
+    sample: Sample
+    num_beats: int = 0
+    beats_sd_points: float | None = None
+    outside_percent: float = 0.0
+
+
+_Plane = tuple[str, str, Measurement, Measurement]
+"""Patient, view, measurement, and measurement of the true masks."""
 
 
 def read_clips(
@@ -83,120 +86,174 @@ def read_clips(
             f"calibration needs clips with masks, none of the {len(records)} clips has one; "
             "masks lie beside a clip as CLIP_masks.nii.gz"
         )
-    clips = []
-    for index, clip in enumerate(parallel_map(partial(_read, model, device), labelled, jobs)):
-        clips += [clip] if clip else []
+    clips, planes = [], []
+    for index, read in enumerate(parallel_map(partial(_read, model, device), labelled, jobs)):
+        clips += read[0]
+        planes += read[1]
         progress(index + 1, len(labelled))
-    return clips
+    return clips + _biplane(clips, planes)
 
 
-def split_patients(
-    clips: Sequence[CalibrationClip],
-) -> tuple[list[CalibrationClip], list[CalibrationClip]]:
-    """Every other patient's clips, to fit on, and those of the rest, for the quantiles."""
-    patients = sorted({clip.patient for clip in clips})
-    chosen = set(patients[1::2])
-    fit = [clip for clip in clips if clip.patient in chosen]
-    return fit, [clip for clip in clips if clip.patient not in chosen]
-
-
-def calibrate_on(
-    fit: Sequence[CalibrationClip],
-    held_out: Sequence[CalibrationClip],
-    *,
-    model_sha256: str,
-    source: str,
-    level: float = 0.9,
-) -> tuple[Calibration, Coverage]:
-    """Calibrate, and measure coverage on each held-out clip by the quantiles of the others.
-
-    Args:
-        fit: Clips to fit the expected error on.
-        held_out: Clips of other patients, for the quantiles.
-        model_sha256: Checksum of the weights.
-        source: Description of the data.
-        level: Fraction of clips whose interval is to cover the true EF.
-
-    Raises:
-        ArgumentError: If there are too few clips for the level.
-    """
-    make = partial(
-        calibrate,
-        [clip.sample for clip in fit],
-        model_sha256=model_sha256,
-        source=source,
-        level=level,
-    )
-    samples = [clip.sample for clip in held_out]
-    calibration = make(samples)
-    intervals = []
-    for index, clip in enumerate(held_out):
-        try:
-            leave_one_out = make(samples[:index] + samples[index + 1 :])
-        except ArgumentError:  # there are exactly as many clips as the level needs
-            leave_one_out = calibration
-        intervals.append(ef_interval(clip.ef_percent, clip.uncertainty, leave_one_out))
-    return calibration, _coverage(held_out, intervals)
-
-
-def _read(model: str, device: str, record: Record) -> CalibrationClip | None:
-    """Segment and measure one clip; None where there is no measured or no true EF."""
-    network, image_size = loaded(model, device)
+def _read(model: str, device: str, record: Record) -> tuple[list[CalibrationClip], list[_Plane]]:
+    """Segment and measure one record, its degraded copy and parts of its beat."""
     clip, annotation = record.load()
     if annotation is None:
         raise DatasetError(f"{record.name}: its annotation is missing")
-    masks = clean_masks(segment(network, image_size, clip.frames, stills=record.stills))
-    ends, ef, true_ef = _ef_of(record, clip, annotation, masks)
-    if ef is None or true_ef is None:
-        return None
+    true_ef = _true_ef(record, clip, annotation)
+    if true_ef is None:
+        return [], []
+    if record.stills:
+        return _read_stills(*loaded(model, device), record, true_ef), []
+    analyzer = _analyzer(model, device)
+    clip = replace(clip, r_wave_times_s=())  # most files have none
+    clips, masks, measurement = _analyzed(analyzer, record, clip, CLEAN, true_ef)
+    degraded, kind = degrade(clip, annotation, record.name)
+    clips += _analyzed(analyzer, record, degraded, str(kind), true_ef)[0]
+    if measurement is None or masks is None or not clips:
+        return clips, []
+    return clips + _parts(clips[0], clip, masks, measurement), _plane(
+        record, clip, annotation, measurement
+    )
+
+
+@lru_cache(maxsize=1)
+def _analyzer(model: str, device: str) -> "Analyzer":
+    from echoseg.inference.analyzer import Analyzer
+
+    return Analyzer(model, device)
+
+
+def _read_stills(
+    network: "Segmenter", image_size: int, record: Record, true_ef: float
+) -> list[CalibrationClip]:
+    clip, annotation = record.load()
+    if annotation is None or annotation.ed_frame is None or annotation.es_frame is None:
+        return []
+    ends = [annotation.ed_frame, annotation.es_frame]
+    masks = clean_masks(segment(network, image_size, clip.frames, stills=True))
+    ef = ejection_fraction(masks, clip.spacing_mm, ed_frame=ends[0], es_frame=ends[1])
+    if ef is None:
+        return []
     squares = letterbox_frames(
         torch.from_numpy(clip.frames[ends]).float() / 255,
         letterbox_for((0, 0, *clip.size), image_size),
     )[:, None]  # (2, 1, S, S)
-    reliability = assess_reliability(
-        network, squares.to(device), clip.frames[ends], masks[ends], ef_percent=ef
-    )
-    return CalibrationClip(
-        name=record.name,
+    device = next(network.parameters()).device
+    end_frames = Ends(squares.to(device), clip.frames[ends], masks[ends])
+    uncertainty, outside = clip_uncertainty(network, end_frames)
+    sample = Sample(
         patient=record.patient,
-        uncertainty=reliability.uncertainty,
+        view=str(record.view),
+        uncertainty=uncertainty,
         ef_percent=ef,
         true_ef_percent=true_ef,
     )
-
-
-def _ef_of(
-    record: Record, clip: Clip, annotation: Annotation, masks: np.ndarray
-) -> tuple[list[int], float | None, float | None]:
-    """ED and ES frames, the EF measured there and the true EF."""
-    ed, es = annotation.ed_frame, annotation.es_frame
-    true_ef = None
-    if ed is not None and es is not None and {ed, es} <= set(annotation.labelled_frames):
-        truth = clean_masks(annotation.masks)
-        true_ef = ejection_fraction(truth, clip.spacing_mm, ed_frame=ed, es_frame=es)
-    if record.stills:
-        if ed is None or es is None:
-            return [], None, None
-        ef = ejection_fraction(masks, clip.spacing_mm, ed_frame=ed, es_frame=es)
-        return [ed, es], ef, true_ef
-    measured = measure_masks(masks, spacing_mm=clip.spacing_mm, times_s=clip.times_s)
-    if measured.ed_frame is None or measured.es_frame is None:
-        return [], None, None
-    dataset_ef = annotation.ef_percent
-    ends = [measured.ed_frame, measured.es_frame]
-    return ends, measured.ef_percent, true_ef if dataset_ef is None else dataset_ef
-
-
-def _coverage(clips: Sequence[CalibrationClip], intervals: Sequence[EfInterval]) -> Coverage:
-    covered = [
-        interval.low_percent <= clip.true_ef_percent <= interval.high_percent
-        for clip, interval in zip(clips, intervals, strict=True)
+    return [
+        CalibrationClip(
+            name=record.name,
+            kind=STILLS,
+            quality=annotation.quality,
+            sample=sample,
+            outside_percent=outside,
+        )
     ]
-    widths = [interval.high_percent - interval.low_percent for interval in intervals]
-    return Coverage(
-        num_clips=len(clips),
-        coverage=float(np.mean(covered)),
-        mean_width_points=float(np.mean(widths)),
-        mae_points=float(np.mean([abs(clip.sample[1]) for clip in clips])),
-        rejected=float(np.mean([bool(interval.unreliable_because) for interval in intervals])),
+
+
+def _analyzed(
+    analyzer: "Analyzer", record: Record, clip: Clip, kind: str, true_ef: float
+) -> tuple[list[CalibrationClip], np.ndarray | None, Measurement | None]:
+    """A clip through `echoseg analyze`; none where that refuses an EF."""
+    try:
+        analysis = analyzer.analyze(clip)
+    except MeasurementError:
+        return [], None, None
+    measurement, reliability = analysis.measurement, analysis.reliability
+    if measurement.ef_percent is None or reliability is None:
+        return [], None, None
+    sample = Sample(
+        patient=record.patient,
+        view=str(record.view),
+        uncertainty=reliability.uncertainty,
+        ef_percent=measurement.ef_percent,
+        true_ef_percent=true_ef,
+        is_part_of_beat=measurement.is_part_of_beat,
+        is_degraded=kind != CLEAN,
     )
+    result = CalibrationClip(
+        name=record.name,
+        kind=kind,
+        quality=record.quality,
+        sample=sample,
+        num_beats=measurement.num_beats,
+        beats_sd_points=measurement.ef_sd_points,
+        outside_percent=reliability.lv_outside_sector_percent,
+    )
+    return [result], analysis.masks, measurement
+
+
+def _parts(
+    clean: CalibrationClip, clip: Clip, masks: np.ndarray, measurement: Measurement
+) -> list[CalibrationClip]:
+    """The clip from mid-systole on, and up to there, where that is measured as part of a beat."""
+    ed, es = measurement.ed_frame, measurement.es_frame
+    if clip.times_s is None or ed is None or es is None:
+        return []
+    middle, clips = (ed + es) // 2, []
+    for part in (slice(middle, None), slice(middle)):
+        if len(masks[part]) < 3:
+            continue
+        times_s = clip.times_s[part] - clip.times_s[part][0]
+        measured = measure_masks(masks[part], spacing_mm=clip.spacing_mm, times_s=times_s)
+        if measured.ef_percent is not None and measured.is_part_of_beat:
+            sample = replace(clean.sample, ef_percent=measured.ef_percent, is_part_of_beat=True)
+            clips.append(replace(clean, kind=PART_OF_BEAT, sample=sample, num_beats=0))
+    return clips
+
+
+def _true_ef(record: Record, clip: Clip, annotation: Annotation) -> float | None:
+    """EF of the data set for a sequence, else of the experts' masks at ED and ES."""
+    if not record.stills and annotation.ef_percent is not None:
+        return annotation.ef_percent
+    ed, es = annotation.ed_frame, annotation.es_frame
+    if ed is None or es is None or not {ed, es} <= set(annotation.labelled_frames):
+        return None
+    truth = clean_masks(annotation.masks)
+    return ejection_fraction(truth, clip.spacing_mm, ed_frame=ed, es_frame=es)
+
+
+def _plane(
+    record: Record, clip: Clip, annotation: Annotation, measurement: Measurement
+) -> list[_Plane]:
+    """The plane of a clip with masks on all frames; else none."""
+    if len(annotation.labelled_frames) < clip.num_frames:
+        return []
+    truth = measure_masks(
+        clean_masks(annotation.masks), spacing_mm=clip.spacing_mm, times_s=clip.times_s
+    )
+    return [(record.patient, str(record.view), measurement, truth)]
+
+
+def _biplane(clips: Sequence[CalibrationClip], planes: Sequence[_Plane]) -> list[CalibrationClip]:
+    """The biplane EF of each patient with an A4C and an A2C clip."""
+    clean = {(clip.sample.patient, clip.sample.view): clip for clip in clips if clip.kind == CLEAN}
+    by_view = {plane[:2]: plane[2:] for plane in planes}
+    pairs = []
+    for patient in sorted({plane[0] for plane in planes}):
+        keys = [(patient, str(view)) for view in (View.A4C, View.A2C)]
+        if not all(key in by_view and key in clean for key in keys):
+            continue
+        both = [clean[key] for key in keys]
+        planes_of = zip(*(by_view[key] for key in keys), strict=True)
+        ef, true_ef = (combine_views(*one).ef_percent for one in planes_of)
+        if ef is None or true_ef is None:
+            continue
+        sample = Sample(
+            patient=patient,
+            view=BIPLANE,
+            uncertainty=mean_uncertainty([one.sample.uncertainty for one in both]),
+            ef_percent=ef,
+            true_ef_percent=true_ef,
+            is_part_of_beat=any(one.sample.is_part_of_beat for one in both),
+        )
+        pairs.append(replace(both[0], sample=sample))
+    return pairs

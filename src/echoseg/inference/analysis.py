@@ -13,7 +13,7 @@ from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.stills import measure_ed_es
 from echoseg.plugins import resolve
-from echoseg.quality.reliability import ClipReliability, ViewPrediction
+from echoseg.quality.reliability import UNRELIABLE_EF, ClipReliability, ViewPrediction
 from echoseg.weights.card import ModelCard
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
@@ -94,6 +94,14 @@ class Analysis:
         if any(warning.code in UNRELIABLE_CODES for warning in self.warnings):
             return False
         return True if self.reliability and self.reliability.interval else None
+
+    @property
+    def ef_reason(self) -> str:
+        """Why the EF is not reliable, in plain sentences; empty where nothing speaks against it."""
+        if self.ef_reliable is not False:
+            return ""
+        reasons = (one.message for one in self.warnings if one.code in UNRELIABLE_CODES)
+        return " ".join(dict.fromkeys(one.removeprefix(UNRELIABLE_EF) for one in reasons))
 
     @property
     def ef_text(self) -> str:

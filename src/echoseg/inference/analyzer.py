@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoseg.clip import Clip, Label, View
+from echoseg.clip import Clip, View
 from echoseg.errors import MeasurementError
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.backends.base import InferenceSession
@@ -160,18 +160,17 @@ class Analyzer:
         ends = [ed_frame, es_frame]
         import torch
 
-        from echoseg.quality.assess import assess_reliability
+        from echoseg.quality.assess import Ends, assess_reliability
 
         stills = np.concatenate([*map(self.transform(clip, sector).apply, clip.frames[ends])])
+        inputs = torch.from_numpy(stills).to(next(self.network.parameters()).device)
         return assess_reliability(
             self.network,
-            torch.from_numpy(stills).to(next(self.network.parameters()).device),
-            clip.frames[ends],
-            masks[ends],
-            ef_percent=measurement.ef_percent,
-            sector=sector.mask,
+            Ends(inputs, clip.frames[ends], masks[ends], sector.mask),
+            masks,
+            measurement,
+            view=str(clip.view),
             calibration=self.calibration,
-            lv_areas_px=(masks == Label.LV_CAVITY).sum((1, 2)),
         )
 
     def transform(self, clip: Clip, sector: Sector) -> FrameTransform:

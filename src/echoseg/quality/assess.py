@@ -1,63 +1,125 @@
-"""Reliability of a clip's EF, from its ED and ES: image quality, network uncertainty, interval."""
+"""Reliability of a clip's EF: uncertainty features, interval, and reasons not to rely on it."""
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
-from echoseg.metrics.segmentation import area_jitter_percent
-from echoseg.quality.conformal import CONTRAST_ENOUGH, FEATURES, Calibration, ef_interval
+from echoseg.errors import ArgumentError
+from echoseg.measure.measurement import Measurement
+from echoseg.quality.conformal import Calibration, ef_interval
 from echoseg.quality.image_quality import NUM_SEGMENTS, frame_quality
+from echoseg.quality.reasons import unreliable_because
 from echoseg.quality.reliability import ClipReliability, ClipUncertainty
-from echoseg.quality.uncertainty import uncertainty_features
+from echoseg.quality.uncertainty import still_features, temporal_features
 
 if TYPE_CHECKING:
     from echoseg.models.segmenter import Segmenter
 
 
-def assess_reliability(  # noqa: PLR0913  # pictures, masks, and the network with its input
+MAX_BLACK = 4
+"""Grey level up to which a pixel is black."""
+
+
+class Ends(NamedTuple):
+    """ED and ES of a clip, in this order.
+
+    Attributes:
+        stills: Input of the network, `(2, 1, S, S)` in [0, 1].
+        frames: On the clip's own grid, `(2, H, W)` uint8.
+        masks: Their label maps, `(2, H, W)`.
+        sector: `(H, W)` bool, true inside the ultrasound sector; None: the whole picture.
+    """
+
+    stills: Tensor
+    frames: np.ndarray
+    masks: np.ndarray
+    sector: np.ndarray | None = None
+
+
+def clip_uncertainty(
     network: "Segmenter",
-    stills: Tensor,
-    frames: np.ndarray,
-    masks: np.ndarray,
+    ends: Ends,
+    masks: np.ndarray | None = None,
     *,
-    ef_percent: float,
-    sector: np.ndarray | None = None,
+    beats_error_points: float | None = None,
+) -> tuple[ClipUncertainty, float]:
+    """Uncertainty features of a clip, and the percentage of its ventricle outside the sector.
+
+    Args:
+        network: A Segmenter.
+        ends: ED and ES.
+        masks: Label maps of all frames of a clip, `(T, H, W)`; None for stills.
+        beats_error_points: As in `ClipUncertainty`.
+    """
+    qualities = [
+        frame_quality(frame, mask, ends.sector)
+        for frame, mask in zip(ends.frames, ends.masks, strict=True)
+    ]
+    unseen = [quality.segments_unseen if quality else NUM_SEGMENTS for quality in qualities]
+    features: dict[str, Any] = still_features(network, ends.stills)
+    features |= {} if masks is None else temporal_features(masks)
+    uncertainty = ClipUncertainty(
+        **features,
+        segments_unseen=float(np.mean(unseen)),
+        black_percent=_black_percent(ends),
+        beats_error_points=beats_error_points,
+    )
+    return uncertainty, max((one.outside_percent for one in qualities if one), default=0.0)
+
+
+def _black_percent(ends: Ends) -> float:
+    """Share of black in the sector; where that is unknown, within what is lit on some frame."""
+    black = ends.frames <= MAX_BLACK
+    inside = np.asarray(binary_fill_holes(~black.all(0)) if ends.sector is None else ends.sector)
+    return 100 * float(black[:, inside].mean()) if inside.any() else 100.0
+
+
+def assess_reliability(
+    network: "Segmenter",
+    ends: Ends,
+    masks: np.ndarray,
+    measurement: Measurement,
+    *,
+    view: str,
     calibration: Calibration | None = None,
-    lv_areas_px: np.ndarray | None = None,
 ) -> ClipReliability:
     """Assess the reliability of a clip's EF.
 
     Args:
         network: A Segmenter.
-        stills: ED and ES as the network's input, `(2, 1, S, S)` in [0, 1].
-        frames: ED and ES on the clip's own grid, `(2, H, W)` uint8.
-        masks: Their label maps, `(2, H, W)`.
-        ef_percent: The measured EF.
-        sector: `(H, W)` bool, true inside the ultrasound sector.
+        ends: ED and ES.
+        masks: Label maps of all frames, `(T, H, W)`.
+        measurement: The clip's measurement, with an EF.
+        view: The clip's view.
         calibration: Calibration of the network's weights.
-        lv_areas_px: Cavity area of every frame of the clip, `(T,)`.
+
+    Raises:
+        ArgumentError: If the measurement has no EF.
     """
-    qualities = [frame_quality(f, m, sector) for f, m in zip(frames, masks, strict=True)]
-    parts = [
-        features
-        | {
-            "segments_unseen": float(quality.segments_unseen if quality else NUM_SEGMENTS),
-            "contrast_lacking": np.clip(CONTRAST_ENOUGH - quality.contrast, 0, CONTRAST_ENOUGH)
-            if quality
-            else CONTRAST_ENOUGH,
-        }
-        for features, quality in zip(uncertainty_features(network, stills), qualities, strict=True)
-    ]
-    uncertainty = ClipUncertainty(
-        **{name: float(np.mean([part[name] for part in parts])) for name in FEATURES}
+    ef_percent, beats_sd = measurement.ef_percent, measurement.ef_sd_points
+    if ef_percent is None:
+        raise ArgumentError("reliability is that of an EF; this measurement has none")
+    spread = None if beats_sd is None else beats_sd / math.sqrt(measurement.num_beats)
+    uncertainty, outside = clip_uncertainty(network, ends, masks, beats_error_points=spread)
+    interval = calibration and ef_interval(
+        ef_percent,
+        uncertainty,
+        calibration,
+        view=view,
+        is_part_of_beat=measurement.is_part_of_beat,
     )
-    jitter = None
-    if lv_areas_px is not None and len(lv_areas_px) > 2 and lv_areas_px.any():
-        jitter = area_jitter_percent(lv_areas_px)
     return ClipReliability(
-        interval=calibration and ef_interval(ef_percent, uncertainty, calibration),
+        interval=interval,
         uncertainty=uncertainty,
-        lv_outside_sector_percent=max((q.outside_percent for q in qualities if q), default=0.0),
-        lv_area_jitter_percent=jitter,
+        lv_outside_sector_percent=outside,
+        unreliable_because=unreliable_because(
+            ef_percent,
+            uncertainty,
+            calibration,
+            beats_sd_points=beats_sd,
+            outside_percent=outside,
+        ),
     )

@@ -11,6 +11,8 @@ from echoseg.quality.image_quality import NUM_SEGMENTS
 
 MAX_OUTSIDE_PERCENT = 5.0
 """Fraction of cavity and wall outside the sector from which a warning is given."""
+UNRELIABLE_EF = "This EF is not reliable. "
+"""How the warning with the reasons begins."""
 VIEW_CLASSES = ("A4C", "A2C", "ALAX", "other")
 """In the order of the view network's logits; the logit of a mirrored picture follows."""
 _VIEW_NAMES = {
@@ -23,28 +25,44 @@ _VIEW_NAMES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipUncertainty:
-    """Uncertainty features of a clip, means over its ED and ES; larger is worse.
+    """Uncertainty features of a clip; larger is worse.
+
+    Entropy, gamma, segments and black are means over ED and ES.
 
     Attributes:
         entropy: Mean over the pixels predicted as cavity or wall, as a fraction (0 to 1) of the
             maximum entropy; 1 where there are none.
-        disagreement_percent: 100 minus the Dice of the cavities before and after another gain,
-            mean over two gains.
+        pose_points: Standard deviation of the EF when the pictures are turned and zoomed.
+        gamma_percent: 100 minus the Dice of the cavities before and after another gamma.
         segments_unseen: As in `FrameQuality`.
-        contrast_lacking: How far the contrast is below `CONTRAST_ENOUGH`.
+        black_percent: Share of the sector that is black, which differs between machines.
+        flicker_percent: 100 minus the 10th percentile over time of the Dice between the cavities
+            of neighboring frames; None for stills.
+        area_jitter_percent: Frame-to-frame jitter of the cavity's area; None for stills.
+        beats_error_points: Standard error of the mean EF over the beats; None for fewer than two.
     """
 
     entropy: Annotated[float, THOUSANDTH]
-    disagreement_percent: Annotated[float, TENTH]
+    pose_points: Annotated[float, TENTH]
+    gamma_percent: Annotated[float, TENTH]
     segments_unseen: Annotated[float, TENTH]
-    contrast_lacking: Annotated[float, HUNDREDTH]
+    black_percent: Annotated[float, HUNDREDTH] = 0.0
+    flicker_percent: Tenth = None
+    area_jitter_percent: Tenth = None
+    beats_error_points: Tenth = None
 
 
 class EfInterval(FrozenModel):
-    """Calibrated interval of an EF, in percent, and whether the EF is reliable at all.
+    """Calibrated interval of an EF, in percent.
 
-    `unreliable_because` is a reason when the expected error is above the rejection threshold, and
-    empty otherwise.
+    Attributes:
+        low_percent: Its lower end.
+        high_percent: Its upper end.
+        level_percent: Fraction of clips like the calibration's whose true EF it covers.
+        expected_error_points: Expected error of the EF.
+        source: Calibration data, in words.
+        widened_because: Why the clip is not like those of the calibration, one sentence per
+            reason; the interval was widened for it. Empty where it is like them.
     """
 
     low_percent: Annotated[float, TENTH]
@@ -52,7 +70,7 @@ class EfInterval(FrozenModel):
     level_percent: Annotated[float, TENTH]
     expected_error_points: Annotated[float, TENTH]
     source: str
-    unreliable_because: str
+    widened_because: tuple[str, ...] = ()
 
 
 class ClipReliability(FrozenModel):
@@ -60,24 +78,28 @@ class ClipReliability(FrozenModel):
 
     Attributes:
         interval: Calibrated interval of the EF; null where the weights have no calibration.
-        uncertainty: Features it rests on, means over ED and ES.
+        uncertainty: Features it rests on.
         lv_outside_sector_percent: Cavity and wall outside the ultrasound sector, the larger of
             ED and ES.
-        lv_area_jitter_percent: Frame-to-frame jitter of the cavity's area; null when unknown.
+        unreliable_because: Why not to rely on the EF, one sentence per reason; empty where
+            nothing speaks against it.
     """
 
     interval: EfInterval | None
     uncertainty: ClipUncertainty
     lv_outside_sector_percent: Annotated[float, TENTH]
-    lv_area_jitter_percent: Tenth = None
+    unreliable_because: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[ClipWarning, ...]:
         """What a reader must know first."""
         warnings = []
-        if self.interval is not None and self.interval.unreliable_because:
-            message = f"This EF is not reliable: {self.interval.unreliable_because}."
+        if self.unreliable_because:
+            message = UNRELIABLE_EF + " ".join(self.unreliable_because)
             warnings.append(ClipWarning(code="do_not_trust", message=message))
+        if self.interval is not None and self.interval.widened_because:
+            message = f"The EF interval was widened. {' '.join(self.interval.widened_because)}"
+            warnings.append(ClipWarning(code="interval_widened", message=message))
         if self.lv_outside_sector_percent > MAX_OUTSIDE_PERCENT:
             message = (
                 f"{self.lv_outside_sector_percent:.0f} % of the left ventricle lies outside the "

@@ -1,39 +1,92 @@
-"""Uncertainty of a network on single frames: entropy, and disagreement under another gain."""
+"""Uncertainty of a network at ED and ES: entropy, EF of other poses; flicker of masks over time."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from echoseg.clip import Label
-from echoseg.metrics.segmentation import dice
+from echoseg.metrics.segmentation import area_jitter_percent, dice
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.windows import each_still
 
-GAINS = (0.8, 1.25)
-"""Factors on the grey levels that should not change a mask."""
+MIN_FRAMES = 4
+"""Frames of a clip, not stills, whose change over time can be measured."""
+
+
+ROTATION_DEG, ZOOM = 8.0, 1.1
+"""How far pictures are turned, either way, and enlarged or reduced."""
+
+GAMMAS = (0.7, 1.4)
+"""Powers of the grey levels; unlike a gain they cut nothing off."""
 
 
 @torch.inference_mode()
-def uncertainty_features(network: Segmenter, stills: Tensor) -> list[dict[str, float]]:
-    """Compute the features of each frame `(N, 1, S, S)` in [0, 1], independently of the others.
+def still_features(network: Segmenter, stills: Tensor) -> dict[str, float]:
+    """`entropy`, `pose_points` and `gamma_percent`, as in `ClipUncertainty`, of ED and ES.
 
-    Returns:
-        Per frame `entropy` and `disagreement_percent`, as in `ClipUncertainty`.
+    The EF of a pose is that of the cavity's areas a, 100 (1 - (a_ES / a_ED)^(3/2)).
+
+    Args:
+        network: A Segmenter.
+        stills: ED and ES, `(2, 1, S, S)` in [0, 1], segmented each for itself.
     """
     probability = each_still(network, stills).softmax(1)
     labels = probability.argmax(1)
-    entropy = -(probability * probability.clamp(min=1e-12).log()).sum(1) / torch.log(
-        torch.tensor(float(probability.shape[1]))
+    entropy = -(probability * probability.clamp(min=1e-12).log()).sum(1) / math.log(
+        probability.shape[1]
     )
     heart = (labels == Label.LV_CAVITY) | (labels == Label.LV_MYOCARDIUM)
-    changed = [each_still(network, (stills * gain).clamp(0, 1)).argmax(1) for gain in GAINS]
-    features = []
-    for index in range(len(stills)):
-        inside = entropy[index][heart[index]]
-        scores = [dice(labels[index], other[index], Label.LV_CAVITY) or 0.0 for other in changed]
-        features.append(
-            {
-                "entropy": float(inside.mean()) if inside.numel() else 1.0,
-                "disagreement_percent": 100 * (1 - sum(scores) / len(scores)),
-            }
-        )
-    return features
+    of_frames = [
+        float(one[inside].mean()) if inside.any() else 1.0
+        for one, inside in zip(entropy, heart, strict=True)
+    ]
+    poses = [(ROTATION_DEG, 1.0), (-ROTATION_DEG, 1.0), (0.0, ZOOM), (0.0, 1 / ZOOM)]
+    efs = [_area_ef(each_still(network, _posed(stills, *pose)).argmax(1)) for pose in poses]
+    changed = [each_still(network, stills**gamma).argmax(1) for gamma in GAMMAS]
+    scores = [
+        dice(before, after, Label.LV_CAVITY) or 0.0
+        for other in changed
+        for before, after in zip(labels, other, strict=True)
+    ]
+    return {
+        "entropy": float(np.mean(of_frames)),
+        "pose_points": float(np.std(efs)),
+        "gamma_percent": 100 * (1 - float(np.mean(scores))),
+    }
+
+
+def _posed(stills: Tensor, degrees: float, zoom: float) -> Tensor:
+    """Frames `N 1 S S` turned about their centers and enlarged."""
+    angle = math.radians(degrees)
+    across, along = math.cos(angle) / zoom, math.sin(angle) / zoom
+    matrix = torch.tensor([[across, -along, 0.0], [along, across, 0.0]], device=stills.device)
+    grid = functional.affine_grid(
+        matrix.expand(len(stills), 2, 3), list(stills.shape), align_corners=False
+    )
+    return functional.grid_sample(stills, grid, align_corners=False)
+
+
+def _area_ef(labels: Tensor) -> float:
+    """EF in percent, 0 to 100, of the areas of the cavity at ED and ES."""
+    ed, es = (labels == Label.LV_CAVITY).sum((1, 2)).tolist()
+    return 100 * (1 - min(1.0, es / ed) ** 1.5) if ed else 0.0
+
+
+def temporal_features(masks: np.ndarray) -> dict[str, float | None]:
+    """`flicker_percent` and `area_jitter_percent` of a clip's label maps, `(T, H, W)`.
+
+    None where there are too few frames, or no cavity on any.
+    """
+    cavity = masks == Label.LV_CAVITY
+    areas = cavity.sum((1, 2))
+    if len(masks) < MIN_FRAMES or not areas.any():
+        return {"flicker_percent": None, "area_jitter_percent": None}
+    both = areas[1:] + areas[:-1]
+    scores = 2 * (cavity[1:] & cavity[:-1]).sum((1, 2)) / both.clip(min=1)  # 0 without a cavity
+    return {
+        "flicker_percent": 100 * (1 - float(np.percentile(scores, 10))),
+        "area_jitter_percent": area_jitter_percent(areas),
+    }
