@@ -13,6 +13,8 @@ from echoseg.inference.analysis import Analysis
 from echoseg.measure.biplane import BiplaneMeasurement, combine_views
 from echoseg.measure.measurement import FrozenModel
 from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, NormalRange
+from echoseg.quality.conformal import BIPLANE, ef_interval, load_calibration, mean_uncertainty
+from echoseg.quality.reliability import EfInterval
 from echoseg.report.schema import DISCLAIMER, SCHEMA_VERSION, Report, Software, build_report
 
 _TOKENS = {
@@ -41,6 +43,21 @@ class BiplaneAnalysis:
     def biplane(self) -> BiplaneMeasurement:
         """The values of both planes together."""
         return combine_views(self.a4c.measurement, self.a2c.measurement)
+
+    @cached_property
+    def interval(self) -> EfInterval | None:
+        """Calibrated interval of the biplane EF; None without an EF or a calibration."""
+        parts, model = (self.a4c.reliability, self.a2c.reliability), self.a4c.model
+        calibration = model and load_calibration(model.path, model.sha256)
+        if self.biplane.ef_percent is None or calibration is None or None in parts:
+            return None
+        return ef_interval(
+            self.biplane.ef_percent,
+            mean_uncertainty([one.uncertainty for one in parts if one]),
+            calibration,
+            view=BIPLANE,
+            is_part_of_beat=any(one.measurement.is_part_of_beat for one in (self.a4c, self.a2c)),
+        )
 
     @property
     def ef_reliable(self) -> bool | None:
