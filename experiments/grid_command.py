@@ -69,8 +69,8 @@ def curve(
 ) -> None:
     """Label-efficiency experiment: train methods at several labeled fractions, evaluate, plot.
 
-    Resumable. At 100 % only `supervised` runs, since nothing is unlabeled. At 0 % masks come from
-    simulated clips alone.
+    Resumable. At 100 % only `supervised` runs, since nothing is unlabeled, unless
+    labeled_frames=ed_es. At 0 % masks come from simulated clips alone.
     """
     from echoseg.train.config import as_fraction
     from experiments.figures import curve_png

@@ -93,8 +93,11 @@ class LabelCurve(Experiment):
 
 def curve_markdown(summary: dict[str, Any]) -> str:
     """The tables of a label-efficiency experiment."""
+    sparse = summary["experiment"]["settings"].get("labeled_frames") == "ed_es"
+    frames = " Frame-sparse: of a labeled clip only the masks of ED and ES are used."
     lines = [
-        f"{summary['num_complete']} of {summary['num_cells']} cells are complete.",
+        f"{summary['num_complete']} of {summary['num_cells']} cells are complete."
+        f"{frames if sparse else ''}",
         *provenance_lines(summary["costs"]),
     ]
     if failed := summary["failed_clips"]:

@@ -94,3 +94,16 @@ def test_complete_cells_are_drawn(tmp_path):
     assert "2 of 2 cells are complete" in done.stdout
     names = {path.name for path in tmp_path.iterdir()}
     assert {"table.md", "table.csv", "figure.png", "summary.json"} <= names
+
+
+def test_the_table_of_frame_sparse_labels_says_so_and_has_every_method(tmp_path):
+    settings = SMALL | {"labeled_frames": "ed_es"}
+    curve = small_curve(methods=METHODS, fractions=(0.5, 1.0), settings=settings)
+    text = curve_markdown(summarize(put_all(curve, tmp_path), tmp_path))
+    assert "only the masks of ED and ES are used" in text
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["| labeled patients", "50 %", "100 % |"]
+    assert [row[0][2:] for row in rows[2:11]] == list(METHODS)
+    (tmp_path / "whole").mkdir()
+    whole = put_all(small_curve(), tmp_path / "whole")
+    assert "ED and ES" not in curve_markdown(summarize(whole, tmp_path / "whole"))
