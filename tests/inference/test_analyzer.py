@@ -1,12 +1,17 @@
 """An analysis: what was measured is what is kept, and what must be known of it is said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from echoseg.clip import Clip, View
+from echoseg.clip import Clip, ClipWarning, View
+from echoseg.data.phantom import simulate
 from echoseg.inference.analyzer import Analyzer
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
+from echoseg.phantom import PhantomConfig
+from echoseg.quality import view_net
 from heart_makers import beating
 
 
@@ -15,18 +20,19 @@ def analyzer():
     return Analyzer(device="cpu")
 
 
-def analysis_of(analyzer, monkeypatch, masks, times_s, **known):
+def analysis_of(analyzer, monkeypatch, masks, times_s, force_view=False, **known):
     monkeypatch.setattr(Analyzer, "segment", lambda *args, **options: masks)
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, masks.shape, dtype=np.uint8)
-    return analyzer.analyze(Clip(frames=frames, times_s=times_s, **known))
+    clip = Clip(frames=frames, times_s=times_s, **known)
+    return analyzer.analyze(clip, force_view=force_view)
 
 
 def test_the_masks_kept_are_those_that_were_measured(analyzer, monkeypatch):
     masks, times, _ = beating()
     masks[:, 5:9, 5:9] = 1
     masks[3:7, 100:104, 5:12] = 3
-    found = analysis_of(analyzer, monkeypatch, masks, times)
+    found = analysis_of(analyzer, monkeypatch, masks, times, force_view=True)
     assert not np.array_equal(found.masks, masks)
     assert np.array_equal(found.masks, clean_masks(found.masks))
     areas = [int((mask == 1).sum()) for mask in found.masks]
@@ -35,18 +41,63 @@ def test_the_masks_kept_are_those_that_were_measured(analyzer, monkeypatch):
     assert again == found.measurement
 
 
+def in_view(analyzer, monkeypatch, *scores):
+    """Let the pictures have scores, and the masks say nothing."""
+    monkeypatch.setattr(view_net, "score_frames", lambda *args: (np.array(scores), 0.0))
+    nothing = (0.0,) * len(analyzer.view_rule.weights)
+    limits = {"weights": nothing, "floor": 0.0, "refuse_below": 0.1, "min_probability": 0.6}
+    monkeypatch.setattr(analyzer, "view_rule", analyzer.view_rule.model_copy(update=limits))
+
+
 @pytest.mark.parametrize(
-    ("view", "code", "words"),
+    ("view", "scores", "code", "words"),
     [
-        (View.PLAX, "view_not_learnt", "The view is PLAX, but the model was trained on A4C only"),
-        (View.A2C, "view_not_learnt", "The view is A2C"),
-        (View.UNKNOWN, "view_unknown", "view (--view)"),
-        (View.A4C, "", ""),
+        (View.PLAX, (1, 0, 0, 0), "wrong_view", "The view is PLAX, but the model was trained on"),
+        (View.A4C, (0, 0, 1, 0), "wrong_view", "stated to be A4C but shows another"),
+        (View.UNKNOWN, (0, 0, 0, 1), "wrong_view", "no upright apical view"),
+        (View.A2C, (0, 1, 0, 0), "view_not_learnt", "The view is A2C"),
+        (View.UNKNOWN, (0.3, 0, 0.3, 0.4), "view_unknown", "give view (--view)"),
+        (View.UNKNOWN, (1, 0, 0, 0), "", ""),
+        (View.A4C, (0.3, 0, 0.3, 0.4), "", ""),
+        (View.A4C, (1, 0, 0, 0), "", ""),
     ],
 )
-def test_a_view_the_networks_do_not_know_is_warned_of(analyzer, monkeypatch, view, code, words):
+def test_a_wrong_view_has_no_ef_unless_forced(analyzer, monkeypatch, view, scores, code, words):
     masks, times, _ = beating()
+    in_view(analyzer, monkeypatch, *scores)
+    monkeypatch.setattr(
+        analyzer, "model_card", analyzer.model_card.model_copy(update={"views": (View.A4C,)})
+    )
     found = analysis_of(analyzer, monkeypatch, masks, times, view=view)
-    told = {w.code: w.message for w in found.warnings if w.code.startswith("view")}
-    assert list(told) == ["view_doubtful", *([code] if code else [])]  # the pictures are noise
+    told = {w.code: w.message for w in found.warnings if "view" in w.code}
+    assert list(told) == ([code] if code else [])
     assert words in told.get(code, "")
+    assert (found.ef_percent is None) == (code == "wrong_view")
+    if code == "wrong_view":
+        assert "--force-view" in found.measurement.refusal
+        assert found.reliability is None and found.measurement.disks is None
+        forced = analysis_of(analyzer, monkeypatch, masks, times, view=view, force_view=True)
+        assert forced.ef_percent is not None and forced.ef_reliable is False
+        assert "wrong_view" in {warning.code for warning in forced.warnings}
+        assert not forced.measurement.refusal
+
+
+def test_colors_of_doppler_are_refused_whatever_the_pictures_say(analyzer, monkeypatch):
+    masks, times, _ = beating()
+    in_view(analyzer, monkeypatch, 1, 0, 0, 0)
+    colour = (ClipWarning(code="colour_doppler", message="It has colours."),)
+    found = analysis_of(analyzer, monkeypatch, masks, times, view=View.A4C, warnings=colour)
+    assert found.ef_percent is None and "Doppler" in found.measurement.refusal
+
+
+def test_a_mirrored_clip_is_segmented_mirrored_and_its_masks_are_its_own(analyzer):
+    config = PhantomConfig(seed=1_400_000_003, size_px=112, num_frames=12, frame_rate_hz=20.0)
+    clip = simulate(config).clip
+    plain = analyzer.analyze(clip, force_view=True)
+    turned = replace(clip, frames=clip.frames[..., ::-1].copy(), sector_box=None)
+    mirrored = analyzer.analyze(turned, force_view=True)
+    assert not plain.predicted_view.is_mirrored and mirrored.predicted_view.is_mirrored
+    assert mirrored.ef_percent == pytest.approx(plain.ef_percent, abs=0.5)
+    cavity, own = plain.masks == 1, mirrored.masks[..., ::-1] == 1
+    assert 2 * (cavity & own).sum() / (cavity.sum() + own.sum()) > 0.98
+    assert "left_right_flipped" in {note.code for note in mirrored.notes}

@@ -138,15 +138,33 @@ def test_times_come_from_vector_then_time_then_cine_rate(tmp_path):
         assert load_clip(tmp_path / "t.dcm").times_s[:3] == pytest.approx(expected)
 
 
-def test_a_colour_box_is_flagged_and_a_thin_coloured_line_is_not(tmp_path):
-    for name, rows, flagged in (("box", slice(10, 30), True), ("line", slice(40, 41), False)):
-        (tmp_path / name).mkdir()
-        for index, frame in enumerate(moving_frames()):
-            rgb = np.stack([frame] * 3, -1)
-            rgb[rows, 10:40] = (220, 30, 20)
-            Image.fromarray(rgb).save(tmp_path / name / f"{index}.png")
-        codes = {warning.code for warning in load_clip(tmp_path / name).warnings}
-        assert ("colour_doppler" in codes) == flagged
+def _colour_flow(rgb, index):
+    rgb[10:30, 10:40] = ((220, 30, 20), (20, 40, 220))[index % 2]
+
+
+def _thin_line(rgb, index):
+    rgb[40, 10:40] = (220, 30, 20) if index % 2 else (20, 220, 30)
+
+
+def _logo(rgb, index):
+    rgb[:12, :40] = (220, 30, 20)
+
+
+def _tint(rgb, index):
+    rgb[..., 2] = rgb[..., 2] // 3
+
+
+@pytest.mark.parametrize(
+    ("paint", "flagged"),
+    [(_colour_flow, True), (_thin_line, False), (_logo, False), (_tint, False)],
+)
+def test_colour_that_changes_is_flagged_and_lines_logos_and_tints_are_not(tmp_path, paint, flagged):
+    for index, frame in enumerate(moving_frames()):
+        rgb = np.stack([frame] * 3, -1)
+        paint(rgb, index)
+        Image.fromarray(rgb).save(tmp_path / f"{index}.png")
+    codes = {warning.code for warning in load_clip(tmp_path).warnings}
+    assert ("colour_doppler" in codes) == flagged
 
 
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"

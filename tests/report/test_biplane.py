@@ -147,14 +147,19 @@ def test_two_views_are_analysed_together(tmp_path):
     from pydicom import examples
 
     clip = examples.get_path("ybr_color")
-    result = run("--a4c", clip, "--a2c", clip, "-o", tmp_path, "--spacing-mm", "1.02", "1.02")
+    given = ("--a4c", clip, "--a2c", clip, "--spacing-mm", "1.02", "1.02")
+    refused = run(*given, "-o", tmp_path / "refused")
+    assert refused.exit_code == 1 and "stated to be A2C but shows" in " ".join(
+        refused.output.split()
+    )
+    result = run(*given, "-o", tmp_path, "--force-view")
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "biplane" / "report.json").read_text())
     # the same clip twice: biplane is the one plane
     assert report["results"]["ef_percent"] == pytest.approx(
         report["a4c"]["results"]["ef_percent"], abs=0.2
     )
-    assert "view_not_learnt" in {warning["code"] for warning in report["warnings"]}
+    assert "wrong_view" in {warning["code"] for warning in report["warnings"]}
 
 
 def test_what_is_asked_for_is_one_thing(tmp_path):

@@ -14,6 +14,7 @@ from echoseg.cli.options import (
     BackendName,
     Device,
     Force,
+    ForceView,
     Fps,
     Model,
     OldRuntime,
@@ -48,6 +49,7 @@ class Job:
     open_options: dict[str, Any]
     force: bool
     smoothing: bool = True
+    force_view: bool = False
     pdf: bool = False
     pages: bool = True
 
@@ -65,7 +67,9 @@ def _analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) 
     clip = load_clip(source, **(job.open_options | options))
     read_time_s = time.perf_counter() - start
     with progress_bar(source.name, "frames") as update:
-        analysis = analyzer.analyze(clip, smoothing=job.smoothing, progress=update)
+        analysis = analyzer.analyze(
+            clip, smoothing=job.smoothing, force_view=job.force_view, progress=update
+        )
     return replace(analysis, timing_s={"read": read_time_s, **analysis.timing_s})
 
 
@@ -146,6 +150,7 @@ def analyze(
         input_option(help="Folder of clips, paired by the view in their names: biplane."),
     ] = None,
     view: ViewGiven = None,
+    force_view: ForceView = False,
     spacing_mm: SpacingMm = None,
     fps: Fps = None,
     smoothing: Smoothing = True,
@@ -183,7 +188,9 @@ def analyze(
         view=view, spacing_mm=spacing_mm, fps=fps, allow_damaged=allow_damaged
     )
     backend = backend_of(backend, runtime)
-    known: dict[str, Any] = dict(open_options=options, force=force, smoothing=smoothing, pdf=pdf)
+    known: dict[str, Any] = dict(
+        open_options=options, force=force, smoothing=smoothing, force_view=force_view, pdf=pdf
+    )
     OpenOptions(**options)
     pairs = _pairs(clips or [], a4c, a2c, study)
     if clips and _is_cohort(clips, jobs, resume):
@@ -228,7 +235,10 @@ def run_cohort(
         model=options["model"],
         model_sha256=card.sha256,
         **options["open_options"],
-        **{name: options[name] for name in ("device", "backend", "smoothing", "pdf", "pages")},
+        **{
+            name: options[name]
+            for name in ("device", "backend", "smoothing", "force_view", "pdf", "pages")
+        },
     )
     jobs = check_jobs(jobs)
     show_notice(card)

@@ -28,6 +28,10 @@ Jobs = Annotated[int, typer.Option(help="Worker processes; do not affect the res
 ViewGiven = Annotated[
     View | None, input_option("--view", case_sensitive=False, help="View; replaces the file's.")
 ]
+ForceView = Annotated[
+    bool,
+    input_option("--force-view", help="Give an EF, not a reliable one, of a view not supported."),
+]
 SpacingMm = Annotated[
     tuple[float, float] | None,
     input_option(

@@ -13,7 +13,8 @@ from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.stills import measure_ed_es
 from echoseg.plugins import resolve
-from echoseg.quality.reliability import UNRELIABLE_EF, ClipReliability, ViewPrediction
+from echoseg.quality.reliability import UNRELIABLE_EF, ClipReliability
+from echoseg.quality.view import ViewPrediction, view_notes, wrong_view_reason
 from echoseg.weights.card import ModelCard
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
@@ -21,11 +22,9 @@ if TYPE_CHECKING:  # matplotlib takes a second to import
 
 REFERENCE_BACKEND = "torch f32"
 """The backend that all others are checked against."""
-SUPPORTED_VIEWS = (View.A4C,)
-"""Views that the networks were trained on."""
 APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
-UNRELIABLE_CODES = frozenset({"do_not_trust", "view_doubtful", "view_not_learnt"})
+UNRELIABLE_CODES = frozenset({"do_not_trust", "wrong_view", "view_not_learnt"})
 """Codes of warnings under which an EF is shown as not reliable."""
 
 
@@ -72,19 +71,63 @@ class Analysis:
     @property
     def warnings(self) -> tuple[ClipWarning, ...]:
         """Everything a reader of the numbers must know, reasons not to rely on them first."""
-        view = _view_warnings(self.clip.view, has_model=self.model is not None)
+        view = self._view_warnings()
         reliability = self.reliability.warnings if self.reliability else ()
-        if self.predicted_view is not None:
-            view = self.predicted_view.warnings(self.clip.view, SUPPORTED_VIEWS) + view
         return reliability + view + self.clip.warnings + self.measurement.warnings
 
     @property
     def notes(self) -> tuple[ClipWarning, ...]:
         """How the numbers were computed, where nothing is wrong."""
+        notes = self.measurement.notes
+        if self.model and self.predicted_view and not self.wrong_view:
+            notes = view_notes(self.clip.view, self.predicted_view, self.model.views) + notes
         if self.backend == REFERENCE_BACKEND:
-            return self.measurement.notes
+            return notes
         message = f"The network ran on {self.backend}; its masks were checked against PyTorch's."
-        return (*self.measurement.notes, ClipWarning(code="backend", message=message))
+        return (*notes, ClipWarning(code="backend", message=message))
+
+    @property
+    def wrong_view(self) -> str:
+        """Why the clip shows no view that the model supports; empty where it may."""
+        if self.model is None:
+            return ""
+        is_colour = any(warning.code == "colour_doppler" for warning in self.clip.warnings)
+        return wrong_view_reason(
+            self.clip.view, self.predicted_view, self.model.views, is_colour=is_colour
+        )
+
+    def _view_warnings(self) -> tuple[ClipWarning, ...]:
+        """A warning where the network, or the method of disks, does not suit the view."""
+        view, predicted = self.clip.view, self.predicted_view
+        names = " and ".join(self.model.views) if self.model else ", ".join(APICAL_VIEWS)
+        if self.model is None:
+            if view in APICAL_VIEWS:
+                return ()
+            code = "view_not_apical"
+            message = (
+                f"The view is {view}; volumes by disks are valid in apical views only "
+                f"({names}). Give view (--view) if the clip shows one."
+            )
+        elif reason := self.wrong_view:
+            code = "wrong_view"
+            message = f"{reason[0].upper()}{reason[1:]}. Masks and numbers are not reliable."
+        elif view not in (View.UNKNOWN, *self.model.views):
+            code = "view_not_learnt"
+            message = (
+                f"The view is {view}, but the model was trained on {names} only, so "
+                "masks and numbers are not reliable. Use a model that learned it."
+            )
+        elif view is View.UNKNOWN and (
+            predicted is None or not predicted.confirms(view, self.model.views)
+        ):
+            code = "view_unknown"
+            message = (
+                "The view is not stated, and the view classifier cannot tell it. The model "
+                f"supports {names} only; give view (--view) if you know it."
+            )
+        else:
+            return ()
+        return (ClipWarning(code=code, message=message),)
 
     @property
     def ef_reliable(self) -> bool | None:
@@ -158,34 +201,6 @@ def ef_text(ef_percent: float | None, reliable: bool | None) -> str:
 def _report(function: str) -> Any:
     """A function of `echoseg.report`, looked up late: the report builds on this module."""
     return resolve(f"echoseg.report.{function}", {}, "report function")
-
-
-def _view_warnings(view: View, *, has_model: bool) -> tuple[ClipWarning, ...]:
-    """A warning where the network, or without one the method of disks, does not suit the view."""
-    supported = SUPPORTED_VIEWS if has_model else APICAL_VIEWS
-    if view in supported:
-        return ()
-    names = ", ".join(supported)
-    if not has_model:
-        code = "view_not_apical"
-        message = (
-            f"The view is {view}; volumes by disks are valid in apical views only ({names}). "
-            "Give view (--view) if the clip shows one."
-        )
-    elif view == View.UNKNOWN:
-        code = "view_unknown"
-        message = (
-            "The view is unknown and the automatic view check is approximate. The model supports "
-            f"{names} only; give "
-            "view (--view) if the clip shows it, results on other views are invalid."
-        )
-    else:
-        code = "view_not_learnt"
-        message = (
-            f"The view is {view}, but the model was trained on {names} only, so masks and numbers "
-            "are not reliable. Use a clip of a supported view."
-        )
-    return (ClipWarning(code=code, message=message),)
 
 
 def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> Analysis:

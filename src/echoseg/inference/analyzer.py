@@ -25,17 +25,22 @@ from echoseg.io import find_view, load_clip
 from echoseg.io.frames import OpenOptions
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
-from echoseg.measure.measurement import Measurement
+from echoseg.measure.measurement import Measurement, refused
 from echoseg.measure.messages import flag_wall
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 from echoseg.quality.conformal import load_calibration
 from echoseg.quality.reliability import ClipReliability
+from echoseg.quality.view import predict_view
+from echoseg.quality.view_shape import shape_features
 from echoseg.weights.card import DEFAULT_MODEL, find_checkpoint, read_card
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+MIN_GAIN = 0.01
+"""Gain in the network's mean probability from which a clip is segmented mirrored."""
+FORCE_VIEW = "Give a clip of a supported view, or force_view (--force-view) for an unreliable EF"
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
 
@@ -83,7 +88,8 @@ class Analyzer:
             model, backend, device=device, num_threads=torch.get_num_threads()
         )
         self.calibration = load_calibration(self.model_card.path, self.model_card.sha256)
-        self.view_check = load_view_net(view_weights(self.model_card.path))
+        self.view_net, view_card = load_view_net(view_weights(self.model_card.path))
+        self.view_rule = view_card.rule
         self.load_time_s = time.perf_counter() - start
 
     @cached_property
@@ -96,34 +102,55 @@ class Analyzer:
         return load_model(str(self.model_card.path))[0]
 
     def analyze(
-        self, clip: Clip, *, smoothing: bool = True, progress: Progress | None = None
+        self,
+        clip: Clip,
+        *,
+        smoothing: bool = True,
+        force_view: bool = False,
+        progress: Progress | None = None,
     ) -> Analysis:
         """Segment and measure a clip.
+
+        A mirrored A4C is segmented mirrored; its masks are in its own orientation.
 
         Args:
             clip: The clip.
             smoothing: See `measure_masks`.
+            force_view: Give an EF, not a reliable one, where the clip shows another view.
             progress: Called after each frame.
 
         Raises:
             MeasurementError: If nothing in the picture moves, so that no ultrasound sector is
                 found.
         """
-        from echoseg.quality.view_net import predict_view
+        from echoseg.quality.view_net import score_frames
 
-        times = {"load_model": self.load_time_s}
-        start = time.perf_counter()
+        times, start = {"load_model": self.load_time_s}, time.perf_counter()
+
+        def lap(stage: str) -> None:
+            nonlocal start
+            times[stage], start = time.perf_counter() - start, time.perf_counter()
+
         sector = find_sector(clip)
         if sector is None:
             raise MeasurementError(
                 f"no ultrasound sector found in {clip.source or 'the clip'}: no region of the "
                 f"picture changes over its {clip.num_frames} frames; give a moving echo clip"
             )
-        times["find_sector"] = time.perf_counter() - start
-        start = time.perf_counter()
-        masks = clean_masks(self.segment(clip, sector, progress=progress))
-        times["segment"] = time.perf_counter() - start
-        start = time.perf_counter()
+        lap("find_sector")
+        scores, mirrored = score_frames(clip.frames, sector, self.view_net)
+        is_mirrored = scores[0] >= 0.5 and self._is_mirrored(clip, sector, mirrored)
+        oriented = (_mirror_clip(clip), sector.mirror()) if is_mirrored else (clip, sector)
+        lap("view")
+        masks = clean_masks(self.segment(*oriented, progress=progress))
+        lap("segment")
+        predicted_view = predict_view(
+            self.view_rule,
+            scores,
+            shape_features(masks, oriented[1].box),
+            mirrored=mirrored,
+            is_mirrored=is_mirrored,
+        )
         measurement = measure_masks(
             masks,
             spacing_mm=clip.spacing_mm,
@@ -131,24 +158,44 @@ class Analyzer:
             r_wave_times_s=clip.r_wave_times_s,
             smoothing=smoothing,
         )
-        measurement = flag_wall(measurement, masks, sector.mask)
-        times["measure"] = time.perf_counter() - start
-        start = time.perf_counter()
-        reliability = self._reliability(clip, sector, masks, measurement)
-        times["reliability"] = time.perf_counter() - start
-        start = time.perf_counter()
-        predicted_view = predict_view(clip.frames, sector, *self.view_check)
-        times["view"] = time.perf_counter() - start
-        return Analysis(
+        measurement = flag_wall(measurement, masks, oriented[1].mask)
+        analysis = Analysis(
             clip=clip,
-            masks=masks,
+            masks=masks[..., ::-1].copy() if is_mirrored else masks,
             measurement=measurement,
             model=self.model_card,
-            timing_s=times,
-            reliability=reliability,
             predicted_view=predicted_view,
             backend=self.session.name,
         )
+        if analysis.wrong_view and not force_view:
+            measurement = refused(measurement, f"{analysis.wrong_view}. {FORCE_VIEW}")
+        lap("measure")
+        reliability = self._reliability(*oriented, masks, measurement)
+        lap("reliability")
+        return replace(analysis, measurement=measurement, reliability=reliability, timing_s=times)
+
+    def _is_mirrored(self, clip: Clip, sector: Sector, score: float) -> bool:
+        """Whether a clip is to be segmented mirrored: a few frames decide where the score may not.
+
+        The orientation is taken in which the network is surer of what it segments.
+        """
+        if score < self.view_rule.mirrored_from:
+            return False
+        frames = np.unique(np.linspace(0, clip.num_frames - 1, 4).round().astype(int))
+        part = replace(clip, frames=clip.frames[frames], times_s=None)
+        own = self._confidence(part, sector)
+        return self._confidence(_mirror_clip(part), sector.mirror()) > own + MIN_GAIN
+
+    def _confidence(self, clip: Clip, sector: Sector) -> float:
+        """Mean probability of the label of each pixel that is not background; 0 where none is."""
+        transform = self.transform(clip, sector)
+        values = []
+        for logits in self.session.run(map(transform.apply, clip.frames)):
+            odds = np.exp(logits[0] - logits[0].max(0))
+            is_heart = logits[0].argmax(0) > 0
+            values.append((odds.max(0) / odds.sum(0))[is_heart])
+        sure = np.concatenate(values)
+        return float(sure.mean()) if len(sure) else 0.0
 
     def _reliability(
         self, clip: Clip, sector: Sector, masks: np.ndarray, measurement: Measurement
@@ -194,6 +241,7 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
     view: View | str | None = None,
     model: str = DEFAULT_MODEL,
     device: str = "auto",
+    force_view: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
     """Segment and measure one clip. For many clips, make one `Analyzer` and reuse it.
@@ -210,6 +258,7 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
         view: The view, such as "A4C"; replaces what the file says.
         model: Name of a shipped checkpoint (`echoseg models` lists them) or a .safetensors file.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        force_view: Give an EF, not a reliable one, where the clip shows another view.
         progress: Called with (frames done, frames in total).
 
     Returns:
@@ -223,7 +272,12 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
         TypeError: If `source` has another type.
     """
     clip = _as_clip(source, spacing_mm, fps, view)
-    return Analyzer(model, device).analyze(clip, progress=progress)
+    return Analyzer(model, device).analyze(clip, force_view=force_view, progress=progress)
+
+
+def _mirror_clip(clip: Clip) -> Clip:
+    """The clip with left and right exchanged."""
+    return replace(clip, frames=clip.frames[..., ::-1].copy(), sector_box=None)
 
 
 def _as_clip(

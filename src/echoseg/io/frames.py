@@ -88,23 +88,33 @@ def to_grey(frame: np.ndarray) -> np.ndarray:
 
 
 def colour_warnings(frames: list[np.ndarray]) -> tuple[ClipWarning, ...]:
-    """Warn of patches of strong colour, as of colour Doppler.
+    """Warn of patches of strong colour that change over time, as of colour or tissue Doppler.
 
     Strong means that channels differ by over 60 levels. After an opening, which removes thin
-    lines, a coloured ECG trace or a logo stays below the threshold on the fraction of pixels.
+    lines, a coloured ECG trace stays below the threshold on the fraction of pixels; a logo or a
+    menu does not change. A tinted clip, where all but dark and white pixels have one hue, is grey.
     """
     from scipy.ndimage import binary_opening
 
-    for frame in frames[:: max(1, len(frames) // 12)]:
-        if frame.ndim == 3:
-            spread = frame[..., :3].max(-1).astype(int) - frame[..., :3].min(-1)
-            if binary_opening(spread > _COLOUR_SPREAD, np.ones((3, 3))).mean() > _COLOUR_FRACTION:
-                message = (
-                    "The clip has patches of colour, as of colour Doppler, which hide the tissue: "
-                    "masks there are unreliable."
-                )
-                return (ClipWarning(code="colour_doppler", message=message),)
-    return ()
+    chosen = [f[..., :3] for f in frames[:: max(1, len(frames) // 12)] if f.ndim == 3]
+    if len(chosen) < 2:
+        return ()
+    spreads = [frame.max(-1).astype(int) - frame.min(-1) for frame in chosen]
+    patches = [binary_opening(each > _COLOUR_SPREAD, np.ones((3, 3))) for each in spreads]
+    chroma = np.stack([f[..., ::2].astype(np.int16) - f[..., 1:2] for f in chosen])
+    changing = (np.ptp(chroma, 0) > _COLOUR_SPREAD).any(-1)
+    if (np.any(patches, 0) & changing).mean() <= _COLOUR_FRACTION:
+        return ()
+    middle = [(luma > 60) & (luma < 200) for luma in map(to_grey, chosen)]
+    grey = np.mean(np.concatenate([s[m] < 25 for s, m in zip(spreads, middle, strict=True)]))
+    hues = np.concatenate([f.argmax(-1)[p] for f, p in zip(chosen, patches, strict=True)])
+    if grey < 0.1 and np.bincount(hues).max() > 0.95 * len(hues):
+        return ()
+    message = (
+        "The clip has patches of colour that change, as of colour or tissue Doppler, which hide "
+        "the tissue: masks there are unreliable."
+    )
+    return (ClipWarning(code="colour_doppler", message=message),)
 
 
 def rescale_grey(

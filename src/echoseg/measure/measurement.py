@@ -6,7 +6,7 @@ rounded to what is printed, and a value that is not finite becomes null.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
@@ -193,3 +193,21 @@ class Measurement(FrozenModel):
     warnings: tuple[ClipWarning, ...] = Field(default=(), exclude=True)
     notes: tuple[ClipWarning, ...] = Field(default=(), exclude=True)
     disks: Disks | None = Field(default=None, exclude=True, repr=False)
+
+
+def refused(measurement: Measurement, reason: str) -> Measurement:
+    """What remains of a measurement without an EF: areas and volumes of single frames.
+
+    Args:
+        measurement: The measurement.
+        reason: Why there is no EF.
+    """
+    frames = tuple(
+        replace(row, smoothed_volume=None, strain_percent=None) for row in measurement.frames
+    )
+    return Measurement(
+        frames=frames,
+        refusal=reason,
+        smoothed=measurement.smoothed,
+        spacing_mm=measurement.spacing_mm,
+    )

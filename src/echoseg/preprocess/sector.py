@@ -33,6 +33,14 @@ class Sector:
     mask: np.ndarray
     box: tuple[int, int, int, int]
 
+    def mirror(self) -> "Sector":
+        """The sector of the picture with left and right exchanged."""
+        top, left, bottom, right = self.box
+        columns = self.mask.shape[1]
+        return Sector(
+            mask=self.mask[:, ::-1].copy(), box=(top, columns - right, bottom, columns - left)
+        )
+
 
 def _change(frames: np.ndarray) -> np.ndarray:
     """Standard deviation over time of up to 40 frames spread over the clip."""

@@ -1,11 +1,9 @@
-"""Records of reliability, as in a report: uncertainty features, EF interval, predicted view."""
+"""Records of reliability, as in a report: uncertainty features and EF interval."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
-
-from echoseg.clip import ClipWarning, View
+from echoseg.clip import ClipWarning
 from echoseg.measure.measurement import HUNDREDTH, TENTH, THOUSANDTH, FrozenModel, Tenth
 from echoseg.quality.image_quality import NUM_SEGMENTS
 
@@ -13,14 +11,6 @@ MAX_OUTSIDE_PERCENT = 5.0
 """Fraction of cavity and wall outside the sector from which a warning is given."""
 UNRELIABLE_EF = "This EF is not reliable. "
 """How the warning with the reasons begins."""
-VIEW_CLASSES = ("A4C", "A2C", "ALAX", "other")
-"""In the order of the view network's logits; the logit of a mirrored picture follows."""
-_VIEW_NAMES = {
-    "A4C": "an apical four-chamber view",
-    "A2C": "an apical two-chamber view",
-    "ALAX": "an apical long axis",
-    "other": "another view, or one that is rotated or cut off",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,48 +103,3 @@ class ClipReliability(FrozenModel):
             )
             warnings.append(ClipWarning(code="wall_drop_out", message=message))
         return tuple(warnings)
-
-
-class ViewPrediction(FrozenModel):
-    """The predicted view, means over frames.
-
-    Attributes:
-        view: The most probable of `VIEW_CLASSES`.
-        probability_percent: Of each of `VIEW_CLASSES`, together 100.
-        mirrored_percent: Probability that left and right are exchanged.
-        is_mirrored: Whether that is high enough for a warning.
-        min_percent: Probability of a view below which the clip is not accepted as that view.
-    """
-
-    view: str
-    probability_percent: dict[str, Annotated[float, TENTH]]
-    mirrored_percent: Annotated[float, TENTH]
-    is_mirrored: bool
-    min_percent: float = Field(default=0.0, exclude=True)
-
-    def warnings(self, stated: View, supported: tuple[View, ...]) -> tuple[ClipWarning, ...]:
-        """Warnings where the prediction contradicts the view that the file or the user states.
-
-        Where none is stated, the first of the views that the model supports is expected.
-        """
-        expected = str(stated) if str(stated) in VIEW_CLASSES else str(supported[0])
-        percent = self.probability_percent[expected]
-        # the threshold is that of supported views; another must only be the most probable
-        is_strict = expected in supported or expected != self.view
-        if percent < self.min_percent and is_strict:
-            name, other = _VIEW_NAMES[expected], _VIEW_NAMES[self.view]
-            reason = f"The view check is only {percent:.0f} % sure that the clip shows {name}"
-            if expected != self.view:
-                reason = (
-                    f"The clip should show {name} but looks like {other} ({percent:.0f} % against "
-                    f"{self.probability_percent[self.view]:.0f} %)"
-                )
-            message = f"{reason}, so this EF is not reliable. Check the overlay."
-            return (ClipWarning(code="view_doubtful", message=message),)
-        if self.is_mirrored:
-            message = (
-                "The picture looks mirrored left to right; the model expects the left ventricle "
-                "on the right. Mirror the clip, or check the overlay."
-            )
-            return (ClipWarning(code="left_right_flipped", message=message),)
-        return ()

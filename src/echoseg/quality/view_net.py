@@ -1,16 +1,12 @@
-"""View of a clip, mirrored or not, predicted by a small network on pictures of 64 px.
-
-The network was trained without real two-chamber views: that it tells a real A2C from an A4C is
-unproven, and a clip that passes is not thereby known to be an A4C.
-"""
+"""Scores of the views of a clip, by a small network on pictures of 64 px."""
 
 import json
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -20,42 +16,39 @@ from echoseg.files import atomic_write
 from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames
 from echoseg.preprocess.sector import Sector
-from echoseg.quality.reliability import VIEW_CLASSES, ViewPrediction
+from echoseg.quality.view import VIEW_CLASSES, ViewRule
 
 SIZE_PX = 64
 SUFFIX = ".view.safetensors"
-NUM_FRAMES = 5
+NUM_FRAMES = 8
 """Number of frames used, spread over the clip."""
+DARK = 0.03
+"""Grey level below which a pixel counts as black: outside the sector, or clipped."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ViewCard:
-    """Metadata of a weights file.
+class ViewCard(BaseModel):
+    """Metadata of a weights file: licence (SPDX), training data in words, and the rule."""
 
-    Attributes:
-        licence: SPDX name.
-        trained_on: Training data, in words.
-        least_share: Probability of a view below which a clip is not accepted as that view.
-        flipped_share: Probability from which a picture counts as mirrored.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     licence: str
     trained_on: str
-    least_share: float
-    flipped_share: float
+    rule: ViewRule
 
 
 class ViewNet(nn.Module):
-    """Four strided convolution blocks, then mean and maximum over the picture.
+    """Strided convolution blocks, then mean and maximum over the picture.
 
-    Each picture is first normalised to mean 0 and standard deviation 1, so gain does not matter.
+    Each picture is seen twice: normalized to mean 0 and standard deviation 1 over its pixels that
+    are not black, and with the rank of each such pixel among them. Gain does not change the first,
+    no increasing map of the grey levels changes the second.
     """
 
     def __init__(self) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
-        channels = 1
-        for width, twice in ((16, True), (32, True), (48, True), (64, False)):
+        channels = 2
+        for width, twice in ((20, True), (40, True), (56, True), (72, False)):
             blocks += _block(channels, width, 2)
             if twice:
                 blocks += _block(width, width, 1)
@@ -64,10 +57,24 @@ class ViewNet(nn.Module):
         self.head = nn.Linear(2 * channels, len(VIEW_CLASSES) + 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Compute logits `(N, 5)` of pictures `(N, 1, 64, 64)`."""
-        spread, mean = torch.std_mean(pictures, (1, 2, 3), keepdim=True)
-        features = self.body((pictures - mean) / spread.clamp(min=1e-3))
+        """Logits `(N, 5)` of pictures `(N, 1, 64, 64)` in [0, 1]: views, and mirrored."""
+        features = self.body(normalize(pictures))
         return self.head(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
+
+
+def normalize(pictures: Tensor) -> Tensor:
+    """Pictures `(N, 1, H, W)` in [0, 1] -> `(N, 2, H, W)`: normalized grey, and ranks -1 to 1."""
+    flat = torch.where(pictures < DARK, 0, pictures).flatten(1)
+    lit = flat > 0
+    count = lit.sum(1, keepdim=True).clamp(min=2)
+    mean = flat.sum(1, keepdim=True) / count
+    spread = (((flat - mean) * lit).square().sum(1, keepdim=True) / count).sqrt()
+    grey = (flat - mean) / spread.clamp(min=1e-3)
+    level = (255 * flat).round().long().clamp(0, 255)
+    of_level = torch.zeros(len(flat), 256).scatter_add_(1, level, lit.float())
+    up_to = of_level.cumsum(1)
+    rank = (up_to - of_level / 2).gather(1, level) * lit / count
+    return torch.stack([grey, 2 * rank - 1], 1).unflatten(2, pictures.shape[2:])
 
 
 def _block(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
@@ -79,7 +86,7 @@ def _block(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
 
 
 def view_weights(checkpoint: Path) -> Path:
-    """The view check's file for a checkpoint: the one next to it, else the phantom's.
+    """The view network's file for a checkpoint: the one next to it, else the phantom's.
 
     A checkpoint's own may be trained on the same pictures, under the same licence; the phantom's
     has no restriction.
@@ -92,13 +99,12 @@ def view_weights(checkpoint: Path) -> Path:
 
 def save_view_net(path: Path, network: ViewNet, card: ViewCard) -> None:
     """Write weights, in half precision, with their card."""
-    metadata = {name: json.dumps(getattr(card, name)) for name in card.__slots__}
     weights = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
     with atomic_write(path) as partial:
-        save_file(weights, partial, metadata=metadata)
+        save_file(weights, partial, metadata={"card": card.model_dump_json()})
 
 
 def load_view_net(path: Path) -> tuple[ViewNet, ViewCard]:
@@ -110,33 +116,36 @@ def load_view_net(path: Path) -> tuple[ViewNet, ViewCard]:
     network = ViewNet()
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            card = ViewCard(**{name: json.loads(metadata[name]) for name in ViewCard.__slots__})
+            card = ViewCard(**json.loads((file.metadata() or {})["card"]))
             weights = {name: file.get_tensor(name) for name in file.keys()}
         network.load_state_dict(weights)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"view check {path} is missing or damaged ({str(error)[:80]}); install echoseg again"
+            f"view classifier {path} is missing or damaged ({str(error)[:70]}); reinstall echoseg"
         ) from error
     return network.float().eval(), card
 
 
-def predict_view(
-    frames: np.ndarray, sector: Sector, network: ViewNet, card: ViewCard
-) -> ViewPrediction:
-    """Predict the view of frames `(T, H, W)` uint8 from the pixels inside the sector."""
+def score_frames(frames: np.ndarray, sector: Sector, network: ViewNet) -> tuple[np.ndarray, float]:
+    """Probability of each of `VIEW_CLASSES`, `(4,)`, and of a mirrored picture.
+
+    Means over frames spread over the clip, each as it is, slightly larger, and mirrored.
+
+    Args:
+        frames: `(T, H, W)` uint8.
+        sector: The ultrasound sector; pixels outside of it are not used.
+        network: The view network.
+    """
     indices = np.unique(np.linspace(0, len(frames) - 1, NUM_FRAMES).round().astype(int))
     pixels = np.where(sector.mask, frames[indices], 0).astype(np.float32) / 255
-    squares = letterbox_frames(torch.from_numpy(pixels), letterbox_for(sector.box, SIZE_PX))
+    wide = round(1.125 * SIZE_PX)
+    edge = (wide - SIZE_PX) // 2
+    large = letterbox_frames(torch.from_numpy(pixels), letterbox_for(sector.box, wide))
+    large = large[:, :SIZE_PX, edge : edge + SIZE_PX]
+    whole = letterbox_frames(torch.from_numpy(pixels), letterbox_for(sector.box, SIZE_PX))
+    squares = torch.cat([whole, large])
     with torch.inference_mode():
-        logits = network(squares[:, None])
-    probabilities = logits[:, : len(VIEW_CLASSES)].softmax(1).mean(0).tolist()
-    percent = {name: 100 * p for name, p in zip(VIEW_CLASSES, probabilities, strict=True)}
-    mirrored = float(logits[:, -1].sigmoid().mean())
-    return ViewPrediction(
-        view=max(percent, key=percent.__getitem__),
-        probability_percent=percent,
-        mirrored_percent=100 * mirrored,
-        is_mirrored=mirrored >= card.flipped_share,
-        min_percent=100 * card.least_share,
-    )
+        logits = network(torch.cat([squares, squares.flip(2)])[:, None])
+    own, mirrored = logits[:, -1].sigmoid().chunk(2)
+    probabilities = logits[:, :-1].softmax(1).mean(0).numpy()
+    return probabilities, float((own + 1 - mirrored).mean() / 2)

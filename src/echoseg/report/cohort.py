@@ -59,6 +59,7 @@ class Settings(BaseModel):
     """`frame_rate_hz` in manifests of 0.1."""
     allow_damaged: bool = False
     smoothing: bool = True
+    force_view: bool = False
     pdf: bool = False
     pages: bool = True
 
@@ -300,7 +301,9 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
             allow_damaged=settings.allow_damaged,
         )
         with one_thread():
-            analysis = analyzer.analyze(clip, smoothing=settings.smoothing)
+            analysis = analyzer.analyze(
+                clip, smoothing=settings.smoothing, force_view=settings.force_view
+            )
         _failure(out, entry).unlink(missing_ok=True)  # of an earlier content of the file
         write_results(analysis, out / entry.name, pdf=settings.pdf, pages=settings.pages)
     except OutputError:

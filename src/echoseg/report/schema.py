@@ -11,7 +11,8 @@ from echoseg.clip import ClipWarning
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.measurement import THOUSANDTH, FrozenModel, Measurement
 from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, NormalRange
-from echoseg.quality.reliability import ClipReliability, ViewPrediction
+from echoseg.quality.reliability import ClipReliability
+from echoseg.quality.view import ViewPrediction
 
 SCHEMA_VERSION = "2"
 DISCLAIMER = "Research use only, not a medical device."

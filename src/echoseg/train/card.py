@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from echoseg.clip import View
 from echoseg.errors import ModelError
 from echoseg.train.config import TrainConfig
 from echoseg.train.data.sources import Source
@@ -21,8 +22,10 @@ def make_card(config: TrainConfig, sources: Sequence[Source], architecture: str)
     bound = [each for each in [*initial, *sources] if each.licence != "Apache-2.0"]
     licence = " AND ".join(dict.fromkeys(each.licence for each in bound)) or "Apache-2.0"
     notice = " ".join(dict.fromkeys(each.notice for each in bound if each.notice))
+    views = {view for source in sources for view in source.clips.views}
     return ModelCard(
         architecture=architecture,
+        views=tuple(view for view in config.views if view in views) or (View.A4C,),
         image_size=config.image_size,
         licence=licence,
         notice=notice,

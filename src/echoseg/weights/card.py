@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from echoseg.clip import View
 from echoseg.errors import ModelError
 
 FORMAT_VERSION = "2"
@@ -33,6 +34,8 @@ class ModelCard(BaseModel):
     """SPDX name of the weights' licence."""
     notice: str = ""
     """One line printed at every run; empty when none is needed."""
+    views: tuple[View, ...] = (View.A4C,)
+    """Views it was trained on; A4C where an older file does not say."""
     trained_on: str = ""
     """Training data, in words."""
     provenance: str = ""
