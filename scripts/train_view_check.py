@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--evaluate", type=Path, help="CAMUS, only to evaluate on")
     parser.add_argument("--keep-network", action="store_true", help="fit only the rule anew")
     parser.add_argument("--hearts", type=int, default=90)
-    parser.add_argument("--steps", type=int, default=650)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path)
