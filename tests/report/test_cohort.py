@@ -39,6 +39,7 @@ def clips(tmp_path_factory):
     write_video(root / "noise.avi", moving_frames(14))
     (root / "broken.avi").write_bytes(b"RIFF")
     (root / "notes.txt").write_text("not a clip")
+    (root / "LICENSE.pydicom-data").write_text("not a clip, whatever its suffix")
     return root
 
 
@@ -71,7 +72,9 @@ def test_every_clip_has_a_row_or_a_reason(clips, whole):
     found = rows(out / "results.csv")
     assert [row["clip"] for row in found] == ["a.avi", "b/a.avi", "c.avi", "noise.avi"]
     assert [row["folder"] for row in found] == ["a", "b_a", "c", "noise"]
-    assert told.without_ef == sum(row["ef_percent"] == "" for row in found) >= 1
+    withheld = told.without_ef + told.unreliable
+    assert withheld == sum(row["ef_percent"] == "" for row in found) >= 1
+    assert told.unreliable == sum(row["ef_reliable"] == "False" for row in found)
     report = json.loads((out / "b_a" / "report.json").read_text())
     assert found[1]["ef_percent"] == str(report["results"]["ef_percent"])
     (failed,) = rows(out / "failures.csv")

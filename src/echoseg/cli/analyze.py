@@ -34,6 +34,7 @@ from echoseg.errors import ConfigError, EchosegError
 if TYPE_CHECKING:
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
+    from echoseg.inference.ef_statement import EfStatement
     from echoseg.report.biplane import ClipPair
 
 
@@ -73,7 +74,7 @@ def _analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) 
     return replace(analysis, timing_s={"read": read_time_s, **analysis.timing_s})
 
 
-def _run_clip(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, float]]:
+def _run_clip(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, float]]:
     from echoseg.cli.table import show_analysis
     from echoseg.report.writer import check_output, write_results
 
@@ -83,10 +84,10 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, f
     write_results(analysis, job.folder, force=job.force, pdf=job.pdf, pages=job.pages)
     write_time_s = time.perf_counter() - start
     show_analysis(analysis, job.folder)
-    return analysis.ef_percent, {**analysis.timing_s, "write": write_time_s}
+    return analysis.ef, {**analysis.timing_s, "write": write_time_s}
 
 
-def _run_pair(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, float]]:
+def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, float]]:
     from echoseg.cli.table import show_biplane
     from echoseg.report.biplane import BiplaneAnalysis
     from echoseg.report.writer import PLANES, check_biplane_output, write_biplane
@@ -101,21 +102,21 @@ def _run_pair(analyzer: "Analyzer", job: Job) -> tuple[float | None, dict[str, f
     write_biplane(analysis, job.folder, force=job.force, pdf=job.pdf)
     time_s = time.perf_counter() - start
     show_biplane(analysis, job.folder)
-    return analysis.biplane.ef_percent, {"both clips": time_s}
+    return analysis.ef, {"both clips": time_s}
 
 
-def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> bool:
-    """Run one job; return whether there is an EF. Errors are printed on one line."""
+def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> str:
+    """Run one job; return the kind of its EF. Errors are printed on one line."""
     try:
-        ef_percent, stages = (_run_pair if job.is_pair else _run_clip)(analyzer, job)
+        ef, stages = (_run_pair if job.is_pair else _run_clip)(analyzer, job)
     except EchosegError as error:
         fail(str(error))
-        return False
+        return "none"
     if timing:
         typer.echo("time per stage:")
         for stage, seconds in stages.items():
             typer.echo(f"  {stage:<16}{seconds:8.2f} s")
-    return ef_percent is not None
+    return ef.kind
 
 
 def run(
@@ -129,11 +130,13 @@ def run(
     if timing:
         typer.echo(f"imports and model: {time.perf_counter() - start:.2f} s")
     show_notice(analyzer.model_card)
-    has_ef = [_run_job(analyzer, job, timing=timing) for job in jobs]
+    kinds = [_run_job(analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:
-        unit = "hearts" if jobs[0].is_pair else "clips"
-        typer.echo(f"{sum(has_ef)} of {len(jobs)} {unit} have an EF")
-    if not all(has_ef):
+        unit, withheld = "hearts" if jobs[0].is_pair else "clips", kinds.count("unreliable")
+        stated = len(jobs) - withheld - kinds.count("none")
+        note = f", {withheld} one that is not reliable" if withheld else ""
+        typer.echo(f"{stated} of {len(jobs)} {unit} have an EF{note}")
+    if "none" in kinds:
         raise typer.Exit(1)
 
 
@@ -251,12 +254,13 @@ def run_cohort(
             resume=resume,
             progress=update,
         )
-    good = done.clips - done.failed - done.without_ef
+    stated = done.clips - done.failed - done.without_ef - done.unreliable
     typer.echo(
-        f"{good} of {done.clips} clips have an EF, {done.without_ef} have none, {done.failed} "
-        f"could not be analyzed: {output}: {cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}"
+        f"{stated} of {done.clips} clips have an EF, {done.unreliable} one that is not reliable, "
+        f"{done.without_ef} have none, {done.failed} could not be analyzed: {output}: "
+        f"{cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}"
     )
-    if good < done.clips:
+    if done.failed or done.without_ef:
         raise typer.Exit(1)
 
 

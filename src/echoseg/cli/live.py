@@ -17,6 +17,9 @@ from echoseg.errors import ConfigError, FormatError, OutputError
 if TYPE_CHECKING:
     from echoseg.inference.live.run import Status
 
+NOT_CHECKED = (
+    "A live run does not check how far its EF can be relied on. Record the clip and analyze it."
+)
 REPORT_BYTES = 4096
 """Taken at the start, so that a disk that filled up still has room for the report."""
 
@@ -67,10 +70,18 @@ def live(
     network = open_session(
         model, backend_of(backend, runtime), device=device, num_threads=os.cpu_count() or 1
     )
-    session = Session(network, spacing_mm=spacing_mm, frame_rate_hz=fps)
-    show_notice(read_card(find_checkpoint(model)))
+    card = read_card(find_checkpoint(model))
+    session = Session(
+        network,
+        spacing_mm=spacing_mm,
+        frame_rate_hz=fps,
+        no_ef_because=card.ef_unsupported_because,
+    )
+    show_notice(card)
     status = _follow(session, source, options, (output, overlay, reconnect))
     typer.echo(_line(status))
+    reason = status.result.ef.reason if status.result else ""
+    typer.echo(f"no EF: {reason}" if reason else NOT_CHECKED)
     saved = f"; kept in {output}" if output else ""
     typer.echo(f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped{saved}")
     for problem in status.problems:
@@ -177,6 +188,8 @@ def _summary(path: Path, status: "Status", source: str) -> "Status":
         "resets": status.resets,
         "num_beats": result.num_beats if result else 0,
         "ef_percent": result.ef_percent if result else None,
+        "ef_reliable": None,
+        "ef_reason": (result.ef.reason if result else "") or NOT_CHECKED,
         "latency_p50_s": status.p50_s,
         "latency_p95_s": status.p95_s,
         "latency_p99_s": status.p99_s,

@@ -68,5 +68,5 @@ def measure(
     analysis = analyze_masks(opened, labels, smoothing=smoothing)
     folder = write_results(analysis, output, force=force, pdf=pdf)
     show_analysis(analysis, folder)
-    if analysis.measurement.ef_percent is None:
+    if analysis.ef.kind == "none":
         raise typer.Exit(1)

@@ -25,18 +25,19 @@ def show_analysis(analysis: Analysis, folder: Path) -> None:
 
     row("ED frame", measurement.ed_frame)
     row("ES frame", measurement.es_frame)
-    if analysis.ef_reliable is False:
-        table.add_row("EF", f"not reliable ({analysis.ef_percent:.0f} %)", style="dim")
-    else:
-        row("EF", measurement.ef_percent, " %")
-        if analysis.reliability and (interval := analysis.reliability.interval):
-            span = f"{interval.low_percent:.0f} to {interval.high_percent:.0f} %"
-            table.add_row(f"EF, {interval.level_percent:.0f} % interval", span)
+    ef = analysis.ef
+    if ef.kind != "none":
+        table.add_row("EF", ef.text.removeprefix("EF "), style="" if ef.kind == "plain" else "red")
+    if ef.interval:
+        table.add_row(f"EF, {ef.interval_name}", ef.interval_span)
+    if ef.grade:
+        table.add_row("EF class", ef.grade)
     row("beats", measurement.num_beats or None)
-    row("EF, SD over beats", measurement.ef_sd_points, " points", 1)
-    row("EDV", measurement.edv_ml, " ml")
-    row("ESV", measurement.esv_ml, " ml")
-    row("stroke volume", measurement.stroke_volume_ml, " ml")
+    if ef.value:
+        row("EF, SD over beats", measurement.ef_sd_points, " points", 1)
+        row("EDV", measurement.edv_ml, " ml")
+        row("ESV", measurement.esv_ml, " ml")
+        row("stroke volume", measurement.stroke_volume_ml, " ml")
     row("contour strain", measurement.gls_percent, " %", 1)
     row("heart rate", measurement.heart_rate_bpm, " bpm")
     console = Console(soft_wrap=False)
@@ -44,8 +45,8 @@ def show_analysis(analysis: Analysis, folder: Path) -> None:
         console.print(table)
     else:
         console.print(name, markup=False)
-    if measurement.refusal:
-        console.print(f"no EF: {measurement.refusal}", style="bold red", markup=False)
+    if ef.kind == "none":
+        console.print(f"no EF: {one_line(ef.reason)}", style="bold red", markup=False)
     _print_messages(console, analysis.warnings, "yellow")
     _print_messages(console, analysis.notes, "dim")
     console.print(f"written to {folder}", markup=False)
@@ -63,17 +64,19 @@ def show_biplane(analysis: BiplaneAnalysis, folder: Path) -> None:
     """Print the summary of two views of a heart."""
     biplane, planes = analysis.biplane, (analysis.a4c, analysis.a2c)
     table = Table("", "biplane", "A4C", "A2C", title=escape(folder.name), title_justify="left")
-    rows = (("EF", "ef_percent", "%"), ("EDV", "edv_ml", "ml"), ("ESV", "esv_ml", "ml"))
-    for name, key, unit in rows:
-        values = [getattr(values, key) for values in (biplane, *(p.measurement for p in planes))]
-        table.add_row(name, *("none" if v is None else f"{v:.0f} {unit}" for v in values))
-    if analysis.ef_reliable is False:
-        sides = (analysis, *planes)
-        table.add_row("", *("not reliable" if s.ef_reliable is False else "" for s in sides))
+    sides = (analysis.ef, *(plane.ef for plane in planes))
+    table.add_row("EF", *(ef.text.removeprefix("EF ") for ef in sides))
+    if any(ef.interval for ef in sides):
+        table.add_row("EF interval", *(ef.interval_span for ef in sides))
+    measured = (biplane, *(plane.measurement for plane in planes))
+    for name, key in (("EDV", "edv_ml"), ("ESV", "esv_ml")):
+        pairs = zip(measured, sides, strict=True)
+        values = [getattr(one, key) if ef.value else None for one, ef in pairs]
+        table.add_row(name, *("" if value is None else f"{value:.0f} ml" for value in values))
     console = Console(soft_wrap=False)
     console.print(table)
-    if biplane.refusal:
-        console.print(f"no biplane EF: {biplane.refusal}", style="bold red", markup=False)
+    if analysis.ef.kind == "none":
+        console.print(f"no biplane EF: {analysis.ef.reason}", style="bold red", markup=False)
     _print_messages(console, biplane.warnings, "yellow")
     for view, plane in zip(("A4C", "A2C"), planes, strict=True):
         _print_messages(console, plane.warnings, "yellow", f"{view}: ")

@@ -29,6 +29,8 @@ TABLE = "clips.csv"
 _MASKS = "_masks.nii.gz"
 _TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
 """Suffixes of other files that lie next to clips."""
+_PAPERS = re.compile(r"(licen[cs]e|copying|readme|notice|authors|changelog)(\b|_)", re.IGNORECASE)
+"""Begins names of files about clips, whatever their suffix, such as `LICENSE.pydicom-data`."""
 
 
 def detect(root: Path) -> bool:
@@ -62,6 +64,8 @@ def clip_files(root: Path) -> Iterable[Path]:
         for path in sorted(root.rglob("*")):
             hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
             if hidden or path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
+                continue
+            if path.is_file() and _PAPERS.match(path.name) and not _is_clip(path):
                 continue
             if path.is_dir():
                 names = [child.suffix.lower() for child in path.iterdir()]

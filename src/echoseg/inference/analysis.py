@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
+from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
 from echoseg.measure.measurement import Measurement
@@ -26,6 +27,8 @@ APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
 UNRELIABLE_CODES = frozenset({"do_not_trust", "wrong_view", "view_not_learnt"})
 """Codes of warnings under which an EF is shown as not reliable."""
+CODES_WITH_EF = frozenset({"mean_of_beats"})
+"""Codes of notes that list EFs, left out where the EF is withheld."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -55,8 +58,25 @@ class Analysis:
 
     @property
     def ef_percent(self) -> float | None:
-        """Ejection fraction, mean over the beats; None when refused (`measurement.refusal`)."""
-        return self.measurement.ef_percent
+        """Ejection fraction, mean over the beats; None when there is none, or it is not reliable.
+
+        `ef.reason` says why; `measurement.ef_percent` is what was measured, whatever its worth.
+        """
+        return self.ef.ef_percent
+
+    @property
+    def ef(self) -> EfStatement:
+        """What may be stated of the EF: number, interval and class, or why there is none."""
+        unsupported = self.model.ef_unsupported_because if self.model else ""
+        if unsupported or self.measurement.ef_percent is None:
+            return state_ef(None, reason=self.measurement.refusal or unsupported)
+        return state_ef(
+            self.measurement.ef_percent,
+            reliable=self.ef_reliable,
+            reason=self.ef_reason,
+            interval=self.reliability.interval if self.reliability else None,
+            is_part_of_beat=self.measurement.is_part_of_beat,
+        )
 
     @property
     def edv_ml(self) -> float | None:
@@ -79,6 +99,8 @@ class Analysis:
     def notes(self) -> tuple[ClipWarning, ...]:
         """How the numbers were computed, where nothing is wrong."""
         notes = self.measurement.notes
+        if not self.ef.value:
+            notes = tuple(note for note in notes if note.code not in CODES_WITH_EF)
         if self.model and self.predicted_view and not self.wrong_view:
             notes = view_notes(self.clip.view, self.predicted_view, self.model.views) + notes
         if self.backend == REFERENCE_BACKEND:
@@ -132,7 +154,7 @@ class Analysis:
     @property
     def ef_reliable(self) -> bool | None:
         """False if a warning says not to rely on the EF; None if that was not assessed."""
-        if self.ef_percent is None:
+        if self.measurement.ef_percent is None:
             return None
         if any(warning.code in UNRELIABLE_CODES for warning in self.warnings):
             return False
@@ -145,11 +167,6 @@ class Analysis:
             return ""
         reasons = (one.message for one in self.warnings if one.code in UNRELIABLE_CODES)
         return " ".join(dict.fromkeys(one.removeprefix(UNRELIABLE_EF) for one in reasons))
-
-    @property
-    def ef_text(self) -> str:
-        """The EF in words: `EF 61 %`, `EF not reliable (61 %)` or `no EF`."""
-        return ef_text(self.ef_percent, self.ef_reliable)
 
     def plot(self) -> "Figure":
         """Draw the volume curve with ED and ES as a matplotlib figure."""
@@ -177,8 +194,8 @@ class Analysis:
 
     def __repr__(self) -> str:
         """Show EF, volumes, length, view and number of warnings on one line."""
-        volumes = (("EDV", self.edv_ml), ("ESV", self.esv_ml))
-        parts = [self.ef_text]
+        volumes = (("EDV", self.edv_ml), ("ESV", self.esv_ml)) if self.ef.value else ()
+        parts = [self.ef.text]
         parts += [f"{name} {value:.0f} ml" for name, value in volumes if value is not None]
         view = "unknown view" if self.clip.view is View.UNKNOWN else str(self.clip.view)
         count = len(self.warnings)
@@ -188,14 +205,6 @@ class Analysis:
     def _repr_html_(self) -> str:
         """Show the report page, without its video, in a notebook."""
         return _report("figures.page:notebook_html")(self)
-
-
-def ef_text(ef_percent: float | None, reliable: bool | None) -> str:
-    """An EF in words, such that an unreliable one does not look like a plain number."""
-    if ef_percent is None:
-        return "no EF"
-    text = f"{ef_percent:.0f} %"
-    return f"EF not reliable ({text})" if reliable is False else f"EF {text}"
 
 
 def _report(function: str) -> Any:

@@ -165,14 +165,31 @@ def disk_diameters_mm(contour: np.ndarray, axis: LongAxis, *, level: bool = True
     wedge off the lowest disks on one side and leaves as much below them on the other; with `level`
     that wedge is given back, so that the slant costs no volume.
     """
-    along_axis = axis.direction
-    normal = np.array([-along_axis[1], along_axis[0]])
-    points = contour - axis.annulus_mid_mm
-    along, across = points @ along_axis, points @ normal
-    heights = (np.arange(NUM_DISKS) + 0.5) / NUM_DISKS * axis.length_mm
-    cuts = (_crossings(along, across, height) for height in heights)
+    heights, cuts = _cuts(contour, axis)
     diameters = np.array([(c[1::2] - c[: len(c) // 2 * 2 : 2]).sum() for c in cuts])
     return diameters + _wedge_mm(axis, heights) if level else diameters
+
+
+def disk_lines_mm(contour: np.ndarray, axis: LongAxis) -> list[np.ndarray]:
+    """Return each disk's middle line from wall to wall, `2 2` (x, y), annulus to apex.
+
+    Between the outermost walls; a disk that the contour does not reach is left out.
+    """
+    normal = np.array([-axis.direction[1], axis.direction[0]])
+    return [
+        axis.annulus_mid_mm + height * axis.direction + np.outer(cut[[0, -1]], normal)
+        for height, cut in zip(*_cuts(contour, axis), strict=True)
+        if len(cut) > 1
+    ]
+
+
+def _cuts(contour: np.ndarray, axis: LongAxis) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the disks' middles along the axis, and where the contour crosses each, sorted."""
+    normal = np.array([-axis.direction[1], axis.direction[0]])
+    points = contour - axis.annulus_mid_mm
+    along, across = points @ axis.direction, points @ normal
+    heights = (np.arange(NUM_DISKS) + 0.5) / NUM_DISKS * axis.length_mm
+    return heights, [_crossings(along, across, height) for height in heights]
 
 
 def _wedge_mm(axis: LongAxis, heights: np.ndarray) -> np.ndarray:

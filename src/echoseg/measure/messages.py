@@ -64,11 +64,10 @@ def beat_warnings(
         warnings.append(ClipWarning(code="clock_implausible", message=message))
     left_out = [beat for beat in beats if beat.left_out]
     if left_out:
-        listed = ", ".join(f"{100 * beat.ejection_ratio:.0f}" for beat in left_out)
         early = sum(beat.left_out == "premature" for beat in left_out)
         message = (
             f"{early} of {len(beats)} beats {'is' if early == 1 else 'are'} premature. They and "
-            f"the beats after them are not in the mean: {listed} %."
+            "the beats after them are not in the mean."
         )
         warnings.append(ClipWarning(code="premature_beats", message=message))
     if irregular:

@@ -10,12 +10,22 @@ from typing import Any, Literal
 from echoseg.clip import ClipWarning, View
 from echoseg.errors import ArgumentError
 from echoseg.inference.analysis import Analysis
+from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.biplane import BiplaneMeasurement, combine_views
-from echoseg.measure.measurement import FrozenModel
-from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, NormalRange
+from echoseg.measure.measurement import FrozenModel, Tenth
+from echoseg.measure.reference import HEART_FAILURE_2021, NormalRange
 from echoseg.quality.conformal import BIPLANE, ef_interval, load_calibration, mean_uncertainty
 from echoseg.quality.reliability import EfInterval
-from echoseg.report.schema import DISCLAIMER, SCHEMA_VERSION, Report, Software, build_report
+from echoseg.report.schema import (
+    DISCLAIMER,
+    SCHEMA_VERSION,
+    Report,
+    Software,
+    build_report,
+    reliability_columns,
+    stated,
+    statement_fields,
+)
 
 _TOKENS = {
     View.A4C: r"a4c|4ch|ap4|ap4c|apical4|4chamber",
@@ -64,6 +74,20 @@ class BiplaneAnalysis:
         """False if the EF of a plane is not reliable; None if one was not assessed."""
         planes = (self.a4c.ef_reliable, self.a2c.ef_reliable)
         return False if False in planes else None if None in planes else True
+
+    @property
+    def ef(self) -> EfStatement:
+        """What may be stated of the biplane EF: no more than each plane allows."""
+        planes = {View.A4C: self.a4c.ef, View.A2C: self.a2c.ef}
+        reasons = [f"{view}: {ef.reason}" for view, ef in planes.items() if ef.reason]
+        has_none = any(ef.kind == "none" for ef in planes.values())
+        return state_ef(
+            None if has_none else self.biplane.ef_percent,
+            reliable=self.ef_reliable,
+            reason=self.biplane.refusal or " ".join(reasons),
+            interval=self.interval,
+            is_part_of_beat=any(ef.kind == "part_of_beat" for ef in planes.values()),
+        )
 
 
 def view_of_name(name: str) -> tuple[View, str]:
@@ -131,7 +155,10 @@ class BiplaneReport(FrozenModel):
     software: Software
     results: BiplaneMeasurement
     ef_reliable: bool | None
-    normal_ranges: dict[str, NormalRange] = NORMAL_RANGES
+    ef_reason: str = ""
+    ef_unreliable_percent: Tenth = None
+    interval: EfInterval | None = None
+    normal_ranges: dict[str, NormalRange]
     a4c: Report
     a2c: Report
     warnings: tuple[ClipWarning, ...]
@@ -147,8 +174,9 @@ def build_biplane_report(analysis: BiplaneAnalysis) -> BiplaneReport:
     ]
     return BiplaneReport(
         software=a4c.software,
-        results=analysis.biplane,
-        ef_reliable=analysis.ef_reliable,
+        results=stated(analysis.biplane, analysis.ef),
+        **statement_fields(analysis.ef, analysis.ef_reliable),
+        interval=analysis.ef.interval,
         a4c=a4c,
         a2c=a2c,
         warnings=(*analysis.biplane.warnings, *of_planes),
@@ -159,6 +187,7 @@ def biplane_row(report: BiplaneReport) -> dict[str, Any]:
     """Flatten a report to one row of a registry's table; clips are identified by hashes."""
     grade = report.results.ef_grade
     planes = {"a4c": report.a4c, "a2c": report.a2c}
+    limits = report.interval.model_dump() if report.interval else {}
     return {
         **{f"{name}_sha256": plane.input.sha256 for name, plane in planes.items()},
         "software_version": report.software.version,
@@ -167,10 +196,12 @@ def biplane_row(report: BiplaneReport) -> dict[str, Any]:
         **report.results.model_dump(exclude={"method", "ef_grade"}),
         "ef_grade": grade.name if grade else "",
         "ef_grade_scheme": HEART_FAILURE_2021,
+        "ef_low_percent": limits.get("low_percent"),
+        "ef_high_percent": limits.get("high_percent"),
         **{
             f"{name}_ef_percent": plane.results.model_dump()["ef_percent"]
             for name, plane in planes.items()
         },
         "warnings": " ".join(dict.fromkeys(warning.code for warning in report.warnings)),
-        "ef_reliable": "" if report.ef_reliable is None else report.ef_reliable,
+        **reliability_columns(report),
     }

@@ -96,11 +96,12 @@ class Cohort(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Numbers of clips, of failures, and of results without EF."""
+    """Numbers of clips, of failures, and of results without EF or with an unreliable one."""
 
     clips: int
     failed: int
     without_ef: int
+    unreliable: int
 
 
 def find_clips(sources: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
@@ -324,7 +325,7 @@ def write_tables(cohort: Cohort, out: Path) -> Outcome:
     Raises:
         OutputError: If they cannot be written, or a result cannot be read.
     """
-    rows, failures, without_ef = [], [], 0
+    rows, failures, without_ef, unreliable = [], [], 0, 0
     for entry in cohort.entries:
         outcome = _outcome(out, entry)
         if outcome is None:
@@ -332,11 +333,18 @@ def write_tables(cohort: Cohort, out: Path) -> Outcome:
         if isinstance(outcome, Failure):
             failures.append((outcome.clip, outcome.reason))
             continue
-        without_ef += outcome.results.ef_percent is None
+        is_withheld = outcome.ef_unreliable_percent is not None
+        unreliable += is_withheld
+        without_ef += outcome.results.ef_percent is None and not is_withheld
         rows.append({"clip": entry.clip, "folder": entry.name, **registry_row(outcome)})
     write_text(
         out / RESULTS_TABLE,
         csv_text(rows[0] if rows else ["clip", "folder"], map(dict.values, rows)),
     )
     write_text(out / FAILURES_TABLE, csv_text(("clip", "reason"), failures))
-    return Outcome(clips=len(cohort.entries), failed=len(failures), without_ef=without_ef)
+    return Outcome(
+        clips=len(cohort.entries),
+        failed=len(failures),
+        without_ef=without_ef,
+        unreliable=unreliable,
+    )

@@ -1,6 +1,7 @@
 """HTML pages from the templates in `report/templates`: one file each, nothing fetched."""
 
 import base64
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = data_uri
+    environment.filters["plain_words"] = plain_words
     environment.globals["quantity"] = quantity
     return environment
 
@@ -32,6 +34,16 @@ def render(template: str, **values: Any) -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """Bytes as a `data:` address, such as of a picture inside a page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def plain_words(message: str) -> str:
+    """A message without what names a command-line option, which is for the terminal.
+
+    Options stand in a clause of their own, such as `Give view (--view) if the clip shows one.`
+    """
+    clauses = re.split(r"(?<=[.;])\s+", message)
+    text = " ".join(clause for clause in clauses if "(--" not in clause)
+    return re.sub(r"[;,]$", ".", text)
 
 
 def quantity(value: float | None, unit: str, missing: str = "", digits: int = 0) -> str:

@@ -5,15 +5,18 @@ Measured values are the records of `echoseg.measure` and `echoseg.quality` thems
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from echoseg.clip import ClipWarning
 from echoseg.inference.analysis import Analysis
-from echoseg.measure.measurement import THOUSANDTH, FrozenModel, Measurement
-from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, NormalRange
+from echoseg.inference.ef_statement import EfStatement
+from echoseg.measure.biplane import BiplaneMeasurement
+from echoseg.measure.measurement import THOUSANDTH, FrozenModel, Measurement, Tenth
+from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, EfGrade, NormalRange
 from echoseg.quality.reliability import ClipReliability
 from echoseg.quality.view import ViewPrediction
 
+M = TypeVar("M", Measurement, BiplaneMeasurement)
 SCHEMA_VERSION = "2"
 DISCLAIMER = "Research use only, not a medical device."
 
@@ -55,7 +58,9 @@ class Report(FrozenModel):
     """All of `report.json`.
 
     `model`, `reliability` and `predicted_view` are null for masks from another tool. `ef_reliable`
-    is false when a warning says not to rely on the EF, and null when that was not assessed.
+    is false when a warning says not to rely on the EF, and null when that was not assessed. An
+    unreliable EF, its beats', class and interval are null; what was measured is
+    `ef_unreliable_percent`. `ef_reason` is why there is no reliable EF, empty when there is one.
     """
 
     schema_version: Literal["2"] = SCHEMA_VERSION
@@ -65,9 +70,11 @@ class Report(FrozenModel):
     input: Input
     results: Measurement
     ef_reliable: bool | None
+    ef_reason: str = ""
+    ef_unreliable_percent: Tenth = None
     reliability: ClipReliability | None
     predicted_view: ViewPrediction | None
-    normal_ranges: dict[str, NormalRange] = NORMAL_RANGES
+    normal_ranges: dict[str, NormalRange]
     warnings: tuple[ClipWarning, ...]
     notes: tuple[ClipWarning, ...]
 
@@ -79,7 +86,10 @@ def json_schema() -> dict[str, Any]:
 
 def build_report(analysis: Analysis) -> Report:
     """Collect the report of an analysis."""
-    clip, card = analysis.clip, analysis.model
+    clip, card, ef = analysis.clip, analysis.model, analysis.ef
+    reliability = analysis.reliability
+    if reliability is not None and ef.interval is None:
+        reliability = reliability.model_copy(update={"interval": None})
     return Report(
         software=Software(version=version("echoseg")),
         model=card and Model(name=card.name, sha256=card.sha256, licence=card.licence),
@@ -96,13 +106,37 @@ def build_report(analysis: Analysis) -> Report:
             view=str(clip.view),
             damaged_frames=clip.damaged_frames,
         ),
-        results=analysis.measurement,
-        ef_reliable=analysis.ef_reliable,
-        reliability=analysis.reliability,
+        results=stated(analysis.measurement, ef),
+        **statement_fields(ef, analysis.ef_reliable),
+        reliability=reliability,
         predicted_view=analysis.predicted_view,
         warnings=analysis.warnings,
         notes=analysis.notes,
     )
+
+
+def stated(measurement: M, ef: EfStatement) -> M:
+    """What was measured, with the EF and its class as stated: none where it is withheld."""
+    changes: dict[str, Any] = {"ef_grade": EfGrade(name=ef.grade) if ef.grade else None}
+    if not ef.value:
+        changes |= dict.fromkeys(("ef_percent", "ef_sd_points", "ef_unsmoothed_percent"))
+        if isinstance(measurement, Measurement):
+            beats = (beat.model_copy(update={"ef_percent": None}) for beat in measurement.beats)
+            changes["beats"] = tuple(beats)
+    if ef.kind == "none":
+        changes["refusal"] = ef.reason
+    fields = type(measurement).model_fields
+    return measurement.model_copy(update={k: v for k, v in changes.items() if k in fields})
+
+
+def statement_fields(ef: EfStatement, reliable: bool | None) -> dict[str, Any]:
+    """Fields of a report that say how far its EF can be relied on, and what it is compared with."""
+    return {
+        "ef_reliable": None if ef.kind == "none" else reliable,
+        "ef_reason": ef.reason,
+        "ef_unreliable_percent": ef.unreliable_percent,
+        "normal_ranges": NORMAL_RANGES if ef.kind == "plain" else {},
+    }
 
 
 def registry_row(report: Report) -> dict[str, Any]:
@@ -129,5 +163,14 @@ def registry_row(report: Report) -> dict[str, Any]:
         "ef_high_percent": limits.get("high_percent"),
         "ef_grade_scheme": HEART_FAILURE_2021,
         "warnings": " ".join(warning.code for warning in report.warnings),
+        **reliability_columns(report),
+    }
+
+
+def reliability_columns(report: Any) -> dict[str, Any]:
+    """Columns of a registry's row that say how far the EF can be relied on."""
+    return {
         "ef_reliable": "" if report.ef_reliable is None else report.ef_reliable,
+        "ef_reason": report.ef_reason,
+        "ef_unreliable_percent": report.model_dump()["ef_unreliable_percent"],
     }

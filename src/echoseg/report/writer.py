@@ -16,7 +16,7 @@ from echoseg.io.nifti import write_masks
 from echoseg.io.video import write_h264
 from echoseg.quality.image_quality import quality_by_frame
 from echoseg.report.biplane import BiplaneAnalysis, biplane_row, build_biplane_report
-from echoseg.report.figures.curve import curve_png
+from echoseg.report.figures.curve import curve_png, phase_marks
 from echoseg.report.figures.overlay import overlay_frames
 from echoseg.report.figures.page import biplane_page_html, page_html
 from echoseg.report.figures.pdf import page_pdf
@@ -135,7 +135,7 @@ def write_biplane(
         report = build_biplane_report(analysis)
         (partial / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _write_csv([biplane_row(report)], partial / "registry.csv")
-        page = biplane_page_html(report, folder.name)
+        page = biplane_page_html(analysis, report, folder.name)
         (partial / "report.html").write_text(page, encoding="utf-8")
     return Path(os.path.abspath(folder))
 
@@ -162,7 +162,7 @@ def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bo
 def _frame_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """One row per frame; an empty cell is a value that could not be measured."""
     measurement = analysis.measurement
-    phases = {measurement.ed_frame: "ED", measurement.es_frame: "ES"}
+    phases = phase_marks(measurement)
     quality = quality_by_frame(analysis.clip.frames, analysis.masks)
     rows = []
     for frame, columns in zip(measurement.frames, quality, strict=True):

@@ -43,6 +43,8 @@ class ModelCard(BaseModel):
     camus_validation: dict[str, float] = {}
     """Scores on the CAMUS validation patients (A4C, ED and ES), as `echoseg evaluate` gives them:
     mean Dice under `lv_endo`, `lv_epi`, `la`; mean absolute EF error under `ef_mae_points`."""
+    ef_unsupported_because: str = ""
+    """Why no EF is stated from the masks of these weights, in a sentence; empty: an EF is."""
     name: str = ""
     """Name under which `echoseg models` lists it, or the stem of the file's name."""
     path: Path = Path()

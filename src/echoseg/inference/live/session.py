@@ -16,6 +16,7 @@ import numpy as np
 from echoseg.clip import Clip, Label
 from echoseg.errors import ArgumentError, MeasurementError
 from echoseg.inference.backends.base import InferenceSession
+from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.inference.live.beats import FinishedBeat, RunningBeats
 from echoseg.inference.live.latency import LatencyHistogram
 from echoseg.inference.live.scene_change import SceneChangeDetector
@@ -46,8 +47,8 @@ class FrameResult:
         volume_px3: The same in cubic pixels, for ratios only, where there is none in ml.
         last_ed_s: Time of the last end of diastole found; None before the first, as the next.
         last_es_s: Time of the last end of systole.
-        ef_percent: Mean EF of the last finished beats (`beats.ROLLING_BEATS` of them); None once
-            none has finished for `beats.STALE_S`.
+        ef: Mean EF of the last finished beats (`beats.ROLLING_BEATS` of them), not checked for
+            reliability; none once no beat has finished for `beats.STALE_S`.
         num_beats: Finished beats since the session or the last reset.
         beat: The last finished one, as long as there is an EF; its volumes are in ml with a scale,
             else in thousands of cubic pixels.
@@ -63,11 +64,16 @@ class FrameResult:
     volume_px3: float | None
     last_ed_s: float | None
     last_es_s: float | None
-    ef_percent: float | None
+    ef: EfStatement
     num_beats: int
     beat: FinishedBeat | None
     reset: str
     latency_s: float
+
+    @property
+    def ef_percent(self) -> float | None:
+        """The EF as a number; None where there is none."""
+        return self.ef.ef_percent
 
 
 class Session:
@@ -79,6 +85,7 @@ class Session:
         frame_rate_hz: Of frames without a time; it also sets the number of frames to detect a cut.
         sector: The ultrasound sector, if known; otherwise it is detected.
         gain: Brightness factor that goes with a given sector.
+        no_ef_because: Why no EF is stated, as on the model's card; empty: an EF is.
 
     Raises:
         ConfigError: If scale or rate is out of range.
@@ -93,11 +100,12 @@ class Session:
         frame_rate_hz: float | None = None,
         sector: Sector | None = None,
         gain: float = 1.0,
+        no_ef_because: str = "",
     ) -> None:
         OpenOptions(spacing_mm=spacing_mm, fps=frame_rate_hz)
         if not (_is_finite(gain) and gain > 0):
             raise ArgumentError(f"gain must be a positive number, got {gain}; 1 leaves it as it is")
-        self.network, self.spacing_mm = network, spacing_mm
+        self.network, self.spacing_mm, self.no_ef_because = network, spacing_mm, no_ef_because
         network.first_state()  # refuses a network that looks ahead
         self.latencies = LatencyHistogram()
         self.num_frames, self.num_resets = 0, 0
@@ -152,7 +160,10 @@ class Session:
             volume_px3=volume_px3,
             last_ed_s=self._beats.last_ed_s,
             last_es_s=self._beats.last_es_s,
-            ef_percent=self._beats.ef_percent,
+            ef=state_ef(
+                None if self.no_ef_because else self._beats.ef_percent,
+                reason=self.no_ef_because,
+            ),
             num_beats=self._beats.num_beats,
             beat=self._beats.finished[-1] if self._beats.finished else None,
             reset=reset,

@@ -11,3 +11,5 @@ CONTOURS: dict[str, tuple[tuple[Label, ...], tuple[int, int, int]]] = {
 ED_COLOUR = (255, 214, 90)
 ES_COLOUR = (200, 150, 255)
 """Marks of ED and ES frames."""
+AXIS_COLOUR, DISK_COLOUR = (240, 240, 245), (150, 160, 175)
+"""The long axis with the annulus, and the disks of the volume."""

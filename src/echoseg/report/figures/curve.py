@@ -1,31 +1,43 @@
 """The volume curve of a clip as a figure."""
 
 import textwrap
+from collections.abc import Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from echoseg.inference.analysis import Analysis
+from echoseg.measure.measurement import Measurement
+from echoseg.report.html import plain_words
 from echoseg.report.schema import DISCLAIMER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_ALERT = "#8a4b00"
+
+
+def phase_marks(measurement: Measurement) -> dict[int, str]:
+    """`ED` or `ES` of each frame that is one: of every beat, and of the one that is shown."""
+    marks = {}
+    for beat in (*measurement.beats, measurement):
+        marks |= {beat.ed_frame: "ED", beat.es_frame: "ES"}
+    return {frame: name for frame, name in marks.items() if frame is not None}
+
+
 def curve_figure(analysis: Analysis) -> "Figure":
     """The volume curve with ED and ES marked, without pyplot state."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 3.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(7.2, 3.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     draw_curve(axes, analysis)
     count = len(analysis.warnings)
-    axes.set_title(
-        f"{count} warning{'s' * (count != 1)}, see the report", loc="right", fontsize=9,
-        color="#8a4b00" if count else "#666",
-    )  # fmt: skip
-    figure.text(0.995, 0.005, DISCLAIMER, ha="right", va="bottom", fontsize=7, color="#666")
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))  # type: ignore[call-arg,union-attr]
+    text = f"{count} warning{'s' * (count != 1)}, see the report. {DISCLAIMER}"
+    figure.text(0.995, 0.005, text, ha="right", va="bottom", fontsize=7, color="#666")
     return figure
 
 
@@ -36,43 +48,71 @@ def curve_png(analysis: Analysis) -> bytes:
     return buffer.getvalue()
 
 
-def draw_curve(axes: Any, analysis: Analysis) -> None:
-    """Draw the curve with ED and ES marked onto matplotlib axes."""
+def draw_curve(axes: Any, analysis: Analysis, *, title: bool = True) -> None:
+    """Draw single frames, the curve that is read, and ED and ES of every beat onto axes."""
     measurement = analysis.measurement
     scaled = measurement.spacing_mm is not None
-    volumes = [f.volume_ml if scaled else f.relative_volume for f in measurement.frames]
-    values = np.array([np.nan if volume is None else volume for volume in volumes], float)
+    values = _floats(f.volume_ml if scaled else f.relative_volume for f in measurement.frames)
+    curve = _floats(f.smoothed_volume for f in measurement.frames)
     times = analysis.clip.times_s
     x = np.arange(len(values)) if times is None else np.asarray(times)
-    axes.plot(x, values, color="#d9601a", linewidth=2, marker=".", markersize=5)
-    for name, frame, colour, offset, place in (
-        ("ED", measurement.ed_frame, "#a87900", 9, "bottom"),
-        ("ES", measurement.es_frame, "#7b4fc4", -9, "top"),
-    ):
-        if frame is not None:
-            axes.plot(x[frame], values[frame], "o", color=colour, markersize=9)
-            share = (x[frame] - x[0]) / max(x[-1] - x[0], 1e-9)
-            mark = axes.annotate(
-                f"{name}, frame {frame}", (x[frame], values[frame]), xytext=(0, offset),
-                textcoords="offset points", color=colour, fontweight="bold", va=place,
-                ha="left" if share < 0.15 else "right" if share > 0.85 else "center",
-            )  # fmt: skip
-            mark.set_in_layout(False)  # or a long word at the edge shrinks the plot
+    axes.plot(x, values, ".", color="#d9601a", markersize=5, alpha=0.6)
+    axes.plot(x, curve if np.isfinite(curve).any() else values, color="#d9601a", linewidth=2)
+    _draw_marks(axes, measurement, x, np.where(np.isfinite(curve), curve, values))
     top = np.nanmax(values) if np.isfinite(values).any() else 1.0
     axes.set_ylim(0, 1.18 * top)
     axes.set_xlabel("frame" if times is None else "time (s)")
     axes.set_ylabel("LV volume (ml)" if scaled else "relative LV volume")
-    colour = "#777" if analysis.ef_reliable is False else "black"
-    title = f"{analysis.ef_text}   (single plane, disks)"
-    axes.set_title(title, loc="left", fontsize=11, color=colour)
+    if title:
+        _draw_title(axes, analysis)
     if len(x) > 1:
         axes.set_xlim(x[0] - 0.03 * (x[-1] - x[0]), x[-1] + 0.03 * (x[-1] - x[0]))
     if not np.isfinite(values).any():
         axes.set_yticks([])
     if measurement.refusal:
-        text = "\n".join(textwrap.wrap(f"no EF: {measurement.refusal}", 70))
-        paper = {"facecolor": "white", "edgecolor": "#8a4b00", "boxstyle": "round,pad=0.5"}
+        text = "\n".join(textwrap.wrap(f"no EF: {plain_words(measurement.refusal)}", 70))
+        paper = {"facecolor": "white", "edgecolor": _ALERT, "boxstyle": "round,pad=0.5"}
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center",
-                  color="#8a4b00", bbox=paper, parse_math=False)  # fmt: skip
+                  color=_ALERT, bbox=paper, parse_math=False)  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
+
+
+def _floats(values: Iterable[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+def _draw_title(axes: Any, analysis: Analysis) -> None:
+    """Write what may be stated of the EF, and below it interval and class, or the reason."""
+    ef = analysis.ef
+    lines = [f"{ef.text}   (single plane, disks)"]
+    if ef.detail and not analysis.measurement.refusal:
+        lines += textwrap.wrap(plain_words(ef.detail), 92)[:2]
+    axes.set_title(
+        "\n".join(lines), loc="left", fontsize=9.5, parse_math=False,
+        color="black" if ef.kind == "plain" else _ALERT,
+    )  # fmt: skip
+
+
+def _draw_marks(axes: Any, measurement: Measurement, x: np.ndarray, y: np.ndarray) -> None:
+    """Mark ED and ES of every beat, hollow if left out; those of the typical beat are named."""
+    named = (measurement.ed_frame, measurement.es_frame)
+    out = {f for beat in measurement.beats if beat.left_out for f in (beat.ed_frame, beat.es_frame)}
+    for frame, name in phase_marks(measurement).items():
+        colour, offset, place = {"ED": ("#a87900", 9, "bottom"), "ES": ("#7b4fc4", -9, "top")}[name]
+        axes.plot(
+            x[frame],
+            y[frame],
+            "o",
+            color=colour,
+            markersize=9 if frame in named else 6,
+            fillstyle="none" if frame in out else "full",
+        )
+        share = (x[frame] - x[0]) / max(x[-1] - x[0], 1e-9)
+        mark = axes.annotate(
+            f"{name}, frame {frame}" if frame in named else name,
+            (x[frame], y[frame]), xytext=(0, offset), textcoords="offset points", color=colour,
+            fontweight="bold" if frame in named else "normal", va=place,
+            ha="left" if share < 0.15 else "right" if share > 0.85 else "center",
+        )  # fmt: skip
+        mark.set_in_layout(False)  # or a long word at the edge shrinks the plot

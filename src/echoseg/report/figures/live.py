@@ -92,11 +92,14 @@ def describe(reading: FrameResult) -> str:
         volume = f"LV {reading.volume_ml:.0f} ml"
     elif reading.volume_px3 is not None:
         volume = "LV found, no scale"
-    if reading.ef_percent is None:
-        beats = "no beat of late" if reading.num_beats else "no whole beat yet"
-        return f"{reading.time_s:.1f} s  {volume}  {beats}"
-    beats = f"{reading.num_beats} beat{'s' * (reading.num_beats > 1)}"
-    return f"{reading.time_s:.1f} s  {volume}  EF {reading.ef_percent:.0f} % ({beats})"
+    if reading.ef.reason:
+        ef = "no EF with this model"
+    elif reading.ef.kind == "none":
+        ef = "no beat of late" if reading.num_beats else "no whole beat yet"
+    else:
+        beats = f"{reading.num_beats} beat{'s' * (reading.num_beats > 1)}"
+        ef = f"{reading.ef.text} ({beats}, not checked)"
+    return f"{reading.time_s:.1f} s  {volume}  {ef}"
 
 
 class Sinks(NamedTuple):

@@ -7,24 +7,30 @@ second.
 import textwrap
 from collections.abc import Iterator
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from skimage.measure import find_contours
 
+from echoseg.clip import Label
 from echoseg.inference.analysis import Analysis
-from echoseg.report.figures.colours import CONTOURS, ED_COLOUR, ES_COLOUR
+from echoseg.measure.geometry import disk_lines_mm, long_axis, mask_contour_mm
+from echoseg.report.figures.colours import AXIS_COLOUR, CONTOURS, DISK_COLOUR, ED_COLOUR, ES_COLOUR
+from echoseg.report.figures.curve import phase_marks
+from echoseg.report.html import plain_words
 from echoseg.report.schema import DISCLAIMER
 
 _MIN_HEIGHT_PX, _MAX_HEIGHT_PX = 480, 960
 _MIN_WIDTH_PX = 560
 _UNIT_WIDTH_PX = 640
 """Width for which sizes are given; fonts and lines scale with a wider picture."""
-_PANEL_HEIGHT = 230
+_PANEL_HEIGHT, _PLAYER_BAR = 290, 60
+"""The lowest part of the panel stays empty: a browser's player lays its bar over it."""
 _SUPERSAMPLING = 3
 CAPTION_PX = 22
 """Height of the caption above a tile."""
-_LINE_PX = 1.7
+_LINE_PX, _THIN_PX = 1.7, 1.0
 _BACKGROUND, _TEXT, _DIM = (14, 17, 22), (235, 238, 242), (140, 148, 160)
 
 
@@ -53,18 +59,38 @@ def draw_contours(picture: Image.Image, mask: np.ndarray, zoom: float) -> None:
         crop = np.pad(region[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1)
         for contour in find_contours(crop.astype(float), 0.5):
             if len(contour) > 4:
-                _draw_line(picture, (_smoothed(contour) + corner) * zoom, colour)
+                closed = (_smoothed(contour) + corner) * zoom
+                _draw_line(picture, np.concatenate([closed, closed[:2]]), colour)
 
 
-def _draw_line(picture: Image.Image, points: np.ndarray, colour: tuple[int, int, int]) -> None:
-    """Draw a closed line through (y, x) points in picture pixels, anti-aliased."""
+def _draw_line(
+    picture: Image.Image, points: np.ndarray, colour: tuple[int, int, int], width: float = _LINE_PX
+) -> None:
+    """Draw a line through (y, x) points in picture pixels, anti-aliased."""
     (top, left), (bottom, right) = np.floor(points.min(0)) - 3, np.ceil(points.max(0)) + 3
     size = (int(right - left) * _SUPERSAMPLING, int(bottom - top) * _SUPERSAMPLING)
     layer = Image.new("L", size)
     line = [tuple((point - (top, left))[::-1] * _SUPERSAMPLING) for point in points]
-    width = round(_LINE_PX * _unit(picture.width) * _SUPERSAMPLING)
-    ImageDraw.Draw(layer).line([*line, *line[:2]], fill=255, width=width, joint="curve")
+    width_px = round(width * _unit(picture.width) * _SUPERSAMPLING)
+    ImageDraw.Draw(layer).line(line, fill=255, width=width_px, joint="curve")
     picture.paste(colour, (int(left), int(top)), layer.reduce(_SUPERSAMPLING))
+
+
+def draw_disks(
+    picture: Image.Image, mask: np.ndarray, zoom: float, spacing_mm: tuple[float, float]
+) -> None:
+    """Draw the long axis and the disks that a label map's `(H, W)` volume is the sum of."""
+    cavity = mask == Label.LV_CAVITY
+    if not cavity.any():
+        return
+    axis = long_axis(mask, spacing_mm)
+    disks = disk_lines_mm(mask_contour_mm(cavity, spacing_mm), axis)
+    lines = [(line, DISK_COLOUR) for line in disks]
+    lines += [(axis.hinges_mm, AXIS_COLOUR)]
+    lines += [(np.stack([axis.annulus_mid_mm, axis.apex_mm]), AXIS_COLOUR)]
+    for points, colour in lines:
+        pixels = points[:, ::-1] / np.asarray(spacing_mm)
+        _draw_line(picture, (pixels + 0.5) * zoom, colour, _THIN_PX)
 
 
 def _smoothed(contour: np.ndarray) -> np.ndarray:
@@ -75,12 +101,15 @@ def _smoothed(contour: np.ndarray) -> np.ndarray:
     return np.mean([np.roll(closed, shift, 0) for shift in range(-2, 3)], 0)
 
 
-def frame_picture(analysis: Analysis, frame_index: int) -> Image.Image:
-    """One frame, enlarged, with its contours, as RGB."""
+def frame_picture(analysis: Analysis, frame_index: int, *, disks: bool = False) -> Image.Image:
+    """One frame, enlarged, with its contours, and with `disks` those too, as RGB."""
     zoom = _zoom(analysis)
     rows, columns = analysis.clip.size
     picture = Image.fromarray(analysis.clip.frames[frame_index]).convert("RGB")
     picture = picture.resize((round(columns * zoom), round(rows * zoom)), Image.Resampling.BICUBIC)
+    if disks:
+        spacing_mm = analysis.measurement.spacing_mm or (1.0, 1.0)
+        draw_disks(picture, analysis.masks[frame_index], zoom, spacing_mm)
     draw_contours(picture, analysis.masks[frame_index], zoom)
     return picture
 
@@ -114,7 +143,7 @@ class _Curve:
         self.width, self.unit = width, _unit(width)
         self.height = round(_PANEL_HEIGHT * self.unit)
         self.left, self.right = 58 * self.unit, width - 16 * self.unit
-        self.low, self.high = self.height - 30 * self.unit, 84 * self.unit
+        self.low, self.high = self.height - (30 + _PLAYER_BAR) * self.unit, 84 * self.unit
 
     def font(self, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         """The font that is `size` pixels high in a panel 640 pixels wide."""
@@ -137,10 +166,7 @@ class _Curve:
 
 
 def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
-    """The static part of the panel: legend, disclaimer, numbers, axes, faint curve.
-
-    Text is at its top, since a browser's controls cover the bottom of a video.
-    """
+    """The static part of the panel: legend, disclaimer, EF, axes, faint curve."""
     unit, right = curve.unit, curve.width - 12 * curve.unit
     panel = Image.new("RGB", (curve.width, curve.height), _BACKGROUND)
     draw = ImageDraw.Draw(panel)
@@ -149,14 +175,27 @@ def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
         draw.text((x, 8 * unit), name, fill=CONTOURS[name][1], font=curve.font(14))
         x += 14 * unit + draw.textlength(name, font=curve.font(14))
     draw.text((10 * unit, 32 * unit), DISCLAIMER, fill=_TEXT, font=curve.font(14))
-    fill = _DIM if analysis.ef_reliable is False else _TEXT
-    draw.text((right, 30 * unit), analysis.ef_text, fill=fill, font=curve.font(19), anchor="ra")
+    ef = analysis.ef
+    fill = _TEXT if ef.kind == "plain" else ED_COLOUR
+    draw.text((right, 28 * unit), ef.text, fill=fill, font=curve.font(19), anchor="ra")
     title = "LV volume (ml)" if curve.scaled else "relative LV volume (no pixel spacing)"
     draw.text((10 * unit, 56 * unit), title, fill=_DIM, font=curve.font(14))
     _draw_axes(draw, analysis, curve)
+    if not analysis.measurement.refusal:
+        room = right - 30 * unit - draw.textlength(title, font=curve.font(14))
+        detail = _fitting(draw, plain_words(ef.detail), curve.font(13), room)
+        draw.text((right, 56 * unit), detail, fill=fill, font=curve.font(13), anchor="ra")
     if analysis.measurement.refusal:
         _draw_refusal(draw, analysis.measurement.refusal, curve)
     return panel
+
+
+def _fitting(draw: ImageDraw.ImageDraw, text: str, font: Any, room: float) -> str:
+    """The words of a text that fit into a line."""
+    words, cut = text.split(), ""
+    while words and draw.textlength(" ".join(words) + cut, font=font) > room:
+        words, cut = words[:-1], " ..."
+    return " ".join(words) + cut
 
 
 def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> None:
@@ -168,7 +207,7 @@ def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> 
         text = "" if curve.is_empty else f"{value:.0f}" if curve.scaled else f"{value:.1f}"
         draw.text((curve.left - 8 * unit, y), text, fill=_DIM, font=font, anchor="rm")
     for piece in curve.pieces(len(curve.values)):
-        draw.line(piece, fill=(62, 70, 84), width=round(unit))
+        draw.line(piece, fill=(112, 122, 138), width=round(unit))
     words = "frame {:.0f}" if analysis.clip.times_s is None else "{:.2f} s"
     for x, time, anchor in ((curve.left, 0, "la"), (curve.right, -1, "ra")):
         text = words.format(curve.times[time])
@@ -177,7 +216,8 @@ def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> 
 
 def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, curve: _Curve) -> None:
     """Write why there is no EF over the axes."""
-    lines = textwrap.wrap(f"no EF: {refusal}", max(20, round((curve.width / curve.unit - 100) / 8)))
+    width = max(20, round((curve.width / curve.unit - 100) / 8))
+    lines = textwrap.wrap(f"no EF: {plain_words(refusal)}", width)
     if len(lines) > 5:
         lines = [*lines[:4], f"{lines[4]} ..."]
     place = (curve.width / 2, (curve.low + curve.high) / 2)
@@ -186,9 +226,10 @@ def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, curve: _Curve) -> Non
 
 
 def _marks(analysis: Analysis) -> list[tuple[int, str, tuple[int, int, int]]]:
-    ed_frame, es_frame = analysis.measurement.ed_frame, analysis.measurement.es_frame
-    marks = [(ed_frame, "ED", ED_COLOUR), (es_frame, "ES", ES_COLOUR)]
-    return [(frame, name, colour) for frame, name, colour in marks if frame is not None]
+    """Frame, name and colour of the ED and ES of every beat."""
+    colours = {"ED": ED_COLOUR, "ES": ES_COLOUR}
+    marks = phase_marks(analysis.measurement)
+    return [(frame, name, colours[name]) for frame, name in marks.items()]
 
 
 def _draw_now(panel: Image.Image, analysis: Analysis, curve: _Curve, now: int) -> None:

@@ -3,9 +3,10 @@
 from html import escape
 from io import BytesIO
 
+from echoseg.clip import View
 from echoseg.inference.analysis import Analysis
-from echoseg.measure.reference import NormalRange
-from echoseg.report.biplane import BiplaneReport
+from echoseg.measure.reference import HEART_FAILURE_2021, NormalRange
+from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport
 from echoseg.report.figures.curve import curve_png
 from echoseg.report.figures.overlay import frame_picture
 from echoseg.report.html import quantity, render
@@ -67,22 +68,25 @@ def page_html(analysis: Analysis, report: Report, curve: bytes, video: bytes = b
         "clip.html",
         title=report.input.file_name or "clip",
         report=report,
+        ef=analysis.ef,
+        scheme=HEART_FAILURE_2021,
         values=measured_values(report),
-        stills=[
-            (f"{phase}, frame {frame}", _still(analysis, frame))
-            for phase, frame in (("ED", report.results.ed_frame), ("ES", report.results.es_frame))
-            if frame is not None
-        ],
+        stills=_stills(analysis),
         curve=curve,
         video=video,
         provenance=provenance(report),
     )
 
 
-def _still(analysis: Analysis, frame_index: int) -> bytes:
-    buffer = BytesIO()
-    frame_picture(analysis, frame_index).save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
+def _stills(analysis: Analysis) -> list[tuple[str, bytes]]:
+    """Caption and JPEG of ED and ES, with the long axis and the disks."""
+    measurement, stills = analysis.measurement, []
+    for phase, frame in (("ED", measurement.ed_frame), ("ES", measurement.es_frame)):
+        if frame is not None:
+            buffer = BytesIO()
+            frame_picture(analysis, frame, disks=True).save(buffer, "JPEG", quality=88)
+            stills.append((f"{phase}, frame {frame}", buffer.getvalue()))
+    return stills
 
 
 def notebook_html(analysis: Analysis) -> str:
@@ -92,12 +96,30 @@ def notebook_html(analysis: Analysis) -> str:
     return f'<iframe {attributes} srcdoc="{escape(page)}"></iframe>'
 
 
-def biplane_page_html(report: BiplaneReport, name: str) -> str:
+def biplane_page_html(analysis: BiplaneAnalysis, report: BiplaneReport, name: str) -> str:
     """Render a biplane page; it links to the page of each plane in the folders next to it."""
     rows = (
-        ("Ejection fraction", "ef_percent", "%"),
         ("End-diastolic volume", "edv_ml", "ml"),
         ("End-systolic volume", "esv_ml", "ml"),
         ("Stroke volume", "stroke_volume_ml", "ml"),
+        ("Left atrial volume at ES", "la_volume_ml", "ml"),
+        ("LV length at ED", "lv_length_ed_mm", "mm"),
+        ("Heart rate", "heart_rate_bpm", "bpm"),
     )
-    return render("biplane.html", title=name, report=report, rows=rows)
+    planes = [
+        {
+            "view": view,
+            "file_name": plane_report.input.file_name,
+            "ef": plane.ef,
+            "stills": _stills(plane),
+            "curve": curve_png(plane),
+            "provenance": provenance(plane_report),
+        }
+        for view, plane, plane_report in (
+            (View.A4C, analysis.a4c, report.a4c),
+            (View.A2C, analysis.a2c, report.a2c),
+        )
+    ]
+    return render(
+        "biplane.html", title=name, report=report, ef=analysis.ef, rows=rows, planes=planes
+    )

@@ -10,6 +10,7 @@ from echoseg.inference.analysis import Analysis
 from echoseg.report.figures.curve import draw_curve
 from echoseg.report.figures.overlay import frame_picture
 from echoseg.report.figures.page import measured_values, provenance
+from echoseg.report.html import plain_words
 from echoseg.report.schema import Report
 
 A4_INCHES = (8.27, 11.69)
@@ -30,9 +31,9 @@ def page_pdf(analysis: Analysis, report: Report) -> bytes:
     y = _stills(figure, analysis, report, y)
     y = _strip(figure, analysis, report, y)
     axes = figure.add_axes((0.10, y - 0.165, 0.82, 0.14))
-    draw_curve(axes, analysis)
+    draw_curve(axes, analysis, title=False)
     axes.tick_params(labelsize=7)
-    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+    for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_fontsize(8)
     _numbers(figure, report, y - 0.215)
     _foot(figure, report)
@@ -53,27 +54,21 @@ def _head(figure: Any, analysis: Analysis, report: Report) -> float:
     name = textwrap.shorten(report.input.file_name or "clip", 70, placeholder="...")
     _text(figure, 0.975, report.disclaimer, size=8, color=ALERT, fontweight="bold")
     _text(figure, 0.955, name, size=13, fontweight="bold")
-    results, is_unreliable = report.results, report.ef_reliable is False
-    style = {"color": DIM} if is_unreliable else {"fontweight": "bold"}
-    _text(figure, 0.958, analysis.ef_text, x=0.94, size=17, ha="right", **style)
-    num_beats = results.num_beats
-    details = [{0: "no complete beat", 1: "1 beat"}.get(num_beats, f"{num_beats} beats")]
-    if results.ef_grade is not None and not is_unreliable:
-        details.append(f"{results.ef_grade.name} ({results.ef_grade.scheme})")
-    _text(figure, 0.928, ", ".join(details), x=0.94, size=7.5, ha="right", color=DIM)
-    interval = report.reliability.interval if report.reliability else None
-    if interval is not None and not is_unreliable:
-        span = (
-            f"{interval.level_percent:.0f} % interval {interval.low_percent:.0f} to "
-            f"{interval.high_percent:.0f} %, {interval.source}"
-        )
-        _text(figure, 0.915, span, x=0.94, size=7.5, ha="right", color=DIM)
+    ef, num_beats = analysis.ef, report.results.num_beats
+    style = {"color": INK if ef.kind == "plain" else ALERT, "fontweight": "bold", "ha": "right"}
+    _text(figure, 0.958, ef.text, x=0.94, size=17, **style)
+    beats = {0: "no complete beat", 1: "1 beat"}.get(num_beats, f"{num_beats} beats")
+    details = [beats]
+    if ef.detail and not report.results.refusal:
+        details = [*textwrap.wrap(plain_words(ef.detail), 75)[:2], beats]
+    for index, line in enumerate(details):
+        _text(figure, 0.932 - 0.0115 * index, line, x=0.94, size=7.5, ha="right", color=DIM)
     source = report.input
     rate = f"{source.frame_rate_hz:.4g} Hz" if source.frame_rate_hz else "frame rate unknown"
     scale = "no pixel spacing"
     if source.spacing_mm is not None:
         scale = "{:.3f} x {:.3f} mm per pixel".format(*source.spacing_mm)
-    view = f"view {source.view} (as stated)"
+    view = "view not stated" if source.view == "unknown" else f"view {source.view} (as stated)"
     size = f"{source.num_frames} frames of {source.columns} x {source.rows}"
     _text(figure, 0.928, f"{view}, {rate}", size=7.5, color=DIM)
     _text(figure, 0.915, f"{size}, {scale}", size=7.5, color=DIM)
@@ -81,9 +76,9 @@ def _head(figure: Any, analysis: Analysis, report: Report) -> float:
 
 
 def _alert(figure: Any, report: Report, y: float) -> float:
-    messages = [warning.message for warning in report.warnings]
+    messages = [plain_words(warning.message) for warning in report.warnings]
     if report.results.refusal:
-        messages.insert(0, f"No EF: {report.results.refusal}")
+        messages.insert(0, f"No EF: {plain_words(report.results.refusal)}")
     if not messages:
         return y
     wrapper = textwrap.TextWrapper(_WIDE, initial_indent="- ", subsequent_indent="  ")
@@ -105,7 +100,8 @@ def _picture(
     figure: Any, analysis: Analysis, frame: int, box: tuple[float, ...], name: str
 ) -> None:
     axes = figure.add_axes(box)
-    axes.imshow(np.asarray(frame_picture(analysis, frame).convert("RGB")))
+    disks = name.startswith("End")
+    axes.imshow(np.asarray(frame_picture(analysis, frame, disks=disks).convert("RGB")))
     axes.set_axis_off()
     axes.set_title(name, fontsize=7, color=DIM, pad=2)
 
@@ -140,10 +136,10 @@ def _strip(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
 def _numbers(figure: Any, report: Report, y: float) -> None:
     rows = measured_values(report)
     columns = ((0.06, "left"), (0.52, "right"), (0.62, "center"), (0.71, "center"), (0.76, "left"))
-    heads = ("", "measured", "normal, men", "women", "source")
+    heads = ("", "measured", *(("normal, men", "women", "source") if report.normal_ranges else ()))
     bottom = 0.055
     step = min(0.0118, (y - bottom) / max(len(rows) + 1, 1))
-    for (x, align), head in zip(columns, heads, strict=True):
+    for (x, align), head in zip(columns, heads, strict=False):
         _text(figure, y, head, x=x, size=6.5, ha=align, color=DIM)
     for index, (name, value, normal) in enumerate(rows, 1):
         cells = [name, value, "", "", ""]
