@@ -58,8 +58,10 @@ class BiplaneAnalysis:
     def interval(self) -> EfInterval | None:
         """Calibrated interval of the biplane EF; None without an EF or a calibration."""
         parts, model = (self.a4c.reliability, self.a2c.reliability), self.a4c.model
-        calibration = model and load_calibration(model.path, model.sha256)
-        if self.biplane.ef_percent is None or calibration is None or None in parts:
+        if self.biplane.ef_percent is None or None in parts or not (model and model.path.name):
+            return None
+        calibration = load_calibration(model.path, model.sha256)
+        if calibration is None:
             return None
         return ef_interval(
             self.biplane.ef_percent,
