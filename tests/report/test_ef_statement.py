@@ -243,7 +243,7 @@ def test_pages_speak_plainly_and_the_terminal_names_options(tmp_path, drawn, cap
     printed = capsys.readouterr().out
     assert "--view" in printed and "(view_unknown)" in printed
     for text in ("".join(drawn), prose(folder / "report.html")):
-        assert "The view is unknown" in text
+        assert "The view is not stated" in text
         assert not re.search(r"--[a-z]", text)
         assert [code for code in codes if "_" in code and code in text] == []
 

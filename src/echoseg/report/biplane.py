@@ -58,7 +58,12 @@ class BiplaneAnalysis:
     def interval(self) -> EfInterval | None:
         """Calibrated interval of the biplane EF; None without an EF or a calibration."""
         parts, model = (self.a4c.reliability, self.a2c.reliability), self.a4c.model
-        if self.biplane.ef_percent is None or None in parts or not (model and model.path.name):
+        if (
+            self.biplane.ef_percent is None
+            or None in parts
+            or model is None
+            or model.path == Path()
+        ):
             return None
         calibration = load_calibration(model.path, model.sha256)
         if calibration is None:
