@@ -10,8 +10,8 @@ Questions:
 - scan: fast forms of the scans, compared with their plain ones, forward and backward;
 - phantom: simulation of 32 frames, compared with real time at 50 frames per second;
 - networks: every network of the benchmark, compared with the released MSSNet at 256 px;
-- step: a step of MSSNet at 112 px in torch, ONNX Runtime and OpenVINO, compared with its first
-  version;
+- step: a step of MSSNet at 112 px in torch, ONNX Runtime and OpenVINO, by what it carries, compared
+  with nothing carried;
 - length: MSSNet streaming at 112 px, late frames compared with the first.
 
 All cases of a question run once per turn, one after the other, so that other load affects all
@@ -231,9 +231,9 @@ def step() -> dict[str, Case]:
             for _ in range(10):
                 _, state = step(frame, state)
 
-    for name in ("mssnet_v1", "mssnet"):
-        network = speed.build(name, {})
-        card = ModelCard(architecture=name, image_size=112, licence="none")
+    for name in ("none", "features", "guidance"):
+        network = speed.build("mssnet", {"memory": name})
+        card = ModelCard(architecture="mssnet", image_size=112, licence="none")
         frame = torch.rand(1, 1, 112, 112)
         where = {"torch": partial(run, network.step, frame, network.init_state(1))}
         for kind, suffix, kind_of in (
@@ -244,7 +244,7 @@ def step() -> dict[str, Case]:
             session = kind_of(folder / f"{name}{suffix}", num_threads=threads)
             where[kind] = partial(run, session.step, frame.numpy(), session.first_state())
         for kind, call in where.items():
-            cases[f"{name}, 10 steps, {kind}"] = Case(call, f"mssnet_v1, 10 steps, {kind}")
+            cases[f"{name}, 10 steps, {kind}"] = Case(call, f"none, 10 steps, {kind}")
     return cases
 
 

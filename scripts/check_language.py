@@ -86,7 +86,6 @@ WHOLE_NAMES = {
 
 # (file, text of the violation): reason why it stays
 ALLOWED: dict[tuple[str, str], str] = {
-    ("src/echoseg/nn/guidance_v1.py", "trust"): "name of parameters in every checkpoint",
     ("src/echoseg/report/figures/phantom_sheet.py", "film"): "name of an output file",
 }
 

@@ -115,8 +115,7 @@ def test_the_figure_draws_every_network(tmp_path):
 
 
 def test_every_network_takes_part_and_all_train_alike():
-    current = set(MODELS) - {"mssnet_v1"}  # of older checkpoints
-    assert {entry.model for entry in ENTRIES.values()} == current | set(NETWORKS)
+    assert {entry.model for entry in ENTRIES.values()} == set(MODELS) | set(NETWORKS)
     bench = ModelBench.make(
         data=("phantom:6",), eval_sets=("phantom:test",), models=tuple(ALL_ENTRIES)
     )

@@ -16,7 +16,6 @@ from echoseg.io import load_clip
 from echoseg.models.build import architecture_of
 from echoseg.models.checkpoint import save_checkpoint
 from echoseg.models.mssnet import MSSNet
-from echoseg.models.mssnet_v1 import MSSNetV1
 from echoseg.report.figures.attention import attention_sheet
 from echoseg.weights.card import ModelCard
 
@@ -33,9 +32,9 @@ def checkpoint(tmp_path):
     return saved(tmp_path / "net.safetensors", label=1)
 
 
-def saved(path, label, kind=MSSNet, **config):
+def saved(path, label, **config):
     torch.manual_seed(0)
-    model = kind(size="tiny", **{"memory": "guidance"} | config).eval()
+    model = MSSNet(size="tiny", **{"memory": "guidance"} | config).eval()
     torch.nn.init.zeros_(model.head.weight)
     model.head.bias.data = torch.eye(4)[label]
     facts = {"architecture": architecture_of(model), "image_size": 64, "licence": "x"}
@@ -62,20 +61,25 @@ def test_the_sheet_has_a_column_a_frame_and_the_darkened_one(clip, checkpoint):
 
 
 def test_networks_without_guidance_and_pictures_without_ventricle_are_refused(clip, tmp_path):
-    with pytest.raises(ModelError, match="has no attention weights"):
+    with pytest.raises(ModelError, match="has no attention"):
         watch_attention(Analyzer("phantom"), clip)
+    none = saved(tmp_path / "alone.safetensors", 1, memory="none")
+    with pytest.raises(ModelError, match="another memory than none"):
+        watch_attention(Analyzer(str(none)), clip)
     background = saved(tmp_path / "none.safetensors", label=0)
     with pytest.raises(MeasurementError, match="no left ventricle found"):
         watch_attention(Analyzer(str(background)), clip)
 
 
 def test_a_network_without_carried_weights_shows_its_own_and_says_so(clip, tmp_path, capsys):
-    model = saved(tmp_path / "net.safetensors", 1, MSSNetV1, memory="features")
+    model = saved(tmp_path / "net.safetensors", 1, memory="features")
     maps = watch_attention(Analyzer(str(model)), clip)
     assert maps.guided is None
     assert np.allclose(maps.alone.sum((1, 2)), 1, atol=1e-5)
-    guiding = saved(tmp_path / "guiding.safetensors", 1, MSSNetV1)
-    sheet = attention_sheet(watch_attention(Analyzer(str(guiding)), clip))
+    guiding = saved(tmp_path / "guiding.safetensors", 1)
+    guided = watch_attention(Analyzer(str(guiding)), clip)
+    assert np.array_equal(guided.alone, maps.alone)  # the same parameters
+    sheet = attention_sheet(guided)
     assert sheet.height - attention_sheet(maps).height == 224
     words = ["attention", clip.source, "-o", str(tmp_path / "a.png"), "--model", str(model)]
     sys.argv = ["echoseg", *words]

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from echoseg.errors import ConfigError, ModelError
 from echoseg.inference.analyzer import Analyzer
-from echoseg.models import MODELS, MemoryUNet, MSSNetV1, build_model
+from echoseg.models import MODELS, MemoryUNet, build_model
 from echoseg.models.checkpoint import load_encoder, load_model, save_checkpoint
 from echoseg.weights.card import SHIPPED, ModelCard, find_checkpoint, read_card
 from experiments.networks import NAMES
@@ -44,7 +44,6 @@ def test_a_cut_checkpoint_is_refused(tmp_path):
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
-    from echoseg.models.checkpoint import save_checkpoint
     from echoseg.weights.card import ModelCard
 
     model = MemoryUNet()
@@ -56,7 +55,6 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path):
-    from echoseg.models.checkpoint import save_checkpoint
     from echoseg.weights.card import ModelCard
 
     model = MemoryUNet()
@@ -148,24 +146,21 @@ def test_a_newer_format_asks_for_an_update(tmp_path):
 def test_a_class_loads_its_own_checkpoints_and_no_others():
     import echoseg
 
-    model = echoseg.models.MSSNetV1.from_pretrained("camus")
+    model = echoseg.models.MSSNet.from_pretrained("camus")
     same, card = echoseg.load_model("camus")
     assert isinstance(model, torch.nn.Module) and not model.training
-    assert card.architecture == "mssnet_v1" and card.name == "camus"
+    assert card.architecture == "mssnet" and card.name == "camus"
     assert all(a.equal(b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
-    with pytest.raises(ModelError, match=r"phantom is a MemoryUNet, not a MSSNetV1; use echoseg\."):
-        echoseg.models.MSSNetV1.from_pretrained("phantom")
+    with pytest.raises(ModelError, match=r"phantom is a MemoryUNet, not a MSSNet; use echoseg\."):
+        echoseg.models.MSSNet.from_pretrained("phantom")
 
 
-@pytest.mark.parametrize("memory", ["none", "gate", "features", "guidance"])
-def test_a_checkpoint_of_the_first_mssnet_loads_as_that(tmp_path, memory):
-    """Before the second one it was called mssnet."""
-    model = MSSNetV1(size="tiny", memory=memory).eval()
+def test_a_checkpoint_of_the_first_mssnet_is_refused_with_the_way_out(tmp_path):
     card = ModelCard(architecture="mssnet", image_size=64, licence="x")
-    save_checkpoint(tmp_path / "old.safetensors", model, card)
-    loaded, card = load_model(str(tmp_path / "old.safetensors"))
-    assert isinstance(loaded, MSSNetV1) and card.architecture == "mssnet_v1"
-    assert all(a.equal(b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+    tensors = {"guidance.local.weight": torch.zeros(1)}
+    save_file(tensors, tmp_path / "old.safetensors", metadata=card.header())
+    with pytest.raises(ModelError, match=r"up to version 0\.2; train it anew, or use that version"):
+        load_model(str(tmp_path / "old.safetensors"))
 
 
 def test_what_is_no_checkpoint_or_device_is_refused_with_the_way_out():

@@ -2,7 +2,7 @@
 
 The weights of one query token over all tokens sum to 1. They are part of the network's state
 (`nn.guidance`), so no hooks are needed. `alone` are the weights of a frame without any past,
-`guided` those after mixing with the past; a network that carries no weights has none.
+`guided` those after mixing with the past; a network that carries no weights has no such.
 """
 
 from dataclasses import dataclass
@@ -49,16 +49,15 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
     import torch
 
     from echoseg.models.mssnet import MSSNet
-    from echoseg.models.mssnet_v1 import MSSNetV1
 
     network = analyzer.network
-    carries = getattr(network.config, "memory", "") == "guidance"
-    if not (isinstance(network, MSSNetV1) or (isinstance(network, MSSNet) and carries)):
+    if not isinstance(network, MSSNet) or network.config.memory == "none":
         raise ModelError(
             f"model {analyzer.model_card.name} is a {type(network).__name__} that has no attention "
-            "weights in its state; give one of architecture mssnet with memory=guidance"
+            "between frames; give one of architecture mssnet with another memory than none"
         )
-    all_pairs = _all_pairs if isinstance(network, MSSNet) else (lambda weights: weights[0].mean(0))
+    carries = network.config.memory == "guidance"
+    watched = network if carries else _with_weights_in_its_state(network)
     sector = find_sector(clip)
     if sector is None:
         raise MeasurementError("no ultrasound sector found in the clip; give a moving echo clip")
@@ -69,11 +68,12 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
             frame = torch.from_numpy(square).to(next(network.parameters()).device)
             frame = torch.zeros_like(frame) if index == darken else frame
             logits, state = network.step(frame, state)
-            _, fresh = network.step(frame, network.init_state(1))
+            _, fresh = watched.step(frame, watched.init_state(1))
             frames.append(frame[0, 0].cpu().numpy())
             labels.append(logits[0].argmax(0).cpu().numpy())
             for maps, weights in ((alone, fresh.weights), (guided, state.weights)):
-                maps.append(all_pairs(weights.float()).cpu().numpy())
+                if maps is alone or carries:
+                    maps.append(_all_pairs(weights.float()).cpu().numpy())
     query, token, grid = _ventricle_token(labels[0], num_tokens=alone[0].shape[0])
     return AttentionMaps(
         frames=np.stack(frames),
@@ -83,6 +83,16 @@ def watch_attention(analyzer: Analyzer, clip: Clip, *, darken: int | None = None
         guided=np.stack([weights[token].reshape(grid) for weights in guided]) if carries else None,
         darkened=darken,
     )
+
+
+def _with_weights_in_its_state(network: Any) -> Any:
+    """The same MSSNet with memory=guidance, which has the same parameters."""
+    from echoseg.models.mssnet import MSSNet
+
+    config = network.config.model_dump() | {"memory": "guidance"}
+    twin = MSSNet(**config).to(next(network.parameters()).device).eval()
+    twin.load_state_dict(network.state_dict())
+    return twin
 
 
 def _all_pairs(weights: Any) -> Any:

@@ -13,7 +13,6 @@ from echoseg.models.clip_segmenter import ClipSegmenter
 from echoseg.models.frame_segmenter import FrameSegmenter
 from echoseg.models.memory_unet import MemoryUNet, MemoryUNetConfig
 from echoseg.models.mssnet import MSSNet, MSSNetConfig
-from echoseg.models.mssnet_v1 import MSSNetV1, MSSNetV1Config
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.unet import UNet, UNetConfig
 
@@ -23,8 +22,6 @@ __all__ = [
     "FrameSegmenter",
     "MSSNet",
     "MSSNetConfig",
-    "MSSNetV1",
-    "MSSNetV1Config",
     "MemoryUNet",
     "MemoryUNetConfig",
     "Segmenter",

@@ -9,14 +9,12 @@ from echoseg.errors import ConfigError, ModelError
 from echoseg.models.adapt import Adapted, as_segmenter
 from echoseg.models.memory_unet import MemoryUNet
 from echoseg.models.mssnet import MSSNet
-from echoseg.models.mssnet_v1 import MSSNetV1
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.unet import UNet
 from echoseg.plugins import resolve
 
 MODELS: dict[str, type[Segmenter]] = {
     "mssnet": MSSNet,
-    "mssnet_v1": MSSNetV1,
     "memory_unet": MemoryUNet,
     "unet": UNet,
 }

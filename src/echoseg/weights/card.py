@@ -113,8 +113,11 @@ def read_card(path: str | Path) -> ModelCard:
         fields = json.loads(metadata["card"])
         if metadata["echoseg_format"] == "1":
             fields["provenance"] = fields.pop("recipe", "")
-        if fields["architecture"] == "mssnet" and "guidance.local.weight" in header:
-            fields["architecture"] = "mssnet_v1"  # trained before the second MSSNet
+        if "guidance.local.weight" in header:
+            raise ModelError(
+                f"model {path} is of the first MSSNet, which echoseg ran up to version 0.2; train "
+                "it anew, or use that version"
+            )
         return ModelCard(
             **fields,
             name=path.stem,
