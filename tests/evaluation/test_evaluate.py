@@ -81,6 +81,11 @@ def test_one_who_knows_scores_one_on_every_structure(tmp_path, by_grey):
     assert set(told["by"]["view"]) == {"A2C", "A4C"}
     assert set(told["by"]["phase"]) == {"ED", "ES"}
     assert set(told["by"]["quality"]) == {"Good"}
+    by_view_and_phase = told["by"]["view_and_phase"]
+    assert set(by_view_and_phase) == {"A2C ED", "A2C ES", "A4C ED", "A4C ES"}
+    assert by_view_and_phase["A2C ES"]["lv_endo"]["area_ratio"]["mean"] == 1
+    assert {view: ef["n"] for view, ef in told["ef_by"]["view"].items()} == {"A2C": 3, "A4C": 3}
+    assert sum(ef["n"] for ef in told["ef_by"]["class"].values()) == told["ef"]["n"] == 6
     assert told["ef_classes"]["same_share"] == 1
     assert told["counts"] == {
         "clips": 6, "patients": 3, "items": 90, "one_empty": 0, "both_empty": 0, "not_judged": 0
@@ -92,6 +97,7 @@ def test_one_who_sees_nothing_is_counted_at_the_pictures_diagonal(tmp_path, by_g
     told = summarise(evaluate("camus", load_dataset(make_camus(tmp_path).root).records))
     scores = told["structures"]["lv_endo"]
     assert (scores["dice"]["mean"], scores["failure_rate"]) == (0, 1)
+    assert scores["area_ratio"]["mean"] == 0
     assert scores["hd95_mm"]["mean"] == pytest.approx(np.hypot(63 * 0.4, 47 * 0.7))
     assert scores["one_empty"] == told["counts"]["one_empty"] / 3 * 12 / 30 == 12
     # nothing to agree; no clip is left unsaid

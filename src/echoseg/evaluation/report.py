@@ -104,6 +104,7 @@ def _structures(title: str, structures: dict[str, Any]) -> Table:
     distances = [f"{name}_{unit}" for unit in units for name in _DISTANCES]
     columns = ["", "Dice [95 %]", "IoU", "Dice, pooled"]
     columns += [f"{name.upper()}, {unit} [95 %]" for unit in units for name in _DISTANCES]
+    columns.append("area / experts' [95 %]")
     rows = []
     for name, scores in structures.items():
         rows.append(
@@ -113,6 +114,7 @@ def _structures(title: str, structures: dict[str, Any]) -> Table:
                 _number(scores["iou"]["mean"], 4),
                 _number(scores["dice_pooled"], 4),
                 *(_with(scores[key]) if key in scores else "" for key in distances),
+                _with(scores["area_ratio"], 3),
                 "" if scores["failure_rate"] is None else f"{100 * scores['failure_rate']:.1f} %",
                 str(scores["n"]),
             ]
@@ -121,15 +123,21 @@ def _structures(title: str, structures: dict[str, Any]) -> Table:
 
 
 def _agreement(document: dict[str, Any]) -> Table | None:
-    named = {
-        "ef": "EF, points, against the experts' masks",
-        "ef_given": "EF, points, against the data set's own",
-        "edv_ml": "EDV, ml",
-        "esv_ml": "ESV, ml",
-    }
+    named = [("EF, points, against the experts' masks", document["ef"])]
+    named += [
+        (f"the same, {name} {value.replace('_', ' ')}", statistics)
+        for name, groups in document["ef_by"].items()
+        if len(groups) > 1
+        for value, statistics in groups.items()
+    ]
+    named += [
+        ("EF, points, against the data set's own", document["ef_given"]),
+        ("EDV, ml", document["edv_ml"]),
+        ("ESV, ml", document["esv_ml"]),
+    ]
     rows = []
-    for key, title in named.items():
-        if not (statistics := document[key]):
+    for title, statistics in named:
+        if not statistics:
             continue
         scores = [""] * 6
         if statistics["n"]:

@@ -21,10 +21,17 @@ _DISTANCES = ("hd", "hd95", "asd")
 GROUPS: dict[str, Callable[[Item], str]] = {
     "phase": lambda item: item.phase or "between",
     "view": lambda item: item.view,
+    "view_and_phase": lambda item: f"{item.view} {item.phase}" if item.view and item.phase else "",
     "quality": lambda item: item.quality,
     "ef_band": lambda item: item.ef_band,
 }
 """Groups that scores are reported by; one without any known value is left out."""
+
+EF_GROUPS: dict[str, Callable[[ClipRow], str]] = {
+    "view": lambda row: row.view,
+    "class": lambda row: ef_band(row.ef_reference),
+}
+"""Groups that ejection fractions are reported by; the class is that of the experts' masks."""
 
 
 def summarise(evaluation: Evaluation) -> dict[str, Any]:
@@ -40,6 +47,13 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
             name: _by(items, key)
             for name, key in GROUPS.items()
             if any(map(key, items)) and {key(item) for item in items} != {"between"}
+        },
+        "ef_by": {
+            name: {
+                value: _ef([row for row in evaluation.clips if key(row) == value], "ef_reference")
+                for value in sorted({key(row) for row in evaluation.clips if key(row)})
+            }
+            for name, key in EF_GROUPS.items()
         },
         "every_frame": by_structure(every) if every else {},
         "smoothness": _smoothness(evaluation.clips),
@@ -82,9 +96,13 @@ def _scores(items: Sequence[Item]) -> dict[str, Any]:
         scores |= {f"{name}_{unit}": _mean(of_unit, name) for name in _DISTANCES}
     pixels = sum(item.predicted_px + item.reference_px for item in items)
     failed = [item for item in scored if (item.dice or 0) < FAILED_DICE]
+    ratios = [
+        (item.predicted_px / item.reference_px, item.patient) for item in items if item.reference_px
+    ]
     return scores | {
         "dice_pooled": dice_of_counts(sum(item.shared_px for item in items), pixels),
         "failure_rate": len(failed) / len(scored) if scored else None,
+        "area_ratio": _mean_of(ratios),
         "n": len(items),
         "one_empty": status["one_empty"],
         "both_empty": status["both_empty"],
@@ -92,10 +110,15 @@ def _scores(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def _mean(items: Sequence[Item], name: str) -> dict[str, Any]:
-    values = [value for item in items if (value := getattr(item, name)) is not None]
-    patients = [item.patient for item in items if getattr(item, name) is not None]
-    if not values:
+    pairs = [(getattr(item, name), item.patient) for item in items]
+    return _mean_of([pair for pair in pairs if pair[0] is not None])
+
+
+def _mean_of(pairs: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """Mean of values with their patients."""
+    if not pairs:
         return {"mean": None, "ci95": None, "n": 0}
+    values, patients = zip(*pairs, strict=True)
     return {
         "mean": float(np.mean(values)),
         "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
