@@ -41,8 +41,9 @@ class ModelCard(BaseModel):
     provenance: str = ""
     """Command, seed, commit and machine of the training run."""
     camus_validation: dict[str, float] = {}
-    """Scores on the CAMUS validation patients (A4C, ED and ES), as `echoseg evaluate` gives them:
-    mean Dice under `lv_endo`, `lv_epi`, `la`; mean absolute EF error under `ef_mae_points`."""
+    """Scores on the CAMUS validation patients (ED and ES), as `echoseg evaluate` gives them: mean
+    Dice under `lv_endo`, `lv_epi`, `la`, mean absolute EF error under `ef_mae_points` of A4C; those
+    of A2C begin with `a2c_`."""
     ef_unsupported_because: str = ""
     """Why no EF is stated from the masks of these weights, in a sentence; empty: an EF is."""
     name: str = ""
