@@ -11,7 +11,8 @@
 
 The running average of the weights after the last step is kept, so no step is chosen on the patients
 that score it (that there is a fourth stage was). What is done is not done again; a training that
-was cut goes on where it was. `--write` puts the weights into the package, with their scores and how they were made on their card.
+was cut goes on where it was. `--write` puts the weights into the package, with their scores and how
+they were made on their card.
 """
 
 import argparse
