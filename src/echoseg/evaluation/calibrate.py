@@ -164,7 +164,7 @@ def _analyzed(
 ) -> tuple[list[CalibrationClip], np.ndarray | None, Measurement | None]:
     """A clip through `echoseg analyze`; none where that refuses an EF."""
     try:
-        analysis = analyzer.analyze(clip)
+        analysis = analyzer.analyze(clip, force_view=True)  # the view is the data set's
     except MeasurementError:
         return [], None, None
     measurement, reliability = analysis.measurement, analysis.reliability
