@@ -7,6 +7,7 @@ import pytest
 
 from echoseg.clip import Clip, ClipWarning, View
 from echoseg.data.phantom import simulate
+from echoseg.inference.analysis import UNRELIABLE_CODES
 from echoseg.inference.analyzer import Analyzer
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
@@ -55,6 +56,7 @@ def in_view(analyzer, monkeypatch, *scores):
         (View.PLAX, (1, 0, 0, 0), "wrong_view", "The view is PLAX, but the model was trained on"),
         (View.A4C, (0, 0, 1, 0), "wrong_view", "stated to be A4C but shows another"),
         (View.UNKNOWN, (0, 0, 0, 1), "wrong_view", "no upright apical view"),
+        (View.A4C, (0.25, 0.05, 0.7, 0), "view_doubtful", "but probably shows another apical"),
         (View.A2C, (0, 1, 0, 0), "view_not_learnt", "The view is A2C"),
         (View.UNKNOWN, (0.3, 0, 0.3, 0.4), "view_unknown", "give view (--view)"),
         (View.UNKNOWN, (1, 0, 0, 0), "", ""),
@@ -72,12 +74,13 @@ def test_a_wrong_view_has_no_ef_unless_forced(analyzer, monkeypatch, view, score
     told = {w.code: w.message for w in found.warnings if "view" in w.code}
     assert list(told) == ([code] if code else [])
     assert words in told.get(code, "")
-    assert (found.ef_percent is None) == (code == "wrong_view")
+    assert (found.measurement.ef_percent is None) == (code == "wrong_view")
+    assert (found.ef_percent is None) == bool(UNRELIABLE_CODES & {code})
     if code == "wrong_view":
         assert "--force-view" in found.measurement.refusal
         assert found.reliability is None and found.measurement.disks is None
         forced = analysis_of(analyzer, monkeypatch, masks, times, view=view, force_view=True)
-        assert forced.ef_percent is not None and forced.ef_reliable is False
+        assert forced.measurement.ef_percent is not None and forced.ef_reliable is False
         assert "wrong_view" in {warning.code for warning in forced.warnings}
         assert not forced.measurement.refusal
 

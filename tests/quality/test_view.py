@@ -1,5 +1,7 @@
 """The view by pictures and masks together: accepted, refused, or left open."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from echoseg.quality.view import (
     VIEW_CLASSES,
     ViewPrediction,
     ViewRule,
+    doubtful_view_reason,
     predict_view,
     view_notes,
     wrong_view_reason,
@@ -38,7 +41,7 @@ def features(first):
 
 def predicted(*percent, is_mirrored=False):
     return ViewPrediction(
-        view=VIEW_CLASSES[int(np.argmax(percent))],
+        view=VIEW_CLASSES[int(np.argmax(percent))] if max(percent) >= 50 else CANNOT_TELL,
         probability_percent=dict(zip(VIEW_CLASSES, percent, strict=True)),
         mirrored_percent=0.0,
         is_mirrored=is_mirrored,
@@ -112,12 +115,30 @@ def test_colour_and_a_view_not_learned_need_no_pictures():
     assert wrong_view_reason(View.A4C, None, BOTH) == ""
 
 
+@pytest.mark.parametrize(
+    ("stated", "percent", "words"),
+    [
+        (View.A4C, (26, 14, 57, 3), "stated to be A4C but probably shows another apical view"),
+        (View.A4C, (30, 60, 8, 2), "probably shows an apical two-chamber view"),
+        (View.UNKNOWN, (26, 14, 57, 3), r"\(57 % sure\), but the model was trained on A4C and A2C"),
+        (View.UNKNOWN, (30, 60, 8, 2), None),
+        (View.A4C, (40, 20, 30, 10), None),
+        (View.A4C, (60, 20, 15, 5), None),
+    ],
+)
+def test_a_likelier_other_view_is_doubted_and_an_open_one_is_not(stated, percent, words):
+    assert not wrong_view_reason(stated, predicted(*percent), BOTH)
+    reason = doubtful_view_reason(stated, predicted(*percent), BOTH)
+    assert re.search(words, reason) if words else not reason
+
+
 def test_notes_say_what_is_open_what_was_predicted_and_what_was_mirrored():
     def codes(stated, *percent, **known):
         return [note.code for note in view_notes(stated, predicted(*percent, **known), BOTH)]
 
     assert codes(View.A4C, 95, 2, 2, 1) == []
     assert codes(View.A4C, 40, 20, 30, 10) == ["view_not_confirmed"]
+    assert codes(View.A4C, 26, 14, 57, 3) == []  # a warning says so
     assert codes(View.UNKNOWN, 2, 95, 2, 1) == ["view_predicted"]
     assert codes(View.UNKNOWN, 20, 20, 30, 30) == []  # a warning says so
     assert codes(View.A4C, 95, 2, 2, 1, is_mirrored=True) == ["left_right_flipped"]

@@ -15,7 +15,12 @@ from echoseg.measure.measurement import Measurement
 from echoseg.measure.stills import measure_ed_es
 from echoseg.plugins import resolve
 from echoseg.quality.reliability import UNRELIABLE_EF, ClipReliability
-from echoseg.quality.view import ViewPrediction, view_notes, wrong_view_reason
+from echoseg.quality.view import (
+    ViewPrediction,
+    doubtful_view_reason,
+    view_notes,
+    wrong_view_reason,
+)
 from echoseg.weights.card import ModelCard
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
@@ -25,7 +30,7 @@ REFERENCE_BACKEND = "torch f32"
 """The backend that all others are checked against."""
 APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
-UNRELIABLE_CODES = frozenset({"do_not_trust", "wrong_view", "view_not_learnt"})
+UNRELIABLE_CODES = frozenset({"do_not_trust", "wrong_view", "view_doubtful", "view_not_learnt"})
 """Codes of warnings under which an EF is shown as not reliable."""
 CODES_WITH_EF = frozenset({"mean_of_beats"})
 """Codes of notes that list EFs, left out where the EF is withheld."""
@@ -133,6 +138,9 @@ class Analysis:
         elif reason := self.wrong_view:
             code = "wrong_view"
             message = f"{reason[0].upper()}{reason[1:]}. Masks and numbers are not reliable."
+        elif predicted and (reason := doubtful_view_reason(view, predicted, self.model.views)):
+            code = "view_doubtful"
+            message = f"{reason[0].upper()}{reason[1:]}, so masks and numbers are not reliable."
         elif view not in (View.UNKNOWN, *self.model.views):
             code = "view_not_learnt"
             message = (

@@ -87,6 +87,11 @@ class ViewPrediction(FrozenModel):
         """Whether the clip is accepted as the stated view, or as one that is supported."""
         return self.percent_of(stated, supported) >= self.min_percent
 
+    def contradicts(self, stated: View, supported: tuple[View, ...]) -> bool:
+        """Whether another view is likelier than not."""
+        wanted = supported if stated is View.UNKNOWN else (stated,)
+        return self.view != CANNOT_TELL and self.view not in wanted
+
 
 def predict_view(
     rule: ViewRule,
@@ -138,7 +143,21 @@ def wrong_view_reason(
     wanted = supported if stated is View.UNKNOWN else (stated,)
     if percent >= predicted.refuse_below_percent or likeliest in wanted:
         return ""
-    shows = f"shows {_WORDS[likeliest]} ({predicted.probability_percent[likeliest]:.0f} % sure)"
+    return _mismatch(stated, predicted, likeliest, names, verb="shows")
+
+
+def doubtful_view_reason(
+    stated: View, predicted: ViewPrediction, supported: tuple[View, ...]
+) -> str:
+    """Why a clip that is not refused probably shows another view; empty where it may not."""
+    if not predicted.contradicts(stated, supported):
+        return ""
+    names = " and ".join(supported)
+    return _mismatch(stated, predicted, predicted.view, names, verb="probably shows")
+
+
+def _mismatch(stated: View, predicted: ViewPrediction, shown: str, names: str, *, verb: str) -> str:
+    shows = f"{verb} {_WORDS[shown]} ({predicted.probability_percent[shown]:.0f} % sure)"
     if stated is View.UNKNOWN:
         return f"the clip {shows}, but the model was trained on {names} only"
     return f"the clip is stated to be {stated} but {shows}"
@@ -156,7 +175,7 @@ def view_notes(
         )
         notes.append(ClipWarning(code="left_right_flipped", message=message))
     is_confirmed = predicted.confirms(stated, supported)
-    if stated is not View.UNKNOWN and not is_confirmed:
+    if stated is not View.UNKNOWN and not is_confirmed and predicted.view == CANNOT_TELL:
         percent = predicted.percent_of(stated, supported)
         message = (
             f"The view classifier can neither confirm nor rule out that the clip shows {stated} "
