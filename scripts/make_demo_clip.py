@@ -4,9 +4,10 @@
 
 Writes `src/echoseg/weights/simulated_a4c.dcm`, an ultrasound multi-frame DICOM object with JPEG
 frames, its pixel spacing and the view. Hearts are simulated one after another until `camus` reads
-one within `MAX_ERROR_POINTS` of the truth from three beats or more, without a warning. So the clip
-shows how a good result looks; how good results are on average is in `docs/results/measurement.md`.
-The seed stands in the object's Image Comments.
+one within `MAX_ERROR_POINTS` of the truth from three beats or more, without a warning but that the
+interval was widened, since the simulator is a machine it was not calibrated on. So the clip shows
+how a good result looks; how good results are on average is in `docs/results/measurement.md`. The
+seed stands in the object's Image Comments.
 """
 
 import io
@@ -68,8 +69,8 @@ def main() -> None:
             simulated = simulate(DEMO.changed(seed=seed))
             write(path, simulated)
             analysis = analyzer.analyze(load_clip(path))
-            codes = ", ".join(warning.code for warning in analysis.warnings)
-            print(f"seed {seed}: {analysis.ef_text}, {codes or 'no warning'}", flush=True)
+            codes = {warning.code for warning in analysis.warnings} - {"interval_widened"}
+            print(f"seed {seed}: {analysis.ef.text}, {', '.join(sorted(codes)) or 'no warning'}", flush=True)
             ef = analysis.ef_percent
             if ef is None or abs(ef - simulated.truth.ef_percent) > MAX_ERROR_POINTS:
                 continue
