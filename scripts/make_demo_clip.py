@@ -70,8 +70,8 @@ def main() -> None:
             write(path, simulated)
             analysis = analyzer.analyze(load_clip(path))
             codes = {warning.code for warning in analysis.warnings} - {"interval_widened"}
-            told = ", ".join(sorted(codes)) or "no warning"
-            print(f"seed {seed}: {analysis.ef.text}, {told}", flush=True)
+            words = ", ".join(sorted(codes)) or "no warning"
+            print(f"seed {seed}: {analysis.ef.text}, {words}", flush=True)
             ef = analysis.ef_percent
             if ef is None or abs(ef - simulated.truth.ef_percent) > MAX_ERROR_POINTS:
                 continue

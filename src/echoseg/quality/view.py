@@ -157,7 +157,7 @@ def doubtful_view_reason(
 
 
 def _mismatch(stated: View, predicted: ViewPrediction, shown: str, names: str, *, verb: str) -> str:
-    shows = f"{verb} {_WORDS[shown]} ({predicted.probability_percent[shown]:.0f} % sure)"
+    shows = f"{verb} {_WORDS[view]} ({predicted.probability_percent[view]:.0f} % sure)"
     if stated is View.UNKNOWN:
         return f"the clip {shows}, but the model was trained on {names} only"
     return f"the clip is stated to be {stated} but {shows}"
