@@ -156,7 +156,7 @@ def doubtful_view_reason(
     return _mismatch(stated, predicted, predicted.view, names, verb="probably shows")
 
 
-def _mismatch(stated: View, predicted: ViewPrediction, shown: str, names: str, *, verb: str) -> str:
+def _mismatch(stated: View, predicted: ViewPrediction, view: str, names: str, *, verb: str) -> str:
     shows = f"{verb} {_WORDS[view]} ({predicted.probability_percent[view]:.0f} % sure)"
     if stated is View.UNKNOWN:
         return f"the clip {shows}, but the model was trained on {names} only"
