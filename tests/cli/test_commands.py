@@ -170,6 +170,7 @@ def test_models_lists_licence_and_accuracy():
     assert result.exit_code == 0
     assert "camus" in result.output
     assert "Apache-2.0" in result.output
+    assert "phantom gives no EF" in result.output
 
 
 def test_help_needs_no_torch():

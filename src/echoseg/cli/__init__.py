@@ -134,8 +134,9 @@ def models() -> None:
         card = read_card(path)
         scores = [f"{card.camus_validation[key]:.3f}" for key in ("lv_endo", "lv_epi", "la")]
         ef_error = card.camus_validation.get("ef_mae_points")
-        error = "-" if ef_error is None else f"{ef_error:.1f}"
-        scores.append(f"{error}, no EF given" if card.ef_unsupported_because else error)
+        scores.append("-" if ef_error is None else f"{ef_error:.1f}")
+        if card.ef_unsupported_because:
+            table.caption = f"{name} gives no EF: {card.ef_unsupported_because}."
         title = f"{name} (default)" if name == DEFAULT_MODEL else name
         size = f"{path.stat().st_size / 1e6:.1f}"
         table.add_row(title, *scores, size, card.licence, card.trained_on)
