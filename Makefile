@@ -1,4 +1,4 @@
-# make demo    analyze a real clip; results in ./echoseg-demo
+# make demo    analyze a simulated and a real clip; results in ./echoseg-demo
 # make test    run the tests, with coverage
 # make check   format, lint and types
 # make docs    build the documentation site into ./site
