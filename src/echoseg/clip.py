@@ -115,10 +115,7 @@ class Clip:
                 "frames must be a non-empty (T, H, W) uint8 array, "
                 f"got {self.frames.shape} {self.frames.dtype}"
             )
-        if self.spacing_mm is not None and not all(
-            math.isfinite(s) and s > 0 for s in self.spacing_mm
-        ):
-            raise ArgumentError(f"spacing_mm must be positive and finite, got {self.spacing_mm}")
+        check_spacing(self.spacing_mm)
         if self.times_s is not None:
             import numpy as np
 
@@ -263,6 +260,25 @@ class Annotation:
             raise ArgumentError(
                 f"masks must have the clip's shape {clip.frames.shape}, got {self.masks.shape}"
             )
+
+
+def check_spacing(spacing_mm: tuple[float, float] | None) -> None:
+    """Check a pixel spacing; None, an unknown one, is right.
+
+    Raises:
+        ArgumentError: If it is not two positive, finite numbers.
+    """
+    if spacing_mm is None:
+        return
+    try:
+        row_mm, column_mm = map(float, spacing_mm)
+        is_right = 0 < row_mm < math.inf and 0 < column_mm < math.inf
+    except (TypeError, ValueError):
+        is_right = False
+    if not is_right:
+        raise ArgumentError(
+            f"spacing_mm must be positive and finite, got {spacing_mm}; give (row, column) in mm"
+        )
 
 
 def _check_array(name: str, values: object) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoseg.clip import Clip, View
-from echoseg.errors import MeasurementError
+from echoseg.errors import ArgumentError, MeasurementError
 from echoseg.inference.analysis import analyze_masks
 from echoseg.measure import ejection_fraction, measure_ed_es
 from echoseg.measure.biplane import combine_views
@@ -61,7 +61,8 @@ def test_stray_pieces_do_not_count():
 def test_stills_that_give_no_ef_say_why():
     assert "larger at ES than at ED" in measure_ed_es(ES, ED).refusal
     assert "ED first" in measure_ed_es(ES, ED).refusal
-    assert "0 % larger" in measure_ed_es(ED, ED).refusal
+    assert "two different frames" in measure_ed_es(ED, ED).refusal
+    assert "heart wall or atrium" in measure_ed_es(np.ones_like(ED), ES).refusal
     nothing = np.zeros_like(ED)
     assert "at ES" in measure_ed_es(ED, nothing).refusal
     assert measure_ed_es(nothing, nothing).ef_percent is None
@@ -80,6 +81,12 @@ def test_stills_that_give_no_ef_say_why():
 def test_what_are_no_two_label_maps_is_refused(ed, es, words):
     with pytest.raises(MeasurementError, match=words):
         measure_ed_es(ed, es)
+
+
+@pytest.mark.parametrize("spacing_mm", [(-0.5, 0.5), (0, 0), (np.nan, 0.5), 0.5, (0.5,) * 3])
+def test_a_spacing_that_is_none_is_refused(spacing_mm):
+    with pytest.raises(ArgumentError, match="spacing_mm must be"):
+        measure_ed_es(ED, ES, spacing_mm=spacing_mm)
 
 
 def test_a_clip_of_two_frames_is_ed_and_es():

@@ -32,8 +32,8 @@ APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
 UNRELIABLE_CODES = frozenset({"do_not_trust", "wrong_view", "view_doubtful", "view_not_learnt"})
 """Codes of warnings under which an EF is shown as not reliable."""
-CODES_WITH_EF = frozenset({"mean_of_beats"})
-"""Codes of notes that list EFs, left out where the EF is withheld."""
+CODES_WITH_EF = frozenset({"mean_of_beats", "regularised", "interval_widened"})
+"""Codes of notes and warnings about an EF, left out where it is withheld."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -98,7 +98,10 @@ class Analysis:
         """Everything a reader of the numbers must know, reasons not to rely on them first."""
         view = self._view_warnings()
         reliability = self.reliability.warnings if self.reliability else ()
-        return reliability + view + self.clip.warnings + self.measurement.warnings
+        warnings = reliability + view + self.clip.warnings + self.measurement.warnings
+        if any(warning.code in UNRELIABLE_CODES for warning in warnings):
+            return tuple(one for one in warnings if one.code not in CODES_WITH_EF)
+        return warnings
 
     @property
     def notes(self) -> tuple[ClipWarning, ...]:

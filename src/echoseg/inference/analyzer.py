@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 MIN_GAIN = 0.01
 """Gain in the network's mean probability from which a clip is segmented mirrored."""
-FORCE_VIEW = "Give a clip of a supported view, or force_view (--force-view) for an unreliable EF"
+FORCE_VIEW = (
+    "State the view that it shows (--view), give a clip of a supported view, or force_view "
+    "(--force-view) for an unreliable EF"
+)
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
 

@@ -5,7 +5,7 @@ There is no curve to smooth and no beat to find: EDV and ESV are the volumes of 
 
 import numpy as np
 
-from echoseg.clip import ClipWarning
+from echoseg.clip import ClipWarning, check_spacing
 from echoseg.errors import MeasurementError
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import (
@@ -42,16 +42,18 @@ def measure_ed_es(
 
     Returns:
         A measurement of one beat, ED its frame 0 and ES its frame 1. `refusal` says why there is
-        no EF: a cavity is missing, or larger at ES.
+        no EF: a cavity is missing, has hardly any wall about it, or is not smaller at ES.
 
     Raises:
         MeasurementError: If the two are not label maps of one shape.
+        ArgumentError: If the spacing is not two positive numbers.
     """
     if np.ndim(ed) != 2 or np.shape(ed) != np.shape(es):
         raise MeasurementError(
             f"ED and ES must be label maps (H, W) of one shape, got {np.shape(ed)} and "
             f"{np.shape(es)}; export both on the grid of one picture"
         )
+    check_spacing(spacing_mm)
     masks = np.stack([ed, es])
     check_masks(masks)
     masks = clean_masks(masks)
@@ -60,7 +62,9 @@ def measure_ed_es(
     warnings = tuple(scale_warnings(shapes, spacing_mm))
     if warnings:
         spacing_mm = None
-    refusal = _refusal(volumes) or ("" if cavity_only else wall_refusal(masks))
+    refusal = _refusal(volumes)
+    if not refusal and not cavity_only:
+        refusal = wall_refusal(masks[:1]) or wall_refusal(masks[1:])
     if refusal:
         return Measurement(
             frames=frame_rows(masks, shapes, spacing_mm, None),
@@ -94,7 +98,9 @@ def _refusal(volumes: np.ndarray) -> str:
     missing = [name for name, one in zip(("ED", "ES"), volumes, strict=True) if np.isnan(one)]
     if missing:
         return f"there is no left ventricle at {' and '.join(missing)}; EF needs both"
-    if volumes[1] >= volumes[0]:
+    if volumes[1] == volumes[0]:
+        return "the left ventricle is as large at ES as at ED. Give two different frames"
+    if volumes[1] > volumes[0]:
         return (
             f"the left ventricle is {100 * (volumes[1] / volumes[0] - 1):.0f} % larger at ES than "
             "at ED. Give ED first, then ES"
