@@ -10,16 +10,16 @@ from echoseg.errors import EchosegError
 
 
 @contextmanager
-def one_line_errors(way_on: str = "the same command continues") -> Iterator[None]:
+def one_line_errors(remedy: str = "the same command continues") -> Iterator[None]:
     """Turn an error into one line and exit code 2, an interruption into its own code.
 
     Args:
-        way_on: What the line of an interruption says of the work so far.
+        remedy: How to continue, for the message of an interruption.
     """
     try:
         yield
     except KeyboardInterrupt:
-        fail(f"interrupted; {way_on}")
+        fail(f"interrupted; {remedy}")
         raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
     except EchosegError as error:
         fail(str(error))

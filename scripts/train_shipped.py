@@ -174,7 +174,7 @@ def _commit() -> str:
 
 
 def _git(*words: str) -> bytes:
-    """What git says.
+    """Standard output of a git command.
 
     Raises:
         EchosegError: Outside a clone.

@@ -2,7 +2,7 @@
 
 Few views can be had as real pictures with a licence that lets weights be published: CAMUS has A4C
 and A2C. The others are made in three ways, and each way makes A4C or A2C as well, so that the style
-of a picture does not say its view:
+of a picture does not reveal its view:
 
 - painted: chambers as ellipses, with walls, valves and speckle, in six views;
 - the phantom's A4C, A2C and apical long axis;

@@ -1,4 +1,4 @@
-"""Degraded copies: repeatable, of every kind, and as bad as they say."""
+"""Degraded copies: repeatable, of every kind, and of the stated strength."""
 
 import numpy as np
 import pytest

@@ -71,9 +71,9 @@ def test_a_wrong_view_has_no_ef_unless_forced(analyzer, monkeypatch, view, score
         analyzer, "model_card", analyzer.model_card.model_copy(update={"views": (View.A4C,)})
     )
     found = analysis_of(analyzer, monkeypatch, masks, times, view=view)
-    told = {w.code: w.message for w in found.warnings if "view" in w.code}
-    assert list(told) == ([code] if code else [])
-    assert words in told.get(code, "")
+    messages = {w.code: w.message for w in found.warnings if "view" in w.code}
+    assert list(messages) == ([code] if code else [])
+    assert words in messages.get(code, "")
     assert (found.measurement.ef_percent is None) == (code == "wrong_view")
     codes = {warning.code for warning in found.warnings}  # noise is doubted for other reasons too
     assert (found.ef_percent is None) == bool(UNRELIABLE_CODES & codes)

@@ -79,10 +79,10 @@ def test_half_a_beat_gives_the_same_ef_either_way_round(phase):
 def test_a_clip_without_a_whole_beat_says_so_and_claims_none():
     masks, times, _ = beating(20, rate_hz=40, bpm=75, phase=0.3)
     part = measure_masks(masks, spacing_mm=None, times_s=times)
-    told = {warning.code: warning.message for warning in part.warnings}
+    messages = {warning.code: warning.message for warning in part.warnings}
     assert part.is_part_of_beat
-    assert f"ED frame {part.ed_frame} with ES frame {part.es_frame}" in told["part_of_beat"]
-    assert "few_beats" not in told
+    assert f"ED frame {part.ed_frame} with ES frame {part.es_frame}" in messages["part_of_beat"]
+    assert "few_beats" not in messages
     masks, times, _ = beating(80, phase=0.5)
     found = measure_masks(masks, spacing_mm=None, times_s=times)
     codes = {warning.code for warning in found.warnings}

@@ -71,9 +71,9 @@ def test_a_clock_that_no_heart_follows_is_told_and_makes_no_smoothing(factor, ra
     masks, times, _ = beating(130, phase=0.5)
     right = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
     found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times * factor)
-    told = {warning.code: warning.message for warning in found.warnings}
-    assert f"imply {rate} beats" in told["clock_implausible"]
-    assert "fps" in told["clock_implausible"]
+    messages = {warning.code: warning.message for warning in found.warnings}
+    assert f"imply {rate} beats" in messages["clock_implausible"]
+    assert "fps" in messages["clock_implausible"]
     assert found.heart_rate_bpm is None
     assert found.peak_ejection_rate_ml_per_s is None
     assert all(beat.peak_filling_rate_edv_per_s is None for beat in found.beats)

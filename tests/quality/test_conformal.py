@@ -1,4 +1,4 @@
-"""The interval covers as often as it says, is widened elsewhere and says so; files are checked."""
+"""Nominal coverage; an interval widened elsewhere, with the reason; files that are checked."""
 
 import json
 from dataclasses import replace

@@ -30,7 +30,7 @@ POOLED = "all"
 FEATURES = "entropy pose_points gamma_percent area_jitter_percent beats_error_points".split()
 """Of `ClipUncertainty`, those the expected error rests on."""
 PICTURE = "black_percent"
-"""Of `ClipUncertainty`, what tells pictures of another kind or machine."""
+"""Fields of `ClipUncertainty` that are unusual in pictures of another machine."""
 
 
 class _Stored(BaseModel):

@@ -51,7 +51,7 @@ class ViewRule(FrozenModel):
         """Probabilities `(..., 4)` of `VIEW_CLASSES` by scores `(..., 4)` and features `(..., F)`.
 
         The product of both, as if they were independent, each kept from certainty by `floor`. Of
-        another apical view the masks may look like either, so they say nothing of it.
+        another apical view the masks may look like either, so they do not count.
         """
         pictures = (1 - self.floor) * by_pictures + self.floor / 4
         good = (1 - self.floor) * self.by_shape(features) + self.floor / 2

@@ -35,7 +35,7 @@ class ModelCard(BaseModel):
     notice: str = ""
     """One line printed at every run; empty when none is needed."""
     views: tuple[View, ...] = (View.A4C,)
-    """Views it was trained on; A4C where an older file does not say."""
+    """Views it was trained on; A4C for a file without this field."""
     trained_on: str = ""
     """Training data, in words."""
     provenance: str = ""

@@ -182,18 +182,18 @@ def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
     draw.text((10 * unit, 56 * unit), title, fill=_DIM, font=curve.font(14))
     _draw_axes(draw, analysis, curve)
     if not analysis.measurement.refusal:
-        room = right - 30 * unit - draw.textlength(title, font=curve.font(14))
-        detail = _fitting(draw, plain_words(ef.detail), curve.font(13), room)
+        width_px = right - 30 * unit - draw.textlength(title, font=curve.font(14))
+        detail = _fitting(draw, plain_words(ef.detail), curve.font(13), width_px)
         draw.text((right, 56 * unit), detail, fill=fill, font=curve.font(13), anchor="ra")
     if analysis.measurement.refusal:
         _draw_refusal(draw, analysis.measurement.refusal, curve)
     return panel
 
 
-def _fitting(draw: ImageDraw.ImageDraw, text: str, font: Any, room: float) -> str:
+def _fitting(draw: ImageDraw.ImageDraw, text: str, font: Any, width_px: float) -> str:
     """The words of a text that fit into a line."""
     words, cut = text.split(), ""
-    while words and draw.textlength(" ".join(words) + cut, font=font) > room:
+    while words and draw.textlength(" ".join(words) + cut, font=font) > width_px:
         words, cut = words[:-1], " ..."
     return " ".join(words) + cut
 
