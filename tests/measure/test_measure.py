@@ -13,7 +13,7 @@ from echoseg.measure.clean import clean_masks
 from echoseg.measure.geometry import disk_volume_ml
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.volumes import mask_volume_ml
-from heart_makers import beating, half_ellipsoid_ml, heart
+from heart_makers import beating, curve_of, half_ellipsoid_ml, heart
 
 
 def test_twenty_disks_of_a_cylinder_are_the_cylinder():
@@ -65,6 +65,34 @@ def test_ef_needs_no_scale_and_millilitres_are_then_refused():
     assert all(frame.volume_ml is None and frame.lv_area_cm2 is None for frame in bare.frames)
     assert "no_scale_no_millilitres" in {warning.code for warning in bare.warnings}
     assert scaled.edv_ml > scaled.esv_ml > 0
+
+
+@pytest.mark.parametrize(("noise", "max_points"), [(0.0, 0.5), (0.01, 2.0), (0.02, 4.0)])
+def test_the_frames_marked_are_those_of_the_volumes_stated(noise, max_points):
+    """A plateau at ES that tilts: the EF uses its end, so the mark is not in its middle."""
+    times, volume, _ = curve_of([0.9, 0.9, 0.9], 40, skip_s=0.4)
+    empty = volume < 60
+    volume = volume - 6 * np.cumsum(empty) / empty.sum()
+    size = (volume / 100) ** (1 / 3) * (
+        1 + noise * np.random.default_rng(3).standard_normal(len(volume))
+    )
+    masks = np.stack([heart(22 * s, 80 * s, spacing_mm=(0.7, 0.7), size=(220, 220)) for s in size])
+    found, own = (
+        measure_masks(masks, spacing_mm=(0.7, 0.7), times_s=times, smoothing=smoothing)
+        for smoothing in (True, False)
+    )
+    assert found.num_beats == 2
+    for beat, by_frames in zip(found.beats, own.beats, strict=True):
+        ed, es = found.frames[beat.ed_frame], found.frames[beat.es_frame]
+        assert (ed.smoothed_volume, es.smoothed_volume) == (beat.edv_ml, beat.esv_ml)
+        assert (ed.volume_ml, es.volume_ml) == (by_frames.edv_ml, by_frames.esv_ml)
+        single = 100 * (1 - es.volume_ml / ed.volume_ml)
+        assert by_frames.ef_percent == pytest.approx(single)
+        assert abs(beat.ef_percent - single) <= max_points
+    assert found.ef_unsmoothed_percent == pytest.approx(own.ef_percent)
+    assert abs(found.ef_percent - own.ef_percent) <= max_points
+    stated = {note.code: note.message for note in found.notes}["regularised"]
+    assert f"marked ED and ES give {own.ef_percent:.1f} %" in stated
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.5])

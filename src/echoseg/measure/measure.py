@@ -119,7 +119,7 @@ def _read(
     times_s: np.ndarray | None,
     r_waves: tuple[tuple[float, ...], tuple[int, ...]],
 ) -> tuple[Curves, list[Beat], np.ndarray]:
-    """The curves, the beats in them, and the beats' lengths by the clip's times.
+    """The curves, the beats with their extremes' frames, and their lengths by the clip's times.
 
     `r_waves` are times and frames. Where the times imply no heart's rate, the curve is smoothed as
     if a beat lasted `TYPICAL_BEAT_S`.
@@ -140,7 +140,7 @@ def _read(
         parabola_s=smoothing_s(filled, frame_s),
         frame_s=clock_s,
     )
-    return curves, mark_premature(beats), lengths_s
+    return curves, [beat.at_extremes() for beat in mark_premature(beats)], lengths_s
 
 
 def check_masks(masks: np.ndarray) -> None:

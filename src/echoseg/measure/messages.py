@@ -20,10 +20,12 @@ def notes_on_reading(
     reported: Sequence[Beat], on_frames: Sequence[Beat], parabola_s: float | None
 ) -> tuple[ClipWarning, ...]:
     """How the numbers were computed; `parabola_s` is None without smoothing."""
-    curve = "unsmoothed curve" if parabola_s is None else "smoothed curve"
     message = (
-        f"EDV and ESV are the largest and smallest volume of the {curve} within a beat, from the "
-        "video alone."
+        "EDV and ESV are the largest and smallest volume of the smoothed curve within a beat, from "
+        "the video alone; the frames marked ED and ES are those of these two."
+        if parabola_s
+        else "EDV and ESV are the single frames' own volumes where the smoothed curve is largest "
+        "and smallest within a beat, from the video alone."
     )
     notes = [ClipWarning(code="largest_smallest_volume", message=message)]
     if len(reported) > 1:
@@ -31,12 +33,14 @@ def notes_on_reading(
         message = f"EF is the mean of {len(reported)} beats ({listed} %)."
         notes.append(ClipWarning(code="mean_of_beats", message=message))
     if parabola_s:
-        change = 100 * np.mean(
-            [a.ejection_ratio - b.ejection_ratio for a, b in zip(reported, on_frames, strict=True)]
+        smooth, single = (
+            100 * float(np.mean([beat.ejection_ratio for beat in some]))
+            for some in (reported, on_frames)
         )
         message = (
-            f"The volume curve was smoothed with a parabola over {parabola_s:.2g} s, which changes "
-            f"EF by {change:+.1f} points. Turn it off with smoothing=False (--no-smoothing)."
+            f"The volume curve was smoothed with a parabola over {parabola_s:.2g} s. The own "
+            f"volumes of the frames marked ED and ES give {single:.1f} % (smoothing changes EF by "
+            f"{smooth - single:+.1f} points). Turn it off with smoothing=False (--no-smoothing)."
         )
         notes.append(ClipWarning(code="regularised", message=message))
     return tuple(notes)

@@ -4,12 +4,13 @@ A beat is found in the regularized curve (`measure.curve`) by its turns: the cur
 then rise, by a quarter of its whole span. EDV and ESV are the largest volume before the fall and
 the smallest after it, of one beat.
 
-The frames of ED and ES are not those of the extremes, where the curve is flat: the ventricle
-waits filled, often for half a beat, before it ejects, and empty before it fills. ED is 50 ms (the
-electromechanical delay) before the volume has fallen by 8 % of the stroke; ES lies 20 ms before the
-middle of the time spent within 10 % of the stroke from the smallest. On the phantom's noisy true
-curves (`docs/results/measurement.md`) both are nearer to the truth so than by the extremes. With
-R waves a beat runs from one to the next, and ED is looked for from the R wave on.
+Times of a beat are not those of the extremes, where the curve is flat: the ventricle waits filled,
+often for half a beat, before it ejects, and empty before it fills. ED is timed 50 ms (the
+electromechanical delay) before the volume has fallen by 8 % of the stroke, ES 20 ms before the
+middle of the time spent within 10 % of the stroke from the smallest; beat lengths and rhythm rest
+on these. The frames that are measured and shown are those of the extremes (`Beat.at_extremes`),
+as EDV and ESV are. With R waves a beat runs from one to the next, and ED is looked for from the R
+wave on.
 """
 
 from dataclasses import dataclass, replace
@@ -35,7 +36,8 @@ LeftOut = Literal["", "premature", "after_premature"]
 class Beat:
     """ED, the ES that follows (in a part of a beat: or precedes) it, and the next ED if seen.
 
-    `largest` and `smallest` are read off the curve that the beat was found on, in its unit.
+    `largest` and `smallest` are read off the curve that the beat was found on, in its unit;
+    `extreme_frames` are the frames of both, where they differ from those of ED and ES.
     """
 
     ed_frame: int
@@ -44,6 +46,12 @@ class Beat:
     largest: float
     smallest: float
     left_out: LeftOut = ""
+    extreme_frames: tuple[int, int] | None = None
+
+    def at_extremes(self) -> "Beat":
+        """The same beat with ED and ES on the frames of its largest and smallest volume."""
+        ed, es = self.extreme_frames or (self.ed_frame, self.es_frame)
+        return replace(self, ed_frame=ed, es_frame=es)
 
     @property
     def ejection_ratio(self) -> float:
@@ -137,7 +145,14 @@ def _beat(
     end = int(later[0]) - 1 if len(later) else stop - 1
     middle = round((first + end) / 2 - ES_LEAD_S / frame_s)
     es = _nearest(usable, int(np.clip(middle, ed + 1, end)), ed + 1, end + 1)
-    return Beat(ed_frame=ed, es_frame=es, next_ed_frame=None, largest=largest, smallest=smallest)
+    return Beat(
+        ed_frame=ed,
+        es_frame=es,
+        next_ed_frame=None,
+        largest=largest,
+        smallest=smallest,
+        extreme_frames=(top, low),
+    )
 
 
 def _nearest(usable: np.ndarray, frame: int, begin: int, end: int) -> int:
