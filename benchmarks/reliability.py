@@ -75,19 +75,21 @@ def evaluate(
         for index in np.flatnonzero(folds == fold).tolist():
             clip = clips[index]
             sample = clip.sample
+            interval = ef_interval(
+                sample.ef_percent,
+                sample.uncertainty,
+                calibration,
+                view=sample.view,
+                is_part_of_beat=sample.is_part_of_beat,
+            )
             evaluated[index] = EvaluatedClip(
                 clip=clip,
-                interval=ef_interval(
-                    sample.ef_percent,
-                    sample.uncertainty,
-                    calibration,
-                    view=sample.view,
-                    is_part_of_beat=sample.is_part_of_beat,
-                ),
+                interval=interval,
                 unreliable_because=unreliable_because(
                     sample.ef_percent,
                     sample.uncertainty,
                     calibration,
+                    interval=interval,
                     beats_sd_points=clip.beats_sd_points,
                     outside_percent=clip.outside_percent,
                 ),

@@ -92,6 +92,21 @@ def test_limits_grow_with_good_clips_that_need_it():
     assert limits.flicker_percent == 18.0 and made().limits.flicker_percent == 11.5
 
 
+def test_the_limit_of_the_interval_is_the_range_of_the_patients_efs():
+    efs = np.random.default_rng(0).normal(50, 12, 2000)
+    clips = [
+        replace(one, true_ef_percent=float(ef), ef_percent=float(ef) - one.error_points)
+        for one, ef in zip(samples(2000, 0), efs, strict=True)
+    ]
+    for level in (0.8, 0.9):
+        limit = calibrate(clips, model_sha256="", source="", level=level).limits.interval_points
+        ends = np.quantile(efs, [(1 - level) / 2, (1 + level) / 2])
+        assert limit == pytest.approx(np.ptp(ends), rel=0.01)
+    twice = calibrate([*clips, *clips[:1000]], model_sha256="", source="").limits
+    once = calibrate(clips, model_sha256="", source="").limits
+    assert twice.interval_points == pytest.approx(once.interval_points, rel=1e-3)
+
+
 def test_too_few_patients_for_the_level_are_refused():
     with pytest.raises(ArgumentError, match="of at least 19 patients, got 18"):
         calibrate(samples(18, 0, clips_each=3), model_sha256="ab", source="test")

@@ -6,7 +6,7 @@ import pytest
 
 from calibration_makers import CALM, UNSURE, made
 from echoseg.quality.reasons import unreliable_because
-from echoseg.quality.reliability import ClipReliability
+from echoseg.quality.reliability import ClipReliability, EfInterval
 
 GOOD = replace(CALM, flicker_percent=6.0, area_jitter_percent=3.0)
 
@@ -25,6 +25,22 @@ def test_each_holds_without_a_calibration(ef, uncertainty, words, reason):
     (given,) = unreliable_because(ef, uncertainty, None, **words)
     assert reason in given and given.endswith(".")
     assert not unreliable_because(60.0, GOOD, None)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "own", "is_too_wide"),
+    [(0, 89, None, True), (30, 77, None, False), (30, 77.1, None, True), (28, 82, 36, False)],
+)
+def test_an_interval_wider_than_the_range_of_patients_is_a_reason(low, high, own, is_too_wide):
+    interval = EfInterval(
+        low_percent=low, high_percent=high, level_percent=90, expected_error_points=9.0,
+        source="", own_points=own,
+    )  # fmt: skip
+    reasons = unreliable_because(60.0, GOOD, None, interval=interval)
+    assert bool(reasons) == is_too_wide
+    if is_too_wide:
+        assert f"90 % interval, {low:.0f} to {high:.0f} %, is wider than the range" in reasons[0]
+        assert "(47 points)" in reasons[0]
 
 
 def test_the_expected_error_names_its_cause():

@@ -76,6 +76,20 @@ def test_a_view_is_named_only_from_the_probability_of_acceptance():
 
 
 @pytest.mark.parametrize(
+    ("stated", "supported", "percent", "expected"),
+    [
+        (View.A2C, BOTH, (95, 2, 2, 1), View.A2C),
+        (View.UNKNOWN, BOTH, (95, 2, 2, 1), View.A4C),
+        (View.UNKNOWN, A4C_ONLY, (2, 95, 2, 1), View.UNKNOWN),
+        (View.UNKNOWN, BOTH, (49, 49, 1, 1), View.UNKNOWN),
+        (View.UNKNOWN, BOTH, (2, 2, 95, 1), View.UNKNOWN),
+    ],
+)
+def test_the_stated_view_or_else_a_supported_predicted_one(stated, supported, percent, expected):
+    assert predicted(*percent).resolve(stated, supported) is expected
+
+
+@pytest.mark.parametrize(
     ("stated", "supported", "percent", "is_wrong"),
     [
         (View.A4C, BOTH, (95, 2, 2, 1), False),

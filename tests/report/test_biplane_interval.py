@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from calibration_makers import CALM, UNSURE, made, samples
+from echoseg.inference.ef_statement import EfStatement
 from echoseg.quality.calibration_fit import calibrate
 from echoseg.quality.conformal import BIPLANE, ef_interval, mean_uncertainty
 from echoseg.report import biplane as module
@@ -40,3 +41,18 @@ def test_without_calibrated_pairs_it_says_so_and_without_a_calibration_there_is_
     span = interval(monkeypatch, made(num=100), plane(CALM), plane(CALM))
     assert span.widened_because[0].startswith("Clips of this view (biplane)")
     assert interval(monkeypatch, None, plane(CALM), plane(CALM)) is None
+
+
+def test_one_wider_than_the_range_of_patients_makes_the_biplane_ef_unreliable(monkeypatch):
+    calibration = made()
+    monkeypatch.setattr(module, "load_calibration", lambda path, sha256: calibration)
+    for features, reliable in ((CALM, True), (UNSURE, False)):
+        planes = [plane(features), plane(features)]
+        for one in planes:  # each by itself is fine
+            one.ef_reliable, one.ef = True, EfStatement(kind="plain", ef_percent=50.0)
+        analysis = BiplaneAnalysis(a4c=planes[0], a2c=planes[1])
+        analysis.__dict__["biplane"] = SimpleNamespace(ef_percent=50.0, refusal="")
+        width = analysis.interval.high_percent - analysis.interval.low_percent
+        assert (width <= calibration.limits.interval_points) == reliable == analysis.ef_reliable
+        assert analysis.ef.kind == ("plain" if reliable else "unreliable")
+        assert ("is wider than the range of EF" in analysis.ef.reason) != reliable

@@ -173,7 +173,8 @@ class Analyzer:
         if analysis.wrong_view and not force_view:
             measurement = refused(measurement, f"{analysis.wrong_view}. {FORCE_VIEW}")
         lap("measure")
-        reliability = self._reliability(*oriented, masks, measurement)
+        view = predicted_view.resolve(clip.view, self.model_card.views)
+        reliability = self._reliability(*oriented, masks, measurement, view)
         lap("reliability")
         return replace(analysis, measurement=measurement, reliability=reliability, timing_s=times)
 
@@ -201,9 +202,9 @@ class Analyzer:
         return float(sure.mean()) if len(sure) else 0.0
 
     def _reliability(
-        self, clip: Clip, sector: Sector, masks: np.ndarray, measurement: Measurement
+        self, clip: Clip, sector: Sector, masks: np.ndarray, measurement: Measurement, view: View
     ) -> ClipReliability | None:
-        """Reliability of the EF, from its ED and ES; None without an EF."""
+        """Reliability of the EF, from its ED and ES, by the view stated or else predicted."""
         ed_frame, es_frame = measurement.ed_frame, measurement.es_frame
         if measurement.ef_percent is None or ed_frame is None or es_frame is None:
             return None
@@ -219,7 +220,7 @@ class Analyzer:
             Ends(inputs, clip.frames[ends], masks[ends], sector.mask),
             masks,
             measurement,
-            view=str(clip.view),
+            view=str(view),
             calibration=self.calibration,
         )
 

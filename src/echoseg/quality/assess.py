@@ -119,6 +119,7 @@ def assess_reliability(
             ef_percent,
             uncertainty,
             calibration,
+            interval=interval,
             beats_sd_points=beats_sd,
             outside_percent=outside,
         ),

@@ -98,8 +98,7 @@ def calibrate(
     for name, chosen in groups.items():
         patients = [one.patient for one, is_in in zip(samples, chosen, strict=True) if is_in]
         if len(set(patients)) >= min_patients:
-            tails = (1 - level) / 2, (1 + level) / 2
-            low, high = weighted_quantiles(scores[chosen], patients, tails)
+            low, high = weighted_quantiles(scores[chosen], patients, _tails(level))
             quantiles[name] = Quantiles(  # the interval holds the EF itself
                 low=min(low, -MIN_SCORE), high=max(high, MIN_SCORE), num_patients=len(set(patients))
             )
@@ -107,7 +106,7 @@ def calibrate(
         update={
             "quantiles": quantiles,
             "part_of_beat_factor": _part_factor(samples, scores, quantiles[POOLED], level),
-            "limits": _limits(planes, expected[groups[POOLED]]),
+            "limits": _limits(planes, expected[groups[POOLED]], level),
         }
     )
 
@@ -218,8 +217,11 @@ def _part_factor(
     return max(1.0, weighted_quantiles(needed, patients, [level])[0])
 
 
-def _limits(planes: Sequence[Sample], expected: np.ndarray) -> Limits:
-    """Limits that nine in ten good EFs pass; those of any machine, or wider where these need it."""
+def _limits(planes: Sequence[Sample], expected: np.ndarray, level: float) -> Limits:
+    """Limits that nine in ten good EFs pass; those of any machine, or wider where these need it.
+
+    That of the interval is the range of the true EFs of a share `level` of the patients.
+    """
     good = [one for one in planes if abs(one.error_points) <= GOOD_POINTS] or list(planes)
     is_good = np.array([abs(one.error_points) <= GOOD_POINTS for one in planes])
     errors = expected[is_good] if is_good.any() else expected
@@ -229,4 +231,10 @@ def _limits(planes: Sequence[Sample], expected: np.ndarray) -> Limits:
         limits[name] = max(
             getattr(Limits(), name), float(np.quantile(known or [0], 1 - GATE_SHARE))
         )
-    return Limits(**limits)
+    efs = np.array([one.true_ef_percent for one in planes])
+    ends = weighted_quantiles(efs, [one.patient for one in planes], _tails(level))
+    return Limits(**limits, interval_points=ends[1] - ends[0])
+
+
+def _tails(level: float) -> tuple[float, float]:
+    return (1 - level) / 2, (1 + level) / 2

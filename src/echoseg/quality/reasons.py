@@ -1,7 +1,7 @@
 """Why an EF is not reliable: each reason a sentence that a reader can check in the picture."""
 
 from echoseg.quality.conformal import Calibration, Limits
-from echoseg.quality.reliability import ClipUncertainty
+from echoseg.quality.reliability import ClipUncertainty, EfInterval
 
 _CAUSES = {
     "entropy": "the network is unsure of the borders",
@@ -17,6 +17,7 @@ def unreliable_because(
     uncertainty: ClipUncertainty,
     calibration: Calibration | None,
     *,
+    interval: EfInterval | None = None,
     beats_sd_points: float | None = None,
     outside_percent: float = 0.0,
 ) -> tuple[str, ...]:
@@ -26,6 +27,7 @@ def unreliable_because(
         ef_percent: The measured EF.
         uncertainty: Features of the clip.
         calibration: Calibration of the weights; without it the limits that hold for any machine.
+        interval: The interval of the EF.
         beats_sd_points: Standard deviation of EF over the beats.
         outside_percent: Cavity and wall outside the ultrasound sector.
     """
@@ -60,4 +62,22 @@ def unreliable_because(
             parts = calibration.parts(uncertainty)
             cause = _CAUSES[max(parts, key=parts.__getitem__)]
             reasons.append(f"Its expected error is {error:.0f} points, mainly because {cause}.")
+    reasons += interval_too_wide(interval, limits)
     return tuple(reasons)
+
+
+def interval_too_wide(interval: EfInterval | None, limits: Limits) -> tuple[str, ...]:
+    """The reason that an interval is wider than the range of patients' EFs; none where it is not.
+
+    Who knows nothing of a clip but that it is of such patients knows their range already.
+    """
+    if interval is None:
+        return ()
+    low, high, limit = interval.low_percent, interval.high_percent, limits.interval_points
+    own_points = high - low if interval.own_points is None else interval.own_points
+    if own_points <= limit:
+        return ()
+    return (
+        f"Its {interval.level_percent:.0f} % interval, {low:.0f} to {high:.0f} %, is wider than "
+        f"the range of EF among patients ({limit:.0f} points).",
+    )

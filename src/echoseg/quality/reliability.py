@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from pydantic import Field
+
 from echoseg.clip import ClipWarning
 from echoseg.measure.measurement import HUNDREDTH, TENTH, THOUSANDTH, FrozenModel, Tenth
 from echoseg.quality.image_quality import NUM_SEGMENTS
@@ -53,6 +55,8 @@ class EfInterval(FrozenModel):
         source: Calibration data, in words.
         widened_because: Why the clip is not like those of the calibration, one sentence per
             reason; the interval was widened for it. Empty where it is like them.
+        own_points: Its width without what was added as a precaution for pictures of another
+            machine; None: all of it.
     """
 
     low_percent: Annotated[float, TENTH]
@@ -61,6 +65,7 @@ class EfInterval(FrozenModel):
     expected_error_points: Annotated[float, TENTH]
     source: str
     widened_because: tuple[str, ...] = ()
+    own_points: float | None = Field(default=None, exclude=True)
 
 
 class ClipReliability(FrozenModel):

@@ -87,6 +87,12 @@ class ViewPrediction(FrozenModel):
         """Whether the clip is accepted as the stated view, or as one that is supported."""
         return self.percent_of(stated, supported) >= self.min_percent
 
+    def resolve(self, stated: View, supported: tuple[View, ...]) -> View:
+        """The stated view; where none is stated, the predicted one if it is supported."""
+        if stated is not View.UNKNOWN or self.view not in supported:
+            return stated
+        return View(self.view)
+
     def contradicts(self, stated: View, supported: tuple[View, ...]) -> bool:
         """Whether another view is likelier than not."""
         wanted = supported if stated is View.UNKNOWN else (stated,)

@@ -14,7 +14,14 @@ from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.biplane import BiplaneMeasurement, combine_views
 from echoseg.measure.measurement import FrozenModel, Tenth
 from echoseg.measure.reference import HEART_FAILURE_2021, NormalRange
-from echoseg.quality.conformal import BIPLANE, ef_interval, load_calibration, mean_uncertainty
+from echoseg.quality.conformal import (
+    BIPLANE,
+    Calibration,
+    ef_interval,
+    load_calibration,
+    mean_uncertainty,
+)
+from echoseg.quality.reasons import interval_too_wide
 from echoseg.quality.reliability import EfInterval
 from echoseg.report.schema import (
     DISCLAIMER,
@@ -55,18 +62,17 @@ class BiplaneAnalysis:
         return combine_views(self.a4c.measurement, self.a2c.measurement)
 
     @cached_property
+    def _calibration(self) -> Calibration | None:
+        """That of the network; None for masks from another tool."""
+        model = self.a4c.model
+        has_file = model is not None and model.path != Path()
+        return load_calibration(model.path, model.sha256) if has_file else None
+
+    @cached_property
     def interval(self) -> EfInterval | None:
         """Calibrated interval of the biplane EF; None without an EF or a calibration."""
-        parts, model = (self.a4c.reliability, self.a2c.reliability), self.a4c.model
-        if (
-            self.biplane.ef_percent is None
-            or None in parts
-            or model is None
-            or model.path == Path()
-        ):
-            return None
-        calibration = load_calibration(model.path, model.sha256)
-        if calibration is None:
+        parts, calibration = (self.a4c.reliability, self.a2c.reliability), self._calibration
+        if self.biplane.ef_percent is None or None in parts or calibration is None:
             return None
         return ef_interval(
             self.biplane.ef_percent,
@@ -77,16 +83,22 @@ class BiplaneAnalysis:
         )
 
     @property
+    def _too_wide(self) -> tuple[str, ...]:
+        limits = self._calibration and self._calibration.limits
+        return () if limits is None else interval_too_wide(self.interval, limits)
+
+    @property
     def ef_reliable(self) -> bool | None:
-        """False if the EF of a plane is not reliable; None if one was not assessed."""
+        """False if the EF of a plane, or of both, is not reliable; None if it was not assessed."""
         planes = (self.a4c.ef_reliable, self.a2c.ef_reliable)
-        return False if False in planes else None if None in planes else True
+        return False if False in planes or self._too_wide else None if None in planes else True
 
     @property
     def ef(self) -> EfStatement:
         """What may be stated of the biplane EF: no more than each plane allows."""
         planes = {View.A4C: self.a4c.ef, View.A2C: self.a2c.ef}
         reasons = [f"{view}: {ef.reason}" for view, ef in planes.items() if ef.reason]
+        reasons += self._too_wide
         has_none = any(ef.kind == "none" for ef in planes.values())
         return state_ef(
             None if has_none else self.biplane.ef_percent,
