@@ -220,7 +220,7 @@ def _part_factor(
 def _limits(planes: Sequence[Sample], expected: np.ndarray, level: float) -> Limits:
     """Limits that nine in ten good EFs pass; those of any machine, or wider where these need it.
 
-    That of the interval is the range of the true EFs of a share `level` of the patients.
+    That of the interval is the range of `level` of the true EFs, each patient weighing 1.
     """
     good = [one for one in planes if abs(one.error_points) <= GOOD_POINTS] or list(planes)
     is_good = np.array([abs(one.error_points) <= GOOD_POINTS for one in planes])

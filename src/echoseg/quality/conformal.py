@@ -59,7 +59,7 @@ class Limits(_Stored):
         beats_sd_points: Of the standard deviation of EF over the beats.
         outside_percent: Of cavity and wall outside the sector.
         ef_percent: Of the EF itself.
-        interval_points: Of the interval's width: that of the range which holds as large a share of
+        interval_points: Of the interval's width: that of the range which holds as large a part of
             the patients' true EFs as the interval's level. A wider interval says less than none.
             By default that of the 50 validation patients of CAMUS, both views (25 to 71 %).
             What is added for pictures of another machine alone does not count.
@@ -158,13 +158,13 @@ def ef_interval(
     elif beyond:
         factor *= OUTSIDE_FACTOR
         reasons.append("The clip is less certain than any of the calibration.")
-    own, shown = (
+    own, interval = (
         [min(max(ef_percent + each * error * end, 0.0), 100.0) for end in ends]
         for each in (factor, factor * precaution)
     )
     return EfInterval(
-        low_percent=shown[0],
-        high_percent=shown[1],
+        low_percent=interval[0],
+        high_percent=interval[1],
         level_percent=100 * calibration.level,
         expected_error_points=error,
         source=calibration.source,

@@ -65,8 +65,9 @@ class BiplaneAnalysis:
     def _calibration(self) -> Calibration | None:
         """That of the network; None for masks from another tool."""
         model = self.a4c.model
-        has_file = model is not None and model.path != Path()
-        return load_calibration(model.path, model.sha256) if has_file else None
+        if model is None or model.path == Path():
+            return None
+        return load_calibration(model.path, model.sha256)
 
     @cached_property
     def interval(self) -> EfInterval | None:
