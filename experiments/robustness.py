@@ -42,7 +42,7 @@ from echoseg.evaluation.artefacts import add_artefacts
 from echoseg.evaluation.corruptions import corrupt_frames
 from echoseg.evaluation.segment import segment
 from echoseg.measure.clean import clean_masks
-from echoseg.measure.volumes import ejection_fraction
+from echoseg.measure.volumes import cavity_volumes_ml, ef_percent
 from echoseg.metrics.segmentation import dice, dice_of_counts
 from echoseg.models.checkpoint import load_model
 from echoseg.parallel import check_jobs, one_thread, parallel_map
@@ -331,7 +331,7 @@ def _ends(annotation: Annotation) -> list[int] | None:
 
 def _ef_of(masks: np.ndarray, clip: Clip) -> float | None:
     """EF of the masks of ED and ES, measured on the largest cavity."""
-    return ejection_fraction(clean_masks(masks), clip.spacing_mm, ed_frame=0, es_frame=1)
+    return ef_percent(*cavity_volumes_ml(clean_masks(masks), clip.spacing_mm))
 
 
 def _jitter_percent(predicted: np.ndarray, truth: np.ndarray) -> float | None:

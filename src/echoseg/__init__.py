@@ -67,7 +67,6 @@ _MODULE_OF = {
     "load_clip": "echoseg.io",
     "load_dataset": "echoseg.data",
     "load_model": "echoseg.models.checkpoint",
-    "open_clip": "echoseg.io",  # deprecated
 }
 _SUBMODULES = (
     "data", "evaluation", "inference", "io", "losses", "measure", "metrics", "models", "nn",

@@ -219,15 +219,54 @@ def test_ed_and_es_as_two_stills_or_as_two_frames_give_the_same_ef(tmp_path):
         assert told["results"]["edv_ml"] == pytest.approx(half_ellipsoid_ml(22, 80), rel=0.02)
         assert told["results"]["is_part_of_beat"] is False
         assert told["results"]["heart_rate_bpm"] is None
-        assert [note["code"] for note in told["notes"]] == ["ed_es_stills"]
+        assert [note["code"] for note in told["notes"]] == [
+            "reliability_not_checked",
+            "ed_es_stills",
+        ]
         assert {path.name for path in (tmp_path / name).iterdir()} == FILES - {PDF}
         page = (tmp_path / name / "report.html").read_text()
-        assert "two stills" in page
+        assert "two stills, ED and ES" in page and "two stills, ED and ES" in result.output
+        assert told["results"]["num_beats"] == 0 and told["results"]["beats"] == []
+        assert told["ef_reliable"] is None
+        assert "reliability of this EF was not checked" in " ".join(result.output.split())
     assert read_nifti(tmp_path / "two" / "masks.nii.gz").shape == (300, 300, 2)
 
 
 def read_nifti(path):
     return np.asarray(nibabel.load(path).dataobj)
+
+
+@pytest.mark.parametrize("view", ["PLAX", "psax"])
+def test_a_view_that_disks_cannot_measure_is_refused(heart_file, tmp_path, view):
+    result = run(heart_file[0], "-o", tmp_path / "out", "--view", view)
+    assert result.exit_code == 2
+    assert f"must be A4C, A2C, ALAX or unknown, got {view.upper()}" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_spacing_without_a_unit_is_told_and_two_that_differ_are_refused(tmp_path):
+    files = []
+    for name, mask, spacing_mm in (("ed", ED, 0.5), ("es", ES, 0.5), ("other", ES, 0.4)):
+        image = nibabel.Nifti1Image(np.ascontiguousarray(mask.T), np.eye(4))
+        image.header["pixdim"][1:3] = 0.5, spacing_mm
+        image.header.set_xyzt_units("unknown", "unknown")
+        files.append(tmp_path / f"{name}.nii.gz")
+        image.to_filename(files[-1])
+    ed, es, other = files
+    result = run(ed, es, "-o", tmp_path / "bare")
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "bare" / "report.json").read_text())
+    message = {one["code"]: one["message"] for one in told["warnings"]}["spacing_without_unit"]
+    assert "0.5 x 0.5: its unit (xyzt_units) is unknown. Give spacing_mm (--spacing-mm)" in message
+    assert told["results"]["edv_ml"] is None
+    assert run(ed, es, "-o", tmp_path / "given", "--spacing-mm", "0.5", "0.5").exit_code == 0
+    told = json.loads((tmp_path / "given" / "report.json").read_text())
+    assert "spacing_without_unit" not in {one["code"] for one in told["warnings"]}
+    assert told["results"]["edv_ml"] == pytest.approx(half_ellipsoid_ml(22, 80), rel=0.02)
+    result = run(ed, other, "-o", tmp_path / "differ")
+    assert result.exit_code == 2
+    assert "pixel spacing (row, column) in the header is (0.4" in result.output
+    assert not (tmp_path / "differ").exists()
 
 
 def test_es_larger_than_ed_is_no_ef(tmp_path):

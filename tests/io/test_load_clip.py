@@ -6,7 +6,7 @@ import pytest
 from clip_makers import moving_frames, write_dicom, write_nifti, write_video
 from echoseg.clip import Annotation, Clip, View
 from echoseg.errors import ConfigError, FormatError
-from echoseg.io import load_clip, open_clip
+from echoseg.io import load_clip
 
 
 @pytest.mark.parametrize("write", [write_dicom, write_video, write_nifti])
@@ -81,13 +81,6 @@ def test_another_type_is_a_type_error_with_the_way_out(source):
 def test_a_wrong_view_names_the_views():
     with pytest.raises(ConfigError, match=r"view must be one of A4C, A2C, .* got '4CH'"):
         load_clip(moving_frames(), view="4CH")
-
-
-def test_open_clip_is_deprecated(tmp_path):
-    write_video(tmp_path / "clip.avi", moving_frames())
-    with pytest.warns(DeprecationWarning, match="open_clip is now load_clip"):
-        clip = open_clip(tmp_path / "clip.avi", frame_rate_hz=80)
-    assert clip.frame_rate_hz == pytest.approx(80)
 
 
 def test_reprs_are_one_line():

@@ -22,7 +22,8 @@ def test_two_stills_have_the_volumes_of_their_formula():
     assert found.esv_ml == pytest.approx(half_ellipsoid_ml(16, 70), rel=0.02)
     assert found.ef_percent == pytest.approx(TRUE_EF, abs=1)
     assert found.ef_percent == pytest.approx(ejection_fraction([ED, ES]), abs=1e-9)
-    assert (found.ed_frame, found.es_frame, found.num_beats) == (0, 1, 1)
+    assert (found.ed_frame, found.es_frame, found.num_beats) == (0, 1, 0)
+    assert found.beats == () and found.beats_text == "two stills, ED and ES"
     assert not found.is_part_of_beat
     assert found.lv_length_ed_mm == pytest.approx(80, abs=1)
     assert found.lv_length_es_mm == pytest.approx(70, abs=1)

@@ -17,14 +17,12 @@ from echoseg.cli.options import (
     ForceView,
     Fps,
     Model,
-    OldRuntime,
     Output,
     Pdf,
     Smoothing,
     SpacingMm,
     Timing,
     ViewGiven,
-    backend_of,
     cohort_option,
     input_option,
     output_option,
@@ -176,7 +174,6 @@ def analyze(
     device: Device = "auto",
     model: Model = "camus",
     backend: BackendName = "torch",
-    runtime: OldRuntime = None,
     timing: Timing = False,
 ) -> None:
     """Segment and measure clips: masks, overlay video, volume curve, EF, report.
@@ -190,7 +187,6 @@ def analyze(
     options: dict[str, Any] = dict(
         view=view, spacing_mm=spacing_mm, fps=fps, allow_damaged=allow_damaged
     )
-    backend = backend_of(backend, runtime)
     known: dict[str, Any] = dict(
         open_options=options, force=force, smoothing=smoothing, force_view=force_view, pdf=pdf
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import DISCLAIMER, fail, show_notice, signals_asked
-from echoseg.cli.options import BackendName, Device, Fps, Model, OldRuntime, SpacingMm, backend_of
+from echoseg.cli.options import BackendName, Device, Fps, Model, SpacingMm
 from echoseg.errors import ConfigError, FormatError, OutputError
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def live(
     device: Device = "auto",
     model: Model = "camus",
     backend: BackendName = "torch",
-    runtime: OldRuntime = None,
 ) -> None:
     """Segment frames as they come; Ctrl-C or SIGTERM ends it, and what was written is whole.
 
@@ -67,9 +66,7 @@ def live(
 
     options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
     _check_places(output, overlay)
-    network = open_session(
-        model, backend_of(backend, runtime), device=device, num_threads=os.cpu_count() or 1
-    )
+    network = open_session(model, backend, device=device, num_threads=os.cpu_count() or 1)
     card = read_card(find_checkpoint(model))
     session = Session(
         network,

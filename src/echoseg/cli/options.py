@@ -65,12 +65,3 @@ BackendName = Annotated[
         "or auto (the fastest).",
     ),
 ]
-OldRuntime = Annotated[str | None, typer.Option("--runtime", hidden=True)]
-
-
-def backend_of(backend: str, runtime: str | None) -> str:
-    """The backend; `--runtime`, its name in 0.1, still works with a warning."""
-    if runtime is None:
-        return backend
-    typer.echo("echoseg: --runtime is now --backend", err=True)
-    return runtime

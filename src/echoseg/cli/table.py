@@ -32,7 +32,8 @@ def show_analysis(analysis: Analysis, folder: Path) -> None:
         table.add_row(f"EF, {ef.interval_name}", ef.interval_span)
     if ef.grade:
         table.add_row("EF class", ef.grade)
-    row("beats", measurement.num_beats or None)
+    if measurement.beats_text:
+        table.add_row("measured in", measurement.beats_text)
     if ef.value:
         row("EF, SD over beats", measurement.ef_sd_points, " points", 1)
         row("EDV", measurement.edv_ml, " ml")

@@ -24,7 +24,7 @@ from echoseg.measure.biplane import combine_views
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement
-from echoseg.measure.volumes import ejection_fraction
+from echoseg.measure.volumes import cavity_volumes_ml, ef_percent
 from echoseg.parallel import parallel_map
 from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames
@@ -131,7 +131,7 @@ def _read_stills(
         return []
     ends = [annotation.ed_frame, annotation.es_frame]
     masks = clean_masks(segment(network, image_size, clip.frames, stills=True))
-    ef = ejection_fraction(masks, clip.spacing_mm, ed_frame=ends[0], es_frame=ends[1])
+    ef = ef_percent(*cavity_volumes_ml(masks[ends], clip.spacing_mm))
     if ef is None:
         return []
     squares = letterbox_frames(
@@ -217,8 +217,8 @@ def _true_ef(record: Record, clip: Clip, annotation: Annotation) -> float | None
     ed, es = annotation.ed_frame, annotation.es_frame
     if ed is None or es is None or not {ed, es} <= set(annotation.labelled_frames):
         return None
-    truth = clean_masks(annotation.masks)
-    return ejection_fraction(truth, clip.spacing_mm, ed_frame=ed, es_frame=es)
+    truth = clean_masks(annotation.masks[[ed, es]])
+    return ef_percent(*cavity_volumes_ml(truth, clip.spacing_mm))
 
 
 def _plane(

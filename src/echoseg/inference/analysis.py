@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
+from echoseg.errors import ArgumentError
 from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks, measure_masks
@@ -32,6 +33,10 @@ APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
 UNRELIABLE_CODES = frozenset({"do_not_trust", "wrong_view", "view_doubtful", "view_not_learnt"})
 """Codes of warnings under which an EF is shown as not reliable."""
+_NOT_CHECKED = (
+    "The reliability of this EF was not checked: of masks from another tool neither the view nor "
+    "the picture is judged, so there is no interval and no class."
+)
 CODES_WITH_EF = frozenset({"mean_of_beats", "regularised", "interval_widened"})
 """Codes of notes and warnings about an EF, left out where it is withheld."""
 
@@ -107,6 +112,8 @@ class Analysis:
     def notes(self) -> tuple[ClipWarning, ...]:
         """How the numbers were computed, where nothing is wrong."""
         notes = self.measurement.notes
+        if self.model is None and self.measurement.ef_percent is not None:
+            notes = (ClipWarning(code="reliability_not_checked", message=_NOT_CHECKED), *notes)
         if not self.ef.value:
             notes = tuple(note for note in notes if note.code not in CODES_WITH_EF)
         if self.model and self.predicted_view and not self.wrong_view:
@@ -135,7 +142,7 @@ class Analysis:
                 return ()
             code = "view_not_apical"
             message = (
-                f"The view is {view}; volumes by disks are valid in apical views only "
+                f"The view is not stated; volumes by disks are valid in apical views only "
                 f"({names}). Give view (--view) if the clip shows one."
             )
         elif reason := self.wrong_view:
@@ -237,9 +244,15 @@ def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> A
 
     Raises:
         MeasurementError: If `masks` are not label maps.
-        ArgumentError: If they do not have the clip's shape.
+        ArgumentError: If they do not have the clip's shape, or the clip is stated to show a view
+            without the ventricle's long axis.
     """
     check_masks(masks)
+    if clip.view not in (View.UNKNOWN, *APICAL_VIEWS):
+        raise ArgumentError(
+            f"view (--view) must be {', '.join(APICAL_VIEWS)} or unknown, got {clip.view}: "
+            "volumes by disks need the long axis. State another view only if this one is wrong"
+        )
     Annotation(masks=masks).check_fits(clip)
     start = time.perf_counter()
     cleaned = clean_masks(masks)

@@ -5,7 +5,6 @@ The format is detected from the content, never from the name.
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +45,10 @@ FORMATS: dict[str, Format] = {
     "metaimage": Format(sniff=metaimage.sniff, read=metaimage.read),
     "image_folder": Format(sniff=lambda head, path: path.is_dir(), read=image_folder.read),
 }
+
+
+_SCALE_CODES = ("stale_scale", "invalid_scale", "spacing_without_unit")
+"""Codes of warnings about a file's pixel spacing, which another one replaces."""
 
 
 def load_clip(
@@ -95,12 +98,6 @@ def load_clip(
             f"load_clip takes a path, bytes or an array (T, H, W), got {type(source).__name__}"
         )
     return _with_options(clip, options)
-
-
-def open_clip(path: str | Path, *, frame_rate_hz: float | None = None, **options: Any) -> Clip:
-    """Call `load_clip`; deprecated."""
-    warnings.warn("open_clip is now load_clip", DeprecationWarning, stacklevel=2)
-    return load_clip(path, fps=frame_rate_hz, **options)
 
 
 def find_view(view: View | str) -> View:
@@ -208,7 +205,8 @@ def load_ed_es(
 
     Raises:
         ConfigError: If the spacing is out of range.
-        FormatError: If a file cannot be read as one still, or the two differ in size or spacing.
+        FormatError: If a file cannot be read as one still, or the two differ in size or, where no
+            spacing is given, in that of their headers.
     """
     (one, first), (other, second) = (
         load_masks(path, spacing_mm=spacing_mm, fps=ASSUMED_FRAME_RATE_HZ, view=view)
@@ -220,10 +218,14 @@ def load_ed_es(
                 f"{path}: of two files each must hold one still (x, y), this holds {len(masks)} "
                 "frames; give a clip alone"
             )
-    for what, ours, theirs in (
+    compared: list[tuple[str, Any, Any]] = [
         ("size (rows, columns)", one.size, other.size),
         ("pixel spacing (row, column) in mm", one.spacing_mm, other.spacing_mm),
-    ):
+    ]
+    if spacing_mm is None:  # headers without units too
+        headers = (nifti.header_spacing(Path(path)) for path in (ed, es))
+        compared.append(("pixel spacing (row, column) in the header", *headers))
+    for what, ours, theirs in compared:
         if (ours is None) != (theirs is None) or not np.allclose(ours or 0, theirs or 0, rtol=1e-4):
             raise FormatError(
                 f"{es}: the {what} is {theirs}, but {ours} in {ed}; give ED and ES of one clip"
@@ -327,7 +329,7 @@ def _with_options(clip: Clip, options: OpenOptions) -> Clip:
         )
         notes.append(ClipWarning(code="assumed_frame_rate", message=message))
     if options.spacing_mm is not None:
-        notes = [note for note in notes if note.code not in ("stale_scale", "invalid_scale")]
+        notes = [note for note in notes if note.code not in _SCALE_CODES]
     same = int((clip.frames[1:] == clip.frames[:-1]).all((1, 2)).sum())
     if same:
         equal = "1 frame equals the one" if same == 1 else f"{same} frames equal the one"
@@ -349,6 +351,5 @@ __all__ = [
     "load_clip",
     "load_ed_es",
     "load_masks",
-    "open_clip",
     "source_sha256",
 ]

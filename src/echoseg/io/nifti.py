@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.clip import Clip, Label
+from echoseg.clip import Clip, ClipWarning, Label
 from echoseg.errors import FormatError, OutputError
 from echoseg.files import atomic_write
 from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
@@ -56,6 +56,12 @@ def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
     return Clip(frames=np.asarray(_GREYS, np.uint8)[masks], **known), masks
 
 
+def header_spacing(path: Path) -> tuple[float, float]:
+    """(row, column) pixel spacing as the header states it, in its own unit, if it has one."""
+    header = read_array(path)[1]
+    return float(header["pixdim"][2]), float(header["pixdim"][1])
+
+
 def read_array(path: Path) -> tuple[np.ndarray, Any]:
     """Read the pixels as stored, slowest axis first, and the header, uncorrected."""
     import gzip
@@ -97,6 +103,12 @@ def _load(path: Path, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any
     spacing_mm, notes = None, ()
     if to_mm is not None:
         spacing_mm, notes = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
+    elif not set(pixdim[1:3]) <= {0.0, 1.0}:  # more than the header's default
+        message = (
+            f"Ignoring the file's pixel spacing of {pixdim[2]:g} x {pixdim[1]:g}: its unit "
+            "(xyzt_units) is unknown. Give spacing_mm (--spacing-mm) if it is mm."
+        )
+        notes = (ClipWarning(code="spacing_without_unit", message=message),)
     times_s = np.arange(len(data)) * frame_s if frame_s > 0 else None
     return data, {"spacing_mm": spacing_mm, "times_s": times_s, "warnings": notes}
 

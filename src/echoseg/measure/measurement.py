@@ -18,6 +18,9 @@ from echoseg.measure.reference import EfGrade
 METHOD = "single-plane method of disks, 20 disks (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)"
 STRAIN_METHOD = "shortening of the endocardial contour of the masks; not speckle tracking"
 
+STILLS = "ed_es_stills"
+"""Code of the note of a measurement of two stills."""
+
 
 def _rounder(digits: int) -> Callable[[float | None], float | None]:
     def rounded(value: float | None) -> float | None:
@@ -193,6 +196,17 @@ class Measurement(FrozenModel):
     warnings: tuple[ClipWarning, ...] = Field(default=(), exclude=True)
     notes: tuple[ClipWarning, ...] = Field(default=(), exclude=True)
     disks: Disks | None = Field(default=None, exclude=True, repr=False)
+
+    @property
+    def beats_text(self) -> str:
+        """What the EF rests on: `2 beats`, `a part of a beat`, `two stills`; empty without one."""
+        if self.ef_percent is None:
+            return ""
+        if any(note.code == STILLS for note in self.notes):
+            return "two stills, ED and ES"
+        if self.is_part_of_beat:
+            return "a part of a beat"
+        return f"{self.num_beats} beat{'s' * (self.num_beats != 1)}"
 
 
 def refused(measurement: Measurement, reason: str) -> Measurement:

@@ -15,7 +15,7 @@ from echoseg.measure.measure import (
     measure_reading,
     measure_shapes,
 )
-from echoseg.measure.measurement import Measurement
+from echoseg.measure.measurement import STILLS, Measurement
 from echoseg.measure.messages import mask_warnings
 from echoseg.measure.phases import Beat
 from echoseg.measure.plausible import scale_warnings, wall_refusal
@@ -41,7 +41,7 @@ def measure_ed_es(
         cavity_only: The masks trace the cavity alone, so a missing wall is not implausible.
 
     Returns:
-        A measurement of one beat, ED its frame 0 and ES its frame 1. `refusal` says why there is
+        A measurement whose frame 0 is ED and frame 1 ES, of no beat. `refusal` says why there is
         no EF: a cavity is missing, has hardly any wall about it, or is not smaller at ES.
 
     Raises:
@@ -88,7 +88,9 @@ def measure_ed_es(
     return measurement.model_copy(
         update={
             "warnings": (*warnings, *mask_warnings(masks, volumes, measurement.ef_percent)),
-            "notes": (ClipWarning(code="ed_es_stills", message=message),),
+            "notes": (ClipWarning(code=STILLS, message=message),),
+            "num_beats": 0,
+            "beats": (),
         }
     )
 

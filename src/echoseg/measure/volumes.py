@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from echoseg.errors import MeasurementError
+from echoseg.clip import Label, check_spacing
+from echoseg.errors import ArgumentError, MeasurementError
 from echoseg.measure.geometry import disk_diameters_mm, disk_volume_ml, long_axis, mask_contour_mm
 
 
@@ -56,14 +57,51 @@ def ejection_fraction(
         es_frame: Frame of ES; default: that of the smallest volume.
 
     Returns:
-        Percent, negative where the cavity is larger at ES; None where a frame has no cavity.
+        Percent, 0 to 100; None where a frame has no cavity.
+
+    Raises:
+        ArgumentError: If the masks are not label maps, the spacing is not two positive numbers, or
+            a frame is not one of theirs.
+        MeasurementError: If the cavity is larger at ES than at ED.
     """
-    volumes = cavity_volumes_ml(masks, spacing_mm)
+    checked = _label_maps(masks)
+    check_spacing(spacing_mm)
+    for name, frame in (("ed_frame", ed_frame), ("es_frame", es_frame)):
+        if frame is not None and frame not in range(len(checked)):
+            raise ArgumentError(f"{name} must be 0 to {len(checked) - 1}, got {frame}")
+    volumes = cavity_volumes_ml(checked, spacing_mm)
     if not np.isfinite(volumes).any():
         return None
     edv = np.nanmax(volumes) if ed_frame is None else volumes[ed_frame]
     esv = np.nanmin(volumes) if es_frame is None else volumes[es_frame]
+    if esv > edv:
+        raise MeasurementError(
+            f"the left ventricle is {100 * (esv / edv - 1):.0f} % larger at ES than at ED; "
+            "exchange ed_frame and es_frame, or leave them out"
+        )
     return ef_percent(float(edv), float(esv))
+
+
+def _label_maps(masks: object) -> np.ndarray:
+    """The masks as an array `T H W` of labels.
+
+    Raises:
+        ArgumentError: If they are none.
+    """
+    try:
+        values = np.asarray(masks)
+    except ValueError:  # of different sizes
+        values = np.empty(0)
+    if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "uib":
+        raise ArgumentError(
+            "masks must be label maps (T, H, W) of one size and an integer type, got "
+            f"{values.shape} {values.dtype}"
+        )
+    if values.min() < 0 or values.max() > max(Label):
+        raise ArgumentError(
+            f"masks must hold labels 0 to {max(Label)}, got {values.min()} to {values.max()}"
+        )
+    return values
 
 
 def ef_percent(edv: float, esv: float) -> float | None:

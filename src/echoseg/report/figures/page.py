@@ -69,6 +69,7 @@ def page_html(analysis: Analysis, report: Report, curve: bytes, video: bytes = b
         title=report.input.file_name or "clip",
         report=report,
         ef=analysis.ef,
+        beats=analysis.measurement.beats_text,
         scheme=HEART_FAILURE_2021,
         values=measured_values(report),
         stills=_stills(analysis),

@@ -54,10 +54,9 @@ def _head(figure: Any, analysis: Analysis, report: Report) -> float:
     name = textwrap.shorten(report.input.file_name or "clip", 70, placeholder="...")
     _text(figure, 0.975, report.disclaimer, size=8, color=ALERT, fontweight="bold")
     _text(figure, 0.955, name, size=13, fontweight="bold")
-    ef, num_beats = analysis.ef, report.results.num_beats
+    ef, beats = analysis.ef, analysis.measurement.beats_text
     style = {"color": INK if ef.kind == "plain" else ALERT, "fontweight": "bold", "ha": "right"}
     _text(figure, 0.958, ef.text, x=0.94, size=17, **style)
-    beats = {0: "no complete beat", 1: "1 beat"}.get(num_beats, f"{num_beats} beats")
     details = [beats]
     if ef.detail and not report.results.refusal:
         details = [*textwrap.wrap(plain_words(ef.detail), 75)[:2], beats]
