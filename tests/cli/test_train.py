@@ -246,17 +246,6 @@ def test_a_wrong_command_is_one_sentence_and_leaves_no_run(tmp_path, args, messa
     assert not (out / "run.json").exists()
 
 
-def test_former_option_names_still_work_and_warn(tmp_path):
-    out = tmp_path / "run"
-    words = ["--labels", "50%", "--frames-labelled", "ends", "--set", "averaging=0.9", *TINY]
-    code, _, stderr = run("mssnet", "-o", str(out), *words)
-    assert code == 0
-    assert stderr.count("warning:") == 4
-    config = json.loads((out / "run.json").read_text())
-    assert (config["labeled_fraction"], config["labeled_frames"]) == (0.5, "ed_es")
-    assert config["ema_decay"] == 0.9
-
-
 def test_a_run_that_fails_at_its_first_step_leaves_no_folder(tmp_path):
     code, _, err = run("supervised", *TINY, "--loss", "builtins:len", "-o", str(tmp_path / "run"))
     assert code == 2

@@ -57,9 +57,6 @@ def train(
         typer.Option("--set", help="Any setting as field=value, e.g. num_steps=2000; repeatable."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder.")] = None,
-    labels: Annotated[str | None, typer.Option(hidden=True)] = None,
-    frames_labelled: Annotated[str | None, typer.Option(hidden=True)] = None,
-    start: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Train a segmentation model, optionally semi-supervised with few labels.
 
@@ -71,11 +68,8 @@ def train(
             "data": tuple(data) if data else None,
             "labeled_fraction": labeled_fraction,
             "unlabeled_data": tuple(unlabeled_data) if unlabeled_data else None,
-            "labels": labels,
             "labeled_frames": labeled_frames,
-            "frames_labelled": frames_labelled,
             "init_from": init_from,
-            "start": start,
             "model": model,
             "loss": loss,
             "validation": validation,
@@ -98,7 +92,7 @@ def train(
 def _config(
     recipe: str | None, options: dict[str, Any], resume: Path | None
 ) -> "TrainConfig | None":
-    """Return the config of a new run, or None to resume one; warn of former names."""
+    """Return the config of a new run, or None to resume one."""
     if resume is not None:
         if recipe is not None or options:
             raise ConfigError("--resume takes no method or setting; it uses those of the run")
@@ -106,12 +100,8 @@ def _config(
     if recipe is None:
         raise ConfigError("train needs a method, such as mssnet, or --resume FOLDER")
     from echoseg.train import recipes
-    from echoseg.train.renamed import with_current_names
 
-    settings, messages = with_current_names(options)
-    for message in messages:
-        fail(f"warning: {message}")
-    return recipes.make(recipe, **settings)
+    return recipes.make(recipe, **options)
 
 
 def _show(progress: "Progress") -> None:

@@ -1,7 +1,6 @@
 """The settings of a training run."""
 
 import os
-import warnings
 from collections.abc import Collection
 from functools import cache
 from inspect import Parameter, signature
@@ -25,7 +24,6 @@ from echoseg.models.build import MODELS, model_class
 from echoseg.models.segmenter import Segmenter
 from echoseg.plugins import resolve
 from echoseg.train.methods import METHODS, TrainingMethod
-from echoseg.train.renamed import with_current_names
 from echoseg.weights.card import SHIPPED
 
 
@@ -263,7 +261,7 @@ def _options_of(method: type[TrainingMethod]) -> type[BaseModel]:
 
 
 def train_config(*, objects: Collection[str] = (), **fields: Any) -> TrainConfig:
-    """Build and validate a config; former field names are accepted with a DeprecationWarning.
+    """Build and validate a config.
 
     Args:
         objects: Parts, `model` or `method`, that are given as objects and not looked up by name.
@@ -272,9 +270,6 @@ def train_config(*, objects: Collection[str] = (), **fields: Any) -> TrainConfig
     Raises:
         ConfigError: If a field is unknown (the message suggests the nearest) or out of range.
     """
-    fields, messages = with_current_names(fields)
-    for message in messages:
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
     if "device" in fields:
         raise ConfigError("there is no field device; did you mean accelerator?")
     try:

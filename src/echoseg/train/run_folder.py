@@ -23,7 +23,6 @@ import torch
 from echoseg.errors import ConfigError, OutputError
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, check_writable
 from echoseg.train.config import TrainConfig, train_config
-from echoseg.train.renamed import with_current_names
 
 CONFIG = "run.json"
 
@@ -80,8 +79,7 @@ class RunFolder:
 
     def _fields(self) -> dict[str, Any]:
         try:
-            fields, _ = with_current_names(json.loads((self.path / CONFIG).read_text("utf-8")))
-            return fields
+            return dict(json.loads((self.path / CONFIG).read_text("utf-8")))
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise self._unreadable(error) from error
 
