@@ -34,8 +34,8 @@ APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 UNRELIABLE_CODES = frozenset({"do_not_trust", "wrong_view", "view_doubtful", "view_not_learnt"})
 """Codes of warnings under which an EF is shown as not reliable."""
 _NOT_CHECKED = (
-    "The reliability of this EF was not checked: of masks from another tool neither the view nor "
-    "the picture is judged, so there is no interval and no class."
+    "The reliability of this EF was not checked, neither view nor picture, since the masks are "
+    "from another tool: there is no interval and no class."
 )
 CODES_WITH_EF = frozenset({"mean_of_beats", "regularised", "interval_widened"})
 """Codes of notes and warnings about an EF, left out where it is withheld."""

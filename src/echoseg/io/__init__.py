@@ -223,8 +223,8 @@ def load_ed_es(
         ("pixel spacing (row, column) in mm", one.spacing_mm, other.spacing_mm),
     ]
     if spacing_mm is None:  # headers without units too
-        headers = (nifti.header_spacing(Path(path)) for path in (ed, es))
-        compared.append(("pixel spacing (row, column) in the header", *headers))
+        ours, theirs = (nifti.header_spacing(Path(path)) for path in (ed, es))
+        compared.append(("pixel spacing (row, column) in the header", ours, theirs))
     for what, ours, theirs in compared:
         if (ours is None) != (theirs is None) or not np.allclose(ours or 0, theirs or 0, rtol=1e-4):
             raise FormatError(

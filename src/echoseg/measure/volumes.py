@@ -86,7 +86,7 @@ def _label_maps(masks: object) -> np.ndarray:
     """The masks as an array `T H W` of labels.
 
     Raises:
-        ArgumentError: If they are none.
+        ArgumentError: If they are not.
     """
     try:
         values = np.asarray(masks)
