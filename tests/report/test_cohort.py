@@ -66,6 +66,21 @@ def test_clips_are_found_below_a_folder_by_their_path_in_it(clips):
         find_clips([clips / "none"])
 
 
+def test_files_that_are_no_clips_are_counted_and_not_analyzed(clips, tmp_path):
+    for name in ("x.py", "a.sh", "notes"):
+        (tmp_path / name).write_text("print()")
+    (tmp_path / "IM_1").write_bytes((clips / "a.avi").read_bytes())  # known by its content
+    (tmp_path / "cut.dcm").write_bytes(b"")  # known by its suffix: its failure says why
+    skipped = []
+    assert list(find_clips([tmp_path], None, skipped.append)) == ["IM_1", "cut.dcm"]
+    assert sorted(path.name for path in skipped) == ["a.sh", "notes", "x.py"]
+    assert list(find_clips([tmp_path / "x.py"])) == ["x.py"]  # named, so it fails by name
+    words = ["analyze", str(tmp_path), "-o", str(tmp_path / "out"), "--no-pages"]
+    done = CliRunner().invoke(app, [*words, "--model", "phantom", "--jobs", "1"])
+    assert "3 other files skipped, not of a clip's format" in done.output
+    assert {row["clip"] for row in rows(tmp_path / "out" / "failures.csv")} == {"cut.dcm"}
+
+
 def test_every_clip_has_a_row_or_a_reason(clips, whole):
     out, told = whole
     assert (told.clips, told.failed) == (5, 1)

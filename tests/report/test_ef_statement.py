@@ -138,6 +138,11 @@ def test_an_unreliable_ef_is_a_number_in_no_file_picture_or_message(tmp_path, dr
         assert "not reliable" in text and "shakes" in text
         assert "31 to 63" not in text and "likeliest" not in text and "54 to 74" not in text
     assert analysis.ef_percent is None and "not reliable" in repr(analysis)
+    strain = f"{measured.gls_percent:.1f} %"
+    assert re.search(rf"contour strain\W+{re.escape(strain)}, not reliable", printed)
+    assert "All measurements, not reliable" in prose(folder / "report.html")
+    assert "contour strain, not reliable" in prose(folder / "report.html")
+    assert "measured, not reliable" in drawn
 
 
 def test_the_tables_have_the_doubt_in_columns_of_its_own(tmp_path):
@@ -264,7 +269,7 @@ def test_the_ed_and_es_of_every_beat_are_marked(tmp_path):
 @pytest.mark.parametrize(
     ("analysis", "code", "words"),
     [
-        (doubtful(), 0, "0 of 2 clips have an EF, 2 one that is not reliable"),
+        (doubtful(), 1, "0 of 2 clips have an EF, 2 one that is not reliable"),
         (heart(card=segments_only()), 1, "0 of 2 clips have an EF"),
         (heart(), 0, "2 of 2 clips have an EF"),
     ],

@@ -1,7 +1,8 @@
 """The command line: parse, call, show; decide nothing.
 
-Exit codes: 0 every clip has an EF; 1 a clip failed or has no EF; 2 invalid command; 130
-interrupted. `live` has its own. Heavy imports wait until a command runs, so that `--help` is fast.
+Exit codes: 0 every clip has an EF; 1 a clip failed, or its EF is missing or not reliable; 2 invalid
+command; 130 interrupted. `live` has its own. Heavy imports wait until a command runs: `--help` is
+fast.
 """
 
 import sys
@@ -86,7 +87,7 @@ def attention(
         "attention.png"
     ),
     darken: Annotated[
-        int | None, typer.Option(help="Black out this frame first, counted from 1.", min=2)
+        int | None, typer.Option(help="Black out this frame first, counted from 0.", min=1)
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the picture.")] = False,
     device: Device = "auto",
@@ -103,12 +104,12 @@ def attention(
         raise ArgumentError(f"-o must end in .png, got {output}")
     check_new_file(output, force)
     opened = load_clip(clip)
-    if darken is not None and darken > opened.num_frames:
+    if darken is not None and darken >= opened.num_frames:
         raise ArgumentError(
-            f"--darken must be a frame number from 2 to {opened.num_frames}, got {darken}"
+            f"--darken must be a frame from 1 to {opened.num_frames - 1}, got {darken}"
         )
     analyzer = Analyzer(model, device)
-    maps = watch_attention(analyzer, opened, darken=None if darken is None else darken - 1)
+    maps = watch_attention(analyzer, opened, darken=darken)
     with atomic_write(output) as partial:
         attention_sheet(maps).save(partial, format="PNG")
     if maps.guided is None:

@@ -134,7 +134,7 @@ def run(
         stated = len(jobs) - withheld - kinds.count("none")
         note = f", {withheld} one that is not reliable" if withheld else ""
         typer.echo(f"{stated} of {len(jobs)} {unit} have an EF{note}")
-    if "none" in kinds:
+    if {"none", "unreliable"} & set(kinds):
         raise typer.Exit(1)
 
 
@@ -241,9 +241,16 @@ def run_cohort(
     )
     jobs = check_jobs(jobs)
     show_notice(card)
+    skipped: list[Path] = []
+    sources = cohort.find_clips(clips, output, skipped.append)
+    if skipped:
+        typer.echo(
+            f"{len(skipped)} other file{'s' * (len(skipped) > 1)} skipped, not of a clip's format, "
+            f"such as {skipped[0].name}; name a file itself to have it analyzed"
+        )
     with progress_bar(output.name, "clips") as update:
         done = cohort.run_cohort(
-            cohort.find_clips(clips, output),
+            sources,
             settings,
             output,
             jobs=jobs,
@@ -256,7 +263,7 @@ def run_cohort(
         f"{done.without_ef} have none, {done.failed} could not be analyzed: {output}: "
         f"{cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}"
     )
-    if done.failed or done.without_ef:
+    if done.failed or done.without_ef or done.unreliable:
         raise typer.Exit(1)
 
 

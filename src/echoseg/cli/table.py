@@ -39,8 +39,9 @@ def show_analysis(analysis: Analysis, folder: Path) -> None:
         row("EDV", measurement.edv_ml, " ml")
         row("ESV", measurement.esv_ml, " ml")
         row("stroke volume", measurement.stroke_volume_ml, " ml")
-    row("contour strain", measurement.gls_percent, " %", 1)
-    row("heart rate", measurement.heart_rate_bpm, " bpm")
+    caveat = f", {ef.caveat}" if ef.caveat else ""
+    row("contour strain", measurement.gls_percent, f" %{caveat}", 1)
+    row("heart rate", measurement.heart_rate_bpm, f" bpm{caveat}")
     console = Console(soft_wrap=False)
     if table.row_count:
         console.print(table)

@@ -29,6 +29,8 @@ TABLE = "clips.csv"
 _MASKS = "_masks.nii.gz"
 _TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
 """Suffixes of other files that lie next to clips."""
+_SUFFIXES = frozenset(".avi .mp4 .mov .gif .nii .gz .mhd .dcm .dicom".split())
+"""Suffixes that name a clip, whatever the content."""
 _PAPERS = re.compile(r"(licen[cs]e|copying|readme|notice|authors|changelog)(\b|_)", re.IGNORECASE)
 """Begins names of files about clips, whatever their suffix, such as `LICENSE.pydicom-data`."""
 
@@ -89,6 +91,11 @@ def readable(place: Path) -> Iterator[None]:
             f"{error.filename or place} cannot be read ({error.strerror or error}); make it "
             "readable, or move it elsewhere"
         ) from error
+
+
+def may_be_clip(path: Path) -> bool:
+    """Whether content or suffix is that of a clip; a broken clip is one, whose loading says why."""
+    return path.is_dir() or path.suffix.lower() in _SUFFIXES or _is_clip(path)
 
 
 def _is_clip(path: Path) -> bool:

@@ -52,6 +52,11 @@ class EfStatement(FrozenModel):
         return f"EF {self.value or self.headline}{part}"
 
     @property
+    def caveat(self) -> str:
+        """What stands with every other value of the same masks: `not reliable`, or nothing."""
+        return self.headline if self.kind == "unreliable" else ""
+
+    @property
     def interval_span(self) -> str:
         """The interval, such as `46 to 75 %`; empty without one."""
         if self.interval is None:

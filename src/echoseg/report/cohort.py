@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from echoseg.clip import View
-from echoseg.data.custom import clip_files, readable
+from echoseg.data.custom import clip_files, may_be_clip, readable
 from echoseg.errors import ConfigError, EchosegError, OutputError
 from echoseg.files import (
     ANOTHER_FOLDER,
@@ -104,10 +104,15 @@ class Outcome:
     unreliable: int
 
 
-def find_clips(sources: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
+def find_clips(
+    sources: Sequence[Path],
+    out: Path | None = None,
+    on_skip: Callable[[Path], None] = lambda path: None,
+) -> dict[str, Path]:
     """Find the clips of files and folders, by name: as given, or the path relative to the folder.
 
-    A folder of PNG frames only is one clip. Files in `out` and in result folders are skipped.
+    A folder of PNG frames only is one clip. Files in `out` and in result folders are left out. So
+    are files of a folder that neither content nor suffix takes for a clip, each told to `on_skip`.
 
     Raises:
         ConfigError: If a source does not exist, or nothing is found.
@@ -123,6 +128,9 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> dict[str, Pa
             inside = path.relative_to(source)
             result = path.name in FILES and (path.parent / MARK).exists()
             if not result and (own is None or not inside.is_relative_to(own)):
+                if not may_be_clip(path):
+                    on_skip(path)
+                    continue
                 name = inside.as_posix()
                 clips[name if name not in clips else str(path)] = path
     if not clips:
@@ -264,7 +272,7 @@ def is_done(out: Path, entry: Entry) -> bool:
 def _outcome(out: Path, entry: Entry) -> Report | Failure | None:
     """The clip's result or failure; None where there is neither yet."""
     result, failure = out / entry.name, _failure(out, entry)
-    way_out = "remove {} and continue with --resume"
+    way_out = "remove {} and continue with resume (--resume)"
     return read_json(result / MARK, Report, way_out.format(result)) or read_json(
         failure, Failure, way_out.format(failure)
     )
@@ -329,7 +337,7 @@ def write_tables(cohort: Cohort, out: Path) -> Outcome:
     for entry in cohort.entries:
         outcome = _outcome(out, entry)
         if outcome is None:
-            raise OutputError(f"{out / entry.name} was removed; continue with --resume")
+            raise OutputError(f"{out / entry.name} was removed; continue with resume (--resume)")
         if isinstance(outcome, Failure):
             failures.append((outcome.clip, outcome.reason))
             continue

@@ -58,7 +58,8 @@ class Report(FrozenModel):
     """All of `report.json`.
 
     `model`, `reliability` and `predicted_view` are null for masks from another tool. `ef_reliable`
-    is false when a warning says not to rely on the EF, and null when that was not assessed. An
+    is false when a warning says not to rely on the EF, nor on any other value of `results`, and
+    null when that was not assessed. An
     unreliable EF, its beats', class and interval are null; what was measured is
     `ef_unreliable_percent`. `ef_reason` is why there is no reliable EF, empty when there is one.
     """

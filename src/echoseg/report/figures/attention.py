@@ -26,7 +26,7 @@ def attention_sheet(maps: AttentionMaps, num_columns: int = 6) -> Image.Image:
     max_weight = float(np.quantile([weights[chosen] for weights in rows.values()], 0.998))
     for column, index in enumerate(chosen):
         left = _LEFT_PX + column * _TILE_PX
-        name = f"frame {index + 1}" + (" (darkened)" if index == maps.darkened else "")
+        name = f"frame {index}" + (" (darkened)" if index == maps.darkened else "")
         draw.text((left + 6, 4), name, fill=ink, font=font)
         tiles = (
             _frame_tile(maps, index),

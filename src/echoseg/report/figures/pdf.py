@@ -35,7 +35,7 @@ def page_pdf(analysis: Analysis, report: Report) -> bytes:
     axes.tick_params(labelsize=7)
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_fontsize(8)
-    _numbers(figure, report, y - 0.215)
+    _numbers(figure, report, y - 0.215, analysis.ef.caveat)
     _foot(figure, report)
     buffer = BytesIO()
     figure.savefig(buffer, format="pdf", dpi=150, metadata={"CreationDate": None})
@@ -132,14 +132,15 @@ def _strip(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
     return y - 0.11
 
 
-def _numbers(figure: Any, report: Report, y: float) -> None:
+def _numbers(figure: Any, report: Report, y: float, caveat: str) -> None:
     rows = measured_values(report)
     columns = ((0.06, "left"), (0.52, "right"), (0.62, "center"), (0.71, "center"), (0.76, "left"))
-    heads = ("", "measured", *(("normal, men", "women", "source") if report.normal_ranges else ()))
+    ranges = ("normal, men", "women", "source") if report.normal_ranges else ()
+    heads = ("", f"measured, {caveat}" if caveat else "measured", *ranges)
     bottom = 0.055
     step = min(0.0118, (y - bottom) / max(len(rows) + 1, 1))
     for (x, align), head in zip(columns, heads, strict=False):
-        _text(figure, y, head, x=x, size=6.5, ha=align, color=DIM)
+        _text(figure, y, head, x=x, size=6.5, ha=align, color=ALERT if caveat else DIM)
     for index, (name, value, normal) in enumerate(rows, 1):
         cells = [name, value, "", "", ""]
         if normal is not None:

@@ -70,7 +70,9 @@ def write_phantom_show(config: PhantomConfig, folder: Path, *, force: bool = Fal
     sheet, video = folder / "sheet.png", folder / "film.mp4"
     check_writable(folder, way_out)
     if not force and (sheet.exists() or video.exists()):
-        raise OutputError(f"{folder} holds an earlier result; {way_out} or replace it with --force")
+        raise OutputError(
+            f"{folder} holds an earlier result; {way_out} or replace it with force (--force)"
+        )
     frames, rate_hz = phantom_video(config)
     with ensure_dir(folder), atomic_write(sheet) as partial:
         phantom_montage(config.changed(num_frames=min(config.num_frames, 40))).save(partial)

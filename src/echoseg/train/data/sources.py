@@ -31,7 +31,7 @@ ANIMATED_VARIANTS = 4
 TIERS = (*[Tier.EASY] * 3, *[Tier.MEDIUM] * 4, *[Tier.HARD] * 2, Tier.EXTREME)
 CAMUS_NOTICE = (
     "weights trained on CAMUS (Leclerc et al., IEEE TMI 2019): CC BY-NC-SA 4.0, non-commercial "
-    "research only; --model phantom is free of this"
+    "research only; the model phantom (--model phantom) is free of this"
 )
 
 
