@@ -90,7 +90,7 @@ def check_new_file(path: Path, force: bool = False) -> None:
         OutputError: If it exists without `force`, is a folder, or its folder is missing.
     """
     if os.path.isdir(path) or (os.path.exists(path) and not force):  # False without permission
-        raise OutputError(f"{path} exists; pass force (--force) to replace it, or another name")
+        raise OutputError(f"{path} exists; pass force (--force), or choose another name")
     if not os.path.isdir(path.absolute().parent):
         check_writable(path.parent, "choose another place")
         raise OutputError(f"{path.parent} is not a folder; make it, or choose another name")

@@ -170,7 +170,7 @@ def test_a_run_killed_again_and_again_ends_the_same(clips, whole, tmp_path):
 def test_what_is_there_is_never_mixed_with_another_cohort(clips, whole, tmp_path):
     out, _ = whole
     found = find_clips([clips])
-    with pytest.raises(ConfigError, match="already holds a cohort; continue it with --resume"):
+    with pytest.raises(ConfigError, match="already holds a cohort; continue it with resume"):
         run_cohort(found, SETTINGS, out)
     other = SETTINGS.model_copy(update={"smoothing": False})
     with pytest.raises(ConfigError, match="was started with smoothing=True, got False"):
@@ -271,7 +271,7 @@ def test_the_file_that_cannot_be_read_is_the_one_named(
     with pytest.raises(OutputError) as told:
         run_cohort(find_clips([clips]), SETTINGS, out, resume=True)
     assert f"{out / broken} cannot be read ({reason}" in str(told.value)
-    assert f"remove {out / removed} and continue with --resume" in str(told.value)
+    assert f"remove {out / removed} and continue with resume (--resume)" in str(told.value)
 
 
 @pytest.mark.parametrize(
