@@ -1,18 +1,13 @@
 import math
 
-import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 
 from echoseg.losses import (
     IGNORE_LABEL,
-    MAX_CURVATURE,
-    boundary_loss,
+    area_ratio_loss,
     cross_entropy_dice_loss,
-    signed_distance_px,
     soft_target_loss,
-    volume_losses,
 )
 
 
@@ -88,48 +83,6 @@ def test_pixels_without_weight_pull_nothing():
     assert logits.grad[:, :, :2].abs().max() > 0
 
 
-def test_signed_distances_are_those_of_scipy():
-    generator = torch.Generator().manual_seed(4)
-    noise = torch.randn(6, 23, 17, generator=generator)
-    regions = torch.nn.functional.avg_pool2d(noise[:, None], 5, 1, 2)[:, 0] > 0.1
-    regions[4], regions[5] = False, True
-    found = signed_distance_px(regions)
-    for region, distance in zip(regions[:4].numpy(), found[:4].numpy(), strict=True):
-        expected = np.where(
-            region,
-            0.5 - ndimage.distance_transform_edt(region),
-            ndimage.distance_transform_edt(~region) - 0.5,
-        )
-        assert np.abs(distance - expected).max() < 1e-5
-    assert not found[4:].any()
-
-
-def test_the_boundary_loss_is_probability_times_distance():
-    masks = torch.zeros(1, 8, 16, dtype=torch.long)
-    masks[:, :, 8:] = 1  # columns 4 to 7 of 8 at half the size, of height 4
-    logits = torch.full((1, 2, 8, 16), -50.0)
-    logits[:, 0] = 50
-    logits[:, 1, :, :2] = 150  # the farthest column is drawn, and nothing else
-    assert boundary_loss(logits, masks).item() == pytest.approx(3.5 / 4 * 4 / 32, abs=1e-6)
-    right = torch.where(masks[:, None] == torch.arange(2)[:, None, None], 50.0, -50.0)
-    inside = -(0.5 + 1.5 + 2.5 + 3.5) / 4 * 4 / 32
-    assert boundary_loss(right, masks).item() == pytest.approx(inside, abs=1e-6)
-
-
-def test_the_boundary_loss_counts_only_what_is_known():
-    logits = torch.randn(3, 4, 8, 8, requires_grad=True)
-    masks = torch.zeros(3, 8, 8, dtype=torch.long)
-    masks[:, :4, :4] = 1
-    masks[:, 4:, 4:] = 3
-    masks[1, 0, 0] = IGNORE_LABEL
-    known = torch.tensor([[True, True, False, False], [True] * 4, [False] * 4])
-    loss = boundary_loss(logits, masks, known)
-    loss.backward()
-    assert logits.grad[0].abs().max() > 0
-    assert not logits.grad[1:].any()
-    assert boundary_loss(logits, torch.full_like(masks, IGNORE_LABEL)) == 0
-
-
 def square_clip(areas, size=16):
     """Masks `1 T S S` with so many cavity pixels, and logits that draw them."""
     masks = (torch.arange(size * size) < torch.tensor(areas)[:, None]).long()
@@ -140,53 +93,38 @@ def square_clip(areas, size=16):
 ALL_KNOWN = torch.ones(1, 3, dtype=torch.bool)
 
 
-def test_volume_losses_are_errors_of_log_areas():
-    true, _ = square_clip([200, 150, 100, 140])
+def test_the_ratio_loss_is_the_error_of_the_log_ratio_of_the_areas():
+    true, right = square_clip([200, 150, 100, 140])
     _, logits = square_clip([200, 180, 120, 140])
-    log = torch.tensor([200.0, 180, 120, 140]).log()
-    bends = (log[2:] - 2 * log[1:-1] + log[:-2]).abs()
-    true_log = torch.tensor([200.0, 150, 100, 140]).log()
-    true_bends = (true_log[2:] - 2 * true_log[1:-1] + true_log[:-2]).abs()
-    found = volume_losses(logits, true, ALL_KNOWN)
-    assert found.curve.item() == pytest.approx(2 * math.log(1.2) / 4, abs=1e-5)
-    assert found.ratio.item() == pytest.approx(math.log(1.2), abs=1e-5)
-    excess = (bends - true_bends).relu().mean()
-    assert found.smoothness.item() == pytest.approx(excess.item(), abs=1e-5)
-    right = volume_losses(square_clip([200, 150, 100, 140])[1], true, ALL_KNOWN)
-    assert max(each.item() for each in right) < 1e-5
+    assert area_ratio_loss(right, true, ALL_KNOWN).item() < 1e-5
+    loss = area_ratio_loss(logits, true, ALL_KNOWN)
+    assert loss.item() == pytest.approx(math.log(1.2), abs=1e-5)
+    _, larger = square_clip([240, 180, 120, 168])  # all areas 1.2 times as large: EF is right
+    assert area_ratio_loss(larger, true, ALL_KNOWN).item() < 1e-5
 
 
 def test_two_labeled_frames_are_enough_for_the_ratio():
     true, _ = square_clip([200, 150, 150, 100])
     true[:, 1:3] = IGNORE_LABEL
     _, logits = square_clip([180, 20, 250, 100])
-    found = volume_losses(logits, true, ALL_KNOWN)
-    assert found.ratio.item() == pytest.approx(math.log(200 / 180), abs=1e-5)
-    assert found.curve.item() == pytest.approx(math.log(200 / 180) / 2, abs=1e-5)
-    jump = abs(math.log(250 / 20) + math.log(180 / 20)) - MAX_CURVATURE
-    other = abs(math.log(250 / 20) + math.log(250 / 100)) - MAX_CURVATURE
-    assert found.smoothness.item() == pytest.approx((jump + other) / 2, abs=1e-4)
+    loss = area_ratio_loss(logits, true, ALL_KNOWN)
+    assert loss.item() == pytest.approx(math.log(200 / 180), abs=1e-5)
 
 
-def test_volume_losses_need_a_cavity_that_is_known():
+def test_the_ratio_loss_needs_two_masks_with_a_known_cavity():
     true, _ = square_clip([200, 100, 150])
     _, logits = square_clip([90, 200, 150])
     unknown = torch.tensor([[True, False, True]])
     for masks, known in ((true, unknown), (torch.zeros_like(true), ALL_KNOWN)):
-        found = volume_losses(logits, masks, known)
-        assert found.curve == found.ratio == 0
-    for short in (1, 2):
-        assert volume_losses(logits[:, :short], true[:, :short], ALL_KNOWN).smoothness == 0
+        assert area_ratio_loss(logits, masks, known) == 0
+    assert area_ratio_loss(logits[:, :1], true[:, :1], ALL_KNOWN) == 0
 
 
-def test_gradients_of_the_clip_losses_are_those_of_finite_differences():
+def test_the_gradient_of_the_ratio_loss_is_that_of_finite_differences():
     generator = torch.Generator().manual_seed(5)
     logits = torch.randn(1, 4, 3, 8, 8, generator=generator, dtype=torch.float64)
     masks, _ = square_clip([40, 30, 22, 31], size=8)
     logits.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x: sum(volume_losses(x, masks, ALL_KNOWN)), (logits,), fast_mode=True
-    )
-    assert torch.autograd.gradcheck(
-        lambda x: boundary_loss(x[0], masks[0]), (logits,), fast_mode=True
+        lambda x: area_ratio_loss(x, masks, ALL_KNOWN), (logits,), fast_mode=True
     )

@@ -7,7 +7,6 @@ different data sets can be trained on together.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +18,6 @@ IGNORE_LABEL = 255
 """Mask value of a pixel whose label is unknown; it adds nothing to a loss."""
 MIN_CAVITY_FRACTION = 0.002
 """Fraction of a frame below which a cavity has no meaningful log area."""
-MAX_CURVATURE = 0.06
-"""Second difference of a cavity's log area that a heart may have where there is no mask: that of a
-beat of 1.3 Hz and an area amplitude of 35 % at 20 frames per second."""
 
 
 def cross_entropy_dice_loss(
@@ -97,86 +93,11 @@ def soft_target_loss(logits: Tensor, probs: Tensor, weights: Tensor) -> Tensor:
     return cross_entropy + (1 - dice[1:]).mean() * weights.mean()
 
 
-def boundary_loss(logits: Tensor, masks: Tensor, known_labels: Tensor | None = None) -> Tensor:
-    """Mean of probability times signed distance to the label's border, at half the resolution.
+def area_ratio_loss(logits: Tensor, masks: Tensor, known_labels: Tensor) -> Tensor:
+    """Mean |log (A_es / A_ed) - the truth's| over clips, A the area of the ventricle's cavity.
 
-    The distance is positive outside, as a fraction of the frame's height. A label counts in the
-    frames that are wholly known and where it is, and not everywhere.
-
-    Args:
-        logits: `N K H W`.
-        masks: `N H W`, as for `cross_entropy_dice_loss`.
-        known_labels: `N K` bool, the same.
-
-    Reference:
-        Kervadec et al., "Boundary loss for highly unbalanced segmentation", MIDL 2019, equation 5
-        (with distances in pixels there).
-    """
-    probs = _with_unknown_labels_in_background(logits.log_softmax(1), known_labels).exp()
-    small = functional.avg_pool2d(probs, 2)[:, 1:]  # (N, K - 1, h, w)
-    labels = torch.arange(1, logits.shape[1], device=masks.device)[:, None, None]
-    regions = masks[:, None, : 2 * small.shape[2] : 2, : 2 * small.shape[3] : 2] == labels
-    counts = regions.any((2, 3)) & ~regions.all((2, 3))
-    counts &= (masks != IGNORE_LABEL).flatten(1).all(1)[:, None]
-    if known_labels is not None:
-        counts &= known_labels[:, 1:]
-    distance = signed_distance_px(regions.flatten(0, 1)).view_as(small) / small.shape[2]
-    each = (distance * small).mean((2, 3))  # (N, K - 1)
-    return (each * counts).sum() / counts.sum().clamp(min=1)
-
-
-def signed_distance_px(regions: Tensor) -> Tensor:
-    """Distance of each pixel to the border of a region, negative inside, in pixels.
-
-    The border lies halfway between the nearest two pixels of which one is inside. A map that is
-    all inside or all outside gives 0.
-
-    Args:
-        regions: `N H W` bool.
-
-    Reference:
-        Exact in two passes: Felzenszwalb and Huttenlocher, "Distance transforms of sampled
-        functions", Theory of Computing 8, 2012, section 2.1.
-    """
-    outside, inside = (_distance_px(each) for each in (regions, ~regions))
-    signed = (outside - 0.5).clamp(min=0) - (inside - 0.5).clamp(min=0)
-    there = regions.flatten(1).any(1) & ~regions.flatten(1).all(1)
-    return signed.masked_fill(~there[:, None, None], 0)
-
-
-def _distance_px(regions: Tensor) -> Tensor:
-    """Distance of each pixel of `N H W` to the nearest one inside; over H + W if there is none."""
-    rows, columns = regions.shape[1:]
-    place = torch.arange(columns, device=regions.device)
-    far = rows + columns
-    left = torch.where(regions, place, -far).cummax(2).values
-    right = torch.where(regions, -place, -far).flip(2).cummax(2).values.flip(2).neg()
-    squared = torch.minimum(place - left, right - place).float().square()  # within the row
-    nearest = squared.clone()
-    for step in range(1, rows):
-        for to, at in ((slice(step, None), slice(-step)), (slice(-step), slice(step, None))):
-            nearest[:, to] = torch.minimum(nearest[:, to], squared[:, at] + step**2)
-    return nearest.sqrt()
-
-
-class VolumeLosses(NamedTuple):
-    """Errors of the cavity's log area A over clips, each a scalar.
-
-    Attributes:
-        curve: Mean |log A - log A_true| over the frames with a mask.
-        ratio: Mean |log (A_es / A_ed) - the truth's| over the clips with two masks; ED and ES are
-            the frames of the largest and the smallest true area.
-        smoothness: Mean excess of |A''| over the truth's, A'' the second difference of log A over
-            three frames; over `MAX_CURVATURE` where not all three have a mask.
-    """
-
-    curve: Tensor
-    ratio: Tensor
-    smoothness: Tensor
-
-
-def volume_losses(logits: Tensor, masks: Tensor, known_labels: Tensor) -> VolumeLosses:
-    """Losses of the area of the ventricle's cavity, as summed probabilities, over clips.
+    The network's area is the sum of its probabilities. ED and ES are the frames of the largest and
+    the smallest true area. Clips with fewer than two masks do not count.
 
     Args:
         logits: `B T K H W`.
@@ -191,19 +112,9 @@ def volume_losses(logits: Tensor, masks: Tensor, known_labels: Tensor) -> Volume
     away = predicted - true  # (B, T)
     ed = true.masked_fill(~is_known, -torch.inf).argmax(1, keepdim=True)
     es = true.masked_fill(~is_known, torch.inf).argmin(1, keepdim=True)
-    ratio = (away.gather(1, es) - away.gather(1, ed))[:, 0].abs()
-    bends, true_bends = (each.diff(dim=1).diff(dim=1).abs() for each in (predicted, true))
-    three_known = is_known.unfold(1, 3, 1).all(2) if is_known.shape[1] > 2 else bends.bool()
-    excess = (bends - torch.where(three_known, true_bends, MAX_CURVATURE)).relu()
-    return VolumeLosses(
-        curve=_mean_where(away.abs(), is_known),
-        ratio=_mean_where(ratio, is_known.sum(1) > 1),
-        smoothness=_mean_where(excess, known_labels[:, Label.LV_CAVITY, None].expand_as(excess)),
-    )
-
-
-def _mean_where(values: Tensor, counts: Tensor) -> Tensor:
-    return values.masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1)
+    errors = (away.gather(1, es) - away.gather(1, ed))[:, 0].abs()
+    counts = is_known.sum(1) > 1
+    return errors.masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1)
 
 
 def _with_unknown_labels_in_background(log_probs: Tensor, known_labels: Tensor | None) -> Tensor:

@@ -74,8 +74,7 @@ def test_a_run_with_artefacts_clips_and_stills_resumes_to_the_last_digit(tmp_pat
         "artefact_prob": 0.5,
         "corruption_prob": 0.2,
         "mirror_prob": 0.5,
-        "volume_weight": 0.1,
-        "boundary_weight": 0.1,
+        "ratio_weight": 0.3,
         "bptt_frames": 3,
     }
     data = disk_set(12, num_frames=8, num_labeled=4)

@@ -114,14 +114,8 @@ class TrainConfig(BaseModel):
 
     carry_weight: float = Field(default=0.05, ge=0)
     """Weight of the loss that opens carry gates where an artefact hides the picture."""
-    boundary_weight: float = Field(default=0.0, ge=0)
-    """Weight of the boundary loss; see `losses.boundary_loss`."""
-    volume_weight: float = Field(default=0.0, ge=0)
-    """Weight of the error of the cavity's log area over a clip."""
     ratio_weight: float = Field(default=0.0, ge=0)
-    """Weight of the error of the log ratio of the cavity's areas at ES and ED."""
-    smoothness_weight: float = Field(default=0.0, ge=0)
-    """Weight of the second difference in time of the cavity's log area beyond the truth's."""
+    """Weight of the error of the log ratio of the cavity's areas at ES and ED (0.3 for EF)."""
     bptt_frames: int | None = Field(default=8, ge=1)
     """Frames after which a network's state is cut off from the gradient; None: never."""
 

@@ -16,12 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.errors import ConfigError
-from echoseg.losses import (
-    IGNORE_LABEL,
-    boundary_loss,
-    cross_entropy_dice_loss,
-    volume_losses,
-)
+from echoseg.losses import IGNORE_LABEL, area_ratio_loss, cross_entropy_dice_loss
 from echoseg.metrics.segmentation import dice
 from echoseg.models.segmenter import Segmenter
 from echoseg.train.data.batches import Batch
@@ -44,10 +39,7 @@ class LossWeights(NamedTuple):
     """Weights of the losses that all methods share; see the fields `*_weight` of `TrainConfig`."""
 
     carry: float = 0.05
-    boundary: float = 0.0
-    volume: float = 0.0
     ratio: float = 0.0
-    smoothness: float = 0.0
 
     @classmethod
     def of(cls, config: "TrainConfig") -> "LossWeights":
@@ -136,31 +128,18 @@ class TrainingMethod(nn.Module, ABC):
         num = batch.num_labeled if num is None else num
         masks, known = batch.masks[:num], batch.known_labels[:num]
         logits = logits[:num].float()
-        extra = self.clip_loss(logits, masks, known)
+        extra = self.ratio_loss(logits, masks, known)
         flat, masks = logits.flatten(0, 1), masks.flatten(0, 1)  # (B' T, K, S, S)
         if self.loss is None:
             known = known.repeat_interleave(logits.shape[1], 0)
             return cross_entropy_dice_loss(flat, masks, known) + extra
         return _custom_loss(self.loss, flat, masks.long()) + extra
 
-    def clip_loss(self, logits: Tensor, masks: Tensor, known_labels: Tensor) -> Tensor:
-        """Weighted sum of boundary and volume losses; 0 where all their weights are 0.
-
-        Args:
-            logits: `B T K S S`.
-            masks: `B T S S`.
-            known_labels: `B K`.
-        """
-        weights, loss = self.weights, logits.new_zeros(())
-        if weights.boundary:
-            known = known_labels.repeat_interleave(logits.shape[1], 0)
-            edge = boundary_loss(logits.flatten(0, 1), masks.flatten(0, 1), known)
-            loss = loss + weights.boundary * edge
-        if weights.volume or weights.ratio or weights.smoothness:
-            curve, ratio, bends = volume_losses(logits, masks, known_labels)
-            loss = loss + weights.volume * curve + weights.ratio * ratio
-            loss = loss + weights.smoothness * bends
-        return loss
+    def ratio_loss(self, logits: Tensor, masks: Tensor, known_labels: Tensor) -> Tensor:
+        """Weighted `area_ratio_loss` of `B T K S S` and `B T S S`; 0 where its weight is 0."""
+        if not self.weights.ratio:
+            return logits.new_zeros(())
+        return self.weights.ratio * area_ratio_loss(logits, masks, known_labels)
 
 
 def _custom_loss(loss: Loss, logits: Tensor, masks: Tensor) -> Tensor:

@@ -31,4 +31,4 @@ class Supervised(TrainingMethod):
         levels = [each.float() for each in levels]
         loss = level_loss(levels, batch.masks.flatten(0, 1), known)
         logits = levels[0].unflatten(0, batch.masks.shape[:2])
-        return {"supervised": loss + self.clip_loss(logits, batch.masks, batch.known_labels)}
+        return {"supervised": loss + self.ratio_loss(logits, batch.masks, batch.known_labels)}
