@@ -223,9 +223,33 @@ def test_two_planes_state_no_more_than_each_of_them(tmp_path, drawn, capsys):
 def test_the_biplane_sheet_has_pictures_curves_and_model(tmp_path):
     pair = BiplaneAnalysis(a4c=heart(), a2c=heart(source="x_A2C.avi"))
     page = (write_biplane(pair, tmp_path / "x") / "report.html").read_text()
-    assert page.count("data:image/jpeg") == 4 and page.count("data:image/png") == 2
+    assert page.count('src="data:image/jpeg') == 4 and page.count('<img src="data:image/png') == 2
     assert page.count("model made-up (Apache-2.0)") == 2
     assert pair.ef.kind == "plain" and not pair.ef.grade  # no interval, no class
+
+
+def test_the_biplane_pdf_states_what_the_page_does(tmp_path, drawn):
+    good, doubt = heart(source="x_A2C.avi"), doubtful(source="y_A2C.avi")
+    for name, a2c in (("good", good), ("doubt", doubt)):
+        drawn.clear()
+        pair = BiplaneAnalysis(a4c=heart(), a2c=a2c)
+        folder = write_biplane(pair, tmp_path / name, pdf=True)
+        assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
+        assert {name, pair.ef.text} <= set(drawn)
+        assert any(text.startswith("A2C: ") and pair.a2c.ef.text in text for text in drawn)
+        sides = (pair.ef, pair.a4c.ef, pair.a2c.ef)
+        rows = {
+            drawn[at]: drawn[at + 1 : at + 4] for at in range(drawn.index("biplane"), len(drawn))
+        }
+        assert rows["Ejection fraction"] == [one.text.removeprefix("EF ") for one in sides]
+        assert rows["EF interval"] == [one.interval_span or "none" for one in sides]
+        volumes = [bool(text) for text in rows["End-diastolic volume"]]
+        assert volumes == ([True] * 3 if name == "good" else [False, True, False])
+    first = (tmp_path / "good" / "report.pdf").read_bytes()
+    again = write_biplane(BiplaneAnalysis(a4c=heart(), a2c=good), tmp_path / "x" / "good", pdf=True)
+    assert (again / "report.pdf").read_bytes() == first
+    write_biplane(BiplaneAnalysis(a4c=heart(), a2c=good), tmp_path / "good", force=True)
+    assert not (tmp_path / "good" / "report.pdf").exists()
 
 
 def test_part_of_a_beat_stands_in_the_headline(tmp_path, drawn, capsys):

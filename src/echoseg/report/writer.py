@@ -19,7 +19,7 @@ from echoseg.report.biplane import BiplaneAnalysis, biplane_row, build_biplane_r
 from echoseg.report.figures.curve import curve_png, phase_marks
 from echoseg.report.figures.overlay import overlay_frames
 from echoseg.report.figures.page import biplane_page_html, page_html
-from echoseg.report.figures.pdf import page_pdf
+from echoseg.report.figures.pdf import biplane_pdf, page_pdf
 from echoseg.report.schema import build_report, registry_row
 
 MARK = "report.json"
@@ -39,7 +39,7 @@ FILES = frozenset(
 )
 """Everything a result folder may hold (the PDF is optional); one with more is never replaced."""
 PLANES = ("A4C", "A2C")
-BIPLANE_FILES = frozenset({MARK, "registry.csv", "report.html", *PLANES})
+BIPLANE_FILES = frozenset({PDF, MARK, "registry.csv", "report.html", *PLANES})
 """Everything a biplane folder holds; the folder of each plane holds `FILES`."""
 
 
@@ -137,6 +137,8 @@ def write_biplane(
         _write_csv([biplane_row(report)], partial / "registry.csv")
         page = biplane_page_html(analysis, report, folder.name)
         (partial / "report.html").write_text(page, encoding="utf-8")
+        if pdf:
+            (partial / PDF).write_bytes(biplane_pdf(analysis, report, folder.name))
     return Path(os.path.abspath(folder))
 
 

@@ -97,16 +97,38 @@ def notebook_html(analysis: Analysis) -> str:
     return f'<iframe {attributes} srcdoc="{escape(page)}"></iframe>'
 
 
+_BIPLANE_VALUES = (
+    ("End-diastolic volume", "edv_ml", "ml"),
+    ("End-systolic volume", "esv_ml", "ml"),
+    ("Stroke volume", "stroke_volume_ml", "ml"),
+    ("Left atrial volume at ES", "la_volume_ml", "ml"),
+    ("LV length at ED", "lv_length_ed_mm", "mm"),
+    ("Heart rate", "heart_rate_bpm", "bpm"),
+)
+
+
+def biplane_values(
+    analysis: BiplaneAnalysis, report: BiplaneReport
+) -> list[tuple[str, list[str], NormalRange | None]]:
+    """Title, values of both planes, A4C and A2C, where their EF is stated, and normal range."""
+    sides = (
+        (analysis.ef, report.results),
+        (analysis.a4c.ef, report.a4c.results),
+        (analysis.a2c.ef, report.a2c.results),
+    )
+    return [
+        (
+            title,
+            [quantity(getattr(one, key, None), unit) if ef.value else "" for ef, one in sides],
+            report.normal_ranges.get(key),
+        )
+        for title, key, unit in _BIPLANE_VALUES
+    ]
+
+
 def biplane_page_html(analysis: BiplaneAnalysis, report: BiplaneReport, name: str) -> str:
     """Render a biplane page; it links to the page of each plane in the folders next to it."""
-    rows = (
-        ("End-diastolic volume", "edv_ml", "ml"),
-        ("End-systolic volume", "esv_ml", "ml"),
-        ("Stroke volume", "stroke_volume_ml", "ml"),
-        ("Left atrial volume at ES", "la_volume_ml", "ml"),
-        ("LV length at ED", "lv_length_ed_mm", "mm"),
-        ("Heart rate", "heart_rate_bpm", "bpm"),
-    )
+    rows = biplane_values(analysis, report)
     planes = [
         {
             "view": view,

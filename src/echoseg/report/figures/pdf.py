@@ -1,4 +1,4 @@
-"""`report.pdf`: the content of a clip's page, without its video, on one A4 sheet by matplotlib."""
+"""`report.pdf`: a clip's or a biplane page, without video, on one A4 sheet by matplotlib."""
 
 import textwrap
 from io import BytesIO
@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from echoseg.inference.analysis import Analysis
+from echoseg.inference.ef_statement import EfStatement
+from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport
 from echoseg.report.figures.curve import draw_curve
 from echoseg.report.figures.overlay import frame_picture
-from echoseg.report.figures.page import measured_values, provenance
+from echoseg.report.figures.page import biplane_values, measured_values, provenance
 from echoseg.report.html import plain_words
 from echoseg.report.schema import Report
 
@@ -36,7 +38,45 @@ def page_pdf(analysis: Analysis, report: Report) -> bytes:
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_fontsize(8)
     _numbers(figure, report, y - 0.215, analysis.ef.caveat)
-    _foot(figure, report)
+    _foot(figure, provenance(report, digits=12))
+    return _pdf(figure)
+
+
+def biplane_pdf(analysis: BiplaneAnalysis, report: BiplaneReport, name: str) -> bytes:
+    """Draw the sheet of both planes; equal analyses give equal bytes."""
+    from matplotlib.figure import Figure
+
+    figure, ef = Figure(figsize=A4_INCHES), analysis.ef
+    _title(figure, report.disclaimer, name, ef)
+    for index, line in enumerate(textwrap.wrap(plain_words(ef.detail), 120)[:3]):
+        _text(figure, 0.925 - 0.0115 * index, line, size=7.5, color=DIM)
+    y = _alert(figure, report, 0.885)
+    planes = (("A4C", analysis.a4c, report.a4c), ("A2C", analysis.a2c, report.a2c))
+    for view, plane, of_plane in planes:
+        source = textwrap.shorten(of_plane.input.file_name, 70, placeholder="...")
+        _text(figure, y, f"{view}: {source}, {plane.ef.text}", fontweight="bold")
+        _stills(figure, plane, of_plane, y - 0.016, (0.05, 0.28, 0.165))
+        bottom = y - 0.181
+        draw_curve(axes := figure.add_axes((0.68, bottom + 0.03, 0.27, 0.12)), plane, title=False)
+        axes.tick_params(labelsize=6)
+        y = bottom - 0.02
+    sides = (ef, analysis.a4c.ef, analysis.a2c.ef)
+    rows = [
+        ("", ["biplane", "A4C alone", "A2C alone"]),
+        ("Ejection fraction", [one.text.removeprefix("EF ") for one in sides]),
+        ("EF interval", [one.interval_span or "none" for one in sides]),
+        *((title, values) for title, values, _ in biplane_values(analysis, report)),
+    ]
+    for index, (title, values) in enumerate(rows):
+        _text(figure, y - 0.015 * index, title)
+        for place, value in enumerate(values):
+            _text(figure, y - 0.015 * index, value, x=0.5 + 0.2 * place, ha="right")
+    a2c = f"A2C: input sha256 {report.a2c.input.sha256[:12]}"
+    _foot(figure, f"{report.results.method}. {a2c}. A4C: {provenance(report.a4c, digits=12)}")
+    return _pdf(figure)
+
+
+def _pdf(figure: Any) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="pdf", dpi=150, metadata={"CreationDate": None})
     return buffer.getvalue()
@@ -49,14 +89,18 @@ def _text(
     figure.text(x, y, text, fontsize=size, **style)
 
 
-def _head(figure: Any, analysis: Analysis, report: Report) -> float:
-    """Write the clip's name and the EF; return where the next part begins."""
-    name = textwrap.shorten(report.input.file_name or "clip", 70, placeholder="...")
-    _text(figure, 0.975, report.disclaimer, size=8, color=ALERT, fontweight="bold")
+def _title(figure: Any, disclaimer: str, name: str, ef: EfStatement) -> None:
+    name = textwrap.shorten(name, 70, placeholder="...")
+    _text(figure, 0.975, disclaimer, size=8, color=ALERT, fontweight="bold")
     _text(figure, 0.955, name, size=13, fontweight="bold")
-    ef, beats = analysis.ef, analysis.measurement.beats_text
     style = {"color": INK if ef.kind == "plain" else ALERT, "fontweight": "bold", "ha": "right"}
     _text(figure, 0.958, ef.text, x=0.94, size=17, **style)
+
+
+def _head(figure: Any, analysis: Analysis, report: Report) -> float:
+    """Write the clip's name and the EF; return where the next part begins."""
+    ef, beats = analysis.ef, analysis.measurement.beats_text
+    _title(figure, report.disclaimer, report.input.file_name or "clip", ef)
     details = [beats]
     if ef.detail and not report.results.refusal:
         details = [*textwrap.wrap(plain_words(ef.detail), 75)[:2], beats]
@@ -74,7 +118,7 @@ def _head(figure: Any, analysis: Analysis, report: Report) -> float:
     return 0.897
 
 
-def _alert(figure: Any, report: Report, y: float) -> float:
+def _alert(figure: Any, report: Report | BiplaneReport, y: float) -> float:
     messages = [plain_words(warning.message) for warning in report.warnings]
     if report.results.refusal:
         messages.insert(0, f"No EF: {plain_words(report.results.refusal)}")
@@ -105,14 +149,20 @@ def _picture(
     axes.set_title(name, fontsize=7, color=DIM, pad=2)
 
 
-def _stills(figure: Any, analysis: Analysis, report: Report, y: float) -> float:
-    results = report.results
+def _stills(
+    figure: Any,
+    analysis: Analysis,
+    report: Report,
+    y: float,
+    place: tuple[float, float, float] = (0.05, 0.445, 0.235),
+) -> float:
+    """Draw ED and ES, at (left, width of each, height); return where the next part begins."""
+    results, (left, width, height) = report.results, place
     if results.ed_frame is None or results.es_frame is None:
         return y
-    height = 0.235
     ends = (("End of diastole", results.ed_frame), ("End of systole", results.es_frame))
-    for place, (name, frame) in enumerate(ends):
-        box = (0.05 + 0.455 * place, y - height, 0.445, height - 0.015)
+    for index, (name, frame) in enumerate(ends):
+        box = (left + (width + 0.01) * index, y - height, width, height - 0.015)
         _picture(figure, analysis, frame, box, f"{name}, frame {frame}")
     return y - height
 
@@ -150,7 +200,6 @@ def _numbers(figure: Any, report: Report, y: float, caveat: str) -> None:
             _text(figure, y - step * index, cell, x=x, size=6.5, ha=align)
 
 
-def _foot(figure: Any, report: Report) -> None:
-    text = provenance(report, digits=12)
+def _foot(figure: Any, text: str) -> None:
     for index, line in enumerate(textwrap.wrap(text, 135)[:3]):
         _text(figure, 0.04 - 0.011 * index, line, size=6, color=DIM)
