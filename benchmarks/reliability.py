@@ -60,17 +60,20 @@ class EvaluatedClip:
 
 
 def evaluate(
-    clips: Sequence[CalibrationClip], *, level: float = 0.9, num_folds: int = OUTER_FOLDS
+    clips: Sequence[CalibrationClip], *, level: float = 0.9, num_fitted: int | None = None
 ) -> list[EvaluatedClip]:
     """Give each clip interval and reasons by a calibration on the patients of other folds.
+
+    Of the clips only the first `num_fitted` are calibrated on; by default all are.
 
     Raises:
         ArgumentError: If there are too few patients for the level.
     """
-    folds = folds_of([clip.sample.patient for clip in clips], num_folds)
+    folds = folds_of([clip.sample.patient for clip in clips], OUTER_FOLDS)
     evaluated: dict[int, EvaluatedClip] = {}
     for fold in np.unique(folds):
-        others = [clip.sample for clip, one in zip(clips, folds, strict=True) if one != fold]
+        fitted = zip(clips[:num_fitted], folds, strict=False)
+        others = [clip.sample for clip, one in fitted if one != fold]
         calibration = calibrate(others, model_sha256="", source="", level=level)
         for index in np.flatnonzero(folds == fold).tolist():
             clip = clips[index]
@@ -194,7 +197,7 @@ def records_of(data: str) -> tuple[Record, ...]:
 
 def main() -> None:
     """Measure, evaluate, print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("model")
     parser.add_argument("data")
     parser.add_argument("-o", "--output", type=Path, required=True)

@@ -128,9 +128,10 @@ def test_sequences_give_clean_and_degraded_clips_parts_of_beats_and_biplane(monk
     clips = read_clips("phantom", records)
     kinds = [clip.kind for clip in clips]
     views = [clip.sample.view for clip in clips]
-    assert kinds.count("clean") == 3 and set(kinds) - {"clean", "part of a beat"} <= set(
-        Degradation
-    )
+    assert (kinds.count("clean"), kinds.count("export")) == (3, 2)
+    assert set(kinds) - {"clean", "export", "part of a beat"} <= set(Degradation)
+    degraded = {clip.kind for clip in clips if clip.sample.is_degraded}
+    assert degraded <= set(Degradation)
     clean = {clip.sample.view: clip for clip in clips if clip.kind == "clean"}
     assert list(clean) == ["A4C", "A2C", BIPLANE] and views[-1] == BIPLANE
     for clip in clean.values():

@@ -1,10 +1,10 @@
-"""Degraded copies: repeatable, of every kind, and of the stated strength."""
+"""Copies: repeatable, of every kind, and of the stated strength."""
 
 import numpy as np
 import pytest
 
 from echoseg.clip import Annotation, Clip, Label
-from echoseg.evaluation.degrade import Degradation, degrade
+from echoseg.evaluation.degrade import EXPORT_SIDE_PX, Degradation, degrade, export_copy
 
 SIDE = 96
 
@@ -33,6 +33,16 @@ def test_a_copy_is_changed_in_the_same_way_each_time(heart, kind):
     assert not np.array_equal(copy.frames, clip.frames)
     assert np.array_equal(copy.frames, degrade(clip, annotation, "a", kind)[0].frames)
     assert copy.times_s is clip.times_s
+
+
+def test_an_export_is_small_and_black_where_it_was_dark_and_shows_the_same_size(heart):
+    clip, _ = heart
+    wide = Clip(frames=np.repeat(clip.frames, 2, 2), spacing_mm=(0.8, 0.4))
+    copy = export_copy(wide)
+    assert copy.size == (EXPORT_SIDE_PX // 2, EXPORT_SIDE_PX)
+    assert np.multiply(copy.size, copy.spacing_mm) == pytest.approx([96 * 0.8, 192 * 0.4])
+    assert (copy.frames < 8).mean() > (wide.frames < 8).mean() + 0.1
+    assert copy.frames.max() > 100 and np.array_equal(copy.frames, export_copy(wide).frames)
 
 
 def test_the_name_draws_the_kind(heart):

@@ -105,3 +105,19 @@ def test_a_mirrored_clip_is_segmented_mirrored_and_its_masks_are_its_own(analyze
     cavity, own = plain.masks == 1, mirrored.masks[..., ::-1] == 1
     assert 2 * (cavity & own).sum() / (cavity.sum() + own.sum()) > 0.98
     assert "left_right_flipped" in {note.code for note in mirrored.notes}
+
+
+@pytest.mark.parametrize(
+    ("scores", "widened"),
+    [((1, 0, 0, 0), False), ((0, 1, 0, 0), False), ((0.3, 0.2, 0.1, 0.4), True)],
+)
+def test_an_unstated_view_widens_the_interval_only_where_it_cannot_be_told(
+    analyzer, monkeypatch, scores, widened
+):
+    masks, times, _ = beating()
+    in_view(analyzer, monkeypatch, *scores)
+    reliability = analysis_of(analyzer, monkeypatch, masks, times, force_view=True).reliability
+    assert reliability and reliability.interval
+    assert (
+        "The view is neither stated nor recognized." in reliability.interval.widened_because
+    ) is widened

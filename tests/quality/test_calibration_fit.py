@@ -83,6 +83,26 @@ def test_nine_in_ten_good_efs_pass_the_limits():
     assert fires[errors > 15].mean() > 1.5 * fires[errors <= 10].mean()
 
 
+def test_degraded_copies_set_no_limits():
+    plain = samples(300, 0, bias=0.0)
+    jumps = {"entropy": 0.9, "flicker_percent": 40.0, "pose_points": 60.0}
+    worse = [
+        replace(one, is_degraded=True, uncertainty=replace(one.uncertainty, **jumps))
+        for one in plain
+    ]
+    calibration = calibrate(plain + worse, model_sha256="", source="")
+    limit = calibration.limits.expected_error_points
+    fires = [
+        [calibration.expected_error_points(one.uncertainty) > limit for one in group]
+        for group in (
+            [one for one in plain if abs(one.error_points) <= 10],
+            worse,
+        )
+    ]
+    assert np.mean(fires[0]) == pytest.approx(0.1, abs=0.05) and np.mean(fires[1]) > 0.9
+    assert calibration.limits.flicker_percent == 11.5
+
+
 def test_limits_grow_with_good_clips_that_need_it():
     clips = [
         replace(one, uncertainty=replace(one.uncertainty, flicker_percent=18.0))

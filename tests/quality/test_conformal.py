@@ -54,7 +54,6 @@ def test_an_uncertain_clip_gets_a_wider_interval_and_the_bias_moves_it(calibrati
         ({"view": "PSAX"}, "Clips of this view (PSAX) are not part of its calibration."),
         ({"is_part_of_beat": True}, "The EF rests on part of a beat."),
         ({"uncertainty": replace(CALM, pose_points=21)}, "The clip is less certain than any"),
-        ({"uncertainty": replace(CALM, black_percent=0.1)}, "The pictures have more black"),
     ],
 )
 def test_outside_its_calibration_it_is_wider_and_says_why(calibration, words, reason):
@@ -63,18 +62,6 @@ def test_outside_its_calibration_it_is_wider_and_says_why(calibration, words, re
     assert width(other) > 1.4 * width(plain)
     (given,) = other.widened_because
     assert given.startswith(reason)
-
-
-def test_the_precaution_for_another_machine_is_no_part_of_its_own_width(calibration):
-    plain = interval(calibration)
-    dark, part = (
-        interval(calibration, uncertainty=replace(CALM, black_percent=0.1)),
-        interval(calibration, is_part_of_beat=True),
-    )
-    assert plain.own_points == pytest.approx(width(plain))
-    assert dark.own_points == pytest.approx(width(plain)) and width(dark) > 1.4 * width(plain)
-    assert part.own_points == pytest.approx(width(part))
-    assert "own_points" not in dark.model_dump()
 
 
 def test_a_view_without_its_own_clips_gets_the_widest_of_all():

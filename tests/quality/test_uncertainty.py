@@ -92,18 +92,6 @@ def test_too_few_frames_or_no_cavity_have_no_flicker(masks):
     assert set(temporal_features(masks).values()) == {None}
 
 
-def test_the_share_of_black_is_that_within_the_sector():
-    frames = np.full((2, 64, 64), 50, np.uint8)
-    frames[:, :, :16] = 0  # outside
-    frames[:, 28:36, 36:44] = 3  # of 64 x 48
-    masks = np.zeros_like(frames)
-    inputs = torch.zeros(2, 1, 8, 8)
-    for sector in (frames[0] != 0, None):
-        ends = Ends(inputs, frames, masks, sector)
-        black = clip_uncertainty(Fixed(50.0), ends)[0].black_percent
-        assert black == pytest.approx(100 * 64 / (64 * 48), rel=0.05)
-
-
 def test_a_clip_without_a_wall_is_uncertain_in_all_segments():
     empty = np.zeros((2, 8, 8), np.uint8)
     ends = Ends(torch.full((2, 1, 8, 8), 0.5), empty, empty)

@@ -42,8 +42,8 @@ def calibrate(
 ) -> None:
     """Calibrate the EF interval of a model on clips with masks that it was not trained on.
 
-    Clips are also measured in a degraded copy and as parts of a beat. `echoseg analyze` then
-    reports the interval and says why an EF is not reliable.
+    Clips are also measured as another machine exports them, degraded, and as parts of a beat.
+    `echoseg analyze` then reports the interval and says why an EF is not reliable.
     """
     from echoseg.cli.evaluate import select_records
     from echoseg.evaluation.calibrate import read_clips

@@ -1,7 +1,8 @@
 """Calibrate the EF interval of a network on annotated clips: `quality.calibration_fit` with data.
 
-Clips are measured as `echoseg analyze` does, each also in a degraded copy (`degrade`) and as parts
-of its beat, so that bad clips are there to be recognized; stills only by themselves. The true EF is
+Clips are measured as `echoseg analyze` does, each also as another machine exports it, in a degraded
+copy (`degrade`) and as parts of its beat, so that bad clips are there to be recognized; stills only
+by themselves. The true EF is
 that of the data set where clips are sequences and it is given, else that of the experts' masks at
 ED and ES. Patients with A4C and A2C give a biplane EF too.
 """
@@ -17,7 +18,7 @@ import torch
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data import Record
 from echoseg.errors import DatasetError, MeasurementError
-from echoseg.evaluation.degrade import degrade
+from echoseg.evaluation.degrade import Degradation, degrade, export_copy
 from echoseg.evaluation.run import Progress
 from echoseg.evaluation.segment import loaded, segment
 from echoseg.measure.biplane import combine_views
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from echoseg.inference.analyzer import Analyzer
     from echoseg.models.segmenter import Segmenter
 
-STILLS, CLEAN, PART_OF_BEAT = "stills", "clean", "part of a beat"
+STILLS, CLEAN, EXPORT, PART_OF_BEAT = "stills", "clean", "export", "part of a beat"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +46,7 @@ class CalibrationClip:
 
     Attributes:
         name: Name of its record.
-        kind: `STILLS`, `CLEAN`, `PART_OF_BEAT`, or the `degrade.Degradation` of a copy.
+        kind: `STILLS`, `CLEAN`, `EXPORT`, `PART_OF_BEAT`, or the `degrade.Degradation` of a copy.
         quality: Image quality in the data set's words.
         sample: Uncertainty, measured EF and true EF.
         num_beats: Beats the EF is the mean of.
@@ -95,20 +96,21 @@ def read_clips(
 
 
 def _read(model: str, device: str, record: Record) -> tuple[list[CalibrationClip], list[_Plane]]:
-    """Segment and measure one record, its degraded copy and parts of its beat."""
+    """Segment and measure one record, its copies and parts of its beat."""
     clip, annotation = record.load()
     if annotation is None:
         raise DatasetError(f"{record.name}: its annotation is missing")
-    true_ef = _true_ef(record, clip, annotation)
+    true_ef = true_ef_of(record, clip, annotation)
     if true_ef is None:
         return [], []
     if record.stills:
         return _read_stills(*loaded(model, device), record, true_ef), []
     analyzer = _analyzer(model, device)
     clip = replace(clip, r_wave_times_s=())  # most files have none
-    clips, masks, measurement = _analyzed(analyzer, record, clip, CLEAN, true_ef)
+    clips, masks, measurement = analyze_copy(analyzer, record, clip, CLEAN, true_ef)
+    clips += analyze_copy(analyzer, record, export_copy(clip), EXPORT, true_ef)[0]
     degraded, kind = degrade(clip, annotation, record.name)
-    clips += _analyzed(analyzer, record, degraded, str(kind), true_ef)[0]
+    clips += analyze_copy(analyzer, record, degraded, str(kind), true_ef)[0]
     if measurement is None or masks is None or not clips:
         return clips, []
     return clips + _parts(clips[0], clip, masks, measurement), _plane(
@@ -159,10 +161,10 @@ def _read_stills(
     ]
 
 
-def _analyzed(
+def analyze_copy(
     analyzer: "Analyzer", record: Record, clip: Clip, kind: str, true_ef: float
 ) -> tuple[list[CalibrationClip], np.ndarray | None, Measurement | None]:
-    """A clip through `echoseg analyze`; none where that refuses an EF."""
+    """A clip, or a copy of it, through `echoseg analyze`; none where that refuses an EF."""
     try:
         analysis = analyzer.analyze(clip, force_view=True)  # the view is the data set's
     except MeasurementError:
@@ -177,7 +179,7 @@ def _analyzed(
         ef_percent=measurement.ef_percent,
         true_ef_percent=true_ef,
         is_part_of_beat=measurement.is_part_of_beat,
-        is_degraded=kind != CLEAN,
+        is_degraded=kind in set(Degradation),
     )
     result = CalibrationClip(
         name=record.name,
@@ -210,7 +212,7 @@ def _parts(
     return clips
 
 
-def _true_ef(record: Record, clip: Clip, annotation: Annotation) -> float | None:
+def true_ef_of(record: Record, clip: Clip, annotation: Annotation) -> float | None:
     """EF of the data set for a sequence, else of the experts' masks at ED and ES."""
     if not record.stills and annotation.ef_percent is not None:
         return annotation.ef_percent

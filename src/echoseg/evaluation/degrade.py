@@ -1,6 +1,7 @@
-"""Degraded copies of a clip, from harmless to unusable: what a reliability check must distinguish.
+"""Copies of a clip that a reliability check must distinguish: exported, and degraded.
 
-Each lasts for the whole clip, other than the single frames of `corruptions`:
+An export shows the same heart as well as before. A degradation is anything from harmless to
+unusable. Each lasts for the whole clip, other than the single frames of `corruptions`:
 
 - hidden wall: one side of the wall lies in a shadow;
 - clipped blacks: dark grey levels are cut off, as some scanners do;
@@ -11,11 +12,13 @@ Each lasts for the whole clip, other than the single frames of `corruptions`:
 """
 
 import hashlib
+import io
 from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -36,6 +39,28 @@ class Degradation(StrEnum):
     CORRUPTED_FRAMES = "corrupted frames"
     ARTEFACTS = "artefacts"
     NOISE = "noise"
+
+
+BLACK_GREY, EXPORT_SIDE_PX, JPEG_QUALITY = 32, 112, 50
+"""Of an export: grey levels cut off, longer side, and compression."""
+
+
+def export_copy(clip: Clip) -> Clip:
+    """The clip as another machine may export it: blacks cut off, small, and compressed."""
+    factor = EXPORT_SIDE_PX / max(clip.size)
+    rows, columns = (max(1, round(side * factor)) for side in clip.size)
+    cut = (clip.frames.astype(np.float32) - BLACK_GREY).clip(0) * (255 / (255 - BLACK_GREY))
+    frames = []
+    for frame in cut.round().astype(np.uint8):
+        file = io.BytesIO()
+        small = Image.fromarray(frame).resize((columns, rows), Image.Resampling.BILINEAR)
+        small.save(file, "JPEG", quality=JPEG_QUALITY)
+        frames.append(np.asarray(Image.open(file)))
+    spacing_mm = clip.spacing_mm and (
+        clip.spacing_mm[0] * clip.size[0] / rows,
+        clip.spacing_mm[1] * clip.size[1] / columns,
+    )
+    return replace(clip, frames=np.stack(frames), spacing_mm=spacing_mm, sector_box=None)
 
 
 def degrade(

@@ -4,7 +4,6 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
 from echoseg.errors import ArgumentError
@@ -17,10 +16,6 @@ from echoseg.quality.uncertainty import still_features, temporal_features
 
 if TYPE_CHECKING:
     from echoseg.models.segmenter import Segmenter
-
-
-MAX_BLACK = 4
-"""Grey level up to which a pixel is black."""
 
 
 class Ends(NamedTuple):
@@ -64,17 +59,9 @@ def clip_uncertainty(
     uncertainty = ClipUncertainty(
         **features,
         segments_unseen=float(np.mean(unseen)),
-        black_percent=_black_percent(ends),
         beats_error_points=beats_error_points,
     )
     return uncertainty, max((one.outside_percent for one in qualities if one), default=0.0)
-
-
-def _black_percent(ends: Ends) -> float:
-    """Share of black in the sector; where that is unknown, within what is lit on some frame."""
-    black = ends.frames <= MAX_BLACK
-    inside = np.asarray(binary_fill_holes(~black.all(0)) if ends.sector is None else ends.sector)
-    return 100 * float(black[:, inside].mean()) if inside.any() else 100.0
 
 
 def assess_reliability(

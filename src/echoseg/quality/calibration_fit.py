@@ -19,7 +19,6 @@ from echoseg.quality.conformal import (
     BIPLANE,
     FEATURES,
     MIN_ERROR_POINTS,
-    PICTURE,
     POOLED,
     Calibration,
     Limits,
@@ -31,7 +30,8 @@ NUM_FOLDS = 10
 GOOD_POINTS = 10.0
 """Error up to which an EF should pass as reliable."""
 GATE_SHARE = 0.1
-"""Fraction of such EFs above a limit; flicker and jitter have at least that of any machine."""
+"""Fraction of such EFs above a limit, in clips that are not degraded; the limits of flicker and
+jitter are at least those of any machine."""
 MIN_SCORE = 0.1
 """Least distance of the quantiles from 0."""
 RIDGE = 0.02
@@ -49,7 +49,7 @@ class Sample:
         ef_percent: Measured EF.
         true_ef_percent: True EF.
         is_part_of_beat: Whether the measured EF rests on part of a beat.
-        is_degraded: Whether it is a degraded copy.
+        is_degraded: Whether it is a degraded copy, which sets no limits.
     """
 
     patient: str
@@ -168,7 +168,6 @@ def _fit(planes: Sequence[Sample], **words: Any) -> Calibration:
     errors = np.abs([one.error_points for one in planes])
     counts = Counter(one.patient for one in planes)
     mass = np.array([1 / counts[one.patient] for one in planes]) / len(counts)
-    originals = [one for one in planes if not one.is_degraded]
     floor = max(MIN_ERROR_POINTS, 0.1 * float(errors.mean()))
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -193,10 +192,7 @@ def _fit(planes: Sequence[Sample], **words: Any) -> Calibration:
         base_points=float(result.x[0]),
         weights=dict(zip(FEATURES, weights.tolist(), strict=True)),
         typical=dict(zip(FEATURES, typical.tolist(), strict=True)),
-        largest={
-            **dict(zip(FEATURES, values.max(0).tolist(), strict=True)),
-            PICTURE: max((getattr(one.uncertainty, PICTURE) for one in originals), default=0.0),
-        },
+        largest=dict(zip(FEATURES, values.max(0).tolist(), strict=True)),
         quantiles={},
     )
 
@@ -222,10 +218,12 @@ def _limits(planes: Sequence[Sample], expected: np.ndarray, level: float) -> Lim
 
     That of the interval is the range of `level` of the true EFs, each patient weighing 1.
     """
-    good = [one for one in planes if abs(one.error_points) <= GOOD_POINTS] or list(planes)
-    is_good = np.array([abs(one.error_points) <= GOOD_POINTS for one in planes])
-    errors = expected[is_good] if is_good.any() else expected
-    limits = {"expected_error_points": float(np.quantile(errors, 1 - GATE_SHARE))}
+    is_good = np.array(
+        [abs(one.error_points) <= GOOD_POINTS and not one.is_degraded for one in planes]
+    )
+    is_good |= not is_good.any()
+    good = [one for one, chosen in zip(planes, is_good, strict=True) if chosen]
+    limits = {"expected_error_points": float(np.quantile(expected[is_good], 1 - GATE_SHARE))}
     for name in ("flicker_percent", "area_jitter_percent"):
         known = [v for one in good if (v := getattr(one.uncertainty, name)) is not None]
         limits[name] = max(

@@ -29,8 +29,6 @@ POOLED = "all"
 """The key of all single views together."""
 FEATURES = "entropy pose_points gamma_percent area_jitter_percent beats_error_points".split()
 """Of `ClipUncertainty`, those the expected error rests on."""
-PICTURE = "black_percent"
-"""Fields of `ClipUncertainty` that are unusual in pictures of another machine."""
 
 
 class _Stored(BaseModel):
@@ -62,7 +60,6 @@ class Limits(_Stored):
         interval_points: Of the interval's width: that of the range which holds as large a part of
             the patients' true EFs as the interval's level. A wider interval says less than none.
             By default that of the 50 validation patients of CAMUS, both views (25 to 71 %).
-            What is added for pictures of another machine alone does not count.
     """
 
     expected_error_points: float | None = None
@@ -85,7 +82,7 @@ class Calibration(_Stored):
         base_points: Expected error of a clip whose features are all 0, in EF points.
         weights: EF points per unit of log(1 + feature).
         typical: Value of each feature where it is not known: its median.
-        largest: The largest value of each feature, and of `PICTURE` in clips that are not degraded.
+        largest: The largest value of each feature.
         quantiles: By view, `BIPLANE` and `POOLED`.
         part_of_beat_factor: Factor on the interval of an EF that rests on part of a beat.
         limits: Above which an EF is not reliable.
@@ -134,7 +131,7 @@ def ef_interval(
         is_part_of_beat: Whether the EF rests on part of a beat.
     """
     error = calibration.expected_error_points(uncertainty)
-    ends, factor, precaution, reasons = _quantiles(calibration, view), 1.0, 1.0, []
+    low, high, factor, reasons = *_quantiles(calibration, view), 1.0, []
     if view not in calibration.quantiles:
         factor *= OUTSIDE_FACTOR
         reasons.append(
@@ -145,31 +142,17 @@ def ef_interval(
     if is_part_of_beat:
         factor *= calibration.part_of_beat_factor
         reasons.append("The EF rests on part of a beat.")
-    beyond = [
-        name
-        for name in (*FEATURES, PICTURE)
-        if (getattr(uncertainty, name) or 0) > calibration.largest[name]
-    ]
-    if beyond == [PICTURE]:
-        precaution = OUTSIDE_FACTOR
-        reasons.append(
-            "The pictures have more black than those of the calibration, as of another machine."
-        )
-    elif beyond:
+    if any((getattr(uncertainty, name) or 0) > calibration.largest[name] for name in FEATURES):
         factor *= OUTSIDE_FACTOR
         reasons.append("The clip is less certain than any of the calibration.")
-    own, interval = (
-        [min(max(ef_percent + each * error * end, 0.0), 100.0) for end in ends]
-        for each in (factor, factor * precaution)
-    )
+    low, high = (ef_percent + factor * error * end for end in (low, high))
     return EfInterval(
-        low_percent=interval[0],
-        high_percent=interval[1],
+        low_percent=min(max(low, 0.0), 100.0),
+        high_percent=min(max(high, 0.0), 100.0),
         level_percent=100 * calibration.level,
         expected_error_points=error,
         source=calibration.source,
         widened_because=tuple(reasons),
-        own_points=own[1] - own[0],
     )
 
 

@@ -74,8 +74,7 @@ def interval_too_wide(interval: EfInterval | None, limits: Limits) -> tuple[str,
     if interval is None:
         return ()
     low, high, limit = interval.low_percent, interval.high_percent, limits.interval_points
-    own_points = high - low if interval.own_points is None else interval.own_points
-    if own_points <= limit:
+    if high - low <= limit:
         return ()
     return (
         f"Its {interval.level_percent:.0f} % interval, {low:.0f} to {high:.0f} %, is wider than "

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
-
 from echoseg.clip import ClipWarning
-from echoseg.measure.measurement import HUNDREDTH, TENTH, THOUSANDTH, FrozenModel, Tenth
+from echoseg.measure.measurement import TENTH, THOUSANDTH, FrozenModel, Tenth
 from echoseg.quality.image_quality import NUM_SEGMENTS
 
 MAX_OUTSIDE_PERCENT = 5.0
@@ -19,7 +17,7 @@ UNRELIABLE_EF = "This EF is not reliable. "
 class ClipUncertainty:
     """Uncertainty features of a clip; larger is worse.
 
-    Entropy, gamma, segments and black are means over ED and ES.
+    Entropy, gamma and segments are means over ED and ES.
 
     Attributes:
         entropy: Mean over the pixels predicted as cavity or wall, as a fraction (0 to 1) of the
@@ -27,7 +25,6 @@ class ClipUncertainty:
         pose_points: Standard deviation of the EF when the pictures are turned and zoomed.
         gamma_percent: 100 minus the Dice of the cavities before and after another gamma.
         segments_unseen: As in `FrameQuality`.
-        black_percent: Share of the sector that is black, which differs between machines.
         flicker_percent: 100 minus the 10th percentile over time of the Dice between the cavities
             of neighboring frames; None for stills.
         area_jitter_percent: Frame-to-frame jitter of the cavity's area; None for stills.
@@ -38,7 +35,6 @@ class ClipUncertainty:
     pose_points: Annotated[float, TENTH]
     gamma_percent: Annotated[float, TENTH]
     segments_unseen: Annotated[float, TENTH]
-    black_percent: Annotated[float, HUNDREDTH] = 0.0
     flicker_percent: Tenth = None
     area_jitter_percent: Tenth = None
     beats_error_points: Tenth = None
@@ -55,8 +51,6 @@ class EfInterval(FrozenModel):
         source: Calibration data, in words.
         widened_because: Why the clip is not like those of the calibration, one sentence per
             reason; the interval was widened for it. Empty where it is like them.
-        own_points: Its width without what was added as a precaution for pictures of another
-            machine; None: all of it.
     """
 
     low_percent: Annotated[float, TENTH]
@@ -65,7 +59,6 @@ class EfInterval(FrozenModel):
     expected_error_points: Annotated[float, TENTH]
     source: str
     widened_because: tuple[str, ...] = ()
-    own_points: float | None = Field(default=None, exclude=True)
 
 
 class ClipReliability(FrozenModel):
