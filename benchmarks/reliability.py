@@ -154,6 +154,10 @@ def table(evaluated: list[EvaluatedClip]) -> str:
         lines.append(
             f"\nRank correlation of width and error, {name}: {spearmanr(widths, errors)[0]:.2f}."
         )
+    for view in sorted({one.clip.sample.view for one in clean}):
+        errors = [one.clip.sample.error_points for one in clean if one.clip.sample.view == view]
+        spread = float(np.std(errors, ddof=1))
+        lines.append(f"\n{view}, clean: SD of the error {spread:.1f}, 3.29 SD {3.29 * spread:.0f}.")
     return "\n".join(lines) + "\n"
 
 
