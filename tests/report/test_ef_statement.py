@@ -314,16 +314,22 @@ def test_the_command_counts_as_an_ef_only_what_may_be_stated(
     assert (number in result.output) is (analysis.ef.kind == "plain")
 
 
-def test_a_live_ef_is_not_checked_and_says_so():
+def test_a_live_line_shows_the_statement():
     reading = FrameResult(
         frame_index=9, time_s=3.0, mask=np.zeros((8, 8), np.uint8), volume_ml=80.0,
         volume_px3=None, last_ed_s=1.0, last_es_s=1.4, ef=state_ef(61.2), num_beats=3, beat=None,
         reset="", latency_s=0.02,
     )  # fmt: skip
-    assert describe(reading) == "3.0 s  LV 80 ml  EF 61 % (3 beats, not checked)"
-    none = replace(reading, ef=state_ef(None, reason=SEGMENTS_ONLY))
-    assert describe(none) == "3.0 s  LV 80 ml  no EF with this model"
-    assert describe(replace(reading, ef=state_ef(None))).endswith("no beat of late")
+    assert describe(reading) == "3.0 s  LV 80 ml  EF 61 % (3 beats)"
+    ranges = state_ef(61.2, interval=INTERVAL).interval_span
+    for ef, words in (
+        (state_ef(61.2, interval=INTERVAL), f"EF 61 % ({ranges}, 3 beats)"),
+        (state_ef(61.2, reliable=False, reason="x"), "EF not reliable (3 beats)"),
+        (state_ef(61.2, is_part_of_beat=True), "EF 61 % (part of a beat) (3 beats)"),
+        (state_ef(None, reason=SEGMENTS_ONLY), "no EF"),
+        (state_ef(None), "no beat of late"),
+    ):
+        assert describe(replace(reading, ef=ef)) == f"3.0 s  LV 80 ml  {words}"
 
 
 @pytest.mark.parametrize(

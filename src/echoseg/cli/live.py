@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import DISCLAIMER, fail, show_notice, signals_asked
-from echoseg.cli.options import BackendName, Device, Fps, Model, SpacingMm
+from echoseg.cli.options import BackendName, Device, Fps, Model, SpacingMm, ViewGiven
+from echoseg.clip import View
 from echoseg.errors import ConfigError, FormatError, OutputError
 
 if TYPE_CHECKING:
     from echoseg.inference.live.run import Status
 
-NOT_CHECKED = (
-    "A live run does not check how far its EF can be relied on. Record the clip and analyze it."
-)
 REPORT_BYTES = 4096
 """Taken at the start, so that a disk that filled up still has room for the report."""
 
@@ -38,6 +36,7 @@ def live(
     overlay: Annotated[
         str | None, typer.Option(help="Video with contours: a new .mkv or .mp4 file, or a URL.")
     ] = None,
+    view: ViewGiven = None,
     spacing_mm: SpacingMm = None,
     fps: Fps = None,
     size: Annotated[
@@ -59,26 +58,25 @@ def live(
     a frame's arrival to its mask and numbers. Exit code 0 at the source's end or when stopped, 1
     when something went wrong on the way (what came before is kept), 2 when nothing was written.
     """
-    from echoseg.inference.backends.select import open_session
+    from echoseg.inference.analyzer import Analyzer
+    from echoseg.inference.live.check import EfCheck
     from echoseg.inference.live.session import Session
     from echoseg.inference.live.sources import SourceOptions
-    from echoseg.weights.card import find_checkpoint, read_card
 
     options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
     _check_places(output, overlay)
-    network = open_session(model, backend, device=device, num_threads=os.cpu_count() or 1)
-    card = read_card(find_checkpoint(model))
+    analyzer = Analyzer(model, device, backend)
     session = Session(
-        network,
+        analyzer.session,
         spacing_mm=spacing_mm,
         frame_rate_hz=fps,
-        no_ef_because=card.ef_unsupported_because,
+        check=EfCheck(analyzer, view=view or View.UNKNOWN, spacing_mm=spacing_mm),
     )
-    show_notice(card)
+    show_notice(analyzer.model_card)
     status = _follow(session, source, options, (output, overlay, reconnect))
     typer.echo(_line(status))
-    reason = status.result.ef.reason if status.result else ""
-    typer.echo(f"no EF: {reason}" if reason else NOT_CHECKED)
+    if status.result and status.result.ef.reason:
+        typer.echo(f"{status.result.ef.text}: {status.result.ef.reason}")
     saved = f"; kept in {output}" if output else ""
     typer.echo(f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped{saved}")
     for problem in status.problems:
@@ -184,9 +182,10 @@ def _summary(path: Path, status: "Status", source: str) -> "Status":
         "dropped": status.dropped,
         "resets": status.resets,
         "num_beats": result.num_beats if result else 0,
-        "ef_percent": result.ef_percent if result else None,
-        "ef_reliable": None,
-        "ef_reason": (result.ef.reason if result else "") or NOT_CHECKED,
+        "ef_percent": result and result.ef.ef_percent,
+        "ef_interval": result and result.ef.interval_span,
+        "ef_reliable": result and {"none": None, "unreliable": False}.get(result.ef.kind, True),
+        "ef_reason": result and result.ef.reason,
         "latency_p50_s": status.p50_s,
         "latency_p95_s": status.p95_s,
         "latency_p99_s": status.p99_s,

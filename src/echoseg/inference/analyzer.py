@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -61,6 +61,14 @@ def segment_frames(
         if progress is not None:
             progress(index + 1, len(frames))
     return masks
+
+
+class ViewScores(NamedTuple):
+    """What pictures say of a clip's view, as `quality.view.predict_view` takes it."""
+
+    by_pictures: np.ndarray
+    mirrored: float
+    is_mirrored: bool
 
 
 class Analyzer:
@@ -126,8 +134,6 @@ class Analyzer:
             MeasurementError: If nothing in the picture moves, so that no ultrasound sector is
                 found.
         """
-        from echoseg.quality.view_net import score_frames
-
         times, start = {"load_model": self.load_time_s}, time.perf_counter()
 
         def lap(stage: str) -> None:
@@ -141,18 +147,50 @@ class Analyzer:
                 f"picture changes over its {clip.num_frames} frames; give a moving echo clip"
             )
         lap("find_sector")
-        scores, mirrored = score_frames(clip.frames, sector, self.view_net)
-        is_mirrored = scores[0] >= 0.5 and self._is_mirrored(clip, sector, mirrored)
-        oriented = (_mirror_clip(clip), sector.mirror()) if is_mirrored else (clip, sector)
+        view = self.score_view(clip, sector)
+        oriented = (_mirror_clip(clip), sector.mirror()) if view.is_mirrored else (clip, sector)
         lap("view")
         masks = clean_masks(self.segment(*oriented, progress=progress))
         lap("segment")
+        analysis = self.assess(*oriented, masks, view, smoothing=smoothing, force_view=force_view)
+        lap("measure")
+        own = masks[..., ::-1].copy() if view.is_mirrored else masks
+        return replace(analysis, clip=clip, masks=own, timing_s=times)
+
+    def score_view(self, clip: Clip, sector: Sector) -> ViewScores:
+        """Score the view that the frames show, and whether left and right are exchanged."""
+        from echoseg.quality.view_net import score_frames
+
+        scores, mirrored = score_frames(clip.frames, sector, self.view_net)
+        is_mirrored = scores[0] >= 0.5 and self._is_mirrored(clip, sector, mirrored)
+        return ViewScores(scores, mirrored, is_mirrored)
+
+    def assess(
+        self,
+        clip: Clip,
+        sector: Sector,
+        masks: np.ndarray,
+        view: ViewScores,
+        *,
+        smoothing: bool = True,
+        force_view: bool = False,
+    ) -> Analysis:
+        """Measure the masks of a clip and assess the EF: all that follows `segment`.
+
+        Args:
+            clip: The clip in the orientation it was segmented in.
+            sector: Its sector.
+            masks: Cleaned label maps, `(T, H, W)` uint8.
+            view: Scores of its view.
+            smoothing: See `measure_masks`.
+            force_view: See `analyze`.
+        """
         predicted_view = predict_view(
             self.view_rule,
-            scores,
-            shape_features(masks, oriented[1].box),
-            mirrored=mirrored,
-            is_mirrored=is_mirrored,
+            view.by_pictures,
+            shape_features(masks, sector.box),
+            mirrored=view.mirrored,
+            is_mirrored=view.is_mirrored,
         )
         measurement = measure_masks(
             masks,
@@ -161,10 +199,10 @@ class Analyzer:
             r_wave_times_s=clip.r_wave_times_s,
             smoothing=smoothing,
         )
-        measurement = flag_wall(measurement, masks, oriented[1].mask)
+        measurement = flag_wall(measurement, masks, sector.mask)
         analysis = Analysis(
             clip=clip,
-            masks=masks[..., ::-1].copy() if is_mirrored else masks,
+            masks=masks,
             measurement=measurement,
             model=self.model_card,
             predicted_view=predicted_view,
@@ -172,11 +210,9 @@ class Analyzer:
         )
         if analysis.wrong_view and not force_view:
             measurement = refused(measurement, f"{analysis.wrong_view}. {FORCE_VIEW}")
-        lap("measure")
-        view = predicted_view.resolve(clip.view, self.model_card.views)
-        reliability = self._reliability(*oriented, masks, measurement, view)
-        lap("reliability")
-        return replace(analysis, measurement=measurement, reliability=reliability, timing_s=times)
+        own_view = predicted_view.resolve(clip.view, self.model_card.views)
+        reliability = self._reliability(analysis, sector, measurement, own_view)
+        return replace(analysis, measurement=measurement, reliability=reliability)
 
     def _is_mirrored(self, clip: Clip, sector: Sector, score: float) -> bool:
         """Whether a clip is to be segmented mirrored: a few frames decide where the score may not.
@@ -202,12 +238,13 @@ class Analyzer:
         return float(sure.mean()) if len(sure) else 0.0
 
     def _reliability(
-        self, clip: Clip, sector: Sector, masks: np.ndarray, measurement: Measurement, view: View
+        self, analysis: Analysis, sector: Sector, measurement: Measurement, view: View
     ) -> ClipReliability | None:
         """Reliability of the EF, from its ED and ES, by the view stated or else predicted."""
         ed_frame, es_frame = measurement.ed_frame, measurement.es_frame
         if measurement.ef_percent is None or ed_frame is None or es_frame is None:
             return None
+        clip, masks = analysis.clip, analysis.masks
         ends = [ed_frame, es_frame]
         import torch
 

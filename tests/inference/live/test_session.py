@@ -7,6 +7,7 @@ import pytest
 
 from echoseg.errors import ArgumentError, EchosegError
 from echoseg.inference.live.beats import ROLLING_BEATS, RunningBeats
+from echoseg.inference.live.check import NOT_CHECKED
 from echoseg.inference.live.latency import LatencyHistogram
 from echoseg.inference.live.scene_change import CUT, MOVE, SceneChangeDetector
 from echoseg.inference.live.session import Session
@@ -36,9 +37,15 @@ def test_the_rolling_ef_is_that_of_the_whole_clip():
     live = session(spacing_mm=(1.0, 1.0))
     readings = [live.push(*pair) for pair in zip(painted(masks), times, strict=True)]
     whole = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
-    assert readings[10].ef_percent is None
+    assert readings[10].ef.kind == "none"
     assert readings[-1].num_beats >= 3
-    assert readings[-1].ef_percent == pytest.approx(whole.ef_percent, abs=1.0)
+    withheld = readings[-1].ef
+    assert (withheld.kind, withheld.ef_percent, withheld.reason) == (
+        "unreliable",
+        None,
+        NOT_CHECKED,
+    )
+    assert withheld.unreliable_percent == pytest.approx(whole.ef_percent, abs=1.0)
     assert readings[-1].beat.es_time_s == pytest.approx(60 / 80 * 4 + 0.375, abs=0.05)
     counts = [reading.num_beats for reading in readings]
     assert counts == sorted(counts)
@@ -48,7 +55,7 @@ def test_without_a_scale_there_is_an_ef_and_no_millilitres():
     masks, _, _ = beating(120)
     live = session()
     readings = [live.push(frame) for frame in painted(masks)]
-    assert readings[-1].ef_percent and readings[-1].volume_ml is None
+    assert readings[-1].ef.unreliable_percent and readings[-1].volume_ml is None
     with_scale = session(spacing_mm=(1.0, 1.0)).push(painted(masks)[-1])
     assert readings[-1].volume_px3 == pytest.approx(1000 * with_scale.volume_ml)
     assert with_scale.volume_px3 is None

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -41,7 +41,7 @@ class Status:
         p50_s: Median latency; None before the first frame, as the next two.
         p95_s: The 95th percentile.
         p99_s: The 99th.
-        result: That of the last frame.
+        result: That of the last frame; once the run ended, with its last beats checked.
         ended: Why the run ended; empty while it runs.
         problems: Errors during the run, one sentence each.
     """
@@ -136,6 +136,8 @@ class Run:
         finally:
             self.stop()
             self._close_sinks()
+        if self._result is not None:
+            self._result = replace(self._result, ef=self._session.state_ef(is_last=True))
         return self._status(ended)
 
     @property

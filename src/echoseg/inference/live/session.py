@@ -18,6 +18,7 @@ from echoseg.errors import ArgumentError, MeasurementError
 from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.inference.live.beats import FinishedBeat, RunningBeats
+from echoseg.inference.live.check import NOT_CHECKED, EfCheck
 from echoseg.inference.live.latency import LatencyHistogram
 from echoseg.inference.live.scene_change import SceneChangeDetector
 from echoseg.io.frames import FRAME_SIDE_PX, OpenOptions
@@ -47,8 +48,9 @@ class FrameResult:
         volume_px3: The same in cubic pixels, for ratios only, where there is none in ml.
         last_ed_s: Time of the last end of diastole found; None before the first, as the next.
         last_es_s: Time of the last end of systole.
-        ef: Mean EF of the last finished beats (`beats.ROLLING_BEATS` of them), not checked for
-            reliability; none once no beat has finished for `beats.STALE_S`.
+        ef: What may be stated of the EF of the last seconds (`check.EfCheck`): none while it is
+            checked for the first time, and once no beat has finished for `beats.STALE_S`. Without
+            a check the mean of the last `beats.ROLLING_BEATS` beats, withheld.
         num_beats: Finished beats since the session or the last reset.
         beat: The last finished one, as long as there is an EF; its volumes are in ml with a scale,
             else in thousands of cubic pixels.
@@ -85,7 +87,7 @@ class Session:
         frame_rate_hz: Of frames without a time; it also sets the number of frames to detect a cut.
         sector: The ultrasound sector, if known; otherwise it is detected.
         gain: Brightness factor that goes with a given sector.
-        no_ef_because: Why no EF is stated, as on the model's card; empty: an EF is.
+        check: Checks the EF; without it, none is stated.
 
     Raises:
         ConfigError: If scale or rate is out of range.
@@ -100,12 +102,12 @@ class Session:
         frame_rate_hz: float | None = None,
         sector: Sector | None = None,
         gain: float = 1.0,
-        no_ef_because: str = "",
+        check: EfCheck | None = None,
     ) -> None:
         OpenOptions(spacing_mm=spacing_mm, fps=frame_rate_hz)
         if not (_is_finite(gain) and gain > 0):
             raise ArgumentError(f"gain must be a positive number, got {gain}; 1 leaves it as it is")
-        self.network, self.spacing_mm, self.no_ef_because = network, spacing_mm, no_ef_because
+        self.network, self.spacing_mm, self.check = network, spacing_mm, check
         network.first_state()  # refuses a network that looks ahead
         self.latencies = LatencyHistogram()
         self.num_frames, self.num_resets = 0, 0
@@ -148,6 +150,8 @@ class Session:
         mask = self._segment(frame, time_s)
         volume, volume_ml, volume_px3 = self._volume(mask)
         self._beats.push(time_s, volume)
+        if self.check is not None and self._sector is not None:
+            self.check.push(time_s, frame, mask)
         self.num_frames += 1
         self._last_time_s = time_s
         latency_s = time.perf_counter() - arrived_s
@@ -160,15 +164,22 @@ class Session:
             volume_px3=volume_px3,
             last_ed_s=self._beats.last_ed_s,
             last_es_s=self._beats.last_es_s,
-            ef=state_ef(
-                None if self.no_ef_because else self._beats.ef_percent,
-                reason=self.no_ef_because,
-            ),
+            ef=self.state_ef(),
             num_beats=self._beats.num_beats,
             beat=self._beats.finished[-1] if self._beats.finished else None,
             reset=reset,
             latency_s=latency_s,
         )
+
+    def state_ef(self, *, is_last: bool = False) -> EfStatement:
+        """What may be stated of the EF; `is_last` waits until the last beats are checked."""
+        ef_percent = self._beats.ef_percent
+        if self.check is None:
+            return state_ef(ef_percent, reliable=False, reason=NOT_CHECKED if ef_percent else "")
+        if self.check.no_ef_because or ef_percent is None or self._sector is None:
+            return state_ef(None, reason=self.check.no_ef_because)
+        checked = self.check.state(self._beats.num_beats, self._sector, is_last=is_last)
+        return checked or state_ef(None)
 
     def reset(self, reason: str = "reset") -> None:
         """Forget the picture, the state and the beats; frame count and latencies continue.
@@ -179,6 +190,8 @@ class Session:
         self.num_resets += 1
         self._scene.forget()
         self._beats.forget()
+        if self.check is not None:
+            self.check.forget()
         if self.size is not None:
             self._begin(self.size)
 
@@ -237,15 +250,15 @@ class Session:
         sector, gain = self._known_sector
         self._stored: list[np.ndarray] = []
         self._stored_since_s: float | None = None
-        self._knows_sector = sector is not None
         self._set_sector(size, sector, gain)
 
     def _set_sector(self, size: tuple[int, int], sector: Sector | None, gain: float) -> None:
+        self._sector = sector
         self._transform = FrameTransform(size, self.network.size_px, sector=sector, gain=gain)
         self._state = self.network.first_state()
 
     def _segment(self, frame: np.ndarray, time_s: float) -> np.ndarray:
-        if not self._knows_sector:
+        if self._sector is None:
             self._update_sector(frame, time_s)
         logits, self._state = self.network.step(self._transform.apply(frame), self._state)
         return clean_masks(self._transform.invert(logits)[None])[0]
@@ -265,7 +278,6 @@ class Session:
         self._stored_since_s = None
         if sector is None:  # nothing moves yet: try again in a second
             return
-        self._knows_sector = True
         assert self.size is not None
         self._set_sector(self.size, sector, sector_gain(clip, sector))
 

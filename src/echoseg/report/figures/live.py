@@ -92,13 +92,16 @@ def describe(reading: FrameResult) -> str:
         volume = f"LV {reading.volume_ml:.0f} ml"
     elif reading.volume_px3 is not None:
         volume = "LV found, no scale"
-    if reading.ef.reason:
-        ef = "no EF with this model"
-    elif reading.ef.kind == "none":
-        ef = "no beat of late" if reading.num_beats else "no whole beat yet"
+    statement = reading.ef
+    beats = f"{reading.num_beats} beat{'s' * (reading.num_beats != 1)}"
+    if statement.kind != "none":
+        ef = f"{statement.text} ({', '.join(filter(None, (statement.interval_span, beats)))})"
+    elif statement.reason:
+        ef = statement.headline
+    elif reading.beat is not None:
+        ef = "EF being checked"
     else:
-        beats = f"{reading.num_beats} beat{'s' * (reading.num_beats > 1)}"
-        ef = f"{reading.ef.text} ({beats}, not checked)"
+        ef = "no beat of late" if reading.num_beats else "no whole beat yet"
     return f"{reading.time_s:.1f} s  {volume}  {ef}"
 
 
