@@ -55,7 +55,7 @@ def demo(
     """Analyze two clips that come with the installation; nothing is downloaded.
 
     The first is simulated, so that its EF can be checked: 60 %. The second is the four-chamber
-    clip of pydicom, which is real and shows only a part of a beat.
+    clip of pydicom, which is real and shows only a part of a beat: its EF may be withheld.
     """
     from pydicom import examples
 
@@ -75,7 +75,7 @@ def demo(
         )
         for name, source in sources.items()
     ]
-    run(jobs, model=model, device=device, timing=timing)
+    run(jobs, model=model, device=device, timing=timing, failures=("none",))
     typer.echo("simulated: the true EF of this heart is 60 %; ybr_color: real, a part of a beat")
     for job in jobs:
         typer.echo(f"open {(job.folder / 'report.html').resolve()} in a browser")
