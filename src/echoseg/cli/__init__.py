@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from echoseg.cli import analyze, calibrate, data, evaluate, export, live, measure, phantom, train
+from echoseg.cli import (
+    analyze,
+    calibrate,
+    data,
+    evaluate,
+    export,
+    formats,
+    live,
+    measure,
+    phantom,
+    train,
+)
 from echoseg.cli.analyze import Job, run
 from echoseg.cli.console import DISCLAIMER, CommandGroup, run_app
 from echoseg.cli.options import Device, Force, Model, Output, Timing
@@ -145,7 +156,15 @@ def models() -> None:
 
 
 _GROUPS = {
-    "Analyze clips": (analyze.analyze, demo, measure.measure, live.live, attention, models),
+    "Analyze clips": (
+        analyze.analyze,
+        demo,
+        measure.measure,
+        live.live,
+        attention,
+        models,
+        formats.formats,
+    ),
     "Train and evaluate": (
         train.train,
         evaluate.evaluate,

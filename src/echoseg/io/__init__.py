@@ -1,13 +1,10 @@
-"""BYTES. One file format per module, reader and writer together; `FORMATS` is the whole list.
-
-The format is detected from the content, never from the name.
-"""
+"""BYTES. One file format per module, reader and writer together; `formats` lists them all."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,7 +13,8 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, View
 from echoseg.errors import ArgumentError, ConfigError, EchosegError, FormatError
-from echoseg.io import dicom, image_folder, metaimage, nifti, video
+from echoseg.io import nifti
+from echoseg.io.formats import FORMATS, Format, content_sha256, find_format, source_sha256
 from echoseg.io.frames import (
     ASSUMED_FRAME_RATE_HZ,
     OpenOptions,
@@ -28,23 +26,6 @@ from echoseg.io.frames import (
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Format:
-    """One file format: how its content is detected, and how it is read."""
-
-    sniff: Callable[[bytes, Path], bool]
-    read: Callable[[Path, OpenOptions], Clip]
-
-
-FORMATS: dict[str, Format] = {
-    "dicom": Format(sniff=dicom.sniff, read=dicom.read),
-    "video": Format(sniff=video.sniff, read=video.read),
-    "nifti": Format(sniff=nifti.sniff, read=nifti.read),
-    "metaimage": Format(sniff=metaimage.sniff, read=metaimage.read),
-    "image_folder": Format(sniff=lambda head, path: path.is_dir(), read=image_folder.read),
-}
 
 
 _SCALE_CODES = ("stale_scale", "invalid_scale", "spacing_without_unit")
@@ -116,7 +97,7 @@ def _read_path(path: Path, options: OpenOptions) -> Clip:
     with refusals(path):
         name = find_format(path)
         clip = FORMATS[name].read(path, options)
-        digest = _sha256(path, name)
+        digest = content_sha256(path, name)
     return replace(clip, source=str(path), source_sha256=digest, format_name=name)
 
 
@@ -179,7 +160,7 @@ def load_masks(
         if name != "nifti":
             raise FormatError(f"{path}: masks must be NIfTI (x, y, t), the content is {name}")
         clip, masks = nifti.read_masks(path)
-        digest = _sha256(path, name)
+        digest = content_sha256(path, name)
     clip = replace(clip, source=str(path), source_sha256=digest, format_name="nifti masks")
     return _with_options(clip, options), masks
 
@@ -255,61 +236,6 @@ def refusals(path: Path) -> Iterator[None]:
     except Exception as error:  # decoders raise exceptions of their own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path}: the content is broken ({reason})") from error
-
-
-def find_format(path: str | Path) -> str:
-    """Detect the key of `FORMATS` from a file's content.
-
-    Raises:
-        FormatError: If the path is missing, empty, or of no known format.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FormatError(f"{path}: no such file or folder")
-    head = b""
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(2048)
-        if not head:
-            raise FormatError(f"{path}: the file is empty")
-    for name, known in FORMATS.items():
-        if known.sniff(head, path):
-            return name
-    raise FormatError(
-        f"{path}: the content is not of a supported format ({', '.join(FORMATS)}), whatever the "
-        "name says"
-    )
-
-
-def _sha256(path: Path, name: str) -> str:
-    """Hash the source's bytes; of a folder, its frames' names and bytes."""
-    files = [path]
-    if name == "image_folder":
-        files = image_folder.frame_files(path)
-    elif name == "metaimage" and (data := metaimage.data_file(path)):
-        files = [path, data]
-    digest = hashlib.sha256()
-    for file in files:
-        if len(files) > 1:
-            digest.update(file.name.encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def source_sha256(path: str | Path) -> str:
-    """Compute the `source_sha256` of the clip at `path` without decoding it.
-
-    Of a file that is not a clip it hashes the bytes; empty where the file cannot be read.
-    """
-    path = Path(path)
-    try:
-        try:
-            name = find_format(path)
-        except FormatError:
-            name = ""
-        return _sha256(path, name)
-    except (OSError, ValueError, EchosegError):
-        return ""
 
 
 def _with_options(clip: Clip, options: OpenOptions) -> Clip:
