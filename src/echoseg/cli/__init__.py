@@ -18,6 +18,7 @@ from echoseg.cli import (
     evaluate,
     export,
     formats,
+    inspect,
     live,
     measure,
     phantom,
@@ -164,6 +165,7 @@ _GROUPS = {
         attention,
         models,
         formats.formats,
+        inspect.inspect,
     ),
     "Train and evaluate": (
         train.train,
