@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # the command line reads the enums without numpy
     import numpy as np
@@ -58,6 +58,55 @@ class ClipWarning:
     message: str
 
 
+Quantity = Literal["frame_rate_hz", "spacing_mm", "num_frames", "heart_rate_bpm"]
+"""What several sources of one file may state."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceStatement:
+    """What one source states of one quantity.
+
+    Attributes:
+        origin: The source, such as `Frame Time (0018,1063)` or `time stamps`.
+        value: In the quantity's unit; of spacing (row, column); None where it is not a number.
+        text: As it stands in the source, such as `33.3 ms`; may be empty.
+        unused_because: Why it is not used, such as `the default of many tools`; empty where it
+            is.
+    """
+
+    origin: str
+    value: float | tuple[float, float] | None
+    text: str = ""
+    unused_because: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceDecision:
+    """All that a clip's sources state of one quantity, and what was taken.
+
+    Attributes:
+        quantity: The quantity; its name has the unit.
+        statements: The statements, the preferred source first.
+        choice: Index of the statement that was taken; None where none is of use.
+        contradicting: Indices of statements of use that contradict it.
+    """
+
+    quantity: Quantity
+    statements: tuple[SourceStatement, ...] = ()
+    choice: int | None = None
+    contradicting: tuple[int, ...] = ()
+
+    @property
+    def value(self) -> float | tuple[float, float] | None:
+        """The value that was taken; None where there is none."""
+        return None if self.choice is None else self.statements[self.choice].value
+
+    @property
+    def contradictions(self) -> tuple[SourceStatement, ...]:
+        """The statements of use that contradict the one that was taken."""
+        return tuple(self.statements[index] for index in self.contradicting)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
     """Frames of one acquisition of one view.
@@ -76,6 +125,8 @@ class Clip:
         damaged_frames: Indices, in the *file's* numbering, of frames that could not be read and
             were dropped.
         warnings: Qualifications of the numbers.
+        sources: Per quantity, all that the file and the user state of it, and what was taken;
+            empty for clips made in memory.
 
     Raises:
         ArgumentError: If shape, dtype, spacing or times are invalid.
@@ -93,6 +144,7 @@ class Clip:
     format_name: str = ""
     damaged_frames: tuple[int, ...] = ()
     warnings: tuple[ClipWarning, ...] = ()
+    sources: tuple[SourceDecision, ...] = ()
 
     def __repr__(self) -> str:
         """One line: frames, columns x rows, view, rate, column x row spacing and file name."""
@@ -144,6 +196,11 @@ class Clip:
         if self.times_s is None or self.num_frames < 2:
             return None
         return float((self.num_frames - 1) / (self.times_s[-1] - self.times_s[0]))
+
+    def decision(self, quantity: Quantity) -> SourceDecision:
+        """What its sources state of a quantity, and what was taken; empty where nothing does."""
+        decisions = (one for one in self.sources if one.quantity == quantity)
+        return next(decisions, SourceDecision(quantity=quantity))
 
     def even_frame_rate_hz(self) -> float | None:
         """Frame rate of evenly spaced frames, for formats that hold nothing else.
