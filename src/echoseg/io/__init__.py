@@ -1,6 +1,7 @@
 """BYTES. One file format per module, reader and writer together; `formats` lists them all."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +14,11 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, View
 from echoseg.errors import ArgumentError, ConfigError, EchosegError, FormatError
+from echoseg.frame_store import each
 from echoseg.io import nifti
 from echoseg.io.formats import FORMATS, Format, content_sha256, find_format, source_sha256
-from echoseg.io.frames import (
-    ASSUMED_FRAME_RATE_HZ,
-    OpenOptions,
-    colour_warnings,
-    is_frame_rate,
-    rescale_grey,
-    stack,
-)
+from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions, is_frame_rate
+from echoseg.io.grey import collect
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -73,7 +69,7 @@ def load_clip(
     elif isinstance(source, bytes | bytearray | memoryview):
         clip = _read_bytes(bytes(source), options)
     elif hasattr(source, "__array__"):
-        clip = _read_array(source)
+        clip = _read_array(source, options)
     else:
         raise TypeError(
             f"load_clip takes a path, bytes or an array (T, H, W), got {type(source).__name__}"
@@ -111,10 +107,10 @@ def _read_bytes(content: bytes, options: OpenOptions) -> Clip:
         except EchosegError as error:
             error.args = (str(error).replace(str(path), "bytes"), *error.args[1:])
             raise
-        return replace(clip, frames=np.array(clip.frames), source="")  # not mapped from the file
+        return replace(clip, source="")
 
 
-def _read_array(values: Any) -> Clip:
+def _read_array(values: Any, options: OpenOptions) -> Clip:
     source = Path("array")
     with refusals(source):
         frames = np.asarray(values)
@@ -125,10 +121,8 @@ def _read_array(values: Any) -> Clip:
     if 0 in frames.shape:
         raise FormatError(f"array: a clip must have frames, this has no frames: {frames.shape}")
     with refusals(source):
-        grey, notes = rescale_grey(frames)
-        return Clip(
-            frames=stack(source, list(grey)), warnings=(*notes, *colour_warnings(list(grey)))
-        )
+        grey = collect(source, lambda: frames, options, expected=len(frames))
+        return Clip(frames=grey.frames, warnings=grey.warnings)
 
 
 def load_masks(
@@ -256,7 +250,8 @@ def _with_options(clip: Clip, options: OpenOptions) -> Clip:
         notes.append(ClipWarning(code="assumed_frame_rate", message=message))
     if options.spacing_mm is not None:
         notes = [note for note in notes if note.code not in _SCALE_CODES]
-    same = int((clip.frames[1:] == clip.frames[:-1]).all((1, 2)).sum())
+    pairs = itertools.pairwise(each(clip.frames))
+    same = sum(np.array_equal(before, after) for before, after in pairs)
     if same:
         equal = "1 frame equals the one" if same == 1 else f"{same} frames equal the one"
         message = f"{equal} before: the clip was acquired at a lower rate than it plays"

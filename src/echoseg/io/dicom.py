@@ -8,16 +8,20 @@ identifiers are not read.
 import io
 import re
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import FormatError
-from echoseg.io.dicom_cut import keep_whole_frames, mended
+from echoseg.errors import DamagedError, FormatError
+from echoseg.frame_store import each
+from echoseg.io.dicom_pixels import keep_whole_frames, open_dataset
 from echoseg.io.dicom_view import read_view
-from echoseg.io.frames import OpenOptions, colour_warnings, damage, file_scale, rescale_grey, stack
+from echoseg.io.frames import OpenOptions, file_scale
+from echoseg.io.grey import Decoded, collect
+from echoseg.io.video import pixels
 
 _TISSUE, _TWO_D, _CENTIMETRE = 1, 1, 3
 _VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10\d")
@@ -39,11 +43,10 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
 
 def _read(path: Path, options: OpenOptions) -> Clip:
-    import pydicom
     from pydicom.errors import InvalidDicomError
 
     try:
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = open_dataset(path)
         modality = str(dataset.get("Modality", ""))
     except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError) as error:
         raise FormatError(f"{path}: not a readable DICOM file ({error})") from error
@@ -51,85 +54,91 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         raise FormatError(
             f"{path}: Modality must be US (ultrasound), got {modality}; give an echo clip"
         )
-    if "PixelData" not in dataset and (complete_part := mended(path)):
-        dataset = pydicom.dcmread(io.BytesIO(complete_part), force=True)
     if "PixelData" not in dataset:
         raise FormatError(
             f"{path}: the DICOM object has no pixels; it is not a clip, or the file is truncated "
             "within its first frame"
         )
-    frames, damaged, total = _decode(path, dataset)
-    notes = damage(path, damaged, total, options) + colour_warnings(frames)
-    if frames and frames[0].ndim == 2:
-        bits = int(dataset.get("BitsStored", 0))
-        grey_frames, grey_warnings = rescale_grey(stack(path, frames), bits=bits)
-        notes += grey_warnings
-        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-            grey_frames = 255 - grey_frames
-            message = "The grey levels were inverted, since the file is MONOCHROME1."
-            notes += (ClipWarning(code="inverted_grey", message=message),)
-        frames = list(grey_frames)
-    grey = stack(path, frames)
+    expected = max(1, int(dataset.get("NumberOfFrames", 1) or 1))
+    grey = collect(
+        path,
+        _decoder(path, dataset, expected),
+        options,
+        expected=expected,
+        bits=int(dataset.get("BitsStored", 0)),
+    )
+    notes = grey.warnings
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+        for frame in each(grey.frames):
+            np.subtract(255, frame, out=frame)
+        message = "The grey levels were inverted, since the file is MONOCHROME1."
+        notes += (ClipWarning(code="inverted_grey", message=message),)
     spacing_mm, box, scale_warnings = _scale(dataset)
     view, view_warnings = read_view(dataset) if options.view is None else (options.view, ())
     return Clip(
-        frames=grey,
+        frames=grey.frames,
         spacing_mm=spacing_mm,
         sector_box=box,
         view=view,
-        times_s=_times(dataset, total, damaged),
+        times_s=_times(dataset, grey.total, grey.damaged),
         r_wave_times_s=_r_waves(dataset),
-        damaged_frames=tuple(damaged),
+        damaged_frames=grey.damaged,
         warnings=notes + scale_warnings + view_warnings,
     )
 
 
-def _decode(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
-    """Decode frames (grey or RGB), with indices of those that failed and the total number."""
-    from pydicom.pixels.processing import apply_color_lut
-    from pydicom.pixels.utils import pixel_array
+def _decoder(path: Path, dataset: Any, total: int) -> Callable[[], Iterator[Decoded]]:
+    """What decodes the frames, grey or RGB, from the first on.
 
+    Raises:
+        FormatError: If the file is truncated within its first frame.
+    """
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
     if _VIDEO_SYNTAX.fullmatch(syntax):
-        return _decode_video(path, dataset)
-    total = int(dataset.get("NumberOfFrames", 1) or 1)
+        return lambda: _video_frames(path, dataset, total)
     if syntax and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         if not keep_whole_frames(dataset):
             raise FormatError(f"{path}: the file is truncated within its first frame")
-    frames, damaged, reason = [], [], None
+    return lambda: _frames(dataset, total)
+
+
+def _frames(dataset: Any, total: int) -> Iterator[Decoded]:
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
+
     for index in range(total):
         try:
             frame = pixel_array(dataset, index=index)
         except Exception as error:  # decoders raise many types; the frame is reported
-            damaged.append(index)
-            reason = reason or error
+            yield error
             continue
         if frame.dtype == np.uint16 and frame.ndim == 3:
             frame = (frame >> (int(dataset.BitsStored) - 8)).astype(np.uint8)
         if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
             frame = apply_color_lut(frame, dataset)
             frame = (frame >> 8).astype(np.uint8) if frame.dtype == np.uint16 else frame
-        frames.append(frame)
-    if not frames:
-        raise FormatError(f"{path}: no frame can be decoded ({reason})") from reason
-    return frames, damaged, total
+        yield frame
 
 
-def _decode_video(path: Path, dataset: Any) -> tuple[list[np.ndarray], list[int], int]:
+def _video_frames(path: Path, dataset: Any, expected: int) -> Iterator[Decoded]:
     """Decode MPEG-2, MPEG-4 or HEVC: the fragments joined are one stream."""
     import av
     from av.error import FFmpegError
     from pydicom.encaps import generate_fragments
 
+    dataset.PixelData.seek(0)
     fragments = list(generate_fragments(dataset.PixelData))
     stream = b"".join(fragments[1:] or fragments)  # the first is the offset table
+    total = 0
     try:
         with av.open(io.BytesIO(stream), "r") as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            for picture in container.decode(video=0):
+                yield pixels(picture)
+                total += 1
     except FFmpegError as error:
         raise FormatError(f"{path}: the video inside cannot be decoded ({error})") from error
-    total = max(len(frames), int(dataset.get("NumberOfFrames", 0) or 0))
-    return frames, list(range(len(frames), total)), total
+    for _ in range(total, expected):
+        yield DamagedError("the video inside ends before it")
 
 
 def _scale(
@@ -180,12 +189,12 @@ def _area(region: Any) -> int:
     return (right - left) * (bottom - top)
 
 
-def _times(dataset: Any, total: int, damaged: list[int]) -> np.ndarray | None:
+def _times(dataset: Any, total: int, damaged: tuple[int, ...]) -> np.ndarray | None:
     """Times of the frames that were decoded; None when the file does not give them."""
     times_s = _all_times(dataset, total)
     if times_s is None or (np.diff(times_s) <= 0).any():
         return None
-    times_s = np.delete(times_s, damaged)
+    times_s = np.delete(times_s, list(damaged))
     return times_s - times_s[0]
 
 

@@ -92,7 +92,9 @@ def content_sha256(path: Path, name: str) -> str:
     for file in files:
         if len(files) > 1:
             digest.update(file.name.encode())
-        digest.update(file.read_bytes())
+        with file.open("rb") as content:
+            while block := content.read(2**20):
+                digest.update(block)
     return digest.hexdigest()
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
-from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
+from echoseg.io.frames import OpenOptions, file_scale
+from echoseg.io.grey import collect
 
 _TYPES = {
     "MET_UCHAR": "u1",
@@ -84,7 +85,6 @@ def read(path: Path, options: OpenOptions) -> Clip:
         raise FormatError(
             f"{path}: a clip must be grey and (x, y, t), DimSize is {list(data.shape[::-1])}"
         )
-    frames, grey_warnings = rescale_grey(data)
-    grey = stack(path, list(frames))
+    grey = collect(path, lambda: data, options, expected=len(data))
     spacing_mm, warnings = file_scale(spacing[1], spacing[0]) if len(spacing) > 1 else (None, ())
-    return Clip(frames=grey, spacing_mm=spacing_mm, warnings=warnings + grey_warnings)
+    return Clip(frames=grey.frames, spacing_mm=spacing_mm, warnings=warnings + grey.warnings)

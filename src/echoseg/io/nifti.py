@@ -9,7 +9,8 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning, Label
 from echoseg.errors import FormatError, OutputError
 from echoseg.files import atomic_write
-from echoseg.io.frames import OpenOptions, file_scale, rescale_grey, stack
+from echoseg.io.frames import OpenOptions, file_scale
+from echoseg.io.grey import collect
 
 _GREYS = (0, 40, 110, 70)
 """Grey level of each label in the image of masks that come without a clip."""
@@ -31,9 +32,9 @@ def sniff(head: bytes, path: Path) -> bool:
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time are used only where the header names their units."""
     data, known = _load(path)
-    frames, grey_warnings = rescale_grey(data)
-    clip = Clip(frames=stack(path, list(frames)), **known)
-    return replace(clip, warnings=clip.warnings + grey_warnings)
+    grey = collect(path, lambda: data, options, expected=len(data))
+    clip = Clip(frames=grey.frames, **known)
+    return replace(clip, warnings=clip.warnings + grey.warnings)
 
 
 def read_masks(path: Path) -> tuple[Clip, np.ndarray]:

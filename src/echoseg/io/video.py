@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import ArgumentError, FormatError, OutputError
+from echoseg.errors import ArgumentError, DamagedError, FormatError, OutputError
 from echoseg.files import atomic_write
-from echoseg.io.frames import OpenOptions, colour_warnings, damage, stack
+from echoseg.io.frames import OpenOptions
+from echoseg.io.grey import Decoded, collect
 
 _MILLISECOND = Fraction(1, 1000)
 _MJPEG_QUANTISER = "3"
@@ -33,29 +34,32 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a video file; times come from its time stamps."""
-    frames: list[np.ndarray] = []
     times: list[float | None] = []
-    damaged: list[int] = []
-    for position, picture in enumerate(pictures(path)):
-        if picture is None:
-            damaged.append(position)
-        else:
-            frames.append(pixels(picture))
-            times.append(picture.time)
-    if not frames:
-        raise FormatError(f"{path}: no frame of the video can be decoded")
-    warnings = damage(path, damaged, len(frames) + len(damaged), options)
-    grey = stack(path, frames)
-    times_s = _increasing(times)
+
+    def decode() -> Iterator[Decoded]:
+        for picture in pictures(path):
+            if picture is None:
+                yield DamagedError("the video is damaged there")
+            else:
+                times.append(picture.time)
+                yield pixels(picture)
+
+    grey = collect(path, decode, options, expected=_stated_frames(path))
+    times_s, warnings = _increasing(times), grey.warnings
     if times_s is None:
         message = "The video's time stamps are missing or out of order and are ignored."
         warnings += (ClipWarning(code="no_times", message=message),)
-    return Clip(
-        frames=grey,
-        times_s=times_s,
-        damaged_frames=tuple(damaged),
-        warnings=warnings + colour_warnings(frames),
-    )
+    return Clip(frames=grey.frames, times_s=times_s, damaged_frames=grey.damaged, warnings=warnings)
+
+
+def _stated_frames(path: Path) -> int:
+    """Number of frames as the file states it; 0 where it does not."""
+    import av
+    from av.error import FFmpegError
+
+    with contextlib.suppress(FFmpegError, IndexError), av.open(str(path)) as container:
+        return container.streams.video[0].frames
+    return 0
 
 
 def pictures(path: Path) -> Iterator[Any]:

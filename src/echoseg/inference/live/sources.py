@@ -18,7 +18,8 @@ import numpy as np
 
 from echoseg.errors import ConfigError, DamagedError, FormatError
 from echoseg.io import find_format, load_clip, refusals
-from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, describe_damage, to_grey
+from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, describe_damage
+from echoseg.io.grey import to_grey
 from echoseg.io.video import pictures, pixels
 
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 3.0

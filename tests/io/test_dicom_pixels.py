@@ -1,14 +1,17 @@
 """A DICOM file cut short is told by its frames, and its whole ones can be had."""
 
+import io
+
 import numpy as np
 import pytest
 from pydicom import examples
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from clip_makers import moving_frames, ultrasound
 from echoseg.errors import DamagedError, FormatError
 from echoseg.io import load_clip
+from echoseg.io.dicom_pixels import open_dataset
 
 
 def cut(path, kept):
@@ -67,3 +70,19 @@ def test_a_file_cut_inside_its_first_frame_is_refused_as_cut(tmp_path, compresse
     dataset.save_as(tmp_path / "cut.dcm", enforce_file_format=True)
     with pytest.raises(FormatError, match=r"truncated within its first frame"):
         load_clip(cut(tmp_path / "cut.dcm", 0.3), allow_damaged=True)
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, None])
+def test_pixels_are_read_from_the_file_whatever_its_syntax(tmp_path, syntax):
+    frames = np.tile(moving_frames(30), (1, 4, 4))
+    dataset = ultrasound(frames, FrameTime=40)
+    if syntax is not None:
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset["PixelData"].VR = "OW"
+    else:
+        dataset.compress(RLELossless)
+    path = tmp_path / "clip.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    opened = open_dataset(path)
+    assert isinstance(opened.PixelData, io.BufferedIOBase)
+    assert np.array_equal(load_clip(path).frames, frames)

@@ -1,0 +1,106 @@
+"""Pixel data of a DICOM file, read from it part by part; of a truncated file the whole frames."""
+
+import io
+import mmap
+from pathlib import Path
+from typing import Any
+
+_DEFERRED_BYTES = 2**16
+"""Size from which a value is read when it is used."""
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_PIXELS = 0x7FE00010
+_UNENDED_PIXELS = (b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff", b"\xe0\x7f\x10\0OW\0\0\xff\xff\xff\xff")
+_UNDEFINED = 0xFFFFFFFF
+_ITEM = b"\xfe\xff\0\xe0"
+_JPEG_STARTS, _JPEG_ENDS = (b"\xff\xd8", b"\xff\x4f"), (b"\xff\xd9", b"\xff\xd9\0")
+
+
+class _Part(io.RawIOBase):
+    """Bytes `start` to `end` of a file as a file of its own."""
+
+    def __init__(self, path: Path, start: int, end: int) -> None:
+        super().__init__()
+        self._file = path.open("rb", buffering=0)
+        self._start, self._size = start, max(0, end - start)
+        self._file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._size}[whence]
+        return self._file.seek(self._start + origin + offset) - self._start
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def readinto(self, buffer: Any) -> int:
+        with memoryview(buffer).cast("B") as view:
+            return self._file.readinto(view[: max(0, self._size - self.tell())]) or 0
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_dataset(path: Path) -> Any:
+    """Read a dataset whose Pixel Data, if it has any, is a file that pydicom reads frame by frame.
+
+    Of a truncated file of compressed frames it is the complete ones.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(path, force=True, defer_size=_DEFERRED_BYTES)
+    if str(dataset.file_meta.get("TransferSyntaxUID", "")) == _DEFLATED:  # inflated in memory
+        dataset = pydicom.dcmread(path, force=True)
+    raw: Any = dataset.get_item(_PIXELS, keep_deferred=True)
+    if raw is None:  # pydicom may have dropped the elements before it too
+        if (span := _whole_frames(path)) is None:
+            return dataset
+        dataset, kind = pydicom.dcmread(path, force=True, stop_before_pixels=True), "OB"
+    elif raw.value is not None:
+        dataset.PixelData = io.BytesIO(raw.value)
+        return dataset
+    else:
+        kind, size = raw.VR or "OW", path.stat().st_size
+        end = size if raw.length == _UNDEFINED else min(size, raw.value_tell + raw.length)
+        span = raw.value_tell, end
+    dataset.add_new(_PIXELS, kind, io.BufferedReader(_Part(path, *span)))
+    return dataset
+
+
+def _whole_frames(path: Path) -> tuple[int, int] | None:
+    """Start and end in the file of the complete frames of compressed pixel data without an end.
+
+    Such pixels have no length but end with a delimiter, and pydicom omits them where it is missing.
+    None when the file has no complete frame, or is of another kind.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        start = max(raw.rfind(mark) for mark in _UNENDED_PIXELS)
+        if start < 0:
+            return None
+        start = place = start + len(_UNENDED_PIXELS[0])
+        ends = []
+        while raw[place : place + 4] == _ITEM:
+            place += 8 + int.from_bytes(raw[place + 4 : place + 8], "little")
+            ends.append(place)
+        frames = [end for end in ends[1:] if end <= len(raw)]  # the first item: offset table
+        if ends and raw[ends[0] + 8 : ends[0] + 10] in _JPEG_STARTS:  # frames of many fragments
+            frames = [end for end in frames if raw[end - 3 : end].endswith(_JPEG_ENDS)]
+        return (start, frames[-1]) if frames else None
+
+
+def keep_whole_frames(dataset: Any) -> int:
+    """Count the complete frames of uncompressed pixels as the number of frames, and return it."""
+    from pydicom.pixels.utils import get_expected_length
+
+    total = int(dataset.get("NumberOfFrames", 1) or 1)
+    frame_bytes = get_expected_length(dataset) // total
+    complete = dataset.PixelData.seek(0, io.SEEK_END) // frame_bytes
+    dataset.PixelData.seek(0)
+    if complete < total:
+        dataset.NumberOfFrames = complete
+    return complete
