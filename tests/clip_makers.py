@@ -89,3 +89,33 @@ def write_image_folder(path, frames):
     path.mkdir()
     for index, frame in enumerate(frames):
         Image.fromarray(frame).save(path / f"frame{index + 7}.png")  # 10 comes after 9
+
+
+def save_object(path, frames=None, **elements):
+    """A DICOM object; without frames one without pictures."""
+    dataset = ultrasound(moving_frames(1) if frames is None else frames, **elements)
+    if frames is None:
+        for name in ("PixelData", "Rows", "Columns", "NumberOfFrames"):
+            del dataset[name]
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def make_disc(root, frames):
+    """A study as it comes on a disc: two clips among stills, reports, a volume and a viewer."""
+    images, still = root / "DICOM", frames[:1]
+    known = {"FrameTime": 40.0, "PatientID": "4711", "StudyInstanceUID": "1.2.3"}
+    save_object(images / "IM_1", frames, **known, SequenceOfUltrasoundRegions=[region()])
+    save_object(images / "IM_2", frames[::-1], **known)
+    save_object(images / "IM_3", still, **known, SOPClassUID="1.2.840.10008.5.1.4.1.1.6.1")
+    save_object(images / "ONE", still, **known)
+    save_object(images / "CT", frames, Modality="CT", **known)
+    save_object(images / "VOL_1.dcm", frames, **known, SOPClassUID="1.2.840.10008.5.1.4.1.1.6.2")
+    save_object(images / "SR_1", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33", Modality="US")
+    save_object(root / "DICOMDIR", SOPClassUID="1.2.840.10008.1.3.10")
+    (root / "VIEWER" / "icons").mkdir(parents=True)
+    for side in (16, 32):
+        Image.new("L", (side, side), 200).save(root / "VIEWER" / "icons" / f"{side}.png")
+    for name in ("VIEWER/run.exe", "VIEWER/Thumbs.db", "autorun.inf"):
+        (root / name).write_bytes(b"MZ" + bytes(200))

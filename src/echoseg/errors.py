@@ -5,7 +5,8 @@ EchosegError            any error that echoseg reports, in one or two sentences
 ├── ArgumentError       an argument of the wrong shape, type or range; a ValueError too
 ├── ConfigError         a setting is out of range
 ├── FormatError         a file cannot be read as a clip
-│   └── DamagedError    the file is partially readable
+│   ├── DamagedError    the file is partially readable
+│   └── NotAClipError   the file is whole and holds something else
 ├── DatasetError        a data set's folder is not as documented
 ├── MeasurementError    a clinical value cannot be computed from these masks
 ├── ModelError          a checkpoint is missing, broken or of another kind
@@ -51,6 +52,10 @@ class DamagedError(FormatError):
     def __init__(self, message: str, damaged_frames: tuple[int, ...] = ()) -> None:
         super().__init__(message)
         self.damaged_frames = damaged_frames
+
+
+class NotAClipError(FormatError):
+    """The file is whole and is not a 2-D clip: a still, a volume, masks, a report."""
 
 
 class DatasetError(EchosegError):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from clip_makers import moving_frames, write_video
+from clip_makers import make_disc, moving_frames, write_video
 from echoseg.cli import app
 from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.files import locked_dir
@@ -71,14 +71,41 @@ def test_files_that_are_no_clips_are_counted_and_not_analyzed(clips, tmp_path):
         (tmp_path / name).write_text("print()")
     (tmp_path / "IM_1").write_bytes((clips / "a.avi").read_bytes())  # known by its content
     (tmp_path / "cut.dcm").write_bytes(b"")  # known by its suffix: its failure says why
-    skipped = []
-    assert list(find_clips([tmp_path], None, skipped.append)) == ["IM_1", "cut.dcm"]
-    assert sorted(path.name for path in skipped) == ["a.sh", "notes", "x.py"]
+    found = find_clips([tmp_path])
+    assert list(found) == ["IM_1", "cut.dcm"]
+    assert sorted(found.others) == ["a.sh", "notes", "x.py"]
     assert list(find_clips([tmp_path / "x.py"])) == ["x.py"]  # named, so it fails by name
     words = ["analyze", str(tmp_path), "-o", str(tmp_path / "out"), "--no-pages"]
     done = CliRunner().invoke(app, [*words, "--model", "phantom", "--jobs", "1"])
-    assert "3 other files skipped, not of a clip's format" in done.output
+    assert "3 other files are not clips" in done.output and done.exit_code == 1
     assert {row["clip"] for row in rows(tmp_path / "out" / "failures.csv")} == {"cut.dcm"}
+    assert [row["file"] for row in rows(tmp_path / "out" / "not_clips.csv")] == [
+        "a.sh", "notes", "x.py",
+    ]  # fmt: skip
+
+
+def test_a_study_as_it_comes_on_a_disc_ends_in_0_where_no_clip_failed(clips, tmp_path):
+    disc = tmp_path / "disc"
+    make_disc(disc, Phantom(PhantomConfig(seed=1, size_px=96, num_frames=24)).frames())
+    words = ["analyze", str(disc), "-o", str(tmp_path / "out"), "--no-pages", "--jobs", "1"]
+    done = CliRunner().invoke(app, [*words, "--model", "phantom"])
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "out"
+    assert [row["clip"] for row in rows(out / "results.csv")] == ["DICOM/IM_1", "DICOM/IM_2"]
+    assert rows(out / "failures.csv") == []
+    others = {row["file"]: row["reason"] for row in rows(out / "not_clips.csv")}
+    assert set(others) == {
+        "DICOMDIR", "DICOM/IM_3", "DICOM/SR_1", "DICOM/VOL_1.dcm", "DICOM/ONE", "DICOM/CT",
+        "VIEWER/run.exe", "VIEWER/Thumbs.db", "VIEWER/icons", "autorun.inf",
+    }  # fmt: skip
+    for name, words in (
+        ("DICOMDIR", "directory"), ("DICOM/SR_1", "Comprehensive SR"), ("DICOM/IM_3", "still"),
+        ("DICOM/VOL_1.dcm", "3-D volume"), ("DICOM/ONE", "at least 2 frames"),
+        ("VIEWER/icons", "differ in size"), ("DICOM/CT", "Modality must be US"),
+    ):  # fmt: skip
+        assert words in others[name], others[name]
+    only = CliRunner().invoke(app, ["analyze", str(disc / "VIEWER"), "-o", str(tmp_path / "none")])
+    assert only.exit_code == 2 and "VIEWER holds no clip" in only.output
 
 
 def test_every_clip_has_a_row_or_a_reason(clips, whole):

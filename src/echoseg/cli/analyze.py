@@ -185,7 +185,7 @@ def analyze(
     """Segment and measure clips: masks, overlay video, volume curve, EF, report.
 
     A folder of many clips, --jobs or --resume make a cohort: one result folder per clip, and
-    results.csv and failures.csv for all.
+    results.csv, failures.csv and not_clips.csv for all. Its exit code is 0 when no clip failed.
     """
     from echoseg.io.frames import OpenOptions
     from echoseg.report.writer import result_folder_names
@@ -247,13 +247,7 @@ def run_cohort(
     )
     jobs = check_jobs(jobs)
     show_notice(card)
-    skipped: list[Path] = []
-    sources = cohort.find_clips(clips, output, skipped.append)
-    if skipped:
-        typer.echo(
-            f"{len(skipped)} other file{'s' * (len(skipped) > 1)} skipped, not of a clip's format, "
-            f"such as {skipped[0].name}; name a file itself to have it analyzed"
-        )
+    sources = cohort.find_clips(clips, output)
     with progress_bar(output.name, "clips") as update:
         done = cohort.run_cohort(
             sources,
@@ -266,10 +260,11 @@ def run_cohort(
     stated = done.clips - done.failed - done.without_ef - done.unreliable
     typer.echo(
         f"{stated} of {done.clips} clips have an EF, {done.unreliable} one that is not reliable, "
-        f"{done.without_ef} have none, {done.failed} could not be analyzed: {output}: "
-        f"{cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}"
+        f"{done.without_ef} have none, {done.failed} could not be analyzed; {done.others} other "
+        f"files are not clips: {output}: {cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}, "
+        f"{cohort.OTHERS_TABLE}"
     )
-    if done.failed or done.without_ef or done.unreliable:
+    if done.failed or not done.clips:
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 Folder: every file of a format in `io.FORMATS`, also in subfolders. `NAME_masks.nii.gz` next to
 `NAME.avi` (or another suffix) holds label maps, one per frame. A folder of PNG frames is one clip.
+DICOM clips of one Patient ID are of one patient, who is known by a hash of it.
 
 CSV: column `clip`, a path relative to the table; optional columns `patient`, `view`, `split`,
 `quality`, `masks`, `labelled_frames` (as `0 17`; default all), `row_mm`, `column_mm`, `fps`,
@@ -23,14 +24,13 @@ from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError, FormatError
 from echoseg.io import find_format, load_clip
+from echoseg.io.clip_header import read_clip_header
 
 EXPECTED = "clips (AVI, MP4, DICOM, NIfTI, ...), or a CSV with a column 'clip'"
 TABLE = "clips.csv"
 _MASKS = "_masks.nii.gz"
 _TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
 """Suffixes of other files that lie next to clips."""
-_SUFFIXES = frozenset(".avi .mp4 .mov .gif .nii .gz .mhd .dcm .dicom".split())
-"""Suffixes that name a clip, whatever the content."""
 _PAPERS = re.compile(r"(licen[cs]e|copying|readme|notice|authors|changelog)(\b|_)", re.IGNORECASE)
 """Begins names of files about clips, whatever their suffix, such as `LICENSE.pydicom-data`."""
 
@@ -49,11 +49,12 @@ def collect(root: Path) -> Dataset:
         DatasetError: If the table lacks its column, or no clip can be used.
     """
     table = root if root.is_file() else root / TABLE
+    notes: list[str] = []
     if table.is_file():
         records, issues = _from_table(table)
     else:
-        records, issues = _from_folder(root)
-    return build_dataset("custom", root, records, issues)
+        records, issues, notes = _from_folder(root)
+    return build_dataset("custom", root, records, issues, notes)
 
 
 def clip_files(root: Path) -> Iterable[Path]:
@@ -93,11 +94,6 @@ def readable(place: Path) -> Iterator[None]:
         ) from error
 
 
-def may_be_clip(path: Path) -> bool:
-    """Whether content or suffix is that of a clip; a broken clip is one, whose loading says why."""
-    return path.is_dir() or path.suffix.lower() in _SUFFIXES or _is_clip(path)
-
-
 def _is_clip(path: Path) -> bool:
     try:
         return bool(find_format(path))
@@ -105,19 +101,23 @@ def _is_clip(path: Path) -> bool:
         return False
 
 
-def _from_folder(root: Path) -> tuple[list[Record], list[Issue]]:
-    records, issues = [], []
+def _from_folder(root: Path) -> tuple[list[Record], list[Issue], list[str]]:
+    records, issues, others = [], [], []
     for path in clip_files(root):
+        name = path.relative_to(root).as_posix()
         try:
+            header = read_clip_header(path)
+            if header.no_clip_reason:
+                others.append(f"{name} is not a clip: {header.no_clip_reason}")
+                continue
             find_format(path)
         except FormatError as error:
             issues.append(Issue(place=str(path), kind=IssueKind.BROKEN, reason=str(error)))
             continue
         masks = path.with_name(_stem(path) + _MASKS)
-        name = path.relative_to(root).as_posix()
         known = {"masks": masks} if masks.is_file() else {}
-        records.append(clip_record(name, name, path, known, view=View.UNKNOWN))
-    return records, issues
+        records.append(clip_record(name, header.patient or name, path, known, view=header.view))
+    return records, issues, others
 
 
 def _stem(path: Path) -> str:

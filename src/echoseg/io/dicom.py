@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import DamagedError, FormatError
+from echoseg.errors import DamagedError, FormatError, NotAClipError
 from echoseg.frame_store import each
+from echoseg.io.dicom_kind import no_clip_reason
 from echoseg.io.dicom_pixels import keep_whole_frames, open_dataset
 from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions, file_scale
@@ -47,13 +48,11 @@ def _read(path: Path, options: OpenOptions) -> Clip:
 
     try:
         dataset = open_dataset(path)
-        modality = str(dataset.get("Modality", ""))
+        reason = no_clip_reason(dataset, is_timed=options.fps is not None)
     except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError) as error:
         raise FormatError(f"{path}: not a readable DICOM file ({error})") from error
-    if modality not in ("US", "OT", "IVUS", ""):
-        raise FormatError(
-            f"{path}: Modality must be US (ultrasound), got {modality}; give an echo clip"
-        )
+    if reason:
+        raise NotAClipError(f"{path}: {reason}")
     if "PixelData" not in dataset:
         raise FormatError(
             f"{path}: the DICOM object has no pixels; it is not a clip, or the file is truncated "

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from echoseg.clip import ClipWarning
-from echoseg.errors import ArgumentError, FormatError
+from echoseg.errors import ArgumentError, FormatError, NotAClipError
 from echoseg.frame_store import FrameStore
 from echoseg.io.frames import OpenOptions, damage
 
@@ -64,7 +64,8 @@ def collect(
         bits: Of unsigned pixels, see `GreyLevels`.
 
     Raises:
-        FormatError: If no frame can be decoded, types or sizes differ, or there is one frame only.
+        FormatError: If no frame can be decoded, or types or sizes differ; a `NotAClipError` if the
+            file holds one frame only.
         DamagedError: If there are damaged frames and they are not allowed.
         ArgumentError: If no pixel is a number.
     """
@@ -100,7 +101,8 @@ def _check_number(path: Path, num_frames: int, reason: Exception | None) -> None
         because = f" ({reason})" if reason and str(reason) else ""
         raise FormatError(f"{path}: no frame can be decoded{because}") from reason
     if num_frames < 2:
-        raise FormatError(f"{path}: a clip needs at least 2 frames, this has {num_frames}")
+        kind = FormatError if reason else NotAClipError
+        raise kind(f"{path}: a clip needs at least 2 frames, this has {num_frames}")
 
 
 def _check_alike(path: Path, first: np.ndarray, frame: np.ndarray, index: int) -> None:

@@ -2,23 +2,49 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError
+from echoseg.errors import FormatError, NotAClipError
+from echoseg.io.frame_names import MASKS_ONLY, are_label_maps, mask_warnings, split_masks
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 
 
 def frame_files(path: Path) -> list[Path]:
-    """PNG files of a folder; 2.png comes before 10.png."""
+    """PNG files of a folder without masks; 2.png comes before 10.png.
+
+    Raises:
+        FormatError: If they are of several clips.
+    """
+    return _frames_and_masks(path)[0]
+
+
+def _frames_and_masks(path: Path) -> tuple[list[Path], list[Path]]:
     files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
     pngs = [file for file in files if file.suffix.lower() == ".png" or _is_png(file)]
-    return sorted(
-        pngs, key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)]
-    )
+    pngs.sort(key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)])
+    return split_masks(path, pngs)
+
+
+def no_clip_reason(path: Path) -> str:
+    """Why the pictures of a folder are not a clip, such as a program's icons; empty if they may be.
+
+    Raises:
+        FormatError: If they are of several clips.
+    """
+    from PIL import Image
+
+    files, sizes = frame_files(path), set[tuple[int, int]]()
+    for file in files:
+        with suppress(OSError, SyntaxError, ValueError), Image.open(file) as image:
+            sizes.add(image.size)
+    if len(sizes) > 1:
+        return "its pictures differ in size, so they are not frames of a clip"
+    return MASKS_ONLY if files and are_label_maps(files) else ""
 
 
 def _is_png(file: Path) -> bool:
@@ -30,9 +56,11 @@ def read(path: Path, options: OpenOptions) -> Clip:
     """Read the frames; a folder gives neither spacing nor times."""
     from PIL import Image
 
-    files = frame_files(path)
+    files, masks = _frames_and_masks(path)
     if not files:
         raise FormatError(f"{path}: the folder holds no PNG frames")
+    if are_label_maps(files):
+        raise NotAClipError(f"{path}: {MASKS_ONLY}")
 
     def decode() -> Iterator[Decoded]:
         for file in files:
@@ -47,4 +75,5 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 yield error
 
     grey = collect(path, decode, options, expected=len(files), bits=16)
-    return Clip(frames=grey.frames, damaged_frames=grey.damaged, warnings=grey.warnings)
+    warnings = grey.warnings + mask_warnings(masks)
+    return Clip(frames=grey.frames, damaged_frames=grey.damaged, warnings=warnings)

@@ -3,24 +3,26 @@
     OUT/manifest.json       which clips, and how they are analyzed; written first
     OUT/NAME/...            one result folder per clip, written atomically
     OUT/failures/NAME.json  why a clip has no result, and the hash of its file
-    OUT/results.csv         one row per clip, OUT/failures.csv one per failure; written last
+    OUT/results.csv         one row per clip, OUT/failures.csv one per failure, OUT/not_clips.csv
+                            one per file that is something else; written last
 
 The tables are made from the folders, in the manifest's order, and hold no times: a run that was
 killed and resumed ends in the same bytes as one that was not. A result belongs to the hash of its
 clip: a clip whose file changed is refused, one that failed is tried again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from echoseg.clip import View
-from echoseg.data.custom import clip_files, may_be_clip, readable
-from echoseg.errors import ConfigError, EchosegError, OutputError
+from echoseg.data.custom import clip_files, readable
+from echoseg.errors import ConfigError, EchosegError, FormatError, NotAClipError, OutputError
 from echoseg.files import (
     ANOTHER_FOLDER,
     ResumableFolder,
@@ -32,13 +34,14 @@ from echoseg.files import (
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_backend, select_backend
 from echoseg.io import load_clip, source_sha256
+from echoseg.io.clip_header import read_clip_header
 from echoseg.parallel import one_thread, parallel_map
 from echoseg.report.schema import Report, registry_row
 from echoseg.report.writer import FILES, MARK, free_names
 
 MANIFEST, FAILURES = "manifest.json", "failures"
-RESULTS_TABLE, FAILURES_TABLE = "results.csv", "failures.csv"
-_OWN = (MANIFEST, FAILURES, RESULTS_TABLE, FAILURES_TABLE)
+RESULTS_TABLE, FAILURES_TABLE, OTHERS_TABLE = "results.csv", "failures.csv", "not_clips.csv"
+_OWN = (MANIFEST, FAILURES, RESULTS_TABLE, FAILURES_TABLE, OTHERS_TABLE)
 
 Progress = Callable[[int, int], None]
 
@@ -75,7 +78,7 @@ class Entry(BaseModel):
 
 
 class Failure(BaseModel):
-    """A clip without result; all of `failures/NAME.json`."""
+    """A file without result; all of `failures/NAME.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,6 +86,8 @@ class Failure(BaseModel):
     reason: str
     sha256: str = ""
     """Of the clip's file; empty where it could not be read."""
+    is_clip: bool = True
+    """False where the file turned out to be something else, so that no clip failed."""
 
 
 class Cohort(BaseModel):
@@ -96,29 +101,37 @@ class Cohort(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Numbers of clips, of failures, and of results without EF or with an unreliable one."""
+    """Numbers of clips, of failures, and of results without EF or with an unreliable one.
+
+    `others` are files that are not clips.
+    """
 
     clips: int
     failed: int
+    others: int
     without_ef: int
     unreliable: int
 
 
-def find_clips(
-    sources: Sequence[Path],
-    out: Path | None = None,
-    on_skip: Callable[[Path], None] = lambda path: None,
-) -> dict[str, Path]:
+class FoundClips(dict[str, Path]):
+    """Clips by name; `others` are the files that are not clips, by name with the reason."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: dict[str, str] = {}
+
+
+def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
     """Find the clips of files and folders, by name: as given, or the path relative to the folder.
 
     A folder of PNG frames only is one clip. Files in `out` and in result folders are left out. So
-    are files of a folder that neither content nor suffix takes for a clip, each told to `on_skip`.
+    are files of a folder whose headers say that they are not clips; they are `others`.
 
     Raises:
         ConfigError: If a source does not exist, or nothing is found.
         DatasetError: If a folder cannot be read, so that clips would be missed.
     """
-    clips: dict[str, Path] = {}
+    clips = FoundClips()
     for source in sources:
         if is_clip(source):
             clips[source.name if source.name not in clips else str(source)] = source
@@ -128,14 +141,22 @@ def find_clips(
             inside = path.relative_to(source)
             result = path.name in FILES and (path.parent / MARK).exists()
             if not result and (own is None or not inside.is_relative_to(own)):
-                if not may_be_clip(path):
-                    on_skip(path)
-                    continue
                 name = inside.as_posix()
+                if reason := _no_clip_reason(path):
+                    clips.others[name] = reason
+                    continue
                 clips[name if name not in clips else str(path)] = path
     if not clips:
-        raise ConfigError(f"{sources[0]} holds no clip; give a folder of clips, or clips")
+        what = "".join(f" ({name}: {why})" for name, why in list(clips.others.items())[:1])
+        raise ConfigError(f"{sources[0]} holds no clip{what}; give a folder of clips, or clips")
     return clips
+
+
+def _no_clip_reason(path: Path) -> str:
+    try:
+        return read_clip_header(path).no_clip_reason
+    except FormatError:  # loading it says why
+        return ""
 
 
 def _part_of(source: Path, out: Path | None) -> Path | None:
@@ -204,7 +225,7 @@ def run_cohort(
         work = partial(_analyze, settings, out)
         for index, _ in enumerate(parallel_map(work, left, jobs), done + 1):
             progress(index, len(cohort.entries))
-        return write_tables(cohort, out)
+        return write_tables(cohort, out, getattr(clips, "others", {}))
 
 
 def _with_backend(settings: Settings, held: Cohort | None) -> Settings:
@@ -301,6 +322,7 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
 
     analyzer = _analyzer(settings.model, settings.device, settings.backend)
     sha256 = source_sha256(entry.source)  # first: a file that is still being copied is tried again
+    is_clip = True
     try:
         clip = load_clip(
             entry.source,
@@ -318,28 +340,32 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
     except OutputError:
         raise
     except EchosegError as error:
-        reason = str(error)
+        reason, is_clip = str(error), not isinstance(error, NotAClipError)
     except Exception as error:  # one clip must not end the cohort
         reason = f"unexpected, please report it: {type(error).__name__}: {error}"
         reason = " ".join(reason.split())
     else:
         return
-    write_json(_failure(out, entry), Failure(clip=entry.clip, reason=reason, sha256=sha256))
+    failure = Failure(clip=entry.clip, reason=reason, sha256=sha256, is_clip=is_clip)
+    write_json(_failure(out, entry), failure)
 
 
-def write_tables(cohort: Cohort, out: Path) -> Outcome:
-    """Write both tables from the results and failures in the folder.
+def write_tables(
+    cohort: Cohort, out: Path, others: Mapping[str, str] = MappingProxyType({})
+) -> Outcome:
+    """Write the tables from the results and failures in the folder, and of what is not a clip.
 
     Raises:
         OutputError: If they cannot be written, or a result cannot be read.
     """
     rows, failures, without_ef, unreliable = [], [], 0, 0
+    passed_over = list(others.items())
     for entry in cohort.entries:
         outcome = _outcome(out, entry)
         if outcome is None:
             raise OutputError(f"{out / entry.name} was removed; continue with resume (--resume)")
         if isinstance(outcome, Failure):
-            failures.append((outcome.clip, outcome.reason))
+            (failures if outcome.is_clip else passed_over).append((outcome.clip, outcome.reason))
             continue
         is_withheld = outcome.ef_unreliable_percent is not None
         unreliable += is_withheld
@@ -350,9 +376,11 @@ def write_tables(cohort: Cohort, out: Path) -> Outcome:
         csv_text(rows[0] if rows else ["clip", "folder"], map(dict.values, rows)),
     )
     write_text(out / FAILURES_TABLE, csv_text(("clip", "reason"), failures))
+    write_text(out / OTHERS_TABLE, csv_text(("file", "reason"), sorted(passed_over)))
     return Outcome(
-        clips=len(cohort.entries),
+        clips=len(rows) + len(failures),
         failed=len(failures),
+        others=len(passed_over),
         without_ef=without_ef,
         unreliable=unreliable,
     )

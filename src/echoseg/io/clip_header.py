@@ -1,0 +1,80 @@
+"""What a file's header says before it is decoded: whether it may be a clip, and whose it is."""
+
+import hashlib
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from echoseg.clip import View
+from echoseg.errors import FormatError
+from echoseg.io import image_folder
+from echoseg.io.dicom_kind import no_clip_reason
+from echoseg.io.dicom_view import read_view
+from echoseg.io.formats import find_format
+
+_SUFFIXES = frozenset(".avi .mp4 .mov .gif .nii .gz .mhd .dcm .dicom".split())
+"""Suffixes that name a clip, whatever the content."""
+_NO_PATIENT = re.compile(
+    r"\W*(anon(ymi[sz]ed|ymous)?|unknown|none|null|n/?a|test|removed|patient|[0x]*)\W*",
+    re.IGNORECASE,
+)
+"""Patient IDs that de-identification leaves, which many patients share."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipHeader:
+    """What a file's header says.
+
+    Attributes:
+        no_clip_reason: Why the file is not a clip; empty where it may be one, even a broken one.
+        patient: Hash of DICOM's Patient ID and its issuer; empty where there is none.
+        study: Hash of DICOM's Study Instance UID; empty where there is none.
+        view: The view that the header states.
+    """
+
+    no_clip_reason: str = ""
+    patient: str = ""
+    study: str = ""
+    view: View = View.UNKNOWN
+
+
+def read_clip_header(path: Path) -> ClipHeader:
+    """Read the header of a file, or of a folder of frames, without decoding a picture."""
+    try:
+        name = find_format(path)
+    except (FormatError, OSError):
+        is_named = path.suffix.lower() in _SUFFIXES  # a broken clip, whose loading says why
+        return ClipHeader(
+            no_clip_reason="" if is_named else "the content is not of a clip's format"
+        )
+    if name == "image_folder":
+        return ClipHeader(no_clip_reason=image_folder.no_clip_reason(path))
+    if name != "dicom":
+        return ClipHeader()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _dicom_header(path)
+        except Exception:  # pydicom raises many types; loading the clip says what is broken
+            return ClipHeader()
+
+
+def _dicom_header(path: Path) -> ClipHeader:
+    import pydicom
+
+    dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    patient, issuer, study = (
+        str(dataset.get(name) or "").strip()
+        for name in ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
+    )
+    return ClipHeader(
+        no_clip_reason=no_clip_reason(dataset),
+        patient="" if _NO_PATIENT.fullmatch(patient) else _hash(f"{issuer}|{patient}"),
+        study=_hash(study) if study else "",
+        view=read_view(dataset)[0],
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]

@@ -1,0 +1,137 @@
+"""Whether a DICOM object is a 2-D clip, by its header: not a volume, a still, a report, a spectrum.
+
+Classes are those of PS3.4 B.5. Value 4 of an ultrasound Image Type is a sum of flags in hexadecimal
+(PS3.3 C.8.5.6.1.1): 1 two-dimensional, 2 M-mode, 4 and 8 Doppler spectra, 40 three-dimensional
+rendering, 400 spatially related frames. Formats of ultrasound regions are those of PS3.3 C.8.5.5.1.
+"""
+
+import re
+from typing import Any
+
+MODALITIES = frozenset({"US", "IVUS", "OT", ""})
+"""Modalities whose pictures are read."""
+_DIRECTORY = "1.2.840.10008.1.3.10"
+_STILL_CLASSES = ("1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.6.1",
+                  "1.2.840.10008.5.1.4.1.1.7")  # fmt: skip
+"""Ultrasound Image (retired, present) and Secondary Capture: classes of one frame."""
+_VOLUME_CLASSES = ("1.2.840.10008.5.1.4.1.1.6.2", "1.2.840.10008.5.1.4.1.1.6.3")
+"""Enhanced US Volume and Photoacoustic."""
+_TWO_D, _MOTION, _SPECTRUM, _SPACE = 0x01, 0x02, 0x0C, 0x440
+_SLICE_POINTERS = frozenset({0x00540080, 0x00182005, 0x00209057, 0x00540090})
+"""Slice Vector, Slice Location Vector, In-Stack Position Number, Angular View Vector."""
+_TIMES = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate",
+          "ActualFrameDuration", "EffectiveDuration", "FrameIncrementPointer")  # fmt: skip
+_MAX_FRAMES = 64
+"""Frames whose positions are compared."""
+
+
+def no_clip_reason(dataset: Any, *, is_timed: bool = False) -> str:
+    """Why an object is not a 2-D clip, as the end of a sentence; empty where it may be one.
+
+    Args:
+        dataset: The header, a `pydicom.Dataset`.
+        is_timed: The user gave a frame rate, so the frames are a sequence in time.
+    """
+    sop_class = str(dataset.get("SOPClassUID") or _media_class(dataset))
+    modality = str(dataset.get("Modality") or "").strip().upper()
+    if sop_class == _DIRECTORY or "DirectoryRecordSequence" in dataset:
+        return "this is the directory (DICOMDIR) of a study; give the folder that holds it"
+    if modality not in MODALITIES:
+        return f"Modality must be US (ultrasound), got {modality}; give an echo clip"
+    if sop_class and "Rows" not in dataset and "Image" not in (name := _class_name(sop_class)):
+        return f"the object holds no pictures, its class is {name}; give an echo clip"
+    if evidence := _volume_evidence(dataset, sop_class, is_timed):
+        return (
+            f"this is a 3-D volume or a set of planes, not a 2-D clip ({evidence}); export a 2-D "
+            "clip of one apical plane"
+        )
+    if kind := _time_line(dataset):
+        return f"this is {kind}, not a 2-D clip; give a clip of B-mode pictures"
+    if sop_class in _STILL_CLASSES and (_number(dataset, "NumberOfFrames") or 1) == 1:
+        return "this is a still of one frame; give a clip"
+    return ""
+
+
+def _media_class(dataset: Any) -> str:
+    meta = getattr(dataset, "file_meta", None)
+    return str(meta.get("MediaStorageSOPClassUID", "") if meta else "")
+
+
+def _class_name(sop_class: str) -> str:
+    from pydicom.uid import UID
+
+    return UID(sop_class).name
+
+
+def _volume_evidence(dataset: Any, sop_class: str, is_timed: bool) -> str:
+    """What says that the frames lie beside each other in space; empty where nothing does."""
+    if sop_class in _VOLUME_CLASSES:
+        return f"its class is {_class_name(sop_class)}"
+    image_type = [str(value).upper() for value in _values(dataset, "ImageType")]
+    words = [v for v in image_type[2:] if re.search(r"VOLUME|3D|MPR|MULTIPLANAR", v)]
+    if words or _flags(image_type) & _SPACE:
+        return f"Image Type is {' '.join(filter(None, image_type))}"
+    pointers = {int(tag) for tag in _values(dataset, "FrameIncrementPointer")}
+    if pointers & _SLICE_POINTERS:
+        return "Frame Increment Pointer names a position, not a time"
+    if (0x3001, 0x1003) in dataset:  # private, of volumes that a vendor exports as one object
+        return "it states a third pixel spacing"
+    if len(_positions(dataset)) > 1:
+        return "its frames have positions that differ"
+    steps = ("SpacingBetweenSlices", "SliceThickness")
+    step = next((name for name in steps if (_number(dataset, name) or 0) > 0), "")
+    if step and not is_timed and not any(_values(dataset, name) for name in _TIMES):
+        return f"it states {step} and no time of its frames"
+    return ""
+
+
+def _positions(dataset: Any) -> set[tuple[float, ...]]:
+    """Positions of the first frames by their functional groups; of one instant only."""
+    sequences = {
+        "PlanePositionVolumeSequence": "ImagePositionVolume",
+        "PlanePositionSequence": "ImagePositionPatient",
+    }
+    positions = set()
+    for group in (dataset.get("PerFrameFunctionalGroupsSequence") or [])[:_MAX_FRAMES]:
+        for sequence, name in sequences.items():
+            for item in group.get(sequence) or []:
+                positions.add(tuple(round(float(x), 3) for x in _values(item, name)))
+    return positions
+
+
+def _time_line(dataset: Any) -> str:
+    """`an M-mode` or `a Doppler spectrum` where no picture of the object is two-dimensional."""
+    flags = _flags([str(value) for value in _values(dataset, "ImageType")])
+    regions = dataset.get("SequenceOfUltrasoundRegions") or []
+    formats = {_number(region, "RegionSpatialFormat") or 0 for region in regions}
+    if formats & {2.0, 3.0} and 1.0 not in formats:
+        return "an M-mode recording" if 2.0 in formats else "a Doppler spectrum"
+    if flags & _TWO_D or not flags & (_MOTION | _SPECTRUM) or 1.0 in formats:
+        return ""
+    return "an M-mode recording" if flags & _MOTION else "a Doppler spectrum"
+
+
+def _flags(image_type: list[str]) -> int:
+    """Value 4 of an ultrasound Image Type; 1, two-dimensional, where it is not a number."""
+    try:
+        return int(image_type[3], 16)
+    except (IndexError, ValueError):
+        return _TWO_D
+
+
+def _values(dataset: Any, name: str) -> list[Any]:
+    """The values of an element; none where it is missing, empty or broken."""
+    try:
+        value = dataset.get(name)
+    except Exception:  # pydicom parses an element when it is asked for
+        return []
+    if value is None or value == "":
+        return []
+    return list(value) if not isinstance(value, str) and hasattr(value, "__iter__") else [value]
+
+
+def _number(dataset: Any, name: str) -> float | None:
+    try:
+        return float(_values(dataset, name)[0])
+    except (IndexError, TypeError, ValueError):
+        return None
