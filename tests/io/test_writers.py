@@ -26,7 +26,10 @@ def made_clip(rows=48, columns=64, **changes):
         "view": View.A4C,
         "r_wave_times_s": (0.01, 0.12),
     }
-    return Clip(frames=frames, **(known | changes))
+    top, left, bottom, right = known["sector_box"]
+    inside = np.zeros_like(frames)
+    inside[:, top:bottom, left:right] = frames[:, top:bottom, left:right]
+    return Clip(frames=inside, **(known | changes))
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])

@@ -16,16 +16,13 @@ from echoseg.clip import Clip, ClipWarning, View
 from echoseg.errors import ArgumentError, ConfigError, EchosegError, FormatError
 from echoseg.frame_store import each
 from echoseg.io import nifti
+from echoseg.io.arbitration import settle
 from echoseg.io.formats import FORMATS, Format, content_sha256, find_format, source_sha256
-from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions, is_frame_rate
+from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions
 from echoseg.io.grey import collect
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-
-_SCALE_CODES = ("stale_scale", "invalid_scale", "spacing_without_unit")
-"""Codes of warnings about a file's pixel spacing, which another one replaces."""
 
 
 def load_clip(
@@ -234,35 +231,15 @@ def refusals(path: Path) -> Iterator[None]:
 
 def _with_options(clip: Clip, options: OpenOptions) -> Clip:
     """Override what the file says by what the user says, and warn of what is missing or odd."""
+    clip = settle(clip, options)
     notes = list(clip.warnings)
-    times_s, spacing_mm = clip.times_s, options.spacing_mm or clip.spacing_mm
-    if options.fps is not None:
-        times_s = np.arange(clip.num_frames) / options.fps
-    elif clip.frame_rate_hz is None or not is_frame_rate(clip.frame_rate_hz):
-        reason = "has no frame rate"
-        if clip.frame_rate_hz is not None:
-            reason = f"has an implausible frame rate of {clip.frame_rate_hz:g} fps"
-        times_s = np.arange(clip.num_frames) / ASSUMED_FRAME_RATE_HZ
-        message = (
-            f"the clip {reason}: {ASSUMED_FRAME_RATE_HZ:g} fps are assumed for times and heart "
-            "rate. Give fps (--fps) if you know it"
-        )
-        notes.append(ClipWarning(code="assumed_frame_rate", message=message))
-    if options.spacing_mm is not None:
-        notes = [note for note in notes if note.code not in _SCALE_CODES]
     pairs = itertools.pairwise(each(clip.frames))
     same = sum(np.array_equal(before, after) for before, after in pairs)
     if same:
         equal = "1 frame equals the one" if same == 1 else f"{same} frames equal the one"
         message = f"{equal} before: the clip was acquired at a lower rate than it plays"
         notes.append(ClipWarning(code="duplicate_frames", message=message))
-    return replace(
-        clip,
-        times_s=times_s,
-        spacing_mm=spacing_mm,
-        view=options.view or clip.view,
-        warnings=tuple(notes),
-    )
+    return replace(clip, view=options.view or clip.view, warnings=tuple(notes))
 
 
 __all__ = [

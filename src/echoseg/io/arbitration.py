@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from echoseg.clip import ClipWarning, Quantity, SourceDecision, SourceStatement
-from echoseg.io.frames import is_frame_rate
+import numpy as np
+
+from echoseg.clip import Clip, ClipWarning, Quantity, SourceDecision, SourceStatement
+from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions, is_frame_rate
 
 ACQUIRED_RATE_HZ = (5.0, 500.0)
 """Frame rates that a single source may state; others, up to `FRAME_RATE_HZ`, need a second one."""
@@ -20,6 +22,10 @@ MAX_DIFFERENCE = {"frame_rate_hz": 0.05, "spacing_mm": 0.03, "num_frames": 0, "h
 3 % of a length is 10 % of a volume, and a machine's heart rate is a mean over seconds."""
 MAX_VOLUME_CHANGE = 0.1
 """Relative change of volumes from which a contradicted spacing is not used."""
+MAX_STEPS = 5.0
+"""Time between two frames, in typical ones, from which it is a pause."""
+SCALE_CODES = ("stale_scale", "invalid_scale", "spacing_without_unit", "default_spacing")
+"""Codes of warnings about a file's pixel spacing, which the user's replaces."""
 USER = "given by the user"
 _ASIDE = ("Recommended Display Frame Rate",)
 """Origins of wishes, not of measurements: outvoted by two that agree."""
@@ -84,7 +90,7 @@ def _checked_rate(one: SourceStatement, every: Sequence[SourceStatement]) -> Sou
 
 def decide_for_user(decision: SourceDecision, value: Any) -> SourceDecision:
     """The decision with the user's value before all others; unchanged where it is None."""
-    if value is None:
+    if value is None or any(one.origin == USER for one in decision.statements):
         return decision
     stated = SourceStatement(origin=USER, value=value)
     return decide(decision.quantity, (stated, *decision.statements))
@@ -108,7 +114,99 @@ def contradiction(decision: SourceDecision) -> ClipWarning | None:
     name, _, option = _NAMES[decision.quantity]
     used = describe(decision.quantity, decision.statements[decision.choice])
     others = ", ".join(describe(decision.quantity, one) for one in decision.contradictions)
+    values = f"{used} is used, {others} is not"
+    if changes_volumes(decision):
+        values = f"{used} and {others}; volumes would differ by over 10 %, so neither is used"
     way_out = f" Give {option} if you know it." if option else ""
-    values = f"{used} is taken, {others} is not"
-    message = f"The file states two values of its {name}: {values}.{way_out}"
+    message = f"The file states more than one {name}: {values}.{way_out}"
     return ClipWarning(code=f"contradicted_{name.replace(' ', '_')}", message=message)
+
+
+def changes_volumes(decision: SourceDecision) -> bool:
+    """Whether a contradicted pixel spacing would change volumes by disks by over 10 %.
+
+    Such a volume goes with the row spacing times the squared column spacing, its long axis upright.
+    """
+    if decision.quantity != "spacing_mm":
+        return False
+    value: Any = decision.value
+    volumes = [row_mm * column_mm**2 for row_mm, column_mm in _values(decision, value)]
+    return max(volumes) / min(volumes) > 1 + MAX_VOLUME_CHANGE
+
+
+def _values(decision: SourceDecision, value: Any) -> list[Any]:
+    return [value, *(one.value for one in decision.contradictions)]
+
+
+def settle(clip: Clip, options: OpenOptions) -> Clip:
+    """Put what the user says before what the file says, and warn of what is missing or contradicts.
+
+    Args:
+        clip: As a reader returns it, with its `sources`.
+        options: What the user says.
+    """
+    notes = list(clip.warnings)
+    rate, scale = clip.decision("frame_rate_hz"), clip.decision("spacing_mm")
+    if not rate.statements and clip.times_s is not None:
+        step_s = float(np.median(np.diff(clip.times_s))) if clip.num_frames > 1 else 0.0
+        stated = SourceStatement(origin="times of the frames", value=1 / step_s if step_s else None)
+        rate = decide("frame_rate_hz", [stated])
+    if not scale.statements and clip.spacing_mm is not None:
+        stated = SourceStatement(origin="spacing of the pixels", value=clip.spacing_mm)
+        scale = decide("spacing_mm", [stated])
+    is_read = rate.choice is not None and clip.times_s is not None
+    has_user = rate.choice is not None and rate.statements[rate.choice].origin == USER
+    rate = decide_for_user(rate, options.fps)
+    scale = decide_for_user(scale, options.spacing_mm)
+    others = [one for one in clip.sources if one.quantity not in ("frame_rate_hz", "spacing_mm")]
+    decisions = (rate, scale, *others)
+    clip = replace(clip, sources=decisions)
+    if options.fps is None or has_user:
+        if not is_read:
+            notes.append(_assumed_rate(rate, clip))
+            clip = _at_rate(replace(clip, r_wave_times_s=()), ASSUMED_FRAME_RATE_HZ)
+        elif (note := _pause(clip)) is not None:
+            notes.append(note)
+    else:
+        clip = _at_rate(clip, options.fps)
+    if options.spacing_mm is not None:
+        notes = [note for note in notes if note.code not in SCALE_CODES]
+    notes += [note for one in decisions if (note := contradiction(one)) is not None]
+    spacing_mm: Any = None if scale.contradicting and changes_volumes(scale) else scale.value
+    return replace(clip, spacing_mm=spacing_mm, warnings=tuple(notes))
+
+
+def _at_rate(clip: Clip, rate_hz: float) -> Clip:
+    """The clip with even times at a rate; damaged frames leave their gap."""
+    positions = np.arange(clip.num_frames + len(clip.damaged_frames))
+    if len(positions) > clip.num_frames:
+        positions = np.delete(positions, clip.damaged_frames)
+    return replace(clip, times_s=(positions - positions[0]) / rate_hz)
+
+
+def _assumed_rate(rate: SourceDecision, clip: Clip) -> ClipWarning:
+    """Warn that nothing states the frame rate, and why the statements there are do not count."""
+    reasons = [
+        f"{one.origin}{f' {one.text}' if one.text else ''} is {one.unused_because}"
+        for one in rate.statements
+    ]
+    because = f" ({'; '.join(reasons)})" if reasons else ""
+    waves = ", and its R waves are not used" if clip.r_wave_times_s else ""
+    message = (
+        f"The clip has no usable frame rate{because}: {ASSUMED_FRAME_RATE_HZ:g} fps are assumed, "
+        f"so no heart rate and no rates are given{waves}. Give fps (--fps) if you know it."
+    )
+    return ClipWarning(code="assumed_frame_rate", message=message)
+
+
+def _pause(clip: Clip) -> ClipWarning | None:
+    """Warn of a pause between two frames; None where there is none."""
+    steps_s = np.diff(clip.times_s) if clip.times_s is not None else np.zeros(0)
+    if not len(steps_s) or steps_s.max() <= MAX_STEPS * np.median(steps_s):
+        return None
+    index = int(steps_s.argmax())
+    message = (
+        f"The frame times have a pause of {steps_s[index]:.2g} s before frame {index + 1}: a beat "
+        "across it is not measured rightly. Use the longer part alone."
+    )
+    return ClipWarning(code="pause_in_times", message=message)

@@ -1,0 +1,166 @@
+"""What a DICOM object states of time: frame times, R waves, heart rate.
+
+The element that the Frame Increment Pointer names comes first (PS3.3 C.7.6.5), then the others in
+the order of `_SOURCES`. An element that is not a number is ignored, and costs nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import SourceDecision, SourceStatement
+from echoseg.io.arbitration import decide, decide_for_user
+
+_VECTOR = "FrameTimeVector"
+_SOURCES = {
+    _VECTOR: ("Frame Time Vector (0018,1065)", "ms"),
+    "FrameTime": ("Frame Time (0018,1063)", "ms"),
+    "CineRate": ("Cine Rate (0018,0040)", "per s"),
+    "RecommendedDisplayFrameRate": ("Recommended Display Frame Rate (0008,2144)", "per s"),
+    "ActualFrameDuration": ("Actual Frame Duration (0018,1242)", "ms"),
+    "EffectiveDuration": ("Effective Duration (0018,0072)", "s"),
+}
+"""Keyword -> origin and unit, the preferred one first."""
+_RATES = ("CineRate", "RecommendedDisplayFrameRate")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DicomTimes:
+    """What a DICOM object states of time.
+
+    Attributes:
+        times_s: Time of each decoded frame from the first, `T`; None when unknown.
+        r_wave_times_s: R waves, from the same frame where the frames have times.
+        rate: Decision on the frame rate.
+        heart_rate: Statements on the heart rate.
+    """
+
+    times_s: np.ndarray | None
+    r_wave_times_s: tuple[float, ...]
+    rate: SourceDecision
+    heart_rate: SourceDecision
+
+
+def read_numbers(dataset: Any, keyword: str) -> tuple[list[float], str]:
+    """The finite numbers of an element, and its text; no numbers where one of them is not."""
+    element = None
+    try:
+        element = dataset.get_item(keyword)
+        values = dataset.get(keyword)
+        if values is None or values == "":
+            return [], ""
+        numbers = [float(value) for value in np.atleast_1d(np.asarray(values, object))]
+        text = ", ".join(f"{number:g}" for number in numbers[:3])
+        return (numbers if np.isfinite(numbers).all() else []), text
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
+        raw = getattr(element, "value", "")
+        return [], raw.decode("latin-1").strip() if isinstance(raw, bytes) else str(raw)
+
+
+def read_number(dataset: Any, keyword: str) -> float | None:
+    """The first number of an element; None where it has none."""
+    numbers = read_numbers(dataset, keyword)[0]
+    return numbers[0] if numbers else None
+
+
+def read_times(
+    dataset: Any,
+    total: int,
+    damaged: Sequence[int],
+    *,
+    fps: float | None = None,
+    stream_rate_hz: float | None = None,
+) -> DicomTimes:
+    """Decide on the frame times.
+
+    Args:
+        dataset: The object.
+        total: Number of frames, those that are damaged included.
+        damaged: Their indices; R waves move with the first frame that remains.
+        fps: What the user says.
+        stream_rate_hz: Frame rate of the video stream inside, where it states one.
+    """
+    statements, steps_s = _statements(dataset, total)
+    if stream_rate_hz:
+        statements.append(SourceStatement(origin="rate of the video stream", value=stream_rate_hz))
+    rate = decide_for_user(decide("frame_rate_hz", statements), fps)
+    r_waves_s = [value / 1000 for value in read_numbers(dataset, "RWaveTimeVector")[0]]
+    heart_rate = decide("heart_rate_bpm", _heart_rates(dataset, r_waves_s))
+    if rate.choice is None:
+        return DicomTimes(
+            times_s=None, r_wave_times_s=tuple(r_waves_s), rate=rate, heart_rate=heart_rate
+        )
+    times_s = np.arange(total) / float(rate.value)  # type: ignore[arg-type]
+    if rate.statements[rate.choice].origin == _SOURCES[_VECTOR][0]:
+        times_s = np.cumsum([0.0, *steps_s])
+    times_s = np.delete(times_s, list(damaged))
+    return DicomTimes(
+        times_s=times_s - times_s[0],
+        r_wave_times_s=tuple(float(time_s - times_s[0]) for time_s in r_waves_s),
+        rate=rate,
+        heart_rate=heart_rate,
+    )
+
+
+def _statements(dataset: Any, total: int) -> tuple[list[SourceStatement], list[float]]:
+    """The statements on the frame rate in their order, and the vector's steps in s."""
+    statements, steps_s = [], []
+    for keyword in sorted(_SOURCES, key=lambda one: one not in _pointed_at(dataset)):
+        origin, unit = _SOURCES[keyword]
+        numbers, text = read_numbers(dataset, keyword)
+        if not numbers and not text:
+            continue
+        rate_hz, why = None, ""
+        if keyword == _VECTOR and numbers:
+            rate_hz, why, steps_s = _vector_rate(numbers, total)
+        elif len(numbers) != 1 or numbers[0] <= 0:
+            why = "not one positive number"
+        elif keyword in _RATES:
+            rate_hz = numbers[0]
+        else:
+            rate_hz = (total if keyword == "EffectiveDuration" else 1000) / numbers[0]
+        statements.append(
+            SourceStatement(origin=origin, value=rate_hz, text=f"{text} {unit}", unused_because=why)
+        )
+    return statements, steps_s
+
+
+def _pointed_at(dataset: Any) -> list[str]:
+    """Keywords of the elements that the Frame Increment Pointer names."""
+    from pydicom.datadict import keyword_for_tag
+
+    try:
+        tags = dataset.get("FrameIncrementPointer")
+        return [keyword_for_tag(tag) for tag in (tags if isinstance(tags, list) else [tags])]
+    except (ValueError, TypeError, OverflowError, NotImplementedError):
+        return []
+
+
+def _vector_rate(numbers: list[float], total: int) -> tuple[float | None, str, list[float]]:
+    """Mean rate of a Frame Time Vector, why it is not used, and the steps between frames in s.
+
+    The first of `total` values precedes the first frame; some writers leave it out.
+    """
+    if len(numbers) not in (total, total - 1) or total < 2:
+        return None, f"{len(numbers)} values for {total} frames", []
+    steps_s = [value / 1000 for value in numbers[len(numbers) - total + 1 :]]
+    if min(steps_s) <= 0:
+        return None, "its times do not increase", []
+    return len(steps_s) / sum(steps_s), "", steps_s
+
+
+def _heart_rates(dataset: Any, r_waves_s: list[float]) -> list[SourceStatement]:
+    """Statements on the heart rate: the R waves, and the machine's own number."""
+    statements = []
+    intervals_s = np.diff(r_waves_s)
+    if len(intervals_s) and (intervals_s > 0).all():
+        rate_bpm = 60 / float(np.median(intervals_s))
+        text = f"{len(r_waves_s)} R waves"
+        statements.append(
+            SourceStatement(origin="R Wave Time Vector (0018,6060)", value=rate_bpm, text=text)
+        )
+    if rate_bpm := read_number(dataset, "HeartRate"):
+        statements.append(SourceStatement(origin="Heart Rate (0018,1088)", value=rate_bpm))
+    return statements
