@@ -60,10 +60,10 @@ def test_a_signal_leaves_nothing_half_written_and_says_so(tmp_path, number, code
 
 
 def test_a_terminal_without_the_letters_gets_question_marks(tmp_path):
-    from pydicom import examples
+    from scripts.make_demo_clip import OUTPUT
 
     path = tmp_path / "h\u00e9rz-\u2764.dcm"
-    path.write_bytes(examples.get_path("ybr_color").read_bytes())
+    path.write_bytes(OUTPUT.read_bytes())
     run = echoseg("analyze", path, "-o", tmp_path / "out", PYTHONIOENCODING="ascii")
     printed, said = run.communicate(timeout=120)
     assert run.returncode == 0, said

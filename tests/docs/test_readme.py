@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydicom import examples
 
 import echoseg
 from dataset_makers import make_camus
+from scripts.make_demo_clip import OUTPUT
 
 ROOT = Path(__file__).parents[2]
 PYTHON_PAGES = ("README.md", "docs/quickstart.md", "docs/guides/data.md", "docs/guides/training.md")
@@ -44,7 +44,7 @@ def blocks(page: str, language: str) -> list[str]:
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A folder with all that the lines name: clip.dcm, CAMUS and my_package."""
-    shutil.copy(str(examples.get_path("ybr_color")), tmp_path / "clip.dcm")
+    shutil.copy(OUTPUT, tmp_path / "clip.dcm")
     make_camus(tmp_path / "CAMUS")
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package/__init__.py").touch()

@@ -46,8 +46,8 @@ def unreliable_because(
         )
     if jitter is not None and jitter > limits.area_jitter_percent:
         reasons.append(
-            f"The cavity's area trembles by {jitter:.0f} % from frame to frame, in good clips by "
-            f"at most {limits.area_jitter_percent:.0f} %."
+            f"The cavity's area trembles by {jitter:.1f} % from frame to frame, in good clips by "
+            f"at most {limits.area_jitter_percent:.1f} %."
         )
     if beats_sd_points is not None and beats_sd_points > limits.beats_sd_points:
         reasons.append(f"The beats disagree: the EF varies by {beats_sd_points:.0f} points (SD).")

@@ -118,7 +118,7 @@ def test_a_reset_forgets_the_statement():
 
 
 def test_it_is_the_statement_of_the_analyzer():
-    config = PhantomConfig(seed=1, size_px=96, num_frames=90, frame_rate_hz=30)
+    config = PhantomConfig(seed=3, size_px=96, num_frames=90, frame_rate_hz=30)
     frames = Phantom(config).frames()
     clip = Clip(frames=frames, times_s=np.arange(90) / 30, view=View.A4C, spacing_mm=(1.0, 1.0))
     analyzer = Analyzer("camus", "cpu")
