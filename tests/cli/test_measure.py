@@ -18,6 +18,9 @@ from echoseg.report.schema import Report
 from echoseg.report.writer import FILES, PDF
 from heart_makers import beating, half_ellipsoid_ml, heart
 
+SPACING_MM = (1.001, 1.001)
+"""Exactly 1 mm in a header is taken for a default."""
+
 
 def run(*args):
     return CliRunner().invoke(app, ["measure", *(str(arg) for arg in args)])
@@ -27,7 +30,7 @@ def run(*args):
 def heart_file(tmp_path_factory):
     masks, times, truth = beating(80, phase=0.5)
     path = tmp_path_factory.mktemp("masks") / "theirs.nii.gz"
-    write_masks(path, masks, (1.0, 1.0), 1 / 40)
+    write_masks(path, masks, SPACING_MM, 1 / 40)
     return path, masks, times, truth
 
 
@@ -42,7 +45,7 @@ def measured(heart_file, tmp_path_factory):
 def test_the_report_holds_what_was_measured_by_the_headers_scale(heart_file, measured):
     _, masks, times, truth = heart_file
     out, report = measured
-    found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
+    found = measure_masks(masks, spacing_mm=SPACING_MM, times_s=times)
     told = report["results"]
     assert Report.model_validate(report).model is None
     assert {path.name for path in out.iterdir()} == FILES - {PDF}
@@ -102,7 +105,7 @@ def test_smoothing_can_be_left_out(heart_file, tmp_path):
 def test_tracings_of_the_cavity_alone_are_measured(heart_file, tmp_path):
     _, masks, _, truth = heart_file
     cavity = np.where(masks == 1, masks, 0)
-    write_masks(tmp_path / "cavity.nii.gz", cavity, (1.0, 1.0), 1 / 40)
+    write_masks(tmp_path / "cavity.nii.gz", cavity, SPACING_MM, 1 / 40)
     result = run(tmp_path / "cavity.nii.gz", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     told = json.loads((tmp_path / "out" / "report.json").read_text())["results"]
@@ -114,8 +117,8 @@ def test_tracings_of_the_cavity_alone_are_measured(heart_file, tmp_path):
 
 def test_the_pictures_may_be_given_and_must_fit(heart_file, tmp_path):
     path, masks, _, _ = heart_file
-    write_masks(tmp_path / "clip.nii.gz", (60 + 40 * masks).astype(np.uint8), (1.0, 1.0), 1 / 40)
-    write_masks(tmp_path / "other.nii.gz", masks[:9] * 40, (1.0, 1.0), 1 / 40)
+    write_masks(tmp_path / "clip.nii.gz", (60 + 40 * masks).astype(np.uint8), SPACING_MM, 1 / 40)
+    write_masks(tmp_path / "other.nii.gz", masks[:9] * 40, SPACING_MM, 1 / 40)
     assert run(path, "-o", tmp_path / "a", "--clip", tmp_path / "clip.nii.gz").exit_code == 0
     refused = run(path, "-o", tmp_path / "b", "--clip", tmp_path / "other.nii.gz")
     assert refused.exit_code == 2
@@ -125,7 +128,7 @@ def test_the_pictures_may_be_given_and_must_fit(heart_file, tmp_path):
 
 def wrong_files(folder):
     masks = np.zeros((4, 20, 20), np.uint8)
-    write_masks(folder / "labels.nii.gz", masks + 9, (1.0, 1.0), None)
+    write_masks(folder / "labels.nii.gz", masks + 9, SPACING_MM, None)
     (folder / "text.nii.gz").write_text("no masks")
     (folder / "empty.nii").write_bytes(b"")
     nibabel.Nifti1Image(np.zeros((20, 20), np.uint8), np.eye(4)).to_filename(folder / "flat.nii")
@@ -169,7 +172,7 @@ def test_options_out_of_range_and_a_folder_that_is_there_are_refused(heart_file,
 
 
 def test_masks_of_no_heart_give_no_ef_and_a_reason(tmp_path):
-    write_masks(tmp_path / "none.nii.gz", np.zeros((8, 40, 40), np.uint8), (1.0, 1.0), 0.03)
+    write_masks(tmp_path / "none.nii.gz", np.zeros((8, 40, 40), np.uint8), SPACING_MM, 0.03)
     result = run(tmp_path / "none.nii.gz", "-o", tmp_path / "out")
     assert result.exit_code == 1
     told = json.loads((tmp_path / "out" / "report.json").read_text())["results"]
@@ -181,9 +184,9 @@ def test_masks_read_back_as_they_were_written(heart_file):
     path, masks, times, _ = heart_file
     clip, read = load_masks(path)
     assert np.array_equal(read, masks)
-    assert clip.spacing_mm == (1.0, 1.0)
+    assert clip.spacing_mm == pytest.approx(SPACING_MM)
     assert clip.times_s == pytest.approx(times)
-    assert load_clip(path).spacing_mm == (1.0, 1.0)
+    assert load_clip(path).spacing_mm == pytest.approx(SPACING_MM)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,10 @@ def test_a_spacing_without_a_unit_is_told_and_two_that_differ_are_refused(tmp_pa
     assert result.exit_code == 0, result.output
     told = json.loads((tmp_path / "bare" / "report.json").read_text())
     message = {one["code"]: one["message"] for one in told["warnings"]}["spacing_without_unit"]
-    assert "0.5 x 0.5: its unit (xyzt_units) is unknown. Give spacing_mm (--spacing-mm)" in message
+    assert (
+        "0.5 x 0.5 unknown: it is without a unit of length. Give spacing_mm (--spacing-mm)"
+        in message
+    )
     assert told["results"]["edv_ml"] is None
     assert run(ed, es, "-o", tmp_path / "given", "--spacing-mm", "0.5", "0.5").exit_code == 0
     told = json.loads((tmp_path / "given" / "report.json").read_text())

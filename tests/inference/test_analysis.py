@@ -63,6 +63,7 @@ def test_save_writes_what_the_command_line_writes(result, tmp_path):
     folder = result.save(tmp_path / "api")
     write_masks(tmp_path / "masks.nii.gz", result.masks, (1.0, 1.0), 1 / 40)
     args = ["measure", tmp_path / "masks.nii.gz", "-o", tmp_path / "cli", "--view", "A4C"]
+    args += ["--spacing-mm", 1, 1]  # a header of 1 mm is taken for a default
     assert CliRunner().invoke(app, [str(arg) for arg in args]).exit_code == 0
     names = [sorted(path.name for path in one.iterdir()) for one in (folder, tmp_path / "cli")]
     assert names[0] == names[1]

@@ -129,13 +129,9 @@ def changes_volumes(decision: SourceDecision) -> bool:
     """
     if decision.quantity != "spacing_mm":
         return False
-    value: Any = decision.value
-    volumes = [row_mm * column_mm**2 for row_mm, column_mm in _values(decision, value)]
+    values: list[Any] = [decision.value, *(one.value for one in decision.contradictions)]
+    volumes = [row_mm * column_mm**2 for row_mm, column_mm in values]
     return max(volumes) / min(volumes) > 1 + MAX_VOLUME_CHANGE
-
-
-def _values(decision: SourceDecision, value: Any) -> list[Any]:
-    return [value, *(one.value for one in decision.contradictions)]
 
 
 def settle(clip: Clip, options: OpenOptions) -> Clip:

@@ -4,6 +4,7 @@ Pixel Spacing is never used in its place, but told where it contradicts. A regio
 the picture is that of a picture of another size: its scale is wrong too.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,12 @@ from echoseg.clip import Clip, ClipWarning, SourceDecision, SourceStatement
 from echoseg.io.arbitration import decide
 from echoseg.io.dicom_time import read_number, read_numbers
 from echoseg.io.frames import file_scale
+from echoseg.io.header_scale import header_scale
 
-_TISSUE, _TWO_D, _CENTIMETRE = 1, 1, 3
+_TISSUE_IN_CM = {"RegionSpatialFormat": 1, "RegionDataType": 1} | {
+    f"PhysicalUnits{axis}Direction": 3 for axis in "XY"
+}
+"""What the elements of a 2-D region of tissue in centimeters hold."""
 _MAX_OUTSIDE = 0.1
 """Share of the moving sector that may lie outside all regions."""
 _ORIGIN = "Sequence of Ultrasound Regions (0018,6011)"
@@ -34,21 +39,13 @@ def read_scale(
         Region box, decision on the spacing, and warnings of spacings that are not used.
     """
     box, statements, notes = _region_statement(dataset, frames)
-    for keyword, origin in (
-        ("PixelSpacing", "Pixel Spacing (0028,0030)"),
-        ("ImagerPixelSpacing", "Imager Pixel Spacing (0018,1164)"),
-    ):
-        numbers, text = read_numbers(dataset, keyword)
-        if len(numbers) == 2:
-            value, implausible = file_scale(*numbers)
-            why = "implausible" if implausible else ""
-            if value == (1.0, 1.0):
-                why = "the default of many tools"
-            if not statements or statements[0].unused_because:
-                why = why or "not the scale of an ultrasound region"
-            statements.append(
-                SourceStatement(origin=origin, value=value, text=f"{text} mm", unused_because=why)
-            )
+    numbers, _ = read_numbers(dataset, "PixelSpacing")
+    if len(numbers) == 2:
+        origin, spacing = "Pixel Spacing (0028,0030)", (numbers[0], numbers[1])
+        (stated,) = header_scale(origin, spacing, "mm", to_mm=1.0)[0].statements
+        if not statements or statements[0].unused_because:
+            stated = replace(stated, unused_because="not the scale of an ultrasound region")
+        statements.append(stated)
     return box, decide("spacing_mm", statements), notes
 
 
@@ -56,33 +53,22 @@ def _region_statement(
     dataset: Any, frames: np.ndarray
 ) -> tuple[Box | None, list[SourceStatement], tuple[ClipWarning, ...]]:
     """Box of the largest 2-D tissue region in centimetres, its statement, and warnings."""
-    regions = _regions(dataset)
+    regions = [(box, one) for one in _regions(dataset) if (box := _box(one)) is not None]
     tissue = [
-        one
-        for one in regions
-        if all(
-            read_number(one, keyword) == value
-            for keyword, value in (
-                ("RegionSpatialFormat", _TWO_D),
-                ("RegionDataType", _TISSUE),
-                ("PhysicalUnitsXDirection", _CENTIMETRE),
-                ("PhysicalUnitsYDirection", _CENTIMETRE),
-            )
-        )
+        (box, one)
+        for box, one in regions
+        if all(read_number(one, keyword) == value for keyword, value in _TISSUE_IN_CM.items())
     ]
-    boxes = [box for one in tissue if (box := _box(one)) is not None]
-    if not boxes:
+    if not tissue:
         return None, [], ()
-    chosen = max(range(len(boxes)), key=lambda index: _area(boxes[index]))
+    box, region = max(tissue, key=lambda pair: _area(pair[0]))
     rows, columns = frames.shape[1:]
-    region = [one for one in tissue if _box(one) is not None][chosen]
     delta_x, delta_y = (abs(read_number(region, f"PhysicalDelta{axis}") or 0) for axis in "XY")
     value = (10 * delta_y, 10 * delta_x)
     text = f"{delta_y:g} x {delta_x:g} cm"
-    every = [box for one in regions if (box := _box(one)) is not None]
-    if why := _misfit(boxes[chosen], every, frames):
+    if why := _misfit(box, [one for one, _ in regions], frames):
         message = (
-            f"The file's ultrasound region {_corners(boxes[chosen])} {why} its image of {columns} "
+            f"The file's ultrasound region {_corners(box)} {why} its image of {columns} "
             f"x {rows} pixels: the clip was resized without updating its pixel spacing, which is "
             "ignored. Give spacing_mm (--spacing-mm) if you know it."
         )
@@ -91,13 +77,9 @@ def _region_statement(
         )
         return None, [statement], (ClipWarning(code="stale_scale", message=message),)
     spacing_mm, notes = file_scale(*value)
-    statement = SourceStatement(
-        origin=_ORIGIN,
-        value=spacing_mm,
-        text=text,
-        unused_because="implausible" if notes else "",
-    )
-    top, left, bottom, right = boxes[chosen]
+    why = "implausible" if notes else ""
+    statement = SourceStatement(origin=_ORIGIN, value=spacing_mm, text=text, unused_because=why)
+    top, left, bottom, right = box
     return (top, left, min(bottom, rows), min(right, columns)), [statement], notes
 
 

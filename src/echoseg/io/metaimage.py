@@ -7,8 +7,9 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
-from echoseg.io.frames import OpenOptions, file_scale
+from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import collect
+from echoseg.io.header_scale import header_scale
 
 _TYPES = {
     "MET_UCHAR": "u1",
@@ -79,12 +80,14 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
-    """Read a clip stored as (x, y, t); the third ElementSpacing is not used as a time."""
+    """Read a clip stored as (x, y, t); the third ElementSpacing has no unit and is not a time."""
     data, spacing = read_array(path)
     if data.ndim != 3:
         raise FormatError(
             f"{path}: a clip must be grey and (x, y, t), DimSize is {list(data.shape[::-1])}"
         )
     grey = collect(path, lambda: data, options, expected=len(data))
-    spacing_mm, warnings = file_scale(spacing[1], spacing[0]) if len(spacing) > 1 else (None, ())
-    return Clip(frames=grey.frames, spacing_mm=spacing_mm, warnings=warnings + grey.warnings)
+    if len(spacing) < 2:
+        return Clip(frames=grey.frames, warnings=grey.warnings)
+    scale, notes = header_scale("ElementSpacing", (spacing[1], spacing[0]), "mm", to_mm=1.0)
+    return Clip(frames=grey.frames, warnings=notes + grey.warnings, sources=(scale,))

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.clip import Clip, ClipWarning, Label
+from echoseg.clip import Clip, ClipWarning, Label, SourceDecision, SourceStatement
 from echoseg.errors import FormatError, OutputError
 from echoseg.files import atomic_write
-from echoseg.io.frames import OpenOptions, file_scale
+from echoseg.io.arbitration import decide
+from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import collect
+from echoseg.io.header_scale import header_scale, is_time_last
 
 _GREYS = (0, 40, 110, 70)
 """Grey level of each label in the image of masks that come without a clip."""
@@ -92,26 +94,50 @@ def _load(path: Path, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any
         pixels, header = read_array(path)
     except (OSError, EOFError, ValueError) as error:
         raise FormatError(f"{path}: the NIfTI file is truncated or broken ({error})") from error
+    axes = [index + 1 for index, side in enumerate(pixels.shape[::-1]) if side > 1]
     data = np.squeeze(pixels)
     data = data[None] if still and data.ndim == 2 else data
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
         raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.T.shape}")
-    space, step = header.get_xyzt_units()
+    notes: tuple[ClipWarning, ...] = ()
+    if len(axes) == 3 and is_time_last(data):
+        data, axes = data.T, axes[::-1]
+        message = "The file's first axis is time and its last are rows and columns: read as such."
+        notes = (ClipWarning(code="axes_reordered", message=message),)
+    rate, scale, scale_notes = _header_says(header, axes)
+    times_s = None if rate.value is None else np.arange(len(data)) / rate.value
+    known = {"spacing_mm": scale.value, "times_s": times_s, "sources": (rate, scale)}
+    return data, known | {"warnings": notes + scale_notes}
+
+
+def _header_says(
+    header: Any, axes: list[int]
+) -> tuple[SourceDecision, SourceDecision, tuple[ClipWarning, ...]]:
+    """What the header states of frame rate and pixel spacing, with warnings of what is not used.
+
+    `axes` are the header's axes of columns, rows and, of a clip, time.
+    """
+    space, step = (str(unit) for unit in header.get_xyzt_units())
     pixdim = [float(value) for value in header["pixdim"]]
-    to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(str(space))
-    to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(str(step))
-    frame_s = (pixdim[4] if pixels.ndim > 3 else pixdim[3]) * (to_s or 0.0)
-    spacing_mm, notes = None, ()
-    if to_mm is not None:
-        spacing_mm, notes = file_scale(pixdim[2] * to_mm, pixdim[1] * to_mm)
-    elif not set(pixdim[1:3]) <= {0.0, 1.0}:  # more than the header's default
-        message = (
-            f"Ignoring the file's pixel spacing of {pixdim[2]:g} x {pixdim[1]:g}: its unit "
-            "(xyzt_units) is unknown. Give spacing_mm (--spacing-mm) if it is mm."
-        )
-        notes = (ClipWarning(code="spacing_without_unit", message=message),)
-    times_s = np.arange(len(data)) * frame_s if frame_s > 0 else None
-    return data, {"spacing_mm": spacing_mm, "times_s": times_s, "warnings": notes}
+    column_axis, row_axis = [*axes, 1, 2][:2]
+    row, column = pixdim[row_axis], pixdim[column_axis]
+    to_mm = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}.get(space)
+    scale, notes = header_scale(
+        f"pixdim[{row_axis}, {column_axis}]", (row, column), space, to_mm=to_mm
+    )
+    to_s = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(step)
+    time_axis = axes[2] if len(axes) > 2 else 3
+    frame, why, rate_hz = pixdim[time_axis], "", None
+    if to_s is None or time_axis < 3:
+        why = "without a unit of time"
+    elif frame > 0:
+        rate_hz = 1 / (frame * to_s)
+    else:
+        why = "not a positive number"
+    stated = SourceStatement(
+        origin=f"pixdim[{time_axis}]", value=rate_hz, text=f"{frame:g} {step}", unused_because=why
+    )
+    return decide("frame_rate_hz", [stated]), scale, notes
 
 
 def write_masks(
