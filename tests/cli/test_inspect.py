@@ -1,6 +1,5 @@
 """`echoseg inspect`: every source of time and scale is named, and no identity is printed."""
 
-import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 from typer.testing import CliRunner
@@ -9,7 +8,6 @@ from clip_makers import (
     moving_frames,
     region,
     ultrasound,
-    write_metaimage,
     write_nifti,
     write_video,
 )
@@ -37,11 +35,10 @@ def test_dicom_states_its_sources_and_hides_who_it_is(tmp_path):
     assert said["FrameTime"] == "40" and said["CineRate"] == "25"
     assert said["FrameIncrementPointer"] == "FrameTime"
     assert said["RWaveTimeVector"] == "100.0 900.0" and said["R waves"] == "2"
-    assert (
-        said["region 0"].startswith("(0,0)-(63,47)") and "PhysicalDeltaX 0.04" in said["region 0"]
-    )
+    assert said["PhysicalDeltaX"] == "0.04" and said["RegionLocationMaxX1"] == "63"
+    assert "Cine Rate" in result.output and ": used" in result.output
     assert said["TransferSyntaxUID"] == "Explicit VR Little Endian (1.2.840.10008.1.2.1)"
-    assert said["time"] == "25 fps" and said["spacing (row x column)"] == "0.5 x 0.4 mm"
+    assert said["dicom"] == "Clip(30 frames, 64 x 48, unknown, 25 fps, 0.4 x 0.5 mm)"
     for name in ("PatientName", "PatientID", "InstitutionName", "StudyDate", "SeriesDescription"):
         assert name in said["present"]
     assert "private elements" in said["present"]
@@ -57,25 +54,15 @@ def test_a_number_that_is_none_is_shown_and_long_vectors_are_short(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"33.333", b"33,333", 1))
     _, said = inspect(path)
     assert "33,333" in said["FrameTime"]
-    assert said["FrameTimeVector"].startswith("30 values, 0 33.3 ... 33.3, least 33.3")
+    assert said["FrameTimeVector"].startswith("30 values, 0 33.3 ... 33.3, 33.3 to 33.3")
 
 
-@pytest.mark.parametrize(
-    ("write", "name", "section", "value"),
-    [
-        (write_video, "a.avi", "codec", "mjpeg"),
-        (write_nifti, "a.nii.gz", "time", "sec"),
-        (write_metaimage, "a.mhd", "DimSize", "64 48 6"),
-    ],
-)
-def test_other_formats_state_what_they_hold(tmp_path, write, name, section, value):
-    write(tmp_path / name, moving_frames())
-    result, _ = inspect(tmp_path / name)
+@pytest.mark.parametrize(("write", "name"), [(write_video, "video"), (write_nifti, "nifti")])
+def test_other_formats_say_what_is_used(tmp_path, write, name):
+    write(tmp_path / "a.bin", moving_frames())
+    result, said = inspect(tmp_path / "a.bin")
     assert result.exit_code == 0, result.output
-    assert any(
-        line.split()[:1] == [section] and line.endswith(value)
-        for line in result.output.splitlines()
-    ), result.output
+    assert said[name].startswith("Clip(6 frames, 64 x 48, unknown, 25 fps")
 
 
 def test_a_file_that_is_no_clip_is_described_and_refused_without_its_path(tmp_path):
@@ -89,13 +76,3 @@ def test_a_file_that_is_no_clip_is_described_and_refused_without_its_path(tmp_pa
     assert "Miller" not in result.output
     missing = CliRunner().invoke(app, ["inspect", str(tmp_path / "none.avi")])
     assert missing.exit_code == 1 and "no such file" in missing.output
-
-
-def test_a_folder_of_frames_counts_its_pictures(tmp_path):
-    from PIL import Image
-
-    for index, frame in enumerate(moving_frames()):
-        Image.fromarray(np.stack([frame] * 3, -1)).save(tmp_path / f"{index}.png")
-    result, said = inspect(tmp_path)
-    assert result.exit_code == 0, result.output
-    assert "6 files" in result.output and said["files"] == "6"

@@ -4,17 +4,16 @@ import csv
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from echoseg.cli import app
 from echoseg.clip import Clip, View
-from echoseg.errors import ArgumentError, OutputError
+from echoseg.errors import OutputError
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.measure import measure_masks
-from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport, pair_clips, view_of_name
+from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport, view_of_name
 from echoseg.report.writer import BIPLANE_FILES, FILES, PDF, write_biplane
 from echoseg.weights.card import ModelCard
 from heart_makers import beating
@@ -114,34 +113,6 @@ def test_the_view_is_read_from_the_name(name, view, rest):
     assert view_of_name(name) == (view, rest)
 
 
-def pairs(*names):
-    return {pair.name: (pair.a4c.name, pair.a2c.name) for pair in pair_clips(map(Path, names))}
-
-
-def test_clips_are_paired_by_what_their_names_share():
-    found = pairs("d/p2_2CH.avi", "d/p1_A4C.dcm", "d/p1_a2c.dcm", "d/p2_4CH.nii.gz", "d/notes.txt")
-    assert found == {
-        "p1": ("p1_A4C.dcm", "p1_a2c.dcm"),
-        "p2": ("p2_4CH.nii.gz", "p2_2CH.avi"),
-    }
-    assert pairs("smith/IM1_A4C.dcm", "smith/IM9_A2C.dcm") == {
-        "smith": ("IM1_A4C.dcm", "IM9_A2C.dcm")
-    }
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        (["d/notes.txt"], "no file name states a view"),
-        (["d/p1_A4C.dcm", "d/p2_A2C.dcm", "d/p2_A4C.dcm"], "p1_A4C.dcm (p1) has no A2C clip"),
-        (["d/p_A4C.dcm", "d/p_A4C.avi", "d/p_A2C.dcm"], "has two A4C clips"),
-    ],
-)
-def test_what_cannot_be_paired_is_told(names, words):
-    with pytest.raises(ArgumentError, match=re.escape(words)):
-        pairs(*names)
-
-
 def run(*args):
     return CliRunner().invoke(app, ["analyze", *(str(arg) for arg in args)])
 
@@ -166,13 +137,12 @@ def test_two_views_are_analysed_together(tmp_path):
 
 
 def test_what_is_asked_for_is_one_thing(tmp_path):
-    (tmp_path / "p_A4C.avi").write_text("x")
     for args, words in (
         ([], "give CLIPS, or --a4c with --a2c, or --study FOLDER"),
         (["x.avi", "--study", tmp_path], "one of the three"),
         (["--a4c", "x.avi"], "must be given together"),
         (["--study", tmp_path / "none"], "must be a folder"),
-        (["--study", tmp_path], "has no A2C clip"),
+        (["--study", tmp_path, "--view", "A4C"], "do not apply to --study"),
     ):
         result = run(*args)
         assert (result.exit_code, words in result.output) == (2, True), result.output

@@ -157,23 +157,10 @@ def models() -> None:
 
 
 _GROUPS = {
-    "Analyze clips": (
-        analyze.analyze,
-        demo,
-        measure.measure,
-        live.live,
-        attention,
-        models,
-        formats.formats,
-        inspect.inspect,
-    ),
-    "Train and evaluate": (
-        train.train,
-        evaluate.evaluate,
-        evaluate.compare,
-        calibrate.calibrate,
-        export.export,
-    ),
+    "Analyze clips": (analyze.analyze, demo, measure.measure, live.live, attention, models),
+    "Look at files": (formats.formats, inspect.inspect),
+    "Train and evaluate": (train.train, evaluate.evaluate, evaluate.compare, calibrate.calibrate),
+    "Data": (export.export,),
 }
 for _group, _commands in _GROUPS.items():
     for _command in _commands:

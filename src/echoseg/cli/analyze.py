@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.ef_statement import EfStatement
-    from echoseg.report.biplane import ClipPair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,13 +51,8 @@ class Job:
     pdf: bool = False
     pages: bool = True
 
-    @property
-    def is_pair(self) -> bool:
-        """Whether it is a biplane analysis."""
-        return len(self.sources) == 2
 
-
-def _analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) -> "Analysis":
+def analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) -> "Analysis":
     """Read and analyze a clip; the time of reading is the first stage."""
     from echoseg.io import load_clip
 
@@ -77,7 +71,7 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
     from echoseg.report.writer import check_output, write_results
 
     check_output(job.folder, job.force)
-    analysis = _analyze_clip(analyzer, job, job.sources[0])
+    analysis = analyze_clip(analyzer, job, job.sources[0])
     start = time.perf_counter()
     write_results(analysis, job.folder, force=job.force, pdf=job.pdf, pages=job.pages)
     write_time_s = time.perf_counter() - start
@@ -93,7 +87,7 @@ def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
     start = time.perf_counter()
     check_biplane_output(job.folder, job.force)
     a4c, a2c = (
-        _analyze_clip(analyzer, job, source, view=plane)
+        analyze_clip(analyzer, job, source, view=plane)
         for plane, source in zip(PLANES, job.sources, strict=True)
     )
     analysis = BiplaneAnalysis(a4c=a4c, a2c=a2c)
@@ -106,7 +100,7 @@ def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
 def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> str:
     """Run one job; return the kind of its EF. Errors are printed on one line."""
     try:
-        ef, stages = (_run_pair if job.is_pair else _run_clip)(analyzer, job)
+        ef, stages = (_run_pair if len(job.sources) == 2 else _run_clip)(analyzer, job)
     except EchosegError as error:
         fail(str(error))
         return "none"
@@ -136,10 +130,10 @@ def run(
     show_notice(analyzer.model_card)
     kinds = [_run_job(analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:
-        unit, withheld = "hearts" if jobs[0].is_pair else "clips", kinds.count("unreliable")
+        withheld = kinds.count("unreliable")
         stated = len(jobs) - withheld - kinds.count("none")
         note = f", {withheld} one that is not reliable" if withheld else ""
-        typer.echo(f"{stated} of {len(jobs)} {unit} have an EF{note}")
+        typer.echo(f"{stated} of {len(jobs)} clips have an EF{note}")
     if set(failures) & set(kinds):
         raise typer.Exit(1)
 
@@ -154,7 +148,7 @@ def analyze(
     a2c: Annotated[Path | None, input_option(help="A2C clip of the same heart.")] = None,
     study: Annotated[
         Path | None,
-        input_option(help="Folder of clips, paired by the view in their names: biplane."),
+        input_option(help="Folder of a study: its best A4C and A2C clip, biplane."),
     ] = None,
     view: ViewGiven = None,
     force_view: ForceView = False,
@@ -185,7 +179,8 @@ def analyze(
     """Segment and measure clips: masks, overlay video, volume curve, EF, report.
 
     A folder of many clips, --jobs or --resume make a cohort: one result folder per clip, and
-    results.csv, failures.csv and not_clips.csv for all. Its exit code is 0 when no clip failed.
+    results.csv, failures.csv and not_clips.csv for all. --study sorts the clips of a folder by view
+    and writes study.csv. Of both the exit code is 0 when no clip failed.
     """
     from echoseg.io.frames import OpenOptions
     from echoseg.report.writer import result_folder_names
@@ -197,15 +192,25 @@ def analyze(
         open_options=options, force=force, smoothing=smoothing, force_view=force_view, pdf=pdf
     )
     OpenOptions(**options)
-    pairs = _pairs(clips or [], a4c, a2c, study)
+    _check_inputs(clips or [], a4c, a2c, study)
+    if study is not None:
+        if view is not None or jobs is not None or resume or not pages:
+            raise ConfigError(
+                "--view, --jobs, --resume and --no-pages do not apply to --study; leave them out"
+            )
+        from echoseg.cli.study import run_study
+
+        job = Job(sources=(), folder=output, **known)
+        return run_study(study, output, job, model=model, device=device, backend=backend)
     if clips and _is_cohort(clips, jobs, resume):
         settings = dict(known, device=device, model=model, backend=backend, pages=pages)
         num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
         return run_cohort(clips, settings, output, num_jobs, resume)
-    if pairs and (jobs is not None or resume or not pages):
+    is_pair = a4c is not None and a2c is not None
+    if is_pair and (jobs is not None or resume or not pages):
         raise ConfigError("--jobs, --resume and --no-pages do not apply to two views; give CLIPS")
-    sources = [(pair.a4c, pair.a2c) for pair in pairs] or [(clip,) for clip in clips or []]
-    names = result_folder_names([Path(pair.name) for pair in pairs] or clips or [])
+    sources = [(a4c, a2c)] if a4c and a2c else [(clip,) for clip in clips or []]
+    names = result_folder_names([Path("biplane")] if is_pair else clips or [])
     runs = [
         Job(sources=some, folder=output / name, pages=pages, **known)
         for some, name in zip(sources, names, strict=True)
@@ -268,28 +273,18 @@ def run_cohort(
         raise typer.Exit(1)
 
 
-def _pairs(
+def _check_inputs(
     clips: list[Path], a4c: Path | None, a2c: Path | None, study: Path | None
-) -> "tuple[ClipPair, ...]":
-    """The pairs of a biplane analysis, none where clips are given.
+) -> None:
+    """Check that the inputs are exactly one of the three kinds.
 
     Raises:
-        ConfigError: If the inputs are not exactly one of the three kinds.
-        ArgumentError: If clips cannot be paired.
+        ConfigError: If they are not.
     """
-    from echoseg.report.biplane import ClipPair, pair_clips
-
     if bool(clips) + (study is not None) + (a4c is not None or a2c is not None) != 1:
         raise ConfigError(
             "give CLIPS, or --a4c with --a2c, or --study FOLDER, one of the three; "
             "see echoseg analyze --help"
         )
-    if clips:
-        return ()
-    if study is None:
-        if a4c is None or a2c is None:
-            raise ConfigError("--a4c and --a2c must be given together")
-        return (ClipPair(name="biplane", a4c=a4c, a2c=a2c),)
-    if not study.is_dir():
-        raise ConfigError(f"--study must be a folder of clips, got {study}")
-    return pair_clips(path for path in study.iterdir() if not path.name.startswith("."))
+    if (a4c is None) != (a2c is None):
+        raise ConfigError("--a4c and --a2c must be given together")

@@ -1,6 +1,7 @@
 """`echoseg inspect`: what a file states of itself, and what is taken of it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,11 +26,10 @@ def inspect(
 
     from echoseg.io import load_clip
     from echoseg.io.describe import describe
-    from echoseg.io.formats import find_format
 
     typer.echo(f"echoseg {version('echoseg')}")
     try:
-        for title, rows in describe(file, find_format(file)).items():
+        for title, rows in describe(file).items():
             _show(title, rows.items())
         clip = load_clip(file, allow_damaged=True)
     except (EchosegError, OSError) as error:
@@ -40,19 +40,19 @@ def inspect(
 
 
 def _reading(clip: "Clip") -> Iterable[tuple[str, str]]:
-    """What the clip was read as."""
-    rate_hz, spacing_mm = clip.frame_rate_hz, clip.spacing_mm
-    yield "frames", f"{clip.num_frames} of {clip.size[1]} x {clip.size[0]} pixels"
-    yield "time", "unknown" if rate_hz is None else f"{rate_hz:.5g} fps"
-    spacing = "unknown" if spacing_mm is None else "{:.5g} x {:.5g} mm".format(*spacing_mm)
-    yield "spacing (row x column)", spacing
-    yield "view", str(clip.view)
+    """What the clip was read as, and of each quantity every source, with the one that is used."""
+    from echoseg.io.arbitration import describe
+
+    yield clip.format_name, repr(replace(clip, source=""))
     yield "R waves", str(len(clip.r_wave_times_s))
-    if clip.damaged_frames:
-        yield "damaged frames", " ".join(map(str, clip.damaged_frames))
+    for decision in clip.sources:
+        for index, one in enumerate(decision.statements):
+            use = "used" if index == decision.choice else one.unused_because or "not used"
+            use = f"{use}, contradicts" if index in decision.contradicting else use
+            yield decision.quantity, f"{describe(decision.quantity, one)}: {use}"
 
 
-def _show(title: str, rows: Iterable[tuple[str, str]]) -> None:
-    lines = [f"  {one_line(name):<28}{one_line(value)}" for name, value in rows]
+def _show(title: str, rows: Iterable[tuple[str, object]]) -> None:
+    lines = [f"  {one_line(name):<27} {one_line(str(value))}" for name, value in rows]
     if lines:
         typer.echo("\n".join((title, *lines)))

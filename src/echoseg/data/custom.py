@@ -31,8 +31,6 @@ TABLE = "clips.csv"
 _MASKS = "_masks.nii.gz"
 _TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
 """Suffixes of other files that lie next to clips."""
-_PAPERS = re.compile(r"(licen[cs]e|copying|readme|notice|authors|changelog)(\b|_)", re.IGNORECASE)
-"""Begins names of files about clips, whatever their suffix, such as `LICENSE.pydicom-data`."""
 
 
 def detect(root: Path) -> bool:
@@ -49,12 +47,9 @@ def collect(root: Path) -> Dataset:
         DatasetError: If the table lacks its column, or no clip can be used.
     """
     table = root if root.is_file() else root / TABLE
-    notes: list[str] = []
     if table.is_file():
-        records, issues = _from_table(table)
-    else:
-        records, issues, notes = _from_folder(root)
-    return build_dataset("custom", root, records, issues, notes)
+        return build_dataset("custom", root, *_from_table(table))
+    return build_dataset("custom", root, *_from_folder(root))
 
 
 def clip_files(root: Path) -> Iterable[Path]:
@@ -67,8 +62,6 @@ def clip_files(root: Path) -> Iterable[Path]:
         for path in sorted(root.rglob("*")):
             hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
             if hidden or path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
-                continue
-            if path.is_file() and _PAPERS.match(path.name) and not _is_clip(path):
                 continue
             if path.is_dir():
                 names = [child.suffix.lower() for child in path.iterdir()]
@@ -108,7 +101,7 @@ def _from_folder(root: Path) -> tuple[list[Record], list[Issue], list[str]]:
         try:
             header = read_clip_header(path)
             if header.no_clip_reason:
-                others.append(f"{name} is not a clip: {header.no_clip_reason}")
+                others.append(f"{name}: {header.no_clip_reason}")
                 continue
             find_format(path)
         except FormatError as error:
@@ -117,7 +110,8 @@ def _from_folder(root: Path) -> tuple[list[Record], list[Issue], list[str]]:
         masks = path.with_name(_stem(path) + _MASKS)
         known = {"masks": masks} if masks.is_file() else {}
         records.append(clip_record(name, header.patient or name, path, known, view=header.view))
-    return records, issues, others
+    note = f"{len(others)} files are not clips, such as {others[0]}" if others else ""
+    return records, issues, [note] if note else []
 
 
 def _stem(path: Path) -> str:

@@ -24,13 +24,13 @@ _NO_PATIENT = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipHeader:
-    """What a file's header says.
+    """What a file's header says; fields that are unknown are empty.
 
     Attributes:
         no_clip_reason: Why the file is not a clip; empty where it may be one, even a broken one.
-        patient: Hash of DICOM's Patient ID and its issuer; empty where there is none.
-        study: Hash of DICOM's Study Instance UID; empty where there is none.
-        view: The view that the header states.
+        patient: Hash of DICOM's Patient ID and its issuer.
+        study: Hash of DICOM's Study Instance UID.
+        view: The view.
     """
 
     no_clip_reason: str = ""
@@ -48,14 +48,12 @@ def read_clip_header(path: Path) -> ClipHeader:
         return ClipHeader(
             no_clip_reason="" if is_named else "the content is not of a clip's format"
         )
-    if name == "image_folder":
-        return ClipHeader(no_clip_reason=image_folder.no_clip_reason(path))
-    if name != "dicom":
-        return ClipHeader()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _dicom_header(path)
+            if name == "image_folder":
+                return ClipHeader(no_clip_reason=image_folder.no_clip_reason(path))
+            return _dicom_header(path) if name == "dicom" else ClipHeader()
         except Exception:  # pydicom raises many types; loading the clip says what is broken
             return ClipHeader()
 

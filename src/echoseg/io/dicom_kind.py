@@ -1,7 +1,7 @@
 """Whether a DICOM object is a 2-D clip, by its header: not a volume, a still, a report, a spectrum.
 
 Classes are those of PS3.4 B.5. Value 4 of an ultrasound Image Type is a sum of flags in hexadecimal
-(PS3.3 C.8.5.6.1.1): 1 two-dimensional, 2 M-mode, 4 and 8 Doppler spectra, 40 three-dimensional
+(PS3.3 C.8.5.6.1.1): 1 two-dimensional, 2 M-mode, 40 three-dimensional
 rendering, 400 spatially related frames. Formats of ultrasound regions are those of PS3.3 C.8.5.5.1.
 """
 
@@ -16,7 +16,7 @@ _STILL_CLASSES = ("1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.6.1",
 """Ultrasound Image (retired, present) and Secondary Capture: classes of one frame."""
 _VOLUME_CLASSES = ("1.2.840.10008.5.1.4.1.1.6.2", "1.2.840.10008.5.1.4.1.1.6.3")
 """Enhanced US Volume and Photoacoustic."""
-_TWO_D, _MOTION, _SPECTRUM, _SPACE = 0x01, 0x02, 0x0C, 0x440
+_TWO_D, _MOTION, _SPACE = 0x01, 0x02, 0x440
 _SLICE_POINTERS = frozenset({0x00540080, 0x00182005, 0x00209057, 0x00540090})
 """Slice Vector, Slice Location Vector, In-Stack Position Number, Angular View Vector."""
 _TIMES = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate",
@@ -32,14 +32,17 @@ def no_clip_reason(dataset: Any, *, is_timed: bool = False) -> str:
         dataset: The header, a `pydicom.Dataset`.
         is_timed: The user gave a frame rate, so the frames are a sequence in time.
     """
-    sop_class = str(dataset.get("SOPClassUID") or _media_class(dataset))
+    from pydicom.uid import UID
+
+    meta = getattr(dataset, "file_meta", None) or {}
+    sop_class = UID(str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID", "")))
     modality = str(dataset.get("Modality") or "").strip().upper()
     if sop_class == _DIRECTORY or "DirectoryRecordSequence" in dataset:
         return "this is the directory (DICOMDIR) of a study; give the folder that holds it"
     if modality not in MODALITIES:
         return f"Modality must be US (ultrasound), got {modality}; give an echo clip"
-    if sop_class and "Rows" not in dataset and "Image" not in (name := _class_name(sop_class)):
-        return f"the object holds no pictures, its class is {name}; give an echo clip"
+    if sop_class and "Rows" not in dataset and "Image" not in sop_class.name:
+        return f"the object holds no pictures, its class is {sop_class.name}; give an echo clip"
     if evidence := _volume_evidence(dataset, sop_class, is_timed):
         return (
             f"this is a 3-D volume or a set of planes, not a 2-D clip ({evidence}); export a 2-D "
@@ -52,21 +55,10 @@ def no_clip_reason(dataset: Any, *, is_timed: bool = False) -> str:
     return ""
 
 
-def _media_class(dataset: Any) -> str:
-    meta = getattr(dataset, "file_meta", None)
-    return str(meta.get("MediaStorageSOPClassUID", "") if meta else "")
-
-
-def _class_name(sop_class: str) -> str:
-    from pydicom.uid import UID
-
-    return UID(sop_class).name
-
-
-def _volume_evidence(dataset: Any, sop_class: str, is_timed: bool) -> str:
+def _volume_evidence(dataset: Any, sop_class: Any, is_timed: bool) -> str:
     """What says that the frames lie beside each other in space; empty where nothing does."""
-    if sop_class in _VOLUME_CLASSES:
-        return f"its class is {_class_name(sop_class)}"
+    if str(sop_class) in _VOLUME_CLASSES:
+        return f"its class is {sop_class.name}"
     image_type = [str(value).upper() for value in _values(dataset, "ImageType")]
     words = [v for v in image_type[2:] if re.search(r"VOLUME|3D|MPR|MULTIPLANAR", v)]
     if words or _flags(image_type) & _SPACE:
@@ -100,21 +92,20 @@ def _positions(dataset: Any) -> set[tuple[float, ...]]:
 
 
 def _time_line(dataset: Any) -> str:
-    """`an M-mode` or `a Doppler spectrum` where no picture of the object is two-dimensional."""
-    flags = _flags([str(value) for value in _values(dataset, "ImageType")])
+    """`an M-mode recording` or `a Doppler spectrum` where nothing is two-dimensional."""
     regions = dataset.get("SequenceOfUltrasoundRegions") or []
     formats = {_number(region, "RegionSpatialFormat") or 0 for region in regions}
-    if formats & {2.0, 3.0} and 1.0 not in formats:
-        return "an M-mode recording" if 2.0 in formats else "a Doppler spectrum"
-    if flags & _TWO_D or not flags & (_MOTION | _SPECTRUM) or 1.0 in formats:
+    flags = _flags(_values(dataset, "ImageType"))
+    if 1.0 in formats or (flags & _TWO_D and not formats & {2.0, 3.0}):
         return ""
-    return "an M-mode recording" if flags & _MOTION else "a Doppler spectrum"
+    is_motion = 2.0 in formats or flags & _MOTION
+    return "an M-mode recording" if is_motion else "a Doppler spectrum" if 3.0 in formats else ""
 
 
-def _flags(image_type: list[str]) -> int:
+def _flags(image_type: list[Any]) -> int:
     """Value 4 of an ultrasound Image Type; 1, two-dimensional, where it is not a number."""
     try:
-        return int(image_type[3], 16)
+        return int(str(image_type[3]), 16)
     except (IndexError, ValueError):
         return _TWO_D
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from echoseg.clip import Clip
+from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import FormatError, NotAClipError
-from echoseg.io.frame_names import MASKS_ONLY, are_label_maps, mask_warnings, split_masks
+from echoseg.io.frame_names import MASKS_ONLY, are_label_maps, split_masks
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 
@@ -20,10 +20,10 @@ def frame_files(path: Path) -> list[Path]:
     Raises:
         FormatError: If they are of several clips.
     """
-    return _frames_and_masks(path)[0]
+    return _frames_and_notes(path)[0]
 
 
-def _frames_and_masks(path: Path) -> tuple[list[Path], list[Path]]:
+def _frames_and_notes(path: Path) -> tuple[list[Path], tuple[ClipWarning, ...]]:
     files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
     pngs = [file for file in files if file.suffix.lower() == ".png" or _is_png(file)]
     pngs.sort(key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)])
@@ -56,7 +56,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
     """Read the frames; a folder gives neither spacing nor times."""
     from PIL import Image
 
-    files, masks = _frames_and_masks(path)
+    files, notes = _frames_and_notes(path)
     if not files:
         raise FormatError(f"{path}: the folder holds no PNG frames")
     if are_label_maps(files):
@@ -75,5 +75,4 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 yield error
 
     grey = collect(path, decode, options, expected=len(files), bits=16)
-    warnings = grey.warnings + mask_warnings(masks)
-    return Clip(frames=grey.frames, damaged_frames=grey.damaged, warnings=warnings)
+    return Clip(frames=grey.frames, damaged_frames=grey.damaged, warnings=grey.warnings + notes)

@@ -40,11 +40,6 @@ def _header(path: Path) -> tuple[dict[str, str], bytes]:
     return fields, rest
 
 
-def read_header(path: Path) -> dict[str, str]:
-    """Read the fields of the header, as text."""
-    return _header(path)[0]
-
-
 def data_file(path: Path) -> Path | None:
     """File that holds the pixels; None when they are in the header's file."""
     name = _header(path)[0].get("ElementDataFile", "LOCAL")

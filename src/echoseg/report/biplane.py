@@ -1,14 +1,12 @@
-"""Biplane analysis: an A4C and an A2C clip of one heart, paired by view, and their report."""
+"""Biplane analysis: an A4C and an A2C clip of one heart, and their report."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from echoseg.clip import ClipWarning, View
-from echoseg.errors import ArgumentError
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.biplane import BiplaneMeasurement, combine_views
@@ -38,15 +36,6 @@ _TOKENS = {
     View.A4C: r"a4c|4ch|ap4|ap4c|apical4|4chamber",
     View.A2C: r"a2c|2ch|ap2|ap2c|apical2|2chamber",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClipPair:
-    """Two clips of one heart, and the name they share."""
-
-    name: str
-    a4c: Path
-    a2c: Path
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,50 +107,6 @@ def view_of_name(name: str) -> tuple[View, str]:
             rest = name[: match.start()] + name[match.end() :]
             return view, re.sub(r"[\s_.-]+", "_", rest).strip("_")
     return View.UNKNOWN, name
-
-
-def pair_clips(paths: Iterable[Path]) -> tuple[ClipPair, ...]:
-    """Pair files by the view in their names (`x_A4C.dcm`, `x_2CH.avi`, ...), sorted.
-
-    Files whose name states no view are ignored. In a folder with one clip of each view the rest of
-    the names need not match.
-
-    Raises:
-        ArgumentError: If there is no pair, a clip lacks its other view, or a view occurs twice.
-    """
-    named = [(path, *view_of_name(_stem(path))) for path in sorted(paths)]
-    named = [entry for entry in named if entry[1] is not View.UNKNOWN]
-    is_single = sorted(view for _, view, _ in named) == [View.A2C, View.A4C]
-    hearts: dict[str, dict[View, Path]] = {}
-    for path, view, rest in named:
-        views = hearts.setdefault(path.parent.name if is_single else rest or path.parent.name, {})
-        if view in views:
-            raise ArgumentError(
-                f"a heart has two {view} clips, {views[view].name} and {path.name}; give one of "
-                "them with --a4c and --a2c"
-            )
-        views[view] = path
-    for name, views in hearts.items():
-        if len(views) == 1:
-            ((view, path),) = views.items()
-            other = View.A2C if view is View.A4C else View.A4C
-            raise ArgumentError(
-                f"{path.name} ({name or 'no name'}) has no {other} clip; give both the same name, "
-                "or use --a4c and --a2c"
-            )
-    if not hearts:
-        raise ArgumentError(
-            "no file name states a view; name the clips like x_A4C.dcm and x_A2C.dcm, or use "
-            "--a4c and --a2c"
-        )
-    return tuple(
-        ClipPair(name=name, a4c=views[View.A4C], a2c=views[View.A2C])
-        for name, views in hearts.items()
-    )
-
-
-def _stem(path: Path) -> str:
-    return path.name if path.is_dir() else path.name.split(".")[0]
 
 
 class BiplaneReport(FrozenModel):

@@ -18,11 +18,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import View
 from echoseg.data.custom import clip_files, readable
-from echoseg.errors import ConfigError, EchosegError, FormatError, NotAClipError, OutputError
+from echoseg.errors import ConfigError, EchosegError, NotAClipError, OutputError
 from echoseg.files import (
     ANOTHER_FOLDER,
     ResumableFolder,
@@ -54,12 +54,11 @@ class Settings(BaseModel):
     model: str
     model_sha256: str
     device: str = "auto"
-    backend: str = Field(default="torch", validation_alias=AliasChoices("backend", "runtime"))
+    backend: str = "torch"
     """`auto` becomes the fastest one when the cohort is started."""
     view: View | None = None
     spacing_mm: tuple[float, float] | None = None
-    fps: float | None = Field(default=None, validation_alias=AliasChoices("fps", "frame_rate_hz"))
-    """`frame_rate_hz` in manifests of 0.1."""
+    fps: float | None = None
     allow_damaged: bool = False
     smoothing: bool = True
     force_view: bool = False
@@ -142,7 +141,7 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
             result = path.name in FILES and (path.parent / MARK).exists()
             if not result and (own is None or not inside.is_relative_to(own)):
                 name = inside.as_posix()
-                if reason := _no_clip_reason(path):
+                if reason := read_clip_header(path).no_clip_reason:
                     clips.others[name] = reason
                     continue
                 clips[name if name not in clips else str(path)] = path
@@ -150,13 +149,6 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
         what = "".join(f" ({name}: {why})" for name, why in list(clips.others.items())[:1])
         raise ConfigError(f"{sources[0]} holds no clip{what}; give a folder of clips, or clips")
     return clips
-
-
-def _no_clip_reason(path: Path) -> str:
-    try:
-        return read_clip_header(path).no_clip_reason
-    except FormatError:  # loading it says why
-        return ""
 
 
 def _part_of(source: Path, out: Path | None) -> Path | None:

@@ -1,0 +1,92 @@
+"""`echoseg analyze --study`: the clips of a study, the best of each view, and both together."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from echoseg.cli.analyze import Job, analyze_clip
+from echoseg.cli.console import fail, one_line, show_notice
+from echoseg.clip import View
+from echoseg.errors import ConfigError, EchosegError, NotAClipError, OutputError
+
+if TYPE_CHECKING:
+    from echoseg.inference.analyzer import Analyzer
+    from echoseg.report.study import Heart
+
+
+def run_study(
+    folder: Path, output: Path, job: Job, *, model: str, device: str, backend: str
+) -> None:
+    """Analyze the hearts of a folder and exit with the exit code.
+
+    `output` gets a folder per heart and `study.csv`; `job` has the options of every clip.
+
+    Raises:
+        EchosegError: If it cannot be started.
+    """
+    from echoseg.files import check_new_file, csv_text, ensure_dir, write_text
+    from echoseg.inference.analyzer import Analyzer
+    from echoseg.report.study import COLUMNS, TABLE, find_hearts
+    from echoseg.report.writer import check_biplane_output
+
+    if not folder.is_dir():
+        raise ConfigError(f"--study must be a folder of clips, got {folder}")
+    hearts, others = find_hearts(folder, output)
+    if (output / TABLE).exists():
+        check_new_file(output / TABLE, job.force)
+    for heart in hearts:
+        check_biplane_output(output / heart.name, job.force)
+    analyzer = Analyzer(model, device, backend)
+    show_notice(analyzer.model_card)
+    for heart in hearts:
+        _analyze_heart(analyzer, heart, job)
+        _write_heart(heart, output / heart.name, job)
+    rows = [row for heart in hearts for row in heart.rows()]
+    rows += [("", name, "", "", "not a clip", why) for name, why in sorted(others.items())]
+    with ensure_dir(output):
+        write_text(output / TABLE, csv_text(COLUMNS, rows))
+    outcomes = Counter(row[-2] for row in rows)
+    numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    typer.echo(f"{len(rows)} files: {numbers}: {output / TABLE} says why")
+    if "failed" in outcomes or "used" not in outcomes:
+        raise typer.Exit(1)
+
+
+def _analyze_heart(analyzer: "Analyzer", heart: "Heart", job: Job) -> None:
+    """Analyze every clip that may show a plane; note of the others why they do not count."""
+    for clip in heart.clips:
+        if clip.view not in (View.A4C, View.A2C, View.UNKNOWN):
+            heart.pass_over(clip, f"its {clip.view_from} states {clip.view}")
+            continue
+        options = {} if clip.view is View.UNKNOWN else {"view": clip.view}
+        try:
+            heart.add(clip, analyze_clip(analyzer, job, clip.path, **options))
+        except OutputError:
+            raise
+        except NotAClipError as error:
+            heart.pass_over(clip, str(error), "not a clip")
+        except EchosegError as error:
+            fail(str(error))
+            heart.pass_over(clip, str(error), "failed")
+
+
+def _write_heart(heart: "Heart", folder: Path, job: Job) -> None:
+    """Write the biplane result, or that of the one plane that there is, and say what is used."""
+    from echoseg.cli.table import show_analysis, show_biplane
+    from echoseg.report.biplane import BiplaneAnalysis
+    from echoseg.report.writer import write_biplane, write_results
+
+    best = {view: analysis for view, (_, analysis) in heart.best.items()}
+    if len(best) == 2:
+        both = BiplaneAnalysis(a4c=best[View.A4C], a2c=best[View.A2C])
+        write_biplane(both, folder, force=job.force, pdf=job.pdf)
+        show_biplane(both, folder)
+    elif best:
+        ((view, analysis),) = best.items()
+        write_results(analysis, folder, force=job.force, pdf=job.pdf)
+        show_analysis(analysis, folder)
+        typer.echo(f"{heart.name} has no other view than {view}, so there is no biplane EF")
+    for _, name, view, _, outcome, why in heart.rows():
+        typer.echo(f"  {outcome}: {view}: {one_line(name)}: {one_line(why)}")
