@@ -130,3 +130,23 @@ def test_frames_of_two_clips_in_one_folder_are_refused(tmp_path):
         Image.fromarray(frame.T).save(tmp_path / f"right{index}.png")
     with pytest.raises(Exception, match=r"2 kinds, such as left0\.png and right0\.png"):
         load_clip(tmp_path)
+
+
+@pytest.mark.parametrize("steps", [(0.5, 0.5, 0.5), (0.4, 0.4, 0.6)])
+def test_an_array_that_is_a_volume_is_refused_unless_the_user_gives_its_rate(tmp_path, steps):
+    import nibabel
+
+    frames = moving_frames(30)
+    image = nibabel.nifti1.Nifti1Image(frames.transpose(2, 1, 0), np.diag([*steps, 1.0]))
+    image.header.set_xyzt_units("mm")
+    image.to_filename(tmp_path / "a.nii")
+    spacing = " ".join(map(str, steps))
+    (tmp_path / "a.mha").write_bytes(
+        f"NDims = 3\nDimSize = 64 48 30\nElementSpacing = {spacing}\nElementType = MET_UCHAR\n"
+        "ElementDataFile = LOCAL\n".encode()
+        + frames.tobytes()
+    )
+    for name in ("a.nii", "a.mha"):
+        with pytest.raises(NotAClipError, match="as of a 3-D volume"):
+            load_clip(tmp_path / name)
+        assert load_clip(tmp_path / name, fps=25).num_frames == 30

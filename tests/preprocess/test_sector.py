@@ -47,3 +47,16 @@ def test_a_still_picture_has_no_sector():
     clip.frames[::2, 190:194, 290:294] = 0
     assert find_sector(clip) is None
     assert find_sector(Clip(frames=np.zeros((5, 64, 64), np.uint8))) is None
+
+
+def test_a_moving_ecg_strip_larger_than_the_moving_heart_is_not_the_sector():
+    rng = np.random.default_rng(0)
+    frames = np.zeros((12, 200, 320), np.uint8)
+    frames[:, 40:100, 130:190] = rng.integers(40, 200, (12, 60, 60))  # the heart
+    frames[:, 150:180, 5:315] = rng.integers(40, 200, (12, 30, 310))  # larger
+    sector = find_sector(Clip(frames=frames))
+    assert sector is not None
+    top, left, bottom, right = sector.box
+    assert 35 <= top and bottom <= 105 and 125 <= left and right <= 195
+    frames[:, 40:100, 130:190] = 90
+    assert find_sector(Clip(frames=frames)) is None

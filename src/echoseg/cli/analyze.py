@@ -276,11 +276,7 @@ def run_cohort(
 def _check_inputs(
     clips: list[Path], a4c: Path | None, a2c: Path | None, study: Path | None
 ) -> None:
-    """Check that the inputs are exactly one of the three kinds.
-
-    Raises:
-        ConfigError: If they are not.
-    """
+    """Check that the inputs are exactly one of the three kinds."""
     if bool(clips) + (study is not None) + (a4c is not None or a2c is not None) != 1:
         raise ConfigError(
             "give CLIPS, or --a4c with --a2c, or --study FOLDER, one of the three; "

@@ -150,7 +150,7 @@ def load_masks(
         name = find_format(path)
         if name != "nifti":
             raise FormatError(f"{path}: masks must be NIfTI (x, y, t), the content is {name}")
-        clip, masks = nifti.read_masks(path)
+        clip, masks = nifti.read_masks(path, options.fps is not None)
         digest = content_sha256(path, name)
     clip = replace(clip, source=str(path), source_sha256=digest, format_name="nifti masks")
     return _with_options(clip, options), masks

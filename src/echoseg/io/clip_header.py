@@ -24,14 +24,7 @@ _NO_PATIENT = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipHeader:
-    """What a file's header says; fields that are unknown are empty.
-
-    Attributes:
-        no_clip_reason: Why the file is not a clip; empty where it may be one, even a broken one.
-        patient: Hash of DICOM's Patient ID and its issuer.
-        study: Hash of DICOM's Study Instance UID.
-        view: The view.
-    """
+    """Why a file is not a clip, hashes of its patient and study, and its view; empty if unknown."""
 
     no_clip_reason: str = ""
     patient: str = ""

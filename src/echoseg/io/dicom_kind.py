@@ -21,17 +21,10 @@ _SLICE_POINTERS = frozenset({0x00540080, 0x00182005, 0x00209057, 0x00540090})
 """Slice Vector, Slice Location Vector, In-Stack Position Number, Angular View Vector."""
 _TIMES = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate",
           "ActualFrameDuration", "EffectiveDuration", "FrameIncrementPointer")  # fmt: skip
-_MAX_FRAMES = 64
-"""Frames whose positions are compared."""
 
 
 def no_clip_reason(dataset: Any, *, is_timed: bool = False) -> str:
-    """Why an object is not a 2-D clip, as the end of a sentence; empty where it may be one.
-
-    Args:
-        dataset: The header, a `pydicom.Dataset`.
-        is_timed: The user gave a frame rate, so the frames are a sequence in time.
-    """
+    """Why an object is not a 2-D clip; empty where it may be. `is_timed`: a user gave its rate."""
     from pydicom.uid import UID
 
     meta = getattr(dataset, "file_meta", None) or {}
@@ -84,7 +77,7 @@ def _positions(dataset: Any) -> set[tuple[float, ...]]:
         "PlanePositionSequence": "ImagePositionPatient",
     }
     positions = set()
-    for group in (dataset.get("PerFrameFunctionalGroupsSequence") or [])[:_MAX_FRAMES]:
+    for group in (dataset.get("PerFrameFunctionalGroupsSequence") or [])[:64]:
         for sequence, name in sequences.items():
             for item in group.get(sequence) or []:
                 positions.add(tuple(round(float(x), 3) for x in _values(item, name)))

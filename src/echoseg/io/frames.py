@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import ClipWarning, View
-from echoseg.errors import ConfigError, DamagedError
+from echoseg.errors import ConfigError, DamagedError, NotAClipError
 
 ASSUMED_FRAME_RATE_HZ = 30.0
 FRAME_SIDE_PX = (16, 8192)
@@ -72,6 +72,16 @@ def file_scale(
         "{:g}. Give spacing_mm (--spacing-mm) if you know it."
     ).format(row_mm, column_mm, *SPACING_MM)
     return None, (ClipWarning(code="invalid_scale", message=message),)
+
+
+def check_time_axis(path: Path, steps: list[float]) -> None:
+    """Raise `NotAClipError` if (column, row, third) steps are of a volume, or too slow for time."""
+    is_volume = bool(np.allclose(steps, steps[0], rtol=1e-3)) or 0.2 <= steps[2] < 1
+    if len(steps) == 3 and is_volume and steps[2] not in (0.0, 1.0):
+        raise NotAClipError(
+            f"{path}: the third axis steps by {steps[2]:g}, as of a 3-D volume, not of (x, y, t); "
+            "export a 2-D clip of one plane, or give fps (--fps) if the axis is time"
+        )
 
 
 def damage(

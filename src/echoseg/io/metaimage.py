@@ -7,7 +7,7 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
-from echoseg.io.frames import OpenOptions
+from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale
 
@@ -81,6 +81,8 @@ def read(path: Path, options: OpenOptions) -> Clip:
         raise FormatError(
             f"{path}: a clip must be grey and (x, y, t), DimSize is {list(data.shape[::-1])}"
         )
+    if len(spacing) == 3 and options.fps is None:
+        check_time_axis(path, spacing)
     grey = collect(path, lambda: data, options, expected=len(data))
     if len(spacing) < 2:
         return Clip(frames=grey.frames, warnings=grey.warnings)

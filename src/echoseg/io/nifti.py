@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, Label, SourceDecision, SourceStatement
-from echoseg.errors import FormatError, OutputError
+from echoseg.errors import FormatError, NotAClipError, OutputError
 from echoseg.files import atomic_write
 from echoseg.io.arbitration import decide
-from echoseg.io.frames import OpenOptions
+from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale, is_time_last
 
@@ -33,13 +33,13 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time are used only where the header names their units."""
-    data, known = _load(path)
+    data, known = _load(path, options.fps is not None)
     grey = collect(path, lambda: data, options, expected=len(data))
     clip = Clip(frames=grey.frames, **known)
     return replace(clip, warnings=clip.warnings + grey.warnings)
 
 
-def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
+def read_masks(path: Path, is_timed: bool = False) -> tuple[Clip, np.ndarray]:
     """Read label maps `T H W` uint8, and an image of them as their clip, with spacing and times.
 
     A still (x, y) is a clip of one frame.
@@ -47,7 +47,7 @@ def read_masks(path: Path) -> tuple[Clip, np.ndarray]:
     Raises:
         FormatError: If the file is broken, not an (x, y, t) volume, or has other values.
     """
-    data, known = _load(path, still=True)
+    data, known = _load(path, is_timed, still=True)
     values = np.unique(data)
     unknown = [value for value in values.tolist() if value not in set(Label)]
     if unknown:
@@ -85,7 +85,7 @@ def read_array(path: Path) -> tuple[np.ndarray, Any]:
         return np.asarray(kind.from_bytes(raw).dataobj).T, header
 
 
-def _load(path: Path, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
     """Read the values `T H W` as stored, and times, spacing and warnings of their clip.
 
     A single picture is refused unless `still`.
@@ -98,12 +98,15 @@ def _load(path: Path, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any
     data = np.squeeze(pixels)
     data = data[None] if still and data.ndim == 2 else data
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
-        raise FormatError(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.T.shape}")
+        kind = NotAClipError if data.ndim in (2, 4) else FormatError  # a still, volumes in time
+        raise kind(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.T.shape}")
     notes: tuple[ClipWarning, ...] = ()
     if len(axes) == 3 and is_time_last(data):
         data, axes = data.T, axes[::-1]
         message = "The file's first axis is time and its last are rows and columns: read as such."
         notes = (ClipWarning(code="axes_reordered", message=message),)
+    if len(axes) == 3 and axes[0] < axes[2] and not is_timed:
+        check_time_axis(path, [float(header["pixdim"][axis]) for axis in axes])
     rate, scale, scale_notes = _header_says(header, axes)
     times_s = None if rate.value is None else np.arange(len(data)) / rate.value
     known = {"spacing_mm": scale.value, "times_s": times_s, "sources": (rate, scale)}

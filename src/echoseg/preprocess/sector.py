@@ -68,6 +68,9 @@ def find_sector(clip: Clip) -> Sector | None:
     )[4 * reach : -4 * reach, 4 * reach : -4 * reach]
     labels = np.asarray(label(solid, connectivity=1))
     sizes = np.bincount(labels.ravel())[1:]
+    for index, (high, wide) in enumerate(ndimage.find_objects(labels)):
+        if wide.stop - wide.start > 4 * (high.stop - high.start):
+            sizes[index] = 0  # an ECG or another trace, not a heart
     if sizes.max(initial=0) < _MIN_SHARE * rows * columns:
         return None
     # a sector is convex, and its dark corners hardly move

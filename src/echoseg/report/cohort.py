@@ -100,10 +100,7 @@ class Cohort(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Numbers of clips, of failures, and of results without EF or with an unreliable one.
-
-    `others` are files that are not clips.
-    """
+    """Numbers of clips, failures, other files, and results without EF or with an unreliable one."""
 
     clips: int
     failed: int

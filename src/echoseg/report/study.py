@@ -1,7 +1,4 @@
-"""A study: which clips are of one heart, and which A4C and A2C of them are used, and why.
-
-The view of a clip is that of its header, else of its file's name, else of the view classifier.
-"""
+"""A study: which clips are of one heart, and which A4C and A2C of them are used, and why."""
 
 import os
 from dataclasses import dataclass, field

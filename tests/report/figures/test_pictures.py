@@ -225,3 +225,14 @@ def test_a_mark_at_the_edge_leaves_the_plot_its_width():
         plot_width(marked(ed, es)) for ed, es in ((2, 1), (0, 1), (1, 0), (4, 1), (1, 4), (3, 4))
     ]
     assert max(widths) - min(widths) <= 2 + 10  # the dot of a mark covers the line's end
+
+
+def test_the_r_waves_of_the_file_are_drawn_at_their_times():
+    plain = made_up()
+    marked = replace(plain, clip=replace(plain.clip, r_wave_times_s=(0.05, 0.1)))
+    axes = curve_module.curve_figure(marked).axes[0]
+    assert [text.get_position()[0] for text in axes.texts if text.get_text() == "R"] == [0.05, 0.1]
+    assert "R" not in [text.get_text() for text in curve_module.curve_figure(plain).axes[0].texts]
+    pictures = [next(overlay_frames(one)) for one in (plain, marked)]
+    changed = np.nonzero((pictures[0] != pictures[1]).any((0, 2)))[0]
+    assert changed.size and np.ptp(changed) < pictures[0].shape[1]

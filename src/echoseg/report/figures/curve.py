@@ -59,6 +59,9 @@ def draw_curve(axes: Any, analysis: Analysis, *, title: bool = True) -> None:
     axes.plot(x, values, ".", color="#d9601a", markersize=5, alpha=0.6)
     axes.plot(x, curve if np.isfinite(curve).any() else values, color="#d9601a", linewidth=2)
     _draw_marks(axes, measurement, x, np.where(np.isfinite(curve), curve, values))
+    for time_s in analysis.clip.r_wave_times_s if times is not None else ():
+        axes.axvline(time_s, color="#999", linewidth=0.8, linestyle=":")
+        axes.text(time_s, 0.01, "R", transform=axes.get_xaxis_transform(), color="#999")
     top = np.nanmax(values) if np.isfinite(values).any() else 1.0
     axes.set_ylim(0, 1.18 * top)
     axes.set_xlabel("frame" if times is None else "time (s)")

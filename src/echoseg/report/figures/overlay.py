@@ -208,6 +208,10 @@ def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> 
         draw.text((curve.left - 8 * unit, y), text, fill=_DIM, font=font, anchor="rm")
     for piece in curve.pieces(len(curve.values)):
         draw.line(piece, fill=(112, 122, 138), width=round(unit))
+    for time_s in analysis.clip.r_wave_times_s if analysis.clip.times_s is not None else ():
+        x = float(np.interp(time_s, curve.times[[0, -1]], (curve.left, curve.right)))
+        draw.line([(x, curve.low), (x, curve.low - 14 * unit)], fill=_TEXT, width=round(unit))
+        draw.text((x, curve.low - 16 * unit), "R", fill=_DIM, font=font, anchor="mb")
     words = "frame {:.0f}" if analysis.clip.times_s is None else "{:.2f} s"
     for x, time, anchor in ((curve.left, 0, "la"), (curve.right, -1, "ra")):
         text = words.format(curve.times[time])
