@@ -134,10 +134,10 @@ def test_frames_of_two_clips_in_one_folder_are_refused(tmp_path):
 
 @pytest.mark.parametrize("steps", [(0.5, 0.5, 0.5), (0.4, 0.4, 0.6)])
 def test_an_array_that_is_a_volume_is_refused_unless_the_user_gives_its_rate(tmp_path, steps):
-    import nibabel
+    from nibabel.nifti1 import Nifti1Image
 
     frames = moving_frames(30)
-    image = nibabel.nifti1.Nifti1Image(frames.transpose(2, 1, 0), np.diag([*steps, 1.0]))
+    image = Nifti1Image(frames.transpose(2, 1, 0), np.diag([*steps, 1.0]))
     image.header.set_xyzt_units("mm")
     image.to_filename(tmp_path / "a.nii")
     spacing = " ".join(map(str, steps))
