@@ -9,9 +9,10 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
 from echoseg.errors import ArgumentError
+from echoseg.inference.clip_measurement import CONTRADICTED_EF, measure_clip
 from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.clean import clean_masks
-from echoseg.measure.measure import check_masks, measure_masks
+from echoseg.measure.measure import check_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.stills import measure_ed_es
 from echoseg.plugins import resolve
@@ -31,7 +32,9 @@ REFERENCE_BACKEND = "torch f32"
 """The backend that all others are checked against."""
 APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
-UNRELIABLE_CODES = frozenset({"do_not_trust", "wrong_view", "view_doubtful", "view_not_learnt"})
+UNRELIABLE_CODES = frozenset(
+    {"do_not_trust", "wrong_view", "view_doubtful", "view_not_learnt", CONTRADICTED_EF}
+)
 """Codes of warnings under which an EF is shown as not reliable."""
 _NOT_CHECKED = (
     "The reliability of this EF was not checked, neither view nor picture, since the masks are "
@@ -260,13 +263,6 @@ def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> A
     if len(masks) == 2:
         measurement = measure_ed_es(*cleaned, spacing_mm=clip.spacing_mm, cavity_only=cavity_only)
     else:
-        measurement = measure_masks(
-            cleaned,
-            spacing_mm=clip.spacing_mm,
-            times_s=clip.times_s,
-            r_wave_times_s=clip.r_wave_times_s,
-            smoothing=smoothing,
-            cavity_only=cavity_only,
-        )
+        measurement = measure_clip(clip, cleaned, smoothing=smoothing, cavity_only=cavity_only)
     times = {"measure": time.perf_counter() - start}
     return Analysis(clip=clip, masks=cleaned, measurement=measurement, model=None, timing_s=times)

@@ -21,10 +21,10 @@ from echoseg.inference.analysis import Analysis
 from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.backends.select import choose_device as choose_device
 from echoseg.inference.backends.select import open_session
+from echoseg.inference.clip_measurement import measure_clip
 from echoseg.io import find_view, load_clip
 from echoseg.io.frames import OpenOptions
 from echoseg.measure.clean import clean_masks
-from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement, refused
 from echoseg.measure.messages import flag_wall
 from echoseg.preprocess.frame_transform import FrameTransform
@@ -192,13 +192,7 @@ class Analyzer:
             mirrored=view.mirrored,
             is_mirrored=view.is_mirrored,
         )
-        measurement = measure_masks(
-            masks,
-            spacing_mm=clip.spacing_mm,
-            times_s=clip.times_s,
-            r_wave_times_s=clip.r_wave_times_s,
-            smoothing=smoothing,
-        )
+        measurement = measure_clip(clip, masks, smoothing=smoothing)
         measurement = flag_wall(measurement, masks, sector.mask)
         analysis = Analysis(
             clip=clip,
