@@ -15,10 +15,11 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import DamagedError, FormatError, NotAClipError
 from echoseg.frame_store import each
+from echoseg.io.dicom_count import decide_frames, expect_frames
 from echoseg.io.dicom_kind import no_clip_reason
 from echoseg.io.dicom_pixels import keep_whole_frames, open_dataset
 from echoseg.io.dicom_scale import read_scale
-from echoseg.io.dicom_time import read_times
+from echoseg.io.dicom_time import read_number, read_times
 from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
@@ -57,7 +58,12 @@ def _read(path: Path, options: OpenOptions) -> Clip:
             f"{path}: the DICOM object has no pixels; it is not a clip, or the file is truncated "
             "within its first frame"
         )
-    expected = max(1, int(dataset.get("NumberOfFrames", 1) or 1))
+    is_video = _is_video(dataset)
+    stated = read_number(dataset, "NumberOfFrames")
+    count = expect_frames(dataset, is_video=is_video)
+    expected = int(dataset.NumberOfFrames)
+    if is_video and not dataset.pixels_are_cut:
+        expected = 0
     grey = collect(
         path,
         _decoder(path, dataset, expected),
@@ -65,6 +71,8 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         expected=expected,
         bits=int(dataset.get("BitsStored", 0)),
     )
+    if is_video:
+        count = decide_frames(grey.total, stated)
     notes = grey.warnings
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         for frame in each(grey.frames):
@@ -83,7 +91,7 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         r_wave_times_s=times.r_wave_times_s,
         damaged_frames=grey.damaged,
         warnings=notes + scale_warnings + view_warnings,
-        sources=(times.rate, scale, times.heart_rate),
+        sources=(times.rate, scale, count, times.heart_rate),
     )
 
 
@@ -94,12 +102,16 @@ def _decoder(path: Path, dataset: Any, total: int) -> Callable[[], Iterator[Deco
         FormatError: If the file is truncated within its first frame.
     """
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
-    if _VIDEO_SYNTAX.fullmatch(syntax):
+    if _is_video(dataset):
         return lambda: _video_frames(path, dataset, total)
     if syntax and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         if not keep_whole_frames(dataset):
             raise FormatError(f"{path}: the file is truncated within its first frame")
     return lambda: _frames(dataset, total)
+
+
+def _is_video(dataset: Any) -> bool:
+    return bool(_VIDEO_SYNTAX.fullmatch(str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))))
 
 
 def _frames(dataset: Any, total: int) -> Iterator[Decoded]:

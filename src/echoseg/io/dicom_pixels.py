@@ -49,7 +49,8 @@ class _Part(io.RawIOBase):
 def open_dataset(path: Path) -> Any:
     """Read a dataset whose Pixel Data, if it has any, is a file that pydicom reads frame by frame.
 
-    Of a truncated file of compressed frames it is the complete ones.
+    Of a truncated file of compressed frames it is the complete ones. `pixels_are_cut` of the
+    dataset says whether the file is truncated.
     """
     import pydicom
 
@@ -61,13 +62,16 @@ def open_dataset(path: Path) -> Any:
         if (span := _whole_frames(path)) is None:
             return dataset
         dataset, kind = pydicom.dcmread(path, force=True, stop_before_pixels=True), "OB"
+        dataset.pixels_are_cut = True
     elif raw.value is not None:
         dataset.PixelData = io.BytesIO(raw.value)
+        dataset.pixels_are_cut = raw.length != _UNDEFINED and len(raw.value) < raw.length
         return dataset
     else:
         kind, size = raw.VR or "OW", path.stat().st_size
         end = size if raw.length == _UNDEFINED else min(size, raw.value_tell + raw.length)
         span = raw.value_tell, end
+        dataset.pixels_are_cut = raw.length != _UNDEFINED and end - raw.value_tell < raw.length
     dataset.add_new(_PIXELS, kind, io.BufferedReader(_Part(path, *span)))
     return dataset
 

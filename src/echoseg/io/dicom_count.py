@@ -1,0 +1,72 @@
+"""How many frames a DICOM object has: what its pixels hold, against Number of Frames."""
+
+import io
+from typing import Any
+
+from echoseg.clip import SourceDecision, SourceStatement
+from echoseg.io.arbitration import decide
+from echoseg.io.dicom_time import read_number
+
+_CODESTREAMS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")
+"""First bytes of JPEG, JPEG-LS, JPEG 2000 and JP2."""
+
+
+def expect_frames(dataset: Any, *, is_video: bool) -> SourceDecision:
+    """Count the frames in the pixels, compare them with Number of Frames, and set that.
+
+    Of a truncated file (`pixels_are_cut`) the stated number is taken, so that the missing frames
+    count as damaged. Of a video that is whole only its decoder knows the number.
+
+    Args:
+        dataset: With Pixel Data as a file, from `dicom_pixels.open_dataset`.
+        is_video: The pixels are one stream.
+    """
+    stated = read_number(dataset, "NumberOfFrames")
+    is_cut = getattr(dataset, "pixels_are_cut", False)
+    dataset.NumberOfFrames = 1
+    present = None if is_video else _count(dataset, int(stated or 0))
+    decision = decide_frames(None if is_cut and stated else present, stated)
+    dataset.NumberOfFrames = int(decision.value or 1)  # type: ignore[arg-type]
+    return decision
+
+
+def decide_frames(present: int | None, stated: float | None) -> SourceDecision:
+    """Decide on the number of frames: those in the pixels before the number that is stated."""
+    statements = [] if not present else [SourceStatement(origin="the pixels", value=present)]
+    if stated is not None:
+        why = "" if stated >= 1 else "not a positive number"
+        origin = "Number of Frames (0028,0008)"
+        statements.append(SourceStatement(origin=origin, value=stated, unused_because=why))
+    return decide("num_frames", statements)
+
+
+def _count(dataset: Any, stated: int) -> int | None:
+    """Frames in the pixels; None where that is unknown."""
+    from pydicom.pixels.utils import get_expected_length
+
+    if dataset.file_meta.get("TransferSyntaxUID", None) is None:
+        return None
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return _count_fragments(dataset.PixelData)
+    try:
+        frame_bytes = get_expected_length(dataset)
+    except (AttributeError, KeyError, TypeError, ValueError):  # reported when they are decoded
+        return None
+    num_bytes = dataset.PixelData.seek(0, io.SEEK_END)
+    dataset.PixelData.seek(0)
+    whole, rest = divmod(num_bytes, max(1, frame_bytes))
+    is_odd = rest > 1 or (stated and 2 * num_bytes // 3 in (b := frame_bytes * stated, b + 1))
+    return stated or whole if is_odd and whole > stated else whole
+
+
+def _count_fragments(pixels: Any) -> int | None:
+    """Fragments that begin a frame; all where none has the first bytes of a known encoding."""
+    begins = []
+    pixels.seek(0)
+    while len(head := pixels.read(20)) >= 8 and head[:4] == b"\xfe\xff\0\xe0":
+        length = int.from_bytes(head[4:8], "little")
+        begins.append(head[8:] if length else b"")
+        pixels.seek(length + 8 - len(head), io.SEEK_CUR)
+    pixels.seek(0)
+    filled = [begin for begin in begins[1:] if begin]  # the first is the offset table
+    return sum(begin.startswith(_CODESTREAMS) for begin in filled) or len(filled) or None
