@@ -81,4 +81,4 @@ def test_an_ef_that_depends_on_which_number_of_frames_is_right_is_withheld(shrin
     assert (analysis.ef.kind == "unreliable") == changes
     assert (analysis.ef_percent is None) == changes
     if changes:
-        assert "source 60 would change the EF by over 2 points" in analysis.ef.reason
+        assert "source 60 would change EF by over 2 points" in analysis.ef.reason

@@ -141,35 +141,33 @@ def settle(clip: Clip, options: OpenOptions) -> Clip:
         clip: As a reader returns it, with its `sources`.
         options: What the user says.
     """
-    notes = list(clip.warnings)
-    rate, scale = clip.decision("frame_rate_hz"), clip.decision("spacing_mm")
-    if not rate.statements and clip.times_s is not None:
-        step_s = float(np.median(np.diff(clip.times_s))) if clip.num_frames > 1 else 0.0
-        stated = SourceStatement(origin="times of the frames", value=1 / step_s if step_s else None)
-        rate = decide("frame_rate_hz", [stated])
-    if not scale.statements and clip.spacing_mm is not None:
-        stated = SourceStatement(origin="spacing of the pixels", value=clip.spacing_mm)
-        scale = decide("spacing_mm", [stated])
-    is_read = rate.choice is not None and clip.times_s is not None
-    has_user = rate.choice is not None and rate.statements[rate.choice].origin == USER
-    rate = decide_for_user(rate, options.fps)
-    scale = decide_for_user(scale, options.spacing_mm)
+    notes, is_timed = list(clip.warnings), clip.times_s is not None and clip.num_frames > 1
+    step_s = float(np.median(np.diff(clip.times_s))) if is_timed else 0.0  # type: ignore[arg-type]
+    rate = _decision(clip, "frame_rate_hz", step_s and 1 / step_s, options.fps)
+    scale = _decision(clip, "spacing_mm", clip.spacing_mm, options.spacing_mm)
     others = [one for one in clip.sources if one.quantity not in ("frame_rate_hz", "spacing_mm")]
     decisions = (rate, scale, *others)
-    clip = replace(clip, sources=decisions)
-    if options.fps is None or has_user:
-        if not is_read:
-            notes.append(_assumed_rate(rate, clip))
-            clip = _at_rate(replace(clip, r_wave_times_s=()), ASSUMED_FRAME_RATE_HZ)
-        elif (note := _pause(clip)) is not None:
-            notes.append(note)
-    else:
-        clip = _at_rate(clip, options.fps)
+    if options.fps is not None:
+        has_user = clip.decision("frame_rate_hz") == rate  # the reader has placed the frames
+        clip = clip if has_user else _at_rate(clip, options.fps)
+    elif rate.choice is None or clip.times_s is None:
+        notes.append(_assumed_rate(rate, clip))
+        clip = _at_rate(replace(clip, r_wave_times_s=()), ASSUMED_FRAME_RATE_HZ)
+    elif (note := _pause(clip)) is not None:
+        notes.append(note)
     if options.spacing_mm is not None:
         notes = [note for note in notes if note.code not in SCALE_CODES]
     notes += [note for one in decisions if (note := contradiction(one)) is not None]
     spacing_mm: Any = None if scale.contradicting and changes_volumes(scale) else scale.value
-    return replace(clip, spacing_mm=spacing_mm, warnings=tuple(notes))
+    return replace(clip, spacing_mm=spacing_mm, warnings=tuple(notes), sources=decisions)
+
+
+def _decision(clip: Clip, quantity: Quantity, value: Any, by_user: Any) -> SourceDecision:
+    """The reader's decision, or else one on the clip's own value, after the user's value."""
+    decision = clip.decision(quantity)
+    if value and not decision.statements:
+        decision = decide(quantity, [SourceStatement(origin="the clip", value=value)])
+    return decide_for_user(decision, by_user)
 
 
 def _at_rate(clip: Clip, rate_hz: float) -> Clip:

@@ -17,7 +17,7 @@ from echoseg.errors import DamagedError, FormatError, NotAClipError
 from echoseg.frame_store import each
 from echoseg.io.dicom_count import decide_frames, expect_frames
 from echoseg.io.dicom_kind import no_clip_reason
-from echoseg.io.dicom_pixels import keep_whole_frames, open_dataset
+from echoseg.io.dicom_pixels import open_dataset
 from echoseg.io.dicom_scale import read_scale
 from echoseg.io.dicom_time import read_number, read_times
 from echoseg.io.dicom_view import read_view
@@ -61,9 +61,9 @@ def _read(path: Path, options: OpenOptions) -> Clip:
     is_video = _is_video(dataset)
     stated = read_number(dataset, "NumberOfFrames")
     count = expect_frames(dataset, is_video=is_video)
-    expected = int(dataset.NumberOfFrames)
-    if is_video and not dataset.pixels_are_cut:
-        expected = 0
+    if not dataset.NumberOfFrames:
+        raise FormatError(f"{path}: the file is truncated within its first frame")
+    expected: int = 0 if is_video and not dataset.pixels_are_cut else int(count.value or 1)  # type: ignore[arg-type]
     grey = collect(
         path,
         _decoder(path, dataset, expected),
@@ -101,12 +101,8 @@ def _decoder(path: Path, dataset: Any, total: int) -> Callable[[], Iterator[Deco
     Raises:
         FormatError: If the file is truncated within its first frame.
     """
-    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
     if _is_video(dataset):
         return lambda: _video_frames(path, dataset, total)
-    if syntax and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        if not keep_whole_frames(dataset):
-            raise FormatError(f"{path}: the file is truncated within its first frame")
     return lambda: _frames(dataset, total)
 
 

@@ -26,13 +26,15 @@ def expect_frames(dataset: Any, *, is_video: bool) -> SourceDecision:
     dataset.NumberOfFrames = 1
     present = None if is_video else _count(dataset, int(stated or 0))
     decision = decide_frames(None if is_cut and stated else present, stated)
-    dataset.NumberOfFrames = int(decision.value or 1)  # type: ignore[arg-type]
+    number: Any = decision.value if decision.value is not None else 1
+    is_raw = present is not None and not dataset.file_meta.TransferSyntaxUID.is_encapsulated
+    dataset.NumberOfFrames = min(number, present) if is_raw else int(number)
     return decision
 
 
 def decide_frames(present: int | None, stated: float | None) -> SourceDecision:
     """Decide on the number of frames: those in the pixels before the number that is stated."""
-    statements = [] if not present else [SourceStatement(origin="the pixels", value=present)]
+    statements = [] if present is None else [SourceStatement(origin="the pixels", value=present)]
     if stated is not None:
         why = "" if stated >= 1 else "not a positive number"
         origin = "Number of Frames (0028,0008)"
@@ -69,4 +71,4 @@ def _count_fragments(pixels: Any) -> int | None:
         pixels.seek(length + 8 - len(head), io.SEEK_CUR)
     pixels.seek(0)
     filled = [begin for begin in begins[1:] if begin]  # the first is the offset table
-    return sum(begin.startswith(_CODESTREAMS) for begin in filled) or len(filled) or None
+    return sum(begin.startswith(_CODESTREAMS) for begin in filled) or len(filled)

@@ -95,16 +95,3 @@ def _whole_frames(path: Path) -> tuple[int, int] | None:
         if ends and raw[ends[0] + 8 : ends[0] + 10] in _JPEG_STARTS:  # frames of many fragments
             frames = [end for end in frames if raw[end - 3 : end].endswith(_JPEG_ENDS)]
         return (start, frames[-1]) if frames else None
-
-
-def keep_whole_frames(dataset: Any) -> int:
-    """Count the complete frames of uncompressed pixels as the number of frames, and return it."""
-    from pydicom.pixels.utils import get_expected_length
-
-    total = int(dataset.get("NumberOfFrames", 1) or 1)
-    frame_bytes = get_expected_length(dataset) // total
-    complete = dataset.PixelData.seek(0, io.SEEK_END) // frame_bytes
-    dataset.PixelData.seek(0)
-    if complete < total:
-        dataset.NumberOfFrames = complete
-    return complete
