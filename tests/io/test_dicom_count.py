@@ -39,7 +39,7 @@ def saved(path, kind, num_frames, stated):
 
 
 @pytest.mark.parametrize("kind", ["raw", "jpeg", "fragments"])
-@pytest.mark.parametrize("stated", [None, 0, 6, 11, 13, 40])
+@pytest.mark.parametrize("stated", [None, 0, 6, 8, 11, 13, 40])
 @pytest.mark.parametrize("num_frames", [12])
 def test_the_frames_that_are_there_are_read(tmp_path, kind, stated, num_frames):
     frames = saved(tmp_path / "c.dcm", kind, num_frames, stated)

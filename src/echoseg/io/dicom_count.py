@@ -57,8 +57,9 @@ def _count(dataset: Any, stated: int) -> int | None:
     num_bytes = dataset.PixelData.seek(0, io.SEEK_END)
     dataset.PixelData.seek(0)
     whole, rest = divmod(num_bytes, max(1, frame_bytes))
-    is_odd = rest > 1 or (stated and 2 * num_bytes // 3 in (b := frame_bytes * stated, b + 1))
-    return stated or whole if is_odd and whole > stated else whole
+    is_full = str(dataset.get("PhotometricInterpretation", "")).endswith("_422")  # or may be
+    is_odd = rest > 1 or (is_full and 2 * num_bytes // 3 - frame_bytes * stated in (0, 1))
+    return stated if stated and is_odd and whole > stated else whole
 
 
 def _count_fragments(pixels: Any) -> int | None:
