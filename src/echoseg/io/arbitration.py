@@ -187,8 +187,8 @@ def _assumed_rate(rate: SourceDecision, clip: Clip) -> ClipWarning:
     because = f" ({'; '.join(reasons)})" if reasons else ""
     waves = ", and its R waves are not used" if clip.r_wave_times_s else ""
     message = (
-        f"The clip has no usable frame rate{because}: {ASSUMED_FRAME_RATE_HZ:g} fps are assumed "
-        f"for times and heart rate too{waves}. Give fps (--fps) if you know it."
+        f"The clip has no usable frame rate{because}: {ASSUMED_FRAME_RATE_HZ:g} fps are assumed, "
+        f"so no heart rate and no rates are given{waves}. Give fps (--fps) if you know it."
     )
     return ClipWarning(code="assumed_frame_rate", message=message)
 
