@@ -66,6 +66,17 @@ def write_video(path, frames):
         container.mux(stream.encode())
 
 
+def write_container(path, frames, codec, container_format):
+    with av.open(str(path), "w", format=container_format) as container:
+        stream = container.add_stream(codec, rate=25, options={"x265-params": "log-level=none"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:], "yuv420p"
+        stream.bit_rate = 4_000_000
+        for frame in frames:
+            rgb = np.stack([frame] * 3, -1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode())
+
+
 def write_nifti(path, frames):
     write_masks(path.with_suffix(".nii.gz"), frames, (0.5, 0.4), 1 / RATE_HZ)
     path.with_suffix(".nii.gz").rename(path)

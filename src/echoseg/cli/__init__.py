@@ -94,7 +94,7 @@ def demo(
 
 
 def attention(
-    clip: Annotated[Path, typer.Argument(help="Clip: a file or a folder of PNG frames.")],
+    clip: Annotated[Path, typer.Argument(help="Clip: a file or a folder of frames.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output picture, PNG.")] = Path(
         "attention.png"
     ),

@@ -141,7 +141,7 @@ def run(
 def analyze(
     clips: Annotated[
         list[Path] | None,
-        typer.Argument(help="Clips: files or folders of PNG frames; or one folder of many clips."),
+        typer.Argument(help="Clips: files or folders of frames; or one folder of many clips."),
     ] = None,
     output: Output = Path("echoseg-results"),
     a4c: Annotated[Path | None, input_option(help="A4C clip; with --a2c: biplane.")] = None,

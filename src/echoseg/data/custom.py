@@ -1,7 +1,7 @@
 """Custom clips: a folder of files, or a CSV that lists them, with or without masks.
 
 Folder: every file of a format in `io.FORMATS`, also in subfolders. `NAME_masks.nii.gz` next to
-`NAME.avi` (or another suffix) holds label maps, one per frame. A folder of PNG frames is one clip.
+`NAME.avi` (or another suffix) holds label maps, one per frame. A folder of frames is one clip.
 DICOM clips of one Patient ID are of one patient, who is known by a hash of it.
 
 CSV: column `clip`, a path relative to the table; optional columns `patient`, `view`, `split`,
@@ -23,8 +23,9 @@ from echoseg.data.images import read_labels
 from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError, FormatError
-from echoseg.io import find_format, load_clip
+from echoseg.io import find_format, is_frame_folder, load_clip
 from echoseg.io.clip_header import read_clip_header
+from echoseg.io.images import SUFFIXES
 
 EXPECTED = "clips (AVI, MP4, DICOM, NIfTI, ...), or a CSV with a column 'clip'"
 TABLE = "clips.csv"
@@ -53,21 +54,24 @@ def collect(root: Path) -> Dataset:
 
 
 def clip_files(root: Path) -> Iterable[Path]:
-    """Yield possible clips: files, and folders of PNG frames only.
+    """Yield possible clips: files, and folders of frames only.
 
     Raises:
         DatasetError: If a folder cannot be read.
     """
+    folders = set()
     with readable(root):
         for path in sorted(root.rglob("*")):
             hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
             if hidden or path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
                 continue
             if path.is_dir():
-                names = [child.suffix.lower() for child in path.iterdir()]
-                if names and set(names) == {".png"}:
+                if is_frame_folder(path):
+                    folders.add(path)
                     yield path
-            elif path.suffix.lower() != ".png":
+            elif path.parent not in folders and (
+                path.suffix.lower() not in SUFFIXES or _is_clip(path)
+            ):
                 yield path
 
 

@@ -17,9 +17,16 @@ from echoseg.errors import ArgumentError, ConfigError, EchosegError, FormatError
 from echoseg.frame_store import each
 from echoseg.io import nifti
 from echoseg.io.arbitration import settle
-from echoseg.io.formats import FORMATS, Format, content_sha256, find_format, source_sha256
+from echoseg.io.formats import (
+    FORMATS,
+    Format,
+    content_sha256,
+    find_format,
+    is_frame_folder,
+    source_sha256,
+)
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions
-from echoseg.io.grey import collect
+from echoseg.io.numpy_file import array_clip
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -33,7 +40,7 @@ def load_clip(
     view: View | str | None = None,
     allow_damaged: bool = False,
 ) -> Clip:
-    """Read a clip: ultrasound DICOM, AVI, MP4, MOV, GIF, NIfTI, MetaImage or a folder of PNGs.
+    """Read a clip: ultrasound DICOM, AVI, MP4, MOV, GIF, NIfTI, ...
 
     Examples:
         >>> echoseg.load_clip("clip.dcm")
@@ -111,15 +118,8 @@ def _read_array(values: Any, options: OpenOptions) -> Clip:
     source = Path("array")
     with refusals(source):
         frames = np.asarray(values)
-    if frames.dtype.kind not in "uif":
-        raise FormatError(f"array: grey levels must be numbers, got {frames.dtype}")
-    if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (3, 4)):
-        raise FormatError(f"array: a clip must be (T, H, W) or (T, H, W, 3), got {frames.shape}")
-    if 0 in frames.shape:
-        raise FormatError(f"array: a clip must have frames, this has no frames: {frames.shape}")
     with refusals(source):
-        grey = collect(source, lambda: frames, options, expected=len(frames))
-        return Clip(frames=grey.frames, warnings=grey.warnings)
+        return array_clip(source, frames, options)
 
 
 def load_masks(
@@ -246,6 +246,7 @@ __all__ = [
     "FORMATS",
     "Format",
     "find_format",
+    "is_frame_folder",
     "load_clip",
     "load_ed_es",
     "load_masks",

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from echoseg.clip import View
@@ -11,7 +11,7 @@ from echoseg.errors import FormatError
 from echoseg.io import image_folder
 from echoseg.io.dicom_kind import no_clip_reason
 from echoseg.io.dicom_view import read_view
-from echoseg.io.formats import find_format
+from echoseg.io.formats import FORMATS, find_format
 
 _SUFFIXES = frozenset(".avi .mp4 .mov .gif .nii .gz .mhd .dcm .dicom".split())
 """Suffixes that name a clip, whatever the content."""
@@ -46,6 +46,9 @@ def read_clip_header(path: Path) -> ClipHeader:
         try:
             if name == "image_folder":
                 return ClipHeader(no_clip_reason=image_folder.no_clip_reason(path))
+            if name == "dicom_series":
+                header = _dicom_header(FORMATS[name].files(path)[0])
+                return replace(header, no_clip_reason="")
             return _dicom_header(path) if name == "dicom" else ClipHeader()
         except Exception:  # pydicom raises many types; loading the clip says what is broken
             return ClipHeader()

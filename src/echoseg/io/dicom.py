@@ -3,36 +3,43 @@
 Scale is decided in `dicom_scale`, time in `dicom_time`. Patient identifiers are not read.
 """
 
-import io
-import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import DamagedError, FormatError, NotAClipError
-from echoseg.frame_store import each
+from echoseg.clip import Clip, ClipWarning, SourceDecision
+from echoseg.errors import FormatError, NotAClipError
+from echoseg.frame_store import FrameStore, each
 from echoseg.io.dicom_count import decide_frames, expect_frames
-from echoseg.io.dicom_kind import no_clip_reason
+from echoseg.io.dicom_frames import decoder, is_video, pixel_aspect, stream_statement
+from echoseg.io.dicom_kind import modality_warnings, no_clip_reason
+from echoseg.io.dicom_mend import mend
 from echoseg.io.dicom_pixels import open_dataset
-from echoseg.io.dicom_scale import read_scale
+from echoseg.io.dicom_scale import Box, read_scale
 from echoseg.io.dicom_time import read_number, read_times
 from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
-from echoseg.io.video import pixels
+from echoseg.io.picture import needs_stretch, square, square_geometry, stretch_warning
 
-_VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10\d")
+_MAX_FIRST_ELEMENT = 0x70
+_MAX_ASPECT_DIFFERENCE = 0.03
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    """Detect DICOM by its preamble, or by a first element of group 0002 or 0008 without one."""
-    return head[128:132] == b"DICM" or (
-        head[:2] in (b"\x02\x00", b"\x08\x00") and head[2:4] in (b"\0\0", b"\x05\0", b"\x08\0")
-    )
+    """Detect DICOM by its preamble, or without one by its first elements, of group 0002 or 0008."""
+    if head[128:132] == b"DICM":
+        return True
+    group, element = head[:2], int.from_bytes(head[2:4], "little")
+    if group not in (b"\x02\0", b"\x08\0") or element > _MAX_FIRST_ELEMENT:
+        return False
+    is_explicit = head[4:6].isalpha() and head[4:6].isupper()
+    length = int.from_bytes(head[6:8] if is_explicit else head[4:8], "little")
+    return head[8 + length : 10 + length] == group or element in (0, 1)
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
@@ -58,92 +65,90 @@ def _read(path: Path, options: OpenOptions) -> Clip:
             f"{path}: the DICOM object has no pixels; it is not a clip, or the file is truncated "
             "within its first frame"
         )
-    is_video = _is_video(dataset)
+    notes = mend(dataset)
     stated = read_number(dataset, "NumberOfFrames")
-    count = expect_frames(dataset, is_video=is_video)
+    count = expect_frames(dataset, is_video=is_video(dataset))
     if not dataset.NumberOfFrames:
         raise FormatError(f"{path}: the file is truncated within its first frame")
-    expected: int = 0 if is_video and not dataset.pixels_are_cut else int(count.value or 1)  # type: ignore[arg-type]
+    number: Any = count.value or 1
+    expected = 0 if is_video(dataset) and not dataset.pixels_are_cut else int(number)
+    clip = read_dataset(path, dataset, options, decoder(path, dataset, expected), expected)
+    if is_video(dataset):
+        count = decide_frames(len(clip.frames) + len(clip.damaged_frames), stated)
+    return replace(clip, warnings=notes + clip.warnings, sources=(*clip.sources, count))
+
+
+def read_dataset(
+    path: Path,
+    dataset: Any,
+    options: OpenOptions,
+    decode: Callable[[], Iterable[Decoded]],
+    expected: int,
+) -> Clip:
+    """Decode frames, and read what an object states of them.
+
+    Args:
+        path: For messages.
+        dataset: The object, after `mend`.
+        options: As in `load_clip`.
+        decode: Starts decoding from the first frame.
+        expected: Number of frames; 0: unknown.
+    """
     grey = collect(
         path,
-        _decoder(path, dataset, expected),
+        decode,
         options,
         expected=expected,
         bits=int(dataset.get("BitsStored", 0)),
     )
-    if is_video:
-        count = decide_frames(grey.total, stated)
-    notes = grey.warnings
+    notes = modality_warnings(dataset) + grey.warnings
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         for frame in each(grey.frames):
             np.subtract(255, frame, out=frame)
         message = "The grey levels were inverted, since the file is MONOCHROME1."
         notes += (ClipWarning(code="inverted_grey", message=message),)
     box, scale, scale_warnings = read_scale(dataset, grey.frames)
-    times = read_times(dataset, grey.total, grey.damaged, fps=options.fps)
+    aspect, rate_hz = stream_statement(dataset)
+    aspect = pixel_aspect(dataset) or aspect
+    frames, scale, box, square_warnings = _square(aspect, grey.frames, scale, box)
+    times = read_times(dataset, grey.total, grey.damaged, fps=options.fps, stream_rate_hz=rate_hz)
     view, view_warnings = read_view(dataset) if options.view is None else (options.view, ())
     return Clip(
-        frames=grey.frames,
+        frames=frames,
         spacing_mm=scale.value,  # type: ignore[arg-type]
         sector_box=box,
         view=view,
         times_s=times.times_s,
         r_wave_times_s=times.r_wave_times_s,
         damaged_frames=grey.damaged,
-        warnings=notes + scale_warnings + view_warnings,
-        sources=(times.rate, scale, count, times.heart_rate),
+        warnings=notes + scale_warnings + square_warnings + view_warnings,
+        sources=(times.rate, scale, times.heart_rate),
     )
 
 
-def _decoder(path: Path, dataset: Any, total: int) -> Callable[[], Iterator[Decoded]]:
-    """What decodes the frames, grey or RGB, from the first on.
-
-    Raises:
-        FormatError: If the file is truncated within its first frame.
-    """
-    if _is_video(dataset):
-        return lambda: _video_frames(path, dataset, total)
-    return lambda: _frames(dataset, total)
-
-
-def _is_video(dataset: Any) -> bool:
-    return bool(_VIDEO_SYNTAX.fullmatch(str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))))
-
-
-def _frames(dataset: Any, total: int) -> Iterator[Decoded]:
-    from pydicom.pixels.processing import apply_color_lut
-    from pydicom.pixels.utils import pixel_array
-
-    for index in range(total):
-        try:
-            frame = pixel_array(dataset, index=index)
-        except Exception as error:  # decoders raise many types; the frame is reported
-            yield error
-            continue
-        if frame.dtype == np.uint16 and frame.ndim == 3:
-            frame = (frame >> (int(dataset.BitsStored) - 8)).astype(np.uint8)
-        if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-            frame = apply_color_lut(frame, dataset)
-            frame = (frame >> 8).astype(np.uint8) if frame.dtype == np.uint16 else frame
-        yield frame
-
-
-def _video_frames(path: Path, dataset: Any, expected: int) -> Iterator[Decoded]:
-    """Decode MPEG-2, MPEG-4 or HEVC: the fragments joined are one stream."""
-    import av
-    from av.error import FFmpegError
-    from pydicom.encaps import generate_fragments
-
-    dataset.PixelData.seek(0)
-    fragments = list(generate_fragments(dataset.PixelData))
-    stream = b"".join(fragments[1:] or fragments)  # the first is the offset table
-    total = 0
-    try:
-        with av.open(io.BytesIO(stream), "r") as container:
-            for picture in container.decode(video=0):
-                yield pixels(picture)
-                total += 1
-    except FFmpegError as error:
-        raise FormatError(f"{path}: the video inside cannot be decoded ({error})") from error
-    for _ in range(total, expected):
-        yield DamagedError("the video inside ends before it")
+def _square(
+    aspect: float | None, frames: np.ndarray, scale: SourceDecision, box: Box | None
+) -> tuple[np.ndarray, SourceDecision, Box | None, tuple[ClipWarning, ...]]:
+    """Make pixels square where the file says they are not; a scale that says so weighs more."""
+    if aspect is None or not needs_stretch(aspect):
+        return frames, scale, box, ()
+    spacing_mm: Any = scale.value
+    by_scale = spacing_mm[1] / spacing_mm[0] if spacing_mm else aspect
+    if abs(by_scale / aspect - 1) > _MAX_ASPECT_DIFFERENCE:
+        message = (
+            f"The file says that its pixels are {aspect:.3g} times as wide as high, its scale that "
+            f"they are {by_scale:.3g} times as wide: the scale is taken, and frames stay as stored."
+        )
+        return frames, scale, box, (ClipWarning(code="contradicted_pixel_aspect", message=message),)
+    size = frames.shape[1], frames.shape[2]
+    statements = tuple(
+        replace(one, value=square_geometry(one.value, None, size, aspect)[0])
+        if isinstance(one.value, tuple)
+        else one
+        for one in scale.statements
+    )
+    box = square_geometry(None, box, size, aspect)[1]
+    store = FrameStore()
+    for frame in each(frames):
+        store.add(square(frame, aspect))
+    return store.frames(), replace(scale, statements=statements), box, stretch_warning(aspect)

@@ -8,8 +8,13 @@ rendering, 400 spatially related frames. Formats of ultrasound regions are those
 import re
 from typing import Any
 
-MODALITIES = frozenset({"US", "IVUS", "OT", ""})
-"""Modalities whose pictures are read."""
+from echoseg.clip import ClipWarning
+
+_ULTRASOUND = frozenset({"US", "IVUS", ""})
+_OTHER_ACQUISITIONS = frozenset(
+    "CT MR NM PT XA XRF RF CR DX MG IO PX OP OPT OPM SM ECG EPS HD SR SEG PR KO REG RTIMAGE".split()
+)
+"""Modalities of other pictures, or of none."""
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _STILL_CLASSES = ("1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.6.1",
                   "1.2.840.10008.5.1.4.1.1.7")  # fmt: skip
@@ -29,11 +34,14 @@ def no_clip_reason(dataset: Any, *, is_timed: bool = False) -> str:
 
     meta = getattr(dataset, "file_meta", None) or {}
     sop_class = UID(str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID", "")))
-    modality = str(dataset.get("Modality") or "").strip().upper()
+    modality = _modality(dataset)
     if sop_class == _DIRECTORY or "DirectoryRecordSequence" in dataset:
         return "this is the directory (DICOMDIR) of a study; give the folder that holds it"
-    if modality not in MODALITIES:
-        return f"Modality must be US (ultrasound), got {modality}; give an echo clip"
+    if modality in _OTHER_ACQUISITIONS:
+        return (
+            f"Modality must be US (ultrasound), got {modality}; give an echo clip, or correct "
+            "Modality (0008,0060) if this is one"
+        )
     if sop_class and "Rows" not in dataset and "Image" not in sop_class.name:
         return f"the object holds no pictures, its class is {sop_class.name}; give an echo clip"
     if evidence := _volume_evidence(dataset, sop_class, is_timed):
@@ -46,6 +54,22 @@ def no_clip_reason(dataset: Any, *, is_timed: bool = False) -> str:
     if sop_class in _STILL_CLASSES and (_number(dataset, "NumberOfFrames") or 1) == 1:
         return "this is a still of one frame; give a clip"
     return ""
+
+
+def modality_warnings(dataset: Any) -> tuple[ClipWarning, ...]:
+    """Say that an object is not marked as ultrasound, as captured screens and converted clips."""
+    modality = _modality(dataset)
+    if modality in _ULTRASOUND:
+        return ()
+    message = (
+        f"The file's Modality is {modality}, not US (ultrasound): it may be a captured screen or a "
+        "converted clip. Check that the frames show an echocardiogram at its own size."
+    )
+    return (ClipWarning(code="not_marked_ultrasound", message=message),)
+
+
+def _modality(dataset: Any) -> str:
+    return str(dataset.get("Modality") or "").strip().upper()
 
 
 def _volume_evidence(dataset: Any, sop_class: Any, is_timed: bool) -> str:

@@ -10,8 +10,20 @@ from pathlib import Path
 
 from echoseg.clip import Clip
 from echoseg.errors import EchosegError, FormatError
-from echoseg.io import dicom, image_folder, metaimage, nifti, video
+from echoseg.io import (
+    dicom,
+    dicom_series,
+    hdf5,
+    image_folder,
+    images,
+    metaimage,
+    nifti,
+    numpy_file,
+    video,
+)
 from echoseg.io.frames import OpenOptions
+
+_TEXTS = frozenset(".txt .csv .json .md .db .ini".split())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,11 +49,14 @@ FORMATS: dict[str, Format] = {
     "dicom": Format(
         sniff=dicom.sniff,
         read=dicom.read,
-        title="multi-frame ultrasound: uncompressed, RLE, JPEG, JPEG-LS, JPEG 2000, MPEG-2/4",
+        title="ultrasound: uncompressed, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K, MPEG-2/4, HEVC",
         library="pydicom",
     ),
     "video": Format(
-        sniff=video.sniff, read=video.read, title="AVI, MP4, MOV, MKV, GIF", library="av"
+        sniff=video.sniff,
+        read=video.read,
+        title="AVI, MP4, MOV, MKV, WMV, MPG, VOB, TS, FLV, GIF, raw H.264, HEVC, ...",
+        library="av",
     ),
     "nifti": Format(sniff=nifti.sniff, read=nifti.read, title="NIfTI (x, y, t)", library="nibabel"),
     "metaimage": Format(
@@ -51,14 +66,44 @@ FORMATS: dict[str, Format] = {
         library="numpy",
         files=lambda path: [path, *filter(None, [metaimage.data_file(path)])],
     ),
+    "images": Format(
+        sniff=images.sniff,
+        read=images.read,
+        title="TIFF of several pages, animated PNG, animated WebP",
+        library="pillow",
+    ),
+    "numpy": Format(
+        sniff=numpy_file.sniff, read=numpy_file.read, title="NumPy .npy, .npz", library="numpy"
+    ),
+    "hdf5": Format(
+        sniff=hdf5.sniff, read=hdf5.read, title="HDF5 of zea and EchoXFlow", library="h5py"
+    ),
+    "dicom_series": Format(
+        sniff=dicom_series.sniff,
+        read=dicom_series.read,
+        title="folder of DICOM files, one per frame of a series",
+        library="pydicom",
+        files=dicom_series.series_files,
+    ),
     "image_folder": Format(
         sniff=lambda head, path: path.is_dir(),
         read=image_folder.read,
-        title="folder of PNG frames",
+        title="folder of PNG, JPEG, TIFF, BMP or WebP frames",
         library="pillow",
         files=image_folder.frame_files,
     ),
 }
+
+
+def is_frame_folder(path: Path) -> bool:
+    """Whether a folder is one clip: pictures with nothing but texts, or the frames of a series."""
+    files = [file for file in path.iterdir() if not file.name.startswith(".")]
+    if any(file.is_dir() for file in files):
+        return False
+    suffixes = {file.suffix.lower() for file in files}
+    if suffixes & images.SUFFIXES:
+        return suffixes <= images.SUFFIXES | _TEXTS
+    return bool(dicom_series.series_files(path))
 
 
 def find_format(path: str | Path) -> str:
@@ -79,6 +124,11 @@ def find_format(path: str | Path) -> str:
     for name, known in FORMATS.items():
         if known.sniff(head, path):
             return name
+    if images.is_picture(head):
+        raise FormatError(
+            f"{path}: this is one picture, and a clip needs at least 2 frames. Give its folder if "
+            "that holds the frames"
+        )
     raise FormatError(
         f"{path}: the content is not of a supported format ({', '.join(FORMATS)}), whatever the "
         "name says"

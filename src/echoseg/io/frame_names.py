@@ -16,6 +16,7 @@ _LEVELS, _REACH = 4, 4
 """A label map has few grey levels, each with a little noise where it was compressed."""
 _COVERED = 0.985
 _SAMPLES = 3
+_KINDS = {".jpeg": ".jpg", ".tiff": ".tif"}
 
 
 def are_label_maps(files: list[Path]) -> bool:
@@ -44,7 +45,8 @@ def split_masks(folder: Path, files: list[Path]) -> tuple[list[Path], tuple[Clip
     """
     kinds: dict[str, list[Path]] = {}
     for file in files:
-        kinds.setdefault(re.sub(r"\d+", "#", file.stem), []).append(file)
+        name = re.sub(r"\d+", "#", file.stem) + _KINDS.get(file.suffix.lower(), file.suffix.lower())
+        kinds.setdefault(name, []).append(file)
     series = [kind for kind in kinds.values() if len(kind) > 1]
     if len(series) < 2:
         return files, ()

@@ -1,21 +1,20 @@
-"""A folder of PNG frames, in the natural order of their names."""
+"""A folder of pictures, one per frame, in the natural order of their names."""
 
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import FormatError, NotAClipError
 from echoseg.io.frame_names import MASKS_ONLY, are_label_maps, split_masks
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
+from echoseg.io.images import SUFFIXES, is_picture, pixels
 
 
 def frame_files(path: Path) -> list[Path]:
-    """PNG files of a folder without masks; 2.png comes before 10.png.
+    """Pictures of a folder without masks; 2.png comes before 10.png.
 
     Raises:
         FormatError: If they are of several clips.
@@ -25,9 +24,9 @@ def frame_files(path: Path) -> list[Path]:
 
 def _frames_and_notes(path: Path) -> tuple[list[Path], tuple[ClipWarning, ...]]:
     files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-    pngs = [file for file in files if file.suffix.lower() == ".png" or _is_png(file)]
-    pngs.sort(key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)])
-    return split_masks(path, pngs)
+    pictures = [file for file in files if file.suffix.lower() in SUFFIXES or _is_picture(file)]
+    pictures.sort(key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)])
+    return split_masks(path, pictures)
 
 
 def no_clip_reason(path: Path) -> str:
@@ -47,9 +46,9 @@ def no_clip_reason(path: Path) -> str:
     return MASKS_ONLY if files and are_label_maps(files) else ""
 
 
-def _is_png(file: Path) -> bool:
+def _is_picture(file: Path) -> bool:
     with file.open("rb") as content:
-        return content.read(8) == b"\x89PNG\r\n\x1a\n"
+        return is_picture(content.read(16))
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
@@ -58,7 +57,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
     files, notes = _frames_and_notes(path)
     if not files:
-        raise FormatError(f"{path}: the folder holds no PNG frames")
+        raise FormatError(f"{path}: the folder holds no frames (PNG, JPEG, TIFF, BMP, WebP)")
     if are_label_maps(files):
         raise NotAClipError(f"{path}: {MASKS_ONLY}")
 
@@ -66,11 +65,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
         for file in files:
             try:
                 with Image.open(file) as image:
-                    if image.mode.startswith("I"):  # 16 bits, of names that vary with Pillow's age
-                        yield np.asarray(image).astype(np.uint16)
-                    else:
-                        mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-                        yield np.asarray(image.convert(mode))
+                    yield pixels(image)
             except (OSError, SyntaxError, ValueError) as error:
                 yield error
 

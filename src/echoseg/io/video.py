@@ -1,4 +1,4 @@
-"""AVI (MJPEG and others), MP4, MOV and GIF, read and written by PyAV."""
+"""Videos, read by PyAV in whatever container; MJPEG, H.264 and FFV1 are written."""
 
 import contextlib
 import itertools
@@ -12,8 +12,10 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import ArgumentError, DamagedError, FormatError, OutputError
 from echoseg.files import atomic_write
+from echoseg.io.containers import NO_CLOCK, sniff_video
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
+from echoseg.io.picture import Picture, stretch_warning
 
 _MILLISECOND = Fraction(1, 1000)
 _MJPEG_QUANTISER = "3"
@@ -23,13 +25,8 @@ WRITE_TIMEOUT_S = 3.0
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    """Detect RIFF AVI, ISO media (ftyp), Matroska and GIF by their first bytes."""
-    return (
-        (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
-        or head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
-        or head[:4] == b"\x1aE\xdf\xa3"
-        or head[:6] in (b"GIF87a", b"GIF89a")
-    )
+    """Detect a container or raw stream by its first bytes."""
+    return sniff_video(head)
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
@@ -41,29 +38,36 @@ def read(path: Path, options: OpenOptions) -> Clip:
             if picture is None:
                 yield DamagedError("the video is damaged there")
             else:
-                times.append(picture.time)
-                yield pixels(picture)
+                times.append(picture.time_s)
+                yield picture.pixels()
 
-    grey = collect(path, decode, options, expected=_stated_frames(path))
-    times_s, warnings = _increasing(times), grey.warnings
+    expected, aspect = _statement(path)
+    grey = collect(path, decode, options, expected=expected)
+    times_s, warnings = _increasing(times), grey.warnings + stretch_warning(aspect)
     if times_s is None:
         message = "The video's time stamps are missing or out of order and are ignored."
         warnings += (ClipWarning(code="no_times", message=message),)
     return Clip(frames=grey.frames, times_s=times_s, damaged_frames=grey.damaged, warnings=warnings)
 
 
-def _stated_frames(path: Path) -> int:
-    """Number of frames as the file states it; 0 where it does not."""
+def _statement(path: Path) -> tuple[int, Fraction | None]:
+    """Number of frames and width of a pixel in heights, as stated; 0 and None where not."""
     import av
     from av.error import FFmpegError
 
     with contextlib.suppress(FFmpegError, IndexError), av.open(str(path)) as container:
-        return container.streams.video[0].frames
-    return 0
+        stream = _main_stream(container)
+        return stream.frames, stream.sample_aspect_ratio
+    return 0, None
 
 
-def pictures(path: Path) -> Iterator[Any]:
-    """Yield PyAV frames as they are decoded, None for a damaged or missing one.
+def _main_stream(container: Any) -> Any:
+    """The video stream of most pixels: others are covers and thumbnails."""
+    return max(container.streams.video, key=lambda one: one.width * one.height)
+
+
+def pictures(path: Path) -> Iterator[Picture | None]:
+    """Yield pictures as they are decoded, None for a damaged or missing one.
 
     Raises:
         FormatError: If the file has no video stream, or breaks before the first intact frame.
@@ -78,11 +82,12 @@ def pictures(path: Path) -> Iterator[Any]:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise FormatError(f"{path}: the file has no video stream")
-            stream = container.streams.video[0]
+            stream = _main_stream(container)
             stream.thread_type = "NONE"  # so that a broken frame fails at its own position
             # explode: a damaged frame is an error, not a guess
             stream.codec_context.options = {"err_detect": "explode"}
-            expected = stream.frames
+            expected, aspect = stream.frames, stream.sample_aspect_ratio
+            has_clock = container.format.name not in NO_CLOCK
             for packet in container.demux(stream):
                 try:
                     decoded: Iterable[Any] = packet.decode()
@@ -92,17 +97,11 @@ def pictures(path: Path) -> Iterator[Any]:
                     is_intact = picture is not None and not picture.is_corrupt
                     num_intact += is_intact
                     position += 1
-                    yield picture if is_intact else None
+                    yield Picture(picture, aspect, has_clock) if is_intact else None
     except FFmpegError as error:
         if not num_intact:
             raise FormatError(f"{path}: not a readable video ({error.strerror})") from error
     yield from itertools.repeat(None, max(0, expected - position))
-
-
-def pixels(picture: Any) -> np.ndarray:
-    """Pixels of a PyAV frame: `H W` if it is grey, else RGB `H W 3`."""
-    is_grey = picture.format.name.startswith("gray")
-    return picture.to_ndarray(format="gray" if is_grey else "rgb24")
 
 
 def _increasing(times: list[float | None]) -> np.ndarray | None:

@@ -33,7 +33,7 @@ from echoseg.files import (
 )
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_backend, select_backend
-from echoseg.io import load_clip, source_sha256
+from echoseg.io import is_frame_folder, load_clip, source_sha256
 from echoseg.io.clip_header import read_clip_header
 from echoseg.parallel import one_thread, parallel_map
 from echoseg.report.schema import Report, registry_row
@@ -120,7 +120,7 @@ class FoundClips(dict[str, Path]):
 def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
     """Find the clips of files and folders, by name: as given, or the path relative to the folder.
 
-    A folder of PNG frames only is one clip. Files in `out` and in result folders are left out. So
+    A folder of frames only is one clip. Files in `out` and in result folders are left out. So
     are files of a folder whose headers say that they are not clips; they are `others`.
 
     Raises:
@@ -156,7 +156,7 @@ def _part_of(source: Path, out: Path | None) -> Path | None:
 
 
 def is_clip(source: Path) -> bool:
-    """Whether a path is a clip, a file or a folder of PNG frames, not a folder of clips.
+    """Whether a path is a clip, a file or a folder of frames, not a folder of clips.
 
     Raises:
         ConfigError: If it does not exist.
@@ -165,11 +165,7 @@ def is_clip(source: Path) -> bool:
     with readable(source):
         if not source.exists():
             raise ConfigError(f"{source} does not exist; give clips, or folders of clips")
-        if not source.is_dir():
-            return True
-        files = [path for path in source.iterdir() if not path.name.startswith(".")]
-        suffixes = {path.suffix.lower() for path in files}
-        return ".png" in suffixes and not any(path.is_dir() for path in files)
+        return not source.is_dir() or is_frame_folder(source)
 
 
 def run_cohort(

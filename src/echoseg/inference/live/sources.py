@@ -20,7 +20,8 @@ from echoseg.errors import ConfigError, DamagedError, FormatError
 from echoseg.io import find_format, load_clip, refusals
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, describe_damage
 from echoseg.io.grey import to_grey
-from echoseg.io.video import pictures, pixels
+from echoseg.io.picture import Picture
+from echoseg.io.video import pictures
 
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 3.0
 """A stream that is silent for longer is lost."""
@@ -160,7 +161,7 @@ def _stream(name: str, kind: str | None) -> Iterator[LiveFrame]:
             for frame in container.decode(stream):
                 now_s = time.perf_counter()
                 began_s = now_s if began_s is None else began_s
-                grey = to_grey(pixels(frame))
+                grey = to_grey(Picture(frame, stream.sample_aspect_ratio).pixels())
                 yield LiveFrame(frame=grey, time_s=now_s - began_s, arrived_s=now_s)
     except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -204,7 +205,7 @@ def _video_frames(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarr
         if picture is None:
             damaged.append(number)
             continue
-        stamp_s = picture.time if options.frame_rate_hz is None else number * interval_s
+        stamp_s = picture.time_s if options.frame_rate_hz is None else number * interval_s
         if last_s is None:
             first_s, time_s = stamp_s, 0.0
         elif stamp_s is not None and first_s is not None and stamp_s - first_s > last_s:
@@ -213,7 +214,7 @@ def _video_frames(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarr
         else:
             time_s = last_s + interval_s
         last_s = time_s
-        yield to_grey(pixels(picture)), time_s
+        yield to_grey(picture.pixels()), time_s
     if last_s is None:
         raise FormatError(f"{path}: no frame of the video can be decoded")
     _refuse_damage(path, damaged, number + 1)

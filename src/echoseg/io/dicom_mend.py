@@ -1,0 +1,185 @@
+"""DICOM objects whose header says wrongly how their pixels are stored.
+
+`mend` corrects what the pixels themselves show to be wrong: a missing transfer syntax, tables of
+frame offsets (PS3.5 A.4), 4:2:2 sampling and the colour space of uncompressed frames (PS3.3
+C.7.6.3.1.2). Elements are changed in memory, never in the file.
+"""
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import ClipWarning
+
+_ITEM = b"\xfe\xff\0\xe0"
+_EMPTY_TABLE = _ITEM + bytes(4)
+_CODESTREAMS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
+"""Begins of JPEG, JPEG-LS and JPEG 2000."""
+_GREY_CHROMA, _CHROMA_RANGE = 128, 12
+_MIN_FRACTION, _MAX_GREY_FRACTION = 0.9, 0.5
+
+
+def mend(dataset: Any) -> tuple[ClipWarning, ...]:
+    """Correct elements that keep the pixels from being decoded, and say which.
+
+    Args:
+        dataset: With `PixelData` as a seekable binary file.
+    """
+    notes = _mend_syntax(dataset)
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return notes + _mend_offsets(dataset)
+    _mend_planes(dataset)
+    _mend_sampling(dataset)
+    return notes + _mend_colour_space(dataset)
+
+
+def _mend_syntax(dataset: Any) -> tuple[ClipWarning, ...]:
+    """Without a meta header: what was parsed, or what the first fragment shows."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    if dataset.file_meta.get("TransferSyntaxUID"):
+        return ()
+    is_implicit, is_little = dataset.original_encoding
+    uid = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+    if not is_little:
+        uid = UID("1.2.840.10008.1.2.2")
+    if _peek(dataset, 4) == _ITEM:
+        uid = UID(_syntax_of(_first_fragment(dataset)))
+    dataset.file_meta.TransferSyntaxUID = uid
+    message = f"The file does not say how it is encoded; it was read as {uid.name}."
+    return (ClipWarning(code="assumed_syntax", message=message),)
+
+
+def _peek(dataset: Any, size: int) -> bytes:
+    dataset.PixelData.seek(0)
+    content = dataset.PixelData.read(size)
+    dataset.PixelData.seek(0)
+    return content
+
+
+def _first_fragment(dataset: Any) -> bytes:
+    """Begin of the first item that is not an offset table."""
+    head = _peek(dataset, 2**16)
+    if head[8:10] in (b"\xff\xd8", b"\xff\x4f"):
+        return head[8:]
+    return head[16 + struct.unpack("<I", head[4:8])[0] :]
+
+
+def _syntax_of(fragment: bytes) -> str:
+    """UID of the transfer syntax of a compressed frame, by its first bytes."""
+    from pydicom import uid
+
+    if fragment[:2] == b"\xff\x4f":
+        return uid.JPEG2000
+    if fragment[:2] != b"\xff\xd8":
+        return uid.MPEG4HP41 if fragment[:3] in (b"\0\0\0", b"\0\0\x01") else uid.RLELossless
+    kinds = {0xC1: uid.JPEGExtended12Bit, 0xC3: uid.JPEGLossless, 0xF7: uid.JPEGLSNearLossless}
+    place = 2
+    while place + 4 < len(fragment) and fragment[place] == 0xFF:
+        if fragment[place + 1] in (*kinds, 0xC0):  # start of frame
+            return kinds.get(fragment[place + 1], uid.JPEGBaseline8Bit)
+        place += 2 + int.from_bytes(fragment[place + 2 : place + 4], "big")
+    return uid.JPEGBaseline8Bit
+
+
+def _mend_offsets(dataset: Any) -> tuple[ClipWarning, ...]:
+    """Set offset tables that point beside the frames aside: frames are then found by fragments."""
+    pixels = dataset.PixelData
+    head = _peek(dataset, 8)
+    if len(head) < 8 or head[:4] != _ITEM:
+        return ()
+    size = struct.unpack("<I", head[4:])[0]
+    has_table = _peek(dataset, 12)[8:] not in (b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xdb")
+    first = 8 + size if has_table else 0
+    pixels.seek(8)
+    table = np.frombuffer(pixels.read(size if has_table else 0)[: size // 4 * 4], "<u4")
+    starts, begins = _items(pixels, first)
+    extended = np.frombuffer(dataset.get("ExtendedOffsetTable", b""), "<u8")
+    is_wrong = [_is_wrong(each, starts, begins) for each in (table, extended)]
+    pixels.seek(0)
+    if is_wrong[1]:
+        del dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
+    if is_wrong[0] or not has_table:
+        pixels.seek(first)
+        dataset.PixelData = io.BytesIO(_EMPTY_TABLE + pixels.read())
+    if not any(is_wrong):
+        return ()
+    message = "The file's table of frame offsets is wrong; frames were found by their fragments."
+    return (ClipWarning(code="offset_table_ignored", message=message),)
+
+
+def _items(pixels: Any, first: int) -> tuple[np.ndarray, list[bytes]]:
+    """Offsets of the fragments' items from the first, and the bytes that each begins with."""
+    starts, begins, place = [], [], first
+    pixels.seek(place)
+    while len(head := pixels.read(12)) >= 8 and head[:4] == _ITEM:
+        starts.append(place - first)
+        begins.append(head[8:])
+        place += 8 + struct.unpack("<I", head[4:8])[0]
+        pixels.seek(place)
+    return np.array(starts, np.uint64), begins
+
+
+def _is_wrong(table: np.ndarray, starts: np.ndarray, begins: list[bytes]) -> bool:
+    """Whether a table is not of the fragments with which frames begin; an absent one is right."""
+    if not len(table) or not len(starts):
+        return False
+    if begins[0].startswith(_CODESTREAMS):  # else run lengths: one fragment per frame
+        starts = starts[[begin.startswith(_CODESTREAMS) for begin in begins]]
+    of_truncated = len(table) > len(starts) and bool((table[len(starts) :] > starts[-1]).all())
+    return not np.array_equal(table[: len(starts)] if of_truncated else table, starts)
+
+
+def _mend_planes(dataset: Any) -> None:
+    """Where nothing says whether colours lie in planes: right is what gives smooth columns."""
+    if dataset.get("SamplesPerPixel") != 3 or dataset.get("PlanarConfiguration") is not None:
+        return
+    rows, columns = dataset.Rows, dataset.Columns
+    frame = np.frombuffer(_peek(dataset, 3 * rows * columns), np.uint8).astype(int)
+    dataset.PlanarConfiguration = 0
+    if frame.size == 3 * rows * columns and dataset.get("BitsAllocated") == 8:
+        mixed = abs(np.diff(frame.reshape(rows, columns, 3), axis=0)).mean()
+        planes = abs(np.diff(frame.reshape(3, rows, columns), axis=1)).mean()
+        dataset.PlanarConfiguration = int(planes < mixed)
+
+
+def _mend_sampling(dataset: Any) -> None:
+    """Frames that are said to be sampled 4:2:2 and hold every sample are not."""
+    size = dataset.PixelData.seek(0, io.SEEK_END)
+    dataset.PixelData.seek(0)
+    whole = 3 * int(dataset.get("NumberOfFrames", 1) or 1) * dataset.Rows * dataset.Columns
+    space = str(dataset.get("PhotometricInterpretation", ""))
+    if space.endswith("_422") and size // 2 == whole // 2:
+        dataset.PhotometricInterpretation = "YBR_FULL"
+
+
+def _mend_colour_space(dataset: Any) -> tuple[ClipWarning, ...]:
+    """RGB whose second and third channel hover about 128 is YCbCr; YCbCr of equal ones is RGB."""
+    from pydicom.pixels.utils import pixel_array
+
+    space = dataset.get("PhotometricInterpretation")
+    if space not in ("RGB", "YBR_FULL") or dataset.get("BitsAllocated") != 8:
+        return ()
+    try:
+        frame = pixel_array(dataset, index=0, raw=True).reshape(-1, 3).astype(int)
+    except Exception:  # reported when the frames are decoded
+        return ()
+    chroma = abs(frame[:, 1:] - _GREY_CHROMA).max(1) < _CHROMA_RANGE
+    luma = abs(frame[:, 0] - _GREY_CHROMA) < _CHROMA_RANGE
+    equal = np.ptp(frame, axis=1) < _CHROMA_RANGE
+    if space == "RGB" and chroma.mean() > _MIN_FRACTION and luma.mean() < _MAX_GREY_FRACTION:
+        dataset.PhotometricInterpretation = "YBR_FULL"
+    elif space == "YBR_FULL" and equal.mean() > _MIN_FRACTION and chroma.mean() < _MIN_FRACTION:
+        dataset.PhotometricInterpretation = "RGB"
+    else:
+        return ()
+    message = (
+        f"The file says {space}, but its channels look like {dataset.PhotometricInterpretation} "
+        "and were read so."
+    )
+    return (ClipWarning(code="wrong_colour_space", message=message),)

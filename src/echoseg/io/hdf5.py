@@ -1,0 +1,125 @@
+"""HDF5 in the layout of zea, in which EchoXFlow, EchoNet and CAMUS are passed on too.
+
+The layout is documented at https://zea.readthedocs.io (Data, "zea data format reference"). Of
+`data/` are read: `image_sc`, a scan-converted image, or `image`, with the place of each pixel in
+metres. A map is an array, as in files before 0.0.12, or a group of `values` (or `pixels`) with
+`coordinates` (H, W, 3) as (x, y, z), and `timestamps` in s. Beamspace, one column per beam, is
+converted to a sector by its coordinates. An `extent` is not read: releases differ in its order.
+"""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import Clip
+from echoseg.errors import FormatError
+from echoseg.io.beams import Grid
+from echoseg.io.frames import OpenOptions, file_scale
+from echoseg.io.grey import collect
+
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+_NAMES = ("image_sc", "image")
+_ROOTS = ("data", "tracks/track_0/data")
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Detect HDF5."""
+    return head[:8] == _MAGIC
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read the image of a file.
+
+    Raises:
+        FormatError: If h5py is missing, or no image is where the layout has it, or its pixels may
+            be beams whose places the file does not give.
+    """
+    with open_file(path) as file:
+        image = _find_image(path, file)
+        values = image["values"]
+        shape = values.shape[:3] if values.shape[3:] in ((), (1,)) else ()
+        if len(shape) != 3:
+            raise FormatError(f"{path}: a clip must be (T, H, W), {values.name} is {values.shape}")
+        grid = _grid(path, image, shape[1:])
+
+        def decode() -> Iterator[np.ndarray]:
+            for index in range(shape[0]):
+                frame = values[index].reshape(shape[1:])
+                yield grid.draw(frame) if grid else frame
+
+        grey = collect(path, decode, options, expected=shape[0])
+        spacing_mm, notes = file_scale(*grid.spacing_mm) if grid else (None, ())
+        return Clip(
+            frames=grey.frames,
+            spacing_mm=spacing_mm,
+            times_s=_times(image.get("timestamps"), shape[0]),
+            warnings=grey.warnings + notes,
+        )
+
+
+def open_file(path: Path) -> Any:
+    """The file as h5py opens it.
+
+    Raises:
+        FormatError: If h5py is missing.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise FormatError(
+            f"{path}: HDF5 needs h5py, which is not installed; pip install 'echoseg[hdf5]'"
+        ) from error
+    return h5py.File(path)
+
+
+def _find_image(path: Path, file: Any) -> dict[str, Any]:
+    """The parts of the first image that is there, with its array as `values`."""
+    for root, name in itertools.product(_ROOTS, _NAMES):
+        image = file.get(f"{root}/{name}")
+        if image is None:
+            continue
+        if not hasattr(image, "keys"):  # an array, as before 0.0.12
+            return {"values": image}
+        parts = dict(image.items())
+        if "pixels" in parts:
+            parts["values"] = parts.pop("pixels")
+        if "values" in parts:
+            return parts
+    names = " or ".join(f"data/{name}" for name in _NAMES)
+    raise FormatError(
+        f"{path}: HDF5 is read in zea's layout, with the frames in {names}, which this has not; "
+        "save the frames as .npy and give --spacing-mm and --fps"
+    )
+
+
+def _grid(path: Path, image: dict[str, Any], size: tuple[int, int]) -> Grid | None:
+    """Where the pixels lie, in mm; None of a scan-converted image without places."""
+    name, (rows, columns) = image["values"].name, size
+    if "coordinates" in image:
+        places_m = np.asarray(image["coordinates"], float)
+        places_m = places_m[0] if places_m.ndim > 3 else places_m  # of the first frame
+        if places_m.shape != (rows, columns, 3):
+            raise FormatError(
+                f"{path}: coordinates must be {(rows, columns, 3)}, one place per pixel of {name}, "
+                f"got {places_m.shape}"
+            )
+        return Grid(1000 * places_m[..., [0, 2]])
+    if name.rpartition("/image_sc")[1]:
+        return None
+    raise FormatError(
+        f"{path}: {name} has no coordinates, so its columns may be beams; give the file with "
+        "coordinates, or a scan-converted image_sc"
+    )
+
+
+def _times(stamps: Any, num_frames: int) -> np.ndarray | None:
+    """Times from the first frame, s; None where there are none of use."""
+    if stamps is None:
+        return None
+    times_s = np.asarray(stamps, float).reshape(-1)
+    if len(times_s) != num_frames or not (np.diff(times_s) > 0).all():
+        return None
+    return times_s - times_s[0]

@@ -1,0 +1,111 @@
+"""Pictures by Pillow: files of several (TIFF, animated PNG and WebP), and the pixels of any one."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import Clip
+from echoseg.io.frames import OpenOptions
+from echoseg.io.grey import Decoded, collect
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SUFFIXES = frozenset(".png .jpg .jpeg .tif .tiff .bmp .webp".split())
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def is_picture(head: bytes) -> bool:
+    """Detect PNG, JPEG, TIFF, BMP and WebP by their first bytes, of one picture or several."""
+    return (
+        head.startswith((_PNG, _JPEG, *_TIFF))
+        or (head[:2] == b"BM" and head[6:10] == bytes(4))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    )
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Detect a TIFF of several pages, an animated PNG, an animated WebP."""
+    if head.startswith(_TIFF):
+        with contextlib.suppress(Exception):  # one page, as far as can be seen
+            return _num_pages(path) > 1
+    is_animated_webp = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
+    return is_animated_webp or (head.startswith(_PNG) and b"acTL" in head)
+
+
+def read(path: Path, options: OpenOptions) -> Clip:
+    """Read the pictures of a file; an animation has times where each picture states its duration.
+
+    Resolution in dots per inch is of a print, not of a heart, and is not read.
+    """
+    durations_ms: list[float] = []
+
+    def decode() -> Iterator[Decoded]:
+        durations_ms.clear()
+        return _decode(path, durations_ms)
+
+    grey = collect(path, decode, options, expected=_num_pages(path), bits=16)
+    times_s = None
+    if len(durations_ms) == grey.total and min(durations_ms) > 0:
+        starts_ms = np.cumsum([0, *durations_ms[:-1]])
+        times_s = np.delete(starts_ms, list(grey.damaged)) / 1000
+        times_s -= times_s[0]
+    return Clip(
+        frames=grey.frames, times_s=times_s, damaged_frames=grey.damaged, warnings=grey.warnings
+    )
+
+
+def _decode(path: Path, durations_ms: list[float]) -> Iterator[Decoded]:
+    from PIL import Image
+
+    if (array := _one_page_stack(path)) is not None:
+        yield from array
+        return
+    with Image.open(path) as image:
+        for index in range(getattr(image, "n_frames", 1)):
+            try:
+                image.seek(index)
+                yield pixels(image)
+                durations_ms.append(float(image.info.get("duration", 0)))
+            except (OSError, SyntaxError, ValueError) as error:
+                durations_ms.append(0)
+                yield error
+
+
+def _num_pages(path: Path) -> int:
+    from PIL import Image
+
+    if (array := _one_page_stack(path)) is not None:
+        return len(array)
+    with Image.open(path) as image:
+        return getattr(image, "n_frames", 1)
+
+
+def _one_page_stack(path: Path) -> np.ndarray | None:
+    """`T H W` (3) of an uncompressed TIFF that describes one page and holds more, as ImageJ's."""
+    import tifffile
+
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_TIFF):
+            return None
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        shape = [
+            n for n, axis in zip(series.shape, series.axes, strict=True) if n > 1 or axis in "YX"
+        ]
+        if len(tiff.pages) > 1 or len(shape) < 3 or (series.axes[-1] == "S" and len(shape) < 4):
+            return None
+    return tifffile.memmap(path, mode="r").reshape(shape)
+
+
+def pixels(image: Any) -> np.ndarray:
+    """Pixels of a Pillow image, upright by its EXIF tag: `H W` of any type, or RGB `H W 3`."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") and image.format in ("PNG", None):  # names vary with Pillow's age
+        return np.asarray(image).astype(np.uint16)
+    if image.mode.startswith(("I", "F")):
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))

@@ -1,0 +1,94 @@
+"""A folder of single-frame DICOM files of one series is a clip; stills and studies are not."""
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import UltrasoundImageStorage, generate_uid
+
+from clip_makers import moving_frames, region, ultrasound, write_dicom
+from echoseg.data.custom import clip_files
+from echoseg.errors import DamagedError, FormatError
+from echoseg.io import find_format, load_clip
+from echoseg.io.clip_header import read_clip_header
+
+FRAMES = moving_frames(10)
+
+
+def write_series(folder, times=None, series=None, **elements):
+    """Files whose names are not in the order of their numbers."""
+    folder.mkdir(exist_ok=True)
+    series = series or generate_uid()
+    for index, frame in enumerate(FRAMES):
+        dataset = ultrasound(frame[None], SOPClassUID=UltrasoundImageStorage, **elements)
+        dataset.NumberOfFrames = None
+        del dataset.NumberOfFrames
+        dataset.SeriesInstanceUID, dataset.InstanceNumber = series, index + 1
+        dataset.PatientID, dataset.SequenceOfUltrasoundRegions = "p1", [region()]
+        if times is not None:
+            dataset.AcquisitionTime = times[index]
+        dataset.save_as(folder / f"{(index * 7) % 10}.IMA", enforce_file_format=True)
+    return folder
+
+
+def test_the_frames_come_in_the_order_of_their_numbers(tmp_path):
+    clip = load_clip(write_series(tmp_path / "s", FrameTime=25))
+    assert clip.format_name == "dicom_series"
+    assert np.array_equal(clip.frames, FRAMES)
+    assert clip.spacing_mm == pytest.approx((0.5, 0.4))
+    assert clip.frame_rate_hz == pytest.approx(40)
+
+
+def test_times_of_acquisition_are_times_of_frames(tmp_path):
+    times = [f"235959.{40 * n + 500:03d}" for n in range(10)]
+    clip = load_clip(write_series(tmp_path / "s", times))
+    assert np.allclose(np.diff(clip.times_s), 0.04)
+    assert clip.decision("frame_rate_hz").value == pytest.approx(25)
+
+
+def test_without_any_time_a_rate_is_assumed(tmp_path):
+    clip = load_clip(write_series(tmp_path / "s", ["101500"] * 10))
+    assert "assumed_frame_rate" in {note.code for note in clip.warnings}
+
+
+def test_stills_taken_seconds_apart_are_no_clip(tmp_path):
+    folder = write_series(tmp_path / "s", [f"1015{3 * n:02d}" for n in range(10)])
+    assert find_format(folder) == "image_folder"
+    with pytest.raises(FormatError, match="holds no frames"):
+        load_clip(folder)
+
+
+def test_two_series_in_a_folder_are_no_clip(tmp_path):
+    folder = write_series(tmp_path / "s")
+    for file in write_series(tmp_path / "t").iterdir():
+        file.rename(folder / f"t{file.name}")
+    assert find_format(folder) != "dicom_series"
+
+
+def test_a_series_per_file_is_a_clip_where_the_numbers_run_on(tmp_path):
+    folder = write_series(tmp_path / "s", FrameTime=25)
+    for file in folder.iterdir():
+        dataset = dcmread(file)
+        dataset.SeriesInstanceUID = generate_uid()
+        dataset.save_as(file)
+    assert np.array_equal(load_clip(folder).frames, FRAMES)
+    next(folder.glob("4.IMA")).unlink()
+    assert find_format(folder) != "dicom_series"
+
+
+def test_a_broken_frame_is_named(tmp_path):
+    folder = write_series(tmp_path / "s", FrameTime=25)
+    broken = folder / "4.IMA"  # 4 = 2 * 7 mod 10: the third frame
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    with pytest.raises(DamagedError, match=r"1 of 10 frames cannot be read \(frame 2\)"):
+        load_clip(folder)
+    clip = load_clip(folder, allow_damaged=True)
+    assert np.array_equal(clip.frames, np.delete(FRAMES, 2, 0))
+
+
+def test_a_study_lists_the_folder_once_and_not_its_files(tmp_path):
+    write_series(tmp_path / "s")
+    write_dicom(tmp_path / "clip.dcm", FRAMES)
+    assert list(clip_files(tmp_path)) == [tmp_path / "clip.dcm", tmp_path / "s"]
+    header = read_clip_header(tmp_path / "s")
+    assert header.no_clip_reason == ""
+    assert header.patient
