@@ -54,10 +54,13 @@ def _count(dataset: Any, stated: int) -> int | None:
         frame_bytes = get_expected_length(dataset)
     except (AttributeError, KeyError, TypeError, ValueError):  # reported when they are decoded
         return None
+    space = str(dataset.get("PhotometricInterpretation", ""))
+    if space == "YBR_PARTIAL_422":  # which pydicom takes for whole samples
+        frame_bytes = 2 * frame_bytes // 3
     num_bytes = dataset.PixelData.seek(0, io.SEEK_END)
     dataset.PixelData.seek(0)
     whole, rest = divmod(num_bytes, max(1, frame_bytes))
-    is_full = str(dataset.get("PhotometricInterpretation", "")).endswith("_422")  # or may be
+    is_full = space.endswith("_422")  # or may be
     is_odd = rest > 1 or (is_full and 2 * num_bytes // 3 - frame_bytes * stated in (0, 1))
     return stated if stated and is_odd and whole > stated else whole
 
