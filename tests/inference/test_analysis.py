@@ -43,6 +43,14 @@ def test_an_unreliable_ef_does_not_look_like_a_number(result):
     assert doubtful.to_dict()["ef_reliable"] is False
 
 
+def test_the_ef_of_a_frozen_clip_is_withheld(result):
+    frozen = np.repeat(result.masks[:1], 80, axis=0)
+    found = analyze_masks(result.clip, frozen)
+    assert found.measurement.ef_percent == pytest.approx(0, abs=0.1)
+    assert found.ef.kind == "unreliable" and found.ef_percent is None
+    assert "may be frozen" in found.ef_reason
+
+
 def test_a_refused_ef_has_no_number(result):
     refused = analyze_masks(result.clip, np.zeros_like(result.masks))
     assert repr(refused).startswith("Analysis(no EF, 80 frames")

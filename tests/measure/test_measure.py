@@ -177,6 +177,14 @@ def test_frames_without_a_cavity_are_neither_ed_nor_es():
     assert "lv_missing_frames" in {warning.code for warning in found.warnings}
 
 
+def test_a_scale_with_one_wrong_side_is_flagged_by_the_volume():
+    masks, times, _ = beating()
+    found = measure_masks(masks, spacing_mm=(1.0, 4.0), times_s=times)
+    (message,) = [one.message for one in found.warnings if one.code == "implausible_size"]
+    assert "over 500 ml" in message and "1 x 4 mm" in message
+    assert found.edv_ml is None and found.spacing_mm is None
+
+
 def test_a_scale_that_makes_a_giant_is_flagged_and_gives_no_millilitres():
     masks, times, _ = beating()
     found = measure_masks(masks, spacing_mm=(3.0, 3.0), times_s=times)

@@ -33,7 +33,14 @@ REFERENCE_BACKEND = "torch f32"
 APICAL_VIEWS = (View.A4C, View.A2C, View.ALAX)
 """Views that show the long axis from annulus to apex."""
 UNRELIABLE_CODES = frozenset(
-    {"do_not_trust", "wrong_view", "view_doubtful", "view_not_learnt", CONTRADICTED_EF}
+    {
+        "do_not_trust",
+        "wrong_view",
+        "view_doubtful",
+        "view_not_learnt",
+        "little_motion",
+        CONTRADICTED_EF,
+    }
 )
 """Codes of warnings under which an EF is shown as not reliable."""
 _NOT_CHECKED = (

@@ -17,6 +17,8 @@ MIN_RING_FRACTION = 0.5
 """Fraction of the cavity's border that must touch myocardium or atrium, in the median frame."""
 MIN_LV_LENGTH_MM, MAX_LV_LENGTH_MM = 40, 150
 """Long axes outside this range are not those of an adult: the pixel spacing is wrong."""
+MAX_LV_VOLUME_ML = 500
+"""Volumes above are larger than those of the largest ventricles: a side of the spacing is wrong."""
 MIN_DURATION_S = 0.4
 """Shorter clips cannot hold both ED and ES."""
 
@@ -89,7 +91,7 @@ def fill_gaps(volumes: np.ndarray) -> np.ndarray:
 def scale_warnings(
     shapes: Sequence[Shape | None], spacing_mm: tuple[float, float] | None
 ) -> list[ClipWarning]:
-    """Why there are no volumes in ml, from the longest of the long axes; empty otherwise."""
+    """Why there are no volumes in ml, by the longest axis and the largest volume; else empty."""
     if spacing_mm is None:
         message = (
             "The clip has no pixel spacing, so there are no volumes in ml; EF does not need it. "
@@ -102,6 +104,15 @@ def scale_warnings(
             f"The left ventricle would be {max_length:.0f} mm long, outside {MIN_LV_LENGTH_MM} to "
             f"{MAX_LV_LENGTH_MM} mm, so the pixel spacing is wrong and there are no volumes in "
             "ml. Set spacing_mm (--spacing-mm) if it is known."
+        )
+        return [ClipWarning(code="implausible_size", message=message)]
+    max_volume = max((shape.volume_ml for shape in shapes if shape is not None), default=0.0)
+    if max_volume > MAX_LV_VOLUME_ML:
+        rows, columns = spacing_mm
+        message = (
+            f"The left ventricle would hold {max_volume:.0f} ml, over {MAX_LV_VOLUME_ML} ml, so a "
+            f"pixel spacing of {rows:g} x {columns:g} mm (row, column) is wrong and there are no "
+            "volumes in ml. Set spacing_mm (--spacing-mm) if it is known."
         )
         return [ClipWarning(code="implausible_size", message=message)]
     return []
