@@ -41,7 +41,7 @@ def test_a_frame_is_copied_and_may_be_a_view_of_another():
 
 def test_a_mapped_file_keeps_what_was_written_when_its_pages_go(monkeypatch):
     monkeypatch.setattr(frame_store, "MAX_HELD_BYTES", 0)
-    monkeypatch.setattr(frame_store, "_EACH_BYTES", 3000)
+    monkeypatch.setattr(frame_store, "EACH_BYTES", 3000)
     frames = stored()
     for frame in each(frames):
         np.subtract(255, frame, out=frame)

@@ -5,9 +5,9 @@ process while they are mapped in; `each` lets go of them, and the rest is left t
 """
 
 import mmap
-import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,17 +16,17 @@ from echoseg.errors import OutputError
 
 MAX_HELD_BYTES = 384 * 2**20
 """Bytes of a clip's frames that are held in memory."""
-_EACH_BYTES = 64 * 2**20
+EACH_BYTES = 32 * 2**20
+"""Bytes of a mapped file that `each` holds."""
 
 
-class FrameStore:
-    """Collects frames `H W` uint8 of one size; a context that closes its file."""
+class ByteStore:
+    """Collects bytes; a context that closes its file."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_held_bytes: int) -> None:
+        self._max_held_bytes = max_held_bytes
         self._held = bytearray()  # grows in place
         self._file: Any = None
-        self._shape: tuple[int, ...] = ()
-        self.num_frames = 0
 
     def __enter__(self) -> Self:
         return self
@@ -35,37 +35,75 @@ class FrameStore:
         if self._file is not None:
             self._file.close()  # its map stays
 
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes.
+
+        Raises:
+            OutputError: If the temporary file cannot be written.
+        """
+        try:
+            if self._file is None and len(self._held) + len(data) > self._max_held_bytes:
+                self._file = tempfile.TemporaryFile()  # lives as long as its map
+                self._file.write(self._held)
+                self._held = bytearray()
+            if self._file is not None:
+                self._file.write(data)
+            else:
+                self._held += data
+        except OSError as error:
+            raise OutputError(
+                f"{tempfile.gettempdir()} cannot hold the frames of a long clip "
+                f"({error.strerror}); free some space, or set TMPDIR to a folder that has it"
+            ) from error
+
+    def array(self) -> np.ndarray:
+        """All bytes, `(N,)` uint8, writable; nothing can be added after."""
+        if self._file is None:
+            return np.frombuffer(self._held, np.uint8)
+        self._file.flush()
+        return np.memmap(self._file, np.uint8, "r+")
+
+
+class FrameStore(ByteStore):
+    """Collects frames `H W` uint8 of one size."""
+
+    def __init__(self) -> None:
+        super().__init__(MAX_HELD_BYTES)
+        self._size: tuple[int, ...] = (0, 0)
+        self.num_frames = 0
+
     def add(self, frame: np.ndarray) -> None:
         """Add a copy of a frame.
 
         Raises:
             OutputError: If the temporary file cannot be written.
         """
-        self._shape = frame.shape
-        frame = np.ascontiguousarray(frame)
-        try:
-            if self._file is None and len(self._held) + frame.size > MAX_HELD_BYTES:
-                self._file = tempfile.TemporaryFile()  # lives as long as its map
-                self._file.write(self._held)
-                self._held = bytearray()
-            if self._file is not None:
-                self._file.write(frame.data)
-            else:
-                self._held += frame.data
-        except OSError as error:
-            raise OutputError(
-                f"{tempfile.gettempdir()} cannot hold the frames of a long clip "
-                f"({error.strerror}); free some space, or set TMPDIR to a folder that has it"
-            ) from error
+        self._size = frame.shape
+        self.write(np.ascontiguousarray(frame).data.cast("B"))
         self.num_frames += 1
 
     def frames(self) -> np.ndarray:
         """All frames, `T H W`, writable; nothing can be added after."""
-        shape = (self.num_frames, *self._shape)
-        if self._file is None:
-            return np.frombuffer(self._held, np.uint8).reshape(shape)
-        self._file.flush()
-        return np.memmap(self._file, np.uint8, "r+", shape=shape)
+        return self.array().reshape(self.num_frames, *self._size)
+
+
+def map_file(path: Path) -> np.ndarray:
+    """The bytes of a file, `(N,)` uint8, read as they are used; a small one is read at once."""
+    if path.stat().st_size <= EACH_BYTES:
+        return np.fromfile(path, np.uint8)
+    return np.memmap(path, np.uint8, "c")
+
+
+def map_stream(blocks: Iterator[bytes]) -> np.ndarray:
+    """The bytes of a stream, `(N,)` uint8, in a mapped temporary file unless they are few.
+
+    Raises:
+        OutputError: If the temporary file cannot be written.
+    """
+    with ByteStore(EACH_BYTES) as store:
+        for block in blocks:
+            store.write(block)
+        return store.array()
 
 
 def each(frames: np.ndarray) -> Iterator[np.ndarray]:
@@ -73,7 +111,7 @@ def each(frames: np.ndarray) -> Iterator[np.ndarray]:
 
     A frame stays valid: its pages come back when it is used again.
     """
-    step = max(1, _EACH_BYTES // max(1, frames[0].nbytes))
+    step = max(1, EACH_BYTES // max(1, frames[:1].nbytes))
     for start in range(0, len(frames), step):
         yield from frames[start : start + step]
         release(frames)
@@ -81,8 +119,13 @@ def each(frames: np.ndarray) -> Iterator[np.ndarray]:
 
 def release(frames: np.ndarray) -> None:
     """Let go of the pages of a mapped file; what was written stays in the file."""
-    base = frames
-    while isinstance(base, np.ndarray) and base.base is not None:
+    base: Any = frames
+    while isinstance(base, np.ndarray):
         base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and os.name == "posix":
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
+
+
+def count_pixels(masks: np.ndarray, value: int) -> np.ndarray:
+    """Number of pixels of a value in each of the label maps `T H W`, `(T,)`."""
+    return np.array([np.count_nonzero(mask == value) for mask in each(masks)])

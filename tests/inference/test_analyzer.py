@@ -22,7 +22,7 @@ def analyzer():
 
 
 def analysis_of(analyzer, monkeypatch, masks, times_s, force_view=False, **known):
-    monkeypatch.setattr(Analyzer, "segment", lambda *args, **options: masks)
+    monkeypatch.setattr(Analyzer, "segment", lambda *args, **options: masks.copy())
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, masks.shape, dtype=np.uint8)
     clip = Clip(frames=frames, times_s=times_s, **known)

@@ -17,6 +17,7 @@ import numpy as np
 
 from echoseg.clip import Clip, View
 from echoseg.errors import MeasurementError
+from echoseg.frame_store import FrameStore, each
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.backends.select import choose_device as choose_device
@@ -24,7 +25,7 @@ from echoseg.inference.backends.select import open_session
 from echoseg.inference.clip_measurement import measure_clip
 from echoseg.io import find_view, load_clip
 from echoseg.io.frames import OpenOptions
-from echoseg.measure.clean import clean_masks
+from echoseg.measure.clean import clean_mask
 from echoseg.measure.measurement import Measurement, refused
 from echoseg.measure.messages import flag_wall
 from echoseg.preprocess.frame_transform import FrameTransform
@@ -55,12 +56,12 @@ def segment_frames(
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Segment a clip: frames `T H W` uint8 -> label maps `T H W` uint8, not cleaned."""
-    masks = np.zeros(frames.shape, np.uint8)
-    for index, logits in enumerate(session.run(map(transform.apply, frames))):
-        masks[index] = transform.invert(logits)
-        if progress is not None:
-            progress(index + 1, len(frames))
-    return masks
+    with FrameStore() as masks:
+        for logits in session.run(map(transform.apply, each(frames))):
+            masks.add(transform.invert(logits))
+            if progress is not None:
+                progress(masks.num_frames, len(frames))
+        return masks.frames()
 
 
 class ViewScores(NamedTuple):
@@ -150,11 +151,13 @@ class Analyzer:
         view = self.score_view(clip, sector)
         oriented = (_mirror_clip(clip), sector.mirror()) if view.is_mirrored else (clip, sector)
         lap("view")
-        masks = clean_masks(self.segment(*oriented, progress=progress))
+        masks = self.segment(*oriented, progress=progress)
+        for mask in each(masks):
+            mask[:] = clean_mask(mask)
         lap("segment")
         analysis = self.assess(*oriented, masks, view, smoothing=smoothing, force_view=force_view)
         lap("measure")
-        own = masks[..., ::-1].copy() if view.is_mirrored else masks
+        own = masks[..., ::-1] if view.is_mirrored else masks
         return replace(analysis, clip=clip, masks=own, timing_s=times)
 
     def score_view(self, clip: Clip, sector: Sector) -> ViewScores:
@@ -265,7 +268,8 @@ class Analyzer:
         self, clip: Clip, sector: Sector, *, progress: Progress | None = None
     ) -> np.ndarray:
         """Label maps `T H W` uint8 on the clip's grid, not cleaned."""
-        return segment_frames(self.session, clip.frames, self.transform(clip, sector), progress)
+        transform = self.transform(clip, sector)
+        return segment_frames(self.session, clip.frames, transform, progress)
 
 
 def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the network
@@ -312,7 +316,7 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
 
 def _mirror_clip(clip: Clip) -> Clip:
     """The clip with left and right exchanged."""
-    return replace(clip, frames=clip.frames[..., ::-1].copy(), sector_box=None)
+    return replace(clip, frames=clip.frames[..., ::-1], sector_box=None)
 
 
 def _as_clip(

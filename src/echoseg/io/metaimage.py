@@ -1,16 +1,19 @@
 """MetaImage: a text header (.mhd), pixels in a second file (.raw, .zraw) or appended (LOCAL)."""
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
+from echoseg.frame_store import each, map_file, map_stream, release
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale
 
+_MAX_LINE, _BLOCK = 2**12, 2**20
 _TYPES = {
     "MET_UCHAR": "u1",
     "MET_CHAR": "i1",
@@ -28,16 +31,16 @@ def sniff(head: bytes, path: Path) -> bool:
     return b"DimSize" in head and b"ElementType" in head and b"=" in head
 
 
-def _header(path: Path) -> tuple[dict[str, str], bytes]:
-    """Fields up to ElementDataFile, which is the last, and the bytes after it."""
-    rest, fields = path.read_bytes(), {}
-    while rest and "ElementDataFile" not in fields:
-        line, _, rest = rest.partition(b"\n")
-        key, separator, value = line.decode("latin-1").partition("=")
-        if not separator:
-            break
-        fields[key.strip()] = value.strip()
-    return fields, rest
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    """Fields up to ElementDataFile, which is the last, and where they end."""
+    fields: dict[str, str] = {}
+    with path.open("rb") as file:
+        while "ElementDataFile" not in fields and (line := file.readline(_MAX_LINE)):
+            key, separator, value = line.decode("latin-1").partition("=")
+            if not separator:
+                break
+            fields[key.strip()] = value.strip()
+        return fields, file.tell()
 
 
 def data_file(path: Path) -> Path | None:
@@ -52,17 +55,17 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
     Raises:
         FormatError: If the header or its data is broken.
     """
-    fields, rest = _header(path)
+    fields, end = _header(path)
     try:
         size = [int(value) for value in fields["DimSize"].split()]
         big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
         dtype = np.dtype((">" if big.lower() == "true" else "<") + _TYPES[fields["ElementType"]])
         spacing = [float(value) for value in fields.get("ElementSpacing", "").split()]
         file = data_file(path)
-        raw = rest if file is None else file.read_bytes()
+        raw = map_file(path)[end:] if file is None else map_file(file)
         if fields.get("CompressedData", "False").lower() == "true":
-            raw = zlib.decompress(raw)
-        data = np.frombuffer(raw, dtype, int(np.prod(size)))
+            raw = map_stream(_inflate(raw))
+        data = raw[: int(np.prod(size)) * dtype.itemsize].view(dtype)
         channels = int(fields.get("ElementNumberOfChannels", "1"))
     except (KeyError, ValueError, OSError, zlib.error) as error:
         raise FormatError(
@@ -74,6 +77,15 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
     return data.reshape(size[::-1]), spacing
 
 
+def _inflate(data: np.ndarray) -> Iterator[bytes]:
+    stream = zlib.decompressobj()
+    for start in range(0, len(data), _BLOCK):
+        yield stream.decompress(data[start : start + _BLOCK].tobytes())
+        release(data)
+    if not stream.eof:
+        raise zlib.error("the compressed data ends early")
+
+
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip stored as (x, y, t); the third ElementSpacing has no unit and is not a time."""
     data, spacing = read_array(path)
@@ -83,7 +95,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
         )
     if len(spacing) == 3 and options.fps is None:
         check_time_axis(path, spacing)
-    grey = collect(path, lambda: data, options, expected=len(data))
+    grey = collect(path, lambda: each(data), options, expected=len(data))
     if len(spacing) < 2:
         return Clip(frames=grey.frames, warnings=grey.warnings)
     scale, notes = header_scale("ElementSpacing", (spacing[1], spacing[0]), "mm", to_mm=1.0)

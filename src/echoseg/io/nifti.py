@@ -1,6 +1,7 @@
 """NIfTI: clips and label maps as (x, y, t)."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning, Label, SourceDecision, SourceStatement
 from echoseg.errors import FormatError, NotAClipError, OutputError
 from echoseg.files import atomic_write
+from echoseg.frame_store import each, map_file, map_stream
 from echoseg.io.arbitration import decide
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
@@ -34,7 +36,7 @@ def sniff(head: bytes, path: Path) -> bool:
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time are used only where the header names their units."""
     data, known = _load(path, options.fps is not None)
-    grey = collect(path, lambda: data, options, expected=len(data))
+    grey = collect(path, lambda: each(data), options, expected=len(data))
     clip = Clip(frames=grey.frames, **known)
     return replace(clip, warnings=clip.warnings + grey.warnings)
 
@@ -48,14 +50,14 @@ def read_masks(path: Path, is_timed: bool = False) -> tuple[Clip, np.ndarray]:
         FormatError: If the file is broken, not an (x, y, t) volume, or has other values.
     """
     data, known = _load(path, is_timed, still=True)
-    values = np.unique(data)
+    values = np.unique(np.concatenate([np.unique(frame) for frame in each(data)]))
     unknown = [value for value in values.tolist() if value not in set(Label)]
     if unknown:
         raise FormatError(
             f"{path}: masks may hold only 0 background, 1 LV cavity, 2 LV myocardium and 3 left "
             f"atrium, these hold {', '.join(f'{value:g}' for value in unknown[:5])}; relabel it"
         )
-    masks = np.ascontiguousarray(data, np.uint8)
+    masks = np.array(data, np.uint8, order="C")
     return Clip(frames=np.asarray(_GREYS, np.uint8)[masks], **known), masks
 
 
@@ -72,17 +74,31 @@ def read_array(path: Path) -> tuple[np.ndarray, Any]:
     from io import BytesIO
 
     from nibabel.imageglobals import LoggingOutputSuppressor
-    from nibabel.nifti1 import Nifti1Image
-    from nibabel.nifti2 import Nifti2Image
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+    from nibabel.volumeutils import apply_read_scaling
 
-    raw = path.read_bytes()
-    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    kind = Nifti2Image if 540 in (raw[0] + 256 * raw[1], raw[3] + 256 * raw[2]) else Nifti1Image
+    with path.open("rb") as file:
+        is_compressed = file.read(2) == b"\x1f\x8b"
+    if is_compressed:
+        with gzip.open(path) as stream:
+            raw = map_stream(iter(partial(stream.read, 2**20), b""))
+    else:
+        raw = map_file(path)
+    start = raw[:1024].tobytes()
+    is_second = 540 in (start[0] + 256 * start[1], start[3] + 256 * start[2])
+    kind = Nifti2Header if is_second else Nifti1Header
     with LoggingOutputSuppressor(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # nibabel's image corrects a pixdim that is zero or negative; its header alone does not
-        header = kind.header_class.from_fileobj(BytesIO(raw), check=False)
-        return np.asarray(kind.from_bytes(raw).dataobj).T, header
+        known = kind.from_fileobj(BytesIO(start))
+        shape, first = known.get_data_shape(), known.get_data_offset()
+        size = int(np.prod(shape)) * known.get_data_dtype().itemsize
+        pixels = raw[first : first + size].view(known.get_data_dtype()).reshape(shape[::-1])
+        slope, inter = known.get_slope_inter()
+        if (slope or 1, inter or 0) != (1, 0):
+            pixels = apply_read_scaling(pixels, slope, inter)
+        # a checked header corrects a pixdim that is zero or negative
+        return pixels, kind.from_fileobj(BytesIO(start), check=False)
 
 
 def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
@@ -151,17 +167,21 @@ def write_masks(
 ) -> None:
     """Write label maps `T H W` uint8 as (x, y, t); unknown units are written as unknown."""
     from nibabel.nifti1 import Nifti1Image
+    from nibabel.openers import ImageOpener
 
     row_mm, column_mm = spacing_mm or (1.0, 1.0)
-    image = Nifti1Image(
-        np.ascontiguousarray(masks.transpose(2, 1, 0)), np.diag([column_mm, row_mm, 1.0, 1.0])
-    )
+    pixels = np.broadcast_to(np.zeros(1, masks.dtype), masks.shape[::-1])  # for the header's shape
+    image = Nifti1Image(pixels, np.diag([column_mm, row_mm, 1.0, 1.0]))
     image.header["pixdim"][1:4] = column_mm, row_mm, frame_interval_s or 1.0
     image.header.set_xyzt_units(
         "mm" if spacing_mm else "unknown", "sec" if frame_interval_s else "unknown"
     )
-    with atomic_write(path) as partial:
-        image.to_filename(partial)
+    image.header.set_slope_inter(1, 0)
+    with atomic_write(path) as unfinished, ImageOpener(str(unfinished), "wb") as file:
+        image.header.write_to(file)
+        file.write(bytes(image.header.get_data_offset() - file.tell()))
+        for mask in each(masks):  # one by one
+            file.write(mask.tobytes())
 
 
 def write_clip(path: str | Path, clip: Clip) -> None:

@@ -5,6 +5,7 @@ from scipy import ndimage
 from skimage.measure import label as connected
 
 from echoseg.clip import Label
+from echoseg.frame_store import FrameStore, each
 
 
 def keep_largest(region: np.ndarray) -> np.ndarray:
@@ -21,13 +22,20 @@ def keep_largest(region: np.ndarray) -> np.ndarray:
     return component
 
 
-def clean_masks(masks: np.ndarray) -> np.ndarray:
-    """Keep one LV cavity and one LA cavity a frame, `T H W`; other pixels become background."""
-    cleaned = masks.copy()
-    for mask in cleaned:
-        for label in (Label.LA_CAVITY, Label.LV_CAVITY):
-            region = mask == label
-            component = keep_largest(region)
-            mask[region & ~component] = Label.BACKGROUND
-            mask[component] = label
+def clean_mask(mask: np.ndarray) -> np.ndarray:
+    """Keep one LV cavity and one LA cavity, `H W`; other pixels become background."""
+    cleaned = mask.copy()
+    for label in (Label.LA_CAVITY, Label.LV_CAVITY):
+        region = cleaned == label
+        component = keep_largest(region)
+        cleaned[region & ~component] = Label.BACKGROUND
+        cleaned[component] = label
     return cleaned
+
+
+def clean_masks(masks: np.ndarray) -> np.ndarray:
+    """Keep one LV cavity and one LA cavity per frame, `T H W`, as `clean_mask` does."""
+    with FrameStore() as store:
+        for mask in each(masks):
+            store.add(clean_mask(mask))
+        return store.frames()

@@ -6,6 +6,7 @@ import numpy as np
 
 from echoseg.clip import Label
 from echoseg.errors import MeasurementError
+from echoseg.frame_store import count_pixels, each
 from echoseg.measure.curve import frame_interval_s, smooth, smoothing_s
 from echoseg.measure.dimensions import mean_disks, mean_known, measure_beats, measure_dimensions
 from echoseg.measure.measurement import FrameMeasurement, Measurement
@@ -153,8 +154,9 @@ def check_masks(masks: np.ndarray) -> None:
         raise MeasurementError(
             f"masks must be a non-empty (T, H, W) uint8 array, got {masks.shape} {masks.dtype}"
         )
-    if masks.max() > max(Label):
-        raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {masks.max()}")
+    largest = max(mask.max() for mask in each(masks))
+    if largest > max(Label):
+        raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {largest}")
 
 
 def measure_reading(
@@ -214,11 +216,11 @@ def measure_shapes(
     masks: np.ndarray, spacing_mm: tuple[float, float] | None
 ) -> tuple[Shape | None, ...]:
     """The shape of each frame's cavity; None where there is none, or only a stray piece."""
-    areas_px = (masks == Label.LV_CAVITY).sum((1, 2))
+    areas_px = count_pixels(masks, Label.LV_CAVITY)
     min_px = max(1, MIN_LV_FRACTION * masks[0].size)
     return tuple(
         measure_shape(mask, spacing_mm or (1.0, 1.0)) if area_px >= min_px else None
-        for mask, area_px in zip(masks, areas_px, strict=True)
+        for mask, area_px in zip(each(masks), areas_px, strict=True)
     )
 
 
@@ -248,8 +250,8 @@ def frame_rows(
     pixel_cm2 = None if spacing_mm is None else spacing_mm[0] * spacing_mm[1] / 100
     first = shapes[read[1]] if read else None
     rows = []
-    for index, (mask, shape) in enumerate(zip(masks, shapes, strict=True)):
-        area_px = int((mask == Label.LV_CAVITY).sum())
+    areas_px = count_pixels(masks, Label.LV_CAVITY).tolist()
+    for index, (area_px, shape) in enumerate(zip(areas_px, shapes, strict=True)):
         scaled = shape if spacing_mm else None
         strain = None
         if shape and first and first.line_mm > 0:

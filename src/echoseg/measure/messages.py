@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from echoseg.clip import ClipWarning, Label
+from echoseg.frame_store import each
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.phases import Beat
 from echoseg.measure.rhythm import FASTEST_BPM, SLOWEST_BPM
@@ -106,9 +107,11 @@ def mask_warnings(
     if ef_percent is not None and ef_percent < 5:
         message = "The LV volume changes by less than 5 %: the clip may be frozen."
         warnings.append(ClipWarning(code="little_motion", message=message))
-    cavity = masks == Label.LV_CAVITY
-    at_edge = cavity[:, [0, -1], :].any((1, 2)) | cavity[:, :, [0, -1]].any((1, 2))
-    if at_edge.mean() > 0.2:
+    at_edge = [
+        any((edge == Label.LV_CAVITY).any() for edge in (mask[[0, -1]], mask[:, [0, -1]]))
+        for mask in each(masks)
+    ]
+    if np.mean(at_edge) > 0.2:
         message = "The left ventricle touches the edge of the picture: part of it is cut off."
         warnings.append(ClipWarning(code="lv_cut_off", message=message))
     return warnings

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from echoseg.clip import ClipWarning, Label
+from echoseg.frame_store import each
 from echoseg.measure.curve import frame_interval_s, smooth
 from echoseg.measure.shape import Shape
 
@@ -59,7 +60,7 @@ def refusal_of(
 
 def wall_refusal(masks: np.ndarray) -> str:
     """Why masks with a wall do not show a heart: too little wall or atrium about the cavity."""
-    ring = np.median([ring_fraction(mask) for mask in masks])
+    ring = np.median([ring_fraction(mask) for mask in each(masks)])
     if ring >= MIN_RING_FRACTION:
         return ""
     return (

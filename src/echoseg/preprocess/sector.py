@@ -17,6 +17,7 @@ _MIN_CHANGE = 1.5
 """Standard deviation over time, in grey levels, from which a pixel counts as moving.
 
 Static text in a JPEG clip stays under 1; the darkest speckle in the clips examined is over 2."""
+_CHANGE_ROWS = 64
 _MIN_SHARE = 0.02
 """Fraction of the image below which the moving region is not the sector."""
 
@@ -45,7 +46,9 @@ class Sector:
 def _change(frames: np.ndarray) -> np.ndarray:
     """Standard deviation over time of up to 40 frames spread over the clip."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, 40).round().astype(int))
-    return frames[chosen].astype(np.float32).std(0)
+    rows = range(0, frames.shape[1], _CHANGE_ROWS)  # so that floats take little memory
+    parts = [frames[chosen, top : top + _CHANGE_ROWS].astype(np.float32).std(0) for top in rows]
+    return np.concatenate(parts)
 
 
 def find_sector(clip: Clip) -> Sector | None:

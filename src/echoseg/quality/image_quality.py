@@ -6,6 +6,7 @@ import numpy as np
 
 from echoseg.clip import Label
 from echoseg.errors import MeasurementError
+from echoseg.frame_store import count_pixels, each
 from echoseg.measure.geometry import LongAxis, long_axis
 
 NUM_SEGMENTS = 6
@@ -65,13 +66,13 @@ def quality_by_frame(frames: np.ndarray, masks: np.ndarray) -> list[dict[str, fl
     None where a frame shows no cavity with a wall, or has no two neighbours. `frames` are
     `(T, H, W)` uint8, `masks` label maps of that shape.
     """
-    areas = (masks == Label.LV_CAVITY).sum((1, 2)).astype(float)
+    areas = count_pixels(masks, Label.LV_CAVITY).astype(float)
     jumps: list[float | None] = [None] * len(areas)
     if areas.any():
         neighbours = (areas[:-2] + areas[2:]) / 2
         jumps[1:-1] = (100 * np.abs(areas[1:-1] - neighbours) / areas.mean()).tolist()
     rows: list[dict[str, float | None]] = []
-    for frame, mask, jump in zip(frames, masks, jumps, strict=True):
+    for frame, mask, jump in zip(each(frames), each(masks), jumps, strict=True):
         quality = frame_quality(frame, mask)
         rows.append(
             {

@@ -1,6 +1,7 @@
 """Uncertainty of a network at ED and ES: entropy, EF of other poses; flicker of masks over time."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoseg.clip import Label
+from echoseg.frame_store import count_pixels, each
 from echoseg.metrics.segmentation import area_jitter_percent, dice
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.windows import each_still
@@ -80,12 +82,12 @@ def temporal_features(masks: np.ndarray) -> dict[str, float | None]:
 
     None where there are too few frames, or no cavity on any.
     """
-    cavity = masks == Label.LV_CAVITY
-    areas = cavity.sum((1, 2))
+    areas = count_pixels(masks, Label.LV_CAVITY)
     if len(masks) < MIN_FRAMES or not areas.any():
         return {"flicker_percent": None, "area_jitter_percent": None}
-    both = areas[1:] + areas[:-1]
-    scores = 2 * (cavity[1:] & cavity[:-1]).sum((1, 2)) / both.clip(min=1)  # 0 without a cavity
+    cavities = (mask == Label.LV_CAVITY for mask in each(masks))
+    common = np.array([np.count_nonzero(one & other) for one, other in pairwise(cavities)])
+    scores = 2 * common / (areas[1:] + areas[:-1]).clip(min=1)  # 0 without a cavity
     return {
         "flicker_percent": 100 * (1 - float(np.percentile(scores, 10))),
         "area_jitter_percent": area_jitter_percent(areas),

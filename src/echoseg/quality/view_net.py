@@ -137,13 +137,15 @@ def score_frames(frames: np.ndarray, sector: Sector, network: ViewNet) -> tuple[
         network: The view network.
     """
     indices = np.unique(np.linspace(0, len(frames) - 1, NUM_FRAMES).round().astype(int))
-    pixels = np.where(sector.mask, frames[indices], 0).astype(np.float32) / 255
     wide = round(1.125 * SIZE_PX)
     edge = (wide - SIZE_PX) // 2
-    large = letterbox_frames(torch.from_numpy(pixels), letterbox_for(sector.box, wide))
-    large = large[:, :SIZE_PX, edge : edge + SIZE_PX]
-    whole = letterbox_frames(torch.from_numpy(pixels), letterbox_for(sector.box, SIZE_PX))
-    squares = torch.cat([whole, large])
+    boxes = [letterbox_for(sector.box, side) for side in (SIZE_PX, wide)]
+    whole, large = [], []
+    for index in indices:
+        pixels = torch.from_numpy(np.where(sector.mask, frames[index], np.uint8(0)))[None]
+        whole.append(letterbox_frames(pixels.float() / 255, boxes[0]))
+        large.append(letterbox_frames(pixels.float() / 255, boxes[1]))
+    squares = torch.cat([*whole, *(one[:, :SIZE_PX, edge : edge + SIZE_PX] for one in large)])
     with torch.inference_mode():
         logits = network(torch.cat([squares, squares.flip(2)])[:, None])
     own, mirrored = logits[:, -1].sigmoid().chunk(2)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from echoseg.clip import Label
+from echoseg.frame_store import count_pixels, each
 from echoseg.measure.plausible import ring_fraction
 from echoseg.metrics.segmentation import dice
 
@@ -50,7 +51,7 @@ def shape_features(masks: np.ndarray, box: tuple[int, int, int, int]) -> np.ndar
     """
     top, left, bottom, right = box
     step = max(1, min(bottom - top, right - left) // _SIDE_PX)
-    small = masks[:, top:bottom:step, left:right:step]
+    small = np.stack([mask[top:bottom:step, left:right:step] for mask in each(masks)])
     cavity = small == Label.LV_CAVITY
     areas = cavity.sum((1, 2))
     frames = np.flatnonzero(areas >= max(4, _MIN_CAVITY * small[0].size))
@@ -60,7 +61,7 @@ def shape_features(masks: np.ndarray, box: tuple[int, int, int, int]) -> np.ndar
     low, high = np.percentile(areas[frames], [5, 95])
     chosen = frames[np.unique(np.linspace(0, len(frames) - 1, 24).round().astype(int))]
     median = np.median([_of_frame(small[k]) for k in chosen], axis=0)
-    atria = (small[frames] == Label.LA_CAVITY).sum((1, 2)) >= _MIN_ATRIUM * areas[frames]
+    atria = count_pixels(small, Label.LA_CAVITY)[frames] >= _MIN_ATRIUM * areas[frames]
     return np.array(
         [
             len(frames) / len(masks),

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from skimage.measure import find_contours
 
 from echoseg.clip import Label
+from echoseg.frame_store import release
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.geometry import disk_lines_mm, long_axis, mask_contour_mm
 from echoseg.report.figures.colours import AXIS_COLOUR, CONTOURS, DISK_COLOUR, ED_COLOUR, ES_COLOUR
@@ -30,6 +31,7 @@ _PANEL_HEIGHT, _PLAYER_BAR = 290, 60
 _SUPERSAMPLING = 3
 CAPTION_PX = 22
 """Height of the caption above a tile."""
+_RELEASE_FRAMES = 16
 _LINE_PX, _THIN_PX = 1.7, 1.0
 _BACKGROUND, _TEXT, _DIM = (14, 17, 22), (235, 238, 242), (140, 148, 160)
 
@@ -293,4 +295,7 @@ def overlay_frames(analysis: Analysis) -> Iterator[np.ndarray]:
         _draw_now(panel, analysis, curve, now)
         canvas.paste(picture, (0, 0))
         canvas.paste(panel, (0, first.height))
+        if now % _RELEASE_FRAMES == 0:
+            release(analysis.clip.frames)
+            release(analysis.masks)
         yield np.asarray(canvas)
