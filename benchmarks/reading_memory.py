@@ -36,7 +36,7 @@ print(clip.frames.nbytes, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_max
 
 
 def made_up(num_frames: int, rows: int, columns: int) -> Iterator[np.ndarray]:
-    """Yield grey frames `H W`: noise in a sector, with a ring that beats once a second."""
+    """Yield grey frames `H W`: noise in a sector, with a ring that beats once per second."""
     y, x = np.mgrid[:rows, :columns].astype(np.float32)
     y, x = y / rows, (x - columns / 2) / rows
     sector = (y > 0.02) & (np.hypot(x, y) < 0.97) & (np.abs(x) < 0.8 * y)
