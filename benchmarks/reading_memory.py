@@ -133,9 +133,9 @@ def read_peak(path: Path) -> tuple[int, int]:
     return grey, peak
 
 
-def analyze_peak(path: Path) -> int:
+def analyze_peak(path: Path, *options: str) -> int:
     """Peak of `echoseg analyze`, which may give no EF."""
-    words = ["analyze", path, "-o", path.parent / "out", "--timing"]
+    words = ["analyze", path, "-o", path.parent / "out", "--timing", *(f"--{option}" for option in options)]
     subprocess.run([sys.executable, "-m", "echoseg", *map(str, words)], check=False)
     return 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=1024)
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--analyze", action="store_true")
+    parser.add_argument("--options", nargs="*", default=[], help="of analyze, such as no-pages")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
@@ -159,7 +160,7 @@ def main() -> None:
             words = [sys.executable, __file__, "--write", str(path), *map(str, size)]
             subprocess.run(words, check=True)  # so that its memory is not that of a child
             start = time.perf_counter()
-            peak = analyze_peak(path) if args.analyze else read_peak(path)[1]
+            peak = analyze_peak(path, *args.options) if args.analyze else read_peak(path)[1]
             rows[name] = {"grey_mb": grey / MB, "peak_mb": peak / MB,
                           "ratio": (peak - 200 * MB) / grey,
                           "took_s": time.perf_counter() - start}  # fmt: skip

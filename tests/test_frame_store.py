@@ -8,7 +8,7 @@ import pytest
 
 from echoseg import frame_store
 from echoseg.errors import OutputError
-from echoseg.frame_store import FrameStore, each, release
+from echoseg.frame_store import FrameStore, count_pixels, each, map_file, map_stream, release
 
 FRAMES = np.random.default_rng(1).integers(0, 256, (9, 30, 40), np.uint8)
 
@@ -74,3 +74,18 @@ def test_a_full_disk_is_told_with_a_way_out(monkeypatch):
     monkeypatch.setattr(frame_store.tempfile, "TemporaryFile", Full)
     with pytest.raises(OutputError, match=r"cannot hold .* \(No space left on device\); .*TMPDIR"):
         stored()
+
+
+def test_files_and_streams_are_mapped_when_they_are_large(monkeypatch, tmp_path):
+    path = tmp_path / "bytes"
+    path.write_bytes(FRAMES.tobytes())
+    for limit, is_mapped in ((10**6, False), (1000, True)):
+        monkeypatch.setattr(frame_store, "EACH_BYTES", limit)
+        blocks = (frame.tobytes() for frame in FRAMES)
+        for values in (map_file(path), map_stream(blocks)):
+            assert isinstance(values, np.memmap) == is_mapped
+            assert np.array_equal(values, FRAMES.ravel())
+
+
+def test_pixels_are_counted_per_frame():
+    assert np.array_equal(count_pixels(FRAMES, 7), (FRAMES == 7).sum((1, 2)))

@@ -14,7 +14,7 @@ import numpy as np
 
 from echoseg.errors import OutputError
 
-MAX_HELD_BYTES = 384 * 2**20
+MAX_HELD_BYTES = 256 * 2**20
 """Bytes of a clip's frames that are held in memory."""
 EACH_BYTES = 32 * 2**20
 """Bytes of a mapped file that `each` holds."""

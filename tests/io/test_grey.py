@@ -1,11 +1,15 @@
 """The same picture gives the same grey levels from any file; what is guessed is said."""
 
+import subprocess
+import sys
+
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from clip_makers import moving_frames, ultrasound
+from echoseg import frame_store
 from echoseg.errors import FormatError
 from echoseg.io import load_clip
 
@@ -103,3 +107,32 @@ def test_pixels_that_are_no_numbers_are_named_as_the_cause(tmp_path):
     write_nifti(tmp_path / "all.nii", data * np.nan)
     with pytest.raises(FormatError, match=r"all\.nii: .*every pixel is NaN or infinite"):
         load_clip(tmp_path / "all.nii")
+
+
+def test_a_long_clip_is_mapped_and_is_the_same(tmp_path, monkeypatch):
+    frames = moving_frames(12)
+    write_nifti(tmp_path / "clip.nii.gz", frames.astype(np.float32) / 255 - 0.5)
+    held = load_clip(tmp_path / "clip.nii.gz")
+    monkeypatch.setattr(frame_store, "MAX_HELD_BYTES", 0)
+    monkeypatch.setattr(frame_store, "EACH_BYTES", 5000)
+    mapped = load_clip(tmp_path / "clip.nii.gz")
+    assert isinstance(mapped.frames, np.memmap)
+    assert not isinstance(held.frames, np.memmap)
+    assert np.array_equal(mapped.frames, held.frames)
+    assert mapped.warnings == held.warnings
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_reading_holds_little_more_than_the_grey_frames(tmp_path):
+    frames = np.zeros((120, 1000, 1000), np.uint8)
+    frames[:, :200, :200] = np.arange(120)[:, None, None]
+    colour = np.repeat(frames[..., None], 3, -1)
+    changes = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    ultrasound(colour, FrameTime=20, **changes).save_as(tmp_path / "c.dcm", enforce_file_format=True)
+    code = (
+        "import sys; from echoseg.io import load_clip; load_clip(sys.argv[1]); "
+        "print(*(line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "c.dcm")]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert 1024 * int(done.stdout) < 1.3 * frames.nbytes + 200e6  # the file alone is 360 MB

@@ -74,6 +74,14 @@ def test_the_overlay_plays_at_the_clips_rate(written):
     assert not np.array_equal(frames[0], frames[6])
 
 
+def test_a_page_holds_a_short_video_and_names_a_long_one(written, tmp_path, monkeypatch):
+    analysis, folder = written
+    assert '<video src="data:video/mp4;base64,' in (folder / "report.html").read_text("utf-8")
+    monkeypatch.setattr(writer, "MAX_VIDEO_BYTES", 1000)
+    other = write_results(analysis, tmp_path / "long")
+    assert '<video src="overlay.mp4"' in (other / "report.html").read_text("utf-8")
+
+
 def test_the_report_keeps_its_schema_and_names_no_folder(written):
     _, folder = written
     text = (folder / "report.json").read_text()

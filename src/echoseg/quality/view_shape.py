@@ -51,7 +51,7 @@ def shape_features(masks: np.ndarray, box: tuple[int, int, int, int]) -> np.ndar
     """
     top, left, bottom, right = box
     step = max(1, min(bottom - top, right - left) // _SIDE_PX)
-    small = np.stack([mask[top:bottom:step, left:right:step] for mask in each(masks)])
+    small = np.stack([mask[top:bottom:step, left:right:step].copy() for mask in each(masks)])
     cavity = small == Label.LV_CAVITY
     areas = cavity.sum((1, 2))
     frames = np.flatnonzero(areas >= max(4, _MIN_CAVITY * small[0].size))

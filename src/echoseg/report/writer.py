@@ -20,6 +20,7 @@ from echoseg.report.figures.curve import curve_png, phase_marks
 from echoseg.report.figures.overlay import overlay_frames
 from echoseg.report.figures.page import biplane_page_html, page_html
 from echoseg.report.figures.pdf import biplane_pdf, page_pdf
+from echoseg.report.html import data_uri
 from echoseg.report.schema import build_report, registry_row
 
 MARK = "report.json"
@@ -38,6 +39,8 @@ FILES = frozenset(
     }
 )
 """Everything a result folder may hold (the PDF is optional); one with more is never replaced."""
+MAX_VIDEO_BYTES = 32 * 2**20
+"""Size of an overlay from which the page shows the file next to it, in place of a copy."""
 PLANES = ("A4C", "A2C")
 BIPLANE_FILES = frozenset({PDF, MARK, "registry.csv", "report.html", *PLANES})
 """Everything a biplane folder holds; the folder of each plane holds `FILES`."""
@@ -155,10 +158,17 @@ def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bo
         write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
         curve = curve_png(analysis)
         (folder / "curve.png").write_bytes(curve)
-        page = page_html(analysis, report, curve, (folder / "overlay.mp4").read_bytes())
+        page = page_html(analysis, report, curve, _address(folder / "overlay.mp4"))
         (folder / "report.html").write_text(page, encoding="utf-8")
     if pdf:
         (folder / PDF).write_bytes(page_pdf(analysis, report))
+
+
+def _address(video: Path) -> str:
+    """Address of a video in a page next to it: its content, or of a long clip its name."""
+    if video.stat().st_size > MAX_VIDEO_BYTES:
+        return video.name
+    return data_uri(video.read_bytes(), "video/mp4")
 
 
 def _frame_rows(analysis: Analysis) -> list[dict[str, Any]]:

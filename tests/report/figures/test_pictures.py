@@ -154,7 +154,7 @@ def test_a_refusal_is_written_on_overlay_and_curve(refusal):
 def test_every_picture_says_it_is_for_research_only(monkeypatch):
     analysis = made_up()
     report = build_report(analysis)
-    page = page_html(analysis, report, b"", b"")
+    page = page_html(analysis, report, b"")
     assert page.index("Research use only, not a medical device") < page.index("<h1>")
     with_text = next(overlay_frames(analysis)), curve_png(analysis)
     for module in (overlay, curve_module):
@@ -168,7 +168,7 @@ def test_every_picture_says_it_is_for_research_only(monkeypatch):
 
 def test_warnings_come_before_the_numbers():
     analysis = made_up(volumes=(None,) * 5, refusal="nothing <found>")
-    page = page_html(analysis, build_report(analysis), b"", b"")
+    page = page_html(analysis, build_report(analysis), b"")
     assert page.index("No EF: nothing &lt;found&gt;") < page.index("<table>")
 
 

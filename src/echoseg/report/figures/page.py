@@ -62,8 +62,8 @@ def provenance(report: Report, digits: int = 16) -> str:
     )
 
 
-def page_html(analysis: Analysis, report: Report, curve: bytes, video: bytes = b"") -> str:
-    """Render a clip's page, with its curve (PNG) or, where given, its overlay (MP4)."""
+def page_html(analysis: Analysis, report: Report, curve: bytes, video: str = "") -> str:
+    """Render a clip's page, with its curve (PNG) or, where given, its overlay (its address)."""
     return render(
         "clip.html",
         title=report.input.file_name or "clip",
