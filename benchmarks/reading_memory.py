@@ -63,11 +63,11 @@ def deep(frame: np.ndarray) -> np.ndarray:
 def write_dicom(path: Path, frames: Iterator[np.ndarray], syntax: str, *, colour: bool) -> None:
     """Write an ultrasound object, uncompressed or of RLE or JPEG 2000 frames."""
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import UltrasoundMultiFrameImageStorage, generate_uid
+    from pydicom.uid import UID, UltrasoundMultiFrameImageStorage, generate_uid
 
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1")
     dataset.SOPClassUID = UltrasoundMultiFrameImageStorage
     dataset.SOPInstanceUID = generate_uid()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -135,7 +135,8 @@ def read_peak(path: Path) -> tuple[int, int]:
 
 def analyze_peak(path: Path, *options: str) -> int:
     """Peak of `echoseg analyze`, which may give no EF."""
-    words = ["analyze", path, "-o", path.parent / "out", "--timing", *(f"--{option}" for option in options)]
+    flags = [f"--{option}" for option in options]
+    words = ["analyze", path, "-o", path.parent / "out", "--timing", *flags]
     subprocess.run([sys.executable, "-m", "echoseg", *map(str, words)], check=False)
     return 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 

@@ -128,11 +128,12 @@ def test_reading_holds_little_more_than_the_grey_frames(tmp_path):
     frames[:, :200, :200] = np.arange(120)[:, None, None]
     colour = np.repeat(frames[..., None], 3, -1)
     changes = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
-    ultrasound(colour, FrameTime=20, **changes).save_as(tmp_path / "c.dcm", enforce_file_format=True)
+    path = tmp_path / "clip.dcm"
+    ultrasound(colour, FrameTime=20, **changes).save_as(path, enforce_file_format=True)
     code = (
         "import sys; from echoseg.io import load_clip; load_clip(sys.argv[1]); "
         "print(*(line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line))"
     )
-    words = [sys.executable, "-c", code, str(tmp_path / "c.dcm")]
+    words = [sys.executable, "-c", code, str(path)]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     assert 1024 * int(done.stdout) < 1.3 * frames.nbytes + 200e6  # the file alone is 360 MB

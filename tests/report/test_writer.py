@@ -77,7 +77,7 @@ def test_the_overlay_plays_at_the_clips_rate(written):
 def test_a_page_holds_a_short_video_and_names_a_long_one(written, tmp_path, monkeypatch):
     analysis, folder = written
     assert '<video src="data:video/mp4;base64,' in (folder / "report.html").read_text("utf-8")
-    monkeypatch.setattr(writer, "MAX_VIDEO_BYTES", 1000)
+    monkeypatch.setattr(results, "MAX_VIDEO_BYTES", 1000)
     other = write_results(analysis, tmp_path / "long")
     assert '<video src="overlay.mp4"' in (other / "report.html").read_text("utf-8")
 

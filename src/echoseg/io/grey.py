@@ -31,14 +31,7 @@ Decoded = np.ndarray | Exception
 
 
 class GreyFrames(NamedTuple):
-    """What `collect` returns.
-
-    Attributes:
-        frames: `T H W` uint8, those that could be decoded.
-        damaged: Indices of the others.
-        total: Number of both.
-        warnings: On damage, grey levels and colour.
-    """
+    """Frames `T H W` uint8 that could be decoded, indices of the others, and number of both."""
 
     frames: np.ndarray
     damaged: tuple[int, ...]

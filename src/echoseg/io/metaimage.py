@@ -1,14 +1,13 @@
 """MetaImage: a text header (.mhd), pixels in a second file (.raw, .zraw) or appended (LOCAL)."""
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
-from echoseg.frame_store import each, map_file, map_stream, release
+from echoseg.frame_store import each, map_file, map_stream
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale
@@ -64,7 +63,9 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
         file = data_file(path)
         raw = map_file(path)[end:] if file is None else map_file(file)
         if fields.get("CompressedData", "False").lower() == "true":
-            raw = map_stream(_inflate(raw))
+            stream = zlib.decompressobj()
+            blocks = (raw[at : at + _BLOCK].tobytes() for at in range(0, len(raw), _BLOCK))
+            raw = map_stream(map(stream.decompress, blocks))
         data = raw[: int(np.prod(size)) * dtype.itemsize].view(dtype)
         channels = int(fields.get("ElementNumberOfChannels", "1"))
     except (KeyError, ValueError, OSError, zlib.error) as error:
@@ -75,15 +76,6 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
     if channels != 1:
         raise FormatError(f"{path}: images must be grey, ElementNumberOfChannels is {channels}")
     return data.reshape(size[::-1]), spacing
-
-
-def _inflate(data: np.ndarray) -> Iterator[bytes]:
-    stream = zlib.decompressobj()
-    for start in range(0, len(data), _BLOCK):
-        yield stream.decompress(data[start : start + _BLOCK].tobytes())
-        release(data)
-    if not stream.eof:
-        raise zlib.error("the compressed data ends early")
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
