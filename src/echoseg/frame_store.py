@@ -50,7 +50,7 @@ class FrameStore:
         self._size, data = frame.shape, np.ascontiguousarray(frame).data.cast("B")
         try:
             if self._file is None and len(self._held) + len(data) > self._max_held_bytes:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as its map
+                self._file = tempfile.TemporaryFile()  # lives as long as its map
                 self._file.write(self._held)
                 self._held = bytearray()
             if self._file is None:
