@@ -157,8 +157,9 @@ class Analyzer:
         lap("segment")
         analysis = self.assess(*oriented, masks, view, smoothing=smoothing, force_view=force_view)
         lap("measure")
-        own = masks[..., ::-1] if view.is_mirrored else masks
-        return replace(analysis, clip=clip, masks=own, timing_s=times)
+        for mask in each(masks) if view.is_mirrored else ():
+            mask[:] = mask[:, ::-1].copy()
+        return replace(analysis, clip=clip, masks=masks, timing_s=times)
 
     def score_view(self, clip: Clip, sector: Sector) -> ViewScores:
         """Score the view that the frames show, and whether left and right are exchanged."""
