@@ -8,6 +8,7 @@ import numpy as np
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
+from echoseg.frame_store import each
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import collect
 
@@ -52,7 +53,7 @@ def array_clip(path: Path, frames: np.ndarray, options: OpenOptions) -> Clip:
         )
     if 0 in frames.shape:
         raise FormatError(f"{path}: a clip must have frames, this has no frames: {frames.shape}")
-    grey = collect(path, lambda: iter(frames[..., :3] if frames.ndim == 4 else frames), options)
+    grey = collect(path, lambda: each(frames[..., :3] if frames.ndim == 4 else frames), options)
     return Clip(frames=grey.frames, warnings=grey.warnings)
 
 
