@@ -2,6 +2,7 @@
 
 import av
 import numpy as np
+import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
@@ -94,6 +95,32 @@ def write_metaimage(path, frames, spacing_mm=(0.5, 0.4)):
         f"ElementType = MET_UCHAR\nElementDataFile = {raw.name}\n"
     )
     return spacing_mm
+
+
+def write_numpy(path, frames):
+    with path.open("wb") as file:
+        np.save(file, frames)
+
+
+def write_tiff(path, frames):
+    first, *rest = map(Image.fromarray, frames)
+    first.save(path, format="TIFF", save_all=True, append_images=rest)
+
+
+def write_hdf5(path, frames):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["data/image_sc"] = frames
+
+
+def write_dicom_series(path, frames):
+    path.mkdir()
+    for index, frame in enumerate(frames):
+        elements = {"FrameTime": 1000 / RATE_HZ, "SequenceOfUltrasoundRegions": [region()]}
+        dataset = ultrasound(frame[None], SeriesInstanceUID="1.2.3", **elements)
+        dataset.InstanceNumber = index + 1
+        dataset.save_as(path / f"{index:03}", enforce_file_format=True)
+    return (0.5, 0.4)
 
 
 def write_image_folder(path, frames):

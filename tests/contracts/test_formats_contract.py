@@ -10,9 +10,13 @@ from clip_makers import (
     RATE_HZ,
     moving_frames,
     write_dicom,
+    write_dicom_series,
+    write_hdf5,
     write_image_folder,
     write_metaimage,
     write_nifti,
+    write_numpy,
+    write_tiff,
     write_video,
 )
 from echoseg.errors import FormatError
@@ -26,13 +30,17 @@ WRITERS = {
     "nifti": write_nifti,
     "metaimage": write_metaimage,
     "image_folder": write_image_folder,
+    "images": write_tiff,
+    "numpy": write_numpy,
+    "hdf5": write_hdf5,
+    "dicom_series": write_dicom_series,
 }
-HAS_TIMES = ("dicom", "video", "nifti")
+HAS_TIMES = ("dicom", "dicom_series", "video", "nifti")
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_a_clip_comes_back_whatever_its_name(name, tmp_path):
-    frames = moving_frames()
+    frames = moving_frames(9)
     path = tmp_path / "clip.txt"
     spacing_mm = WRITERS[name](path, frames)
     clip = load_clip(path)
@@ -51,7 +59,7 @@ def test_a_clip_comes_back_whatever_its_name(name, tmp_path):
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_what_the_user_says_replaces_what_the_file_says(name, tmp_path):
     path = tmp_path / "clip"
-    WRITERS[name](path, moving_frames())
+    WRITERS[name](path, moving_frames(9))
     clip = load_clip(path, spacing_mm=(0.3, 0.2), fps=80)
     assert clip.spacing_mm == (0.3, 0.2)
     assert clip.frame_rate_hz == pytest.approx(80)
@@ -61,7 +69,7 @@ def test_what_the_user_says_replaces_what_the_file_says(name, tmp_path):
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_one_frame_is_no_clip(name, tmp_path):
     WRITERS[name](tmp_path / "clip", moving_frames(1))
-    with pytest.raises(FormatError, match=r"at least 2 frames|grey"):
+    with pytest.raises(FormatError, match=r"at least 2 frames|grey|no frames"):
         load_clip(tmp_path / "clip")
 
 

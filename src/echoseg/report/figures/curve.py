@@ -61,7 +61,8 @@ def draw_curve(axes: Any, analysis: Analysis, *, title: bool = True) -> None:
     _draw_marks(axes, measurement, x, np.where(np.isfinite(curve), curve, values))
     for time_s in analysis.clip.r_wave_times_s if times is not None else ():
         axes.axvline(time_s, color="#999", linewidth=0.8, linestyle=":")
-        axes.text(time_s, 0.01, "R", transform=axes.get_xaxis_transform(), color="#999")
+        letter = axes.text(time_s, 0.01, "R", transform=axes.get_xaxis_transform(), color="#999")
+        letter.set(clip_on=True, in_layout=False)  # one far outside would shrink the plot
     top = np.nanmax(values) if np.isfinite(values).any() else 1.0
     axes.set_ylim(0, 1.18 * top)
     axes.set_xlabel("frame" if times is None else "time (s)")
