@@ -3,7 +3,7 @@
 Readers list what each source states, the preferred one first; the user's option stands before all.
 A number is not evidence where nothing can have it (a frame rate of no echocardiograph) or
 where tools write it by default. What is taken is the first that is evidence; another that is and
-differs is a contradiction, told with both values.
+differs is a contradiction, reported with both values.
 """
 
 from collections.abc import Sequence

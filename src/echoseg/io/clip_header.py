@@ -1,4 +1,4 @@
-"""What a file's header says before it is decoded: whether it may be a clip, and whose it is."""
+"""What a file's header states before it is decoded: whether it may be a clip, and whose it is."""
 
 import hashlib
 import re

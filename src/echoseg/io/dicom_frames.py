@@ -139,7 +139,7 @@ def _to_rgb(partial: np.ndarray) -> np.ndarray:
 def _palette(dataset: Any) -> tuple[np.ndarray, int]:
     """Colours `N 3` uint8 of the pixel values from the first on, which is returned too.
 
-    Entries of 16 bits may hold 8 or 12: the largest of them tells.
+    Entries of 16 bits may hold 8 or 12: the largest of them decides.
     """
     from pydicom.pixels.processing import apply_color_lut
 

@@ -57,7 +57,7 @@ def no_clip_reason(dataset: Any, *, is_timed: bool = False) -> str:
 
 
 def modality_warnings(dataset: Any) -> tuple[ClipWarning, ...]:
-    """Say that an object is not marked as ultrasound, as captured screens and converted clips."""
+    """Warn that an object is not marked as ultrasound, as captured screens and converted clips."""
     modality = _modality(dataset)
     if modality in _ULTRASOUND:
         return ()
@@ -73,7 +73,7 @@ def _modality(dataset: Any) -> str:
 
 
 def _volume_evidence(dataset: Any, sop_class: Any, is_timed: bool) -> str:
-    """What says that the frames lie beside each other in space; empty where nothing does."""
+    """What shows that the frames lie beside each other in space; empty where nothing does."""
     if str(sop_class) in _VOLUME_CLASSES:
         return f"its class is {sop_class.name}"
     image_type = [str(value).upper() for value in _values(dataset, "ImageType")]

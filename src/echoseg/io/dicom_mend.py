@@ -1,4 +1,4 @@
-"""DICOM objects whose header says wrongly how their pixels are stored.
+"""DICOM objects whose header misstates how their pixels are stored.
 
 `mend` corrects what the pixels themselves show to be wrong: a missing transfer syntax, tables of
 frame offsets (PS3.5 A.4), 4:2:2 sampling and the colour space of uncompressed frames (PS3.3
@@ -22,7 +22,7 @@ _MIN_FRACTION, _MAX_GREY_FRACTION = 0.9, 0.5
 
 
 def mend(dataset: Any) -> tuple[ClipWarning, ...]:
-    """Correct elements that keep the pixels from being decoded, and say which.
+    """Correct elements that prevent decoding the pixels, and report which.
 
     Args:
         dataset: With `PixelData` as a seekable binary file.

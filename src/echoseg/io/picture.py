@@ -1,4 +1,4 @@
-"""A decoded picture as its container says to show it: upright, with square pixels."""
+"""A decoded picture as its container states it is shown: upright, with square pixels."""
 
 from dataclasses import dataclass
 from fractions import Fraction
