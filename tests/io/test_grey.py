@@ -12,6 +12,8 @@ from clip_makers import moving_frames, ultrasound
 from echoseg import frame_store
 from echoseg.errors import FormatError
 from echoseg.io import load_clip
+from echoseg.io.nifti import read_array, read_masks, write_masks
+from echoseg.io.video import write_h264
 
 
 def codes(clip):
@@ -122,18 +124,69 @@ def test_a_long_clip_is_mapped_and_is_the_same(tmp_path, monkeypatch):
     assert mapped.warnings == held.warnings
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-def test_reading_holds_little_more_than_the_grey_frames(tmp_path):
-    frames = np.zeros((120, 1000, 1000), np.uint8)
-    frames[:, :200, :200] = np.arange(120)[:, None, None]
+def save_rgb_dicom(path, frames):
     colour = np.repeat(frames[..., None], 3, -1)
     changes = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
-    path = tmp_path / "clip.dcm"
     ultrasound(colour, FrameTime=20, **changes).save_as(path, enforce_file_format=True)
+
+
+def save_scaled_nifti(path, frames, slope_inter=(0.1, 5.0)):
+    write_masks(path, frames, None, None)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array(slope_inter, "<f4").tobytes()  # scl_slope, scl_inter
+    path.write_bytes(content)
+
+
+def save_npz(path, frames):
+    with path.open("wb") as file:
+        np.savez_compressed(file, frames=np.repeat(frames[..., None], 3, -1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize(
+    "save",
+    [
+        save_rgb_dicom,
+        save_scaled_nifti,
+        save_npz,
+        lambda path, frames: write_h264(path, (np.stack([one] * 3, -1) for one in frames), 50.0),
+    ],
+    ids=["dicom", "nifti", "npz", "h264"],
+)
+def test_reading_holds_little_more_than_the_grey_frames(tmp_path, save):
+    frames = np.zeros((120, 1000, 1000), np.uint8)
+    frames[:, :200, :200] = np.arange(120)[:, None, None]
+    save(tmp_path / "clip", frames)
     code = (
         "import sys; from echoseg.io import load_clip; load_clip(sys.argv[1]); "
         "print(*(line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line))"
     )
-    words = [sys.executable, "-c", code, str(path)]
+    words = [sys.executable, "-c", code, str(tmp_path / "clip")]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
-    assert 1024 * int(done.stdout) < 1.3 * frames.nbytes + 200e6  # the file alone is 360 MB
+    assert 1024 * int(done.stdout) < 1.3 * frames.nbytes + 200e6  # what is decoded is 360 MB
+
+
+@pytest.mark.parametrize("slope_inter", [(0.1, 5.0), (2.0, 0.0), (0.0, 3.0), (np.nan, 0.0)])
+def test_scaled_nifti_has_the_values_that_nibabel_reads(tmp_path, slope_inter):
+    frames = moving_frames(5)
+    save_scaled_nifti(tmp_path / "clip.nii", frames, slope_inter)
+    image = nibabel.load(tmp_path / "clip.nii")
+    values, header = read_array(tmp_path / "clip.nii")
+    assert np.array_equal(values, np.asanyarray(image.dataobj).T)
+    assert header["dim"][3] == 5
+    np.save(tmp_path / "clip.npy", values)
+    ours, plain = (load_clip(tmp_path / name) for name in ("clip.nii", "clip.npy"))
+    assert np.array_equal(ours.frames, plain.frames)
+
+
+def test_scaled_masks_are_label_maps(tmp_path):
+    masks = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 4
+    save_scaled_nifti(tmp_path / "masks.nii", masks * 2, (0.5, 0.0))
+    assert np.array_equal(read_masks(tmp_path / "masks.nii")[1], masks)
+
+
+@pytest.mark.parametrize("order", "CF")
+def test_npz_arrays_in_either_order_are_read(tmp_path, order):
+    frames = np.asarray(moving_frames(5), np.int32, order=order)
+    np.savez(tmp_path / "clip.npz", frames=frames, ef=np.float64(61))
+    assert np.array_equal(load_clip(tmp_path / "clip.npz").frames, frames)

@@ -12,7 +12,7 @@ from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale
 
-_MAX_LINE, _BLOCK = 2**12, 2**20
+_MAX_LINE, _BLOCK = 2**12, 2**15
 _TYPES = {
     "MET_UCHAR": "u1",
     "MET_CHAR": "i1",

@@ -1,9 +1,10 @@
 """NIfTI: clips and label maps as (x, y, t)."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def sniff(head: bytes, path: Path) -> bool:
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time are used only where the header names their units."""
     data, known = _load(path, options.fps is not None)
-    grey = collect(path, lambda: each(data), options, expected=len(data))
+    grey = collect(path, data.frames, options, expected=len(data.stored))
     clip = Clip(frames=grey.frames, **known)
     return replace(clip, warnings=clip.warnings + grey.warnings)
 
@@ -50,25 +51,51 @@ def read_masks(path: Path, is_timed: bool = False) -> tuple[Clip, np.ndarray]:
         FormatError: If the file is broken, not an (x, y, t) volume, or has other values.
     """
     data, known = _load(path, is_timed, still=True)
-    values = np.unique(np.concatenate([np.unique(frame) for frame in each(data)]))
+    values = np.unique(np.concatenate([np.unique(frame) for frame in data.frames()]))
     unknown = [value for value in values.tolist() if value not in set(Label)]
     if unknown:
         raise FormatError(
             f"{path}: masks may hold only 0 background, 1 LV cavity, 2 LV myocardium and 3 left "
             f"atrium, these hold {', '.join(f'{value:g}' for value in unknown[:5])}; relabel it"
         )
-    masks = np.array(data, np.uint8, order="C")
+    masks = np.stack([frame.astype(np.uint8) for frame in data.frames()])
     return Clip(frames=np.asarray(_GREYS, np.uint8)[masks], **known), masks
 
 
 def header_spacing(path: Path) -> tuple[float, float]:
     """(row, column) pixel spacing as the header states it, in its own unit, if it has one."""
-    header = read_array(path)[1]
+    header = _read_stored(path).header
     return float(header["pixdim"][2]), float(header["pixdim"][1])
 
 
+class _Stored(NamedTuple):
+    """Pixels as stored, slowest axis first, the header, uncorrected, and its slope and intercept.
+
+    Scaled pixels are floats of 8 bytes, so a clip is scaled frame by frame.
+    """
+
+    stored: np.ndarray
+    header: Any
+    scaling: tuple[float | None, float | None]
+
+    def scale(self, pixels: np.ndarray) -> np.ndarray:
+        """The values of some of the pixels."""
+        from nibabel.volumeutils import apply_read_scaling
+
+        return apply_read_scaling(pixels, *self.scaling)
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """The values of one frame after another."""
+        return map(self.scale, each(self.stored))
+
+
 def read_array(path: Path) -> tuple[np.ndarray, Any]:
-    """Read the pixels as stored, slowest axis first, and the header, uncorrected."""
+    """Read the values of all pixels, slowest axis first, and the header, uncorrected."""
+    data = _read_stored(path)
+    return data.scale(data.stored), data.header
+
+
+def _read_stored(path: Path) -> _Stored:
     import gzip
     import warnings
     from io import BytesIO
@@ -76,7 +103,6 @@ def read_array(path: Path) -> tuple[np.ndarray, Any]:
     from nibabel.imageglobals import LoggingOutputSuppressor
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
-    from nibabel.volumeutils import apply_read_scaling
 
     with path.open("rb") as file:
         is_compressed = file.read(2) == b"\x1f\x8b"
@@ -94,20 +120,18 @@ def read_array(path: Path) -> tuple[np.ndarray, Any]:
         shape, first = known.get_data_shape(), known.get_data_offset()
         size = int(np.prod(shape)) * known.get_data_dtype().itemsize
         pixels = raw[first : first + size].view(known.get_data_dtype()).reshape(shape[::-1])
-        slope, inter = known.get_slope_inter()
-        if (slope or 1, inter or 0) != (1, 0):
-            pixels = apply_read_scaling(pixels, slope, inter)
         # a checked header corrects a pixdim that is zero or negative
-        return pixels, kind.from_fileobj(BytesIO(start), check=False)
+        header = kind.from_fileobj(BytesIO(start), check=False)
+        return _Stored(pixels, header, known.get_slope_inter())
 
 
-def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read the values `T H W` as stored, and times, spacing and warnings of their clip.
+def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[_Stored, dict[str, Any]]:
+    """Read the pixels `T H W`, and times, spacing and warnings of their clip.
 
     A single picture is refused unless `still`.
     """
     try:
-        pixels, header = read_array(path)
+        pixels, header, scaling = _read_stored(path)
     except (OSError, EOFError, ValueError) as error:
         raise FormatError(f"{path}: the NIfTI file is truncated or broken ({error})") from error
     axes = [index + 1 for index, side in enumerate(pixels.shape[::-1]) if side > 1]
@@ -126,7 +150,7 @@ def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[np.ndarra
     rate, scale, scale_notes = _header_says(header, axes)
     times_s = None if rate.value is None else np.arange(len(data)) / rate.value
     known = {"spacing_mm": scale.value, "times_s": times_s, "sources": (rate, scale)}
-    return data, known | {"warnings": notes + scale_notes}
+    return _Stored(data, header, scaling), known | {"warnings": notes + scale_notes}
 
 
 def _header_says(

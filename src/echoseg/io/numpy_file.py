@@ -1,18 +1,21 @@
 """NumPy arrays of grey levels: `.npy`, and `.npz` with one clip among its arrays."""
 
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 from echoseg.clip import Clip
 from echoseg.errors import FormatError
-from echoseg.frame_store import each
+from echoseg.frame_store import each, map_stream
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import collect
 
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 _NAMES = ("frames", "video", "clip", "images")
 
 
@@ -58,20 +61,49 @@ def array_clip(path: Path, frames: np.ndarray, options: OpenOptions) -> Clip:
 
 
 def _array(path: Path) -> np.ndarray:
+    """The array of the clip, read as it is used; of a ZIP it is unpacked into a mapped file."""
     try:
-        content: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            arrays = {name: content[name] for name in content.files}
+        if not zipfile.is_zipfile(path):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        with zipfile.ZipFile(path) as archive:
+            arrays = {}
+            for member in archive.namelist():
+                with archive.open(member) as file:
+                    arrays[member.removesuffix(".npy")] = _read_header(file)
+            name = _name_of_clip(path, {name: header[0] for name, header in arrays.items()})
+            with archive.open(f"{name}.npy") as file:
+                shape, is_fortran, dtype = _read_header(file)
+                pixels = map_stream(iter(partial(file.read, 2**20), b"")).view(dtype)
+            return pixels.reshape(shape[::-1]).T if is_fortran else pixels.reshape(shape)
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise FormatError(f"{path}: not a readable NumPy file ({error})") from error
-    clips = {name: array for name, array in arrays.items() if array.ndim in (3, 4)}
-    named = [name for name in _NAMES if name in clips] or list(clips)
+
+
+def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is in Fortran's order, and type of an array in a file.
+
+    Raises:
+        ValueError: If there is none, or it holds pickled objects.
+    """
+    version = read_magic(file)
+    shape, is_fortran, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise ValueError("pickled objects may run code and are not read")
+    return shape, is_fortran, dtype
+
+
+def _name_of_clip(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
+    """The array that is the clip.
+
+    Raises:
+        FormatError: If none can be, or several can.
+    """
+    clips = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
+    named = [name for name in _NAMES if name in clips] or clips
     if len(named) != 1:
-        listed = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise FormatError(
             f"{path}: one array (T, H, W) must be the clip, named {' or '.join(_NAMES)} where "
             f"there are several; this holds {listed or 'none'}"
         )
-    return clips[named[0]]
+    return named[0]

@@ -100,9 +100,10 @@ def display_matrix(picture: Any) -> list[tuple[int, int]] | None:
     ISO/IEC 14496-12, 6.2.2: nine 32-bit numbers a, b, u, c, d, v, x, y, w, as FFmpeg passes them
     on with the frame.
     """
-    from av.sidedata.sidedata import Type
+    from av.sidedata.sidedata import SideDataContainer, Type
 
-    side_data = picture.side_data.get(Type.DISPLAYMATRIX)
+    # `picture.side_data` is kept by the picture, a cycle that outlives hundreds of pictures
+    side_data = SideDataContainer(picture).get(Type.DISPLAYMATRIX)
     if side_data is None:
         return None
     values = np.frombuffer(bytes(side_data), np.int32)
