@@ -6,8 +6,9 @@
 
 A made-up sector with a beating bright ring is written in every format and read by `load_clip`, each
 in a process of its own, whose peak is `ru_maxrss` of all that it does, imports included. The ratio
-is that of the peak to 1.3 times the grey frames and 200 MB: the goal is 1. With `--analyze` it is `echoseg analyze` of an MP4 instead,
-at 60 frames per second, with the default model. Asserts nothing.
+is that of the peak to 1.3 times the grey frames and 200 MB: the goal is 1. With `--analyze` it is
+`echoseg analyze` of an MP4 instead, at 60 frames per second, with the default model. Asserts
+nothing.
 """
 
 import argparse

@@ -121,7 +121,7 @@ def test_one_bad_clip_does_not_stop_the_rest(tmp_path):
     result = run("analyze", bad, OUTPUT, "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "bad.avi" in result.output
-    assert "1 of 2 clips have an EF" in result.output
+    assert "EF given for 1 of 2 clips (failed: 1)" in result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == [OUTPUT.stem]
 
 

@@ -15,11 +15,12 @@ from PIL import ImageDraw
 from typer.testing import CliRunner
 
 from echoseg.cli import app
+from echoseg.cli.analyze import count_efs
 from echoseg.cli.table import show_analysis, show_biplane
 from echoseg.clip import Clip, ClipWarning, View
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.ef_statement import grade_within, state_ef
-from echoseg.inference.live.session import FrameResult
+from echoseg.inference.live.session import BEING_CHECKED, NO_BEAT, NO_RECENT_BEAT, FrameResult
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import BeatMeasurement
 from echoseg.quality.reliability import ClipReliability, ClipUncertainty, EfInterval
@@ -293,9 +294,9 @@ def test_the_ed_and_es_of_every_beat_are_marked(tmp_path):
 @pytest.mark.parametrize(
     ("analysis", "code", "words"),
     [
-        (doubtful(), 1, "0 of 2 clips have an EF, 2 one that is not reliable"),
-        (heart(card=segments_only()), 1, "0 of 2 clips have an EF"),
-        (heart(), 0, "2 of 2 clips have an EF"),
+        (doubtful(), 1, "EF given for 0 of 2 clips (not reliable: 2)"),
+        (heart(card=segments_only()), 1, "EF given for 0 of 2 clips (no EF: 2)"),
+        (heart(), 0, "EF given for 2 of 2 clips"),
     ],
 )
 def test_the_command_counts_as_an_ef_only_what_may_be_stated(
@@ -314,6 +315,16 @@ def test_the_command_counts_as_an_ef_only_what_may_be_stated(
     assert (number in result.output) is (analysis.ef.kind == "plain")
 
 
+def test_the_count_of_efs_reads_well_for_none_one_and_many():
+    def words(clips, withheld=0, none=0, failed=0):
+        return count_efs(clips, withheld=withheld, none=none, failed=failed)
+
+    assert words(0) == "EF given for 0 of 0 clips"
+    assert words(1) == "EF given for 1 of 1 clip"
+    assert words(1, failed=1) == "EF given for 0 of 1 clip (failed: 1)"
+    assert words(9, 2, 3, 1) == "EF given for 3 of 9 clips (not reliable: 2, no EF: 3, failed: 1)"
+
+
 def test_a_live_line_shows_the_statement():
     reading = FrameResult(
         frame_index=9, time_s=3.0, mask=np.zeros((8, 8), np.uint8), volume_ml=80.0,
@@ -327,7 +338,9 @@ def test_a_live_line_shows_the_statement():
         (state_ef(61.2, reliable=False, reason="x"), "EF not reliable (3 beats)"),
         (state_ef(61.2, is_part_of_beat=True), "EF 61 % (part of a beat) (3 beats)"),
         (state_ef(None, reason=SEGMENTS_ONLY), "no EF"),
-        (state_ef(None), "no beat of late"),
+        (state_ef(None, reason=NO_BEAT), "no whole beat yet"),
+        (state_ef(None, reason=NO_RECENT_BEAT), "no recent beat"),
+        (state_ef(None, reason=BEING_CHECKED), "EF being checked"),
     ):
         assert describe(replace(reading, ef=ef)) == f"3.0 s  LV 80 ml  {words}"
 

@@ -98,12 +98,12 @@ def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
 
 
 def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> str:
-    """Run one job; return the kind of its EF. Errors are printed on one line."""
+    """Run one job; return the kind of its EF, or `failed`. Errors are printed on one line."""
     try:
         ef, stages = (_run_pair if len(job.sources) == 2 else _run_clip)(analyzer, job)
     except EchosegError as error:
         fail(str(error))
-        return "none"
+        return "failed"
     if timing:
         typer.echo("time per stage:")
         for stage, seconds in stages.items():
@@ -130,12 +130,18 @@ def run(
     show_notice(analyzer.model_card)
     kinds = [_run_job(analyzer, job, timing=timing) for job in jobs]
     if len(jobs) > 1:
-        withheld = kinds.count("unreliable")
-        stated = len(jobs) - withheld - kinds.count("none")
-        note = f", {withheld} one that is not reliable" if withheld else ""
-        typer.echo(f"{stated} of {len(jobs)} clips have an EF{note}")
-    if set(failures) & set(kinds):
+        withheld, none, failed = map(kinds.count, ("unreliable", "none", "failed"))
+        typer.echo(count_efs(len(jobs), withheld=withheld, none=none, failed=failed))
+    if {*failures, "failed"} & set(kinds):
         raise typer.Exit(1)
+
+
+def count_efs(clips: int, *, withheld: int, none: int, failed: int) -> str:
+    """Say how many clips have an EF, and what became of the others."""
+    others = {"not reliable": withheld, "no EF": none, "failed": failed}
+    rest = ", ".join(f"{what}: {number}" for what, number in others.items() if number)
+    stated = clips - withheld - none - failed
+    return f"EF given for {stated} of {clips} clip{'s' * (clips != 1)}{rest and f' ({rest})'}"
 
 
 def analyze(
@@ -262,13 +268,11 @@ def run_cohort(
             resume=resume,
             progress=update,
         )
-    stated = done.clips - done.failed - done.without_ef - done.unreliable
     typer.echo(
-        f"{stated} of {done.clips} clips have an EF, {done.unreliable} one that is not reliable, "
-        f"{done.without_ef} have none, {done.failed} could not be analyzed; {done.others} other "
-        f"files are not clips: {output}: {cohort.RESULTS_TABLE}, {cohort.FAILURES_TABLE}, "
-        f"{cohort.OTHERS_TABLE}"
+        count_efs(done.clips, withheld=done.unreliable, none=done.without_ef, failed=done.failed)
     )
+    tables = (cohort.RESULTS_TABLE, cohort.FAILURES_TABLE, cohort.OTHERS_TABLE)
+    typer.echo(f"files that are not clips: {done.others}; tables in {output}: {', '.join(tables)}")
     if done.failed or not done.clips:
         raise typer.Exit(1)
 

@@ -10,7 +10,7 @@ from echoseg.errors import MeasurementError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.ef_statement import state_ef
 from echoseg.inference.live.check import MIRRORED, WINDOW_S, EfCheck
-from echoseg.inference.live.session import Session
+from echoseg.inference.live.session import NO_BEAT, Session
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 from heart_makers import beating
@@ -114,7 +114,7 @@ def test_a_reset_forgets_the_statement():
     pushed(live, 160)
     assert live.state_ef(is_last=True).value
     live.reset()
-    assert live.state_ef(is_last=True) == state_ef(None)
+    assert live.state_ef(is_last=True) == state_ef(None, reason=NO_BEAT)
 
 
 def test_it_is_the_statement_of_the_analyzer():

@@ -382,6 +382,9 @@ def test_a_file_is_followed_from_the_command_line(tmp_path):
     assert "end of the source: 12 frames, 0 dropped" in done.output
     assert "latency p50/p95/p99" in done.output
     assert {path.name for path in out.iterdir()} == {"masks.mkv", "frames.csv", "report.json"}
+    report = json.loads((out / "report.json").read_text())
+    assert report["ef_percent"] is None and report["ef_reason"] in done.output
+    assert report["ef_reason"]
     again = echo_live(tmp_path / "clip.avi", "-o", out)
     assert again.exit_code == 2
     assert "exists and is not replaced; choose another -o" in again.output

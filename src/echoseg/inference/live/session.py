@@ -17,7 +17,7 @@ from echoseg.clip import Clip, Label
 from echoseg.errors import ArgumentError, MeasurementError
 from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.ef_statement import EfStatement, state_ef
-from echoseg.inference.live.beats import FinishedBeat, RunningBeats
+from echoseg.inference.live.beats import STALE_S, FinishedBeat, RunningBeats
 from echoseg.inference.live.check import NOT_CHECKED, EfCheck
 from echoseg.inference.live.latency import LatencyHistogram
 from echoseg.inference.live.scene_change import SceneChangeDetector
@@ -33,6 +33,11 @@ SECTOR_FRAMES = 40
 """Frames the sector is found from."""
 SECTOR_AFTER_S = 1.0
 ASSUMED_RATE_HZ = 30.0
+NO_BEAT = "No whole beat has been seen yet."
+NO_RECENT_BEAT = f"No beat has finished in the last {STALE_S:g} s."
+NO_SECTOR = "No ultrasound sector was found in the picture."
+BEING_CHECKED = "The EF of the last beats is being checked."
+"""Reasons of a live run for no EF."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,13 +178,17 @@ class Session:
 
     def state_ef(self, *, is_last: bool = False) -> EfStatement:
         """What may be stated of the EF; `is_last` waits until the last beats are checked."""
-        ef_percent = self._beats.ef_percent
-        if self.check is None:
-            return state_ef(ef_percent, reliable=False, reason=NOT_CHECKED if ef_percent else "")
-        if self.check.no_ef_because or ef_percent is None or self._sector is None:
-            return state_ef(None, reason=self.check.no_ef_because)
-        checked = self.check.state(self._beats.num_beats, self._sector, is_last=is_last)
-        return checked or state_ef(None)
+        ef_percent, check = self._beats.ef_percent, self.check
+        if check is not None and check.no_ef_because:
+            return state_ef(None, reason=check.no_ef_because)
+        if ef_percent is None:
+            return state_ef(None, reason=NO_RECENT_BEAT if self._beats.num_beats else NO_BEAT)
+        if check is None:
+            return state_ef(ef_percent, reliable=False, reason=NOT_CHECKED)
+        if self._sector is None:
+            return state_ef(None, reason=NO_SECTOR)
+        checked = check.state(self._beats.num_beats, self._sector, is_last=is_last)
+        return checked or state_ef(None, reason=BEING_CHECKED)
 
     def reset(self, reason: str = "reset") -> None:
         """Forget the picture, the state and the beats; frame count and latencies continue.

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from echoseg.errors import OutputError
-from echoseg.inference.live.session import FrameResult
+from echoseg.inference.live.session import BEING_CHECKED, NO_BEAT, NO_RECENT_BEAT, FrameResult
 from echoseg.io.video import GrowingVideo
 from echoseg.report.figures.colours import CONTOURS
 from echoseg.report.figures.overlay import draw_contours
@@ -18,6 +18,11 @@ from echoseg.report.schema import DISCLAIMER
 
 COLUMNS = ("frame_index", "time_s", "volume_ml", "volume_px3", "last_ed_s", "last_es_s",
            "num_beats", "ef_percent", "reset", "latency_s")  # fmt: skip
+_WAITING = {
+    NO_BEAT: "no whole beat yet",
+    NO_RECENT_BEAT: "no recent beat",
+    BEING_CHECKED: "EF being checked",
+}
 _MIN_WIDTH_PX = 480
 _BAR_PX = 44
 
@@ -96,12 +101,8 @@ def describe(reading: FrameResult) -> str:
     beats = f"{reading.num_beats} beat{'s' * (reading.num_beats != 1)}"
     if statement.kind != "none":
         ef = f"{statement.text} ({', '.join(filter(None, (statement.interval_span, beats)))})"
-    elif statement.reason:
-        ef = statement.headline
-    elif reading.beat is not None:
-        ef = "EF being checked"
     else:
-        ef = "no beat of late" if reading.num_beats else "no whole beat yet"
+        ef = _WAITING.get(statement.reason, statement.headline)
     return f"{reading.time_s:.1f} s  {volume}  {ef}"
 
 
