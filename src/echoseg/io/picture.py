@@ -103,7 +103,7 @@ def display_matrix(picture: Any) -> list[tuple[int, int]] | None:
     from av.sidedata.sidedata import SideDataContainer, Type
 
     # `picture.side_data` is kept by the picture, a cycle that outlives hundreds of pictures
-    side_data = SideDataContainer(picture).get(Type.DISPLAYMATRIX)
+    side_data = SideDataContainer(picture).get(Type.DISPLAYMATRIX)  # type: ignore[call-arg]
     if side_data is None:
         return None
     values = np.frombuffer(bytes(side_data), np.int32)
