@@ -14,6 +14,7 @@ EchosegError            any error that echoseg reports, in one or two sentences
 ```
 """
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -72,6 +73,28 @@ class ModelError(EchosegError):
 
 class OutputError(EchosegError):
     """A result cannot be written."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a library failed, in our own words.
+
+    Its text may quote what the file holds, such as a patient's name, so none of it is used; the
+    exception itself stays in `__cause__`.
+    """
+    if isinstance(error, EchosegError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno:
+        # PyAV's errors have FFmpeg's numbers and one of its fixed sentences
+        return str(error.strerror) if error.errno > 2**16 else os.strerror(error.errno)
+    known = {
+        MemoryError: "there is not enough memory for it",
+        RecursionError: "its parts are nested too deeply",
+        EOFError: "it ends too early",
+        UnicodeError: "a text in it is not in the stated character set",
+        ValueError: "a value in it is not valid",
+    }
+    words = next((words for kind, words in known.items() if isinstance(error, kind)), "")
+    return words or type(error).__name__
 
 
 def validation_message(

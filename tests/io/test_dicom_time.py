@@ -68,7 +68,8 @@ def test_a_time_that_is_not_a_number_costs_no_pixels_and_the_user_heals_it(tmp_p
     assert np.array_equal(clip.frames, moving_frames())
     (warning,) = clip.warnings
     assert warning.code == "assumed_frame_rate"
-    assert text.decode().replace("\\", ", ") in warning.message
+    shown = "a text" if text == b"fast" else text.decode().replace("\\", ", ")
+    assert shown in warning.message and "fast" not in warning.message
     told = load_clip(tmp_path / "clip.dcm", fps=25)
     assert (told.frame_rate_hz, told.warnings) == (pytest.approx(25), ())
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, View
-from echoseg.errors import ArgumentError, ConfigError, EchosegError, FormatError
+from echoseg.errors import ArgumentError, ConfigError, EchosegError, FormatError, reason_of
 from echoseg.frame_store import each
 from echoseg.io import nifti
 from echoseg.io.arbitration import settle
@@ -225,8 +225,7 @@ def refusals(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise FormatError(f"{path}: reading it is not permitted") from error
     except Exception as error:  # decoders raise exceptions of their own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FormatError(f"{path}: the content is broken ({reason})") from error
+        raise FormatError(f"{path}: the content is broken ({reason_of(error)})") from error
 
 
 def _with_options(clip: Clip, options: OpenOptions) -> Clip:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from echoseg.errors import reason_of
 from echoseg.io.formats import find_format
 
 _NUMBERS = ("AT", "CS", "DS", "FD", "FL", "IS", "SL", "SS", "UI", "UL", "US")
@@ -72,7 +73,7 @@ def _text(dataset: Any, tag: Any) -> str:
         element = dataset[tag]
         values: list[Any] = list(element.value) if element.VM > 1 else [element.value]
     except Exception as error:  # no valid number, such as 33,333
-        return f"cannot be read: {error}"[:100]
+        return f"cannot be read: {reason_of(error)}"
     if element.VM == 0:
         return "empty"
     if element.VR == "AT":

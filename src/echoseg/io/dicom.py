@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, SourceDecision
-from echoseg.errors import FormatError, NotAClipError
+from echoseg.errors import FormatError, NotAClipError, reason_of
 from echoseg.frame_store import FrameStore, each
 from echoseg.io.dicom_count import decide_frames, expect_frames
 from echoseg.io.dicom_frames import decoder, is_video, pixel_aspect, stream_statement
@@ -57,7 +57,7 @@ def _read(path: Path, options: OpenOptions) -> Clip:
         dataset = open_dataset(path)
         reason = no_clip_reason(dataset, is_timed=options.fps is not None)
     except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise FormatError(f"{path}: not a readable DICOM file ({error})") from error
+        raise FormatError(f"{path}: not a readable DICOM file ({reason_of(error)})") from error
     if reason:
         raise NotAClipError(f"{path}: {reason}")
     if "PixelData" not in dataset:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.errors import DamagedError, FormatError
+from echoseg.errors import DamagedError, FormatError, reason_of
 from echoseg.io.containers import NO_CLOCK
 from echoseg.io.grey import Decoded
 from echoseg.io.picture import Picture
@@ -93,7 +93,8 @@ def _video_frames(path: Path, dataset: Any, expected: int) -> Iterator[Decoded]:
                 yield Picture(picture).pixels()
                 total += 1
     except FFmpegError as error:
-        raise FormatError(f"{path}: the video inside cannot be decoded ({error})") from error
+        reason = reason_of(error)
+        raise FormatError(f"{path}: the video inside cannot be decoded ({reason})") from error
     for _ in range(total, expected):
         yield DamagedError("the video inside ends before it")
 

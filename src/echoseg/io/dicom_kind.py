@@ -15,6 +15,7 @@ _OTHER_ACQUISITIONS = frozenset(
     "CT MR NM PT XA XRF RF CR DX MG IO PX OP OPT OPM SM ECG EPS HD SR SEG PR KO REG RTIMAGE".split()
 )
 """Modalities of other pictures, or of none."""
+_TERMS = _ULTRASOUND | _OTHER_ACQUISITIONS | set("OT XC ES GM DOC SC VIDEO".split())
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _STILL_CLASSES = ("1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.6.1",
                   "1.2.840.10008.5.1.4.1.1.7")  # fmt: skip
@@ -69,7 +70,9 @@ def modality_warnings(dataset: Any) -> tuple[ClipWarning, ...]:
 
 
 def _modality(dataset: Any) -> str:
-    return str(dataset.get("Modality") or "").strip().upper()
+    """The modality, a defined term of PS3.3 C.7.3.1.1.1; other texts are never repeated."""
+    modality = str(dataset.get("Modality") or "").strip().upper()
+    return modality if modality in _TERMS or not modality else "no defined term"
 
 
 def _volume_evidence(dataset: Any, sop_class: Any, is_timed: bool) -> str:
@@ -77,9 +80,9 @@ def _volume_evidence(dataset: Any, sop_class: Any, is_timed: bool) -> str:
     if str(sop_class) in _VOLUME_CLASSES:
         return f"its class is {sop_class.name}"
     image_type = [str(value).upper() for value in _values(dataset, "ImageType")]
-    words = [v for v in image_type[2:] if re.search(r"VOLUME|3D|MPR|MULTIPLANAR", v)]
+    words = re.findall(r"VOLUME|3D|MPR|MULTIPLANAR", " ".join(image_type[2:]))
     if words or _flags(image_type) & _SPACE:
-        return f"Image Type is {' '.join(filter(None, image_type))}"
+        return f"Image Type is {words[0] if words else f'{_flags(image_type):04X}'}"
     pointers = {int(tag) for tag in _values(dataset, "FrameIncrementPointer")}
     if pointers & _SLICE_POINTERS:
         return "Frame Increment Pointer names a position, not a time"

@@ -4,6 +4,7 @@ The element that the Frame Increment Pointer names comes first (PS3.3 C.7.6.5), 
 the order of `_SOURCES`. An element that is not a number is ignored, and costs nothing else.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ _SOURCES = {
     "EffectiveDuration": ("Effective Duration (0018,0072)", "s"),
 }
 """Keyword -> origin and unit, the preferred one first."""
+_FEW_DIGITS = re.compile(r"[\d.,+-]{1,7}")
+"""A number with another decimal mark; shorter than a date or an identity number."""
 _RATES = ("CineRate", "RecommendedDisplayFrameRate")
 
 
@@ -44,7 +47,10 @@ class DicomTimes:
 
 
 def read_numbers(dataset: Any, keyword: str) -> tuple[list[float], str]:
-    """The finite numbers of an element, and its text; no numbers where one of them is not."""
+    """The finite numbers of an element, and their text; no numbers where one of them is not.
+
+    A text that is no number may be anything, a name too: only a few digits are repeated.
+    """
     element = None
     try:
         element = dataset.get_item(keyword)
@@ -56,7 +62,8 @@ def read_numbers(dataset: Any, keyword: str) -> tuple[list[float], str]:
         return (numbers if np.isfinite(numbers).all() else []), text
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
         raw = getattr(element, "value", "")
-        return [], raw.decode("latin-1").strip() if isinstance(raw, bytes) else str(raw)
+        text = (raw.decode("latin-1") if isinstance(raw, bytes) else str(raw)).strip()
+        return [], text if _FEW_DIGITS.fullmatch(text) else "a text"
 
 
 def read_number(dataset: Any, keyword: str) -> float | None:
@@ -121,8 +128,9 @@ def _statements(dataset: Any, total: int) -> tuple[list[SourceStatement], list[f
             rate_hz = numbers[0]
         else:
             rate_hz = (total if keyword == "EffectiveDuration" else 1000) / numbers[0]
+        text = f"{text} {unit}" if numbers else text
         statements.append(
-            SourceStatement(origin=origin, value=rate_hz, text=f"{text} {unit}", unused_because=why)
+            SourceStatement(origin=origin, value=rate_hz, text=text, unused_because=why)
         )
     return statements, steps_s
 

@@ -26,6 +26,18 @@ def view_code(view: View) -> Any:
     return keyword and getattr(codes.cid12226, keyword)
 
 
+def _standard_name(value: str, scheme: str) -> str:
+    """The name of a view's code in PS3.16 CID 12226; the file's own texts are never repeated."""
+    from pydicom.sr.codedict import codes
+    from pydicom.sr.coding import Code
+
+    for keyword in dir(codes.cid12226):
+        known = getattr(codes.cid12226, keyword)
+        if known == Code(value, scheme, ""):
+            return f"{known.meaning!r} ({known.scheme_designator} {known.value})"
+    return "a code that is not of PS3.16 CID 12226"
+
+
 def read_view(dataset: Any) -> tuple[View, tuple[ClipWarning, ...]]:
     """Read the view from the object's code, with a warning where the code is unknown.
 
@@ -45,8 +57,9 @@ def read_view(dataset: Any) -> tuple[View, tuple[ClipWarning, ...]]:
     for keyword, view in _VIEWS.items():
         if code == getattr(codes.cid12226, keyword):  # SRT's codes are equal to SCT's
             return view, ()
+    name = _standard_name(value, scheme)
     message = (
-        f"The file gives an unknown view, {meaning or 'unnamed'!r} ({scheme} {value}): masks and "
-        "numbers may be invalid. Give view (--view) if the file is wrong."
+        f"The file gives an unknown view, {name}: masks and numbers may be invalid. Give view "
+        "(--view) if the file is wrong."
     )
     return View.UNKNOWN, (ClipWarning(code="view_in_file", message=message),)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from echoseg.clip import ClipWarning
-from echoseg.errors import ArgumentError, FormatError, NotAClipError
+from echoseg.errors import ArgumentError, FormatError, NotAClipError, reason_of
 from echoseg.frame_store import FrameStore
 from echoseg.io.frames import OpenOptions, damage
 
@@ -91,7 +91,7 @@ def collect(
 
 def _check_number(path: Path, num_frames: int, reason: Exception | None) -> None:
     if not num_frames:
-        because = f" ({reason})" if reason and str(reason) else ""
+        because = f" ({reason_of(reason)})" if reason else ""
         raise FormatError(f"{path}: no frame can be decoded{because}") from reason
     if num_frames < 2:
         kind = FormatError if reason else NotAClipError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError
+from echoseg.errors import FormatError, reason_of
 from echoseg.frame_store import each, map_file, map_stream
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
@@ -70,7 +70,7 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
         channels = int(fields.get("ElementNumberOfChannels", "1"))
     except (KeyError, ValueError, OSError, zlib.error) as error:
         raise FormatError(
-            f"{path}: the MetaImage header or its data is broken ({error})"
+            f"{path}: the MetaImage header or its data is broken ({reason_of(error)})"
         ) from error
     size = [side for side in size if side > 1] if len(size) > 3 else size
     if channels != 1:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, Label, SourceDecision, SourceStatement
-from echoseg.errors import FormatError, NotAClipError, OutputError
+from echoseg.errors import FormatError, NotAClipError, OutputError, reason_of
 from echoseg.files import atomic_write
 from echoseg.frame_store import each, map_file, map_stream
 from echoseg.io.arbitration import decide
@@ -133,7 +133,8 @@ def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[_Stored, 
     try:
         pixels, header, scaling = _read_stored(path)
     except (OSError, EOFError, ValueError) as error:
-        raise FormatError(f"{path}: the NIfTI file is truncated or broken ({error})") from error
+        reason = reason_of(error)
+        raise FormatError(f"{path}: the NIfTI file is truncated or broken ({reason})") from error
     axes = [index + 1 for index, side in enumerate(pixels.shape[::-1]) if side > 1]
     data = np.squeeze(pixels)
     data = data[None] if still and data.ndim == 2 else data

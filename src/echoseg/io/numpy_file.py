@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError
+from echoseg.errors import FormatError, reason_of
 from echoseg.frame_store import each, map_stream
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import collect
@@ -76,7 +76,7 @@ def _array(path: Path) -> np.ndarray:
                 pixels = map_stream(iter(partial(file.read, 2**20), b"")).view(dtype)
             return pixels.reshape(shape[::-1]).T if is_fortran else pixels.reshape(shape)
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise FormatError(f"{path}: not a readable NumPy file ({error})") from error
+        raise FormatError(f"{path}: not a readable NumPy file ({reason_of(error)})") from error
 
 
 def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -101,7 +101,7 @@ def _name_of_clip(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
     clips = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
     named = [name for name in _NAMES if name in clips] or clips
     if len(named) != 1:
-        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        listed = ", ".join(map(str, shapes.values()))
         raise FormatError(
             f"{path}: one array (T, H, W) must be the clip, named {' or '.join(_NAMES)} where "
             f"there are several; this holds {listed or 'none'}"

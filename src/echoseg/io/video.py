@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import ArgumentError, DamagedError, FormatError, OutputError
+from echoseg.errors import ArgumentError, DamagedError, FormatError, OutputError, reason_of
 from echoseg.files import atomic_write
 from echoseg.io.containers import NO_CLOCK, sniff_video
 from echoseg.io.frames import OpenOptions
@@ -100,7 +100,7 @@ def pictures(path: Path) -> Iterator[Picture | None]:
                     yield Picture(picture, aspect, has_clock) if is_intact else None
     except FFmpegError as error:
         if not num_intact:
-            raise FormatError(f"{path}: not a readable video ({error.strerror})") from error
+            raise FormatError(f"{path}: not a readable video ({reason_of(error)})") from error
     yield from itertools.repeat(None, max(0, expected - position))
 
 

@@ -327,8 +327,7 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
     except EchosegError as error:
         reason, is_clip = str(error), not isinstance(error, NotAClipError)
     except Exception as error:  # one clip must not end the cohort
-        reason = f"unexpected, please report it: {type(error).__name__}: {error}"
-        reason = " ".join(reason.split())
+        reason = f"unexpected, please report it: {type(error).__name__}"
     else:
         return
     failure = Failure(clip=entry.clip, reason=reason, sha256=sha256, is_clip=is_clip)

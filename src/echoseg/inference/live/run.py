@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from echoseg.errors import DamagedError, EchosegError, FormatError
+from echoseg.errors import DamagedError, EchosegError, FormatError, reason_of
 from echoseg.inference.live.frame_queue import FrameQueue
 from echoseg.inference.live.session import FrameResult, Session
 from echoseg.inference.live.sources import LiveFrame, Opener
@@ -196,7 +196,7 @@ class Run:
     def _report(self, error: Exception) -> None:
         message = f"{error}"
         if not isinstance(error, EchosegError):
-            message = f"unexpected {type(error).__name__}: {error}; please report this"
+            message = f"unexpected {type(error).__name__}; please report this"
         if message not in self._problems:
             self._problems.append(message)
 
@@ -285,6 +285,5 @@ def _fetch(
         except EchosegError as error:
             waiting.put(error, is_last=True)
         except Exception as error:  # decoders raise many kinds; the run must get it
-            reason = " ".join(str(error).split()) or type(error).__name__
-            refusal = FormatError(f"the source cannot be read ({reason}); check it")
+            refusal = FormatError(f"the source cannot be read ({reason_of(error)}); check it")
             waiting.put(refusal, is_last=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from echoseg.errors import ConfigError, DamagedError, FormatError
+from echoseg.errors import ConfigError, DamagedError, FormatError, reason_of
 from echoseg.io import find_format, load_clip, refusals
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, describe_damage
 from echoseg.io.grey import to_grey
@@ -164,7 +164,7 @@ def _stream(name: str, kind: str | None) -> Iterator[LiveFrame]:
                 grey = to_grey(Picture(frame, stream.sample_aspect_ratio).pixels())
                 yield LiveFrame(frame=grey, time_s=now_s - began_s, arrived_s=now_s)
     except (FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = reason_of(error)
         if isinstance(error, av.error.ExitError):
             reason = f"nothing came for {OPEN_TIMEOUT_S:g} s"
     except IndexError:
