@@ -25,12 +25,13 @@ def messages(path):
     return " ".join(said)
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 @pytest.mark.parametrize(
     "keyword",
     ["Modality", "ImageType", "PhotometricInterpretation", "FrameIncrementPointer",
      "NumberOfFrames", "FrameTime", "FrameTimeVector", "CineRate", "HeartRate", "RWaveTimeVector",
      "Rows", "BitsStored", "PlanarConfiguration", "PixelAspectRatio", "SOPClassUID",
-     "SpecificCharacterSet", "PixelSpacing", "RecommendedDisplayFrameRate", "SamplesPerPixel",
+     "PixelSpacing", "RecommendedDisplayFrameRate", "SamplesPerPixel",
      "BurnedInAnnotation"],
 )  # fmt: skip
 def test_a_name_in_any_element_that_is_read_is_repeated_nowhere(tmp_path, keyword):

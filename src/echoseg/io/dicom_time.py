@@ -49,7 +49,7 @@ class DicomTimes:
 def read_numbers(dataset: Any, keyword: str) -> tuple[list[float], str]:
     """The finite numbers of an element, and their text; no numbers where one of them is not.
 
-    A text that is no number may be anything, a name too: only a few digits are repeated.
+    A text that is not a number may be anything, a name too: only a few digits are repeated.
     """
     element = None
     try:

@@ -31,8 +31,7 @@ def _standard_name(value: str, scheme: str) -> str:
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
 
-    for keyword in dir(codes.cid12226):
-        known = getattr(codes.cid12226, keyword)
+    for known in codes.cid12226.concepts.values():
         if known == Code(value, scheme, ""):
             return f"{known.meaning!r} ({known.scheme_designator} {known.value})"
     return "a code that is not of PS3.16 CID 12226"
