@@ -2,14 +2,19 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from echoseg.errors import ConfigError, DatasetError
-from echoseg.parallel import check_jobs, parallel_map
+from echoseg.parallel import Limits, check_jobs, parallel_map
 
 
 def slow(path):
@@ -110,3 +115,143 @@ def test_few_results_wait_to_be_taken(tmp_path):
     time.sleep(0.5)
     assert len(list(tmp_path.iterdir())) <= 2 * 2 + 2
     results.close()
+
+
+def misbehave(what):
+    """Do to this process what a broken file does."""
+    if what == "hang":
+        time.sleep(60)
+    if what == "hang in C":  # the signal that asks for an end is not heard
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        time.sleep(60)
+    if what == "grow":
+        grown = []
+        while True:
+            grown.append(b"x" * 10_000_000)
+    if what == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if what == "exit":
+        os._exit(3)
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "leave a child":  # which holds the pipe open
+        if os.fork():
+            os._exit(4)
+        time.sleep(60)
+    print("what libraries print does no harm", flush=True)
+    return what
+
+
+LOSSES = {
+    "hang": ("timeout", "it took longer than 2 s"),
+    "hang in C": ("timeout", "it took longer than 2 s"),
+    "grow": ("memory", "it used more than 0.3 GB of memory"),
+    "segfault": ("crash", "its process crashed (SIGSEGV)"),
+    "exit": ("crash", "its process ended with exit code 3"),
+    "kill": ("killed", "its process was killed, as happens when memory runs out"),
+    "leave a child": ("crash", "its process ended with exit code 4"),
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.timeout(90)
+def test_an_item_that_ends_its_process_takes_no_other_with_it(jobs):
+    items = ["fine", *LOSSES, "good"]
+    outcomes = list(
+        parallel_map(
+            misbehave,
+            items,
+            jobs,
+            limits=Limits(timeout_s=2, memory_gb=0.3),
+            on_loss=lambda item, loss: (loss.kind, loss.reason),
+        )
+    )
+    assert outcomes == [LOSSES.get(what, what) for what in items]
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_is_prepared_before_its_first_item_outside_the_limits(tmp_path):
+    limits = Limits(timeout_s=0.5)
+    results = parallel_map(
+        os.path.exists, [tmp_path / "ready"] * 3, limits=limits, prepare=SlowStart(tmp_path)
+    )
+    assert list(results) == [True] * 3
+    with pytest.raises(ConfigError, match="no model"):
+        list(parallel_map(half, range(3), limits=limits, prepare=no_model))
+    with pytest.raises(DatasetError, match=r"end before they begin to work: .* exit code 5"):
+        list(parallel_map(half, range(3), limits=limits, prepare=partial(os._exit, 5)))
+    with pytest.raises(ConfigError, match=r"must be above the 0\.\d GB that a worker takes"):
+        list(parallel_map(half, range(3), limits=Limits(memory_gb=0.001)))
+
+
+@dataclass
+class SlowStart:
+    folder: Path
+
+    def __call__(self):
+        time.sleep(1)
+        (self.folder / "ready").touch()
+
+
+def no_model():
+    raise ConfigError("no model")
+
+
+@pytest.mark.timeout(60)
+def test_the_time_that_this_process_was_stopped_does_not_count(monkeypatch):
+    """As by Ctrl-Z, or a machine that sleeps: the watcher sees a jump of its clock."""
+    from echoseg.parallel import worker
+
+    jumps = iter([0.0] * 5)
+    plain = time.monotonic
+    monkeypatch.setattr(worker.time, "monotonic", lambda: plain() + next(jumps, 3600.0))
+    assert list(parallel_map(half, [1, 2], limits=Limits(timeout_s=5))) == [0.5, 1.0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+@pytest.mark.timeout(60)
+def test_a_worker_killed_between_two_items_costs_none():
+    results = parallel_map(process_number, range(8), limits=Limits())
+    first = next(results)
+    time.sleep(1)  # two more items are done, and nothing is asked for
+    os.kill(first, signal.SIGKILL)
+    while psutil.pid_exists(first) and psutil.Process(first).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+    numbers = [first, *results]
+    assert len(numbers) == 8 and len(set(numbers)) == 2
+
+
+def process_number(item):
+    return os.getpid()
+
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from echoseg.parallel import Limits, parallel_map
+
+def work(name):  # of this script: sent by value, and the script is not run again
+    Path(name).write_text(str(os.getpid()))
+    time.sleep(60)
+
+list(parallel_map(work, sys.argv[1:], jobs=2, limits=Limits()))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.timeout(60)
+def test_workers_end_with_their_parent(tmp_path, number):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    names = [tmp_path / "b", tmp_path / "c"]
+    command = [sys.executable, str(script), *map(str, names)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as parent:
+        while not all(name.exists() and name.read_text() for name in names):
+            time.sleep(0.05)
+        parent.send_signal(number)
+        parent.wait()
+    for name in names:
+        while Path(f"/proc/{name.read_text()}").exists():
+            time.sleep(0.05)
