@@ -134,20 +134,22 @@ class _Pool:
             if worker.is_alive() and worker.memory_bytes() < self._limits.memory_gb * GB / 2:
                 return worker
             self._forget(worker)
-        for _ in range(_MAX_STARTS):
-            with self._lock:
-                if self._is_stopping:
-                    raise CancelledError
-                worker = Worker()
-                self._workers.add(worker)
-            outcome = worker.call(self._task, _STARTING)
-            if not isinstance(outcome, Loss):
-                outcome()
-                self._check_room(worker)
-                return worker
-            self._forget(worker)
-        if self._is_stopping:
-            raise CancelledError
+        return self._start(_MAX_STARTS)
+
+    def _start(self, tries: int) -> Worker:
+        with self._lock:
+            if self._is_stopping:
+                raise CancelledError
+            worker = Worker()
+            self._workers.add(worker)
+        outcome = worker.call(self._task, _STARTING)
+        if not isinstance(outcome, Loss):
+            outcome()
+            self._check_room(worker)
+            return worker
+        self._forget(worker)
+        if tries > 1 or self._is_stopping:
+            return self._start(tries - 1)
         raise DatasetError(f"worker processes end before they begin to work: {outcome.reason}")
 
     def _check_room(self, worker: Worker) -> None:

@@ -26,7 +26,7 @@ MAX_CLEANUP_S = 10.0
 _MAX_STEP_S = 1.0
 """A longer time between two checks is not counted: this process was stopped, or starved."""
 _GRACE_S = 2.0
-"""Time that a worker has to clean up once an item exceeded its time."""
+"""Time that a worker has to clean up after an item exceeded its time."""
 
 
 class Limits(BaseModel):
@@ -144,7 +144,8 @@ class Worker:
         """Let the process end by itself; it has no item."""
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
-                pipe and pipe.close()
+                if pipe is not None:
+                    pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(MAX_CLEANUP_S)
         self.kill()
