@@ -22,7 +22,7 @@ from echoseg.evaluation.tables import CLIPS, ITEMS, read_items, table_text
 from echoseg.files import read_json, write_json, write_text
 from echoseg.models.checkpoint import load_model
 from echoseg.train.config import TrainConfig
-from echoseg.train.run_folder import RunFolder
+from echoseg.train.run_folder import RESUME_FILES, RunFolder
 from echoseg.train.train import run_training
 from experiments.eval_sets import eval_records
 from experiments.experiment import Cell, Experiment
@@ -82,7 +82,7 @@ def run_cell(experiment: Experiment, out: Path, keep_weights: bool, cell: Cell) 
 
 def _train(experiment: Experiment, folder: Path, cell: Cell) -> None:
     config = experiment.train_config(cell)
-    resumes = any(folder.glob("resume-*.pt"))
+    resumes = any(folder.glob(RESUME_FILES))
     if resumes and RunFolder(folder).config() != config:
         raise ConfigError(f"{folder} contains another run; remove it, or choose another -o")
     if not resumes:
@@ -100,7 +100,7 @@ def _train(experiment: Experiment, folder: Path, cell: Cell) -> None:
     if config.patience is not None:  # the plateau is of held-out training patients
         best.replace(folder / WEIGHTS)
     write_json(folder / COST, cost)
-    for old in (*folder.glob("resume-*.pt"), *folder.glob("best.safetensors")):
+    for old in (*folder.glob(RESUME_FILES), *folder.glob("best.safetensors")):
         old.unlink()
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 

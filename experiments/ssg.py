@@ -17,7 +17,7 @@ from echoseg.models.checkpoint import load_model
 from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
 from echoseg.train.loop import Components
-from echoseg.train.run_folder import RunFolder, discarded_when_it_fails
+from echoseg.train.run_folder import RESUME_FILES, RunFolder, discarded_when_it_fails
 from echoseg.train.train import run_training
 from echoseg.weights.card import find_checkpoint
 from experiments.experiment import Cell, Experiment
@@ -135,7 +135,7 @@ def pretrain(experiment: SSGAblation, folder: Path, num_steps: int) -> str:
     path = folder / "model.safetensors"
     config = experiment.train_config(experiment.cells()[0])
     config = config.model_copy(update={"num_steps": num_steps, "validate_every": num_steps})
-    is_begun = path.exists() or any(folder.glob("resume-*.pt"))
+    is_begun = path.exists() or any(folder.glob(RESUME_FILES))
     if is_begun and (held := RunFolder(folder).config()) != config:
         fields = [name for name in TrainConfig.model_fields if _differs(held, config, name)]
         raise ConfigError(

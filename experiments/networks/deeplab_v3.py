@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +23,7 @@ from torch.nn import functional
 from echoseg.errors import ModelError
 from echoseg.models.frame_segmenter import FrameSegmenter
 from experiments.networks.deeplab_layers import DilatedResNet50, deeplab_head
+from experiments.networks.torch_file import read_weights
 
 PUBLISHED_WIDTH = 64
 MAX_LABELS = 32
@@ -70,36 +70,24 @@ class DeepLabV3(FrameSegmenter):
 def load_published(path: Path) -> DeepLabV3:
     """Return the network with the weights of a file that EchoNet-Dynamic's code wrote.
 
-    The file is a pickle, which could run anything: only tensors, plain containers and numbers are
-    let in. Beside the weights it holds a loss as a number of numpy's, so those are let in too.
-
     Raises:
-        ModelError: If the file holds anything else, or other weights.
+        ModelError: If the file holds anything but tensors and numbers, or other weights.
     """
-    number: Any = np.float64(0).__reduce__()[0]
-    kinds = [np.dtype, type(np.dtype("float32")), type(np.dtype("float64"))]
-    names = [(number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     try:
-        with torch.serialization.safe_globals([*kinds, *names]):
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+        path.open("rb").close()
+        weights = read_weights(path)
     except OSError as error:
         raise ModelError(
             f"weights of EchoNet-Dynamic must be a file that can be read, {path} cannot "
             f"({error.strerror or error}); give deeplabv3_resnet50_random.pt"
         ) from error
-    # a file that is cut or no pickle fails wherever its bytes lead; what torch says of it is left
-    # out, since it advises to load without safety
-    except Exception as error:
+    except ValueError as error:
         raise ModelError(
-            f"weights of EchoNet-Dynamic must be a file of tensors and numbers alone, {path} "
-            "is damaged or holds something else; fetch deeplabv3_resnet50_random.pt again"
-        ) from error
-    if not isinstance(saved, dict) or not isinstance(saved.get("state_dict"), dict):
-        raise ModelError(
-            f"weights of EchoNet-Dynamic must stand under 'state_dict', {path} has none; fetch "
+            "weights of EchoNet-Dynamic must be a file of tensors and numbers alone, the weights "
+            f"under 'state_dict', {path} is damaged or holds something else; fetch "
             "deeplabv3_resnet50_random.pt again"
-        )
-    return from_published(saved["state_dict"])
+        ) from error
+    return from_published(weights)
 
 
 def from_published(weights: Mapping[str, Tensor]) -> DeepLabV3:

@@ -108,7 +108,7 @@ def test_a_run_of_another_version_says_which_settings_take_their_defaults(tmp_pa
 def test_a_run_goes_on_where_it_was_cut(tmp_path):
     out = tmp_path / "run"
     run("supervised", "-o", str(out), *TINY)
-    (out / "resume-000004.pt").unlink()
+    (out / "resume-000004.safetensors").unlink()
     code, shown, _ = run("--resume", str(out))
     assert code == 0
     assert "2 steps" in shown
@@ -139,7 +139,7 @@ def test_ctrl_c_waits_for_the_step_and_loses_none(tmp_path):
     assert done.returncode == 130, done.stderr
     assert f"continue with echoseg train --resume {out}" in done.stderr
     assert "interrupted" not in done.stderr  # one sentence is enough
-    assert [path.name for path in out.glob("resume-*")] == ["resume-000001.pt"]
+    assert [path.name for path in out.glob("resume-*")] == ["resume-000001.safetensors"]
     assert run("--resume", str(out))[0] == 0
     assert run(words[0], "-o", str(whole), *words[1:])[0] == 0
     one, other = (load_file(folder / "model.safetensors") for folder in (out, whole))

@@ -78,7 +78,7 @@ def test_a_curve_runs_once_and_an_interrupted_cell_resumes(tmp_path, monkeypatch
         with pytest.raises(KeyboardInterrupt):
             run_cell(curve, tmp_path, False, first)
     assert not is_complete(curve, tmp_path, first)
-    assert any(cell_folder(tmp_path, first).glob("resume-*.pt"))
+    assert any(cell_folder(tmp_path, first).glob("resume-*.safetensors"))
     lines = []
     run_grid(curve, tmp_path, report=lines.append)
     assert [line.split("  ")[1] for line in lines] == [first.name, second.name]

@@ -88,7 +88,7 @@ def test_a_common_start_of_other_settings_is_refused_and_an_interrupted_one_cont
     config = small.train_config(small.cells()[0])
     config = config.model_copy(update={"num_steps": 2, "validate_every": 2})
     RunFolder(tmp_path).begin(config, 0)
-    (tmp_path / "resume-000001.pt").touch()
+    (tmp_path / "resume-000001.safetensors").touch()
     with pytest.raises(ConfigError, match="same settings, its num_steps, validate_every differ"):
         pretrain(small, tmp_path, 5)
     pretrain(small, tmp_path, 2)

@@ -160,7 +160,7 @@ def test_only_the_last_checkpoints_stay_and_a_broken_one_is_passed_over(tmp_path
         run.take_step()
         folder.save(run.state_dict(), run.step, 2)
     names = sorted(path.name for path in tmp_path.glob("resume-*"))
-    assert names == ["resume-000002.pt", "resume-000003.pt"]
+    assert names == ["resume-000002.safetensors", "resume-000003.safetensors"]
     (tmp_path / names[1]).write_bytes(b"cut off")
     assert folder.load()["step"] == 2
 
@@ -169,14 +169,14 @@ def test_a_full_disk_leaves_what_was_saved(tmp_path, monkeypatch):
     folder, run = folder_of(tmp_path), run_of()
     folder.save(run.state_dict(), 1, 2)
 
-    def full(state, path):
-        Path(path).write_bytes(b"half")
+    def full(path, state):
+        path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr("echoseg.train.run_folder.write_state", full)
     with pytest.raises(OutputError, match=r"No space left.*--resume"):
         folder.save(run.state_dict(), 2, 2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["resume-000001.pt", "run.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["resume-000001.safetensors", "run.json"]
     assert folder.load()["step"] == 0
 
 

@@ -1,11 +1,11 @@
 """The folder of a run: settings, log, checkpoints.
 
-    run.json              the config
-    log.jsonl             one line per report; tensorboard/ holds the same as curves
-    samples.png           predictions and the experts' borders
-    resume-000500.pt      state to resume from; the last few are kept
-    best.safetensors      weights with the best validation score
-    model.safetensors     weights at the end
+    run.json                    the config
+    log.jsonl                   one line per report; tensorboard/ holds the same as curves
+    samples.png                 predictions and the experts' borders
+    resume-000500.safetensors   state to resume from; the last few are kept
+    best.safetensors            weights with the best validation score
+    model.safetensors           weights at the end
 
 Every file is written atomically.
 """
@@ -15,16 +15,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-
-import torch
 
 from echoseg.errors import ConfigError, OutputError
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, check_writable
 from echoseg.train.config import TrainConfig, train_config
+from echoseg.train.state_file import read_state, write_state
 
 CONFIG = "run.json"
+RESUME_FILES = "resume-*.safetensors"
 
 
 @contextmanager
@@ -34,7 +33,7 @@ def discarded_when_it_fails(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if is_new and not [*folder.glob("resume-*.pt"), *folder.glob("*.safetensors")]:
+        if is_new and not any(folder.glob("*.safetensors")):
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
@@ -102,8 +101,11 @@ class RunFolder:
 
     def save(self, state: dict[str, Any], step: int, keep_last: int) -> None:
         """Write what resuming needs, and remove all but the last few."""
-        with self._writing(), atomic_write(self.path / f"resume-{step:06d}.pt") as partial:
-            torch.save(state, partial)
+        with (
+            self._writing(),
+            atomic_write(self.path / RESUME_FILES.replace("*", f"{step:06d}")) as partial,
+        ):
+            write_state(partial, state)
         for old in self._resumable()[:-keep_last]:
             old.unlink(missing_ok=True)
 
@@ -115,12 +117,12 @@ class RunFolder:
         """
         for path in reversed(self._resumable()):
             try:
-                return torch.load(path, weights_only=True)
-            except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError):
+                return read_state(path)
+            except (OSError, ValueError):
                 continue  # cut off while the disk was full: the one before it is whole
         raise ConfigError(
-            f"{self.path} must hold a resume-*.pt that can be read, it holds none; start again in "
-            "another folder"
+            f"{self.path} must hold a {RESUME_FILES} that can be read, it holds none; start again "
+            "in another folder"
         )
 
     def write_model(self, name: str, write: Callable[[Path], Any]) -> None:
@@ -129,7 +131,7 @@ class RunFolder:
             write(self.path / name)
 
     def _resumable(self) -> list[Path]:
-        return sorted(self.path.glob("resume-*.pt"))
+        return sorted(self.path.glob(RESUME_FILES))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

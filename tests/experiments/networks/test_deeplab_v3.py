@@ -130,9 +130,7 @@ def test_a_damaged_file_is_refused_in_one_sentence_without_unsafe_advice(tmp_pat
     path = tmp_path / "published.pt"
     content = pickle.dumps({"state_dict": {"module.x": list(range(500))}})
     save_file({"x": torch.zeros(2)}, tmp_path / "x.safetensors")
-    contents = [content[: len(content) * part // 7] for part in range(1, 7)]
-    contents += [b"", b"epoch,loss\n1,2\n", bytes(100)]
-    for data in [*contents, (tmp_path / "x.safetensors").read_bytes()]:
+    for data in (content[: len(content) // 2], b"", (tmp_path / "x.safetensors").read_bytes()):
         path.write_bytes(data)
         with pytest.raises(ModelError, match=r"^weights of EchoNet-Dynamic must") as told:
             load_published(path)
