@@ -1,15 +1,18 @@
 """Pictures of a made-up analysis: what is drawn where, and what is said where nothing can be."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from PIL import Image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from PIL import Image, ImageDraw, ImageFont
 
 from echoseg.clip import Clip
 from echoseg.inference.analysis import Analysis
+from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.report.figures import curve as curve_module
 from echoseg.report.figures import overlay
@@ -17,7 +20,7 @@ from echoseg.report.figures.colours import CONTOURS, ED_COLOUR, ES_COLOUR
 from echoseg.report.figures.curve import curve_png
 from echoseg.report.figures.overlay import draw_contours, overlay_frames
 from echoseg.report.figures.page import page_html
-from echoseg.report.schema import build_report
+from echoseg.report.schema import DISCLAIMER, build_report
 from echoseg.weights.card import ModelCard
 
 VOLUMES_ML = (100.0, 70.0, 40.0, 60.0, 90.0)
@@ -236,3 +239,77 @@ def test_the_r_waves_of_the_file_are_drawn_at_their_times():
     pictures = [next(overlay_frames(one)) for one in (plain, marked)]
     changed = np.nonzero((pictures[0] != pictures[1]).any((0, 2)))[0]
     assert changed.size and np.ptp(changed) < pictures[0].shape[1]
+
+
+SIZES = [(112, 112), (240, 320), (1080, 1920), (200, 800), (900, 60)]
+LONG = " ".join(["Its expected error is 15 points, as the contour changes with the contrast."] * 9)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Stated(Analysis):
+    """An analysis whose EF is stated as given."""
+
+    statement: EfStatement
+
+    @property
+    def ef(self):
+        return self.statement
+
+
+def stated(size, statement, refusal=""):
+    large = tuple(10 * volume for volume in VOLUMES_ML)
+    plain = made_up(size=size, volumes=large, refusal=refusal)
+    marks = {"ed_frame": 4, "es_frame": 0} if not refusal else {}
+    plain = replace(plain, measurement=plain.measurement.model_copy(update=marks))
+    known = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
+    return Stated(**known, statement=statement)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("refusal", ["", LONG])
+def test_every_text_of_the_overlay_is_inside_the_picture(monkeypatch, size, refusal):
+    outside, texts, draw_text = [], [], ImageDraw.ImageDraw.text
+
+    def note(self, place, text, *args, **options):
+        if not args:  # as the overlay calls it
+            known = {key: options[key] for key in ("font", "anchor", "align") if key in options}
+            left, top, right, bottom = self.textbbox(place, text, **known)
+            texts.append(text)
+            if left < 0 or top < 0 or right > self.im.size[0] or bottom > self.im.size[1]:
+                outside.append(text)
+        draw_text(self, place, text, *args, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
+    withheld = state_ef(55.0, reliable=False, reason=LONG)
+    analysis = stated(size, state_ef(None, reason=LONG) if refusal else withheld, refusal)
+    assert len(list(overlay_frames(analysis))) == len(VOLUMES_ML)
+    assert not outside and any(text.endswith(" ...") for text in texts)
+    assert {"1000", "0.00 s", DISCLAIMER} <= set(texts)
+
+
+@pytest.mark.parametrize("refusal", ["", LONG])
+def test_every_text_of_the_curve_is_inside_the_picture(refusal):
+    withheld = state_ef(55.0, reliable=False, reason=LONG)
+    analysis = stated(SIZES[0], state_ef(None, reason=LONG) if refusal else withheld, refusal)
+    figure = curve_module.curve_figure(analysis)
+    FigureCanvasAgg(figure).draw()
+    canvas, axes = figure.bbox, figure.axes[0]
+    ticks = {*axes.get_xticklabels(), *axes.get_yticklabels()}  # some are outside and not drawn
+    for text in set(figure.findobj(Text)) - ticks:
+        if text.get_text():
+            box = text.get_window_extent()
+            assert canvas.x0 <= box.x0 and box.x1 <= canvas.x1, text.get_text()
+            assert canvas.y0 <= box.y0 and box.y1 <= canvas.y1, text.get_text()
+    assert any(text.get_text().endswith(" ...") for text in figure.findobj(Text))
+
+
+def test_a_reason_that_fits_is_written_whole():
+    draw = ImageDraw.Draw(Image.new("RGB", (8, 8)))
+    font = ImageFont.load_default(13)
+    words = "one two three four five six seven"
+    assert overlay._wrapped(draw, words, font, 999, 2) == [words]
+    two = overlay._wrapped(draw, words, font, draw.textlength("one two three four ", font), 2)
+    assert two == ["one two three four", "five six seven"]
+    (cut,) = overlay._wrapped(draw, words, font, draw.textlength(words, font) - 1, 1)
+    assert cut.endswith(" ...") and draw.textlength(cut, font) < draw.textlength(words, font)
+    assert overlay._wrapped(draw, "", font, 99, 2) == []

@@ -74,12 +74,17 @@ def draw_curve(axes: Any, analysis: Analysis, *, title: bool = True) -> None:
     if not np.isfinite(values).any():
         axes.set_yticks([])
     if measurement.refusal:
-        text = "\n".join(textwrap.wrap(f"no EF: {plain_words(measurement.refusal)}", 70))
+        text = _wrapped(f"no EF: {plain_words(measurement.refusal)}", 70, 8)
         paper = {"facecolor": "white", "edgecolor": _ALERT, "boxstyle": "round,pad=0.5"}
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center",
                   color=_ALERT, bbox=paper, parse_math=False)  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
+
+
+def _wrapped(text: str, max_letters: int, max_lines: int) -> str:
+    """A text in lines, with dots where it goes on."""
+    return textwrap.fill(text, max_letters, max_lines=max_lines, placeholder=" ...")
 
 
 def _floats(values: Iterable[float | None]) -> np.ndarray:
@@ -91,7 +96,7 @@ def _draw_title(axes: Any, analysis: Analysis) -> None:
     ef = analysis.ef
     lines = [f"{ef.text}   (single plane, disks)"]
     if ef.detail and not analysis.measurement.refusal:
-        lines += textwrap.wrap(plain_words(ef.detail), 92)[:2]
+        lines.append(_wrapped(plain_words(ef.detail), 86, 3))
     axes.set_title(
         "\n".join(lines), loc="left", fontsize=9.5, parse_math=False,
         color="black" if ef.kind == "plain" else _ALERT,

@@ -4,7 +4,6 @@ Drawn with Pillow: static parts once, then one copy per frame, so a clip of 30 f
 second.
 """
 
-import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -26,7 +25,7 @@ _MIN_HEIGHT_PX, _MAX_HEIGHT_PX = 480, 960
 _MIN_WIDTH_PX = 560
 _UNIT_WIDTH_PX = 640
 """Width for which sizes are given; fonts and lines scale with a wider picture."""
-_PANEL_HEIGHT, _PLAYER_BAR = 290, 60
+_PANEL_HEIGHT, _PLAYER_BAR = 322, 60
 """The lowest part of the panel stays empty: a browser's player lays its bar over it."""
 _SUPERSAMPLING = 3
 CAPTION_PX = 22
@@ -145,7 +144,7 @@ class _Curve:
         self.width, self.unit = width, _unit(width)
         self.height = round(_PANEL_HEIGHT * self.unit)
         self.left, self.right = 58 * self.unit, width - 16 * self.unit
-        self.low, self.high = self.height - (30 + _PLAYER_BAR) * self.unit, 84 * self.unit
+        self.low, self.high = self.height - (30 + _PLAYER_BAR) * self.unit, 116 * self.unit
 
     def font(self, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         """The font that is `size` pixels high in a panel 640 pixels wide."""
@@ -184,20 +183,28 @@ def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
     draw.text((10 * unit, 56 * unit), title, fill=_DIM, font=curve.font(14))
     _draw_axes(draw, analysis, curve)
     if not analysis.measurement.refusal:
-        width_px = right - 30 * unit - draw.textlength(title, font=curve.font(14))
-        detail = _fitting(draw, plain_words(ef.detail), curve.font(13), width_px)
-        draw.text((right, 56 * unit), detail, fill=fill, font=curve.font(13), anchor="ra")
-    if analysis.measurement.refusal:
-        _draw_refusal(draw, analysis.measurement.refusal, curve)
+        detail = _wrapped(draw, plain_words(ef.detail), curve.font(13), right - 10 * unit, 2)
+        for row, line in enumerate(detail):
+            place = (right, (76 + 17 * row) * unit)
+            draw.text(place, line, fill=fill, font=curve.font(13), anchor="ra")
     return panel
 
 
-def _fitting(draw: ImageDraw.ImageDraw, text: str, font: Any, width_px: float) -> str:
-    """The words of a text that fit into a line."""
-    words, cut = text.split(), ""
-    while words and draw.textlength(" ".join(words) + cut, font=font) > width_px:
-        words, cut = words[:-1], " ..."
-    return " ".join(words) + cut
+def _wrapped(
+    draw: ImageDraw.ImageDraw, text: str, font: Any, width_px: float, max_lines: int
+) -> list[str]:
+    """Lines of a text that are no wider; the last one says by dots that the text goes on."""
+    lines, line, words = list[str](), "", text.split()
+    for index, word in enumerate(words):
+        longer = f"{line} {word}".strip()
+        is_last = len(lines) == max_lines - 1 and index < len(words) - 1
+        if draw.textlength(longer + " ..." * is_last, font=font) <= width_px:
+            line = longer
+        elif len(lines) == max_lines - 1:
+            return [*lines, f"{line} ..."]
+        else:
+            lines, line = [*lines, line] if line else lines, word
+    return [*lines, line] if line else lines
 
 
 def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> None:
@@ -221,14 +228,15 @@ def _draw_axes(draw: ImageDraw.ImageDraw, analysis: Analysis, curve: _Curve) -> 
 
 
 def _draw_refusal(draw: ImageDraw.ImageDraw, refusal: str, curve: _Curve) -> None:
-    """Write why there is no EF over the axes."""
-    width = max(20, round((curve.width / curve.unit - 100) / 8))
-    lines = textwrap.wrap(f"no EF: {plain_words(refusal)}", width)
-    if len(lines) > 5:
-        lines = [*lines[:4], f"{lines[4]} ..."]
-    place = (curve.width / 2, (curve.low + curve.high) / 2)
-    draw.multiline_text(place, "\n".join(lines), fill=ED_COLOUR, font=curve.font(15), anchor="mm",
-                        align="center", stroke_width=3, stroke_fill=_BACKGROUND)  # fmt: skip
+    """Write why there is no EF over the axes and the curve, on a box of its own."""
+    text, unit = f"no EF: {plain_words(refusal)}", curve.unit
+    lines = _wrapped(draw, text, curve.font(14), curve.right - curve.left - 30 * unit, 5)
+    place = ((curve.left + curve.right) / 2, (curve.low + curve.high) / 2)
+    style: dict[str, Any] = {"font": curve.font(14), "anchor": "mm", "align": "center"}
+    box = draw.textbbox(place, "\n".join(lines), **style)
+    around = [box[0] - 8 * unit, box[1] - 6 * unit, box[2] + 8 * unit, box[3] + 6 * unit]
+    draw.rounded_rectangle(around, 6 * unit, fill=_BACKGROUND, outline=ED_COLOUR)
+    draw.text(place, "\n".join(lines), fill=ED_COLOUR, **style)
 
 
 def _marks(analysis: Analysis) -> list[tuple[int, str, tuple[int, int, int]]]:
@@ -256,6 +264,8 @@ def _draw_now(panel: Image.Image, analysis: Analysis, curve: _Curve, now: int) -
     here = curve.point(now)
     if here is not None:
         _dot(draw, here, 3 * unit, _TEXT)
+    if analysis.measurement.refusal:
+        _draw_refusal(draw, analysis.measurement.refusal, curve)
 
 
 def _dot(
