@@ -85,6 +85,16 @@ def test_clips_of_two_patients_are_never_one_heart(tmp_path):
     assert [len(clips) for clips in hearts(tmp_path).values()] == [1, 1]
 
 
+def test_two_studies_of_a_patient_are_two_hearts_whatever_the_names(tmp_path):
+    for name, study in (("x_A4C.dcm", "1.2.3"), ("x_A2C.dcm", "1.2.4")):
+        save_object(tmp_path / name, FRAMES, PatientID="1", StudyInstanceUID=study)
+    for name in ("y_A4C.dcm", "y_A2C.dcm"):
+        save_object(tmp_path / name, FRAMES, PatientID="1")
+    assert sorted(map(sorted, hearts(tmp_path).values())) == [
+        ["x_A2C.dcm"], ["x_A4C.dcm"], ["y_A2C.dcm", "y_A4C.dcm"],
+    ]  # fmt: skip
+
+
 def test_a_folder_without_a_clip_is_refused_with_what_it_holds(tmp_path):
     save_object(tmp_path / "SR", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33")
     with pytest.raises(ConfigError, match=r"holds no clip \(SR: .*Comprehensive SR"):
@@ -142,6 +152,7 @@ def test_the_command_gives_biplane_and_says_what_it_passed_over(tmp_path, monkey
     known = {"PatientID": "4711", "StudyInstanceUID": "1.2.3", "FrameTime": 40.0}
     for name, view in (("IM_7", View.A2C), ("IM_8", View.PLAX)):
         save_object(disc / "DICOM" / name, FRAMES, **known, **coded(view))
+    save_object(disc / "DICOM" / "IM_9", FRAMES, **known)
     results = {"IM_1": View.A4C, "IM_7": View.A2C}
 
     def load(source, **options):
@@ -154,6 +165,7 @@ def test_the_command_gives_biplane_and_says_what_it_passed_over(tmp_path, monkey
     analyzer = SimpleNamespace(
         model_card=SimpleNamespace(notice="", name="fake"),
         analyze=lambda clip, **options: analysis(clip.name, results[clip.name]),
+        other_view=lambda clip: "the clip shows no apical view" if clip.name == "IM_9" else "",
     )
     monkeypatch.setattr("echoseg.inference.analyzer.Analyzer", lambda *args: analyzer)
     monkeypatch.setattr("echoseg.io.load_clip", load)
@@ -169,7 +181,8 @@ def test_the_command_gives_biplane_and_says_what_it_passed_over(tmp_path, monkey
     assert rows["DICOM/IM_8"]["reason"] == "its header states PLAX"
     assert outcomes["DICOM/SR_1"] == outcomes["VIEWER/run.exe"] == "not a clip"
     assert (out / "DICOM" / "A2C" / "report.json").exists()
-    assert "1 failed, 10 not a clip, 1 passed over, 2 used" in done.output
+    assert rows["DICOM/IM_9"]["reason"] == "the clip shows no apical view; it was not segmented"
+    assert "1 failed, 10 not a clip, 2 passed over, 2 used" in done.output
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 2 and "--force" in again.output
     (disc / "DICOM" / "IM_2").unlink()

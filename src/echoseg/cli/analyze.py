@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +30,7 @@ from echoseg.cli.options import (
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
+    from echoseg.clip import Clip
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.ef_statement import EfStatement
@@ -52,13 +53,24 @@ class Job:
     pages: bool = True
 
 
-def analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) -> "Analysis":
-    """Read and analyze a clip; the time of reading is the first stage."""
+def analyze_clip(
+    analyzer: "Analyzer",
+    job: Job,
+    source: Path,
+    check: "Callable[[Clip], None] | None" = None,
+    **options: Any,
+) -> "Analysis":
+    """Read and analyze a clip; the time of reading is the first stage.
+
+    `check` may raise what ends it before the clip is segmented.
+    """
     from echoseg.io import load_clip
 
     start = time.perf_counter()
     clip = load_clip(source, **(job.open_options | options))
     read_time_s = time.perf_counter() - start
+    if check is not None:
+        check(clip)
     with progress_bar(source.name, "frames") as update:
         analysis = analyzer.analyze(
             clip, smoothing=job.smoothing, force_view=job.force_view, progress=update

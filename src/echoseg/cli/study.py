@@ -12,6 +12,7 @@ from echoseg.clip import View
 from echoseg.errors import ConfigError, EchosegError, NotAClipError, OutputError
 
 if TYPE_CHECKING:
+    from echoseg.clip import Clip
     from echoseg.inference.analyzer import Analyzer
     from echoseg.report.study import Heart
 
@@ -40,10 +41,12 @@ def run_study(
         check_biplane_output(output / heart.name, job.force)
     analyzer = Analyzer(model, device, backend)
     show_notice(analyzer.model_card)
+    rows: list[tuple[str, ...]] = []
     for heart in hearts:
         _analyze_heart(analyzer, heart, job)
         _write_heart(heart, output / heart.name, job)
-    rows = [row for heart in hearts for row in heart.rows()]
+        rows += heart.rows()
+        heart.best.clear()  # frames and masks of one heart at a time
     rows += [("", name, "", "", "not a clip", why) for name, why in sorted(others.items())]
     with ensure_dir(output):
         write_text(output / TABLE, csv_text(COLUMNS, rows))
@@ -54,15 +57,26 @@ def run_study(
         raise typer.Exit(1)
 
 
+class _OtherView(Exception):  # an outcome, not an error
+    """A clip is of neither plane, by its pictures alone."""
+
+
 def _analyze_heart(analyzer: "Analyzer", heart: "Heart", job: Job) -> None:
     """Analyze every clip that may show a plane; note of the others why they do not count."""
+
+    def check(clip: "Clip") -> None:
+        if reason := analyzer.other_view(clip):
+            raise _OtherView(reason)
+
     for clip in heart.clips:
         if clip.view not in (View.A4C, View.A2C, View.UNKNOWN):
             heart.pass_over(clip, f"its {clip.view_from} states {clip.view}")
             continue
         options = {} if clip.view is View.UNKNOWN else {"view": clip.view}
         try:
-            heart.add(clip, analyze_clip(analyzer, job, clip.path, **options))
+            heart.add(clip, analyze_clip(analyzer, job, clip.path, check, **options))
+        except _OtherView as other:
+            heart.pass_over(clip, f"{other}; it was not segmented")
         except OutputError:
             raise
         except NotAClipError as error:

@@ -32,7 +32,7 @@ from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 from echoseg.quality.conformal import load_calibration
 from echoseg.quality.reliability import ClipReliability
-from echoseg.quality.view import predict_view
+from echoseg.quality.view import predict_view, wrong_view_reason
 from echoseg.quality.view_shape import shape_features
 from echoseg.weights.card import DEFAULT_MODEL, find_checkpoint, read_card
 
@@ -160,6 +160,23 @@ class Analyzer:
         for mask in each(masks) if view.is_mirrored else ():
             mask[:] = mask[:, ::-1].copy()
         return replace(analysis, clip=clip, masks=masks, timing_s=times)
+
+    def other_view(self, clip: Clip) -> str:
+        """Why the pictures alone show no supported view, without segmenting; empty if they may.
+
+        Stricter than `analyze`, where masks of an apical view count too: for sorting a study.
+        """
+        from echoseg.quality.view_net import score_frames
+
+        is_colour = any(warning.code == "colour_doppler" for warning in clip.warnings)
+        sector = None if is_colour or clip.view is not View.UNKNOWN else find_sector(clip)
+        predicted = None
+        if sector is not None:
+            scores, mirrored = score_frames(clip.frames, sector, self.view_net)
+            predicted = predict_view(
+                self.view_rule, scores, None, mirrored=mirrored, is_mirrored=False
+            )
+        return wrong_view_reason(clip.view, predicted, self.model_card.views, is_colour=is_colour)
 
     def score_view(self, clip: Clip, sector: Sector) -> ViewScores:
         """Score the view that the frames show, and whether left and right are exchanged."""

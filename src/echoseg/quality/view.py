@@ -47,14 +47,17 @@ class ViewRule(FrozenModel):
         scaled = np.clip((features - np.array(self.center)) / np.array(self.spread), -3, 3)
         return 1 / (1 + np.exp(-(scaled @ np.array(self.weights[:-1]) + self.weights[-1])))
 
-    def combine(self, by_pictures: np.ndarray, features: np.ndarray) -> np.ndarray:
+    def combine(self, by_pictures: np.ndarray, features: np.ndarray | None) -> np.ndarray:
         """Probabilities `(..., 4)` of `VIEW_CLASSES` by scores `(..., 4)` and features `(..., F)`.
+
+        Without features, before anything is segmented, they are those by the pictures.
 
         The product of both, as if they were independent, each kept from certainty by `floor`. Of
         another apical view the masks may look like either, so they do not count.
         """
         pictures = (1 - self.floor) * by_pictures + self.floor / 4
-        good = (1 - self.floor) * self.by_shape(features) + self.floor / 2
+        shape = np.full(pictures.shape[:-1], 0.5) if features is None else self.by_shape(features)
+        good = (1 - self.floor) * shape + self.floor / 2
         product = pictures * np.stack([good, good, np.full_like(good, 0.5), 1 - good], -1)
         return product / product.sum(-1, keepdims=True)
 
@@ -102,13 +105,13 @@ class ViewPrediction(FrozenModel):
 def predict_view(
     rule: ViewRule,
     by_pictures: np.ndarray,
-    features: np.ndarray,
+    features: np.ndarray | None,
     *,
     mirrored: float,
     is_mirrored: bool,
 ) -> ViewPrediction:
-    """The view by the scores of pictures `(4,)` and by the features of masks `(F,)`."""
-    assert len(features) == len(FEATURES)
+    """The view by the scores of pictures `(4,)` and, if any, the features of masks `(F,)`."""
+    assert features is None or len(features) == len(FEATURES)
     probabilities = rule.combine(by_pictures, features)
     best = int(probabilities.argmax())
     return ViewPrediction(

@@ -98,8 +98,9 @@ def describe_ef(analysis: Analysis) -> str:
 def find_hearts(folder: Path, out: Path | None = None) -> tuple[list[Heart], dict[str, str]]:
     """Find the clips of each heart in a study's folder, and the other files.
 
-    Clips are of one heart that share Patient ID and Study Instance UID, or a file name but for the
-    view in it; of other clips those of one folder.
+    Clips are of one heart that share Patient ID and Study Instance UID. Of clips without a study
+    those are that share a Patient ID, or have none, and a file name but for the view in it, or
+    else a folder. Two studies are two hearts, whatever the names.
 
     Raises:
         ConfigError: If there is no clip.
@@ -107,18 +108,15 @@ def find_hearts(folder: Path, out: Path | None = None) -> tuple[list[Heart], dic
     """
     sources = find_clips([folder], out)
     headers = {name: read_clip_header(path) for name, path in sources.items()}
-    hearts: list[tuple[set[object], list[str]]] = []
     names = {name: view_of_name(os.path.basename(name).split(".")[0]) for name in sources}
+    hearts: dict[tuple[str, ...], list[str]] = {}
     for name, header in headers.items():
-        tokens = _tokens(name, header, names)
-        same = [heart for heart in hearts if heart[0] & tokens]
-        clips = [clip for _, others in same for clip in others]
-        hearts = [heart for heart in hearts if heart not in same]
-        hearts.append((tokens.union(*(one for one, _ in same)), [*clips, name]))
-    folders = free_names([_heart_name(folder, clips, names) for _, clips in hearts], [TABLE])
+        hearts.setdefault(_key(name, header, names), []).append(name)
+    stems = [_heart_name(folder, clips, names) for clips in hearts.values()]
+    folders = free_names(stems, [TABLE])
     return [
         Heart(name=name, clips=tuple(_clip(c, sources[c], headers[c], names[c][0]) for c in clips))
-        for name, (_, clips) in zip(folders, hearts, strict=True)
+        for name, clips in zip(folders, hearts.values(), strict=True)
     ], sources.others
 
 
@@ -128,19 +126,14 @@ def _clip(name: str, path: Path, header: ClipHeader, named: View) -> StudyClip:
     return StudyClip(name, path, view, origin)
 
 
-def _tokens(name: str, header: ClipHeader, names: dict[str, tuple[View, str]]) -> set[object]:
-    """What a clip shares with others of its heart; clips of two patients share nothing."""
-    tokens: set[object] = set()
+def _key(name: str, header: ClipHeader, names: dict[str, tuple[View, str]]) -> tuple[str, ...]:
+    """What a clip shares with others of its heart; clips of two patients or studies do not."""
     parent, (view, rest) = os.path.dirname(name), names[name]
     if header.study:
-        tokens.add((header.patient, header.study))
+        return header.patient, header.study
     views = [v for other, (v, _) in names.items() if os.path.dirname(other) == parent]
     is_single = all(views.count(plane) <= 1 for plane in PLANES)
-    if view is not View.UNKNOWN:
-        tokens.add((header.patient, parent, "" if is_single else rest))
-    elif not header.study:
-        tokens.add((header.patient, parent, ""))
-    return tokens
+    return header.patient, parent, "" if is_single or view is View.UNKNOWN else rest
 
 
 def _heart_name(folder: Path, clips: list[str], names: dict[str, tuple[View, str]]) -> str:

@@ -193,7 +193,7 @@ def _panel(analysis: Analysis, curve: _Curve) -> Image.Image:
 def _wrapped(
     draw: ImageDraw.ImageDraw, text: str, font: Any, width_px: float, max_lines: int
 ) -> list[str]:
-    """Lines of a text that are no wider; the last one says by dots that the text goes on."""
+    """Lines of a text, at most `width_px` wide; the last one ends in dots if the text goes on."""
     lines, line, words = list[str](), "", text.split()
     for index, word in enumerate(words):
         longer = f"{line} {word}".strip()
