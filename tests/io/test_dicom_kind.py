@@ -118,7 +118,7 @@ def test_masks_beside_frames_are_passed_over_and_masks_alone_refused(tmp_path):
     for index, mask in enumerate(masks):
         (tmp_path / "masks").mkdir(exist_ok=True)
         Image.fromarray(mask).save(tmp_path / "masks" / f"{index}.png")
-    with pytest.raises(NotAClipError, match="as masks have"):
+    with pytest.raises(NotAClipError, match="values of label maps"):
         load_clip(tmp_path / "masks")
 
 

@@ -15,6 +15,7 @@ from echoseg.io import load_clip
 def marked(num_frames=4, rows=64, columns=96):
     """A dark film with a bright corner at the top left, 16 rows by 24 columns, and motion."""
     frames = np.full((num_frames, rows, columns), 20, np.uint8)
+    frames[:, :, :] += (np.arange(columns) // 4).astype(np.uint8)
     frames[:, :16, :24] = 220
     for index in range(num_frames):
         frames[index, 40 + index, 30:] = 120

@@ -11,8 +11,8 @@ from PIL import Image
 from clip_makers import moving_frames, ultrasound
 from echoseg import frame_store
 from echoseg.errors import FormatError
-from echoseg.io import load_clip
-from echoseg.io.nifti import read_array, read_masks, write_masks
+from echoseg.io import load_clip, load_masks
+from echoseg.io.nifti import read_array, write_masks
 from echoseg.io.video import write_h264
 
 
@@ -182,7 +182,7 @@ def test_scaled_nifti_has_the_values_that_nibabel_reads(tmp_path, slope_inter):
 def test_scaled_masks_are_label_maps(tmp_path):
     masks = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 4
     save_scaled_nifti(tmp_path / "masks.nii", masks * 2, (0.5, 0.0))
-    assert np.array_equal(read_masks(tmp_path / "masks.nii")[1], masks)
+    assert np.array_equal(load_masks(tmp_path / "masks.nii", fps=25)[1], masks)
 
 
 @pytest.mark.parametrize("order", "CF")

@@ -67,7 +67,7 @@ def test_beams_become_a_sector_of_the_right_size(tmp_path, apex_mm):
     depths_mm, angles = np.linspace(5, 120, 300), np.linspace(-0.7, 0.7, 120)
     r, a = np.meshgrid(depths_mm, angles, indexing="ij")
     disk = np.hypot(r * np.sin(a) - 10, r * np.cos(a) - 80) < 20  # mm, from the apex
-    frames = np.where(disk, 200, 40).astype(np.uint8)[None].repeat(3, 0)
+    frames = np.where(disk, 200, r / 3).astype(np.uint8)[None].repeat(3, 0)
     path = write(
         tmp_path / "a.hdf5",
         data__image__values=frames,

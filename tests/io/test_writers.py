@@ -136,7 +136,7 @@ def test_mjpeg_reads_back_near(tmp_path, size):
 
 
 def test_mjpeg_keeps_black_and_white(tmp_path):
-    frames = np.zeros((4, 32, 32), np.uint8)
+    frames = np.tile(np.arange(32, dtype=np.uint8) * 8, (4, 32, 1))
     frames[:, :, 16:] = 255
     frames[1::2] = 255 - frames[1::2]
     video.write_mjpeg(tmp_path / "clip.avi", frames, 25)

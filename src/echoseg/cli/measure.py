@@ -22,8 +22,8 @@ def measure(
     masks: Annotated[
         list[Path],
         typer.Argument(
-            help="NIfTI (x, y, t): 1 LV cavity, 2 LV myocardium, 3 left atrium. Or two stills "
-            "(x, y): ED, then ES."
+            help="NIfTI or MetaImage (x, y, t), NumPy (T, H, W), or pictures: 1 LV cavity, 2 LV "
+            "myocardium, 3 left atrium. Or two stills: ED, then ES."
         ),
     ],
     output: Annotated[Path, output_option("-o", "--output", help="Result folder.")] = Path(
@@ -42,13 +42,15 @@ def measure(
     """Measure masks from any tool: volume curve, EF, strain, sizes, report. No network runs.
 
     Of ED and ES alone, two files of one still each or one file of two frames, the volumes of these
-    two give the EF.
+    two give the EF; likewise where only two frames of a clip have masks.
 
     Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
     """
     from echoseg.cli.table import show_analysis
+    from echoseg.clip import Annotation
     from echoseg.inference.analysis import analyze_masks
     from echoseg.io import load_clip, load_ed_es, load_masks
+    from echoseg.io.masks import labeled_pair, pair_clip
     from echoseg.report.writer import check_output, write_results
 
     if len(masks) > 2:
@@ -65,6 +67,9 @@ def measure(
     if clip is not None:
         scale_mm = spacing_mm or opened.spacing_mm
         opened = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view)
+        Annotation(masks=labels).check_fits(opened)
+    if (pair := labeled_pair(labels)) is not None:
+        opened, labels = pair_clip(opened, pair), labels[list(pair)]
     analysis = analyze_masks(opened, labels, smoothing=smoothing)
     folder = write_results(analysis, output, force=force, pdf=pdf)
     show_analysis(analysis, folder)

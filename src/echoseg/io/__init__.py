@@ -26,6 +26,7 @@ from echoseg.io.formats import (
     source_sha256,
 )
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions
+from echoseg.io.masks import read_masks
 from echoseg.io.numpy_file import array_clip
 
 if TYPE_CHECKING:
@@ -129,10 +130,10 @@ def load_masks(
     fps: float | None = None,
     view: View | None = None,
 ) -> tuple[Clip, np.ndarray]:
-    """Read masks that another tool wrote as NIfTI (x, y, t), values of `Label`.
+    """Read masks that another tool wrote, values of `Label` (`label_maps.to_labels`).
 
     Args:
-        path: File, `.nii` or `.nii.gz`.
+        path: NIfTI or MetaImage (x, y, t), NumPy (T, H, W), or pictures in a file or a folder.
         spacing_mm: As in `load_clip`, as are the others.
         fps: Frames per second.
         view: The view.
@@ -147,12 +148,11 @@ def load_masks(
     path = Path(path)
     options = OpenOptions(spacing_mm=spacing_mm, fps=fps, view=view)
     with refusals(path):
-        name = find_format(path)
-        if name != "nifti":
-            raise FormatError(f"{path}: masks must be NIfTI (x, y, t), the content is {name}")
-        clip, masks = nifti.read_masks(path, options.fps is not None)
+        clip, masks, name = read_masks(path, options.fps is not None)
         digest = content_sha256(path, name)
-    clip = replace(clip, source=str(path), source_sha256=digest, format_name="nifti masks")
+    clip = replace(
+        clip, source=str(path), source_sha256=digest, format_name=f"{name or 'picture'} masks"
+    )
     return _with_options(clip, options), masks
 
 
@@ -163,10 +163,10 @@ def load_ed_es(
     spacing_mm: tuple[float, float] | None = None,
     view: View | None = None,
 ) -> tuple[Clip, np.ndarray]:
-    """Read the masks of ED and ES from two NIfTI files of one still each.
+    """Read the masks of ED and ES from two files of one still each.
 
     Args:
-        ed: File of ED, `.nii` or `.nii.gz`, (x, y).
+        ed: File of ED, as in `load_masks`.
         es: File of ES.
         spacing_mm: As in `load_clip`.
         view: The view.
@@ -194,7 +194,8 @@ def load_ed_es(
         ("size (rows, columns)", one.size, other.size),
         ("pixel spacing (row, column) in mm", one.spacing_mm, other.spacing_mm),
     ]
-    if spacing_mm is None:  # headers without units too
+    is_nifti = {one.format_name, other.format_name} == {"nifti masks"}
+    if spacing_mm is None and is_nifti:  # headers without units too
         ours, theirs = (nifti.header_spacing(Path(path)) for path in (ed, es))
         compared.append(("pixel spacing (row, column) in the header", ours, theirs))
     for what, ours, theirs in compared:

@@ -45,18 +45,13 @@ class Format:
     files: Callable[[Path], list[Path]] = lambda path: [path]
 
 
+# "video" after all with a magic number, since a transport stream has little of one
 FORMATS: dict[str, Format] = {
     "dicom": Format(
         sniff=dicom.sniff,
         read=dicom.read,
         title="ultrasound: uncompressed, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K, MPEG-2/4, HEVC",
         library="pydicom",
-    ),
-    "video": Format(
-        sniff=video.sniff,
-        read=video.read,
-        title="AVI, MP4, MOV, MKV, WMV, MPG, VOB, TS, FLV, GIF, raw H.264, HEVC, ...",
-        library="av",
     ),
     "nifti": Format(sniff=nifti.sniff, read=nifti.read, title="NIfTI (x, y, t)", library="nibabel"),
     "metaimage": Format(
@@ -77,6 +72,12 @@ FORMATS: dict[str, Format] = {
     ),
     "hdf5": Format(
         sniff=hdf5.sniff, read=hdf5.read, title="HDF5 of zea and EchoXFlow", library="h5py"
+    ),
+    "video": Format(
+        sniff=video.sniff,
+        read=video.read,
+        title="AVI, MP4, MOV, MKV, WMV, MPG, VOB, TS, FLV, GIF, raw H.264, HEVC, ...",
+        library="av",
     ),
     "dicom_series": Format(
         sniff=dicom_series.sniff,

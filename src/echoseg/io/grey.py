@@ -14,6 +14,7 @@ from echoseg.clip import ClipWarning
 from echoseg.errors import ArgumentError, FormatError, NotAClipError, reason_of
 from echoseg.frame_store import FrameStore
 from echoseg.io.frames import OpenOptions, damage
+from echoseg.io.label_maps import MASKS_ONLY, are_label_maps
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue (ITU-R BT.601)."""
@@ -58,7 +59,7 @@ def collect(
 
     Raises:
         FormatError: If no frame can be decoded, or types or sizes differ; a `NotAClipError` if the
-            file holds one frame only.
+            file holds one frame only, or label maps.
         DamagedError: If there are damaged frames and they are not allowed.
         ArgumentError: If no pixel is a number.
     """
@@ -86,6 +87,8 @@ def collect(
                 colour.add(frame)
                 store.add(to_grey(frame))
         frames = store.frames()
+    if are_label_maps(frames):
+        raise NotAClipError(f"{path}: {MASKS_ONLY}")
     return GreyFrames(frames, tuple(damaged), total, notes + levels.warnings + colour.warnings())
 
 

@@ -6,11 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import FormatError, NotAClipError
-from echoseg.io.frame_names import MASKS_ONLY, are_label_maps, split_masks
+from echoseg.errors import FormatError
+from echoseg.io.frame_names import are_masks, split_masks
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.images import SUFFIXES, is_picture, pixels
+from echoseg.io.label_maps import MASKS_ONLY
 
 
 def frame_files(path: Path) -> list[Path]:
@@ -19,14 +20,24 @@ def frame_files(path: Path) -> list[Path]:
     Raises:
         FormatError: If they are of several clips.
     """
-    return _frames_and_notes(path)[0]
+    return split_masks(path, _pictures(path))[0]
 
 
-def _frames_and_notes(path: Path) -> tuple[list[Path], tuple[ClipWarning, ...]]:
+def mask_files(path: Path) -> list[Path]:
+    """Pictures of a folder that are masks: those beside frames, or else all.
+
+    Raises:
+        FormatError: If the frames are of several clips.
+    """
+    frames, masks = split_masks(path, _pictures(path))
+    return masks or frames
+
+
+def _pictures(path: Path) -> list[Path]:
     files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES or _is_picture(file)]
     pictures.sort(key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)])
-    return split_masks(path, pictures)
+    return pictures
 
 
 def no_clip_reason(path: Path) -> str:
@@ -43,7 +54,7 @@ def no_clip_reason(path: Path) -> str:
             sizes.add(image.size)
     if len(sizes) > 1:
         return "its pictures differ in size, so they are not frames of a clip"
-    return MASKS_ONLY if files and are_label_maps(files) else ""
+    return MASKS_ONLY if files and are_masks(files) else ""
 
 
 def _is_picture(file: Path) -> bool:
@@ -55,11 +66,9 @@ def read(path: Path, options: OpenOptions) -> Clip:
     """Read the frames; a folder gives neither spacing nor times."""
     from PIL import Image
 
-    files, notes = _frames_and_notes(path)
+    files, masks = split_masks(path, _pictures(path))
     if not files:
         raise FormatError(f"{path}: the folder holds no frames (PNG, JPEG, TIFF, BMP, WebP)")
-    if are_label_maps(files):
-        raise NotAClipError(f"{path}: {MASKS_ONLY}")
 
     def decode() -> Iterator[Decoded]:
         for file in files:
@@ -70,4 +79,8 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 yield error
 
     grey = collect(path, decode, options, expected=len(files), bits=16)
-    return Clip(frames=grey.frames, damaged_frames=grey.damaged, warnings=grey.warnings + notes)
+    notes = grey.warnings
+    if masks:
+        message = f"{len(masks)} masks beside the frames were left out, such as {masks[0].name}."
+        notes += (ClipWarning(code="masks_left_out", message=message),)
+    return Clip(frames=grey.frames, damaged_frames=grey.damaged, warnings=notes)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.clip import Clip
+from echoseg.clip import Clip, Label
+from echoseg.errors import FormatError
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 
@@ -97,6 +98,41 @@ def _one_page_stack(path: Path) -> np.ndarray | None:
         if len(tiff.pages) > 1 or len(shape) < 3 or (series.axes[-1] == "S" and len(shape) < 4):
             return None
     return tifffile.memmap(path, mode="r").reshape(shape)
+
+
+def label_pages(path: Path) -> Iterator[np.ndarray]:
+    """Yield the label maps `H W` of a picture of one or several pages, as they are stored.
+
+    A palette's entries are labels where they are few and low, as in indexed PNG; of colors other
+    than grey, one beside black is a mask.
+
+    Raises:
+        FormatError: If there are several colors, whose labels cannot be known.
+    """
+    from PIL import Image, ImageSequence
+
+    if (stack := _one_page_stack(path)) is not None:
+        yield from stack
+        return
+    with Image.open(path) as image:
+        for page in ImageSequence.Iterator(image):
+            values = np.asarray(page)
+            if page.mode == "P" and values.max() > max(Label):
+                values = np.asarray(page.convert("RGB"))
+            if page.mode in ("LA", "PA", "RGBA") or values.ndim == 3:
+                values = np.asarray(page.convert("RGB")).max(-1) * _one_hue(path, page)
+            yield values
+
+
+def _one_hue(path: Path, page: Any) -> int:
+    """1 where a picture has grey colors only, or one beside black."""
+    colors = np.unique(np.asarray(page.convert("RGB")).reshape(-1, 3), axis=0)
+    if (colors == colors[:, :1]).all() or (len(colors) <= 2 and not colors[0].any()):
+        return 1
+    raise FormatError(
+        f"{path}: masks in {len(colors)} colors do not state their labels; save them as 0 "
+        "background, 1 LV cavity, 2 LV myocardium and 3 left atrium"
+    )
 
 
 def pixels(image: Any) -> np.ndarray:

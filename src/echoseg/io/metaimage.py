@@ -2,6 +2,7 @@
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from echoseg.frame_store import each, map_file, map_stream
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale
+from echoseg.io.label_maps import merge_channels
 
 _MAX_LINE, _BLOCK = 2**12, 2**15
 _TYPES = {
@@ -80,15 +82,33 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip stored as (x, y, t); the third ElementSpacing has no unit and is not a time."""
+    data, known = load(path, options.fps is not None)
+    grey = collect(path, lambda: each(data), options, expected=len(data))
+    return Clip(frames=grey.frames, **known | {"warnings": known["warnings"] + grey.warnings})
+
+
+def load(path: Path, is_timed: bool, *, masks: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read the values `T H W` as stored, and spacing and warnings of their clip.
+
+    Args:
+        path: The header's file.
+        is_timed: Whether the user gives the frame rate, so that the third axis is time.
+        masks: Label maps, which may be a single picture, or one-hot.
+
+    Raises:
+        FormatError: If the file is broken or not an (x, y, t) volume.
+    """
     data, spacing = read_array(path)
+    if masks and data.ndim == 4:
+        data = merge_channels(path, data)[0]
+    data = data[None] if masks and data.ndim == 2 else data
     if data.ndim != 3:
         raise FormatError(
             f"{path}: a clip must be grey and (x, y, t), DimSize is {list(data.shape[::-1])}"
         )
-    if len(spacing) == 3 and options.fps is None:
+    if len(spacing) == 3 and not is_timed:
         check_time_axis(path, spacing)
-    grey = collect(path, lambda: each(data), options, expected=len(data))
     if len(spacing) < 2:
-        return Clip(frames=grey.frames, warnings=grey.warnings)
+        return data, {"warnings": ()}
     scale, notes = header_scale("ElementSpacing", (spacing[1], spacing[0]), "mm", to_mm=1.0)
-    return Clip(frames=grey.frames, warnings=notes + grey.warnings, sources=(scale,))
+    return data, {"warnings": notes, "sources": (scale,)}

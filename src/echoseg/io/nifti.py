@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from echoseg.clip import Clip, ClipWarning, Label, SourceDecision, SourceStatement
+from echoseg.clip import Clip, ClipWarning, SourceDecision, SourceStatement
 from echoseg.errors import FormatError, NotAClipError, OutputError, reason_of
 from echoseg.files import atomic_write
 from echoseg.frame_store import each, map_file, map_stream
@@ -16,9 +16,7 @@ from echoseg.io.arbitration import decide
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale, is_time_last
-
-_GREYS = (0, 40, 110, 70)
-"""Grey level of each label in the image of masks that come without a clip."""
+from echoseg.io.label_maps import merge_channels
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -36,30 +34,10 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time are used only where the header names their units."""
-    data, known = _load(path, options.fps is not None)
+    data, known = load(path, options.fps is not None)
     grey = collect(path, data.frames, options, expected=len(data.stored))
     clip = Clip(frames=grey.frames, **known)
     return replace(clip, warnings=clip.warnings + grey.warnings)
-
-
-def read_masks(path: Path, is_timed: bool = False) -> tuple[Clip, np.ndarray]:
-    """Read label maps `T H W` uint8, and an image of them as their clip, with spacing and times.
-
-    A still (x, y) is a clip of one frame.
-
-    Raises:
-        FormatError: If the file is broken, not an (x, y, t) volume, or has other values.
-    """
-    data, known = _load(path, is_timed, still=True)
-    values = np.unique(np.concatenate([np.unique(frame) for frame in data.frames()]))
-    unknown = [value for value in values.tolist() if value not in set(Label)]
-    if unknown:
-        raise FormatError(
-            f"{path}: masks may hold only 0 background, 1 LV cavity, 2 LV myocardium and 3 left "
-            f"atrium, these hold {', '.join(f'{value:g}' for value in unknown[:5])}; relabel it"
-        )
-    masks = np.stack([frame.astype(np.uint8) for frame in data.frames()])
-    return Clip(frames=np.asarray(_GREYS, np.uint8)[masks], **known), masks
 
 
 def header_spacing(path: Path) -> tuple[float, float]:
@@ -68,7 +46,7 @@ def header_spacing(path: Path) -> tuple[float, float]:
     return float(header["pixdim"][2]), float(header["pixdim"][1])
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
     """Pixels as stored, slowest axis first, the header, uncorrected, and its slope and intercept.
 
     Scaled pixels are floats of 8 bytes, so a clip is scaled frame by frame.
@@ -95,7 +73,7 @@ def read_array(path: Path) -> tuple[np.ndarray, Any]:
     return data.scale(data.stored), data.header
 
 
-def _read_stored(path: Path) -> _Stored:
+def _read_stored(path: Path) -> Stored:
     import gzip
     import warnings
     from io import BytesIO
@@ -122,13 +100,19 @@ def _read_stored(path: Path) -> _Stored:
         pixels = raw[first : first + size].view(known.get_data_dtype()).reshape(shape[::-1])
         # a checked header corrects a pixdim that is zero or negative
         header = kind.from_fileobj(BytesIO(start), check=False)
-        return _Stored(pixels, header, known.get_slope_inter())
+        return Stored(pixels, header, known.get_slope_inter())
 
 
-def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[_Stored, dict[str, Any]]:
+def load(path: Path, is_timed: bool, *, masks: bool = False) -> tuple[Stored, dict[str, Any]]:
     """Read the pixels `T H W`, and times, spacing and warnings of their clip.
 
-    A single picture is refused unless `still`.
+    Args:
+        path: The file.
+        is_timed: Whether the user gives the frame rate, so that the third axis is time.
+        masks: Label maps, which may be a single picture, or one-hot.
+
+    Raises:
+        FormatError: If the file is broken or not an (x, y, t) volume.
     """
     try:
         pixels, header, scaling = _read_stored(path)
@@ -137,7 +121,11 @@ def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[_Stored, 
         raise FormatError(f"{path}: the NIfTI file is truncated or broken ({reason})") from error
     axes = [index + 1 for index, side in enumerate(pixels.shape[::-1]) if side > 1]
     data = np.squeeze(pixels)
-    data = data[None] if still and data.ndim == 2 else data
+    if masks and data.ndim == 4 and data.dtype.kind in "uif":
+        data, channel = merge_channels(path, Stored(data, header, scaling).scale(data))
+        scaling = (1, 0)
+        del axes[3 - channel]
+    data = data[None] if masks and data.ndim == 2 else data
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
         kind = NotAClipError if data.ndim in (2, 4) else FormatError  # a still, volumes in time
         raise kind(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.T.shape}")
@@ -151,7 +139,7 @@ def _load(path: Path, is_timed: bool, *, still: bool = False) -> tuple[_Stored, 
     rate, scale, scale_notes = _header_says(header, axes)
     times_s = None if rate.value is None else np.arange(len(data)) / rate.value
     known = {"spacing_mm": scale.value, "times_s": times_s, "sources": (rate, scale)}
-    return _Stored(data, header, scaling), known | {"warnings": notes + scale_notes}
+    return Stored(data, header, scaling), known | {"warnings": notes + scale_notes}
 
 
 def _header_says(

@@ -13,10 +13,12 @@ from echoseg.errors import FormatError, reason_of
 from echoseg.frame_store import each, map_stream
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import collect
+from echoseg.io.header_scale import is_time_last
 
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
-_NAMES = ("frames", "video", "clip", "images")
+_NAMES = ("frames", "video", "clip", "images", "image")
+MASK_NAMES = ("masks", "labels", "mask", "label", "segmentation")
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -30,7 +32,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
     Raises:
         FormatError: If no array, or more than one, can be the clip, or pickled objects are inside.
     """
-    return array_clip(path, _array(path), options)
+    return array_clip(path, read_array(path, _NAMES, (3, 4)), options)
 
 
 def array_clip(path: Path, frames: np.ndarray, options: OpenOptions) -> Clip:
@@ -56,12 +58,32 @@ def array_clip(path: Path, frames: np.ndarray, options: OpenOptions) -> Clip:
         )
     if 0 in frames.shape:
         raise FormatError(f"{path}: a clip must have frames, this has no frames: {frames.shape}")
+    if frames.ndim == 3:
+        check_time_first(path, frames)
     grey = collect(path, lambda: each(frames[..., :3] if frames.ndim == 4 else frames), options)
     return Clip(frames=grey.frames, warnings=grey.warnings)
 
 
-def _array(path: Path) -> np.ndarray:
-    """The array of the clip, read as it is used; of a ZIP it is unpacked into a mapped file."""
+def check_time_first(path: Path, values: np.ndarray) -> None:
+    """Raise `FormatError` where the last of three axes, not the first, is time by its content."""
+    if is_time_last(values):
+        raise FormatError(
+            f"{path}: an array must be (T, H, W), but of this, {values.shape}, the last axis seems "
+            "to be time; move time to the front, then rows, then columns"
+        )
+
+
+def read_array(path: Path, names: tuple[str, ...], dimensions: tuple[int, ...]) -> np.ndarray:
+    """The array of a `.npy`, read as it is used, or the one of a `.npz`, in a mapped file.
+
+    Args:
+        path: The file.
+        names: Of an array among several, the preferred first.
+        dimensions: Numbers of axes that it may have.
+
+    Raises:
+        FormatError: If it cannot be read, or no array or more than one is suitable.
+    """
     try:
         if not zipfile.is_zipfile(path):
             return np.load(path, mmap_mode="r", allow_pickle=False)
@@ -70,7 +92,8 @@ def _array(path: Path) -> np.ndarray:
             for member in archive.namelist():
                 with archive.open(member) as file:
                     arrays[member.removesuffix(".npy")] = _read_header(file)
-            name = _name_of_clip(path, {name: header[0] for name, header in arrays.items()})
+            shapes = {name: header[0] for name, header in arrays.items()}
+            name = _choose_array(path, shapes, names, dimensions)
             with archive.open(f"{name}.npy") as file:
                 shape, is_fortran, dtype = _read_header(file)
                 pixels = map_stream(iter(partial(file.read, 2**20), b"")).view(dtype)
@@ -92,18 +115,26 @@ def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     return shape, is_fortran, dtype
 
 
-def _name_of_clip(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
-    """The array that is the clip.
+def _choose_array(
+    path: Path,
+    shapes: dict[str, tuple[int, ...]],
+    names: tuple[str, ...],
+    dimensions: tuple[int, ...],
+) -> str:
+    """The name of the array to use, by name and number of axes.
 
     Raises:
-        FormatError: If none can be, or several can.
+        FormatError: If none is suitable, or several are.
     """
-    clips = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
-    named = [name for name in _NAMES if name in clips] or clips
+    suitable = [name for name, shape in shapes.items() if len(shape) in dimensions]
+    others = {*_NAMES, *MASK_NAMES} if len(suitable) > 1 else set[str]()
+    named = [name for name in names if name in suitable] or [
+        name for name in suitable if name not in others
+    ]
     if len(named) != 1:
         listed = ", ".join(map(str, shapes.values()))
         raise FormatError(
-            f"{path}: one array (T, H, W) must be the clip, named {' or '.join(_NAMES)} where "
-            f"there are several; this holds {listed or 'none'}"
+            f"{path}: one array (T, H, W) must be used, named {' or '.join(names)} where there are "
+            f"several; this holds {listed or 'none'}"
         )
     return named[0]

@@ -1,0 +1,120 @@
+"""Masks that another tool wrote, in any format of label maps; pictures of them for `Clip`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from echoseg.clip import Clip, ClipWarning, Label
+from echoseg.errors import FormatError
+from echoseg.io import image_folder, images, metaimage, nifti, numpy_file
+from echoseg.io.formats import find_format
+from echoseg.io.label_maps import merge_channels, to_labels
+
+_GREYS = (0, 40, 110, 70)
+"""Grey level of each label in the image of masks that come without a clip."""
+
+
+class ReadMasks(NamedTuple):
+    """An image of masks as their clip, the masks `T H W` uint8, and their format."""
+
+    clip: Clip
+    masks: np.ndarray
+    format_name: str
+
+
+def read_masks(path: Path, is_timed: bool) -> ReadMasks:
+    """Read label maps; a still is a clip of one frame.
+
+    Args:
+        path: A file, or a folder of pictures, of which those beside masks are left out.
+        is_timed: Whether the user gives the frame rate.
+
+    Raises:
+        FormatError: If the content is of another kind, broken, or has other values.
+    """
+    name = "" if _is_still(path) else find_format(path)
+    if name not in _READERS:
+        raise FormatError(
+            f"{path}: masks must be NIfTI or MetaImage (x, y, t), NumPy (T, H, W) or pictures such "
+            f"as PNG and TIFF, the content is {name}"
+        )
+    values, known = _READERS[name](path, is_timed)
+    masks, notes = to_labels(path, values)
+    known["warnings"] = known.get("warnings", ()) + notes
+    return ReadMasks(Clip(frames=np.asarray(_GREYS, np.uint8)[masks], **known), masks, name)
+
+
+def _is_still(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(2048)
+    return images.is_picture(head) and not images.sniff(head, path)
+
+
+def _pictures(path: Path, _is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    files = image_folder.mask_files(path) if path.is_dir() else [path]
+    frames = [frame for file in files for frame in images.label_pages(file)]
+    if not frames:
+        raise FormatError(f"{path}: the folder holds no pictures (PNG, JPEG, TIFF, BMP, WebP)")
+    if len({frame.shape for frame in frames}) > 1:
+        raise FormatError(f"{path}: the pictures of masks differ in size; give those of one clip")
+    return np.stack(frames), {}
+
+
+def _numpy(path: Path, _is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    values = numpy_file.read_array(path, numpy_file.MASK_NAMES, (2, 3, 4))
+    values = values[None] if values.ndim == 2 else values
+    values = merge_channels(path, values)[0] if values.ndim == 4 else values
+    if values.dtype.kind not in "buif":
+        raise FormatError(f"{path}: labels must be numbers, got {values.dtype}")
+    numpy_file.check_time_first(path, values)
+    return values, {}
+
+
+def _nifti(path: Path, is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    data, known = nifti.load(path, is_timed, masks=True)
+    return data.scale(data.stored), known
+
+
+def _metaimage(path: Path, is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    return metaimage.load(path, is_timed, masks=True)
+
+
+_READERS: dict[str, Callable[[Path, bool], tuple[np.ndarray, dict[str, Any]]]] = {
+    "": _pictures,
+    "images": _pictures,
+    "image_folder": _pictures,
+    "numpy": _numpy,
+    "nifti": _nifti,
+    "metaimage": _metaimage,
+}
+
+
+def labeled_pair(masks: np.ndarray) -> tuple[int, int] | None:
+    """The two frames that alone have labels among several, that of the larger cavity first."""
+    labeled = [index for index, mask in enumerate(masks) if mask.any()]
+    if len(labeled) != 2 or len(masks) == 2:
+        return None
+    one, other = sorted(labeled, key=lambda i: -int((masks[i] == Label.LV_CAVITY).sum()))
+    return one, other
+
+
+def pair_clip(clip: Clip, pair: tuple[int, int]) -> Clip:
+    """The clip of two frames, ED and ES, with a note; without times."""
+    message = (
+        f"Only frames {min(pair)} and {max(pair)} of {clip.num_frames} have masks: frame "
+        f"{pair[0]}, of the larger cavity, is taken as ED, the other as ES."
+    )
+    notes = [note for note in clip.warnings if note.code != "duplicate_frames"]
+    return replace(
+        clip,
+        frames=clip.frames[list(pair)],
+        times_s=None,
+        r_wave_times_s=(),
+        damaged_frames=(),
+        warnings=(*notes, ClipWarning(code="two_labeled_frames", message=message)),
+    )
