@@ -13,6 +13,7 @@ import typer
 
 from echoseg.cli import (
     analyze,
+    audit,
     calibrate,
     data,
     evaluate,
@@ -165,7 +166,7 @@ _GROUPS = {
 for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
-for _sub_app in (data.app, phantom.app):
+for _sub_app in (data.app, phantom.app, audit.app):
     app.add_typer(_sub_app, rich_help_panel="Data")
 
 
