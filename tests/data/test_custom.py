@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clip_makers import write_video
+from clip_makers import moving_frames, ultrasound, write_video
 from dataset_makers import SPACING_MM, made_clip, make_custom
 from echoseg.clip import View
 from echoseg.data import IssueKind, load_dataset
@@ -133,3 +133,28 @@ def test_only_the_frames_said_to_be_labelled_are(folder):
     table(folder, "a.avi,truth.nii.gz,4 9", header="clip,masks,labelled_frames")
     with pytest.raises(EchosegError, match="labelled_frames must be 0 to 5"):
         load_dataset(folder).records[0].load()
+
+
+def test_clips_of_one_patient_id_stay_in_one_split(tmp_path):
+    frames, records = moving_frames(5), {}
+    for name, patient in (("a", "17"), ("b", "17"), ("c", "18"), ("d", "anonymous"), ("e", "")):
+        dataset = ultrasound(frames, FrameTime=40, PatientID=patient)
+        dataset.save_as(tmp_path / f"{name}.dcm", enforce_file_format=True)
+    for record in load_dataset(tmp_path).records:
+        records[record.name[0]] = record.patient
+    assert records["a"] == records["b"] != records["c"]
+    assert "17" not in (records["a"], records["c"])
+    assert (records["d"], records["e"]) == ("d.dcm", "e.dcm")  # shared by many, so by none
+
+
+def test_zea_names_its_subjects_and_splits(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    for place, subject in (("train/1.hdf5", "s1"), ("train/2.hdf5", "s1"), ("val/3.hdf5", "s2")):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        with h5py.File(tmp_path / place, "w") as file:
+            file["data/image_sc"] = moving_frames(5)
+            file["metadata/subject/id"] = subject
+    one, two, three = load_dataset(tmp_path).records
+    assert (one.split, two.split, three.split) == ("train", "train", "validation")
+    assert one.patient == two.patient != three.patient
+    assert one.load()[0].num_frames == 5

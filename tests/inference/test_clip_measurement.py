@@ -6,6 +6,8 @@ import pytest
 from echoseg.clip import Clip, SourceDecision, SourceStatement, View
 from echoseg.inference.analysis import analyze_masks
 from echoseg.inference.clip_measurement import measure_clip
+from echoseg.io.arbitration import settle
+from echoseg.io.frames import OpenOptions
 from echoseg.measure.measure import measure_masks
 from heart_makers import beating
 
@@ -82,3 +84,12 @@ def test_an_ef_that_depends_on_which_number_of_frames_is_right_is_withheld(shrin
     assert (analysis.ef_percent is None) == changes
     if changes:
         assert "source 60 would change EF by over 2 points" in analysis.ef.reason
+
+
+def test_a_pause_in_the_times_leaves_no_heart_rate():
+    times_s = TIMES_S + 2 * (np.arange(len(TIMES_S)) >= 50)
+    clip = settle(clip_of(times_s=times_s), OpenOptions())
+    assert "pause_in_times" in {note.code for note in clip.warnings}
+    measurement = measure_clip(clip, MASKS)
+    assert (measurement.heart_rate_bpm, measurement.peak_filling_rate_ml_per_s) == (None, None)
+    assert measurement.ef_percent == pytest.approx(measure_clip(clip_of(), MASKS).ef_percent, abs=2)

@@ -2,7 +2,8 @@
 
 Folder: every file of a format in `io.FORMATS`, also in subfolders. `NAME_masks.nii.gz` next to
 `NAME.avi` (or another suffix) holds label maps, one per frame. A folder of frames is one clip.
-DICOM clips of one Patient ID are of one patient, who is known by a hash of it.
+DICOM clips of one Patient ID are of one patient, who is known by a hash of it; so are HDF5 files
+of zea of one subject. Their folders `train`, `val` and `test` are splits, as zea lays them out.
 
 CSV: column `clip`, a path relative to the table; optional columns `patient`, `view`, `split`,
 `quality`, `masks`, `labelled_frames` (as `0 17`; default all), `row_mm`, `column_mm`, `fps`,
@@ -30,6 +31,7 @@ from echoseg.io.images import SUFFIXES
 EXPECTED = "clips (AVI, MP4, DICOM, NIfTI, ...), or a CSV with a column 'clip'"
 TABLE = "clips.csv"
 _MASKS = "_masks.nii.gz"
+_HDF5 = (".hdf5", ".h5")
 _TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
 """Suffixes of other files that lie next to clips."""
 
@@ -113,7 +115,9 @@ def _from_folder(root: Path) -> tuple[list[Record], list[Issue], list[str]]:
             continue
         masks = path.with_name(_stem(path) + _MASKS)
         known = {"masks": masks} if masks.is_file() else {}
-        records.append(clip_record(name, header.patient or name, path, known, view=header.view))
+        split = SPLIT_WORDS.get(name.partition("/")[0], "") if path.suffix in _HDF5 else ""
+        patient = header.patient or name
+        records.append(clip_record(name, patient, path, known, view=header.view, split=split))
     note = f"{len(others)} files are not clips, such as {others[0]}" if others else ""
     return records, issues, [note] if note else []
 

@@ -24,7 +24,7 @@ def measure_clip(
 
     R waves that contradict the volume curve are not used. Where an EF or EDV depends on which of
     two sources is right, `contradicted_ef` is added. Heart rate and rates per second are None
-    where they are contradicted or rest on an assumed frame rate.
+    where they are contradicted or rest on an assumed frame rate or on times with a pause.
     """
     measure = partial(
         measure_masks, spacing_mm=clip.spacing_mm, smoothing=smoothing, cavity_only=cavity_only
@@ -36,6 +36,7 @@ def measure_clip(
     rate, codes = clip.decision("frame_rate_hz"), {one.code for one in by_curve.warnings}
     bpm, curve_bpm, notes = measurement.heart_rate_bpm, by_curve.heart_rate_bpm, []
     is_timed = not rate.contradicting and (rate.choice is not None or not clip.sources)
+    is_timed = is_timed and not any(one.code == "pause_in_times" for one in clip.warnings)
     if bpm and (
         not agree("heart_rate_bpm", curve_bpm, bpm) if curve_bpm else "clock_implausible" in codes
     ):

@@ -201,6 +201,6 @@ def _pause(clip: Clip) -> ClipWarning | None:
     index = int(steps_s.argmax())
     message = (
         f"The frame times have a pause of {steps_s[index]:.2g} s before frame {index + 1}: a beat "
-        "across it is not measured rightly. Use the longer part alone."
+        "across it is not measured rightly, and no heart rate is given. Use the longer part alone."
     )
     return ClipWarning(code="pause_in_times", message=message)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from echoseg.clip import View
 from echoseg.errors import FormatError
-from echoseg.io import image_folder
+from echoseg.io import hdf5, image_folder
 from echoseg.io.dicom_kind import no_clip_reason
 from echoseg.io.dicom_view import read_view
 from echoseg.io.formats import FORMATS, find_format
@@ -49,6 +49,8 @@ def read_clip_header(path: Path) -> ClipHeader:
             if name == "dicom_series":
                 header = _dicom_header(FORMATS[name].files(path)[0])
                 return replace(header, no_clip_reason="")
+            if name == "hdf5":
+                return ClipHeader(patient=_patient("", hdf5.subject_id(path)))
             return _dicom_header(path) if name == "dicom" else ClipHeader()
         except Exception:  # pydicom raises many types; loading the clip says what is broken
             return ClipHeader()
@@ -64,10 +66,14 @@ def _dicom_header(path: Path) -> ClipHeader:
     )
     return ClipHeader(
         no_clip_reason=no_clip_reason(dataset),
-        patient="" if _NO_PATIENT.fullmatch(patient) else _hash(f"{issuer}|{patient}"),
+        patient=_patient(issuer, patient),
         study=_hash(study) if study else "",
         view=read_view(dataset)[0],
     )
+
+
+def _patient(issuer: str, patient: str) -> str:
+    return "" if _NO_PATIENT.fullmatch(patient) else _hash(f"{issuer}|{patient}")
 
 
 def _hash(text: str) -> str:

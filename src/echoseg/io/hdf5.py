@@ -75,6 +75,17 @@ def open_file(path: Path) -> Any:
     return h5py.File(path)
 
 
+def subject_id(path: Path) -> str:
+    """The subject that zea's `metadata/subject/id` names; empty where it names none."""
+    with open_file(path) as file:
+        subject = file.get("metadata/subject")
+        value = "" if subject is None else subject.get("id", subject.attrs.get("id", ""))
+        value = value[()] if hasattr(value, "shape") else value
+        return (
+            value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        ).strip()
+
+
 def _find_image(path: Path, file: Any) -> dict[str, Any]:
     """The parts of the first image that is there, with its array as `values`."""
     for root, name in itertools.product(_ROOTS, _NAMES):

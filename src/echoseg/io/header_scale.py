@@ -49,6 +49,27 @@ def header_scale(
     return decide("spacing_mm", [stated]), notes
 
 
+def default_delay(times_s: np.ndarray, shortest_s: float = 0.0) -> SourceDecision | None:
+    """The undecided frame rate of an animation whose delays state nothing; None of any other.
+
+    Tools that are given no rate write 100 ms, and programs show a delay of 0 as 100 ms.
+
+    Args:
+        times_s: Times of the frames, s.
+        shortest_s: The shortest delay of the format, to which shorter ones are rounded.
+    """
+    steps_s = np.diff(times_s)
+    is_shortest = len(steps_s) > 0 and steps_s.max() <= 1.01 * shortest_s
+    if not is_shortest and (not len(steps_s) or np.abs(steps_s - 0.1).max() > 5e-4):
+        return None
+    why = "the shortest of the format" if is_shortest else "the default of many tools"
+    step_s = float(steps_s.mean())
+    stated = SourceStatement(
+        origin="the delay", value=1 / step_s, text=f"{1000 * step_s:g} ms", unused_because=why
+    )
+    return decide("frame_rate_hz", [stated])
+
+
 def is_time_last(pixels: np.ndarray) -> bool:
     """Whether an array, slowest axis first, changes so little along its last that it is time.
 

@@ -11,6 +11,7 @@ from echoseg.clip import Clip, Label
 from echoseg.errors import FormatError
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
+from echoseg.io.header_scale import default_delay
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUFFIXES = frozenset(".png .jpg .jpeg .tif .tiff .bmp .webp".split())
@@ -47,13 +48,18 @@ def read(path: Path, options: OpenOptions) -> Clip:
         return _decode(path, durations_ms)
 
     grey = collect(path, decode, options, expected=_num_pages(path), bits=16)
-    times_s = None
-    if len(durations_ms) == grey.total and min(durations_ms) > 0:
+    times_s, rate = None, None
+    if len(durations_ms) == grey.total and min(durations_ms[:-1]) > 0:  # the last is a pause
         starts_ms = np.cumsum([0, *durations_ms[:-1]])
         times_s = np.delete(starts_ms, list(grey.damaged)) / 1000
         times_s -= times_s[0]
+        rate = default_delay(times_s)
     return Clip(
-        frames=grey.frames, times_s=times_s, damaged_frames=grey.damaged, warnings=grey.warnings
+        frames=grey.frames,
+        times_s=times_s if rate is None else None,
+        damaged_frames=grey.damaged,
+        warnings=grey.warnings,
+        sources=() if rate is None else (rate,),
     )
 
 

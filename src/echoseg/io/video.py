@@ -15,9 +15,12 @@ from echoseg.files import atomic_write
 from echoseg.io.containers import NO_CLOCK, sniff_video
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
+from echoseg.io.header_scale import default_delay
 from echoseg.io.picture import Picture, stretch_warning
 
 _MILLISECOND = Fraction(1, 1000)
+_GIF_STEP_S = 0.01
+"""Delays of a GIF are whole numbers of it."""
 _MJPEG_QUANTISER = "3"
 """FFmpeg's quality of a written MJPEG, 1 (best) to 31."""
 WRITE_TIMEOUT_S = 3.0
@@ -41,24 +44,31 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 times.append(picture.time_s)
                 yield picture.pixels()
 
-    expected, aspect = _statement(path)
+    expected, aspect, is_gif = _statement(path)
     grey = collect(path, decode, options, expected=expected)
     times_s, warnings = _increasing(times), grey.warnings + stretch_warning(aspect)
     if times_s is None:
         message = "The video's time stamps are missing or out of order and are ignored."
         warnings += (ClipWarning(code="no_times", message=message),)
-    return Clip(frames=grey.frames, times_s=times_s, damaged_frames=grey.damaged, warnings=warnings)
+    rate = default_delay(times_s, _GIF_STEP_S) if is_gif and times_s is not None else None
+    return Clip(
+        frames=grey.frames,
+        times_s=times_s if rate is None else None,
+        damaged_frames=grey.damaged,
+        warnings=warnings,
+        sources=() if rate is None else (rate,),
+    )
 
 
-def _statement(path: Path) -> tuple[int, Fraction | None]:
-    """Number of frames and width of a pixel in heights, as stated; 0 and None where not."""
+def _statement(path: Path) -> tuple[int, Fraction | None, bool]:
+    """Number of frames and width of a pixel in heights, 0 and None if not stated; if it is GIF."""
     import av
     from av.error import FFmpegError
 
     with contextlib.suppress(FFmpegError, IndexError), av.open(str(path)) as container:
         stream = _main_stream(container)
-        return stream.frames, stream.sample_aspect_ratio
-    return 0, None
+        return stream.frames, stream.sample_aspect_ratio, container.format.name == "gif"
+    return 0, None, False
 
 
 def _main_stream(container: Any) -> Any:
