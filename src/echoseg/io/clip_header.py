@@ -50,7 +50,7 @@ def read_clip_header(path: Path) -> ClipHeader:
                 header = _dicom_header(FORMATS[name].files(path)[0])
                 return replace(header, no_clip_reason="")
             if name == "hdf5":
-                return ClipHeader(patient=_patient("", hdf5.subject_id(path)))
+                return ClipHeader(patient=_patient("", hdf5.subject_id(path).strip()))
             return _dicom_header(path) if name == "dicom" else ClipHeader()
         except Exception:  # pydicom raises many types; loading the clip says what is broken
             return ClipHeader()

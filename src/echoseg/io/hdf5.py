@@ -79,11 +79,9 @@ def subject_id(path: Path) -> str:
     """The subject that zea's `metadata/subject/id` names; empty where it names none."""
     with open_file(path) as file:
         subject = file.get("metadata/subject")
-        value = "" if subject is None else subject.get("id", subject.attrs.get("id", ""))
+        value: Any = "" if subject is None else subject.get("id", subject.attrs.get("id", ""))
         value = value[()] if hasattr(value, "shape") else value
-        return (
-            value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        ).strip()
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _find_image(path: Path, file: Any) -> dict[str, Any]:

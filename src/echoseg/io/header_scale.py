@@ -49,20 +49,20 @@ def header_scale(
     return decide("spacing_mm", [stated]), notes
 
 
-def default_delay(times_s: np.ndarray, shortest_s: float = 0.0) -> SourceDecision | None:
+def default_delay(times_s: np.ndarray, min_delay_s: float = 0.0) -> SourceDecision | None:
     """The undecided frame rate of an animation whose delays state nothing; None of any other.
 
     Tools that are given no rate write 100 ms, and programs show a delay of 0 as 100 ms.
 
     Args:
         times_s: Times of the frames, s.
-        shortest_s: The shortest delay of the format, to which shorter ones are rounded.
+        min_delay_s: The shortest delay of the format, to which shorter ones are rounded.
     """
     steps_s = np.diff(times_s)
-    is_shortest = len(steps_s) > 0 and steps_s.max() <= 1.01 * shortest_s
-    if not is_shortest and (not len(steps_s) or np.abs(steps_s - 0.1).max() > 5e-4):
+    is_minimum = len(steps_s) > 0 and steps_s.max() <= 1.01 * min_delay_s
+    if not is_minimum and (not len(steps_s) or np.abs(steps_s - 0.1).max() > 5e-4):
         return None
-    why = "the shortest of the format" if is_shortest else "the default of many tools"
+    why = "the shortest of the format" if is_minimum else "the default of many tools"
     step_s = float(steps_s.mean())
     stated = SourceStatement(
         origin="the delay", value=1 / step_s, text=f"{1000 * step_s:g} ms", unused_because=why
