@@ -10,6 +10,7 @@ from echoseg.errors import FormatError, NotAClipError
 from echoseg.io import load_clip, load_ed_es, load_masks
 from echoseg.io.label_maps import are_label_maps
 from echoseg.io.masks import labeled_pair, pair_clip
+from echoseg.report.cohort import find_clips
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def nifti(path, array):
 
 
 def pictures(folder, frames, name="{:03}.png", mode=None, save=None):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(frames):
         image = Image.fromarray(frame, mode)
         if mode == "P":
@@ -213,3 +214,20 @@ def test_an_array_with_time_last_is_refused(tmp_path):
         load_clip(tmp_path / "c.npy")
     with pytest.raises(FormatError, match="the last axis seems to be time"):
         load_clip(frames.T)
+
+
+def test_a_folder_of_masks_in_that_of_the_frames_is_passed_over(tmp_path, masks):
+    frames = pictures(tmp_path / "study" / "a", moving_frames(12, rows=40, columns=48))
+    pictures(frames / "labels", masks)
+    clips = find_clips([tmp_path / "study"])
+    assert list(clips) == ["a"]
+    assert "values of label maps" in clips.others["a/labels"]
+    assert load_clip(frames).num_frames == 12
+    pictures(frames / "other", moving_frames(3))
+    assert "a" not in find_clips([tmp_path / "study"])  # frames in both: two clips
+
+
+def test_the_header_of_a_pair_is_refused_by_name(tmp_path, masks):
+    nibabel.save(nibabel.Nifti1Pair(masks.T, np.eye(4)), tmp_path / "m.img")
+    with pytest.raises(FormatError, match="header of a NIfTI pair"):
+        load_clip(tmp_path / "m.hdr")

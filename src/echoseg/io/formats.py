@@ -97,10 +97,15 @@ FORMATS: dict[str, Format] = {
 
 
 def is_frame_folder(path: Path) -> bool:
-    """Whether a folder is one clip: pictures with nothing but texts, or the frames of a series."""
+    """Whether a folder is one clip: pictures with nothing but texts, or the frames of a series.
+
+    Beside them there may be folders of masks.
+    """
     files = [file for file in path.iterdir() if not file.name.startswith(".")]
-    if any(file.is_dir() for file in files):
+    inner = [file for file in files if file.is_dir()]
+    if len(inner) == len(files) or not all(map(image_folder.holds_masks, inner)):
         return False
+    files = [file for file in files if file not in inner]
     suffixes = {file.suffix.lower() for file in files}
     if suffixes & images.SUFFIXES:
         return suffixes <= images.SUFFIXES | _TEXTS

@@ -40,6 +40,12 @@ def _pictures(path: Path) -> list[Path]:
     return pictures
 
 
+def holds_masks(path: Path) -> bool:
+    """Whether a folder holds pictures that are label maps, and no folders."""
+    files = _pictures(path)
+    return bool(files) and are_masks(files) and not any(map(Path.is_dir, path.iterdir()))
+
+
 def no_clip_reason(path: Path) -> str:
     """Why the pictures of a folder are not a clip, such as a program's icons; empty if they may be.
 

@@ -114,6 +114,12 @@ def load(path: Path, is_timed: bool, *, masks: bool = False) -> tuple[Stored, di
     Raises:
         FormatError: If the file is broken or not an (x, y, t) volume.
     """
+    with path.open("rb") as file:
+        if file.read(348)[344:347] == b"ni1":
+            raise FormatError(
+                f"{path}: this is the header of a NIfTI pair (.hdr, .img), whose pixels are in "
+                "another file; save both as one .nii"
+            )
     try:
         pixels, header, scaling = _read_stored(path)
     except (OSError, EOFError, ValueError) as error:
