@@ -94,6 +94,23 @@ def test_colors_of_doppler_are_refused_whatever_the_pictures_say(analyzer, monke
     assert found.ef_percent is None and "Doppler" in found.measurement.refusal
 
 
+def test_pictures_alone_tell_another_view_before_anything_is_segmented(analyzer, monkeypatch):
+    def refuse(*args, **options):
+        raise AssertionError("segmented")
+
+    monkeypatch.setattr(Analyzer, "segment", refuse)
+    frames = np.random.default_rng(0).integers(0, 255, (12, 96, 96), dtype=np.uint8)
+    clip = Clip(frames=frames, times_s=np.arange(12) / 20)
+    in_view(analyzer, monkeypatch, 0.02, 0.03, 0.05, 0.9)
+    assert "no upright apical view" in analyzer.other_view(clip)
+    assert not analyzer.other_view(replace(clip, view=View.A4C))  # stated: masks count too
+    colour = (ClipWarning(code="colour_doppler", message="It has colours."),)
+    assert "Doppler" in analyzer.other_view(replace(clip, view=View.A4C, warnings=colour))
+    in_view(analyzer, monkeypatch, 0.15, 0.05, 0.1, 0.7)
+    assert not analyzer.other_view(clip)
+    assert not analyzer.other_view(replace(clip, frames=np.zeros_like(frames)))  # no sector
+
+
 def test_a_mirrored_clip_is_segmented_mirrored_and_its_masks_are_its_own(analyzer):
     config = PhantomConfig(seed=1_400_000_003, size_px=112, num_frames=12, frame_rate_hz=20.0)
     clip = simulate(config).clip

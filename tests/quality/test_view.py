@@ -57,6 +57,7 @@ def test_pictures_and_masks_count_as_independent_evidence():
     expected = by_pictures * np.array([good, good, 0.5, 1 - good])
     assert plain.combine(by_pictures, features(1.0)) == pytest.approx(expected / expected.sum())
     assert plain.by_shape(features(0.0)) == 0.5
+    assert plain.combine(by_pictures, None) == pytest.approx(by_pictures)
 
 
 def test_neither_pictures_nor_masks_alone_are_certain():

@@ -19,6 +19,11 @@ _KINDS = ("plain", "part_of_beat", "unreliable", "none")
 """Kinds of an EF, the best first."""
 
 
+_CANNOT_TELL = (
+    "the view classifier cannot tell its view; give it by --a4c or --a2c if it shows that view"
+)
+
+
 class StudyClip(NamedTuple):
     """A clip of a study: path relative to its folder, file, stated view and where that is from."""
 
@@ -46,7 +51,7 @@ class Heart:
         (best, ours), *rest = sorted(pair, key=lambda one: _rank(one[1]))
         self.best[view] = best, ours
         for other, theirs in rest:
-            why = f"{best.name} is more reliable: {describe_ef(ours)}, not {describe_ef(theirs)}"
+            why = f"{best.name} is preferred: {describe_ef(ours)}, not {describe_ef(theirs)}"
             self.pass_over(other, why, view=view)
 
     def pass_over(
@@ -74,13 +79,14 @@ def _plane(clip: StudyClip, analysis: Analysis) -> tuple[View, str]:
     view = analysis.clip.view
     if analysis.model and analysis.predicted_view:
         view = analysis.predicted_view.resolve(view, analysis.model.views)
-    return view, "" if view in PLANES else "the view classifier cannot tell its view"
+    return view, "" if view in PLANES else _CANNOT_TELL
 
 
-def _rank(analysis: Analysis) -> tuple[int, float, int]:
-    """Order of clips of one plane, the most reliable first: kind of EF, expected error, beats."""
-    error = _expected_error_points(analysis)
-    return _KINDS.index(analysis.ef.kind), error, -len(analysis.measurement.beats)
+def _rank(analysis: Analysis) -> tuple[int, bool, float, int]:
+    """Order of clips of a plane, best first: kind of EF, whole beat, expected error, beats."""
+    error, measurement = _expected_error_points(analysis), analysis.measurement
+    kind = _KINDS.index(analysis.ef.kind)
+    return kind, measurement.is_part_of_beat, error, -len(measurement.beats)
 
 
 def _expected_error_points(analysis: Analysis) -> float:
