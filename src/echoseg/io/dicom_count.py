@@ -5,10 +5,8 @@ from typing import Any
 
 from echoseg.clip import SourceDecision, SourceStatement
 from echoseg.io.arbitration import decide
+from echoseg.io.dicom_fragments import first_of_frames, list_items
 from echoseg.io.dicom_time import read_number
-
-_CODESTREAMS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")
-"""First bytes of JPEG, JPEG-LS, JPEG 2000 and JP2."""
 
 
 def expect_frames(dataset: Any, *, is_video: bool) -> SourceDecision:
@@ -49,7 +47,7 @@ def _count(dataset: Any, stated: int) -> int | None:
     if dataset.file_meta.get("TransferSyntaxUID", None) is None:
         return None
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return _count_fragments(dataset.PixelData)
+        return len(first_of_frames(list_items(dataset.PixelData)[1:])) or None
     try:
         frame_bytes = get_expected_length(dataset)
     except (AttributeError, KeyError, TypeError, ValueError):  # reported when they are decoded
@@ -63,16 +61,3 @@ def _count(dataset: Any, stated: int) -> int | None:
     is_full = space.endswith("_422")  # or may be
     is_odd = rest > 1 or (is_full and 2 * num_bytes // 3 - frame_bytes * stated in (0, 1))
     return stated if stated and is_odd and whole > stated else whole
-
-
-def _count_fragments(pixels: Any) -> int | None:
-    """Fragments that begin a frame; all where none has the first bytes of a known encoding."""
-    begins = []
-    pixels.seek(0)
-    while len(head := pixels.read(20)) >= 8 and head[:4] == b"\xfe\xff\0\xe0":
-        length = int.from_bytes(head[4:8], "little")
-        begins.append(head[8:] if length else b"")
-        pixels.seek(length + 8 - len(head), io.SEEK_CUR)
-    pixels.seek(0)
-    filled = [begin for begin in begins[1:] if begin]  # the first is the offset table
-    return sum(begin.startswith(_CODESTREAMS) for begin in filled) or len(filled)

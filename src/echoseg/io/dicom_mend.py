@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import ClipWarning
+from echoseg.io.dicom_fragments import ITEM, first_of_frames, list_items
 
-_ITEM = b"\xfe\xff\0\xe0"
-_EMPTY_TABLE = _ITEM + bytes(4)
-_CODESTREAMS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
-"""Begins of JPEG, JPEG-LS and JPEG 2000."""
+_EMPTY_TABLE = ITEM + bytes(4)
 _GREY_CHROMA, _CHROMA_RANGE = 128, 12
 _MIN_FRACTION, _MAX_GREY_FRACTION = 0.9, 0.5
 
@@ -48,7 +46,7 @@ def _mend_syntax(dataset: Any) -> tuple[ClipWarning, ...]:
     uid = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
     if not is_little:
         uid = UID("1.2.840.10008.1.2.2")
-    if _peek(dataset, 4) == _ITEM:
+    if _peek(dataset, 4) == ITEM:
         uid = UID(_syntax_of(_first_fragment(dataset)))
     dataset.file_meta.TransferSyntaxUID = uid
     message = f"The file does not say how it is encoded; it was read as {uid.name}."
@@ -91,17 +89,17 @@ def _mend_offsets(dataset: Any) -> tuple[ClipWarning, ...]:
     """Set offset tables that point beside the frames aside: frames are then found by fragments."""
     pixels = dataset.PixelData
     head = _peek(dataset, 8)
-    if len(head) < 8 or head[:4] != _ITEM:
+    if len(head) < 8 or head[:4] != ITEM:
         return ()
     size = struct.unpack("<I", head[4:])[0]
     has_table = _peek(dataset, 12)[8:] not in (b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xdb")
     first = 8 + size if has_table else 0
     pixels.seek(8)
     table = np.frombuffer(pixels.read(size if has_table else 0)[: size // 4 * 4], "<u4")
-    starts, begins = _items(pixels, first)
+    fragments = list_items(pixels, first)
+    starts = np.array([one.start - first for one in first_of_frames(fragments)], np.uint64)
     extended = np.frombuffer(dataset.get("ExtendedOffsetTable", b""), "<u8")
-    is_wrong = [_is_wrong(each, starts, begins) for each in (table, extended)]
-    pixels.seek(0)
+    is_wrong = [_is_wrong(each, starts) for each in (table, extended)]
     if is_wrong[1]:
         del dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
     if is_wrong[0] or not has_table:
@@ -113,24 +111,10 @@ def _mend_offsets(dataset: Any) -> tuple[ClipWarning, ...]:
     return (ClipWarning(code="offset_table_ignored", message=message),)
 
 
-def _items(pixels: Any, first: int) -> tuple[np.ndarray, list[bytes]]:
-    """Offsets of the fragments' items from the first, and the bytes that each begins with."""
-    starts, begins, place = [], [], first
-    pixels.seek(place)
-    while len(head := pixels.read(12)) >= 8 and head[:4] == _ITEM:
-        starts.append(place - first)
-        begins.append(head[8:])
-        place += 8 + struct.unpack("<I", head[4:8])[0]
-        pixels.seek(place)
-    return np.array(starts, np.uint64), begins
-
-
-def _is_wrong(table: np.ndarray, starts: np.ndarray, begins: list[bytes]) -> bool:
+def _is_wrong(table: np.ndarray, starts: np.ndarray) -> bool:
     """Whether a table is not of the fragments with which frames begin; an absent one is right."""
     if not len(table) or not len(starts):
         return False
-    if begins[0].startswith(_CODESTREAMS):  # else run lengths: one fragment per frame
-        starts = starts[[begin.startswith(_CODESTREAMS) for begin in begins]]
     of_truncated = len(table) > len(starts) and bool((table[len(starts) :] > starts[-1]).all())
     return not np.array_equal(table[: len(starts)] if of_truncated else table, starts)
 

@@ -5,13 +5,14 @@ import mmap
 from pathlib import Path
 from typing import Any
 
+from echoseg.io.dicom_fragments import list_items
+
 _DEFERRED_BYTES = 2**16
 """Size from which a value is read when it is used."""
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXELS = 0x7FE00010
 _UNENDED_PIXELS = (b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff", b"\xe0\x7f\x10\0OW\0\0\xff\xff\xff\xff")
 _UNDEFINED = 0xFFFFFFFF
-_ITEM = b"\xfe\xff\0\xe0"
 _JPEG_STARTS, _JPEG_ENDS = (b"\xff\xd8", b"\xff\x4f"), (b"\xff\xd9", b"\xff\xd9\0")
 
 
@@ -86,12 +87,10 @@ def _whole_frames(path: Path) -> tuple[int, int] | None:
         start = max(raw.rfind(mark) for mark in _UNENDED_PIXELS)
         if start < 0:
             return None
-        start = place = start + len(_UNENDED_PIXELS[0])
-        ends = []
-        while raw[place : place + 4] == _ITEM:
-            place += 8 + int.from_bytes(raw[place + 4 : place + 8], "little")
-            ends.append(place)
-        frames = [end for end in ends[1:] if end <= len(raw)]  # the first item: offset table
-        if ends and raw[ends[0] + 8 : ends[0] + 10] in _JPEG_STARTS:  # frames of many fragments
+        start += len(_UNENDED_PIXELS[0])
+        with _Part(path, start, len(raw)) as pixels:
+            items = list_items(pixels)[1:]  # the first is the table of frame offsets
+        frames = [start + one.end for one in items if start + one.end <= len(raw)]
+        if items and items[0].begin[:2] in _JPEG_STARTS:  # frames of many fragments
             frames = [end for end in frames if raw[end - 3 : end].endswith(_JPEG_ENDS)]
         return (start, frames[-1]) if frames else None
