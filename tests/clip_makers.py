@@ -67,9 +67,10 @@ def write_video(path, frames):
         container.mux(stream.encode())
 
 
-def write_container(path, frames, codec, container_format):
+def write_container(path, frames, codec, container_format, *, rate_hz=25, options=None):
+    options = options or {"x265-params": "log-level=none"}
     with av.open(str(path), "w", format=container_format) as container:
-        stream = container.add_stream(codec, rate=25, options={"x265-params": "log-level=none"})
+        stream = container.add_stream(codec, rate=rate_hz, options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:], "yuv420p"
         stream.bit_rate = 4_000_000
         for frame in frames:

@@ -29,7 +29,6 @@ CONTAINERS = {
     "y4m": ("rawvideo", "yuv4mpegpipe"),
     "nut": ("ffv1", "nut"),
 }
-NO_CLOCK = ("h264", "hevc", "m4v")
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
@@ -41,10 +40,27 @@ def test_each_container_is_known_by_its_bytes_and_read(tmp_path, kind):
     clip = load_clip(path)
     assert clip.frames.shape == FRAMES.shape
     assert abs(clip.frames.astype(int) - FRAMES).mean() < 8
-    codes = {note.code for note in clip.warnings}
-    assert ("assumed_frame_rate" in codes) == (kind in NO_CLOCK)
-    if kind not in NO_CLOCK:
-        assert clip.frame_rate_hz == pytest.approx(25, rel=0.01)
+    assert not {"assumed_frame_rate", "no_times"} & {note.code for note in clip.warnings}
+    assert clip.frame_rate_hz == pytest.approx(25, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("codec", "kind", "rate_hz"),
+    [("libx264", "h264", 50), ("libx265", "hevc", 50), ("libx264", "h264", 25)],
+)
+def test_the_rate_of_a_raw_stream_is_the_one_it_states(tmp_path, codec, kind, rate_hz):
+    write_container(tmp_path / "clip", FRAMES, codec, kind, rate_hz=rate_hz)
+    clip = load_clip(tmp_path / "clip")
+    assert clip.frame_rate_hz == pytest.approx(rate_hz)
+    assert clip.decision("frame_rate_hz").statements[0].origin == "rate of the video stream"
+
+
+def test_a_raw_stream_without_a_rate_has_none(tmp_path):
+    quiet = {"x265-params": "log-level=none:vui-timing-info=0"}
+    write_container(tmp_path / "clip", FRAMES, "libx265", "hevc", rate_hz=50, options=quiet)
+    clip = load_clip(tmp_path / "clip")
+    assert clip.decision("frame_rate_hz").choice is None
+    assert "assumed_frame_rate" in {note.code for note in clip.warnings}
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,21 @@ def test_a_ct_and_an_object_without_pixels_are_refused(tmp_path):
         load_clip(tmp_path / "bare.dcm")
 
 
+def test_a_folder_of_one_file_is_that_file_and_of_several_names_them(tmp_path):
+    dataset = ultrasound(moving_frames(), FrameTime=40)
+    dataset.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    assert load_clip(tmp_path).num_frames == 6
+    assert load_clip(tmp_path).source.endswith("one.dcm")
+    dataset.save_as(tmp_path / "two.dcm", enforce_file_format=True)
+    with pytest.raises(FormatError, match=r"holds one\.dcm, two\.dcm and no frames of one clip"):
+        load_clip(tmp_path)
+    (tmp_path / "two.dcm").unlink()
+    del dataset.PixelData
+    dataset.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    with pytest.raises(FormatError, match=r"one\.dcm: the DICOM object has no pixels"):
+        load_clip(tmp_path)
+
+
 def test_a_size_that_changes_midway_names_the_frame(tmp_path):
     write_image_folder(tmp_path / "f", moving_frames())
     Image.fromarray(np.zeros((50, 64), np.uint8)).save(tmp_path / "f" / "frame10.png")

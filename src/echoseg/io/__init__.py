@@ -23,6 +23,7 @@ from echoseg.io.formats import (
     content_sha256,
     find_format,
     is_frame_folder,
+    only_file,
     source_sha256,
 )
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions
@@ -96,6 +97,7 @@ def find_view(view: View | str) -> View:
 
 def _read_path(path: Path, options: OpenOptions) -> Clip:
     with refusals(path):
+        path = only_file(path)
         name = find_format(path)
         clip = FORMATS[name].read(path, options)
         digest = content_sha256(path, name)

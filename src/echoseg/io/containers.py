@@ -1,6 +1,7 @@
 """First bytes of the video containers and raw streams that PyAV decodes."""
 
 import re
+from typing import Any
 
 _STARTS = (
     b"\x1aE\xdf\xa3",  # Matroska, WebM
@@ -27,6 +28,18 @@ _PACKETS = (188, 192, 204)
 _SYNC, _MIN_PACKETS = 0x47, 5
 NO_CLOCK = frozenset("h264 hevc m4v mjpeg obu".split())
 """Raw streams whose time stamps PyAV makes up."""
+_RAW_STREAMS = NO_CLOCK | {"mpegvideo"}
+"""Raw streams whose mean rate PyAV makes up."""
+
+
+def stated_rate_hz(container: Any, stream: Any) -> float | None:
+    """Frame rate that an open container states of a stream, a raw one in its own header.
+
+    That is the timing information of H.264 and HEVC (VUI, ITU-T H.264 E.2.1), which may be absent.
+    """
+    is_raw = container.format.name in _RAW_STREAMS
+    rate = stream.codec_context.framerate if is_raw else stream.average_rate
+    return float(rate) if rate else None
 
 
 def sniff_video(head: bytes) -> bool:

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from echoseg.errors import DamagedError, FormatError, reason_of
-from echoseg.io.containers import NO_CLOCK
+from echoseg.io.containers import stated_rate_hz
 from echoseg.io.grey import Decoded
 from echoseg.io.picture import Picture
 
 _VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10\d(\.1)?")
 """MPEG-2, MPEG-4 AVC and HEVC, `.1` where their stream may be cut into fragments (PS3.5 A.4)."""
-_DEFAULT_RATE_HZ = 25.0
-"""Frame rate that PyAV gives to a raw stream without one."""
 
 
 def decoder(path: Path, dataset: Any, total: int) -> Callable[[], Iterator[Decoded]]:
@@ -59,12 +57,11 @@ def stream_statement(dataset: Any) -> tuple[float | None, float | None]:
         return None, None
     try:
         with av.open(io.BytesIO(_stream(dataset)), "r") as container:
-            stream, is_raw = container.streams.video[0], container.format.name in NO_CLOCK
-            aspect, rate_hz = stream.sample_aspect_ratio, float(stream.average_rate or 0)
+            stream = container.streams.video[0]
+            aspect, rate_hz = stream.sample_aspect_ratio, stated_rate_hz(container, stream)
     except (FFmpegError, IndexError):  # reported when the frames are decoded
         return None, None
-    is_default = is_raw and rate_hz == _DEFAULT_RATE_HZ
-    return float(aspect) if aspect else None, None if is_default else rate_hz or None
+    return float(aspect) if aspect else None, rate_hz
 
 
 def is_video(dataset: Any) -> bool:

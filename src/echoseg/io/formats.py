@@ -5,6 +5,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +88,7 @@ FORMATS: dict[str, Format] = {
         files=dicom_series.series_files,
     ),
     "image_folder": Format(
-        sniff=lambda head, path: path.is_dir(),
+        sniff=image_folder.sniff,
         read=image_folder.read,
         title="folder of PNG, JPEG, TIFF, BMP or WebP frames",
         library="pillow",
@@ -112,6 +113,14 @@ def is_frame_folder(path: Path) -> bool:
     return bool(dicom_series.series_files(path))
 
 
+def only_file(path: Path) -> Path:
+    """The one file of a folder that holds nothing else; any other path unchanged."""
+    if not path.is_dir():
+        return path
+    inside = [one for one in path.iterdir() if not one.name.startswith(".")]
+    return inside[0] if len(inside) == 1 and inside[0].is_file() else path
+
+
 def find_format(path: str | Path) -> str:
     """Detect the key of `FORMATS` from a file's content.
 
@@ -130,6 +139,8 @@ def find_format(path: str | Path) -> str:
     for name, known in FORMATS.items():
         if known.sniff(head, path):
             return name
+    if path.is_dir():
+        raise FormatError(f"{path}: {_folder_reason(path)}")
     if images.is_picture(head):
         raise FormatError(
             f"{path}: this is one picture, and a clip needs at least 2 frames. Give its folder if "
@@ -138,6 +149,24 @@ def find_format(path: str | Path) -> str:
     raise FormatError(
         f"{path}: the content is not of a supported format ({', '.join(FORMATS)}), whatever the "
         "name says"
+    )
+
+
+def _folder_reason(path: Path) -> str:
+    """Why a folder without frames is not a clip: what it holds instead."""
+    clips = []
+    for file in sorted(path.iterdir()):
+        with suppress(FormatError, OSError):
+            if file.is_file() and find_format(file):
+                clips.append(file.name)
+    if clips:
+        return (
+            f"the folder holds {', '.join(clips[:3])}{', ...' if len(clips) > 3 else ''} and no "
+            "frames of one clip; give one of these files, or the folder to echoseg analyze"
+        )
+    return (
+        "the folder holds no frames (PNG, JPEG, TIFF, BMP, WebP, or the DICOM files of a series, "
+        "one per frame)"
     )
 
 

@@ -6,12 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import FormatError
 from echoseg.io.frame_names import are_masks, split_masks
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.images import SUFFIXES, is_picture, pixels
 from echoseg.io.label_maps import MASKS_ONLY
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Detect a folder that holds pictures."""
+    return path.is_dir() and bool(_pictures(path))
 
 
 def frame_files(path: Path) -> list[Path]:
@@ -73,8 +77,6 @@ def read(path: Path, options: OpenOptions) -> Clip:
     from PIL import Image
 
     files, masks = split_masks(path, _pictures(path))
-    if not files:
-        raise FormatError(f"{path}: the folder holds no frames (PNG, JPEG, TIFF, BMP, WebP)")
 
     def decode() -> Iterator[Decoded]:
         for file in files:

@@ -5,14 +5,15 @@ import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from echoseg.clip import Clip, ClipWarning
+from echoseg.clip import Clip, ClipWarning, SourceStatement
 from echoseg.errors import ArgumentError, DamagedError, FormatError, OutputError, reason_of
 from echoseg.files import atomic_write
-from echoseg.io.containers import NO_CLOCK, sniff_video
+from echoseg.io.arbitration import decide
+from echoseg.io.containers import NO_CLOCK, sniff_video, stated_rate_hz
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.header_scale import default_delay
@@ -44,34 +45,50 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 times.append(picture.time_s)
                 yield picture.pixels()
 
-    expected, aspect, is_gif = _statement(path)
+    expected, aspect, rate_hz, is_gif = _statement(path)
     grey = collect(path, decode, options, expected=expected)
     times_s, warnings = _increasing(times), grey.warnings + stretch_warning(aspect)
-    if times_s is None:
+    if times_s is None and any(time_s is not None for time_s in times):
         message = "The video's time stamps are missing or out of order and are ignored."
         warnings += (ClipWarning(code="no_times", message=message),)
     rate = default_delay(times_s, _GIF_STEP_S) if is_gif and times_s is not None else None
+    if times_s is None and rate_hz:
+        statement = SourceStatement(origin="rate of the video stream", value=rate_hz)
+        rate = decide("frame_rate_hz", [statement])
+        times_s = np.delete(np.arange(grey.total) / rate_hz, list(grey.damaged))
+        times_s -= times_s[0]
     return Clip(
         frames=grey.frames,
-        times_s=times_s if rate is None else None,
+        times_s=times_s if rate is None or rate.choice is not None else None,
         damaged_frames=grey.damaged,
         warnings=warnings,
         sources=() if rate is None else (rate,),
     )
 
 
-def _statement(path: Path) -> tuple[int, Fraction | None, bool]:
-    """Number of frames and width of a pixel in heights, 0 and None if not stated; if it is GIF."""
+class _Statement(NamedTuple):
+    """Number of frames, width of a pixel in heights, frame rate, and whether it is a GIF."""
+
+    num_frames: int = 0
+    aspect: Fraction | None = None
+    rate_hz: float | None = None
+    is_gif: bool = False
+
+
+def _statement(path: Path) -> _Statement:
+    """What the container states of its main stream."""
     import av
     from av.error import FFmpegError
 
     with contextlib.suppress(FFmpegError, IndexError), av.open(str(path)) as container:
-        stream = _main_stream(container)
-        return stream.frames, stream.sample_aspect_ratio, container.format.name == "gif"
-    return 0, None, False
+        stream = main_stream(container)
+        rate_hz = stated_rate_hz(container, stream)
+        is_gif = container.format.name == "gif"
+        return _Statement(stream.frames, stream.sample_aspect_ratio, rate_hz, is_gif)
+    return _Statement()
 
 
-def _main_stream(container: Any) -> Any:
+def main_stream(container: Any) -> Any:
     """The video stream of most pixels: others are covers and thumbnails."""
     return max(container.streams.video, key=lambda one: one.width * one.height)
 
@@ -92,7 +109,7 @@ def pictures(path: Path) -> Iterator[Picture | None]:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise FormatError(f"{path}: the file has no video stream")
-            stream = _main_stream(container)
+            stream = main_stream(container)
             stream.thread_type = "NONE"  # so that a broken frame fails at its own position
             # explode: a damaged frame is an error, not a guess
             stream.codec_context.options = {"err_detect": "explode"}
