@@ -108,6 +108,19 @@ class SourceDecision:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Ecg:
+    """An ECG recorded with a clip.
+
+    Attributes:
+        times_s: Time of each sample from the clip's first frame, `N` float64.
+        values: The samples, `N`, in the file's unit.
+    """
+
+    times_s: "np.ndarray"
+    values: "np.ndarray"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
     """Frames of one acquisition of one view.
 
@@ -117,8 +130,10 @@ class Clip:
         spacing_mm: (row, column) pixel spacing; None when unknown.
         sector_box: (top, left, bottom, right) in pixels, half open, of the ultrasound sector
             as the *file* gives it; None when it does not.
+        trace_boxes: Boxes of the same kind that hold an ECG or another trace, as the file says.
         view: The view, where the file or the user gives it.
         r_wave_times_s: Times of R waves from the first frame, where the file has them.
+        ecg: The ECG, where the file has its samples.
         source: Path or name of the source.
         source_sha256: Hash of the source bytes, hex; empty for clips made in memory.
         format_name: Key in `io.FORMATS`; empty for clips made in memory.
@@ -137,8 +152,10 @@ class Clip:
     times_s: "np.ndarray | None" = None
     spacing_mm: tuple[float, float] | None = None
     sector_box: tuple[int, int, int, int] | None = None
+    trace_boxes: tuple[tuple[int, int, int, int], ...] = ()
     view: View = View.UNKNOWN
     r_wave_times_s: tuple[float, ...] = ()
+    ecg: Ecg | None = None
     source: str = ""
     source_sha256: str = ""
     format_name: str = ""

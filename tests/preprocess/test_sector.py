@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from echoseg.clip import Clip
-from echoseg.preprocess.sector import find_sector
+from echoseg.preprocess.frame_transform import FrameTransform
+from echoseg.preprocess.sector import box_slices, find_sector
 
 
 def screen(num_frames=12, *, moving=True):
@@ -60,3 +64,64 @@ def test_a_moving_ecg_strip_larger_than_the_moving_heart_is_not_the_sector():
     assert 35 <= top and bottom <= 105 and 125 <= left and right <= 195
     frames[:, 40:100, 130:190] = 90
     assert find_sector(Clip(frames=frames)) is None
+
+
+def strip_below(gap_px, *, num_frames=40, rows=240, columns=320):
+    """A fan of speckle, and an ECG that runs to the left `gap_px` below it, over the whole width.
+
+    Returns the clip, the fan and the rows of the strip.
+    """
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:rows, :columns]
+    fan = (np.hypot(y - 8, x - columns / 2) < 160) & (np.abs(x - columns / 2) < 0.7 * (y - 8))
+    frames = np.where(fan, rng.integers(20, 140, (num_frames, rows, columns)), 0)
+    top = 168 + gap_px
+    frames = frames.astype(np.uint8)
+    for index in range(num_frames):
+        phase = ((np.arange(columns) / columns + 0.4 * index / num_frames) * 3) % 1
+        wave = np.exp(-0.5 * ((phase - 0.2) / 0.02) ** 2) + 0.25 * np.exp(
+            -0.5 * ((phase - 0.5) / 0.06) ** 2
+        )
+        line = np.rint(top + 30 * (1 - wave)).astype(int)
+        for low, high, column in zip(line, np.roll(line, 1), range(columns), strict=True):
+            first, last = sorted((low, high))
+            frames[index, first : last + 2, column] = 220
+    return Clip(frames=frames), fan, (top, top + 32)
+
+
+@pytest.mark.parametrize("gap_px", [-10, 0, 3, 6, 15])
+def test_an_ecg_that_runs_close_below_the_fan_is_not_of_the_sector(gap_px):
+    clip, fan, (top, _) = strip_below(gap_px)
+    sector = find_sector(clip)
+    assert sector is not None
+    assert (sector.mask & fan).sum() > 0.98 * fan.sum()
+    assert (sector.mask & ~fan).sum() < 0.06 * fan.sum()
+    assert sector.box[2] < max(top, 168) + 12
+    assert sector.box[1] > 20 and sector.box[3] < 300
+
+
+def test_without_an_ecg_the_sector_is_that_of_all_that_moves():
+    clip, fan, _ = strip_below(15)
+    clip.frames[:, ~fan] = 0
+    clip.frames[::9, 80:84, 150:170] = 250  # a bright valve, seldom in place
+    mask = find_sector(clip).mask
+    assert (mask & fan).sum() > 0.99 * fan.sum() and mask[80:84, 150:170].all()
+
+
+@pytest.mark.parametrize("columns", [(0, 320), (120, 200)])
+def test_no_picture_and_no_mask_lie_in_a_trace_that_the_file_names(columns):
+    clip, fan, rows = strip_below(-12)
+    box = (rows[0], columns[0], rows[1], columns[1])
+    clip = replace(clip, trace_boxes=(box,))
+    sector = find_sector(clip)
+    inside = box_slices(box)
+    assert not sector.mask[inside].any() and sector.mask[fan].mean() > 0.8
+    for one, there in ((sector, inside), (sector.mirror(), inside)):
+        transform = FrameTransform(clip.size, 64, sector=one)
+        white = np.zeros(clip.size, np.uint8)
+        white[there] = 255
+        assert transform.apply(white).max() < 0.2  # of the network's resampling at the edge
+        logits = np.zeros((1, 4, 64, 64), np.float32)
+        logits[:, 1] = 9
+        mask = transform.invert(logits)
+        assert not mask[there].any() and mask.any()

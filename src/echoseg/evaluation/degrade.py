@@ -60,7 +60,9 @@ def export_copy(clip: Clip) -> Clip:
         clip.spacing_mm[0] * clip.size[0] / rows,
         clip.spacing_mm[1] * clip.size[1] / columns,
     )
-    return replace(clip, frames=np.stack(frames), spacing_mm=spacing_mm, sector_box=None)
+    return replace(
+        clip, frames=np.stack(frames), spacing_mm=spacing_mm, sector_box=None, trace_boxes=()
+    )
 
 
 def degrade(

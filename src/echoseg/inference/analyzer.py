@@ -334,7 +334,7 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
 
 def _mirror_clip(clip: Clip) -> Clip:
     """The clip with left and right exchanged."""
-    return replace(clip, frames=clip.frames[..., ::-1], sector_box=None)
+    return replace(clip, frames=clip.frames[..., ::-1], sector_box=None, trace_boxes=())
 
 
 def _as_clip(

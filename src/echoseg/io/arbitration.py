@@ -152,7 +152,7 @@ def settle(clip: Clip, options: OpenOptions) -> Clip:
         clip = clip if has_user else _at_rate(clip, options.fps)
     elif rate.choice is None or clip.times_s is None:
         notes.append(_assumed_rate(rate, clip))
-        clip = _at_rate(replace(clip, r_wave_times_s=()), ASSUMED_FRAME_RATE_HZ)
+        clip = _at_rate(replace(clip, r_wave_times_s=(), ecg=None), ASSUMED_FRAME_RATE_HZ)
     elif (note := _pause(clip)) is not None:
         notes.append(note)
     if options.spacing_mm is not None:

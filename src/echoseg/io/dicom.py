@@ -15,11 +15,12 @@ from echoseg.clip import Clip, ClipWarning, SourceDecision
 from echoseg.errors import FormatError, NotAClipError, reason_of
 from echoseg.frame_store import FrameStore, each
 from echoseg.io.dicom_count import decide_frames, expect_frames
+from echoseg.io.dicom_ecg import read_ecg
 from echoseg.io.dicom_frames import decoder, is_video, pixel_aspect, stream_statement
 from echoseg.io.dicom_kind import modality_warnings, no_clip_reason
 from echoseg.io.dicom_mend import mend
 from echoseg.io.dicom_pixels import open_dataset
-from echoseg.io.dicom_scale import Box, read_scale
+from echoseg.io.dicom_scale import RegionBoxes, read_scale
 from echoseg.io.dicom_time import read_number, read_times
 from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions
@@ -107,19 +108,21 @@ def read_dataset(
             np.subtract(255, frame, out=frame)
         message = "The grey levels were inverted, since the file is MONOCHROME1."
         notes += (ClipWarning(code="inverted_grey", message=message),)
-    box, scale, scale_warnings = read_scale(dataset, grey.frames)
+    boxes, scale, scale_warnings = read_scale(dataset, grey.frames)
     aspect, rate_hz = stream_statement(dataset)
     aspect = pixel_aspect(dataset) or aspect
-    frames, scale, box, square_warnings = _square(aspect, grey.frames, scale, box)
+    frames, scale, boxes, square_warnings = _square(aspect, grey.frames, scale, boxes)
     times = read_times(dataset, grey.total, grey.damaged, fps=options.fps, stream_rate_hz=rate_hz)
     view, view_warnings = read_view(dataset) if options.view is None else (options.view, ())
     return Clip(
         frames=frames,
         spacing_mm=scale.value,  # type: ignore[arg-type]
-        sector_box=box,
+        sector_box=boxes.tissue,
+        trace_boxes=boxes.traces,
         view=view,
         times_s=times.times_s,
         r_wave_times_s=times.r_wave_times_s,
+        ecg=read_ecg(dataset, times.start_s),
         damaged_frames=grey.damaged,
         warnings=notes + scale_warnings + square_warnings + view_warnings,
         sources=(times.rate, scale, times.heart_rate),
@@ -127,11 +130,11 @@ def read_dataset(
 
 
 def _square(
-    aspect: float | None, frames: np.ndarray, scale: SourceDecision, box: Box | None
-) -> tuple[np.ndarray, SourceDecision, Box | None, tuple[ClipWarning, ...]]:
+    aspect: float | None, frames: np.ndarray, scale: SourceDecision, boxes: RegionBoxes
+) -> tuple[np.ndarray, SourceDecision, RegionBoxes, tuple[ClipWarning, ...]]:
     """Make pixels square where the file says they are not; a scale that says so weighs more."""
     if aspect is None or not needs_stretch(aspect):
-        return frames, scale, box, ()
+        return frames, scale, boxes, ()
     spacing_mm: Any = scale.value
     by_scale = spacing_mm[1] / spacing_mm[0] if spacing_mm else aspect
     if abs(by_scale / aspect - 1) > _MAX_ASPECT_DIFFERENCE:
@@ -139,7 +142,8 @@ def _square(
             f"The file says that its pixels are {aspect:.3g} times as wide as high, its scale that "
             f"they are {by_scale:.3g} times as wide: the scale is taken, and frames stay as stored."
         )
-        return frames, scale, box, (ClipWarning(code="contradicted_pixel_aspect", message=message),)
+        note = ClipWarning(code="contradicted_pixel_aspect", message=message)
+        return frames, scale, boxes, (note,)
     size = frames.shape[1], frames.shape[2]
     statements = tuple(
         replace(one, value=square_geometry(one.value, None, size, aspect)[0])
@@ -147,8 +151,11 @@ def _square(
         else one
         for one in scale.statements
     )
-    box = square_geometry(None, box, size, aspect)[1]
+    tissue, *traces = (
+        square_geometry(None, box, size, aspect)[1] for box in (boxes.tissue, *boxes.traces)
+    )
+    boxes = RegionBoxes(tissue, tuple(filter(None, traces)))
     store = FrameStore()
     for frame in each(frames):
         store.add(square(frame, aspect))
-    return store.frames(), replace(scale, statements=statements), box, stretch_warning(aspect)
+    return store.frames(), replace(scale, statements=statements), boxes, stretch_warning(aspect)

@@ -5,7 +5,7 @@ from typing import Any
 
 from echoseg.clip import SourceDecision, SourceStatement
 from echoseg.io.arbitration import decide
-from echoseg.io.dicom_fragments import first_of_frames, list_items
+from echoseg.io.dicom_fragments import Item, first_of_frames, list_items
 from echoseg.io.dicom_time import read_number
 
 
@@ -47,7 +47,9 @@ def _count(dataset: Any, stated: int) -> int | None:
     if dataset.file_meta.get("TransferSyntaxUID", None) is None:
         return None
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return len(first_of_frames(list_items(dataset.PixelData)[1:])) or None
+        table, *fragments = list_items(dataset.PixelData) or [Item(0, 8, b"")]
+        size = table.end - table.start - 8  # of a table that `mend` kept, frames of broken ones too
+        return size // 4 or len(first_of_frames(fragments)) or None
     try:
         frame_bytes = get_expected_length(dataset)
     except (AttributeError, KeyError, TypeError, ValueError):  # reported when they are decoded

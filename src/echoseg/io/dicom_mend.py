@@ -97,9 +97,12 @@ def _mend_offsets(dataset: Any) -> tuple[ClipWarning, ...]:
     pixels.seek(8)
     table = np.frombuffer(pixels.read(size if has_table else 0)[: size // 4 * 4], "<u4")
     fragments = list_items(pixels, first)
-    starts = np.array([one.start - first for one in first_of_frames(fragments)], np.uint64)
+    every, begins = (
+        np.array([one.start - first for one in some], np.uint64)
+        for some in (fragments, first_of_frames(fragments))
+    )
     extended = np.frombuffer(dataset.get("ExtendedOffsetTable", b""), "<u8")
-    is_wrong = [_is_wrong(each, starts) for each in (table, extended)]
+    is_wrong = [_is_wrong(each, every, begins) for each in (table, extended)]
     if is_wrong[1]:
         del dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
     if is_wrong[0] or not has_table:
@@ -111,12 +114,16 @@ def _mend_offsets(dataset: Any) -> tuple[ClipWarning, ...]:
     return (ClipWarning(code="offset_table_ignored", message=message),)
 
 
-def _is_wrong(table: np.ndarray, starts: np.ndarray) -> bool:
-    """Whether a table is not of the fragments with which frames begin; an absent one is right."""
-    if not len(table) or not len(starts):
+def _is_wrong(table: np.ndarray, every: np.ndarray, begins: np.ndarray) -> bool:
+    """Whether a table points beside fragments, or omits one with which a frame begins.
+
+    An absent one is right, and so are entries of frames beyond the end of a truncated file.
+    """
+    if not len(table) or not len(every):
         return False
-    of_truncated = len(table) > len(starts) and bool((table[len(starts) :] > starts[-1]).all())
-    return not np.array_equal(table[: len(starts)] if of_truncated else table, starts)
+    present = table[table <= every[-1]]
+    is_sorted = bool((np.diff(table.astype(np.int64)) > 0).all())
+    return not (is_sorted and np.isin(present, every).all() and np.isin(begins, present).all())
 
 
 def _mend_planes(dataset: Any) -> None:

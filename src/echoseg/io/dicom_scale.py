@@ -5,7 +5,7 @@ the picture is that of a picture of another size: its scale is wrong too.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,10 @@ _TISSUE_IN_CM = {"RegionSpatialFormat": 1, "RegionDataType": 1} | {
     f"PhysicalUnits{axis}Direction": 3 for axis in "XY"
 }
 """What the elements of a 2-D region of tissue in centimeters hold."""
+_TRACE_FORMAT, _TRACES = 4, (0x0A, 0x0B, 0x0C, 0x12)
+"""Spatial format of a waveform; data types of ECG, pulse, phonocardiogram, other physiology."""
+_MAX_TRACE = 0.5
+"""Share of the picture up to which a trace lies beside it; a larger one is drawn over it."""
 _MAX_OUTSIDE = 0.1
 """Share of the moving sector that may lie outside all regions."""
 _ORIGIN = "Sequence of Ultrasound Regions (0018,6011)"
@@ -26,9 +30,16 @@ Box = tuple[int, int, int, int]
 """(top, left, bottom, right), half open."""
 
 
+class RegionBoxes(NamedTuple):
+    """Boxes of the 2-D region of tissue, and of ECG and other traces; none where unknown."""
+
+    tissue: Box | None = None
+    traces: tuple[Box, ...] = ()
+
+
 def read_scale(
     dataset: Any, frames: np.ndarray
-) -> tuple[Box | None, SourceDecision, tuple[ClipWarning, ...]]:
+) -> tuple[RegionBoxes, SourceDecision, tuple[ClipWarning, ...]]:
     """Decide on the pixel spacing.
 
     Args:
@@ -36,9 +47,9 @@ def read_scale(
         frames: Its decoded grey frames, `T H W` uint8.
 
     Returns:
-        Region box, decision on the spacing, and warnings of spacings that are not used.
+        Region boxes, decision on the spacing, and warnings of spacings that are not used.
     """
-    box, statements, notes = _region_statement(dataset, frames)
+    boxes, statements, notes = _region_statement(dataset, frames)
     numbers, _ = read_numbers(dataset, "PixelSpacing")
     if len(numbers) == 2:
         origin, spacing = "Pixel Spacing (0028,0030)", (numbers[0], numbers[1])
@@ -46,23 +57,23 @@ def read_scale(
         if not statements or statements[0].unused_because:
             stated = replace(stated, unused_because="not the scale of an ultrasound region")
         statements.append(stated)
-    return box, decide("spacing_mm", statements), notes
+    return boxes, decide("spacing_mm", statements), notes
 
 
 def _region_statement(
     dataset: Any, frames: np.ndarray
-) -> tuple[Box | None, list[SourceStatement], tuple[ClipWarning, ...]]:
-    """Box of the largest 2-D tissue region in centimetres, its statement, and warnings."""
+) -> tuple[RegionBoxes, list[SourceStatement], tuple[ClipWarning, ...]]:
+    """Box of the largest 2-D tissue region in centimetres and of traces, statement, warnings."""
     regions = [(box, one) for one in _regions(dataset) if (box := _box(one)) is not None]
     tissue = [
         (box, one)
         for box, one in regions
         if all(read_number(one, keyword) == value for keyword, value in _TISSUE_IN_CM.items())
     ]
-    if not tissue:
-        return None, [], ()
-    box, region = max(tissue, key=lambda pair: _area(pair[0]))
     rows, columns = frames.shape[1:]
+    if not tissue:
+        return RegionBoxes(None, _traces(regions, (0, 0, rows, columns))), [], ()
+    box, region = max(tissue, key=lambda pair: _area(pair[0]))
     delta_x, delta_y = (abs(read_number(region, f"PhysicalDelta{axis}") or 0) for axis in "XY")
     value = (10 * delta_y, 10 * delta_x)
     text = f"{delta_y:g} x {delta_x:g} cm"
@@ -75,12 +86,26 @@ def _region_statement(
         statement = SourceStatement(
             origin=_ORIGIN, value=value, text=text, unused_because=f"its region {why} the image"
         )
-        return None, [statement], (ClipWarning(code="stale_scale", message=message),)
+        return RegionBoxes(), [statement], (ClipWarning(code="stale_scale", message=message),)
     spacing_mm, notes = file_scale(*value)
     why = "implausible" if notes else ""
     statement = SourceStatement(origin=_ORIGIN, value=spacing_mm, text=text, unused_because=why)
     top, left, bottom, right = box
-    return (top, left, min(bottom, rows), min(right, columns)), [statement], notes
+    box = top, left, min(bottom, rows), min(right, columns)
+    return RegionBoxes(box, _traces(regions, box)), [statement], notes
+
+
+def _traces(regions: list[tuple[Box, Any]], picture: Box) -> tuple[Box, ...]:
+    """Boxes of ECG and other traces, as far as they lie in a picture and beside what it shows."""
+    traces = []
+    for box, region in regions:
+        is_wave = read_number(region, "RegionSpatialFormat") == _TRACE_FORMAT
+        if is_wave or read_number(region, "RegionDataType") in _TRACES:
+            top, left = (max(pair) for pair in zip(box[:2], picture[:2], strict=True))
+            bottom, right = (min(pair) for pair in zip(box[2:], picture[2:], strict=True))
+            if top < bottom and left < right:
+                traces.append((top, left, bottom, right))
+    return tuple(one for one in traces if _area(one) <= _MAX_TRACE * _area(picture))
 
 
 def _regions(dataset: Any) -> list[Any]:

@@ -38,12 +38,14 @@ class DicomTimes:
         r_wave_times_s: R waves, from the same frame where the frames have times.
         rate: Decision on the frame rate.
         heart_rate: Statements on the heart rate.
+        start_s: Time of the first frame that is not damaged, from the first of all.
     """
 
     times_s: np.ndarray | None
     r_wave_times_s: tuple[float, ...]
     rate: SourceDecision
     heart_rate: SourceDecision
+    start_s: float = 0.0
 
 
 def read_numbers(dataset: Any, keyword: str) -> tuple[list[float], str]:
@@ -108,6 +110,7 @@ def read_times(
         r_wave_times_s=tuple(float(time_s - times_s[0]) for time_s in r_waves_s),
         rate=rate,
         heart_rate=heart_rate,
+        start_s=float(times_s[0]),
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from echoseg.preprocess.letterbox import LetterboxResampler, letterbox_for
-from echoseg.preprocess.sector import Sector
+from echoseg.preprocess.sector import Sector, box_slices
 
 
 class FrameTransform:
@@ -27,6 +27,7 @@ class FrameTransform:
         box = sector.box if sector else (0, 0, *picture_size)
         visible = sector.mask if sector else np.ones(picture_size, bool)
         self._resampler = LetterboxResampler(letterbox_for(box, size_px), picture_size)
+        self._traces = [box_slices(box) for box in sector.trace_boxes] if sector else []
         self._factor = visible * np.float32(gain / 255)
 
     def apply(self, frame: np.ndarray) -> np.ndarray:
@@ -34,5 +35,8 @@ class FrameTransform:
         return self._resampler.letterbox_frame(frame * self._factor).clip(0, 1)[None, None]
 
     def invert(self, logits: np.ndarray) -> np.ndarray:
-        """Logits `1 K S S` -> label map `H W` uint8."""
-        return self._resampler.unletterbox(logits[0])
+        """Logits `1 K S S` -> label map `H W` uint8; nothing lies in a trace."""
+        mask = self._resampler.unletterbox(logits[0])
+        for trace in self._traces:
+            mask[trace] = 0
+        return mask

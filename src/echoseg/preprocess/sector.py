@@ -18,8 +18,14 @@ _MIN_CHANGE = 1.5
 
 Static text in a JPEG clip stays under 1; the darkest speckle in the clips examined is over 2."""
 _CHANGE_ROWS = 64
+_MIN_LINE, _MAX_LIT, _MIN_LINE_FRAMES = 60, 0.2, 12
+"""Grey levels by which a line differs from what it passes, share of frames it is on a pixel, and
+frames from which that is no chance."""
+_MAX_WITHOUT_LINES = 0.95
+"""Share of the region that remains without lines, under which they are a trace beside it."""
 _MIN_SHARE = 0.02
 """Fraction of the image below which the moving region is not the sector."""
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,40 +35,75 @@ class Sector:
     Attributes:
         mask: `H W` bool, convex.
         box: (top, left, bottom, right), half open.
+        trace_boxes: Boxes inside it that hold an ECG or another trace.
     """
 
     mask: np.ndarray
-    box: tuple[int, int, int, int]
+    box: Box
+    trace_boxes: tuple[Box, ...] = ()
 
     def mirror(self) -> "Sector":
         """The sector of the picture with left and right exchanged."""
-        top, left, bottom, right = self.box
         columns = self.mask.shape[1]
-        return Sector(
-            mask=self.mask[:, ::-1].copy(), box=(top, columns - right, bottom, columns - left)
+        box, *traces = (
+            (top, columns - right, bottom, columns - left)
+            for top, left, bottom, right in (self.box, *self.trace_boxes)
         )
+        return Sector(mask=self.mask[:, ::-1].copy(), box=box, trace_boxes=tuple(traces))
 
 
-def _change(frames: np.ndarray) -> np.ndarray:
-    """Standard deviation over time of up to 40 frames spread over the clip."""
+def _motion(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that move, and those that a bright thin line passes, from frames over the clip."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, 40).round().astype(int))
-    rows = range(0, frames.shape[1], _CHANGE_ROWS)  # so that floats take little memory
-    parts = [frames[chosen, top : top + _CHANGE_ROWS].astype(np.float32).std(0) for top in rows]
-    return np.concatenate(parts)
+    parts = []
+    for top in range(0, frames.shape[1], _CHANGE_ROWS):  # so that floats take little memory
+        rows = frames[chosen, top : top + _CHANGE_ROWS]
+        low, high = rows.min(0), rows.max(0)
+        middle = (low + (high - low) / 2).astype(np.uint8)
+        is_rare = np.abs((rows > middle).mean(0) - 0.5) >= 0.5 - _MAX_LIT
+        is_line = is_rare & (high - low >= _MIN_LINE) & (len(chosen) >= _MIN_LINE_FRAMES)
+        parts.append((rows.astype(np.float32).std(0) > _MIN_CHANGE, is_line))
+    moving, lines = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return moving, lines
 
 
 def find_sector(clip: Clip) -> Sector | None:
     """Find the sector; None when nothing in the picture moves.
 
-    A box from the file (`clip.sector_box`) bounds the search.
+    A box from the file (`clip.sector_box`) bounds the search, and boxes of traces
+    (`clip.trace_boxes`) are no part of it. A trace that runs through the picture is left out too.
     """
-    rows, columns = clip.size
-    moving = _change(clip.frames) > _MIN_CHANGE
+    moving, lines = _motion(clip.frames)
+    inside, no_trace = np.ones_like(moving), np.ones_like(moving)
     if clip.sector_box is not None:
-        inside = np.zeros_like(moving)
-        top, left, bottom, right = clip.sector_box
-        inside[top:bottom, left:right] = True
-        moving &= inside
+        inside[:] = False
+        inside[box_slices(clip.sector_box)] = True
+    for box in clip.trace_boxes:
+        no_trace[box_slices(box)] = False
+    moving &= inside & no_trace
+    mask, without_lines = _largest_region(moving), _largest_region(moving & ~lines)
+    if mask is None:
+        return None
+    if without_lines is not None and without_lines.sum() < _MAX_WITHOUT_LINES * mask.sum():
+        mask = without_lines
+    mask &= no_trace
+    if not mask.any():
+        return None
+    inside_rows, inside_columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    box = (inside_rows[0], inside_columns[0], inside_rows[-1] + 1, inside_columns[-1] + 1)
+    top, left, bottom, right = (int(edge) for edge in box)
+    return Sector(mask=mask, box=(top, left, bottom, right), trace_boxes=clip.trace_boxes)
+
+
+def box_slices(box: Box) -> tuple[slice, slice]:
+    """Rows and columns of a box."""
+    top, left, bottom, right = box
+    return slice(top, bottom), slice(left, right)
+
+
+def _largest_region(moving: np.ndarray) -> np.ndarray | None:
+    """Convex hull of the largest region, `H W` bool; None where none is as large as a sector."""
+    rows, columns = moving.shape
     reach = max(1, round(0.008 * max(rows, columns)))
     # opening cuts thin bridges to a moving ECG trace or ruler, closing fills dark cavities
     solid = ndimage.binary_opening(
@@ -77,11 +118,7 @@ def find_sector(clip: Clip) -> Sector | None:
     if sizes.max(initial=0) < _MIN_SHARE * rows * columns:
         return None
     # a sector is convex, and its dark corners hardly move
-    mask = convex_hull_image(labels == 1 + int(sizes.argmax()))
-    inside_rows, inside_columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-    box = (inside_rows[0], inside_columns[0], inside_rows[-1] + 1, inside_columns[-1] + 1)
-    top, left, bottom, right = (int(edge) for edge in box)
-    return Sector(mask=mask, box=(top, left, bottom, right))
+    return convex_hull_image(labels == 1 + int(sizes.argmax()))
 
 
 def sector_gain(clip: Clip, sector: Sector) -> float:

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image, ImageDraw, ImageFont
 
-from echoseg.clip import Clip
+from echoseg.clip import Clip, Ecg
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.measurement import FrameMeasurement, Measurement
@@ -313,3 +313,19 @@ def test_a_reason_that_fits_is_written_whole():
     (cut,) = overlay._wrapped(draw, words, font, draw.textlength(words, font) - 1, 1)
     assert cut.endswith(" ...") and draw.textlength(cut, font) < draw.textlength(words, font)
     assert overlay._wrapped(draw, "", font, 99, 2) == []
+
+
+def test_the_ecg_of_the_file_is_drawn_at_its_times_along_the_bottom():
+    plain = made_up()
+    times_s = np.linspace(-0.05, 0.3, 40)
+    ecg = Ecg(times_s=times_s, values=np.sin(40 * times_s))
+    axes, without = (
+        curve_module.curve_figure(replace(plain, clip=replace(plain.clip, ecg=one))).axes[0]
+        for one in (ecg, None)
+    )
+    (line,) = (line for line in axes.lines if line.get_label() == "ECG")
+    assert np.array_equal(line.get_xdata(), times_s)
+    heights = line.get_ydata()
+    assert 0 < heights.min() < heights.max() < 0.2
+    assert np.corrcoef(heights, ecg.values)[0, 1] == pytest.approx(1)
+    assert axes.get_xlim() == without.get_xlim() and axes.get_ylim() == without.get_ylim()

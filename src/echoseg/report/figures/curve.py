@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from echoseg.clip import Ecg
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.measurement import Measurement
 from echoseg.report.html import plain_words
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _ALERT = "#8a4b00"
+_ECG_HEIGHT = 0.12
+"""Share of the plot's height."""
 
 
 def phase_marks(measurement: Measurement) -> dict[int, str]:
@@ -63,6 +66,8 @@ def draw_curve(axes: Any, analysis: Analysis, *, title: bool = True) -> None:
         axes.axvline(time_s, color="#999", linewidth=0.8, linestyle=":")
         letter = axes.text(time_s, 0.01, "R", transform=axes.get_xaxis_transform(), color="#999")
         letter.set(clip_on=True, in_layout=False)  # one far outside would shrink the plot
+    if times is not None and analysis.clip.ecg is not None:
+        _draw_ecg(axes, analysis.clip.ecg)
     top = np.nanmax(values) if np.isfinite(values).any() else 1.0
     axes.set_ylim(0, 1.18 * top)
     axes.set_xlabel("frame" if times is None else "time (s)")
@@ -89,6 +94,17 @@ def _wrapped(text: str, max_letters: int, max_lines: int) -> str:
 
 def _floats(values: Iterable[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], float)
+
+
+def _draw_ecg(axes: Any, ecg: Ecg) -> None:
+    """Draw an ECG without a scale along the bottom of the plot."""
+    low, high = float(ecg.values.min()), float(ecg.values.max())
+    height = 0.03 + _ECG_HEIGHT * (ecg.values - low) / (high - low)
+    (line,) = axes.plot(
+        ecg.times_s, height, transform=axes.get_xaxis_transform(), color="#2a7f62", linewidth=0.8,
+        label="ECG", scaley=False,
+    )  # fmt: skip
+    line.set_in_layout(False)  # it may begin before the clip and end after it
 
 
 def _draw_title(axes: Any, analysis: Analysis) -> None:
