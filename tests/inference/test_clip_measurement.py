@@ -9,6 +9,7 @@ from echoseg.inference.clip_measurement import measure_clip
 from echoseg.io.arbitration import settle
 from echoseg.io.frames import OpenOptions
 from echoseg.measure.measure import measure_masks
+from echoseg.preprocess.sector import Sector
 from heart_makers import beating
 
 BPM, RATE_HZ = 80.0, 40.0
@@ -93,3 +94,16 @@ def test_a_pause_in_the_times_leaves_no_heart_rate():
     measurement = measure_clip(clip, MASKS)
     assert (measurement.heart_rate_bpm, measurement.peak_filling_rate_ml_per_s) == (None, None)
     assert measurement.ef_percent == pytest.approx(measure_clip(clip_of(), MASKS).ef_percent, abs=2)
+
+
+@pytest.mark.parametrize(("rows", "is_kept"), [(30, False), (200, True), (340, False)])
+def test_a_depth_that_no_adult_clip_has_withholds_volumes_and_keeps_the_ef(rows, is_kept):
+    sector = Sector(mask=np.ones(MASKS[0].shape, bool), box=(0, 0, rows, 100))
+    plain, measurement = (measure_clip(clip_of(), MASKS, sector=one) for one in (None, sector))
+    assert measurement.ef_percent == pytest.approx(plain.ef_percent)
+    assert (measurement.edv_ml is not None) == is_kept
+    assert "no_scale_no_millilitres" not in codes(measurement)
+    messages = [one.message for one in measurement.warnings if one.code == "implausible_depth"]
+    assert bool(messages) != is_kept
+    for message in messages:
+        assert f"{rows} mm deep by a pixel spacing of 1 mm, outside 40 to 300 mm" in message

@@ -213,7 +213,7 @@ class Analyzer:
             mirrored=view.mirrored,
             is_mirrored=view.is_mirrored,
         )
-        measurement = measure_clip(clip, masks, smoothing=smoothing)
+        measurement = measure_clip(clip, masks, sector=sector, smoothing=smoothing)
         measurement = flag_wall(measurement, masks, sector.mask)
         analysis = Analysis(
             clip=clip,

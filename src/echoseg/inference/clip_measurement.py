@@ -10,6 +10,8 @@ from echoseg.clip import Clip, ClipWarning
 from echoseg.io.arbitration import MAX_VOLUME_CHANGE, agree, describe
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import Measurement
+from echoseg.measure.plausible import NO_SCALE, depth_warnings
+from echoseg.preprocess.sector import Sector
 
 MAX_EF_CHANGE_POINTS = 2.0
 """Change of EF by another choice from which it is withheld."""
@@ -18,16 +20,24 @@ _RATES = [f"peak_{name}_rate_edv_per_s" for name in ("ejection", "filling")]
 
 
 def measure_clip(
-    clip: Clip, masks: np.ndarray, *, smoothing: bool = True, cavity_only: bool = False
+    clip: Clip,
+    masks: np.ndarray,
+    *,
+    sector: Sector | None = None,
+    smoothing: bool = True,
+    cavity_only: bool = False,
 ) -> Measurement:
-    """Measure the masks of a clip as `measure_masks` does, which has the arguments.
+    """Measure the masks of a clip as `measure_masks` does, which has the other arguments.
 
+    Without a plausible depth of its `sector` there are no volumes in ml (`implausible_depth`).
     R waves that contradict the volume curve are not used. Where an EF or EDV depends on which of
     two sources is right, `contradicted_ef` is added. Heart rate and rates per second are None
     where they are contradicted or rest on an assumed frame rate or on times with a pause.
     """
+    depth = () if sector is None else depth_warnings(sector.num_rows, clip.spacing_mm)
+    spacing_mm = None if depth else clip.spacing_mm
     measure = partial(
-        measure_masks, spacing_mm=clip.spacing_mm, smoothing=smoothing, cavity_only=cavity_only
+        measure_masks, spacing_mm=spacing_mm, smoothing=smoothing, cavity_only=cavity_only
     )
     measurement = by_curve = measure(masks, times_s=clip.times_s)
     if clip.r_wave_times_s:
@@ -65,7 +75,8 @@ def measure_clip(
             "file that is whole."
         )
         notes.append(ClipWarning(code=CONTRADICTED_EF, message=message))
-    update = {"warnings": (*measurement.warnings, *notes)}
+    own = (one for one in measurement.warnings if not (depth and one.code == NO_SCALE))
+    update = {"warnings": (*depth, *own, *notes)}
     return measurement.model_copy(update=update | ({} if is_timed else _no_rates(measurement)))
 
 

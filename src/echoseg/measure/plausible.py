@@ -10,6 +10,7 @@ from echoseg.frame_store import each
 from echoseg.measure.curve import frame_interval_s, smooth
 from echoseg.measure.shape import Shape
 
+NO_SCALE = "no_scale_no_millilitres"
 MIN_FRAME_FRACTION = 0.5
 """Fraction of frames that must show a cavity for an EF."""
 MAX_JUMP = 0.2
@@ -20,6 +21,8 @@ MIN_LV_LENGTH_MM, MAX_LV_LENGTH_MM = 40, 150
 """Long axes outside this range are not those of an adult: the pixel spacing is wrong."""
 MAX_LV_VOLUME_ML = 500
 """Volumes above are larger than those of the largest ventricles: a side of the spacing is wrong."""
+MIN_DEPTH_MM, MAX_DEPTH_MM = 40, 300
+"""Depths of the sector of an adult transthoracic clip; those of CAMUS are 90 to 220 mm."""
 MIN_DURATION_S = 0.4
 """Shorter clips cannot hold both ED and ES."""
 
@@ -89,6 +92,24 @@ def fill_gaps(volumes: np.ndarray) -> np.ndarray:
     return np.interp(np.arange(len(volumes)), np.nonzero(known)[0], volumes[known])
 
 
+def depth_warnings(rows: int, spacing_mm: tuple[float, float] | None) -> tuple[ClipWarning, ...]:
+    """Why there are no volumes in ml, by the depth of the sector; else empty.
+
+    Args:
+        rows: Height of the sector in pixels, which dark tissue makes smaller than its depth.
+        spacing_mm: Pixel spacing (row, column) in mm.
+    """
+    if spacing_mm is None or MIN_DEPTH_MM <= (depth_mm := rows * spacing_mm[0]) <= MAX_DEPTH_MM:
+        return ()
+    message = (
+        f"The ultrasound sector of {rows} rows would be {depth_mm:.0f} mm deep by a pixel spacing "
+        f"of {spacing_mm[0]:.3g} mm, outside {MIN_DEPTH_MM} to {MAX_DEPTH_MM} mm of an adult's "
+        "heart from the chest, so the pixel spacing is wrong and there are no volumes in ml. Set "
+        "spacing_mm (--spacing-mm) if it is known."
+    )
+    return (ClipWarning(code="implausible_depth", message=message),)
+
+
 def scale_warnings(
     shapes: Sequence[Shape | None], spacing_mm: tuple[float, float] | None
 ) -> list[ClipWarning]:
@@ -98,7 +119,7 @@ def scale_warnings(
             "The clip has no pixel spacing, so there are no volumes in ml; EF does not need it. "
             "Set spacing_mm (--spacing-mm) if it is known."
         )
-        return [ClipWarning(code="no_scale_no_millilitres", message=message)]
+        return [ClipWarning(code=NO_SCALE, message=message)]
     max_length = max((shape.axis.length_mm for shape in shapes if shape is not None), default=None)
     if max_length is not None and not MIN_LV_LENGTH_MM <= max_length <= MAX_LV_LENGTH_MM:
         message = (

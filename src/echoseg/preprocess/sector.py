@@ -42,6 +42,11 @@ class Sector:
     box: Box
     trace_boxes: tuple[Box, ...] = ()
 
+    @property
+    def num_rows(self) -> int:
+        """Height in pixels."""
+        return self.box[2] - self.box[0]
+
     def mirror(self) -> "Sector":
         """The sector of the picture with left and right exchanged."""
         columns = self.mask.shape[1]
