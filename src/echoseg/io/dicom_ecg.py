@@ -1,6 +1,6 @@
 """The ECG that a DICOM object holds as samples: its Waveform Sequence (PS3.3 C.10.9).
 
-Curve groups (50xx), retired, are not read. A trace drawn into the picture is none: see
+Curve groups (50xx), retired, are not read. A trace drawn into the picture has no samples: see
 `dicom_scale`.
 """
 

@@ -20,7 +20,7 @@ Static text in a JPEG clip stays under 1; the darkest speckle in the clips exami
 _CHANGE_ROWS = 64
 _MIN_LINE, _MAX_LIT, _MIN_LINE_FRAMES = 60, 0.2, 12
 """Grey levels by which a line differs from what it passes, share of frames it is on a pixel, and
-frames from which that is no chance."""
+frames from which that is not by chance."""
 _MAX_WITHOUT_LINES = 0.95
 """Share of the region that remains without lines, under which they are a trace beside it."""
 _MIN_SHARE = 0.02
@@ -76,7 +76,7 @@ def find_sector(clip: Clip) -> Sector | None:
     """Find the sector; None when nothing in the picture moves.
 
     A box from the file (`clip.sector_box`) bounds the search, and boxes of traces
-    (`clip.trace_boxes`) are no part of it. A trace that runs through the picture is left out too.
+    (`clip.trace_boxes`) are not in it. A trace that runs through the picture is left out too.
     """
     moving, lines = _motion(clip.frames)
     inside, no_trace = np.ones_like(moving), np.ones_like(moving)
