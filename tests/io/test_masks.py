@@ -231,3 +231,15 @@ def test_the_header_of_a_pair_is_refused_by_name(tmp_path, masks):
     nibabel.save(nibabel.Nifti1Pair(masks.T, np.eye(4)), tmp_path / "m.img")
     with pytest.raises(FormatError, match="header of a NIfTI pair"):
         load_clip(tmp_path / "m.hdr")
+
+
+@pytest.mark.parametrize("skipped", [0, 64, -1])
+def test_a_header_before_the_pixels_of_a_metaimage_is_skipped(tmp_path, skipped):
+    frames = moving_frames(5)
+    size = " ".join(map(str, frames.shape[::-1]))
+    (tmp_path / "c.raw").write_bytes(b"\7" * (64 if skipped else 0) + frames.tobytes())
+    (tmp_path / "c.mhd").write_text(
+        f"NDims = 3\nDimSize = {size}\nHeaderSize = {skipped}\nElementType = MET_UCHAR\n"
+        "ElementDataFile = c.raw\n"
+    )
+    np.testing.assert_array_equal(load_clip(tmp_path / "c.mhd").frames, frames)

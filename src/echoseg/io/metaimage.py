@@ -68,7 +68,9 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
             stream = zlib.decompressobj()
             blocks = (raw[at : at + _BLOCK].tobytes() for at in range(0, len(raw), _BLOCK))
             raw = map_stream(map(stream.decompress, blocks))
-        data = raw[: int(np.prod(size)) * dtype.itemsize].view(dtype)
+        length, skipped = int(np.prod(size)) * dtype.itemsize, int(fields.get("HeaderSize", "0"))
+        raw = raw[skipped:] if skipped >= 0 else raw[-length:]  # -1: the pixels are the last bytes
+        data = raw[:length].view(dtype)
         channels = int(fields.get("ElementNumberOfChannels", "1"))
     except (KeyError, ValueError, OSError, zlib.error) as error:
         raise FormatError(
