@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import fail, progress_bar, show_notice
+from echoseg.cli.console import fail, progress_bar, public, show_notice, start_private
 from echoseg.cli.options import (
     BackendName,
     Device,
@@ -19,6 +19,8 @@ from echoseg.cli.options import (
     Model,
     Output,
     Pdf,
+    Private,
+    PrivateKey,
     Smoothing,
     SpacingMm,
     Timing,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.ef_statement import EfStatement
+    from echoseg.private import Pseudonyms
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +54,7 @@ class Job:
     force_view: bool = False
     pdf: bool = False
     pages: bool = True
+    names: "Pseudonyms | None" = None
 
 
 def analyze_clip(
@@ -65,16 +69,20 @@ def analyze_clip(
     `check` may raise what ends it before the clip is segmented.
     """
     from echoseg.io import load_clip
+    from echoseg.preprocess.sector import blank_outside
 
     start = time.perf_counter()
-    clip = load_clip(source, **(job.open_options | options))
+    alias = job.names and job.names.name(source)
+    clip = load_clip(source, alias=alias, **(job.open_options | options))
     read_time_s = time.perf_counter() - start
     if check is not None:
         check(clip)
-    with progress_bar(source.name, "frames") as update:
+    with progress_bar(alias or source.name, "frames") as update:
         analysis = analyzer.analyze(
             clip, smoothing=job.smoothing, force_view=job.force_view, progress=update
         )
+    if alias:
+        analysis = replace(analysis, clip=blank_outside(analysis.clip))
     return replace(analysis, timing_s={"read": read_time_s, **analysis.timing_s})
 
 
@@ -174,6 +182,8 @@ def analyze(
     fps: Fps = None,
     smoothing: Smoothing = True,
     pdf: Pdf = False,
+    private: Private = False,
+    private_key: PrivateKey = None,
     force: Force = False,
     allow_damaged: Annotated[
         bool, input_option("--allow-damaged", help="Use the readable frames of damaged files.")
@@ -206,9 +216,11 @@ def analyze(
     options: dict[str, Any] = dict(
         view=view, spacing_mm=spacing_mm, fps=fps, allow_damaged=allow_damaged
     )
+    names = start_private(private, private_key, output)
     known: dict[str, Any] = dict(
         open_options=options, force=force, smoothing=smoothing, force_view=force_view, pdf=pdf
     )
+    known["names"] = names
     OpenOptions(**options)
     _check_inputs(clips or [], a4c, a2c, study)
     if study is not None:
@@ -228,10 +240,11 @@ def analyze(
     if is_pair and (jobs is not None or resume or not pages):
         raise ConfigError("--jobs, --resume and --no-pages do not apply to two views; give CLIPS")
     sources = [(a4c, a2c)] if a4c and a2c else [(clip,) for clip in clips or []]
-    names = result_folder_names([Path("biplane")] if is_pair else clips or [])
+    aliases = clips or [] if names is None else [Path(names.name(clip)) for clip in clips or []]
+    folders = result_folder_names([Path("biplane")] if is_pair else aliases)
     runs = [
         Job(sources=some, folder=output / name, pages=pages, **known)
-        for some, name in zip(sources, names, strict=True)
+        for some, name in zip(sources, folders, strict=True)
     ]
     run(runs, model=model, device=device, backend=backend, timing=timing)
 
@@ -262,6 +275,7 @@ def run_cohort(
     settings = cohort.Settings(
         model=options["model"],
         model_sha256=card.sha256,
+        private=options["names"] is not None,
         **options["open_options"],
         **{
             name: options[name]
@@ -270,8 +284,12 @@ def run_cohort(
     )
     jobs = check_jobs(jobs)
     show_notice(card)
+    if names := options["names"]:
+        for folder in clips:
+            names.hide_folder(folder)
     sources = cohort.find_clips(clips, output)
-    with progress_bar(output.name, "clips") as update:
+    sources = sources.hidden(names, clips) if names else sources
+    with progress_bar("cohort" if names else output.name, "clips") as update:
         done = cohort.run_cohort(
             sources,
             settings,
@@ -284,7 +302,8 @@ def run_cohort(
         count_efs(done.clips, withheld=done.unreliable, none=done.without_ef, failed=done.failed)
     )
     tables = (cohort.RESULTS_TABLE, cohort.FAILURES_TABLE, cohort.OTHERS_TABLE)
-    typer.echo(f"files that are not clips: {done.others}; tables in {output}: {', '.join(tables)}")
+    others = f"files that are not clips: {done.others}; tables in {output}: {', '.join(tables)}"
+    typer.echo(public(others))
     if done.failed or not done.clips:
         raise typer.Exit(1)
 

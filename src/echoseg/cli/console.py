@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
 from echoseg.errors import ConfigError, EchosegError, validation_message
+from echoseg.private import Pseudonyms
 
 if TYPE_CHECKING:
     from echoseg.weights.card import ModelCard
@@ -27,9 +29,35 @@ def one_line(text: str) -> str:
     return " ".join(text.splitlines())
 
 
+_hide: list[Callable[[str], str]] = []
+"""What hides names in the lines of the command that runs; empty without --private."""
+
+
+def start_private(wanted: bool, key: Path | None, output: Path | None = None) -> Pseudonyms | None:
+    """Hide names in every line of this command; None without --private.
+
+    Raises:
+        ConfigError: If there is no usable key.
+    """
+    if not wanted and key is None:
+        return None
+    names = Pseudonyms(key)
+    if output is not None:
+        names.hide_folder(output, "the output folder")
+    _hide.append(names.hide)
+    return names
+
+
+def public(text: str) -> str:
+    """A text as it may be printed: on one line, with names hidden where that is wanted."""
+    for hide in _hide:
+        text = hide(text)
+    return one_line(text)
+
+
 def fail(message: str) -> None:
     """Print an error on standard error."""
-    typer.echo(f"echoseg: {one_line(message)}", err=True)
+    typer.echo(f"echoseg: {public(message)}", err=True)
 
 
 def show_notice(card: "ModelCard") -> None:
@@ -44,11 +72,17 @@ class CommandGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
+        _hide.clear()
         try:
             _refuse_empty([*ctx._protected_args, *ctx.args])
             return super().invoke(ctx)
         except EchosegError as error:
             fail(str(error))
+            raise typer.Exit(2) from None
+        except Exception as error:
+            if not _hide or hasattr(error, "exit_code"):
+                raise
+            fail(f"unexpected {type(error).__name__}; run without --private to see where")
             raise typer.Exit(2) from None
 
 

@@ -10,13 +10,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import DISCLAIMER, fail, show_notice, signals_asked
-from echoseg.cli.options import BackendName, Device, Fps, Model, SpacingMm, ViewGiven
+from echoseg.cli.console import (
+    DISCLAIMER,
+    fail,
+    public,
+    show_notice,
+    signals_asked,
+    start_private,
+)
+from echoseg.cli.options import (
+    BackendName,
+    Device,
+    Fps,
+    Model,
+    Private,
+    PrivateKey,
+    SpacingMm,
+    ViewGiven,
+)
 from echoseg.clip import View
 from echoseg.errors import ConfigError, FormatError, OutputError
 
 if TYPE_CHECKING:
     from echoseg.inference.live.run import Status
+    from echoseg.private import Pseudonyms
 
 REPORT_BYTES = 4096
 """Taken at the start, so that a disk that filled up still has room for the report."""
@@ -48,6 +65,8 @@ def live(
     reconnect: Annotated[
         float, typer.Option(help="Seconds to wait for a source that went away.", min=0)
     ] = 0.0,
+    private: Private = False,
+    private_key: PrivateKey = None,
     device: Device = "auto",
     model: Model = "camus",
     backend: BackendName = "torch",
@@ -63,6 +82,9 @@ def live(
     from echoseg.inference.live.session import Session
     from echoseg.inference.live.sources import SourceOptions
 
+    names = start_private(private, private_key, output)
+    if names is not None and overlay is not None:
+        names.hide_folder(Path(overlay), "the overlay")
     options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
     _check_places(output, overlay)
     analyzer = Analyzer(model, device, backend)
@@ -73,12 +95,13 @@ def live(
         check=EfCheck(analyzer, view=view or View.UNKNOWN, spacing_mm=spacing_mm),
     )
     show_notice(analyzer.model_card)
-    status = _follow(session, source, options, (output, overlay, reconnect))
+    status = _follow(session, source, options, (output, overlay, reconnect), names)
     typer.echo(_line(status))
     if status.result and status.result.ef.reason:
         typer.echo(f"{status.result.ef.text}: {status.result.ef.reason}")
     saved = f"; kept in {output}" if output else ""
-    typer.echo(f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped{saved}")
+    ended = f"{status.ended}: {status.num_frames} frames, {status.dropped} dropped{saved}"
+    typer.echo(public(ended))
     for problem in status.problems:
         fail(problem)
     if status.problems:
@@ -116,12 +139,20 @@ def _check_folder(output: Path) -> None:
 
 
 def _follow(
-    session: Any, source: str, options: Any, places: tuple[Path | None, str | None, float]
+    session: Any,
+    source: str,
+    options: Any,
+    places: tuple[Path | None, str | None, float],
+    names: "Pseudonyms | None" = None,
 ) -> "Status":
     from echoseg.files import atomic_dir, atomic_write
     from echoseg.inference.live.run import LiveOptions, Run
     from echoseg.inference.live.sources import is_endless, open_source
-    from echoseg.report.figures.live import open_sinks
+    from echoseg.preprocess.sector import blank_frame
+    from echoseg.report.figures.live import live_picture, open_sinks
+
+    def draw(frame: Any, result: Any) -> Any:
+        return live_picture(blank_frame(frame, session.sector) if names else frame, result)
 
     output, overlay, reconnect_s = places
     with ExitStack() as stack:
@@ -134,16 +165,21 @@ def _follow(
         video = overlay  # outside the folder: where it cannot be put in its place, the masks stay
         if overlay is not None and "://" not in overlay:
             video = str(stack.enter_context(atomic_write(Path(overlay))))
+        if names is not None:
+            names.name(source)
         folder = output and stack.enter_context(atomic_dir(output, lambda: _check_folder(output)))
         if folder:
             (folder / "report.json").write_bytes(bytes(REPORT_BYTES))
-        sinks = open_sinks(folder or None, video, overlay or "")
+        sinks = open_sinks(folder or None, video, overlay or "", draw)
         opener = partial(open_source, source, options)
         status = Run(opener, session, sinks.needed, how, sinks.asides).follow(_show())
         if not status.num_frames:
             raise FormatError("it was stopped before the first frame, so nothing was written")
         if folder:
-            status = _summary(folder / "report.json", status, source)
+            if names is not None:
+                status = replace(status, problems=tuple(map(public, status.problems)))
+            name = names.name(source) if names else source
+            status = _summary(folder / "report.json", status, name)
     return status
 
 

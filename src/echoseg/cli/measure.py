@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
+from echoseg.cli.console import start_private
 from echoseg.cli.options import (
     Force,
     Fps,
     Pdf,
+    Private,
+    PrivateKey,
     Smoothing,
     SpacingMm,
     ViewGiven,
@@ -37,6 +40,8 @@ def measure(
     fps: Fps = None,
     smoothing: Smoothing = True,
     pdf: Pdf = False,
+    private: Private = False,
+    private_key: PrivateKey = None,
     force: Force = False,
 ) -> None:
     """Measure masks from any tool: volume curve, EF, strain, sizes, report. No network runs.
@@ -51,23 +56,31 @@ def measure(
     from echoseg.inference.analysis import analyze_masks
     from echoseg.io import load_clip, load_ed_es, load_masks
     from echoseg.io.masks import labeled_pair, pair_clip
+    from echoseg.preprocess.sector import blank_outside
     from echoseg.report.writer import check_output, write_results
 
+    names = start_private(private, private_key, output)
+    alias, clip_alias = (names and path and names.name(path) for path in (masks[0], clip))
+    if names is not None:
+        list(map(names.name, masks))
     if len(masks) > 2:
         raise ArgumentError(f"give one file of masks, or two: ED, then ES; got {len(masks)}")
     check_output(output, force)
     if len(masks) == 2:
-        opened, labels = load_ed_es(*masks, spacing_mm=spacing_mm, view=view)
+        opened, labels = load_ed_es(*masks, spacing_mm=spacing_mm, view=view, alias=alias)
     else:
-        opened, labels = load_masks(masks[0], spacing_mm=spacing_mm, fps=fps, view=view)
+        opened, labels = load_masks(
+            masks[0], spacing_mm=spacing_mm, fps=fps, view=view, alias=alias
+        )
     if len(labels) == 1:
         raise ArgumentError(
             f"{masks[0]} is one still; EF needs a clip (x, y, t), or ED and ES as two files"
         )
     if clip is not None:
         scale_mm = spacing_mm or opened.spacing_mm
-        opened = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view)
+        opened = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view, alias=clip_alias)
         Annotation(masks=labels).check_fits(opened)
+        opened = blank_outside(opened) if names else opened
     if (pair := labeled_pair(labels)) is not None:
         opened, labels = pair_clip(opened, pair), labels[list(pair)]
     analysis = analyze_masks(opened, labels, smoothing=smoothing)

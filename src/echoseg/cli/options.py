@@ -53,6 +53,22 @@ Output = Annotated[
     Path, output_option("--output", "-o", help="Output folder; every clip gets a folder in it.")
 ]
 Force = Annotated[bool, output_option("--force", help="Replace existing result folders.")]
+Private = Annotated[
+    bool,
+    output_option(
+        "--private",
+        help="Hashes in place of names of files and folders, and pictures black outside the "
+        "sector, in everything that is written or printed.",
+    ),
+]
+PrivateKey = Annotated[
+    Path | None,
+    output_option(
+        "--private-key",
+        help="Key file of the hashes, made if missing (default: ECHOSEG_KEY, or private.key in "
+        "the user's config folder); implies --private.",
+    ),
+]
 Device = Annotated[str, model_option(help="auto, cpu, cuda or mps.")]
 Model = Annotated[str, model_option(help="Name (see `echoseg models`) or .safetensors file.")]
 Pdf = Annotated[bool, output_option("--pdf", help="Write report.pdf too.")]

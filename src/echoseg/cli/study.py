@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from echoseg.cli.analyze import Job, analyze_clip
-from echoseg.cli.console import fail, one_line, show_notice
+from echoseg.cli.console import fail, one_line, public, show_notice
 from echoseg.clip import View
 from echoseg.errors import ConfigError, EchosegError, NotAClipError, OutputError
 
@@ -29,12 +29,16 @@ def run_study(
     """
     from echoseg.files import check_new_file, csv_text, ensure_dir, write_text
     from echoseg.inference.analyzer import Analyzer
-    from echoseg.report.study import COLUMNS, TABLE, find_hearts
+    from echoseg.report.study import COLUMNS, TABLE, find_hearts, hide_names
     from echoseg.report.writer import check_biplane_output
 
     if not folder.is_dir():
         raise ConfigError(f"--study must be a folder of clips, got {folder}")
+    if job.names is not None:
+        job.names.hide_folder(folder)
     hearts, others = find_hearts(folder, output)
+    if job.names is not None:
+        hearts, others = hide_names(hearts, others, folder, job.names)
     if (output / TABLE).exists():
         check_new_file(output / TABLE, job.force)
     for heart in hearts:
@@ -52,7 +56,7 @@ def run_study(
         write_text(output / TABLE, csv_text(COLUMNS, rows))
     outcomes = Counter(row[-2] for row in rows)
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
-    typer.echo(f"{len(rows)} files: {numbers}: {output / TABLE} says why")
+    typer.echo(public(f"{len(rows)} files: {numbers}: {output / TABLE} says why"))
     if "failed" in outcomes or "used" not in outcomes:
         raise typer.Exit(1)
 

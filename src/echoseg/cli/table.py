@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from echoseg.cli.console import one_line
+from echoseg.cli.console import one_line, public
 from echoseg.clip import ClipWarning
 from echoseg.inference.analysis import Analysis
 from echoseg.report.biplane import BiplaneAnalysis
@@ -51,7 +51,7 @@ def show_analysis(analysis: Analysis, folder: Path) -> None:
         console.print(f"no EF: {one_line(ef.reason)}", style="bold red", markup=False)
     _print_messages(console, analysis.warnings, "yellow")
     _print_messages(console, analysis.notes, "dim")
-    console.print(f"written to {folder}", markup=False)
+    console.print(public(f"written to {folder}"), markup=False)
 
 
 def _print_messages(
@@ -82,4 +82,4 @@ def show_biplane(analysis: BiplaneAnalysis, folder: Path) -> None:
     _print_messages(console, biplane.warnings, "yellow")
     for view, plane in zip(("A4C", "A2C"), planes, strict=True):
         _print_messages(console, plane.warnings, "yellow", f"{view}: ")
-    console.print(f"written to {folder}", markup=False)
+    console.print(public(f"written to {folder}"), markup=False)

@@ -29,6 +29,7 @@ from echoseg.io.formats import (
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions
 from echoseg.io.masks import read_masks
 from echoseg.io.numpy_file import array_clip
+from echoseg.private import hidden, hide_path
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -41,6 +42,7 @@ def load_clip(
     fps: float | None = None,
     view: View | str | None = None,
     allow_damaged: bool = False,
+    alias: str | None = None,
 ) -> Clip:
     """Read a clip: ultrasound DICOM, AVI, MP4, MOV, GIF, NIfTI, ...
 
@@ -57,6 +59,8 @@ def load_clip(
             warning.
         view: The view; overrides the file's.
         allow_damaged: Use the readable frames of a damaged file.
+        alias: Stands for the path, in the clip, its warnings and every message
+            (`private.Pseudonyms`).
 
     Raises:
         ConfigError: If spacing, frame rate or view is out of range.
@@ -71,7 +75,9 @@ def load_clip(
         allow_damaged=allow_damaged,
     )
     if isinstance(source, str | os.PathLike):
-        clip = _read_path(Path(source), options)
+        with hidden((source, alias)):
+            clip = _read_path(Path(source), options)
+        clip = clip if alias is None else _renamed(clip, alias)
     elif isinstance(source, bytes | bytearray | memoryview):
         clip = _read_bytes(bytes(source), options)
     elif hasattr(source, "__array__"):
@@ -81,6 +87,12 @@ def load_clip(
             f"load_clip takes a path, bytes or an array (T, H, W), got {type(source).__name__}"
         )
     return _with_options(clip, options)
+
+
+def _renamed(clip: Clip, alias: str) -> Clip:
+    """The clip with its path replaced, in its warnings too."""
+    notes = [replace(w, message=hide_path(w.message, clip.source, alias)) for w in clip.warnings]
+    return replace(clip, source=alias, warnings=tuple(notes))
 
 
 def find_view(view: View | str) -> View:
@@ -131,6 +143,7 @@ def load_masks(
     spacing_mm: tuple[float, float] | None = None,
     fps: float | None = None,
     view: View | None = None,
+    alias: str | None = None,
 ) -> tuple[Clip, np.ndarray]:
     """Read masks that another tool wrote, values of `Label` (`label_maps.to_labels`).
 
@@ -139,6 +152,7 @@ def load_masks(
         spacing_mm: As in `load_clip`, as are the others.
         fps: Frames per second.
         view: The view.
+        alias: As in `load_clip`.
 
     Returns:
         An image of the masks as their clip, and the masks, `T H W` uint8.
@@ -149,12 +163,11 @@ def load_masks(
     """
     path = Path(path)
     options = OpenOptions(spacing_mm=spacing_mm, fps=fps, view=view)
-    with refusals(path):
+    with hidden((path, alias)), refusals(path):
         clip, masks, name = read_masks(path, options.fps is not None)
         digest = content_sha256(path, name)
-    clip = replace(
-        clip, source=str(path), source_sha256=digest, format_name=f"{name or 'picture'} masks"
-    )
+    source, kind = str(path) if alias is None else alias, f"{name or 'picture'} masks"
+    clip = replace(clip, source=source, source_sha256=digest, format_name=kind)
     return _with_options(clip, options), masks
 
 
@@ -164,6 +177,7 @@ def load_ed_es(
     *,
     spacing_mm: tuple[float, float] | None = None,
     view: View | None = None,
+    alias: str | None = None,
 ) -> tuple[Clip, np.ndarray]:
     """Read the masks of ED and ES from two files of one still each.
 
@@ -172,6 +186,7 @@ def load_ed_es(
         es: File of ES.
         spacing_mm: As in `load_clip`.
         view: The view.
+        alias: As in `load_clip`, for both files.
 
     Returns:
         An image of the masks as their clip of two frames without times, and the masks, `2 H W`
@@ -183,10 +198,11 @@ def load_ed_es(
             spacing is given, in that of their headers.
     """
     (one, first), (other, second) = (
-        load_masks(path, spacing_mm=spacing_mm, fps=ASSUMED_FRAME_RATE_HZ, view=view)
+        load_masks(path, spacing_mm=spacing_mm, fps=ASSUMED_FRAME_RATE_HZ, view=view, alias=alias)
         for path in (ed, es)
     )
-    for path, masks in ((ed, first), (es, second)):
+    ed_name, es_name = (ed, es) if alias is None else (f"ED of {alias}", f"ES of {alias}")
+    for path, masks in ((ed_name, first), (es_name, second)):
         if len(masks) != 1:
             raise FormatError(
                 f"{path}: of two files each must hold one still (x, y), this holds {len(masks)} "
@@ -203,7 +219,8 @@ def load_ed_es(
     for what, ours, theirs in compared:
         if (ours is None) != (theirs is None) or not np.allclose(ours or 0, theirs or 0, rtol=1e-4):
             raise FormatError(
-                f"{es}: the {what} is {theirs}, but {ours} in {ed}; give ED and ES of one clip"
+                f"{es_name}: the {what} is {theirs}, but {ours} in {ed_name}; give ED and ES of "
+                "one clip"
             )
     clip = replace(
         one,

@@ -4,7 +4,7 @@ Speckle and the heart move; text does not. So the sector is the largest connecte
 grey level changes over time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +12,7 @@ from skimage.measure import label
 from skimage.morphology import convex_hull_image
 
 from echoseg.clip import Clip
+from echoseg.frame_store import FrameStore, each
 
 _MIN_CHANGE = 1.5
 """Standard deviation over time, in grey levels, from which a pixel counts as moving.
@@ -124,6 +125,19 @@ def _largest_region(moving: np.ndarray) -> np.ndarray | None:
         return None
     # a sector is convex, and its dark corners hardly move
     return convex_hull_image(labels == 1 + int(sizes.argmax()))
+
+
+def blank_outside(clip: Clip) -> Clip:
+    """The clip with everything outside its sector black; all of it where no sector is found."""
+    sector, store = find_sector(clip), FrameStore()
+    for frame in each(clip.frames):
+        store.add(blank_frame(frame, sector))
+    return replace(clip, frames=store.frames())
+
+
+def blank_frame(frame: np.ndarray, sector: Sector | None) -> np.ndarray:
+    """A frame `H W` with everything outside the sector black; black without a sector."""
+    return np.zeros_like(frame) if sector is None else np.where(sector.mask, frame, 0)
 
 
 def sector_gain(clip: Clip, sector: Sector) -> float:

@@ -11,14 +11,15 @@ killed and resumed ends in the same bytes as one that was not. A result belongs 
 clip: a clip whose file changed is refused, one that failed is tried again.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from echoseg.clip import View
 from echoseg.data.custom import clip_files, readable
@@ -36,6 +37,8 @@ from echoseg.inference.backends.select import AUTO, check_backend, select_backen
 from echoseg.io import is_frame_folder, load_clip, source_sha256
 from echoseg.io.clip_header import read_clip_header
 from echoseg.parallel import one_thread, parallel_map
+from echoseg.preprocess.sector import blank_outside
+from echoseg.private import Pseudonyms
 from echoseg.report.schema import Report, registry_row
 from echoseg.report.writer import FILES, MARK, free_names
 
@@ -64,6 +67,8 @@ class Settings(BaseModel):
     force_view: bool = False
     pdf: bool = False
     pages: bool = True
+    private: bool = False
+    """Names in the manifest are hashes, and pictures are black outside the sector."""
 
 
 class Entry(BaseModel):
@@ -72,7 +77,8 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     clip: str
-    source: Path
+    source: Path = Field(default=Path(), exclude=True)
+    """Where it is now; not written, since it may hold a patient's name."""
     name: str
 
 
@@ -115,6 +121,16 @@ class FoundClips(dict[str, Path]):
     def __init__(self) -> None:
         super().__init__()
         self.others: dict[str, str] = {}
+
+    def hidden(self, names: Pseudonyms, folders: Sequence[Path]) -> "FoundClips":
+        """The same with hashes as names; `folders` are those that `others` are relative to."""
+        hidden = FoundClips()
+        hidden |= {names.name(path): path for path in self.values()}
+        for name, reason in self.others.items():
+            places = [folder / name for folder in folders]
+            path = next(filter(os.path.exists, places), places[0])
+            hidden.others[names.name(path)] = names.hide(reason)
+        return hidden
 
 
 def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
@@ -315,11 +331,14 @@ def _analyze(settings: Settings, out: Path, entry: Entry) -> None:
             spacing_mm=settings.spacing_mm,
             fps=settings.fps,
             allow_damaged=settings.allow_damaged,
+            alias=entry.clip if settings.private else None,
         )
         with one_thread():
             analysis = analyzer.analyze(
                 clip, smoothing=settings.smoothing, force_view=settings.force_view
             )
+        if settings.private:
+            analysis = replace(analysis, clip=blank_outside(clip))
         _failure(out, entry).unlink(missing_ok=True)  # of an earlier content of the file
         write_results(analysis, out / entry.name, pdf=settings.pdf, pages=settings.pages)
     except OutputError:

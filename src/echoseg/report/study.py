@@ -8,6 +8,7 @@ from typing import NamedTuple
 from echoseg.clip import View
 from echoseg.inference.analysis import Analysis
 from echoseg.io.clip_header import ClipHeader, read_clip_header
+from echoseg.private import Pseudonyms
 from echoseg.report.biplane import view_of_name
 from echoseg.report.cohort import find_clips
 from echoseg.report.writer import free_names
@@ -124,6 +125,18 @@ def find_hearts(folder: Path, out: Path | None = None) -> tuple[list[Heart], dic
         Heart(name=name, clips=tuple(_clip(c, sources[c], headers[c], names[c][0]) for c in clips))
         for name, clips in zip(folders, hearts.values(), strict=True)
     ], sources.others
+
+
+def hide_names(
+    hearts: list[Heart], others: dict[str, str], folder: Path, names: Pseudonyms
+) -> tuple[list[Heart], dict[str, str]]:
+    """What `find_hearts` finds in a folder, with hashes as names of hearts and files."""
+    hidden = []
+    for heart in hearts:
+        clips = tuple(clip._replace(name=names.name(clip.path)) for clip in heart.clips)
+        digest = names.digest(*sorted(os.path.abspath(clip.path) for clip in clips))
+        hidden.append(Heart(name=f"heart-{digest}", clips=clips))
+    return hidden, {names.name(folder / name): names.hide(why) for name, why in others.items()}
 
 
 def _clip(name: str, path: Path, header: ClipHeader, named: View) -> StudyClip:

@@ -237,6 +237,11 @@ class Session:
                 "sector out and it is found".format(*sector.mask.shape, *frame.shape)
             )
 
+    @property
+    def sector(self) -> Sector | None:
+        """The sector, from about a second on."""
+        return self._sector
+
     def _time(self, time_s: float | None) -> float:
         """Time of the frame; refused when not finite or not later than the last."""
         last_s = self._last_time_s

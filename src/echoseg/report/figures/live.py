@@ -113,17 +113,23 @@ class Sinks(NamedTuple):
     asides: list[VideoSink]
 
 
-def open_sinks(folder: Path | None, overlay: str | None, overlay_name: str = "") -> Sinks:
+def open_sinks(
+    folder: Path | None,
+    overlay: str | None,
+    overlay_name: str = "",
+    draw: Callable[[np.ndarray, FrameResult], np.ndarray] = live_picture,
+) -> Sinks:
     """Open the requested sinks; the overlay is an aside where there are masks.
 
     Args:
         folder: Gets `frames.csv` and `masks.mkv`, FFV1 whose grey levels are the labels, 0 to 3.
         overlay: File or URL of the overlay video, H.264.
         overlay_name: What refusals call it; OVERLAY by default.
+        draw: Draws a picture of the overlay.
     """
     overlays = []
     if overlay is not None:
-        overlays.append(VideoSink(GrowingVideo(overlay, name=overlay_name), live_picture))
+        overlays.append(VideoSink(GrowingVideo(overlay, name=overlay_name), draw))
     if folder is None:
         return Sinks([*overlays], [])
     masks = GrowingVideo(str(folder / "masks.mkv"), lossless=True, name="masks.mkv")
