@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "echoseg"
 ROWS: list[tuple[str, ...]] = [
     ("errors",),
     ("clip", "frame_store", "nn", "files", "plugins"),
+    ("untrusted",),
     ("parallel", "audit", "preprocess", "private", "measure", "metrics", "losses", "weights"),
     ("phantom", "models"),
     ("io",),

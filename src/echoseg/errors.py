@@ -15,9 +15,11 @@ EchosegError            any error that echoseg reports, in one or two sentences
 """
 
 import os
+import zlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -75,13 +77,17 @@ class OutputError(EchosegError):
     """A result cannot be written."""
 
 
+class Unfit(ValueError):
+    """What a file holds breaks a rule; the text is in our own words, and none of the file's."""
+
+
 def reason_of(error: BaseException) -> str:
     """Why a library failed, in our own words.
 
     Its text may quote what the file holds, such as a patient's name, so none of it is used; the
     exception itself stays in `__cause__`.
     """
-    if isinstance(error, EchosegError):
+    if isinstance(error, EchosegError | Unfit):
         return str(error)
     if isinstance(error, OSError) and error.errno:
         # PyAV's errors have FFmpeg's numbers and one of its fixed sentences
@@ -92,6 +98,11 @@ def reason_of(error: BaseException) -> str:
         EOFError: "it ends too early",
         UnicodeError: "a text in it is not in the stated character set",
         ValueError: "a value in it is not valid",
+        LookupError: "a part of it is missing",
+        TypeError: "a value in it is of another kind",
+        AttributeError: "a value in it is of another kind",
+        zlib.error: "its compressed data are broken",
+        BadZipFile: "its archive is broken",
     }
     words = next((words for kind, words in known.items() if isinstance(error, kind)), "")
     return words or type(error).__name__

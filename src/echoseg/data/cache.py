@@ -16,15 +16,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from echoseg.clip import Annotation, Clip
 from echoseg.data.dataset import Dataset
 from echoseg.data.hashing import sha256_of, source_files
 from echoseg.data.records import Issue, IssueKind, Record
-from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError
+from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError, Unfit
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, read_json, write_json
 from echoseg.parallel import parallel_map
+from echoseg.untrusted import check_regular, reading
 
 FORMAT = 3
 SIZE_RANGE_PX = (16, 2048)
@@ -59,7 +60,7 @@ class Entry(BaseModel):
     quality: str
     stills: bool
     labels: tuple[int, ...] | None
-    num_frames: int
+    num_frames: int = Field(ge=1)
     labelled_frames: tuple[int, ...]
     ed_frame: int | None
     es_frame: int | None
@@ -125,7 +126,12 @@ class CachedClips:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Frames `T S S` of a clip, and masks `L S S` of its labeled frames."""
         entry = self.entries[index]
-        stored = np.load(self.folder / entry.file, mmap_mode="r")
+        path, rule = self.folder / entry.file, f"must hold {self.size_px} x {self.size_px} uint8"
+        with reading(path, DatasetError, rule, "run `echoseg data prepare` again"):
+            stored = np.load(check_regular(path), mmap_mode="r", allow_pickle=False)
+            length = entry.num_frames + len(entry.labelled_frames)
+            if stored.shape != (length, self.size_px, self.size_px) or stored.dtype != np.uint8:
+                raise Unfit(f"it holds {stored.shape} {stored.dtype}")
         return stored[: entry.num_frames], stored[entry.num_frames :]
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Annotation, Clip, Label, View
-from echoseg.data.cache import MARK, CachedClips
+from echoseg.data.cache import MARK, CachedClips, Entry
 from echoseg.data.dataset import Dataset, build_dataset
 from echoseg.data.records import Record
 from echoseg.errors import DatasetError
+from echoseg.untrusted import reading
 
 
 def detect(root: Path) -> bool:
@@ -48,13 +49,22 @@ def collect(root: Path) -> Dataset:
 
 
 def _read(clips: CachedClips, index: int) -> tuple[Clip, Annotation | None]:
+    """Read a clip of the cache.
+
+    Raises:
+        DatasetError: If its files are broken.
+    """
     entry = clips.entries[index]
-    try:
-        frames, labelled = clips[index]
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(
-            f"{clips.folder / entry.file} is broken ({error}); run `echoseg data prepare` again"
-        ) from error
+    path = clips.folder / entry.file
+    frames, labelled = clips[index]
+    rule, way_out = "must have a valid entry in the cache", "run `echoseg data prepare` again"
+    with reading(path, DatasetError, rule, way_out):
+        return _clip_of(entry, frames, labelled, str(path))
+
+
+def _clip_of(
+    entry: Entry, frames: np.ndarray, labelled: np.ndarray, source: str
+) -> tuple[Clip, Annotation | None]:
     rate_hz = entry.frame_rate_hz
     times_s = None
     if rate_hz is not None and not entry.stills:
@@ -65,7 +75,7 @@ def _read(clips: CachedClips, index: int) -> tuple[Clip, Annotation | None]:
         spacing_mm=entry.spacing_mm,
         sector_box=entry.box,
         view=View(entry.view),
-        source=str(clips.folder / entry.file),
+        source=source,
     )
     if not entry.labelled_frames:
         return clip, None

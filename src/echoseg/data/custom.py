@@ -23,10 +23,11 @@ from echoseg.data.dataset import Dataset, build_dataset
 from echoseg.data.images import read_labels
 from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.data.table import Row, read_table
-from echoseg.errors import DatasetError, FormatError
+from echoseg.errors import DatasetError, FormatError, Unfit, reason_of
 from echoseg.io import find_format, is_frame_folder, load_clip
 from echoseg.io.clip_header import read_clip_header
 from echoseg.io.images import SUFFIXES
+from echoseg.untrusted import inside
 
 EXPECTED = "clips (AVI, MP4, DICOM, NIfTI, ...), or a CSV with a column 'clip'"
 TABLE = "clips.csv"
@@ -150,10 +151,10 @@ def _from_row(folder: Path, row: Row) -> Record:
     view, split = row.text("view") or View.UNKNOWN, row.text("split").lower()
     if view not in set(View):
         raise DatasetError(f"{row.place}: view must be one of {', '.join(View)}, got {view!r}")
-    paths = {name: folder / row.text(name) for name in ("clip", "masks") if row.text(name)}
-    for name, path in paths.items():
-        if not path.exists():
-            raise DatasetError(f"{row.place}: {name} {path} is missing")
+    paths = {}
+    for name in ("clip", "masks"):
+        if row.text(name):
+            paths[name] = _named_file(folder, row, name)
     spacing = row.number_or_none("row_mm"), row.number_or_none("column_mm")
     if (spacing[0] is None) != (spacing[1] is None):
         raise DatasetError(f"{row.place}: row_mm and column_mm must both be given, or neither")
@@ -176,6 +177,17 @@ def _from_row(folder: Path, row: Row) -> Record:
         spacing_mm=None if None in spacing else spacing,
         fps=row.number_or_none("fps"),
     )
+
+
+def _named_file(folder: Path, row: Row, column: str) -> Path:
+    """The file that a column names."""
+    try:
+        path = inside(folder, row.text(column))
+        if path.exists():
+            return path
+    except (Unfit, OSError) as error:
+        raise DatasetError(f"{row.place}: {column} is not valid: {reason_of(error)}") from error
+    raise DatasetError(f"{row.place}: {column} {path} is missing")
 
 
 def _frames(row: Row) -> tuple[int, ...] | None:

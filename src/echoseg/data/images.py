@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.clip import Label
-from echoseg.errors import DatasetError, EchosegError
+from echoseg.errors import DatasetError, EchosegError, reason_of
 from echoseg.io import metaimage, nifti
 from echoseg.io.frames import SPACING_MM
 
@@ -68,7 +68,7 @@ def _read(path: Path) -> tuple[np.ndarray, Spacing]:
     except EchosegError:
         raise
     except Exception as error:  # gzip, nibabel and numpy raise exceptions of their own
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise DatasetError(f"{path} is truncated or broken ({reason}); fetch it again") from error
     if pixels.ndim == 2:
         pixels = pixels[None]

@@ -5,7 +5,6 @@ next to it with `NAME_masks.nii.gz`. The layouts `camus` and `echonet` are read 
 these data sets. A patient is a heart (seed), not a clip.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from echoseg.clip import View
 from echoseg.data.custom import clip_record
 from echoseg.data.dataset import Dataset, build_dataset
 from echoseg.data.records import Issue, IssueKind, Record, missing_files
-from echoseg.errors import DatasetError
+from echoseg.errors import DatasetError, Unfit, reason_of
+from echoseg.untrusted import inside, read_json, reading
 
 _MARK = "phantom.json"
 _SUFFIXES = {"avi": "avi", "nifti": "nii.gz", "dicom": "dcm"}
@@ -32,24 +32,25 @@ def collect(root: Path) -> Dataset:
     Raises:
         DatasetError: If `phantom.json` is broken, or none of its clips can be used.
     """
-    try:
-        document = json.loads((root / _MARK).read_text("utf-8"))
+    rule = "must list the layout and the clips"
+    with reading(root / _MARK, DatasetError, rule, "make the folder again"):
+        document = read_json(root / _MARK)
         suffix = _SUFFIXES[document["layout"]]
-        clips: dict[str, dict[str, Any]] = document["clips"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{root / _MARK} must list the layout and the clips ({error}); make the folder again"
-        ) from error
+        clips: dict[str, dict[str, Any]] = dict(document["clips"])
     records, issues = [], []
     for name, values in clips.items():
-        path, masks = root / f"{name}.{suffix}", root / f"{name}_masks.nii.gz"
+        try:
+            path, masks = (inside(root, f"{name}{end}") for end in (f".{suffix}", "_masks.nii.gz"))
+        except Unfit as error:
+            issues.append(Issue(place=name, kind=IssueKind.INCONSISTENT, reason=f"{error}"))
+            continue
         if missing := missing_files((path, masks), "phantom.json lists it"):
             issues += missing
             continue
         try:
             records.append(_record(name, path, masks, values))
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"its entry in phantom.json is invalid ({error!r})"
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = f"its entry in phantom.json is invalid ({reason_of(error)})"
             issues.append(Issue(place=name, kind=IssueKind.INCONSISTENT, reason=reason))
     return build_dataset("phantom", root, records, issues)
 

@@ -7,7 +7,6 @@ Reference:
     Wilcoxon, Biometrics Bulletin 1(6):80-83, 1945.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from echoseg.errors import DatasetError
 from echoseg.evaluation.tables import read_items
 from echoseg.metrics.agreement import Interval, mean_interval
+from echoseg.untrusted import read_json, reading
 
 METRICS = ("dice", "iou", "hd95", "asd")
 
@@ -87,12 +87,8 @@ def compare(a: Path, b: Path) -> Comparison:
 
 def _data_sha256(folder: Path) -> str:
     path = folder / "summary.json"
-    try:
-        return str(json.loads(path.read_text("utf-8"))["data"]["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{folder} is not a result of `echoseg evaluate`: {path} is missing or broken"
-        ) from error
+    with reading(path, DatasetError, "is not a result of `echoseg evaluate`", "evaluate again"):
+        return str(read_json(path)["data"]["sha256"])
 
 
 def _key(row: dict[str, str]) -> tuple[str, int, str]:

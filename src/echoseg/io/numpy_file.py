@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError, reason_of
+from echoseg.errors import EchosegError, FormatError, Unfit, reason_of
 from echoseg.frame_store import each, map_stream
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import collect
@@ -85,7 +85,9 @@ def read_array(path: Path, names: tuple[str, ...], dimensions: tuple[int, ...]) 
         FormatError: If it cannot be read, or no array or more than one is suitable.
     """
     try:
-        if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            is_archive = file.read(4) == _ZIP
+        if not is_archive:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         with zipfile.ZipFile(path) as archive:
             arrays = {}
@@ -98,7 +100,9 @@ def read_array(path: Path, names: tuple[str, ...], dimensions: tuple[int, ...]) 
                 shape, is_fortran, dtype = _read_header(file)
                 pixels = map_stream(iter(partial(file.read, 2**20), b"")).view(dtype)
             return pixels.reshape(shape[::-1]).T if is_fortran else pixels.reshape(shape)
-    except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except EchosegError:
+        raise
+    except Exception as error:  # zipfile, zlib, tokenize and numpy raise exceptions of their own
         raise FormatError(f"{path}: not a readable NumPy file ({reason_of(error)})") from error
 
 
@@ -111,7 +115,7 @@ def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = read_magic(file)
     shape, is_fortran, dtype = _HEADERS[version](file)
     if dtype.hasobject:
-        raise ValueError("pickled objects may run code and are not read")
+        raise Unfit("pickled objects may run code and are not read")
     return shape, is_fortran, dtype
 
 

@@ -12,7 +12,7 @@ from echoseg.measure.dimensions import mean_disks, mean_known, measure_beats, me
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.measure.messages import beat_warnings, mask_warnings, notes_on_reading
 from echoseg.measure.phases import Beat, find_beats, part_of_beat
-from echoseg.measure.plausible import fill_gaps, orientation_warnings, refusal_of, scale_warnings
+from echoseg.measure.plausible import fill_gaps, refusal_of, scale_warnings
 from echoseg.measure.reference import ef_grade
 from echoseg.measure.rhythm import (
     TYPICAL_BEAT_S,
@@ -83,7 +83,6 @@ def measure_masks(
     warnings = scale_warnings(shapes, spacing_mm)
     if warnings:  # without a plausible pixel spacing there are no millilitres
         spacing_mm = None
-    warnings += orientation_warnings(shapes)
     refusal = refusal_of(masks, volumes, times_s, cavity_only=cavity_only)
     if refusal:
         return Measurement(

@@ -23,9 +23,6 @@ MAX_LV_VOLUME_ML = 500
 """Volumes above are larger than those of the largest ventricles: a side of the spacing is wrong."""
 MIN_DEPTH_MM, MAX_DEPTH_MM = 40, 300
 """Depths of the sector of an adult transthoracic clip; those of CAMUS are 90 to 220 mm."""
-MAX_APEX_TO_BASE = 1.1
-"""Mean width of the five disks at the apex to that of the five at the base, in the median frame:
-.35 to .88 in 98 % of 300 cavities of CAMUS's training patients, over 1.1 in 65 % of them turned."""
 MIN_DURATION_S = 0.4
 """Shorter clips cannot hold both ED and ES."""
 
@@ -111,23 +108,6 @@ def depth_warnings(rows: int, spacing_mm: tuple[float, float] | None) -> tuple[C
         "spacing_mm (--spacing-mm) if it is known."
     )
     return (ClipWarning(code="implausible_depth", message=message),)
-
-
-def orientation_warnings(shapes: Sequence[Shape | None]) -> list[ClipWarning]:
-    """Warn of cavities wider at the apex than at the base, as of masks upside down; else empty."""
-    ratios = [
-        float(one.diameters_mm[-5:].mean() / max(one.diameters_mm[:5].mean(), 1e-9))
-        for one in shapes
-        if one is not None
-    ]
-    if not ratios or np.median(ratios) <= MAX_APEX_TO_BASE:
-        return []
-    message = (
-        f"The cavity is {np.median(ratios):.1f} times as wide at the apex as at the base, as of "
-        "masks that are upside down: the apex must be above. Turn them if so; volumes and strain "
-        "are wrong otherwise."
-    )
-    return [ClipWarning(code="upside_down", message=message)]
 
 
 def scale_warnings(

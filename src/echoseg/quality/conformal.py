@@ -7,17 +7,18 @@ ECML 2002; Lei et al., J Am Stat Assoc 113:1094-1111, 2018; per view: Vovk, ACML
 is widened, and says why.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from echoseg.clip import View
-from echoseg.errors import ModelError
+from echoseg.errors import ModelError, Unfit
 from echoseg.quality.reliability import ClipUncertainty, EfInterval
+from echoseg.untrusted import Line, read_json, reading
 
 MIN_ERROR_POINTS = 0.5
 OUTSIDE_FACTOR = 1.5
@@ -31,16 +32,21 @@ FEATURES = "entropy pose_points gamma_percent area_jitter_percent beats_error_po
 """Of `ClipUncertainty`, those the expected error rests on."""
 
 
+Percent = Annotated[float, Field(ge=0, le=100)]
+_Limit = Annotated[float, Field(gt=0, le=1000)]
+_Size = Annotated[float, Field(ge=0, le=1e6)]
+
+
 class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Quantiles(_Stored):
-    """Quantiles of (truth - EF) / s, and the number of patients behind them."""
+    """Quantiles of (truth - EF) / s, on either side of 0, and the number of patients."""
 
-    low: float
-    high: float
-    num_patients: int
+    low: float = Field(ge=-1000, le=0)
+    high: float = Field(ge=0, le=1000)
+    num_patients: int = Field(ge=1)
 
 
 class Limits(_Stored):
@@ -62,13 +68,13 @@ class Limits(_Stored):
             By default that of the 50 validation patients of CAMUS, both views (25 to 71 %).
     """
 
-    expected_error_points: float | None = None
-    flicker_percent: float = 11.5
-    area_jitter_percent: float = 10.0
-    beats_sd_points: float = 12.0
-    outside_percent: float = 15.0
-    ef_percent: float = 85.0
-    interval_points: float = 47.0
+    expected_error_points: _Limit | None = None
+    flicker_percent: Percent = 11.5
+    area_jitter_percent: _Limit = 10.0
+    beats_sd_points: Percent = 12.0
+    outside_percent: Percent = 15.0
+    ef_percent: Percent = 85.0
+    interval_points: Percent = 47.0
 
 
 class Calibration(_Stored):
@@ -89,16 +95,25 @@ class Calibration(_Stored):
     """
 
     model_sha256: str
-    level: float
-    source: str
-    num_patients: int
-    base_points: float
-    weights: dict[str, float]
-    typical: dict[str, float]
-    largest: dict[str, float]
+    level: float = Field(ge=0.5, lt=1)
+    source: Line
+    num_patients: int = Field(ge=1)
+    base_points: float = Field(ge=-100, le=100)
+    weights: dict[str, _Size]
+    typical: dict[str, _Size]
+    largest: dict[str, _Size]
     quantiles: dict[str, Quantiles]
-    part_of_beat_factor: float = OUTSIDE_FACTOR
+    part_of_beat_factor: float = Field(default=OUTSIDE_FACTOR, ge=1, le=100)
     limits: Limits = Field(default_factory=Limits)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name in ("weights", "typical", "largest"):
+            if getattr(self, name).keys() != set(FEATURES):
+                raise ValueError(f"{name} must have the keys {', '.join(FEATURES)}")
+        if not self.quantiles.keys() <= {*View, BIPLANE, POOLED}:
+            raise ValueError(f"quantiles must be of views, {BIPLANE} or {POOLED}")
+        return self
 
     def expected_error_points(self, uncertainty: ClipUncertainty) -> float:
         """The expected error s of a clip's EF, in points."""
@@ -184,15 +199,16 @@ def load_calibration(weights: Path, sha256: str) -> Calibration | None:
         ModelError: If the file exists and cannot be read.
     """
     path = calibration_path(weights)
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        if isinstance(content, dict) and content.get("model_sha256", sha256) != sha256:
-            return None
-        return Calibration(**content)
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, TypeError, ValidationError) as error:
-        raise ModelError(
-            f"{path} must be a calibration written by `echoseg calibrate` ({str(error)[:120]}); "
-            "remove it or calibrate again"
-        ) from error
+    way_out = "remove it or calibrate again"
+    with reading(path, ModelError, "must be a calibration written by `echoseg calibrate`", way_out):
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise Unfit("it is not an object")
+        if content.get("model_sha256", sha256) != sha256:
+            return None
+        calibration = Calibration(**content)
+        if not calibration.quantiles:
+            raise Unfit("it has no quantiles")
+        return calibration

@@ -20,6 +20,9 @@ _WORDS = {
 }
 
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
 class ViewRule(FrozenModel):
     """How scores of pictures and features of masks become a view; fitted by a script.
 
@@ -37,10 +40,10 @@ class ViewRule(FrozenModel):
     center: tuple[float, ...]
     spread: tuple[float, ...]
     weights: tuple[float, ...]
-    floor: float
-    min_probability: float
-    refuse_below: float
-    mirrored_from: float
+    floor: Probability
+    min_probability: Probability
+    refuse_below: Probability
+    mirrored_from: Probability
 
     def by_shape(self, features: np.ndarray) -> np.ndarray:
         """Probability `(...)` of an A4C or A2C against no apical view, by features `(..., F)`."""

@@ -1,13 +1,12 @@
 """Scores of the views of a clip, by a small network on pictures of 64 px."""
 
-import json
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from echoseg.preprocess.letterbox import letterbox_for
 from echoseg.preprocess.letterbox_torch import letterbox_frames
 from echoseg.preprocess.sector import Sector
 from echoseg.quality.view import VIEW_CLASSES, ViewRule
+from echoseg.untrusted import Line, check_regular, parse_json, reading
 
 SIZE_PX = 64
 SUFFIX = ".view.safetensors"
@@ -31,8 +31,8 @@ class ViewCard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    licence: str
-    trained_on: str
+    licence: Line
+    trained_on: Line
     rule: ViewRule
 
 
@@ -114,15 +114,11 @@ def load_view_net(path: Path) -> tuple[ViewNet, ViewCard]:
         ModelError: If the file is missing or damaged.
     """
     network = ViewNet()
-    try:
-        with safe_open(path, "pt") as file:
-            card = ViewCard(**json.loads((file.metadata() or {})["card"]))
+    with reading(path, ModelError, "is missing or damaged", "reinstall echoseg"):
+        with safe_open(check_regular(path), "pt") as file:
+            card = ViewCard(**parse_json((file.metadata() or {})["card"]))
             weights = {name: file.get_tensor(name) for name in file.keys()}
         network.load_state_dict(weights)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ModelError(
-            f"view classifier {path} is missing or damaged ({str(error)[:70]}); reinstall echoseg"
-        ) from error
     return network.float().eval(), card
 
 

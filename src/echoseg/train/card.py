@@ -43,7 +43,7 @@ def _card_of(place: str) -> ModelCard:
     except ModelError:  # an encoder of another project
         return ModelCard(
             architecture="encoder",
-            image_size=0,
+            image_size=16,  # of no use
             licence=f"that of {path.name}",
             trained_on=f"initialised with the encoder of {path.name}",
         )

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from echoseg.errors import ConfigError, OutputError
+from echoseg.errors import ConfigError, OutputError, Unfit
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, check_writable
 from echoseg.train.config import TrainConfig, train_config
 from echoseg.train.state_file import read_state, write_state
+from echoseg.untrusted import read_json
 
 CONFIG = "run.json"
 RESUME_FILES = "resume-*.safetensors"
@@ -78,8 +79,11 @@ class RunFolder:
 
     def _fields(self) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.path / CONFIG).read_text("utf-8")))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            fields = read_json(self.path / CONFIG)
+            if not isinstance(fields, dict):
+                raise Unfit("it is not an object")
+            return fields
+        except (OSError, ValueError, TypeError) as error:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> ConfigError:

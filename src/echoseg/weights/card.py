@@ -5,17 +5,21 @@ import json
 from importlib.resources import files
 from pathlib import Path
 from re import fullmatch
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from echoseg.clip import View
-from echoseg.errors import ModelError
+from echoseg.errors import ModelError, Unfit
+from echoseg.untrusted import Line, check_regular, parse_json, reading
 
 FORMAT_VERSION = "2"
 """Format that is written; 1 is still read: there `provenance` was called `recipe`."""
 SHIPPED = ("camus", "phantom")
 DEFAULT_MODEL = "camus"
+_MAX_HEADER_BYTES = 2**26
+ImageSide = Annotated[int, Field(ge=16, le=2048)]
+"""Side of a network's square input, in pixels."""
 
 
 class ModelCard(BaseModel):
@@ -24,27 +28,27 @@ class ModelCard(BaseModel):
     The last four fields are not stored in the header of the file: they are the file's own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    architecture: str
+    architecture: Line
     """Key in `models.MODELS`, or `package.module:Class`."""
-    image_size: int
+    image_size: ImageSide
     """Side of the square into which frames are letterboxed, in pixels."""
-    licence: str
+    licence: Line
     """SPDX name of the weights' licence."""
-    notice: str = ""
+    notice: Line = ""
     """One line printed at every run; empty when none is needed."""
-    views: tuple[View, ...] = (View.A4C,)
+    views: Annotated[tuple[View, ...], Field(min_length=1)] = (View.A4C,)
     """Views it was trained on; A4C for a file without this field."""
-    trained_on: str = ""
+    trained_on: Line = ""
     """Training data, in words."""
-    provenance: str = ""
+    provenance: Line = ""
     """Command, seed, commit and machine of the training run."""
     camus_validation: dict[str, float] = {}
     """Scores on the CAMUS validation patients (ED and ES), as `echoseg evaluate` gives them: mean
     Dice under `lv_endo`, `lv_epi`, `la`, mean absolute EF error under `ef_mae_points` of A4C; those
     of A2C begin with `a2c_`."""
-    ef_unsupported_because: str = ""
+    ef_unsupported_because: Line = ""
     """Why no EF is stated from the masks of these weights, in a sentence; empty: an EF is."""
     name: str = ""
     """Name under which `echoseg models` lists it, or the stem of the file's name."""
@@ -101,17 +105,16 @@ def read_card(path: str | Path) -> ModelCard:
         ModelError: If the file is not a checkpoint of echoseg.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-        header_length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + header_length])
+    way_out = f"give one of {', '.join(SHIPPED)} or a file that `echoseg train` wrote"
+    with reading(path, ModelError, "is not a checkpoint of echoseg", way_out):
+        header, sha256 = _header(path)
         metadata = header["__metadata__"]
         if metadata["echoseg_format"] not in ("1", FORMAT_VERSION):
             raise ModelError(
-                f"model {path} has format {metadata['echoseg_format']}, this version of echoseg "
+                f"model {path} has format {metadata['echoseg_format']:.8}, this version of echoseg "
                 f"reads up to {FORMAT_VERSION}; update echoseg"
             )
-        fields = json.loads(metadata["card"])
+        fields = parse_json(metadata["card"])
         if metadata["echoseg_format"] == "1":
             fields["provenance"] = fields.pop("recipe", "")
         if "guidance.local.weight" in header:
@@ -119,15 +122,16 @@ def read_card(path: str | Path) -> ModelCard:
                 f"model {path} is of the first MSSNet, which echoseg ran up to version 0.2; train "
                 "it anew, or use that version"
             )
-        return ModelCard(
-            **fields,
-            name=path.stem,
-            path=path,
-            sha256=hashlib.sha256(data).hexdigest(),
-            config=json.loads(metadata["config"]),
-        )
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
-        raise ModelError(
-            f"model {path} is not a checkpoint of echoseg; give one of {', '.join(SHIPPED)} or a "
-            "file that `echoseg train` wrote"
-        ) from error
+        config = parse_json(metadata["config"])
+        return ModelCard(**fields, name=path.stem, path=path, sha256=sha256, config=config)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], str]:
+    """The header of a safetensors file, and the hash of the whole file."""
+    with check_regular(path).open("rb") as file:
+        num_bytes = int.from_bytes(file.read(8), "little")
+        if num_bytes > _MAX_HEADER_BYTES:
+            raise Unfit("it has no header of safetensors")
+        header = parse_json(file.read(num_bytes))
+        file.seek(0)
+        return header, hashlib.file_digest(file, "sha256").hexdigest()

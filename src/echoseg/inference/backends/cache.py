@@ -10,6 +10,7 @@ from typing import Any
 
 from echoseg.errors import OutputError
 from echoseg.files import cache_folder, write_text
+from echoseg.untrusted import read_json
 
 TIMINGS = "backends.json"
 CHECKSUM_SUFFIX = ".sha256"
@@ -42,7 +43,8 @@ def has_valid_checksum(path: Path) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def machine_key(sha256: str, size_px: int, num_threads: int) -> str:
@@ -85,7 +87,7 @@ def cache_put(key: str, value: dict[str, Any]) -> None:
 
 def _all() -> dict[str, Any]:
     try:
-        values = json.loads((cache_folder() / TIMINGS).read_text("utf-8"))
+        values = read_json(cache_folder() / TIMINGS)
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -3,7 +3,6 @@
 Size and first state come from the metadata of the file.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from echoseg.errors import ConfigError, ModelError
 from echoseg.inference.backends.base import INSTALL, State, each_frame
+from echoseg.untrusted import parse_json, reading
 
 METADATA = ("echoseg_size_px", "echoseg_state", "echoseg_first_state")
 """Keys that running a file needs."""
@@ -24,17 +24,15 @@ class _FromFile:
     name: str
 
     def __init__(self, path: Path, metadata: dict[str, str], shapes: dict[str, tuple]) -> None:
-        try:
+        with reading(
+            path, ModelError, "must have the metadata of `echoseg export`", "export it again"
+        ):
             self.size_px = int(metadata["echoseg_size_px"])
-            self.state_names: tuple[str, ...] = tuple(json.loads(metadata["echoseg_state"]))
-            first = json.loads(metadata["echoseg_first_state"])
+            self.state_names: tuple[str, ...] = tuple(parse_json(metadata["echoseg_state"]))
+            first = parse_json(metadata["echoseg_first_state"])
             self._first = tuple(
                 np.full(shapes[name][0], first[name], shapes[name][1]) for name in self.state_names
             )
-        except (KeyError, ValueError) as error:
-            raise ModelError(
-                f"{path} must be written by `echoseg export`, its metadata lacks {error}"
-            ) from error
 
     def first_state(self) -> State:
         """The state before the first frame."""
@@ -132,7 +130,7 @@ class OpenVinoSession(_FromFile):
         self._compiled = core.compile_model(model, "CPU", options)
         self._request = self._compiled.create_infer_request()
         # OpenVINO drops an input that a step only writes, so shapes are those of the state after
-        parts = json.loads(metadata.get("echoseg_state", "[]"))
+        parts = parse_json(metadata.get("echoseg_state", "[]"))
         shapes = {
             name: (tuple(part.shape), part.element_type.to_dtype())
             for name, part in zip(parts, self._compiled.outputs[1:], strict=False)
@@ -183,7 +181,7 @@ class TorchExportSession(_FromFile):
             raise ModelError(f"{path} cannot be read as torch-export ({error})") from error
         self._module = program.module()
         values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"]
-        state_names = json.loads(metadata["echoseg_state"] or "[]")
+        state_names = parse_json(metadata["echoseg_state"] or "[]")
         inputs = values[len(values) - len(state_names) :]
         shapes = {
             name: (tuple(value.shape), np.bool_ if value.dtype == torch.bool else np.float32)

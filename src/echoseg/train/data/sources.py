@@ -21,8 +21,10 @@ from echoseg.data.cache import CachedClips
 from echoseg.data.phantom import simulated_pair
 from echoseg.data.torch_dataset import ClipCache, TorchDataset
 from echoseg.errors import ConfigError, DatasetError
+from echoseg.io.numpy_file import read_array
 from echoseg.phantom import PhantomConfig, Tier
 from echoseg.train.data.training_set import ForeignClips, TrainingSet
+from echoseg.untrusted import check_regular, reading
 
 PHANTOM_FRAMES = 24
 """Frames of a simulated training clip: 0.4 to 1.2 s."""
@@ -229,13 +231,10 @@ def _stored_records(path: Path) -> list[Record]:
     Raises:
         DatasetError: If the file holds something else.
     """
-    try:
-        with np.load(path) as file:
-            frames, masks = file["frames"], file["masks"]
-    except (OSError, EOFError, KeyError, ValueError) as error:
-        raise DatasetError(
-            f"{path} must be an .npz file with frames and masks ({error})"
-        ) from error
+    rule = "must be an .npz file with frames and masks"
+    with reading(path, DatasetError, rule, "write it again, by numpy.savez"):
+        check_regular(path)
+        frames, masks = (read_array(path, (name,), (4,)) for name in ("frames", "masks"))
     if frames.ndim != 4 or frames.shape != masks.shape or frames.dtype != np.uint8:
         raise DatasetError(
             f"{path} must hold frames and masks of one shape N T S S in uint8, got "
