@@ -16,7 +16,7 @@ ROWS: list[tuple[str, ...]] = [
     ("parallel", "audit", "preprocess", "private", "measure", "metrics", "losses", "weights"),
     ("phantom", "models"),
     ("io",),
-    ("quality",),
+    ("quality", "deidentify"),
     ("data",),
     ("inference",),
     ("report",),

@@ -16,6 +16,7 @@ from echoseg.cli import (
     audit,
     calibrate,
     data,
+    deidentify,
     evaluate,
     export,
     formats,
@@ -161,7 +162,7 @@ _GROUPS = {
     "Analyze clips": (analyze.analyze, demo, measure.measure, live.live, attention, models),
     "Look at files": (formats.formats, inspect.inspect),
     "Train and evaluate": (train.train, evaluate.evaluate, evaluate.compare, calibrate.calibrate),
-    "Data": (export.export,),
+    "Data": (deidentify.deidentify, export.export),
 }
 for _group, _commands in _GROUPS.items():
     for _command in _commands:

@@ -21,7 +21,7 @@ from echoseg.io.dicom_kind import modality_warnings, no_clip_reason
 from echoseg.io.dicom_mend import mend
 from echoseg.io.dicom_pixels import open_dataset
 from echoseg.io.dicom_scale import RegionBoxes, read_scale
-from echoseg.io.dicom_time import read_number, read_times
+from echoseg.io.dicom_time import read_times
 from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
@@ -51,12 +51,26 @@ def read(path: Path, options: OpenOptions) -> Clip:
         return _read(path, options)
 
 
-def _read(path: Path, options: OpenOptions) -> Clip:
+def open_object(
+    path: Path, *, is_timed: bool = False
+) -> tuple[Any, tuple[ClipWarning, ...], SourceDecision]:
+    """Open an object that may be a clip, mended where its header misstates its pixels.
+
+    Args:
+        path: The file.
+        is_timed: The user states the frame rate.
+
+    Returns:
+        The object, what was mended, and the decision on the number of frames.
+
+    Raises:
+        FormatError: If it is broken or has no pixels; `NotAClipError` if it is of another kind.
+    """
     from pydicom.errors import InvalidDicomError
 
     try:
         dataset = open_dataset(path)
-        reason = no_clip_reason(dataset, is_timed=options.fps is not None)
+        reason = no_clip_reason(dataset, is_timed=is_timed)
     except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError) as error:
         raise FormatError(f"{path}: not a readable DICOM file ({reason_of(error)})") from error
     if reason:
@@ -67,14 +81,26 @@ def _read(path: Path, options: OpenOptions) -> Clip:
             "within its first frame"
         )
     notes = mend(dataset)
-    stated = read_number(dataset, "NumberOfFrames")
     count = expect_frames(dataset, is_video=is_video(dataset))
     if not dataset.NumberOfFrames:
         raise FormatError(f"{path}: the file is truncated within its first frame")
+    return dataset, notes, count
+
+
+def expected_frames(dataset: Any, count: SourceDecision) -> int:
+    """Number of frames to decode; 0 where only the decoder of a video knows it."""
     number: Any = count.value or 1
-    expected = 0 if is_video(dataset) and not dataset.pixels_are_cut else int(number)
+    return 0 if is_video(dataset) and not dataset.pixels_are_cut else int(number)
+
+
+def _read(path: Path, options: OpenOptions) -> Clip:
+    dataset, notes, count = open_object(path, is_timed=options.fps is not None)
+    expected = expected_frames(dataset, count)
     clip = read_dataset(path, dataset, options, decoder(path, dataset, expected), expected)
     if is_video(dataset):
+        stated: Any = next(
+            (one.value for one in count.statements if one.origin.startswith("Num")), None
+        )
         count = decide_frames(len(clip.frames) + len(clip.damaged_frames), stated)
     return replace(clip, warnings=notes + clip.warnings, sources=(*clip.sources, count))
 

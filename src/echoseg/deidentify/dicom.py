@@ -1,0 +1,124 @@
+"""A de-identified DICOM clip: `header.clean_header`, and frames that are black outside the sector.
+
+Frames are decoded, blanked and compressed again without loss (JPEG 2000 Lossless), one by one:
+inside the sector every pixel is what it was.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoseg.deidentify.header import clean_header, removed_keywords
+from echoseg.deidentify.sector import sector_mask
+from echoseg.errors import FormatError
+from echoseg.files import atomic_write
+from echoseg.io.dicom import expected_frames, open_object
+from echoseg.io.dicom_frames import decoder
+from echoseg.private import Pseudonyms
+
+_LOSSY = {
+    "1.2.840.10008.1.2.4.5": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.91": "ISO_15444_1",
+    "1.2.840.10008.1.2.4.81": "ISO_14495_1",
+    "1.2.840.10008.1.2.4.10": "ISO_14496_10",
+}
+"""Transfer syntaxes with loss, by their begin, and their method (PS3.3 C.7.6.1.1.5)."""
+_LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+
+
+def clean_dicom(path: Path, out: Path, mask: np.ndarray, names: Pseudonyms) -> dict[str, Any]:
+    """Write the de-identified copy of a clip.
+
+    Args:
+        path: The object.
+        out: The new file.
+        mask: `H W` bool, the sector on the clip's own grid.
+        names: The key of UIDs and pseudonyms.
+
+    Returns:
+        What was removed: `removed` keywords, and the number of `private_elements`.
+
+    Raises:
+        EchosegError: If a frame cannot be decoded, or is of a kind that cannot be written.
+        OutputError: If the file cannot be written.
+    """
+    from pydicom import dcmwrite
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEG2000Lossless
+
+    source, _, count = open_object(path, is_timed=True)
+    syntax = str(source.file_meta.TransferSyntaxUID)
+    clean = clean_header(source, names)
+    keywords, num_private = removed_keywords(source, clean)
+    is_inverted = source.get("PhotometricInterpretation") == "MONOCHROME1"
+    bits = int(source.get("BitsStored") or 8)
+    encoded, first = [], None
+    for frame in _frames(path, source, expected_frames(source, count)):
+        blank = 2**bits - 1 if is_inverted else 0
+        kept = sector_mask(mask, frame.shape[:2])
+        frame = np.where(kept if frame.ndim == 2 else kept[..., None], frame, blank)
+        first = frame if first is None else first
+        encoded.append(_encode(frame.astype(first.dtype), bits))
+    if first is None:
+        raise FormatError(f"{path}: no frame can be decoded")
+    _describe_pixels(clean, first, bits, is_inverted=is_inverted)
+    clean.NumberOfFrames = len(encoded)
+    method = next((m for begin, m in _LOSSY.items() if syntax.startswith(begin)), "")
+    if method and syntax not in _LOSSLESS_JPEG:  # what was lost stays lost
+        clean.LossyImageCompression = "01"
+        clean.LossyImageCompressionMethod = clean.get("LossyImageCompressionMethod") or method
+    clean.file_meta = FileMetaDataset()
+    clean.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    clean.PixelData = encapsulate(encoded)
+    clean["PixelData"].is_undefined_length = True
+    with atomic_write(out) as partial:
+        dcmwrite(partial, clean, enforce_file_format=True)
+    return {"removed": keywords, "private_elements": num_private}
+
+
+def _frames(path: Path, source: Any, count: int) -> Iterator[np.ndarray]:
+    for index, frame in enumerate(decoder(path, source, count)()):
+        if isinstance(frame, Exception):
+            raise FormatError(
+                f"{path}: frame {index} cannot be decoded, so the clip is not copied; repair it"
+            ) from frame
+        if frame.dtype not in (np.uint8, np.uint16):
+            raise FormatError(
+                f"{path}: pixels must be unsigned whole numbers of 8 or 16 bits, got {frame.dtype}"
+            )
+        yield frame
+
+
+def _encode(frame: np.ndarray, bits: int) -> bytes:
+    """A frame as a JPEG 2000 codestream, without loss."""
+    from pydicom.pixels.encoders.base import get_encoder
+    from pydicom.uid import JPEG2000Lossless
+
+    is_colour = frame.ndim == 3
+    allocated = frame.dtype.itemsize * 8
+    return get_encoder(JPEG2000Lossless).encode(
+        np.ascontiguousarray(frame),
+        rows=frame.shape[0],
+        columns=frame.shape[1],
+        samples_per_pixel=3 if is_colour else 1,
+        bits_allocated=allocated,
+        bits_stored=8 if is_colour else min(bits, allocated),
+        pixel_representation=0,
+        photometric_interpretation="YBR_RCT" if is_colour else "MONOCHROME2",
+        number_of_frames=1,
+        planar_configuration=0,
+    )
+
+
+def _describe_pixels(clean: Any, frame: np.ndarray, bits: int, *, is_inverted: bool) -> None:
+    clean.Rows, clean.Columns = frame.shape[:2]
+    clean.BitsAllocated = frame.dtype.itemsize * 8
+    clean.BitsStored = 8 if frame.ndim == 3 else min(bits, clean.BitsAllocated)
+    clean.HighBit, clean.PixelRepresentation = clean.BitsStored - 1, 0
+    clean.SamplesPerPixel = 3 if frame.ndim == 3 else 1
+    clean.PhotometricInterpretation = "MONOCHROME1" if is_inverted else "MONOCHROME2"
+    if frame.ndim == 3:
+        clean.PhotometricInterpretation, clean.PlanarConfiguration = "YBR_RCT", 0

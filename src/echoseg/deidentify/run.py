@@ -1,0 +1,213 @@
+"""De-identify files and folders: which are copied, what was removed, and why others are not.
+
+    OUT/clip-HASH.dcm, .mkv, .nii.gz   the copies, each written at once
+    OUT/deidentified.json              an entry per file, by the names of `private.Pseudonyms`
+
+What cannot be cleaned is not copied: no clip, a still without motion, a broken frame, text inside
+the sector. Of DICOM everything but the header and what is outside the sector stays; of other
+formats the grey levels, times and pixel spacing.
+"""
+
+import os
+import shutil
+import subprocess
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from echoseg.clip import Clip
+from echoseg.deidentify.dicom import clean_dicom
+from echoseg.deidentify.sector import sector_of
+from echoseg.errors import ConfigError, EchosegError, MeasurementError, OutputError
+from echoseg.files import atomic_write, ensure_dir, write_json
+from echoseg.frame_store import each
+from echoseg.io import dicom_writer, is_frame_folder, load_clip, nifti
+from echoseg.io.video import GrowingVideo
+from echoseg.preprocess.burned_in import find_text
+from echoseg.private import Pseudonyms
+
+REPORT = "deidentified.json"
+_METHOD = (
+    "PS3.15 Basic Application Level Confidentiality Profile, Clean Pixel Data Option: a new header "
+    "from a list of what may stay, UIDs by keyed hash, black outside the ultrasound sector"
+)
+
+
+class File(BaseModel):
+    """What became of a file; it names no value that was removed.
+
+    Attributes:
+        name: Its name by keyed hash; the table of the key says which file that is.
+        outcome: Whether there is a copy.
+        reason: Why there is none.
+        copy_name: The copy's name in the folder.
+        removed: Keywords of the DICOM elements that the copy lacks or that were replaced.
+        private_elements: Number of private DICOM elements, all of which were removed.
+        sector_percent: Part of the picture that stays.
+        text_in_sector: Lines of text that the detector sees in it: none, or there is no copy.
+        letters_by_ocr: Letters and digits that tesseract reads in it; None where it is missing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    outcome: Literal["copied", "not copied"]
+    reason: str = ""
+    copy_name: str = ""
+    removed: tuple[str, ...] = ()
+    private_elements: int = 0
+    sector_percent: float | None = None
+    text_in_sector: int = 0
+    letters_by_ocr: int | None = None
+
+
+class Report(BaseModel):
+    """All of `deidentified.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    software: str = f"echoseg {version('echoseg')}"
+    method: str = _METHOD
+    files: tuple[File, ...]
+
+
+def deidentify(
+    sources: Sequence[Path],
+    out: Path,
+    names: Pseudonyms,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Write de-identified copies of the clips among files and folders.
+
+    Args:
+        sources: Files and folders; a folder of frames is one clip.
+        out: A new or empty folder.
+        names: The key of names, UIDs and pseudonyms: the same key gives the same.
+        progress: Called with (files done, all files).
+
+    Raises:
+        ConfigError: If a source is missing, or there are no files.
+        OutputError: If `out` holds files, or cannot be written.
+    """
+    if missing := next((one for one in sources if not one.exists()), None):
+        raise ConfigError(f"{missing} does not exist; give files or folders")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} exists and is not empty; choose another output folder")
+    paths = [path for source in sources for path in _files(source, out)]
+    if not paths:
+        raise ConfigError(f"{sources[0]} holds no files; give clips, or folders of clips")
+    files = []
+    with ensure_dir(out):
+        for index, path in enumerate(paths, 1):
+            files.append(_copy(path, out, names))
+            progress(index, len(paths))
+        report = Report(files=tuple(files))
+        write_json(out / REPORT, report)
+    return report
+
+
+def _files(source: Path, out: Path) -> Iterator[Path]:
+    """Every file of a folder, in order; a folder of frames as one, links to folders not."""
+    if not source.is_dir() or is_frame_folder(source):
+        yield source
+        return
+    for entry in sorted(source.iterdir()):
+        is_linked = entry.is_symlink() and entry.is_dir()
+        if not is_linked and entry.absolute() != out.absolute():
+            yield from _files(entry, out)
+
+
+def _copy(path: Path, out: Path, names: Pseudonyms) -> File:
+    """Copy a file if it can be cleaned, and say what became of it."""
+    name = names.name(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _clean(path, out, names)
+    except OutputError:
+        raise
+    except EchosegError as error:
+        reason = names.hide(str(error)).removeprefix(f"{name}: ")
+    except Exception as error:  # of one file
+        reason = f"unexpected {type(error).__name__}; please report it"
+    return File(name=name, outcome="not copied", reason=reason)
+
+
+def _clean(path: Path, out: Path, names: Pseudonyms) -> File:
+    name = names.name(path)
+    clip = load_clip(path, alias=name)
+    mask = sector_of(clip)
+    if lines := find_text(clip.frames, mask):
+        top, left, bottom, right = lines[0]
+        raise MeasurementError(
+            f"text seems to be inside the sector (rows {top} to {bottom - 1}, columns {left} to "
+            f"{right - 1}); a picture that cannot be cleaned is not copied, blank it there first"
+        )
+    static = _static_part(clip.frames, mask)
+    known: dict[str, Any] = {"sector_percent": round(100 * float(mask.mean()), 1)}
+    if clip.format_name == "dicom":
+        copy_name = f"{name}.dcm"
+        known |= clean_dicom(path, out / copy_name, mask, names)
+    else:
+        copy_name = _write_pixels(clip, mask, out, names)
+    return File(
+        name=name,
+        outcome="copied",
+        copy_name=copy_name,
+        letters_by_ocr=_count_letters(static),
+        **known,
+    )
+
+
+def _write_pixels(clip: Clip, mask: np.ndarray, out: Path, names: Pseudonyms) -> str:
+    """Write a clip's grey levels, black outside the sector, with what is known of time and scale.
+
+    A series of DICOM files becomes one object; a clip without pixel spacing FFV1, which has no
+    loss; any other NIfTI. A frame rate that was assumed is not written.
+    """
+    is_timed = all(warning.code != "assumed_frame_rate" for warning in clip.warnings)
+    frames = np.stack([np.where(mask, frame, 0) for frame in each(clip.frames)]).astype(np.uint8)
+    clean = replace(clip, frames=frames, times_s=clip.times_s if is_timed else None)
+    if clip.format_name == "dicom_series" and is_timed:
+        digest = names.digest("series", clip.source_sha256)
+        dicom_writer.write(out / f"{clip.source}.dcm", clean, pseudonym=f"subject-{digest}")
+        return f"{clip.source}.dcm"
+    if clip.spacing_mm is not None or not is_timed:
+        nifti.write_clip(out / f"{clip.source}.nii.gz", clean)
+        return f"{clip.source}.nii.gz"
+    with atomic_write(out / f"{clip.source}.mkv") as partial:
+        video = GrowingVideo(str(partial), lossless=True, name=clip.source)
+        for frame, time_s in zip(frames, clip.times_s, strict=True):  # type: ignore[arg-type]
+            video.add(frame, float(time_s))
+        video.close()
+    return f"{clip.source}.mkv"
+
+
+def _static_part(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The darkest value of each pixel of the sector over time: text stays, the heart fades."""
+    chosen = np.unique(np.linspace(0, len(frames) - 1, 24).round().astype(int))
+    return np.where(mask, frames[chosen].min(0), 0).astype(np.uint8)
+
+
+def _count_letters(picture: np.ndarray) -> int | None:
+    """Letters and digits that tesseract is sure of; None where it is not installed."""
+    program = shutil.which("tesseract")
+    if program is None:
+        return None
+    rows, columns = picture.shape
+    with TemporaryDirectory() as folder:
+        place = os.path.join(folder, "static.png")
+        Image.fromarray(picture).resize((2 * columns, 2 * rows)).save(place)
+        words = [program, place, "-", "--psm", "11", "tsv"]
+        done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=120)
+    rows = [line.split("\t") for line in done.stdout.splitlines()[1:]]
+    sure = (row[11] for row in rows if len(row) == 12 and float(row[10]) > 60)
+    return sum(character.isalnum() for text in sure for character in text)

