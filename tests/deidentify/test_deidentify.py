@@ -78,7 +78,7 @@ def save(path, frames, **elements):
         "HeartRate": "75", "ViewCodeSequence": [view_item(MARK)], "PatientID": "4711",
         "SequenceOfUltrasoundRegions": [
             region(RegionLocationMaxX1=SCREEN[1] - 1, RegionLocationMaxY1=SCREEN[0] - 1,
-                   PhysicalDeltaX=0.04, PhysicalDeltaY=0.04)
+                   PhysicalDeltaX=0.04, RegionFlags=0, PhysicalDeltaY=0.04)
         ],
         "BurnedInAnnotation": "YES", "OtherPatientIDsSequence": [overlay], "StationName": MARK,
         "SpecificCharacterSet": "ISO_IR 100",
@@ -108,7 +108,7 @@ def test_a_name_in_every_element_and_on_the_screen_is_in_no_byte_of_the_copy(
     report = (tmp_path / "out" / REPORT).read_bytes()
     assert MARK.encode() not in report and b"4711" not in report
     assert {"PatientName", "PatientID", "StationName", "StudyDate"} <= set(file.removed)
-    assert file.private_elements == 2 and 20 < file.sector_percent < 60
+    assert file.private_elements == 2 and 10 < file.sector_percent < 60
     assert find_text(load_clip(source).frames) and not find_text(load_clip(copy).frames)
 
 
@@ -181,7 +181,8 @@ def test_dciodvfy_finds_no_error_that_the_source_has_not(tmp_path, screen, names
     )
     if program is None:
         pytest.skip("dciodvfy of dicom3tools is not installed")
-    copy, _ = copy_of(save(tmp_path / "a.dcm", screen), tmp_path / "out", names)
+    known = {"StudyInstanceUID": "1.2.77", "SeriesInstanceUID": "1.2.78"}
+    copy, _ = copy_of(save(tmp_path / "a.dcm", screen, **known), tmp_path / "out", names)
     said = subprocess.run([program, str(copy)], capture_output=True, text=True).stderr
     assert [line for line in said.splitlines() if line.startswith("Error")] == []
 

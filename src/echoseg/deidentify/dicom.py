@@ -58,8 +58,8 @@ def clean_dicom(path: Path, out: Path, mask: np.ndarray, names: Pseudonyms) -> d
     encoded, first = [], None
     for frame in _frames(path, source, expected_frames(source, count)):
         blank = 2**bits - 1 if is_inverted else 0
-        kept = sector_mask(mask, frame.shape[:2])
-        frame = np.where(kept if frame.ndim == 2 else kept[..., None], frame, blank)
+        inside = sector_mask(mask, frame.shape[:2])
+        frame = np.where(inside if frame.ndim == 2 else inside[..., None], frame, blank)
         first = frame if first is None else first
         encoded.append(_encode(frame.astype(first.dtype), bits))
     if first is None:

@@ -90,13 +90,13 @@ def removed_keywords(source: Any, clean: Any) -> tuple[list[str], int]:
     Returns:
         Keywords of public elements in alphabetical order, and the number of private elements.
     """
-    kept = {(element.tag, str(element.value)) for element in clean.iterall()}
+    remaining = {(element.tag, str(element.value)) for element in clean.iterall()}
     keywords, num_private = set(), 0
     for element in source.iterall():
         if element.tag.is_private:
             num_private += 1
         elif element.VR != "SQ" and element.tag.group < 0x7F00 and not element.is_empty:
-            if (element.tag, str(element.value)) not in kept:
+            if (element.tag, str(element.value)) not in remaining:
                 keywords.add(element.keyword or f"({element.tag.group:04X},{element.tag.elem:04X})")
     return sorted(keywords), num_private
 
@@ -126,9 +126,9 @@ def _copy_image_type(clean: Any, source: Any) -> None:
     """Image Type: value 1 is DERIVED, since pixels change; words of a list, and the flags."""
     values = _text(source, "ImageType").strip("[]").replace("'", "").replace("\\", ",").split(",")
     values = [value.strip().upper() for value in values]
-    kept = [value if value in _IMAGE_TYPES else "" for value in values[1:3]]
+    remaining = [value if value in _IMAGE_TYPES else "" for value in values[1:3]]
     flags = values[3] if len(values) > 3 and re.fullmatch(r"[0-9A-F]{4}", values[3]) else ""
-    primary, mode = (*kept, "", "")[:2]
+    primary, mode = (*remaining, "", "")[:2]
     clean.ImageType = ["DERIVED", primary or "PRIMARY", *([mode, flags] if mode or flags else [])]
 
 
