@@ -20,7 +20,7 @@ ROWS: list[tuple[str, ...]] = [
     ("data",),
     ("inference",),
     ("report",),
-    ("evaluation",),
+    ("evaluation", "dicom"),
     ("train",),
     ("__init__",),
     ("cli", "web"),

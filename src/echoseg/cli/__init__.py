@@ -17,6 +17,7 @@ from echoseg.cli import (
     calibrate,
     data,
     deidentify,
+    dicom,
     evaluate,
     export,
     formats,
@@ -159,7 +160,15 @@ def models() -> None:
 
 
 _GROUPS = {
-    "Analyze clips": (analyze.analyze, demo, measure.measure, live.live, attention, models),
+    "Analyze clips": (
+        analyze.analyze,
+        demo,
+        measure.measure,
+        dicom.dicom,
+        live.live,
+        attention,
+        models,
+    ),
     "Look at files": (formats.formats, inspect.inspect),
     "Train and evaluate": (train.train, evaluate.evaluate, evaluate.compare, calibrate.calibrate),
     "Data": (deidentify.deidentify, export.export),

@@ -13,6 +13,7 @@ from echoseg.cli.console import fail, progress_bar, public, show_notice, start_p
 from echoseg.cli.options import (
     BackendName,
     Device,
+    Dicom,
     Force,
     ForceView,
     Fps,
@@ -54,6 +55,7 @@ class Job:
     force_view: bool = False
     pdf: bool = False
     pages: bool = True
+    dicom: bool = False
     names: "Pseudonyms | None" = None
 
 
@@ -91,9 +93,11 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
     from echoseg.report.writer import check_output, write_results
 
     check_output(job.folder, job.force)
+    _check_dicom(job)
     analysis = analyze_clip(analyzer, job, job.sources[0])
     start = time.perf_counter()
     write_results(analysis, job.folder, force=job.force, pdf=job.pdf, pages=job.pages)
+    write_dicom_objects(job.folder, job.sources[0], job.dicom)
     write_time_s = time.perf_counter() - start
     show_analysis(analysis, job.folder)
     return analysis.ef, {**analysis.timing_s, "write": write_time_s}
@@ -106,15 +110,34 @@ def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
 
     start = time.perf_counter()
     check_biplane_output(job.folder, job.force)
+    _check_dicom(job)
     a4c, a2c = (
         analyze_clip(analyzer, job, source, view=plane)
         for plane, source in zip(PLANES, job.sources, strict=True)
     )
     analysis = BiplaneAnalysis(a4c=a4c, a2c=a2c)
     write_biplane(analysis, job.folder, force=job.force, pdf=job.pdf)
+    for plane, source in zip(PLANES, job.sources, strict=True):
+        write_dicom_objects(job.folder / plane, source, job.dicom)
     time_s = time.perf_counter() - start
     show_biplane(analysis, job.folder)
     return analysis.ef, {"both clips": time_s}
+
+
+def _check_dicom(job: Job) -> None:
+    """Check, before long work, that DICOM objects can be written of the sources."""
+    if job.dicom:
+        from echoseg.dicom.source import read_source
+
+        list(map(read_source, job.sources))
+
+
+def write_dicom_objects(folder: Path, source: Path, wanted: bool = True) -> None:
+    """Write the DICOM objects of a result folder into it, where that is wanted."""
+    if wanted:
+        from echoseg.dicom.write import write_dicom
+
+        typer.echo(public(f"DICOM objects, of the source's patient: {write_dicom(folder, source)}"))
 
 
 def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> str:
@@ -182,6 +205,7 @@ def analyze(
     fps: Fps = None,
     smoothing: Smoothing = True,
     pdf: Pdf = False,
+    dicom: Dicom = False,
     private: Private = False,
     private_key: PrivateKey = None,
     force: Force = False,
@@ -218,11 +242,20 @@ def analyze(
     )
     names = start_private(private, private_key, output)
     known: dict[str, Any] = dict(
-        open_options=options, force=force, smoothing=smoothing, force_view=force_view, pdf=pdf
+        open_options=options,
+        force=force,
+        smoothing=smoothing,
+        force_view=force_view,
+        pdf=pdf or dicom,
     )
     known["names"] = names
     OpenOptions(**options)
     _check_inputs(clips or [], a4c, a2c, study)
+    if dicom and (study is not None or (clips and _is_cohort(clips, jobs, resume))):
+        raise ConfigError(
+            "--dicom does not apply to a cohort or --study; write the objects of each result "
+            "folder by echoseg dicom"
+        )
     if study is not None:
         if view is not None or jobs is not None or resume or not pages:
             raise ConfigError(
@@ -243,7 +276,7 @@ def analyze(
     aliases = clips or [] if names is None else [Path(names.name(clip)) for clip in clips or []]
     folders = result_folder_names([Path("biplane")] if is_pair else aliases)
     runs = [
-        Job(sources=some, folder=output / name, pages=pages, **known)
+        Job(sources=some, folder=output / name, pages=pages, dicom=dicom, **known)
         for some, name in zip(sources, folders, strict=True)
     ]
     run(runs, model=model, device=device, backend=backend, timing=timing)

@@ -72,6 +72,14 @@ PrivateKey = Annotated[
 Device = Annotated[str, model_option(help="auto, cpu, cuda or mps.")]
 Model = Annotated[str, model_option(help="Name (see `echoseg models`) or .safetensors file.")]
 Pdf = Annotated[bool, output_option("--pdf", help="Write report.pdf too.")]
+Dicom = Annotated[
+    bool,
+    output_option(
+        "--dicom",
+        help="Write DICOM objects of the source's patient and study too, in the folder dicom; "
+        "implies --pdf. They keep the source's identity, with --private too.",
+    ),
+]
 Timing = Annotated[bool, typer.Option("--timing", help="Print the time per stage.")]
 BackendName = Annotated[
     str,

@@ -58,7 +58,8 @@ def write(path: str | Path, clip: Clip, *, pseudonym: str = "ANONYMOUS") -> None
         dcmwrite(partial, dataset, enforce_file_format=True)
 
 
-def _uid(*parts: bytes | str) -> Any:
+def hash_uid(*parts: bytes | str) -> Any:
+    """An identifier, a `pydicom.uid.UID`, that is a hash of its parts: equal for equal parts."""
     from pydicom.uid import UID
 
     digest = hashlib.sha256()
@@ -74,15 +75,15 @@ def _identify(dataset: Any, clip: Clip, pseudonym: str) -> None:
     from pydicom.uid import UltrasoundMultiFrameImageStorage
 
     dataset.SOPClassUID = UltrasoundMultiFrameImageStorage
-    dataset.SOPInstanceUID = _uid(
+    dataset.SOPInstanceUID = hash_uid(
         pseudonym,
         clip.frames.tobytes(),
         repr((clip.frames.shape, clip.spacing_mm, clip.sector_box, clip.r_wave_times_s)),
         np.asarray(clip.times_s, float).tobytes(),
         f"{clip.view} None",  # as in former versions, so that the same clip keeps its UID
     )
-    dataset.StudyInstanceUID = _uid("study", pseudonym)
-    dataset.SeriesInstanceUID = _uid("series", pseudonym, clip.view)
+    dataset.StudyInstanceUID = hash_uid("study", pseudonym)
+    dataset.SeriesInstanceUID = hash_uid("series", pseudonym, clip.view)
     dataset.PatientID, dataset.PatientName = pseudonym, f"{pseudonym}^"
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = "written by echoseg without any patient's data"

@@ -23,6 +23,8 @@ from echoseg.report.figures.pdf import biplane_pdf, page_pdf
 from echoseg.report.html import data_uri
 from echoseg.report.schema import build_report, registry_row
 
+DICOM = "dicom"
+"""Folder of DICOM objects in a result folder, which `echoseg.dicom` writes."""
 MARK = "report.json"
 """The file that identifies a result folder."""
 PDF = "report.pdf"
@@ -89,7 +91,7 @@ def check_output(folder: Path, force: bool = False, files: frozenset[str] = FILE
         OutputError: If it exists without `force`; if it is not a result folder, or holds other
             files than `files`; if its parent folder cannot be created or written.
     """
-    check_replaceable(folder, force, MARK, lambda name: name.split("/")[0] in files)
+    check_replaceable(folder, force, MARK, lambda name: name.split("/")[0] in {*files, DICOM})
 
 
 def write_results(

@@ -1,0 +1,144 @@
+"""What all DICOM objects of a result share: patient, study, series, equipment, identifiers.
+
+Patient and study are those of the source, the series is new. Identifiers are hashes of source and
+result, so repeated runs give the same ones. Texts are UTF-8.
+"""
+
+import copy
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echoseg.dicom.result import Result
+from echoseg.files import atomic_write
+from echoseg.io.dicom_writer import hash_uid
+from echoseg.report.schema import DISCLAIMER
+
+_PATIENT = (
+    "PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex "
+    "PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence"
+).split()
+_STUDY = (
+    "StudyInstanceUID StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName "
+    "StudyDescription PatientAge PatientSize PatientWeight"
+).split()
+_EMPTY = (
+    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID "
+    "AccessionNumber ReferringPhysicianName"
+).split()
+"""Type 2: present, and empty where the source lacks them (PS3.3 C.7.1.1, C.7.2.1)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """A kind of DICOM object.
+
+    Attributes:
+        file_name: Name of its file.
+        class_uid: Its SOP class.
+        modality: Modality of its series.
+        series_number: Number of its series; far above those of machines.
+        description: Series Description.
+    """
+
+    file_name: str
+    class_uid: str
+    modality: str
+    series_number: int
+    description: str
+
+
+def code_item(value: str, scheme: str, meaning: str) -> Any:
+    """An item of a code sequence, a `pydicom.Dataset`."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def reference_item(class_uid: str, instance_uid: str) -> Any:
+    """An item that refers to an instance, a `pydicom.Dataset`."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = class_uid, instance_uid
+    return item
+
+
+def source_series(result: Result) -> list[Any]:
+    """Items per series of the source with its instances (Referenced Series Sequence)."""
+    from pydicom.dataset import Dataset
+
+    classes = {frame.instance_uid: frame.class_uid for frame in result.source.frames}
+    items: dict[str, Any] = {}
+    for instance, series in result.source.series.items():
+        item = items.setdefault(series, Dataset())
+        item.SeriesInstanceUID = series
+        references = list(item.get("ReferencedInstanceSequence") or [])
+        item.ReferencedInstanceSequence = [
+            *references,
+            reference_item(classes[instance], instance),
+        ]
+    return list(items.values())
+
+
+def instance_uid(result: Result, kind: Kind) -> Any:
+    """SOP Instance UID of an object of a result."""
+    return hash_uid("echoseg", kind.class_uid, kind.file_name, result.key)
+
+
+def new_object(result: Result, kind: Kind) -> Any:
+    """A `pydicom.Dataset` with everything but the content of its kind."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    dataset, header = Dataset(), result.source.header
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    for name in (*_PATIENT, *_STUDY):
+        if name in header:
+            dataset.add(copy.deepcopy(header[name]))
+        elif name in _EMPTY:
+            setattr(dataset, name, "")
+    dataset.SOPClassUID = kind.class_uid
+    dataset.SOPInstanceUID = instance_uid(result, kind)
+    dataset.SeriesInstanceUID = hash_uid("echoseg series", str(dataset.SOPInstanceUID))
+    dataset.Modality, dataset.SeriesNumber = kind.modality, kind.series_number
+    dataset.SeriesDescription = kind.description
+    dataset.InstanceNumber = 1
+    dataset.Manufacturer = dataset.ManufacturerModelName = "echoseg"
+    dataset.DeviceSerialNumber = result.report.model.sha256[:16] if result.report.model else "none"
+    dataset.SoftwareVersions = result.report.software.version
+    day, clock = result.written.strftime("%Y%m%d"), result.written.strftime("%H%M%S")
+    dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = day
+    dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = clock
+    dataset.ContributingEquipmentSequence = [_contribution(result)]
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+def _contribution(result: Result) -> Any:
+    """What processed the source, and that it is for research (PS3.3 C.12.1.1.5)."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code_item("109102", "DCM", "Processing Equipment")]
+    item.Manufacturer = item.ManufacturerModelName = "echoseg"
+    item.SoftwareVersions = result.report.software.version
+    item.ContributionDescription = f"{', '.join(result.algorithm)}. {DISCLAIMER}"
+    return item
+
+
+def save(dataset: Any, path: Path) -> None:
+    """Write an object.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    from pydicom import dcmwrite
+
+    with warnings.catch_warnings(), atomic_write(path) as partial:
+        warnings.simplefilter("ignore")  # values of the source that break rules of their type
+        dcmwrite(partial, dataset, enforce_file_format=True)

@@ -1,0 +1,163 @@
+"""Segmentation object (SEG) of a cine: one frame per source frame and segment.
+
+An ultrasound clip has no Frame of Reference, so a frame of the SEG is matched to the clip's by
+Referenced Frame Number (PS3.3 C.8.20, C.7.6.16.2.6). Dimensions are segment number and temporal
+position. Frames without pixels of the segment are written too, since viewers count on them. There
+is no Pixel Spacing: it would need a slice thickness for highdicom and Slicer, which a picture of
+ultrasound has not.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from echoseg.clip import Label
+from echoseg.dicom.objects import (
+    Kind,
+    code_item,
+    new_object,
+    reference_item,
+    source_series,
+)
+from echoseg.dicom.result import Result
+from echoseg.io.dicom_writer import hash_uid
+from echoseg.report.schema import DISCLAIMER
+
+SEG = Kind(
+    file_name="seg.dcm",
+    class_uid="1.2.840.10008.5.1.4.1.1.66.4",
+    modality="SEG",
+    series_number=9701,
+    description="echoseg masks, research use only",
+)
+SEGMENTS = {
+    Label.LV_CAVITY: ("LV cavity", ("87878005", "SCT", "Left ventricle"), (34891, 53479, 50167)),
+    Label.LV_MYOCARDIUM: (
+        "LV myocardium",
+        ("49848007", "SCT", "Left Ventricle Myocardium"),
+        (57494, 10747, 54274),
+    ),
+    Label.LA_CAVITY: ("LA cavity", ("82471001", "SCT", "Left atrium"), (21168, 53248, 5176)),
+}
+"""Segment label, SNOMED code and CIELab color (red, green, blue) of each label, in their order."""
+_SEGMENT_NUMBER, _TEMPORAL_POSITION = 0x0062000B, 0x00209128
+_SEGMENT_GROUP, _CONTENT_GROUP = 0x0062000A, 0x00209111
+
+
+def build_seg(result: Result) -> Any:
+    """Make the SEG of a result, a `pydicom.Dataset`; None where no mask has a pixel."""
+    from pydicom.dataset import Dataset
+
+    labels = [label for label in SEGMENTS if (result.masks == label).any()]
+    if not labels:
+        return None
+    dataset = new_object(result, SEG)
+    dataset.ReferencedSeriesSequence = source_series(result)
+    dataset.ImageType = ["DERIVED", "PRIMARY"]
+    dataset.SegmentationType, dataset.ContentLabel = "BINARY", "ECHOSEG"
+    dataset.ContentDescription = f"Masks of a cine. {DISCLAIMER}"
+    dataset.ContentCreatorName = ""
+    dataset.PatientOrientation = ""
+    dataset.SegmentSequence = [
+        _segment(result, number, label) for number, label in enumerate(labels, start=1)
+    ]
+    _add_pixels(dataset, result, labels)
+    _add_dimensions(dataset)
+    dataset.SharedFunctionalGroupsSequence = [Dataset()]  # the scale is the source's own
+    dataset.PerFrameFunctionalGroupsSequence = list(_frames(result, len(labels)))
+    return dataset
+
+
+def _segment(result: Result, number: int, label: Label) -> Any:
+    """Describe a segment: what it shows, and what made it (PS3.3 C.8.20.2)."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.SegmentNumber = number
+    item.SegmentLabel, code, item.RecommendedDisplayCIELabValue = (
+        SEGMENTS[label][0],
+        SEGMENTS[label][1],
+        list(SEGMENTS[label][2]),
+    )
+    item.SegmentedPropertyCategoryCodeSequence = [
+        code_item("123037004", "SCT", "Anatomical Structure")
+    ]
+    item.SegmentedPropertyTypeCodeSequence = [code_item(*code)]
+    name, version = result.algorithm
+    item.SegmentAlgorithmType = "AUTOMATIC" if result.report.model else "SEMIAUTOMATIC"
+    item.SegmentAlgorithmName = name[:64]
+    if result.report.model:
+        algorithm = Dataset()
+        algorithm.AlgorithmFamilyCodeSequence = [
+            code_item("123110", "DCM", "Artificial Intelligence")
+        ]
+        algorithm.AlgorithmName, algorithm.AlgorithmVersion = name[:64], version[:64]
+        algorithm.AlgorithmParameters = f"model SHA-256 {result.report.model.sha256}"
+        algorithm.AlgorithmSource = "echoseg"
+        item.SegmentationAlgorithmIdentificationSequence = [algorithm]
+    return item
+
+
+def _add_pixels(dataset: Any, result: Result, labels: list[Label]) -> None:
+    """Add the bits of all frames, those of the first segment first."""
+    from pydicom.pixels.utils import pack_bits
+
+    masks, header = result.masks, result.source.header
+    dataset.NumberOfFrames = len(labels) * len(masks)
+    dataset.Rows, dataset.Columns = masks.shape[1:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 1
+    dataset.HighBit = dataset.PixelRepresentation = 0
+    is_lossy = str(header.get("LossyImageCompression", "")) == "01"
+    dataset.LossyImageCompression = "01" if is_lossy else "00"
+    for name in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if is_lossy and header.get(name):
+            dataset.add(header[name])
+    bits = np.stack([masks == label for label in labels])
+    dataset.PixelData = pack_bits(bits.astype(np.uint8).ravel(), pad=True)
+    dataset["PixelData"].VR = "OB"
+
+
+def _add_dimensions(dataset: Any) -> None:
+    from pydicom.dataset import Dataset
+
+    uid = hash_uid("echoseg dimensions", str(dataset.SOPInstanceUID))
+    organization = Dataset()
+    organization.DimensionOrganizationUID = uid
+    dataset.DimensionOrganizationSequence = [organization]
+    dataset.DimensionIndexSequence = []
+    for pointer, group, name in (
+        (_SEGMENT_NUMBER, _SEGMENT_GROUP, "Segment Number"),
+        (_TEMPORAL_POSITION, _CONTENT_GROUP, "Temporal Position"),
+    ):
+        index = Dataset()
+        index.DimensionOrganizationUID = uid
+        index.DimensionIndexPointer, index.FunctionalGroupPointer = pointer, group
+        index.DimensionDescriptionLabel = name
+        dataset.DimensionIndexSequence.append(index)
+
+
+def _frames(result: Result, num_segments: int) -> Iterator[Any]:
+    """Which segment and which frame of the source each frame of the SEG is of."""
+    from pydicom.dataset import Dataset
+
+    for number in range(1, num_segments + 1):
+        for position, frame in enumerate(result.frames, start=1):
+            image = reference_item(frame.class_uid, frame.instance_uid)
+            if frame.number is not None:
+                image.ReferencedFrameNumber = frame.number
+            image.SpatialLocationsPreserved = "YES"
+            image.PurposeOfReferenceCodeSequence = [
+                code_item("121322", "DCM", "Source image for image processing operation")
+            ]
+            derivation, content, segment, groups = Dataset(), Dataset(), Dataset(), Dataset()
+            derivation.SourceImageSequence = [image]
+            derivation.DerivationCodeSequence = [code_item("113076", "DCM", "Segmentation")]
+            content.DimensionIndexValues = [number, position]
+            content.TemporalPositionIndex = position
+            segment.ReferencedSegmentNumber = number
+            groups.FrameContentSequence = [content]
+            groups.DerivationImageSequence = [derivation]
+            groups.SegmentIdentificationSequence = [segment]
+            yield groups

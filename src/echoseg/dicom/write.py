@@ -1,0 +1,55 @@
+"""The DICOM objects of a result folder, written together."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from echoseg.dicom.objects import save
+from echoseg.dicom.result import Result, read_result
+from echoseg.dicom.seg import SEG, build_seg
+from echoseg.files import atomic_dir, check_replaceable
+from echoseg.report.writer import DICOM
+
+FILES = frozenset({SEG.file_name})
+MARK = SEG.file_name
+
+
+def write_dicom(
+    folder: str | Path, source: str | Path, *, output: str | Path | None = None, force: bool = False
+) -> Path:
+    """Write the DICOM objects of a result folder.
+
+    The objects belong to patient and study of the source; their identifiers are hashes of source
+    and result, so repeated runs give the same ones.
+
+    Args:
+        folder: A folder that `echoseg analyze` or `measure` wrote for one clip.
+        source: The DICOM file or folder that was analyzed.
+        output: Folder to write; by default `dicom` in the result folder.
+        force: Replace it.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        ArgumentError: If the folder holds no result of one clip, or that of another source.
+        FormatError: If masks or source cannot be read.
+        OutputError: If the folder exists without `force`, or cannot be written.
+    """
+    target = Path(folder) / DICOM if output is None else Path(output)
+
+    def check() -> None:
+        check_replaceable(target, force, MARK, FILES.__contains__)
+
+    check()
+    result = read_result(folder, source)
+    with atomic_dir(target, check) as partial:
+        for name, dataset in build_objects(result).items():
+            save(dataset, partial / name)
+    return Path(os.path.abspath(target))
+
+
+def build_objects(result: Result) -> dict[str, Any]:
+    """The objects by the name of their file; each a `pydicom.Dataset`."""
+    objects = {SEG.file_name: build_seg(result)}
+    return {name: dataset for name, dataset in objects.items() if dataset is not None}
