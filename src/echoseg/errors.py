@@ -6,7 +6,8 @@ EchosegError            any error that echoseg reports, in one or two sentences
 ├── ConfigError         a setting is out of range
 ├── FormatError         a file cannot be read as a clip
 │   ├── DamagedError    the file is partially readable
-│   └── NotAClipError   the file is whole and holds something else
+│   ├── NotAClipError   the file is whole and holds something else
+│   └── TooLargeError   decoded it would exceed the limit
 ├── DatasetError        a data set's folder is not as documented
 ├── MeasurementError    a clinical value cannot be computed from these masks
 ├── ModelError          a checkpoint is missing, broken or of another kind
@@ -59,6 +60,10 @@ class DamagedError(FormatError):
 
 class NotAClipError(FormatError):
     """The file is whole and is not a 2-D clip: a still, a volume, masks, a report."""
+
+
+class TooLargeError(FormatError):
+    """Decoded it would exceed the limit of pixels or bytes."""
 
 
 class DatasetError(EchosegError):

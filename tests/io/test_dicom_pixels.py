@@ -12,6 +12,7 @@ from clip_makers import moving_frames, ultrasound
 from echoseg.errors import DamagedError, FormatError
 from echoseg.io import load_clip
 from echoseg.io.dicom_pixels import open_dataset
+from echoseg.io.frames import OpenOptions
 
 
 def cut(path, kept):
@@ -83,6 +84,6 @@ def test_pixels_are_read_from_the_file_whatever_its_syntax(tmp_path, syntax):
         dataset.compress(RLELossless)
     path = tmp_path / "clip.dcm"
     dataset.save_as(path, enforce_file_format=True)
-    opened = open_dataset(path)
+    opened = open_dataset(path, OpenOptions())
     assert isinstance(opened.PixelData, io.BufferedIOBase)
     assert np.array_equal(load_clip(path).frames, frames)

@@ -75,3 +75,13 @@ def test_texts_of_libraries_are_replaced_and_ours_are_kept(kind):
     assert MARK not in reason_of(kind(MARK)) and reason_of(kind(MARK))
     assert reason_of(FileNotFoundError(2, MARK, MARK)) == "No such file or directory"
     assert reason_of(FormatError("the file is empty")) == "the file is empty"
+
+
+def test_a_class_that_is_any_text_is_not_repeated(tmp_path):  # found by fuzzing
+    dataset = ultrasound(moving_frames())
+    for name in ("Rows", "Columns"):
+        delattr(dataset, name)
+    dataset.SOPClassUID = ["1.2.840.10008.5.1.4.1.1.3.1", MARK]
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=False)
+    said = messages(tmp_path / "a.dcm")
+    assert MARK not in said and "not a known one" in said

@@ -35,13 +35,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-def load_clip(
+def load_clip(  # noqa: PLR0913  # what is known of the clip, and what may be read
     source: "str | Path | bytes | ArrayLike",
     *,
     spacing_mm: tuple[float, float] | None = None,
     fps: float | None = None,
     view: View | str | None = None,
     allow_damaged: bool = False,
+    max_decoded_gib: float = 2.0,
+    allow_outside: bool = False,
     alias: str | None = None,
 ) -> Clip:
     """Read a clip: ultrasound DICOM, AVI, MP4, MOV, GIF, NIfTI, ...
@@ -59,6 +61,8 @@ def load_clip(
             warning.
         view: The view; overrides the file's.
         allow_damaged: Use the readable frames of a damaged file.
+        max_decoded_gib: Limit of decoded bytes (frames x pixels), in GiB.
+        allow_outside: Follow a MetaImage's or HDF5 file's reference to a file outside its folder.
         alias: Stands for the path, in the clip, its warnings and every message
             (`private.Pseudonyms`).
 
@@ -66,6 +70,7 @@ def load_clip(
         ConfigError: If spacing, frame rate or view is out of range.
         FormatError: If the source cannot be read as a clip, with the reason.
         DamagedError: If a part of it cannot be read and `allow_damaged` is false.
+        TooLargeError: If it would exceed `max_decoded_gib`.
         TypeError: If the source has another type.
     """
     options = OpenOptions(
@@ -73,6 +78,8 @@ def load_clip(
         fps=fps,
         view=None if view is None else find_view(view),
         allow_damaged=allow_damaged,
+        max_decoded_gib=max_decoded_gib,
+        allow_outside=allow_outside,
     )
     if isinstance(source, str | os.PathLike):
         with hidden((source, alias)):
@@ -164,7 +171,7 @@ def load_masks(
     path = Path(path)
     options = OpenOptions(spacing_mm=spacing_mm, fps=fps, view=view)
     with hidden((path, alias)), refusals(path):
-        clip, masks, name = read_masks(path, options.fps is not None)
+        clip, masks, name = read_masks(path, options)
         digest = content_sha256(path, name)
     source, kind = str(path) if alias is None else alias, f"{name or 'picture'} masks"
     clip = replace(clip, source=source, source_sha256=digest, format_name=kind)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from echoseg.errors import ArgumentError
+from echoseg.io.budget import MAX_FRAME_PIXELS
 
 _TOLERANCE = 0.01
 """Deviation of given places from rows and columns, or from beams, relative to their extent."""
@@ -52,6 +53,8 @@ class Grid:
         if deviation.max() > _TOLERANCE * extent:
             raise ArgumentError("pixels must lie in rows and columns, or on beams of one origin")
         step = max(float(abs(np.diff(depth).mean())), float(np.ptp(z)) / _MAX_ROWS)
+        if np.ptp(x) / step * np.ptp(z) / step > MAX_FRAME_PIXELS:
+            raise ArgumentError("the places of the pixels span too wide an image")
         columns, rows = np.meshgrid(
             np.arange(x.min(), x.max() + step, step), np.arange(z.min(), z.max() + step, step)
         )

@@ -14,6 +14,7 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning, SourceDecision
 from echoseg.errors import FormatError, NotAClipError, reason_of
 from echoseg.frame_store import FrameStore, each
+from echoseg.io.budget import Budget
 from echoseg.io.dicom_count import decide_frames, expect_frames
 from echoseg.io.dicom_ecg import read_ecg
 from echoseg.io.dicom_frames import decoder, is_video, pixel_aspect, stream_statement
@@ -25,7 +26,7 @@ from echoseg.io.dicom_time import read_times
 from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
-from echoseg.io.picture import needs_stretch, square, square_geometry, stretch_warning
+from echoseg.io.picture import needs_stretch, square, square_geometry, square_size, stretch_warning
 
 _MAX_FIRST_ELEMENT = 0x70
 _MAX_ASPECT_DIFFERENCE = 0.03
@@ -69,8 +70,13 @@ def open_object(
     from pydicom.errors import InvalidDicomError
 
     try:
+<<<<<<< HEAD
         dataset = open_dataset(path)
         reason = no_clip_reason(dataset, is_timed=is_timed)
+=======
+        dataset = open_dataset(path, options)
+        reason = no_clip_reason(dataset, is_timed=options.fps is not None)
+>>>>>>> 3aafd10 (Limit decoded bytes by header and while decoding; let no file name another outside its folder; fuzz the readers)
     except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError) as error:
         raise FormatError(f"{path}: not a readable DICOM file ({reason_of(error)})") from error
     if reason:
@@ -90,12 +96,20 @@ def open_object(
 def expected_frames(dataset: Any, count: SourceDecision) -> int:
     """Number of frames to decode; 0 where only the decoder of a video knows it."""
     number: Any = count.value or 1
+<<<<<<< HEAD
     return 0 if is_video(dataset) and not dataset.pixels_are_cut else int(number)
 
 
 def _read(path: Path, options: OpenOptions) -> Clip:
     dataset, notes, count = open_object(path, is_timed=options.fps is not None)
     expected = expected_frames(dataset, count)
+=======
+    expected = 0 if is_video(dataset) and not dataset.pixels_are_cut else int(number)
+    rows, columns = (read_number(dataset, name) or 0 for name in ("Rows", "Columns"))
+    aspect = pixel_aspect(dataset)
+    size = square_size(int(rows), int(columns), aspect)
+    Budget(path, options).check(max(1, expected), *size)
+>>>>>>> 3aafd10 (Limit decoded bytes by header and while decoding; let no file name another outside its folder; fuzz the readers)
     clip = read_dataset(path, dataset, options, decoder(path, dataset, expected), expected)
     if is_video(dataset):
         stated: Any = next(

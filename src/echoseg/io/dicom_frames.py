@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from echoseg.errors import DamagedError, FormatError, reason_of
+from echoseg.io.budget import MAX_FRAME_PIXELS
 from echoseg.io.containers import stated_rate_hz
 from echoseg.io.grey import Decoded
 from echoseg.io.picture import Picture
@@ -86,7 +87,9 @@ def _video_frames(path: Path, dataset: Any, expected: int) -> Iterator[Decoded]:
     total = 0
     try:
         with av.open(io.BytesIO(_stream(dataset)), "r") as container:
-            for picture in container.decode(video=0):
+            stream = container.streams.video[0]
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            for picture in container.decode(stream):
                 yield Picture(picture).pixels()
                 total += 1
     except FFmpegError as error:

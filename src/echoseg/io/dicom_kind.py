@@ -44,7 +44,8 @@ def no_clip_reason(dataset: Any, *, is_timed: bool = False) -> str:
             "Modality (0008,0060) if this is one"
         )
     if sop_class and "Rows" not in dataset and "Image" not in sop_class.name:
-        return f"the object holds no pictures, its class is {sop_class.name}; give an echo clip"
+        name = sop_class.name if sop_class.name != sop_class else "not a known one"  # or any text
+        return f"the object holds no pictures, its class is {name}; give an echo clip"
     if evidence := _volume_evidence(dataset, sop_class, is_timed):
         return (
             f"this is a 3-D volume or a set of planes, not a 2-D clip ({evidence}); export a 2-D "

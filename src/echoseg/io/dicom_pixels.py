@@ -2,14 +2,21 @@
 
 import io
 import mmap
+import tempfile
+import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from echoseg.io.budget import Budget
 from echoseg.io.dicom_fragments import list_items
+from echoseg.io.frames import OpenOptions
 
 _DEFERRED_BYTES = 2**16
 """Size from which a value is read when it is used."""
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_DEFLATED, _EXPLICIT = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.1"
+_META_START = 144
+"""First byte after the length of the meta information."""
 _PIXELS = 0x7FE00010
 _UNENDED_PIXELS = (b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff", b"\xe0\x7f\x10\0OW\0\0\xff\xff\xff\xff")
 _UNDEFINED = 0xFFFFFFFF
@@ -47,7 +54,7 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def open_dataset(path: Path) -> Any:
+def open_dataset(path: Path, options: OpenOptions) -> Any:
     """Read a dataset whose Pixel Data, if it has any, is a file that pydicom reads frame by frame.
 
     Of a truncated file of compressed frames it is the complete ones. `pixels_are_cut` of the
@@ -55,10 +62,13 @@ def open_dataset(path: Path) -> Any:
     """
     import pydicom
 
+    inflated = _inflated(path, options)
+    path = path if inflated is None else Path(inflated.name)
     dataset = pydicom.dcmread(path, force=True, defer_size=_DEFERRED_BYTES)
-    if str(dataset.file_meta.get("TransferSyntaxUID", "")) == _DEFLATED:  # inflated in memory
-        dataset = pydicom.dcmread(path, force=True)
-    raw: Any = dataset.get_item(_PIXELS, keep_deferred=True)
+    raw: Any
+    if inflated is not None:
+        dataset.inflated = inflated  # lives as long as what is read from it
+    raw = dataset.get_item(_PIXELS, keep_deferred=True)
     if raw is None:  # pydicom may have dropped the elements before it too
         if (span := _whole_frames(path)) is None:
             return dataset
@@ -75,6 +85,31 @@ def open_dataset(path: Path) -> Any:
         dataset.pixels_are_cut = raw.length != _UNDEFINED and end - raw.value_tell < raw.length
     dataset.add_new(_PIXELS, kind, io.BufferedReader(_Part(path, *span)))
     return dataset
+
+
+def _inflated(path: Path, options: OpenOptions) -> Any:
+    """A temporary file of a deflated object, not deflated; None of another object."""
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.filewriter import write_file_meta_info
+
+    with path.open("rb") as file:
+        head = file.read(_META_START)
+        if head[128:132] != b"DICM" or head[132:138] != b"\2\0\0\0UL":
+            return None
+        meta: Any = read_file_meta_info(path)
+        if str(meta.get("TransferSyntaxUID", "")) != _DEFLATED:
+            return None
+        file.seek(_META_START + int.from_bytes(head[-4:], "little"))
+        meta.TransferSyntaxUID = _EXPLICIT
+        whole: Any = tempfile.NamedTemporaryFile()
+        whole.write(head[:132])
+        write_file_meta_info(whole, meta, enforce_standard=False)
+        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        blocks = map(stream.decompress, iter(partial(file.read, 2**15), b""))
+        for block in Budget(path, options).limited(blocks):
+            whole.write(block)
+        whole.flush()
+        return whole
 
 
 def _whole_frames(path: Path) -> tuple[int, int] | None:

@@ -89,7 +89,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
     def decode() -> Any:
         for file, _ in files:
             try:
-                dataset = open_dataset(file)
+                dataset = open_dataset(file, options)
                 mend(dataset)
                 yield from decoder(file, dataset, 1)()
             except Exception as error:  # of one frame, which is reported
@@ -97,7 +97,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = open_dataset(files[0][0])
+        dataset = open_dataset(files[0][0], options)
         dataset.NumberOfFrames = len(files)
         clip = dicom.read_dataset(path, dataset, options, decode, len(files))
     for name, origin in _CLOCKS.items():

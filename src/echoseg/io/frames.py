@@ -15,6 +15,7 @@ FRAME_SIDE_PX = (16, 8192)
 """Allowed side of a live frame."""
 SPACING_MM = (0.001, 10.0)
 """Plausible pixel spacing of a heart image, mm."""
+MAX_DECODED_GIB = (0.0001, 4096.0)
 FRAME_RATE_HZ = (1.0, 10_000.0)
 """Plausible frame rates of a clip."""
 
@@ -27,6 +28,10 @@ class OpenOptions:
     fps: float | None = None
     view: View | None = None
     allow_damaged: bool = False
+    max_decoded_gib: float = 2.0
+    """Limit of frames x pixels, and of what a compressed file unpacks to, in GiB."""
+    allow_outside: bool = False
+    """Follow a file's reference to another file outside of its folder."""
 
     def __post_init__(self) -> None:
         """Refuse values that would make a number wrong."""
@@ -38,6 +43,12 @@ class OpenOptions:
         if self.spacing_mm is not None:  # any pair of numbers, such as an array
             row_mm, column_mm = map(float, self.spacing_mm)
             object.__setattr__(self, "spacing_mm", (row_mm, column_mm))
+        if not _are_within(MAX_DECODED_GIB, (self.max_decoded_gib,), 1):
+            raise ConfigError(
+                "max_decoded_gib (--max-decoded) must be {:g} to {:g} GiB, got {}".format(
+                    *MAX_DECODED_GIB, self.max_decoded_gib
+                )
+            )
         if self.fps is not None and not _are_within(FRAME_RATE_HZ, (self.fps,), 1):
             raise ConfigError(
                 "fps (--fps) must be {:g} to {:g} frames per second, got {}; leave it out if you "

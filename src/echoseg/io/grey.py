@@ -13,6 +13,7 @@ import numpy as np
 from echoseg.clip import ClipWarning
 from echoseg.errors import ArgumentError, FormatError, NotAClipError, reason_of
 from echoseg.frame_store import FrameStore
+from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions, damage
 from echoseg.io.label_maps import MASKS_ONLY, are_label_maps
 
@@ -62,17 +63,20 @@ def collect(
             file holds one frame only, or label maps.
         DamagedError: If there are damaged frames and they are not allowed.
         ArgumentError: If no pixel is a number.
+        TooLargeError: If there are more frames or pixels than the options allow.
     """
     levels, colour = GreyLevels(bits), ColourCheck(expected)
     first: np.ndarray | None = None
-    damaged, total, reason = [], 0, None
+    damaged, total, reason, budget = [], 0, None, Budget(path, options)
     with FrameStore() as store:
         for index, frame in enumerate(decode()):
             total = index + 1
             if isinstance(frame, Exception):
                 damaged.append(index)
+                budget.add(0, 0)
                 reason = reason or frame
                 continue
+            budget.add(*frame.shape[:2])
             first = frame if first is None else first
             _check_alike(path, first, frame, index - len(damaged))
             if frame.dtype == np.uint8:

@@ -9,19 +9,23 @@ converted to a sector by its coordinates. An `extent` is not read: releases diff
 
 import itertools
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError
+from echoseg.errors import FormatError, TooLargeError
 from echoseg.io.beams import Grid
+from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions, file_scale
 from echoseg.io.grey import collect
+from echoseg.untrusted import OUTSIDE
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _NAMES = ("image_sc", "image")
+_MAX_CHUNK_BYTES, _MAX_PLACES = 2**28, 2**23
 _ROOTS = ("data", "tracks/track_0/data")
 
 
@@ -37,12 +41,14 @@ def read(path: Path, options: OpenOptions) -> Clip:
         FormatError: If h5py is missing, or no image is where the layout has it, or its pixels may
             be beams whose places the file does not give.
     """
-    with open_file(path) as file:
+    with open_file(path, allow_outside=options.allow_outside) as file:
         image = _find_image(path, file)
         values = image["values"]
         shape = values.shape[:3] if values.shape[3:] in ((), (1,)) else ()
         if len(shape) != 3:
             raise FormatError(f"{path}: a clip must be (T, H, W), {values.name} is {values.shape}")
+        Budget(path, options).check(*shape)
+        _check_storage(path, values, allow_outside=options.allow_outside)
         grid = _grid(path, image, shape[1:])
 
         def decode() -> Iterator[np.ndarray]:
@@ -60,11 +66,11 @@ def read(path: Path, options: OpenOptions) -> Clip:
         )
 
 
-def open_file(path: Path) -> Any:
+def open_file(path: Path, *, allow_outside: bool = False) -> Any:
     """The file as h5py opens it.
 
     Raises:
-        FormatError: If h5py is missing.
+        FormatError: If h5py is missing, or a link in the file leads to another file.
     """
     try:
         import h5py
@@ -72,7 +78,27 @@ def open_file(path: Path) -> Any:
         raise FormatError(
             f"{path}: HDF5 needs h5py, which is not installed; pip install 'echoseg[hdf5]'"
         ) from error
-    return h5py.File(path)
+    file = h5py.File(path)
+    names = file.visititems_links(
+        lambda _, link: True if isinstance(link, h5py.ExternalLink) else None
+    )
+    if names and not allow_outside:
+        file.close()
+        raise FormatError(f"{path}: it names another file; {OUTSIDE}")
+    return file
+
+
+def _check_storage(path: Path, values: Any, *, allow_outside: bool) -> None:
+    """Refuse an array that lies in other files, or in pieces that fill memory when one is read."""
+    sources = values.virtual_sources() if values.is_virtual else []
+    if (values.external or any(one.file_name != "." for one in sources)) and not allow_outside:
+        raise FormatError(f"{path}: its pixels are in another file; {OUTSIDE}")
+    chunk_bytes = prod(values.chunks or ()) * values.dtype.itemsize
+    if chunk_bytes > _MAX_CHUNK_BYTES:
+        raise TooLargeError(
+            f"{path}: its chunks must be at most {_MAX_CHUNK_BYTES / 2**20:g} MiB, they are "
+            f"{chunk_bytes / 2**20:,.0f} MiB; write it with a chunk per frame"
+        )
 
 
 def subject_id(path: Path) -> str:
@@ -80,7 +106,8 @@ def subject_id(path: Path) -> str:
     with open_file(path) as file:
         subject = file.get("metadata/subject")
         value: Any = "" if subject is None else subject.get("id", subject.attrs.get("id", ""))
-        value = value[()] if hasattr(value, "shape") else value
+        if hasattr(value, "shape"):
+            value = value[()] if value.shape == () else ""
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -108,8 +135,14 @@ def _grid(path: Path, image: dict[str, Any], size: tuple[int, int]) -> Grid | No
     """Where the pixels lie, in mm; None of a scan-converted image without places."""
     name, (rows, columns) = image["values"].name, size
     if "coordinates" in image:
-        places_m = np.asarray(image["coordinates"], float)
-        places_m = places_m[0] if places_m.ndim > 3 else places_m  # of the first frame
+        stored = image["coordinates"]
+        if rows * columns > _MAX_PLACES or stored.shape[-3:] != (rows, columns, 3):
+            raise FormatError(
+                f"{path}: coordinates must be {(rows, columns, 3)}, one place per pixel of {name} "
+                f"and at most {_MAX_PLACES}, got {stored.shape}"
+            )
+        _check_storage(path, stored, allow_outside=True)
+        places_m = np.asarray(stored[0] if len(stored.shape) > 3 else stored, float)  # first frame
         if places_m.shape != (rows, columns, 3):
             raise FormatError(
                 f"{path}: coordinates must be {(rows, columns, 3)}, one place per pixel of {name}, "
@@ -127,6 +160,8 @@ def _grid(path: Path, image: dict[str, Any], size: tuple[int, int]) -> Grid | No
 def _times(stamps: Any, num_frames: int) -> np.ndarray | None:
     """Times from the first frame, s; None where there are none of use."""
     if stamps is None:
+        return None
+    if prod(stamps.shape) != num_frames:
         return None
     times_s = np.asarray(stamps, float).reshape(-1)
     if len(times_s) != num_frames or not (np.diff(times_s) > 0).all():

@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from echoseg.clip import Clip, ClipWarning
+from echoseg.errors import TooLargeError
 from echoseg.io.frame_names import are_masks, split_masks
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
-from echoseg.io.images import SUFFIXES, is_picture, pixels
+from echoseg.io.images import SUFFIXES, is_picture, open_picture, pixels
 from echoseg.io.label_maps import MASKS_ONLY
 
 
@@ -56,11 +57,12 @@ def no_clip_reason(path: Path) -> str:
     Raises:
         FormatError: If they are of several clips.
     """
-    from PIL import Image
-
     files, sizes = frame_files(path), set[tuple[int, int]]()
     for file in files:
-        with suppress(OSError, SyntaxError, ValueError), Image.open(file) as image:
+        with (
+            suppress(OSError, SyntaxError, ValueError, TooLargeError),
+            open_picture(file, OpenOptions()) as image,
+        ):
             sizes.add(image.size)
     if len(sizes) > 1:
         return "its pictures differ in size, so they are not frames of a clip"
@@ -74,14 +76,12 @@ def _is_picture(file: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read the frames; a folder gives neither spacing nor times."""
-    from PIL import Image
-
     files, masks = split_masks(path, _pictures(path))
 
     def decode() -> Iterator[Decoded]:
         for file in files:
             try:
-                with Image.open(file) as image:
+                with open_picture(file, options) as image:
                     yield pixels(image)
             except (OSError, SyntaxError, ValueError) as error:
                 yield error

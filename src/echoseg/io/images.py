@@ -1,6 +1,7 @@
 """Pictures by Pillow: files of several (TIFF, animated PNG and WebP), and the pixels of any one."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from echoseg.clip import Clip, Label
 from echoseg.errors import FormatError
+from echoseg.io.budget import MAX_FRAME_PIXELS, Budget
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.header_scale import default_delay
@@ -45,9 +47,11 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
     def decode() -> Iterator[Decoded]:
         durations_ms.clear()
-        return _decode(path, durations_ms)
+        return _decode(path, durations_ms, options)
 
-    grey = collect(path, decode, options, expected=_num_pages(path), bits=16)
+    num_pages = _num_pages(path)
+    Budget(path, options).check(num_pages, 0, 0)
+    grey = collect(path, decode, options, expected=num_pages, bits=16)
     times_s, rate = None, None
     if len(durations_ms) == grey.total and min(durations_ms[:-1]) > 0:  # the last is a pause
         starts_ms = np.cumsum([0, *durations_ms[:-1]])
@@ -63,39 +67,45 @@ def read(path: Path, options: OpenOptions) -> Clip:
     )
 
 
-def _decode(path: Path, durations_ms: list[float]) -> Iterator[Decoded]:
-    from PIL import Image
-
+def _decode(path: Path, durations_ms: list[float], options: OpenOptions) -> Iterator[Decoded]:
     if (array := _one_page_stack(path)) is not None:
         yield from array
         return
-    with Image.open(path) as image:
+    with open_picture(path, options) as image:
         for index in range(getattr(image, "n_frames", 1)):
             try:
                 image.seek(index)
+                Budget(path, options).check(1, image.height, image.width)
                 yield pixels(image)
                 durations_ms.append(float(image.info.get("duration", 0)))
-            except (OSError, SyntaxError, ValueError) as error:
+            except (OSError, EOFError, SyntaxError, ValueError) as error:
                 durations_ms.append(0)
                 yield error
 
 
 def _num_pages(path: Path) -> int:
-    from PIL import Image
-
     if (array := _one_page_stack(path)) is not None:
         return len(array)
-    with Image.open(path) as image:
+    if _is_tiff(path):  # Pillow compares each page with all before
+        import tifffile
+
+        with tifffile.TiffFile(path) as tiff:
+            return len(tiff.pages)
+    with open_picture(path, OpenOptions()) as image:
         return getattr(image, "n_frames", 1)
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith(_TIFF)
 
 
 def _one_page_stack(path: Path) -> np.ndarray | None:
     """`T H W` (3) of an uncompressed TIFF that describes one page and holds more, as ImageJ's."""
     import tifffile
 
-    with path.open("rb") as file:
-        if not file.read(4).startswith(_TIFF):
-            return None
+    if not _is_tiff(path):
+        return None
     with tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
         shape = [
@@ -106,7 +116,7 @@ def _one_page_stack(path: Path) -> np.ndarray | None:
     return tifffile.memmap(path, mode="r").reshape(shape)
 
 
-def label_pages(path: Path) -> Iterator[np.ndarray]:
+def label_pages(path: Path, options: OpenOptions) -> Iterator[np.ndarray]:
     """Yield the label maps `H W` of a picture of one or several pages, as they are stored.
 
     A palette's entries are labels where they are few and low, as in indexed PNG; of colors other
@@ -115,12 +125,12 @@ def label_pages(path: Path) -> Iterator[np.ndarray]:
     Raises:
         FormatError: If there are several colors, whose labels cannot be known.
     """
-    from PIL import Image, ImageSequence
+    from PIL import ImageSequence
 
     if (stack := _one_page_stack(path)) is not None:
         yield from stack
         return
-    with Image.open(path) as image:
+    with open_picture(path, options) as image:
         for page in ImageSequence.Iterator(image):
             values = np.asarray(page)
             if page.mode == "P" and values.max() > max(Label):
@@ -139,6 +149,28 @@ def _one_hue(path: Path, page: Any) -> int:
         f"{path}: masks in {len(colors)} colors do not state their labels; save them as 0 "
         "background, 1 LV cavity, 2 LV myocardium and 3 left atrium"
     )
+
+
+@contextlib.contextmanager
+def open_picture(path: Path, options: OpenOptions) -> Iterator[Any]:
+    """Open a picture whose header states a size within the limit; nothing is decoded.
+
+    Raises:
+        TooLargeError: If it is larger.
+        OSError: If it is no picture, as others of Pillow.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is lower
+        try:
+            image = Image.open(path)
+        except Image.DecompressionBombError:
+            Budget(path, options).check(1, 2 * MAX_FRAME_PIXELS, 1)
+            raise
+    with image:
+        Budget(path, options).check(1, image.height, image.width)
+        yield image
 
 
 def pixels(image: Any) -> np.ndarray:

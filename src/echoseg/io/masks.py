@@ -10,7 +10,9 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning, Label
 from echoseg.errors import FormatError
 from echoseg.io import image_folder, images, metaimage, nifti, numpy_file
+from echoseg.io.budget import Budget
 from echoseg.io.formats import find_format
+from echoseg.io.frames import OpenOptions
 from echoseg.io.label_maps import merge_channels, to_labels
 
 _GREYS = (0, 40, 110, 70)
@@ -25,12 +27,12 @@ class ReadMasks(NamedTuple):
     format_name: str
 
 
-def read_masks(path: Path, is_timed: bool) -> ReadMasks:
+def read_masks(path: Path, options: OpenOptions) -> ReadMasks:
     """Read label maps; a still is a clip of one frame.
 
     Args:
         path: A file, or a folder of pictures, of which those beside masks are left out.
-        is_timed: Whether the user gives the frame rate.
+        options: As in `load_clip`.
 
     Raises:
         FormatError: If the content is of another kind, broken, or has other values.
@@ -41,7 +43,7 @@ def read_masks(path: Path, is_timed: bool) -> ReadMasks:
             f"{path}: masks must be NIfTI or MetaImage (x, y, t), NumPy (T, H, W) or pictures such "
             f"as PNG and TIFF, the content is {name}"
         )
-    values, known = _READERS[name](path, is_timed)
+    values, known = _READERS[name](path, options)
     masks, notes = to_labels(path, values)
     known["warnings"] = known.get("warnings", ()) + notes
     return ReadMasks(Clip(frames=np.asarray(_GREYS, np.uint8)[masks], **known), masks, name)
@@ -55,9 +57,12 @@ def _is_still(path: Path) -> bool:
     return images.is_picture(head) and not images.sniff(head, path)
 
 
-def _pictures(path: Path, _is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
+def _pictures(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
     files = image_folder.mask_files(path) if path.is_dir() else [path]
-    frames = [frame for file in files for frame in images.label_pages(file)]
+    budget, frames = Budget(path, options), list[np.ndarray]()
+    for frame in (frame for file in files for frame in images.label_pages(file, options)):
+        budget.add(*frame.shape[:2])
+        frames.append(frame)
     if not frames:
         raise FormatError(f"{path}: the folder holds no pictures (PNG, JPEG, TIFF, BMP, WebP)")
     if len({frame.shape for frame in frames}) > 1:
@@ -65,8 +70,8 @@ def _pictures(path: Path, _is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
     return np.stack(frames), {}
 
 
-def _numpy(path: Path, _is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    values = numpy_file.read_array(path, numpy_file.MASK_NAMES, (2, 3, 4))
+def _numpy(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
+    values = numpy_file.read_array(path, numpy_file.MASK_NAMES, (2, 3, 4), options)
     values = values[None] if values.ndim == 2 else values
     values = merge_channels(path, values)[0] if values.ndim == 4 else values
     if values.dtype.kind not in "buif":
@@ -75,16 +80,16 @@ def _numpy(path: Path, _is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
     return values, {}
 
 
-def _nifti(path: Path, is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    data, known = nifti.load(path, is_timed, masks=True)
+def _nifti(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
+    data, known = nifti.load(path, options, masks=True)
     return data.scale(data.stored), known
 
 
-def _metaimage(path: Path, is_timed: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    return metaimage.load(path, is_timed, masks=True)
+def _metaimage(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
+    return metaimage.load(path, options, masks=True)
 
 
-_READERS: dict[str, Callable[[Path, bool], tuple[np.ndarray, dict[str, Any]]]] = {
+_READERS: dict[str, Callable[[Path, OpenOptions], tuple[np.ndarray, dict[str, Any]]]] = {
     "": _pictures,
     "images": _pictures,
     "image_folder": _pictures,

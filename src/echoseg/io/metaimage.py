@@ -1,5 +1,6 @@
 """MetaImage: a text header (.mhd), pixels in a second file (.raw, .zraw) or appended (LOCAL)."""
 
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError, reason_of
+from echoseg.errors import FormatError, Unfit, reason_of
 from echoseg.frame_store import each, map_file, map_stream
+from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale
 from echoseg.io.label_maps import merge_channels
+from echoseg.untrusted import inside
 
-_MAX_LINE, _BLOCK = 2**12, 2**15
+_MAX_LINE, _MAX_LINES, _BLOCK = 2**12, 1000, 2**15
 _TYPES = {
     "MET_UCHAR": "u1",
     "MET_CHAR": "i1",
@@ -27,6 +30,9 @@ _TYPES = {
 }
 
 
+_DEFAULTS = OpenOptions()
+
+
 def sniff(head: bytes, path: Path) -> bool:
     """Detect a MetaImage by the fields its header must have."""
     return b"DimSize" in head and b"ElementType" in head and b"=" in head
@@ -36,7 +42,9 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
     """Fields up to ElementDataFile, which is the last, and where they end."""
     fields: dict[str, str] = {}
     with path.open("rb") as file:
-        while "ElementDataFile" not in fields and (line := file.readline(_MAX_LINE)):
+        for _ in range(_MAX_LINES):
+            if "ElementDataFile" in fields or not (line := file.readline(_MAX_LINE)):
+                break
             key, separator, value = line.decode("latin-1").partition("=")
             if not separator:
                 break
@@ -44,31 +52,45 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
         return fields, file.tell()
 
 
-def data_file(path: Path) -> Path | None:
-    """File that holds the pixels; None when they are in the header's file."""
+def data_file(path: Path, *, allow_outside: bool = True) -> Path | None:
+    """File that holds the pixels; None when they are in the header's file, or it names no file.
+
+    Raises:
+        Unfit: If it is outside the header's folder and may not be.
+    """
     name = _header(path)[0].get("ElementDataFile", "LOCAL")
-    return None if name == "LOCAL" else path.parent / name
+    if name == "LOCAL":
+        return None
+    file = inside(path.parent, name, allow_outside=allow_outside)
+    return file if file.is_file() else None
 
 
-def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
+def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray, list[float]]:
     """Read the pixels as stored, slowest axis first, and the spacing, fastest axis first.
 
     Raises:
         FormatError: If the header or its data is broken.
+        TooLargeError: If it would exceed the limit.
     """
+    budget = Budget(path, options)
     fields, end = _header(path)
     try:
         size = [int(value) for value in fields["DimSize"].split()]
         big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
         dtype = np.dtype((">" if big.lower() == "true" else "<") + _TYPES[fields["ElementType"]])
         spacing = [float(value) for value in fields.get("ElementSpacing", "").split()]
-        file = data_file(path)
+        if min(size) < 1:
+            raise Unfit("a side of it is not positive")
+        budget.check(math.prod(size[2:]), *size[1::-1])
+        file = data_file(path, allow_outside=options.allow_outside)
+        if file is None and fields["ElementDataFile"] != "LOCAL":
+            raise Unfit("ElementDataFile must name one file of pixels beside the header")
         raw = map_file(path)[end:] if file is None else map_file(file)
         if fields.get("CompressedData", "False").lower() == "true":
             stream = zlib.decompressobj()
             blocks = (raw[at : at + _BLOCK].tobytes() for at in range(0, len(raw), _BLOCK))
-            raw = map_stream(map(stream.decompress, blocks))
-        length, skipped = int(np.prod(size)) * dtype.itemsize, int(fields.get("HeaderSize", "0"))
+            raw = map_stream(budget.limited(map(stream.decompress, blocks)))
+        length, skipped = math.prod(size) * dtype.itemsize, int(fields.get("HeaderSize", "0"))
         raw = raw[skipped:] if skipped >= 0 else raw[-length:]  # -1: the pixels are the last bytes
         data = raw[:length].view(dtype)
         channels = int(fields.get("ElementNumberOfChannels", "1"))
@@ -84,23 +106,25 @@ def read_array(path: Path) -> tuple[np.ndarray, list[float]]:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip stored as (x, y, t); the third ElementSpacing has no unit and is not a time."""
-    data, known = load(path, options.fps is not None)
+    data, known = load(path, options)
     grey = collect(path, lambda: each(data), options, expected=len(data))
     return Clip(frames=grey.frames, **known | {"warnings": known["warnings"] + grey.warnings})
 
 
-def load(path: Path, is_timed: bool, *, masks: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+def load(
+    path: Path, options: OpenOptions, *, masks: bool = False
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Read the values `T H W` as stored, and spacing and warnings of their clip.
 
     Args:
         path: The header's file.
-        is_timed: Whether the user gives the frame rate, so that the third axis is time.
+        options: As in `load_clip`; with a frame rate the third axis is time.
         masks: Label maps, which may be a single picture, or one-hot.
 
     Raises:
         FormatError: If the file is broken or not an (x, y, t) volume.
     """
-    data, spacing = read_array(path)
+    data, spacing = read_array(path, options)
     if masks and data.ndim == 4:
         data = merge_channels(path, data)[0]
     data = data[None] if masks and data.ndim == 2 else data
@@ -108,7 +132,7 @@ def load(path: Path, is_timed: bool, *, masks: bool = False) -> tuple[np.ndarray
         raise FormatError(
             f"{path}: a clip must be grey and (x, y, t), DimSize is {list(data.shape[::-1])}"
         )
-    if len(spacing) == 3 and not is_timed:
+    if len(spacing) == 3 and options.fps is None:
         check_time_axis(path, spacing)
     if len(spacing) < 2:
         return data, {"warnings": ()}

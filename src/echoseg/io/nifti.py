@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,28 +13,32 @@ from echoseg.errors import FormatError, NotAClipError, OutputError, reason_of
 from echoseg.files import atomic_write
 from echoseg.frame_store import each, map_file, map_stream
 from echoseg.io.arbitration import decide
+from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale, is_time_last
 from echoseg.io.label_maps import merge_channels
+
+_DEFAULTS = OpenOptions()
 
 
 def sniff(head: bytes, path: Path) -> bool:
     """Detect NIfTI-1 and -2 by the header's size, inside gzip too."""
     if head[:2] == b"\x1f\x8b":
         import gzip
+        import zlib
 
         try:
             with gzip.open(path) as file:
                 head = file.read(8)
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             return False
     return head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")
 
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip; spacing and frame time are used only where the header names their units."""
-    data, known = load(path, options.fps is not None)
+    data, known = load(path, options)
     grey = collect(path, data.frames, options, expected=len(data.stored))
     clip = Clip(frames=grey.frames, **known)
     return replace(clip, warnings=clip.warnings + grey.warnings)
@@ -73,7 +77,7 @@ def read_array(path: Path) -> tuple[np.ndarray, Any]:
     return data.scale(data.stored), data.header
 
 
-def _read_stored(path: Path) -> Stored:
+def _read_stored(path: Path, options: OpenOptions = _DEFAULTS) -> Stored:
     import gzip
     import warnings
     from io import BytesIO
@@ -84,31 +88,40 @@ def _read_stored(path: Path) -> Stored:
 
     with path.open("rb") as file:
         is_compressed = file.read(2) == b"\x1f\x8b"
-    if is_compressed:
-        with gzip.open(path) as stream:
-            raw = map_stream(iter(partial(stream.read, 2**20), b""))
-    else:
-        raw = map_file(path)
-    start = raw[:1024].tobytes()
+    with gzip.open(path) if is_compressed else path.open("rb") as stream:
+        start = stream.read(1024)
     is_second = 540 in (start[0] + 256 * start[1], start[3] + 256 * start[2])
     kind = Nifti2Header if is_second else Nifti1Header
     with LoggingOutputSuppressor(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         known = kind.from_fileobj(BytesIO(start))
         shape, first = known.get_data_shape(), known.get_data_offset()
-        size = int(np.prod(shape)) * known.get_data_dtype().itemsize
+        size, budget = prod(shape) * known.get_data_dtype().itemsize, Budget(path, options)
+        budget.check(prod(shape[2:]), *shape[1::-1])
+        if is_compressed:  # a byte more: at its end the checksum is compared
+            with gzip.open(path) as stream:
+                raw = map_stream(budget.limited(_first(stream, first + size + 1)))
+        else:
+            raw = map_file(path)
         pixels = raw[first : first + size].view(known.get_data_dtype()).reshape(shape[::-1])
         # a checked header corrects a pixdim that is zero or negative
         header = kind.from_fileobj(BytesIO(start), check=False)
         return Stored(pixels, header, known.get_slope_inter())
 
 
-def load(path: Path, is_timed: bool, *, masks: bool = False) -> tuple[Stored, dict[str, Any]]:
+def _first(stream: Any, num_bytes: int) -> Iterator[bytes]:
+    """Yield the first bytes of a stream."""
+    while num_bytes > 0 and (block := stream.read(min(2**20, num_bytes))):
+        num_bytes -= len(block)
+        yield block
+
+
+def load(path: Path, options: OpenOptions, *, masks: bool = False) -> tuple[Stored, dict[str, Any]]:
     """Read the pixels `T H W`, and times, spacing and warnings of their clip.
 
     Args:
         path: The file.
-        is_timed: Whether the user gives the frame rate, so that the third axis is time.
+        options: As in `load_clip`; with a frame rate the third axis is time.
         masks: Label maps, which may be a single picture, or one-hot.
 
     Raises:
@@ -121,7 +134,7 @@ def load(path: Path, is_timed: bool, *, masks: bool = False) -> tuple[Stored, di
                 "another file; save both as one .nii"
             )
     try:
-        pixels, header, scaling = _read_stored(path)
+        pixels, header, scaling = _read_stored(path, options)
     except (OSError, EOFError, ValueError) as error:
         reason = reason_of(error)
         raise FormatError(f"{path}: the NIfTI file is truncated or broken ({reason})") from error
@@ -140,7 +153,7 @@ def load(path: Path, is_timed: bool, *, masks: bool = False) -> tuple[Stored, di
         data, axes = data.T, axes[::-1]
         message = "The file's first axis is time and its last are rows and columns: read as such."
         notes = (ClipWarning(code="axes_reordered", message=message),)
-    if len(axes) == 3 and axes[0] < axes[2] and not is_timed:
+    if len(axes) == 3 and axes[0] < axes[2] and options.fps is None:
         check_time_axis(path, [float(header["pixdim"][axis]) for axis in axes])
     rate, scale, scale_notes = _header_says(header, axes)
     times_s = None if rate.value is None else np.arange(len(data)) / rate.value

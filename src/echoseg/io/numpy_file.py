@@ -11,6 +11,7 @@ from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_
 from echoseg.clip import Clip
 from echoseg.errors import EchosegError, FormatError, Unfit, reason_of
 from echoseg.frame_store import each, map_stream
+from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import is_time_last
@@ -18,6 +19,8 @@ from echoseg.io.header_scale import is_time_last
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 _NAMES = ("frames", "video", "clip", "images", "image")
+_MAX_MEMBERS = 1000
+_DEFAULTS = OpenOptions()
 MASK_NAMES = ("masks", "labels", "mask", "label", "segmentation")
 
 
@@ -32,7 +35,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
     Raises:
         FormatError: If no array, or more than one, can be the clip, or pickled objects are inside.
     """
-    return array_clip(path, read_array(path, _NAMES, (3, 4)), options)
+    return array_clip(path, read_array(path, _NAMES, (3, 4), options), options)
 
 
 def array_clip(path: Path, frames: np.ndarray, options: OpenOptions) -> Clip:
@@ -73,13 +76,19 @@ def check_time_first(path: Path, values: np.ndarray) -> None:
         )
 
 
-def read_array(path: Path, names: tuple[str, ...], dimensions: tuple[int, ...]) -> np.ndarray:
+def read_array(
+    path: Path,
+    names: tuple[str, ...],
+    dimensions: tuple[int, ...],
+    options: OpenOptions = _DEFAULTS,
+) -> np.ndarray:
     """The array of a `.npy`, read as it is used, or the one of a `.npz`, in a mapped file.
 
     Args:
         path: The file.
         names: Of an array among several, the preferred first.
         dimensions: Numbers of axes that it may have.
+        options: With the limit of what a `.npz` unpacks to.
 
     Raises:
         FormatError: If it cannot be read, or no array or more than one is suitable.
@@ -91,14 +100,15 @@ def read_array(path: Path, names: tuple[str, ...], dimensions: tuple[int, ...]) 
             return np.load(path, mmap_mode="r", allow_pickle=False)
         with zipfile.ZipFile(path) as archive:
             arrays = {}
-            for member in archive.namelist():
+            for member in archive.namelist()[:_MAX_MEMBERS]:
                 with archive.open(member) as file:
                     arrays[member.removesuffix(".npy")] = _read_header(file)
             shapes = {name: header[0] for name, header in arrays.items()}
             name = _choose_array(path, shapes, names, dimensions)
             with archive.open(f"{name}.npy") as file:
                 shape, is_fortran, dtype = _read_header(file)
-                pixels = map_stream(iter(partial(file.read, 2**20), b"")).view(dtype)
+                blocks = Budget(path, options).limited(iter(partial(file.read, 2**20), b""))
+                pixels = map_stream(blocks).view(dtype)
             return pixels.reshape(shape[::-1]).T if is_fortran else pixels.reshape(shape)
     except EchosegError:
         raise

@@ -13,11 +13,12 @@ from echoseg.clip import Clip, ClipWarning, SourceStatement
 from echoseg.errors import ArgumentError, DamagedError, FormatError, OutputError, reason_of
 from echoseg.files import atomic_write
 from echoseg.io.arbitration import decide
+from echoseg.io.budget import MAX_FRAME_PIXELS, Budget
 from echoseg.io.containers import NO_CLOCK, sniff_video, stated_rate_hz
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.header_scale import default_delay
-from echoseg.io.picture import Picture, stretch_warning
+from echoseg.io.picture import Picture, square_size, stretch_warning
 
 _MILLISECOND = Fraction(1, 1000)
 _GIF_STEP_S = 0.01
@@ -45,7 +46,8 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 times.append(picture.time_s)
                 yield picture.pixels()
 
-    expected, aspect, rate_hz, is_gif = _statement(path)
+    expected, aspect, rate_hz, is_gif, size = _statement(path)
+    Budget(path, options).check(max(1, expected), *square_size(*size, aspect))
     grey = collect(path, decode, options, expected=expected)
     times_s, warnings = _increasing(times), grey.warnings + stretch_warning(aspect)
     if times_s is None and any(time_s is not None for time_s in times):
@@ -67,12 +69,13 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
 
 class _Statement(NamedTuple):
-    """Number of frames, width of a pixel in heights, frame rate, and whether it is a GIF."""
+    """Frames, width of a pixel in heights, frame rate, whether it is a GIF, (rows, columns)."""
 
     num_frames: int = 0
     aspect: Fraction | None = None
     rate_hz: float | None = None
     is_gif: bool = False
+    size: tuple[int, int] = (0, 0)
 
 
 def _statement(path: Path) -> _Statement:
@@ -84,7 +87,8 @@ def _statement(path: Path) -> _Statement:
         stream = main_stream(container)
         rate_hz = stated_rate_hz(container, stream)
         is_gif = container.format.name == "gif"
-        return _Statement(stream.frames, stream.sample_aspect_ratio, rate_hz, is_gif)
+        size = stream.height or 0, stream.width or 0
+        return _Statement(stream.frames, stream.sample_aspect_ratio, rate_hz, is_gif, size)
     return _Statement()
 
 
@@ -112,7 +116,8 @@ def pictures(path: Path) -> Iterator[Picture | None]:
             stream = main_stream(container)
             stream.thread_type = "NONE"  # so that a broken frame fails at its own position
             # explode: a damaged frame is an error, not a guess
-            stream.codec_context.options = {"err_detect": "explode"}
+            limits = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            stream.codec_context.options = limits | {"err_detect": "explode"}
             expected, aspect = stream.frames, stream.sample_aspect_ratio
             has_clock = container.format.name not in NO_CLOCK
             for packet in container.demux(stream):
