@@ -135,6 +135,4 @@ def test_an_unstated_view_widens_the_interval_only_where_it_cannot_be_told(
     in_view(analyzer, monkeypatch, *scores)
     reliability = analysis_of(analyzer, monkeypatch, masks, times, force_view=True).reliability
     assert reliability and reliability.interval
-    assert (
-        "The view is neither stated nor recognized." in reliability.interval.widened_because
-    ) is widened
+    assert ("The view is not recognized." in reliability.interval.widened_because) is widened

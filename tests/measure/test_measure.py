@@ -105,7 +105,7 @@ def test_half_a_beat_gives_the_same_ef_either_way_round(phase):
 
 
 def test_a_clip_without_a_whole_beat_says_so_and_claims_none():
-    masks, times, _ = beating(20, rate_hz=40, bpm=75, phase=0.3)
+    masks, times, _ = beating(34, rate_hz=40, bpm=75, phase=0.3)
     part = measure_masks(masks, spacing_mm=None, times_s=times)
     messages = {warning.code: warning.message for warning in part.warnings}
     assert part.is_part_of_beat

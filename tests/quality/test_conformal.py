@@ -50,7 +50,7 @@ def test_an_uncertain_clip_gets_a_wider_interval_and_the_bias_moves_it(calibrati
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ({"view": "unknown"}, "The view is neither stated nor recognized."),
+        ({"view": "unknown"}, "The view is not recognized."),
         ({"view": "PSAX"}, "Clips of this view (PSAX) are not part of its calibration."),
         ({"is_part_of_beat": True}, "The EF rests on part of a beat."),
         ({"uncertainty": replace(CALM, pose_points=21)}, "The clip is less certain than any"),

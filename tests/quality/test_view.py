@@ -90,6 +90,14 @@ def test_the_stated_view_or_else_a_supported_predicted_one(stated, supported, pe
     assert predicted(*percent).resolve(stated, supported) is expected
 
 
+@pytest.mark.parametrize("percent", [(95, 2, 2, 1), (2, 95, 2, 1), (40, 20, 30, 10), (2, 2, 95, 1)])
+def test_no_stated_view_makes_an_ef_look_more_certain_than_none_does(percent):
+    one = predicted(*percent)
+    without = one.interval_view(View.UNKNOWN, BOTH)
+    for stated in (View.A4C, View.A2C, View.UNKNOWN):
+        assert one.interval_view(stated, BOTH) in (without, View.UNKNOWN)
+
+
 @pytest.mark.parametrize(
     ("stated", "supported", "percent", "is_wrong"),
     [

@@ -32,7 +32,7 @@ def made_up(num_frames=12, *, empty=False, source="<b>x&.avi", spacing_mm=None):
     rows, columns = np.mgrid[:90, :121]
     masks = np.zeros((num_frames, 90, 121), np.uint8)
     for index in range(num_frames):
-        width = 14 + 4 * np.cos(2 * np.pi * index / num_frames)
+        width = 14 + 4 * np.sin(2 * np.pi * index / num_frames)
         for label, extra in ((2, 6), (1, 0)):
             inside = ((columns - 60) / (width + extra)) ** 2 + ((rows - 50) / (35 + extra)) ** 2 < 1
             masks[index][inside & (rows < 52)] = label

@@ -14,6 +14,7 @@ from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks
 from echoseg.measure.measurement import Measurement
+from echoseg.measure.messages import CUT_BEAT
 from echoseg.measure.stills import measure_ed_es
 from echoseg.plugins import resolve
 from echoseg.quality.reliability import UNRELIABLE_EF, ClipReliability
@@ -40,6 +41,7 @@ UNRELIABLE_CODES = frozenset(
         "view_not_learnt",
         "little_motion",
         CONTRADICTED_EF,
+        CUT_BEAT,
     }
 )
 """Codes of warnings under which an EF is shown as not reliable."""

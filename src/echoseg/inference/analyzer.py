@@ -41,10 +41,8 @@ if TYPE_CHECKING:
 
 MIN_GAIN = 0.01
 """Gain in the network's mean probability from which a clip is segmented mirrored."""
-FORCE_VIEW = (
-    "State the view that it shows (--view), give a clip of a supported view, or force_view "
-    "(--force-view) for an unreliable EF"
-)
+FORCE_VIEW = "Give an apical clip in grey B-mode, or force_view (--force-view) for an unreliable EF"
+WRONG_STATEMENT = "If the stated view is wrong, give view (--view)"
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
 
@@ -224,8 +222,10 @@ class Analyzer:
             backend=self.session.name,
         )
         if analysis.wrong_view and not force_view:
-            measurement = refused(measurement, f"{analysis.wrong_view}. {FORCE_VIEW}")
-        own_view = predicted_view.resolve(clip.view, self.model_card.views)
+            is_unsupported = clip.view not in (View.UNKNOWN, View.A4C, View.A2C)
+            advice = f"{WRONG_STATEMENT}. {FORCE_VIEW}" if is_unsupported else FORCE_VIEW
+            measurement = refused(measurement, f"{analysis.wrong_view}. {advice}")
+        own_view = predicted_view.interval_view(clip.view, self.model_card.views)
         reliability = self._reliability(analysis, sector, measurement, own_view)
         return replace(analysis, measurement=measurement, reliability=reliability)
 

@@ -10,20 +10,30 @@ from echoseg.frame_store import count_pixels, each
 from echoseg.measure.curve import frame_interval_s, smooth, smoothing_s
 from echoseg.measure.dimensions import mean_disks, mean_known, measure_beats, measure_dimensions
 from echoseg.measure.measurement import FrameMeasurement, Measurement
-from echoseg.measure.messages import beat_warnings, mask_warnings, notes_on_reading
-from echoseg.measure.phases import Beat, find_beats, part_of_beat
+from echoseg.measure.messages import (
+    beat_warnings,
+    clock_warning,
+    mask_warnings,
+    notes_on_reading,
+)
+from echoseg.measure.phases import Beat, cut_reason, find_beats, part_of_beat
 from echoseg.measure.plausible import fill_gaps, refusal_of, scale_warnings
 from echoseg.measure.reference import ef_grade
 from echoseg.measure.rhythm import (
-    TYPICAL_BEAT_S,
+    MAX_SYSTOLE_RATIO,
+    TYPICAL_SYSTOLE_S,
     beat_lengths_s,
     heart_rate_bpm,
     is_heart_rate,
     is_irregular,
+    is_systole,
     mark_premature,
+    systole_frames,
 )
 from echoseg.measure.shape import Shape, measure_shape
 
+MAX_CLOCK_STEPS = 2
+"""Times that beats are found anew where the clock does not fit them."""
 MIN_LV_FRACTION = 0.003
 """Fraction of the picture below which a cavity counts as a stray piece."""
 
@@ -34,7 +44,8 @@ class Curves:
 
     `volumes` is `(T,)`, NaN where there is no cavity; `filled` and `smoothed` have no gaps.
     `parabola_s` is None where the volumes are those of single frames. `frame_s` is None where the
-    times fit no heart, so that nothing may be computed per second.
+    times fit no heart, so that nothing may be computed per second; `systole_s` is by those times.
+    `cut_reason` is why the clip may not show ED and ES of one beat, empty where it does.
     """
 
     shapes: tuple[Shape | None, ...]
@@ -43,6 +54,8 @@ class Curves:
     smoothed: np.ndarray
     parabola_s: float | None
     frame_s: float | None
+    systole_s: float | None = None
+    cut_reason: str = ""
 
     @property
     def reported(self) -> np.ndarray:
@@ -96,19 +109,22 @@ def measure_masks(
     curves, beats, lengths_s = _read(shapes, volumes, times_s, r_waves)
     if not smoothing:
         curves = replace(curves, parabola_s=None)
-    rate_bpm = heart_rate_bpm(lengths_s)
+    rate_bpm, is_timed = heart_rate_bpm(lengths_s), curves.frame_s is not None
     measurement = measure_reading(masks, curves, beats, (spacing_mm, times_s))
     regular_s = lengths_s if not any(beat.left_out for beat in beats) else lengths_s[:0]
     warnings += beat_warnings(
         beats,
         ends=(measurement.ed_frame, measurement.es_frame),
         irregular=is_irregular(regular_s),
-        clock_bpm=None if is_heart_rate(rate_bpm) else rate_bpm,
+        cut_reason=curves.cut_reason,
     )
+    if not is_timed:
+        warnings.append(clock_warning(times_s, rate_bpm, curves.systole_s))
     warnings += mask_warnings(masks, volumes, measurement.ef_percent)
     return measurement.model_copy(
         update={
-            "heart_rate_bpm": rate_bpm if is_heart_rate(rate_bpm) else None,
+            "heart_rate_bpm": rate_bpm if is_timed else None,
+            "heart_rate_unreliable_bpm": None if is_timed else rate_bpm,
             "warnings": tuple(warnings),
         }
     )
@@ -122,24 +138,33 @@ def _read(
 ) -> tuple[Curves, list[Beat], np.ndarray]:
     """The curves, the beats with their extremes' frames, and their lengths by the clip's times.
 
-    `r_waves` are times and frames. Where the times imply no heart's rate, the curve is smoothed as
-    if a beat lasted `TYPICAL_BEAT_S`.
+    `r_waves` are times and frames. Where the times imply no heart's rate or systole, the curve is
+    smoothed as if a systole lasted `TYPICAL_SYSTOLE_S`.
     """
-    frame_s = frame_interval_s(times_s)
+    frame_s = clock_s = frame_interval_s(times_s)
     filled, known = fill_gaps(volumes), np.isfinite(volumes)
-    clock_s: float | None = frame_s
     beats = find_beats(smooth(filled, frame_s), frame_s, r_waves[1], known)
-    lengths_s = beat_lengths_s(beats, times_s, r_waves[0])
-    if not is_heart_rate(heart_rate_bpm(lengths_s)):
-        frame_s, clock_s = frame_s * TYPICAL_BEAT_S / float(np.median(lengths_s)), None
+    for _ in range(MAX_CLOCK_STEPS if times_s is not None else 0):
+        num_frames = systole_frames(beats)
+        ratio = 1.0 if num_frames is None else num_frames * frame_s / TYPICAL_SYSTOLE_S
+        if 1 / MAX_SYSTOLE_RATIO <= ratio <= MAX_SYSTOLE_RATIO:
+            break
+        frame_s /= ratio
         beats = find_beats(smooth(filled, frame_s), frame_s, r_waves[1], known)
+    lengths_s = beat_lengths_s(beats, times_s, r_waves[0])
+    num_frames = systole_frames(beats) if times_s is not None else None
+    systole_s = None if num_frames is None else num_frames * clock_s
+    is_timed = is_heart_rate(heart_rate_bpm(lengths_s)) and is_systole(systole_s, clock_s)
+    smoothed = smooth(filled, frame_s)
     curves = Curves(
         shapes=shapes,
         volumes=volumes,
         filled=filled,
-        smoothed=smooth(filled, frame_s),
+        smoothed=smoothed,
         parabola_s=smoothing_s(filled, frame_s),
-        frame_s=clock_s,
+        frame_s=clock_s if is_timed else None,
+        systole_s=systole_s,
+        cut_reason=cut_reason(smoothed, beats, known, frame_s),
     )
     return curves, [beat.at_extremes() for beat in mark_premature(beats)], lengths_s
 

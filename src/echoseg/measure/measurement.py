@@ -147,7 +147,10 @@ class Measurement(FrozenModel):
         peak_ejection_rate_ml_per_s: The same in ml per second.
         peak_filling_rate_ml_per_s: The same in ml per second.
         heart_rate_bpm: From R waves or from the period of the volume curve; null where the frame
-            times imply an impossible rate, as are all rates then.
+            times imply a rate or a systole of no heart, as are all rates then.
+        gls_unreliable_percent: The shortening that was measured, in a report that withholds it with
+            the EF; null otherwise.
+        heart_rate_unreliable_bpm: The heart rate, where it is withheld; null otherwise.
         refusal: Why there is no EF; empty when there is one.
         beats: One entry per beat, also those left out of the means; may be empty.
         frames: One entry per frame.
@@ -189,6 +192,8 @@ class Measurement(FrozenModel):
     peak_ejection_rate_ml_per_s: Tenth = None
     peak_filling_rate_ml_per_s: Tenth = None
     heart_rate_bpm: Tenth = None
+    gls_unreliable_percent: Tenth = None
+    heart_rate_unreliable_bpm: Tenth = None
     refusal: str = ""
     beats: tuple[BeatMeasurement, ...] = ()
     frames: tuple[FrameMeasurement, ...] = Field(default=(), exclude=True, repr=False)

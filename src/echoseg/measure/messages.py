@@ -7,10 +7,13 @@ from scipy import ndimage
 
 from echoseg.clip import ClipWarning, Label
 from echoseg.frame_store import each
+from echoseg.measure.curve import frame_interval_s
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.phases import Beat
-from echoseg.measure.rhythm import FASTEST_BPM, SLOWEST_BPM
+from echoseg.measure.rhythm import FASTEST_BPM, MAX_SYSTOLE_S, MIN_SYSTOLE_S, SLOWEST_BPM
 
+CUT_BEAT = "cut_beat"
+"""Code of the warning that a clip may not show ED and ES of one beat: its EF is not reliable."""
 BEATS_IN_SINUS, BEATS_IN_FIBRILLATION = 3, 5
 """Beats to average, by the guideline (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
 MAX_WALL_OUTSIDE = 0.1
@@ -52,21 +55,13 @@ def beat_warnings(
     *,
     ends: tuple[int | None, int | None],
     irregular: bool,
-    clock_bpm: float | None,
+    cut_reason: str,
 ) -> list[ClipWarning]:
     """Warnings about number and rhythm of the beats.
 
-    `ends` are the frames of ED and ES that were read; `clock_bpm` is a rate that the frame times
-    imply and no heart has.
+    `ends` are the frames of ED and ES that were read; `cut_reason` is `phases.cut_reason`.
     """
     warnings = []
-    if clock_bpm is not None:
-        message = (
-            f"The frame times imply {clock_bpm:.0f} beats per minute, outside {SLOWEST_BPM:.0f} to "
-            f"{FASTEST_BPM:.0f}: they are not used, and there are no rates. Set fps (--fps) if it "
-            "is known."
-        )
-        warnings.append(ClipWarning(code="clock_implausible", message=message))
     left_out = [beat for beat in beats if beat.left_out]
     if left_out:
         early = sum(beat.left_out == "premature" for beat in left_out)
@@ -79,7 +74,13 @@ def beat_warnings(
         message = "Beat lengths differ by more than 15 %: possible atrial fibrillation."
         warnings.append(ClipWarning(code="irregular_rhythm", message=message))
     num_kept = len(beats) - len(left_out)
-    if not beats:
+    if cut_reason:
+        message = (
+            f"{cut_reason}: the frames read as ED and ES are {ends[0]} and {ends[1]}, counted from "
+            "0. Use a clip of at least one whole beat."
+        )
+        warnings.append(ClipWarning(code=CUT_BEAT, message=message))
+    elif not beats:
         message = (
             "This EF is of a part of a beat: the clip shows no complete systole. It pairs ED frame "
             f"{ends[0]} with ES frame {ends[1]}, counted from 0, and the true volumes "
@@ -93,6 +94,21 @@ def beat_warnings(
         )
         warnings.append(ClipWarning(code="few_beats", message=message))
     return warnings
+
+
+def clock_warning(
+    times_s: np.ndarray | None, rate_bpm: float | None, systole_s: float | None
+) -> ClipWarning:
+    """The warning that frame times imply a heart rate or a systole that no heart has."""
+    implied = [] if rate_bpm is None else [f"{rate_bpm:.0f} beats per minute"]
+    implied += [] if systole_s is None else [f"a systole of {systole_s:.2f} s"]
+    message = (
+        f"The frame times, {1 / frame_interval_s(times_s):.4g} frames per second, imply "
+        f"{' and '.join(implied)}; hearts have {SLOWEST_BPM:.0f} to {FASTEST_BPM:.0f} per minute, "
+        f"and {MIN_SYSTOLE_S:g} to {MAX_SYSTOLE_S:g} s. The times are probably not the heart's, so "
+        "there is no heart rate and no rate per second. Set fps (--fps) if it is known."
+    )
+    return ClipWarning(code="clock_implausible", message=message)
 
 
 def mask_warnings(

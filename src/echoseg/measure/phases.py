@@ -13,6 +13,7 @@ as EDV and ESV are. With R waves a beat runs from one to the next, and ED is loo
 wave on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -25,6 +26,8 @@ RISE_SHARE = 0.1
 """Share of the span by which it must rise after the clip's last ES, or that may lie outside."""
 ED_SHARE, ED_LEAD_S = 0.08, 0.05
 ES_SHARE, ES_LEAD_S = 0.1, 0.02
+MIN_CUT_EF_PERCENT, MAX_CUT_S = 20.0, 1.0
+"""A single fall below this EF, in a clip shorter than this, may be one within diastole."""
 SAME_BEAT_SHARE = 0.9
 """Share of a filling's stroke from which a systole that the clip cuts is read instead."""
 _MIN_BEAT_FRAMES = 4
@@ -210,3 +213,33 @@ def part_of_beat(curve: np.ndarray, known: np.ndarray) -> Beat:
     _, ed, es = max(pairs)
     largest, smallest = float(curve[ed]), float(curve[es])
     return Beat(ed_frame=ed, es_frame=es, next_ed_frame=None, largest=largest, smallest=smallest)
+
+
+def cut_reason(curve: np.ndarray, beats: Sequence[Beat], known: np.ndarray, frame_s: float) -> str:
+    """Return why a clip may not show ED and ES of one beat; empty where it does.
+
+    A part of a beat shows both where the curve turns at each, by a tenth of the stroke, inside the
+    clip. Of a fall that ends with the clip or begins with it, it is enough that the curve has
+    levelled there: by at most `ED_SHARE` of the stroke over the electromechanical delay. A small
+    stroke in a clip shorter than a beat may be that of atrium and ripple in diastole.
+    """
+    beat = beats[0] if beats else part_of_beat(curve, known)
+    is_short = len(beats) < 2 and len(curve) * frame_s < MAX_CUT_S
+    if is_short and 100 * beat.ejection_ratio < MIN_CUT_EF_PERCENT:
+        return (
+            f"The clip is shorter than most beats and its EF is below {MIN_CUT_EF_PERCENT:.0f} %, "
+            "as a part of diastole would give"
+        )
+    if beats:
+        return ""
+    lasting, is_fall = 1 + max(1, round(ED_LEAD_S / frame_s)), beat.ed_frame < beat.es_frame
+    missing = []
+    for name, frame, sign, end in (
+        ("ED", beat.ed_frame, -1, slice(None, lasting)),
+        ("ES", beat.es_frame, 1, slice(-lasting, None)),
+    ):
+        height = sign * (curve - curve[frame]) / max(beat.largest - beat.smallest, 1e-12)
+        turns = min(height[: frame + 1].max(), height[frame:].max()) >= RISE_SHARE
+        if not turns and not (is_fall and height[end].max() <= ED_SHARE):
+            missing.append(name)
+    return f"The clip may begin or end before {' and '.join(missing)}" if missing else ""

@@ -8,6 +8,7 @@ guideline says. Pulsus alternans changes the stroke, not the times, and stays in
 Reference:
     Lang et al., J Am Soc Echocardiogr 28 (2015), 1-39: representative beats are averaged.
     Malik et al., Eur Heart J 17 (1996), 354-381: an interval that differs by over 20 % is ectopic.
+    Weissler et al., Circulation 37 (1968), 149-159: systolic time intervals for each heart rate.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,14 @@ from echoseg.measure.phases import Beat
 
 SLOWEST_BPM, FASTEST_BPM = 30.0, 200.0
 """Rates of hearts; another comes from a wrong frame rate."""
-TYPICAL_BEAT_S = 0.8
-"""What a beat is taken to last where the clock is wrong: 75 per minute."""
+TYPICAL_SYSTOLE_S = 0.325
+"""From ED to ES as `measure.phases` times them; the median of phantom and CAMUS hearts."""
+MIN_SYSTOLE_S, MAX_SYSTOLE_S = 0.2, 0.5
+"""Electromechanical systole is .546 s - .0021 s per beat per minute, SD .014 s (Weissler): .23 s at
+150 and .46 s at 40 per minute. One that is shorter or longer comes from a wrong frame rate."""
+MAX_SYSTOLE_RATIO = 1.4
+"""Ratio of a systole to `TYPICAL_SYSTOLE_S`, or its inverse, above which the smoothing follows the
+systole instead of the clock."""
 IRREGULAR_SHARE = 0.15
 """Standard deviation of the beats' lengths over their mean from which a rhythm is irregular."""
 EARLY_SHARE, PAUSE_SHARE, WEAK_SHARE = 0.8, 1.15, 0.85
@@ -42,6 +49,18 @@ def beat_lengths_s(
         return np.diff(times_s[[beat.es_frame for beat in beats]])
     last = beats[-1].next_ed_frame
     return np.zeros(0) if last is None else np.array([times_s[last] - times_s[beats[0].ed_frame]])
+
+
+def systole_frames(beats: Sequence[Beat]) -> float | None:
+    """Return the median number of frames from ED to ES, None without a beat."""
+    return float(np.median([beat.es_frame - beat.ed_frame for beat in beats])) if beats else None
+
+
+def is_systole(systole_s: float | None, frame_s: float) -> bool:
+    """Return whether a heart's systole may last so long, give or take a frame, or is unknown."""
+    if systole_s is None:
+        return True
+    return MIN_SYSTOLE_S - frame_s <= systole_s <= MAX_SYSTOLE_S + frame_s
 
 
 def mark_premature(beats: Sequence[Beat]) -> list[Beat]:

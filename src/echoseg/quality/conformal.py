@@ -150,7 +150,7 @@ def ef_interval(
     if view not in calibration.quantiles:
         factor *= OUTSIDE_FACTOR
         reasons.append(
-            "The view is neither stated nor recognized."
+            "The view is not recognized."
             if view == View.UNKNOWN
             else f"Clips of this view ({view}) are not part of its calibration."
         )

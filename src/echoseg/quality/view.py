@@ -85,9 +85,9 @@ class ViewPrediction(FrozenModel):
     min_percent: float = Field(default=0.0, exclude=True)
 
     def percent_of(self, stated: View, supported: tuple[View, ...]) -> float:
-        """Probability of the stated view; where none is stated, of any supported view."""
+        """Probability of the stated view, or of any supported one; 0 outside `VIEW_CLASSES`."""
         views = supported if stated is View.UNKNOWN else (stated,)
-        return sum(self.probability_percent[str(view)] for view in views)
+        return sum(self.probability_percent.get(str(view), 0.0) for view in views)
 
     def confirms(self, stated: View, supported: tuple[View, ...]) -> bool:
         """Whether the clip is accepted as the stated view, or as one that is supported."""
@@ -98,6 +98,16 @@ class ViewPrediction(FrozenModel):
         if stated is not View.UNKNOWN or self.view not in supported:
             return stated
         return View(self.view)
+
+    def interval_view(self, stated: View, supported: tuple[View, ...]) -> View:
+        """The view whose interval an EF gets: as `resolve`, but unknown where not confirmed.
+
+        So no statement makes an EF look more certain than none does.
+        """
+        is_stated = stated is not View.UNKNOWN
+        if is_stated and not self.confirms(stated, supported):
+            return View.UNKNOWN
+        return self.resolve(stated, supported)
 
     def contradicts(self, stated: View, supported: tuple[View, ...]) -> bool:
         """Whether another view is likelier than not."""

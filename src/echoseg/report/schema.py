@@ -19,6 +19,11 @@ from echoseg.quality.view import ViewPrediction
 M = TypeVar("M", Measurement, BiplaneMeasurement)
 SCHEMA_VERSION = "2"
 DISCLAIMER = "Research use only, not a medical device."
+WITHHELD = {
+    "gls_percent": "gls_unreliable_percent",
+    "heart_rate_bpm": "heart_rate_unreliable_bpm",
+}
+"""Values withheld with an unreliable EF, and the fields that hold what was measured."""
 
 
 class Software(FrozenModel):
@@ -60,8 +65,10 @@ class Report(FrozenModel):
     `model`, `reliability` and `predicted_view` are null for masks from another tool. `ef_reliable`
     is false when a warning says not to rely on the EF, nor on any other value of `results`, and
     null when that was not assessed. An
-    unreliable EF, its beats', class and interval are null; what was measured is
-    `ef_unreliable_percent`. `ef_reason` is why there is no reliable EF, empty when there is one.
+    unreliable EF, its beats', class and interval are null, as are strain and heart rate; what was
+    measured is `ef_unreliable_percent`, `results.gls_unreliable_percent` and
+    `results.heart_rate_unreliable_bpm`. `ef_reason` is why there is no reliable EF, empty
+    when there is one.
     """
 
     schema_version: Literal["2"] = SCHEMA_VERSION
@@ -122,8 +129,12 @@ def stated(measurement: M, ef: EfStatement) -> M:
     if not ef.value:
         changes |= dict.fromkeys(("ef_percent", "ef_sd_points", "ef_unsmoothed_percent"))
         if isinstance(measurement, Measurement):
-            beats = (beat.model_copy(update={"ef_percent": None}) for beat in measurement.beats)
-            changes["beats"] = tuple(beats)
+            update: dict[str, Any] = {"ef_percent": None, "gls_percent": None}
+            changes["beats"] = tuple(beat.model_copy(update=update) for beat in measurement.beats)
+    if ef.kind == "unreliable" and isinstance(measurement, Measurement):
+        for name, withheld in WITHHELD.items():
+            if (value := getattr(measurement, name)) is not None:
+                changes |= {name: None, withheld: value}
     if ef.kind == "none":
         changes["refusal"] = ef.reason
     fields = type(measurement).model_fields

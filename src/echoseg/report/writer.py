@@ -180,7 +180,10 @@ def _frame_rows(analysis: Analysis) -> list[dict[str, Any]]:
     quality = quality_by_frame(analysis.clip.frames, analysis.masks)
     rows = []
     for frame, columns in zip(measurement.frames, quality, strict=True):
-        values = asdict(frame) | columns | {"phase": phases.get(frame.frame_index, "")}
+        values = asdict(frame) | columns
+        if not analysis.ef.value:  # strain is withheld with the EF
+            values["strain_percent"] = None
+        values |= {"phase": phases.get(frame.frame_index, "")}
         rows.append({k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
     return rows
 

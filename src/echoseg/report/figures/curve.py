@@ -30,6 +30,18 @@ def phase_marks(measurement: Measurement) -> dict[int, str]:
     return {frame: name for frame, name in marks.items() if frame is not None}
 
 
+def curve_values(measurement: Measurement) -> tuple[np.ndarray, np.ndarray]:
+    """Volumes `(T,)` of single frames and of the curve that EF is read off, NaN where unknown.
+
+    In ml, or without a pixel spacing as fractions of the clip's largest; without an EF both are
+    those of single frames.
+    """
+    scaled = measurement.spacing_mm is not None
+    values = _floats(f.volume_ml if scaled else f.relative_volume for f in measurement.frames)
+    curve = _floats(f.smoothed_volume for f in measurement.frames)
+    return values, np.where(np.isfinite(curve), curve, values)
+
+
 def curve_figure(analysis: Analysis) -> "Figure":
     """The volume curve with ED and ES marked, without pyplot state."""
     from matplotlib.figure import Figure
@@ -55,13 +67,12 @@ def draw_curve(axes: Any, analysis: Analysis, *, title: bool = True) -> None:
     """Draw single frames, the curve that is read, and ED and ES of every beat onto axes."""
     measurement = analysis.measurement
     scaled = measurement.spacing_mm is not None
-    values = _floats(f.volume_ml if scaled else f.relative_volume for f in measurement.frames)
-    curve = _floats(f.smoothed_volume for f in measurement.frames)
+    values, curve = curve_values(measurement)
     times = analysis.clip.times_s
     x = np.arange(len(values)) if times is None else np.asarray(times)
     axes.plot(x, values, ".", color="#d9601a", markersize=5, alpha=0.6)
-    axes.plot(x, curve if np.isfinite(curve).any() else values, color="#d9601a", linewidth=2)
-    _draw_marks(axes, measurement, x, np.where(np.isfinite(curve), curve, values))
+    axes.plot(x, curve, color="#d9601a", linewidth=2)
+    _draw_marks(axes, measurement, x, curve)
     for time_s in analysis.clip.r_wave_times_s if times is not None else ():
         axes.axvline(time_s, color="#999", linewidth=0.8, linestyle=":")
         letter = axes.text(time_s, 0.01, "R", transform=axes.get_xaxis_transform(), color="#999")

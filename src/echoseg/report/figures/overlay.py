@@ -17,7 +17,7 @@ from echoseg.frame_store import release
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.geometry import disk_lines_mm, long_axis, mask_contour_mm
 from echoseg.report.figures.colours import AXIS_COLOUR, CONTOURS, DISK_COLOUR, ED_COLOUR, ES_COLOUR
-from echoseg.report.figures.curve import phase_marks
+from echoseg.report.figures.curve import curve_values, phase_marks
 from echoseg.report.html import plain_words
 from echoseg.report.schema import DISCLAIMER
 
@@ -135,10 +135,12 @@ class _Curve:
     def __init__(self, analysis: Analysis, width: int) -> None:
         frames = analysis.measurement.frames
         self.scaled = analysis.measurement.spacing_mm is not None
-        self.values = [f.volume_ml if self.scaled else f.relative_volume for f in frames]
-        known = [value for value in self.values if value is not None]
-        self.is_empty = not known
-        self.top = max(known, default=1.0) * 1.1 or 1.0
+        of_frames, curve = curve_values(analysis.measurement)
+        self.values = [float(value) if np.isfinite(value) else None for value in curve]
+        known = np.concatenate([of_frames, curve])
+        known = known[np.isfinite(known)]
+        self.is_empty = not known.size
+        self.top = float(known.max(initial=0.0)) * 1.1 or 1.1
         times = analysis.clip.times_s
         self.times = np.arange(len(frames)) if times is None else times
         self.width, self.unit = width, _unit(width)
