@@ -90,6 +90,17 @@ def test_from_ed_to_es_is_enough_where_the_curve_levels_at_both():
     assert "ED" in read(curve[::-1])[1]  # a filling shows neither end of a systole
 
 
+@pytest.mark.parametrize("rate_hz", [25, 40, 60, 80])
+def test_a_half_sequence_of_exactly_ed_to_es_is_enough(rate_hz):
+    num_frames = round(0.34 * rate_hz)
+    curve = 100 - 48 * (1 - np.cos(np.pi * np.arange(num_frames + 1) / num_frames)) / 2
+    ef, reason, _ = read(curve, 1 / rate_hz)
+    assert reason == ""
+    assert ef == pytest.approx(48, abs=3)
+    for part in (curve[: 3 * len(curve) // 4], curve[len(curve) // 3 :]):
+        assert read(part, 1 / rate_hz)[1].startswith("The clip may begin or end")
+
+
 def test_a_ripple_in_diastole_is_no_beat():
     times = np.arange(30) * FRAME_S
     ripple = 100 + 4 * np.sin(2 * np.pi * times / 0.45)

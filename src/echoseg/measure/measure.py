@@ -106,7 +106,7 @@ def measure_masks(
             smoothed=smoothing,
         )
     r_waves = (r_wave_times_s, _r_wave_frames(r_wave_times_s, times_s))
-    curves, beats, lengths_s = _read(shapes, volumes, times_s, r_waves)
+    curves, beats, lengths_s = read_curves(shapes, volumes, times_s, r_waves)
     if not smoothing:
         curves = replace(curves, parabola_s=None)
     rate_bpm, is_timed = heart_rate_bpm(lengths_s), curves.frame_s is not None
@@ -130,7 +130,7 @@ def measure_masks(
     )
 
 
-def _read(
+def read_curves(
     shapes: tuple[Shape | None, ...],
     volumes: np.ndarray,
     times_s: np.ndarray | None,

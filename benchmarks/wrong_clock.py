@@ -1,0 +1,66 @@
+"""What a wrong frame rate does to EF, and how often it is noticed.
+
+    python benchmarks/wrong_clock.py [--hearts 24] [--camus FOLDER] [--patients 30]
+
+The volume curves of `cut_clips`, at their own clock and at one that is wrong by a factor.
+"""
+
+import argparse
+from collections import defaultdict
+
+import numpy as np
+
+from cut_clips import camus_curves, phantom_curves
+from echoseg.measure.measure import Curves, read_curves
+from echoseg.measure.phases import part_of_beat
+
+FACTORS = (1 / 4, 1 / 3, 1 / 2, 2, 3, 4)
+MAX_CHANGE_POINTS = 2.0
+
+
+def read_at(volumes: np.ndarray, frame_s: float) -> tuple[float, Curves]:
+    """Return the EF of a curve at a clock, and how the curve was read."""
+    times_s = np.arange(len(volumes)) * frame_s
+    curves, beats, _ = read_curves((), volumes, times_s, ((), ()))
+    used = [beat for beat in beats if not beat.left_out]
+    used = used or [part_of_beat(curves.smoothed, np.isfinite(volumes))]
+    return 100 * float(np.mean([beat.ejection_ratio for beat in used])), curves
+
+
+def main() -> None:
+    """Print changes of EF and doubts by kind of clip."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hearts", type=int, default=24)
+    parser.add_argument("--camus", default="")
+    parser.add_argument("--patients", type=int, default=30)
+    options = parser.parse_args()
+    clips = list(phantom_curves(options.hearts))
+    if options.camus:
+        clips += camus_curves(options.camus, options.patients)
+    changes: dict[str, list[list[float]]] = defaultdict(list)
+    doubts: dict[str, list[bool]] = defaultdict(list)
+    stated: list[float] = []
+    num_doubted = 0
+    for name, volumes, frame_s in clips:
+        right, own = read_at(volumes, frame_s)
+        num_doubted += own.frame_s is None
+        changes[name].append([])
+        for factor in FACTORS:
+            ef, curves = read_at(volumes, factor * frame_s)
+            changes[name][-1].append(abs(ef - right))
+            doubts[name].append(curves.frame_s is None)
+            if not curves.cut_reason:
+                stated.append(abs(ef - right))
+    for name, values in changes.items():
+        largest = ", ".join(f"{value:.1f}" for value in np.max(values, 0))
+        print(f"| {name} | {len(values)} | {largest} | {np.mean(doubts[name]):.0%} |")
+    over = [value for value in stated if value > MAX_CHANGE_POINTS]
+    print(f"doubted at the right clock: {num_doubted} of {len(clips)}")
+    print(
+        f"stated with a change over {MAX_CHANGE_POINTS:g} points: {len(over)} of "
+        f"{len(FACTORS) * len(clips)}, at most {max(over, default=0):.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
