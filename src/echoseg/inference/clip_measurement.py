@@ -44,7 +44,10 @@ def measure_clip(
         r_waves_s = clip.r_wave_times_s
         measurement = measure(masks, times_s=clip.times_s, r_wave_times_s=r_waves_s)
     rate, codes = clip.decision("frame_rate_hz"), {one.code for one in by_curve.warnings}
-    bpm, curve_bpm, notes = measurement.heart_rate_bpm, by_curve.heart_rate_bpm, []
+    bpm, curve_bpm = (
+        one.heart_rate_bpm or one.heart_rate_unreliable_bpm for one in (measurement, by_curve)
+    )
+    notes = []
     is_timed = not rate.contradicting and (rate.choice is not None or not clip.sources)
     is_timed = is_timed and not any(one.code == "pause_in_times" for one in clip.warnings)
     if bpm and (
