@@ -77,7 +77,7 @@ def test_files_that_are_no_clips_are_counted_and_not_analyzed(clips, tmp_path):
     assert list(find_clips([tmp_path / "x.py"])) == ["x.py"]  # named, so it fails by name
     words = ["analyze", str(tmp_path), "-o", str(tmp_path / "out"), "--no-pages"]
     done = CliRunner().invoke(app, [*words, "--model", "phantom", "--jobs", "1"])
-    assert "3 other files are not clips" in done.output and done.exit_code == 1
+    assert "files that are not clips: 3" in done.output and done.exit_code == 1
     assert {row["clip"] for row in rows(tmp_path / "out" / "failures.csv")} == {"cut.dcm"}
     assert [row["file"] for row in rows(tmp_path / "out" / "not_clips.csv")] == [
         "a.sh", "notes", "x.py",
