@@ -77,6 +77,7 @@ def test_texts_of_libraries_are_replaced_and_ours_are_kept(kind):
     assert reason_of(FormatError("the file is empty")) == "the file is empty"
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_a_class_that_is_any_text_is_not_repeated(tmp_path):  # found by fuzzing
     dataset = ultrasound(moving_frames())
     for name in ("Rows", "Columns"):

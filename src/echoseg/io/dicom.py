@@ -22,7 +22,7 @@ from echoseg.io.dicom_kind import modality_warnings, no_clip_reason
 from echoseg.io.dicom_mend import mend
 from echoseg.io.dicom_pixels import open_dataset
 from echoseg.io.dicom_scale import RegionBoxes, read_scale
-from echoseg.io.dicom_time import read_times
+from echoseg.io.dicom_time import read_number, read_times
 from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
@@ -30,6 +30,9 @@ from echoseg.io.picture import needs_stretch, square, square_geometry, square_si
 
 _MAX_FIRST_ELEMENT = 0x70
 _MAX_ASPECT_DIFFERENCE = 0.03
+
+
+_DEFAULTS = OpenOptions()
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -53,30 +56,27 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
 
 def open_object(
-    path: Path, *, is_timed: bool = False
+    path: Path, options: OpenOptions = _DEFAULTS, *, is_timed: bool = False
 ) -> tuple[Any, tuple[ClipWarning, ...], SourceDecision]:
     """Open an object that may be a clip, mended where its header misstates its pixels.
 
     Args:
         path: The file.
+        options: With the limit.
         is_timed: The user states the frame rate.
 
     Returns:
         The object, what was mended, and the decision on the number of frames.
 
     Raises:
-        FormatError: If it is broken or has no pixels; `NotAClipError` if it is of another kind.
+        FormatError: If it is broken or has no pixels; `NotAClipError` if it is of another kind,
+            `TooLargeError` if it states more than the limit.
     """
     from pydicom.errors import InvalidDicomError
 
     try:
-<<<<<<< HEAD
-        dataset = open_dataset(path)
-        reason = no_clip_reason(dataset, is_timed=is_timed)
-=======
         dataset = open_dataset(path, options)
-        reason = no_clip_reason(dataset, is_timed=options.fps is not None)
->>>>>>> 3aafd10 (Limit decoded bytes by header and while decoding; let no file name another outside its folder; fuzz the readers)
+        reason = no_clip_reason(dataset, is_timed=is_timed)
     except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError) as error:
         raise FormatError(f"{path}: not a readable DICOM file ({reason_of(error)})") from error
     if reason:
@@ -90,26 +90,21 @@ def open_object(
     count = expect_frames(dataset, is_video=is_video(dataset))
     if not dataset.NumberOfFrames:
         raise FormatError(f"{path}: the file is truncated within its first frame")
+    rows, columns = (int(read_number(dataset, name) or 0) for name in ("Rows", "Columns"))
+    size = square_size(rows, columns, pixel_aspect(dataset))
+    Budget(path, options).check(max(1, expected_frames(dataset, count)), *size)
     return dataset, notes, count
 
 
 def expected_frames(dataset: Any, count: SourceDecision) -> int:
     """Number of frames to decode; 0 where only the decoder of a video knows it."""
     number: Any = count.value or 1
-<<<<<<< HEAD
     return 0 if is_video(dataset) and not dataset.pixels_are_cut else int(number)
 
 
 def _read(path: Path, options: OpenOptions) -> Clip:
-    dataset, notes, count = open_object(path, is_timed=options.fps is not None)
+    dataset, notes, count = open_object(path, options, is_timed=options.fps is not None)
     expected = expected_frames(dataset, count)
-=======
-    expected = 0 if is_video(dataset) and not dataset.pixels_are_cut else int(number)
-    rows, columns = (read_number(dataset, name) or 0 for name in ("Rows", "Columns"))
-    aspect = pixel_aspect(dataset)
-    size = square_size(int(rows), int(columns), aspect)
-    Budget(path, options).check(max(1, expected), *size)
->>>>>>> 3aafd10 (Limit decoded bytes by header and while decoding; let no file name another outside its folder; fuzz the readers)
     clip = read_dataset(path, dataset, options, decoder(path, dataset, expected), expected)
     if is_video(dataset):
         stated: Any = next(
