@@ -28,6 +28,7 @@ from echoseg.io.frames import OpenOptions
 from echoseg.measure.clean import clean_mask
 from echoseg.measure.measurement import Measurement, refused
 from echoseg.measure.messages import flag_wall
+from echoseg.preprocess.burned_in import text_warnings
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
 from echoseg.quality.conformal import load_calibration
@@ -145,6 +146,7 @@ class Analyzer:
                 f"no ultrasound sector found in {clip.source or 'the clip'}: no region of the "
                 f"picture changes over its {clip.num_frames} frames; give a moving echo clip"
             )
+        clip = replace(clip, warnings=clip.warnings + text_warnings(clip, sector))
         lap("find_sector")
         view = self.score_view(clip, sector)
         oriented = (_mirror_clip(clip), sector.mirror()) if view.is_mirrored else (clip, sector)

@@ -18,7 +18,7 @@ from echoseg.io.budget import Budget
 from echoseg.io.dicom_count import decide_frames, expect_frames
 from echoseg.io.dicom_ecg import read_ecg
 from echoseg.io.dicom_frames import decoder, is_video, pixel_aspect, stream_statement
-from echoseg.io.dicom_kind import modality_warnings, no_clip_reason
+from echoseg.io.dicom_kind import identity_warnings, modality_warnings, no_clip_reason
 from echoseg.io.dicom_mend import mend
 from echoseg.io.dicom_pixels import open_dataset
 from echoseg.io.dicom_scale import RegionBoxes, read_scale
@@ -137,7 +137,7 @@ def read_dataset(
         expected=expected,
         bits=int(dataset.get("BitsStored", 0)),
     )
-    notes = modality_warnings(dataset) + grey.warnings
+    notes = modality_warnings(dataset) + identity_warnings(dataset) + grey.warnings
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         for frame in each(grey.frames):
             np.subtract(255, frame, out=frame)

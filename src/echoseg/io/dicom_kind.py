@@ -70,6 +70,17 @@ def modality_warnings(dataset: Any) -> tuple[ClipWarning, ...]:
     return (ClipWarning(code="not_marked_ultrasound", message=message),)
 
 
+def identity_warnings(dataset: Any) -> tuple[ClipWarning, ...]:
+    """Warn where the object says that text in its pixels identifies the patient."""
+    if str(dataset.get("BurnedInAnnotation") or "").strip().upper() != "YES":
+        return ()
+    message = (
+        "The file says that its pixels hold text that identifies the patient (Burned In Annotation "
+        "(0028,0301)). Use private (--private), or de-identify it first (echoseg deidentify)."
+    )
+    return (ClipWarning(code="burned_in_annotation", message=message),)
+
+
 def _modality(dataset: Any) -> str:
     """The modality, a defined term of PS3.3 C.7.3.1.1.1; other texts are never repeated."""
     modality = str(dataset.get("Modality") or "").strip().upper()

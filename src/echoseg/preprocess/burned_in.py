@@ -10,14 +10,13 @@ import numpy as np
 from scipy import ndimage
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.preprocess.sector import Sector, find_sector
+from echoseg.preprocess.sector import BURNED_IN, Sector, find_sector
 
 _MIN_CONTRAST, _MAX_CHANGE = 45, 24
 """Grey levels: of a stroke against its surroundings; over time, which JPEG causes."""
 _MAX_STROKE_PX = 7
 _GLYPH_HEIGHT_PX = (5, 48)
 _MIN_GLYPHS = 3
-CODE = "burned_in_text"
 
 
 class TextBox(NamedTuple):
@@ -112,4 +111,4 @@ def text_warnings(clip: Clip, sector: Sector | None = None) -> tuple[ClipWarning
         f"line{'s' * (len(lines) != 1)}), which may name the patient: overlay, page and PDF show "
         "it. Use private (--private), or de-identify the clip first (echoseg deidentify)."
     )
-    return (ClipWarning(code=CODE, message=message),)
+    return (ClipWarning(code=BURNED_IN, message=message),)

@@ -14,6 +14,8 @@ from skimage.morphology import convex_hull_image
 from echoseg.clip import Clip
 from echoseg.frame_store import FrameStore, each
 
+BURNED_IN = "burned_in_text"
+"""Code of the warning of text outside the sector."""
 _MIN_CHANGE = 1.5
 """Standard deviation over time, in grey levels, from which a pixel counts as moving.
 
@@ -132,7 +134,8 @@ def blank_outside(clip: Clip) -> Clip:
     sector, store = find_sector(clip), FrameStore()
     for frame in each(clip.frames):
         store.add(blank_frame(frame, sector))
-    return replace(clip, frames=store.frames())
+    warnings = tuple(one for one in clip.warnings if one.code != BURNED_IN)
+    return replace(clip, frames=store.frames(), warnings=warnings)
 
 
 def blank_frame(frame: np.ndarray, sector: Sector | None) -> np.ndarray:

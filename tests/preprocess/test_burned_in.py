@@ -1,0 +1,88 @@
+"""Burned-in text is found where there is some, and nowhere else; tesseract agrees."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from clip_makers import moving_frames, save_object
+from echoseg.clip import Clip
+from echoseg.deidentify.run import _count_letters
+from echoseg.io import load_clip
+from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.preprocess.burned_in import find_text, text_warnings
+from echoseg.preprocess.sector import BURNED_IN, blank_outside, find_sector
+
+
+@pytest.fixture(scope="module")
+def frames():
+    heart = Phantom(PhantomConfig(seed=2, size_px=128, num_frames=16)).frames()
+    return np.pad(heart, ((0, 0), (24, 8), (90, 90)))
+
+
+def written(frames, text, at, size=14, level=220):
+    picture = Image.new("L", frames.shape[:0:-1])
+    ImageDraw.Draw(picture).text(at, text, fill=level, font=ImageFont.load_default(size))
+    return np.maximum(frames, np.asarray(picture))
+
+
+@pytest.mark.parametrize("size", [10, 14, 22])
+@pytest.mark.parametrize("text", ["MILLER, ANN", "ID 4711", "31.01.1950"])
+def test_text_is_found_where_it_stands(frames, text, size):
+    lines = find_text(written(frames, text, (4, 2), size))
+    assert len(lines) >= 1
+    top, left, bottom, right = lines[0]
+    assert top < 2 + 1.4 * size and bottom <= 2 + 1.6 * size and left < 4 + 3 * size < right + size
+
+
+def test_dark_text_on_a_bright_bar_is_found(frames):
+    bar = frames.copy()
+    bar[:, :20] = 200
+    dark = 255 - written(255 - bar, "MILLER, ANN", (4, 2), level=255)
+    assert find_text(dark)
+
+
+def test_speckle_ticks_and_boxes_are_not_text(frames):
+    assert find_text(frames) == []
+    ruler = frames.copy()
+    ruler[:, 10:156:8, 6:10] = 220  # ticks down the side
+    ruler[:, 10:14, 100:200:6] = 220  # and along the top
+    ruler[:, 2:22, 20] = ruler[:, 2:22, 60] = ruler[:, 2, 20:61] = ruler[:, 21, 20:61] = 220
+    assert find_text(ruler) == []
+
+
+def test_text_that_moves_is_not_text_and_text_in_the_sector_is_asked_for_apart(frames):
+    inside = written(frames, "MILLER", (120, 90))
+    sector = find_sector(Clip(frames=inside))
+    assert sector is not None
+    assert find_text(inside, sector.mask) and not find_text(inside, ~sector.mask)
+    flicker = inside.copy()
+    flicker[::2] = frames[::2]
+    assert find_text(flicker) == []
+
+
+def test_the_warning_goes_when_the_surroundings_are_black(frames):
+    clip = Clip(frames=written(frames, "MILLER, ANN", (4, 2)))
+    (warning,) = text_warnings(clip)
+    assert warning.code == BURNED_IN and "may name the patient" in warning.message
+    assert "MILLER" not in warning.message and text_warnings(Clip(frames=frames)) == ()
+    hidden = blank_outside(Clip(frames=clip.frames, warnings=(warning,)))
+    assert hidden.warnings == () and not find_text(hidden.frames)
+    assert blank_outside(Clip(frames=clip.frames[:1].repeat(3, 0))).frames.max() == 0
+
+
+def test_burned_in_annotation_is_read(tmp_path):
+    for value, codes in (("YES", {"burned_in_annotation"}), ("NO", set())):
+        path = tmp_path / f"{value}.dcm"
+        save_object(path, moving_frames(), FrameTime=40.0, BurnedInAnnotation=value)
+        assert {warning.code for warning in load_clip(path).warnings} == codes
+
+
+def test_tesseract_reads_what_the_detector_finds_and_nothing_where_it_finds_none(frames):
+    if shutil.which("tesseract") is None:
+        pytest.skip("tesseract is not installed")
+    named = written(frames, "MILLER, ANN 1950", (4, 2), 16)
+    assert find_text(named) and (_count_letters(named.min(0)) or 0) >= 8
+    blank = blank_outside(Clip(frames=named)).frames
+    assert not find_text(blank) and (_count_letters(blank.min(0)) or 0) <= 2
