@@ -17,13 +17,20 @@ def dicom(
         Path | None,
         output_option("-o", "--output", help="Output folder (default: dicom in RESULT)."),
     ] = None,
+    simplified: Annotated[
+        bool,
+        output_option(
+            "--simplified", help="SR by TID 5300 (Simplified Adult Echo), in place of TID 5200."
+        ),
+    ] = False,
     force: Force = False,
 ) -> None:
-    """Write a result as DICOM objects for a PACS: SEG of the masks.
+    """Write a result as DICOM objects for a PACS: masks as SEG, measurements as SR.
 
     They belong to patient and study of the source, of --private results too. Repeated runs give the
     same identifiers.
     """
     from echoseg.dicom.write import write_dicom
 
-    typer.echo(f"DICOM objects in {write_dicom(result, source, output=output, force=force)}")
+    folder = write_dicom(result, source, output=output, simplified=simplified, force=force)
+    typer.echo(f"DICOM objects in {folder}")

@@ -89,6 +89,11 @@ def instance_uid(result: Result, kind: Kind) -> Any:
     return hash_uid("echoseg", kind.class_uid, kind.file_name, result.key)
 
 
+def series_uid(instance: str) -> Any:
+    """Series Instance UID of the series that holds an object of ours alone."""
+    return hash_uid("echoseg series", str(instance))
+
+
 def new_object(result: Result, kind: Kind) -> Any:
     """A `pydicom.Dataset` with everything but the content of its kind."""
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -103,7 +108,7 @@ def new_object(result: Result, kind: Kind) -> Any:
             setattr(dataset, name, "")
     dataset.SOPClassUID = kind.class_uid
     dataset.SOPInstanceUID = instance_uid(result, kind)
-    dataset.SeriesInstanceUID = hash_uid("echoseg series", str(dataset.SOPInstanceUID))
+    dataset.SeriesInstanceUID = series_uid(dataset.SOPInstanceUID)
     dataset.Modality, dataset.SeriesNumber = kind.modality, kind.series_number
     dataset.SeriesDescription = kind.description
     dataset.InstanceNumber = 1

@@ -7,15 +7,21 @@ from typing import Any
 from echoseg.dicom.objects import save
 from echoseg.dicom.result import Result, read_result
 from echoseg.dicom.seg import SEG, build_seg
+from echoseg.dicom.sr import SR, build_sr
 from echoseg.files import atomic_dir, check_replaceable
 from echoseg.report.writer import DICOM
 
-FILES = frozenset({SEG.file_name})
-MARK = SEG.file_name
+FILES = frozenset(kind.file_name for kind in (SEG, SR))
+MARK = SR.file_name
 
 
 def write_dicom(
-    folder: str | Path, source: str | Path, *, output: str | Path | None = None, force: bool = False
+    folder: str | Path,
+    source: str | Path,
+    *,
+    output: str | Path | None = None,
+    simplified: bool = False,
+    force: bool = False,
 ) -> Path:
     """Write the DICOM objects of a result folder.
 
@@ -26,6 +32,7 @@ def write_dicom(
         folder: A folder that `echoseg analyze` or `measure` wrote for one clip.
         source: The DICOM file or folder that was analyzed.
         output: Folder to write; by default `dicom` in the result folder.
+        simplified: Write the SR by TID 5300 (Simplified Adult Echo SR), not by TID 5200.
         force: Replace it.
 
     Returns:
@@ -44,12 +51,15 @@ def write_dicom(
     check()
     result = read_result(folder, source)
     with atomic_dir(target, check) as partial:
-        for name, dataset in build_objects(result).items():
+        for name, dataset in build_objects(result, simplified=simplified).items():
             save(dataset, partial / name)
     return Path(os.path.abspath(target))
 
 
-def build_objects(result: Result) -> dict[str, Any]:
+def build_objects(result: Result, *, simplified: bool = False) -> dict[str, Any]:
     """The objects by the name of their file; each a `pydicom.Dataset`."""
-    objects = {SEG.file_name: build_seg(result)}
+    objects = {
+        SEG.file_name: build_seg(result),
+        SR.file_name: build_sr(result, simplified=simplified),
+    }
     return {name: dataset for name, dataset in objects.items() if dataset is not None}
