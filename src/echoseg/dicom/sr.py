@@ -23,6 +23,7 @@ from echoseg.dicom.values import (
     LA,
     LV,
     OWN_SCHEME,
+    TITLE,
     Concept,
     Value,
     origin_text,
@@ -49,7 +50,6 @@ SIMPLIFIED_SR = Kind(
     series_number=9702,
     description="echoseg measurements, research use only",
 )
-_TITLE = Concept("125200", "DCM", "Adult Echocardiography Procedure Report")
 _COMMENT = Concept("121106", "DCM", "Comment")
 
 
@@ -70,7 +70,7 @@ def build_sr(result: Result, *, simplified: bool = False) -> Any:
     kind = SIMPLIFIED_SR if simplified else SR
     dataset = new_object(result, kind)
     template = "5300" if simplified else "5200"
-    root = ContainerContentItem(_code(_TITLE), is_content_continuous=False, template_id=template)
+    root = ContainerContentItem(_code(TITLE), is_content_continuous=False, template_id=template)
     dataset.update(root)
     dataset.ContentSequence = list(
         _context(result)

@@ -33,6 +33,7 @@ AREA_LENGTH = Concept("125205", "DCM", "Area-Length Single Plane")
 MILLILITRES, PERCENT = Concept("ml", "UCUM", "ml"), Concept("%", "UCUM", "%")
 CENTIMETRES, SQUARE_CM = Concept("cm", "UCUM", "cm"), Concept("cm2", "UCUM", "cm2")
 PER_MINUTE = Concept("/min", "UCUM", "/min")
+TITLE = Concept("125200", "DCM", "Adult Echocardiography Procedure Report")
 INDETERMINATE = Concept("114011", "DCM", "Value indeterminate")
 _PRECOORDINATED = {
     ("ef", View.A4C): ("79993-2", "Left ventricular ejection fraction single plane 4C (MOD)"),

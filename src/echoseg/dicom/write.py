@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.dicom.objects import save
+from echoseg.dicom.pictures import CINE, PDF_DOCUMENT, build_cine, build_pdf
 from echoseg.dicom.result import Result, read_result
 from echoseg.dicom.seg import SEG, build_seg
 from echoseg.dicom.sr import SR, build_sr
 from echoseg.files import atomic_dir, check_replaceable
 from echoseg.report.writer import DICOM
 
-FILES = frozenset(kind.file_name for kind in (SEG, SR))
+FILES = frozenset(kind.file_name for kind in (SEG, SR, PDF_DOCUMENT, CINE))
 MARK = SR.file_name
 
 
@@ -57,9 +58,14 @@ def write_dicom(
 
 
 def build_objects(result: Result, *, simplified: bool = False) -> dict[str, Any]:
-    """The objects by the name of their file; each a `pydicom.Dataset`."""
+    """The objects by the name of their file, each a `pydicom.Dataset`.
+
+    PDF and cine are there where the result folder has `report.pdf` and `overlay.mp4`.
+    """
     objects = {
         SEG.file_name: build_seg(result),
         SR.file_name: build_sr(result, simplified=simplified),
+        PDF_DOCUMENT.file_name: build_pdf(result),
+        CINE.file_name: build_cine(result),
     }
     return {name: dataset for name, dataset in objects.items() if dataset is not None}

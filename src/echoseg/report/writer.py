@@ -27,14 +27,14 @@ DICOM = "dicom"
 """Folder of DICOM objects in a result folder, which `echoseg.dicom` writes."""
 MARK = "report.json"
 """The file that identifies a result folder."""
-PDF = "report.pdf"
+PDF, OVERLAY = "report.pdf", "overlay.mp4"
 FILES = frozenset(
     {
         PDF,
         MARK,
         "registry.csv",
         "masks.nii.gz",
-        "overlay.mp4",
+        OVERLAY,
         "curve.png",
         "frames.csv",
         "report.html",
@@ -157,10 +157,10 @@ def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bo
     (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _write_csv([registry_row(report)], folder / "registry.csv")
     if pages:
-        write_h264(folder / "overlay.mp4", overlay_frames(analysis), rate_hz or 30.0)
+        write_h264(folder / OVERLAY, overlay_frames(analysis), rate_hz or 30.0)
         curve = curve_png(analysis)
         (folder / "curve.png").write_bytes(curve)
-        page = page_html(analysis, report, curve, _address(folder / "overlay.mp4"))
+        page = page_html(analysis, report, curve, _address(folder / OVERLAY))
         (folder / "report.html").write_text(page, encoding="utf-8")
     if pdf:
         (folder / PDF).write_bytes(page_pdf(analysis, report))
