@@ -25,7 +25,7 @@ def dicom(
     ] = False,
     force: Force = False,
 ) -> None:
-    """Write a result as DICOM objects: SEG of the masks, SR of the values, PDF, cine of the overlay.
+    """Write a result as DICOM: SEG of the masks, SR of the values, PDF, cine of the overlay.
 
     They belong to patient and study of the source, of --private results too. Repeated runs give the
     same identifiers.

@@ -63,7 +63,7 @@ def build_cine(result: Result) -> Any:
     rows, columns = frames[0][1]
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.ConversionType, dataset.BurnedInAnnotation = "WSD", "YES"
-    dataset.PatientOrientation = ""
+    dataset.PatientOrientation = dataset.Laterality = ""
     dataset.DerivationDescription = f"Contours drawn over the clip. {DISCLAIMER}"
     dataset.SourceImageSequence = _sources(result)
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = len(frames), rows, columns
