@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 
 CHILD = """
-import resource, sys, time
+import sys, time
 import av, nibabel, numpy, PIL.Image, pydicom.pixels, scipy.ndimage, tifffile
 from echoseg.errors import EchosegError
 from echoseg.io import load_clip
-def peak_mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_mb():  # of this process alone; getrusage counts the parent's before exec
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
 before_mb, began = peak_mb(), time.perf_counter()
 try:
     said = repr(load_clip(sys.argv[1], allow_damaged=True))
@@ -99,7 +100,7 @@ def gif(path: Path, side: int, num_frames: int) -> None:
     """A wide canvas of frames of 8 x 8 pixels."""
     from PIL import Image
 
-    pictures = [Image.new("P", (8, 8), index % 250) for index in range(num_frames)]
+    pictures = [Image.new("L", (8, 8), index % 250) for index in range(num_frames)]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40)
     content = bytearray(path.read_bytes())
     content[6:10] = struct.pack("<HH", side, side)

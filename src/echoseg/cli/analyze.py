@@ -11,12 +11,14 @@ import typer
 
 from echoseg.cli.console import fail, progress_bar, public, show_notice, start_private
 from echoseg.cli.options import (
+    AllowOutside,
     BackendName,
     Device,
     Dicom,
     Force,
     ForceView,
     Fps,
+    MaxDecoded,
     Model,
     Output,
     Pdf,
@@ -212,6 +214,8 @@ def analyze(
     allow_damaged: Annotated[
         bool, input_option("--allow-damaged", help="Use the readable frames of damaged files.")
     ] = False,
+    max_decoded: MaxDecoded = 2.0,
+    allow_outside: AllowOutside = False,
     jobs: Annotated[
         int | None, cohort_option(help="Worker processes for a cohort (default: number of CPUs).")
     ] = None,
@@ -238,7 +242,12 @@ def analyze(
     from echoseg.report.writer import result_folder_names
 
     options: dict[str, Any] = dict(
-        view=view, spacing_mm=spacing_mm, fps=fps, allow_damaged=allow_damaged
+        view=view,
+        spacing_mm=spacing_mm,
+        fps=fps,
+        allow_damaged=allow_damaged,
+        max_decoded_gib=max_decoded,
+        allow_outside=allow_outside,
     )
     names = start_private(private, private_key, output)
     known: dict[str, Any] = dict(
@@ -304,12 +313,19 @@ def run_cohort(
 
     if options["force"]:
         raise ConfigError("--force does not apply to a cohort; choose another -o")
+    limits = ("max_decoded_gib", "allow_outside")
+    reading = dict(options["open_options"])
+    if not cohort.Settings.model_fields.keys() >= {*limits}:
+        if [reading.pop(name) for name in limits] != [2.0, False]:
+            raise ConfigError(
+                "--max-decoded and --allow-outside do not apply to a cohort; give such clips alone"
+            )
     card = read_card(find_checkpoint(options["model"]))
     settings = cohort.Settings(
         model=options["model"],
         model_sha256=card.sha256,
         private=options["names"] is not None,
-        **options["open_options"],
+        **reading,
         **{
             name: options[name]
             for name in ("device", "backend", "smoothing", "force_view", "pdf", "pages")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echoseg.cli.console import one_line, progress_bar
+from echoseg.cli.options import AllowOutside
 
 if TYPE_CHECKING:
     from echoseg.data import Dataset, Issue
@@ -35,6 +36,7 @@ def check(
         Path | None, typer.Option("--json", help="Write all results, clip by clip, JSON.")
     ] = None,
     jobs: Jobs = 1,
+    allow_outside: AllowOutside = False,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
     """Open every clip of a data set and report missing, broken or inconsistent ones.
@@ -50,7 +52,7 @@ def check(
     jobs = check_jobs(jobs)
     for path in filter(None, (sheet, json)):
         check_new_file(path, force)
-    dataset = load_dataset(folder)
+    dataset = load_dataset(folder, allow_outside=allow_outside)
     with progress_bar(folder.name, "clips") as update:
         checkup = check_clips(dataset, jobs=jobs, progress=update)
     _write(checkup, sheet, json)
@@ -68,6 +70,7 @@ def prepare(
         str | None, typer.Option(help="Prepare one split only: train, test, ...")
     ] = None,
     jobs: Jobs = 1,
+    allow_outside: AllowOutside = False,
 ) -> None:
     """Decode every clip once, at one size, into a cache for training.
 
@@ -80,7 +83,7 @@ def prepare(
     from echoseg.parallel import check_jobs
 
     jobs = check_jobs(jobs)
-    dataset = load_dataset(folder)
+    dataset = load_dataset(folder, allow_outside=allow_outside)
     if split is not None:
         dataset = dataset.split(split)
     with progress_bar(folder.name, "clips") as update:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import one_line, progress_bar
-from echoseg.cli.options import Data, Hearts, Jobs, ModelGiven, Tiers
+from echoseg.cli.options import AllowOutside, Data, Hearts, Jobs, ModelGiven, Tiers
 from echoseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def evaluate(
     ] = True,
     jobs: Jobs = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    allow_outside: AllowOutside = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing result.")] = False,
 ) -> None:
     """Evaluate a model on a data set: Dice, distances, EF, confidence intervals, report.
@@ -54,7 +55,7 @@ def evaluate(
     check_output(output, force)
     if not 0 <= corrupt <= 1:
         raise ConfigError(f"--corrupt must be a probability from 0 to 1, got {corrupt:g}")
-    records, source = select_records(data, phantom, split, hearts)
+    records, source = select_records(data, phantom, split, hearts, allow_outside=allow_outside)
     if corrupt:
         records = corrupt_records(records, corrupt)
         note = f"frames were corrupted with probability {corrupt:g}"
@@ -73,6 +74,7 @@ def select_records(
     split: str | None,
     hearts: int | None,
     defaults: tuple[str, ...] = ("test", "validation"),
+    allow_outside: bool = False,
 ) -> "tuple[tuple[Record, ...], Source]":
     """The records to evaluate on, and their origin."""
     from echoseg.data import load_dataset
@@ -89,7 +91,7 @@ def select_records(
         return records, Source(dataset=PHANTOM_NAME, title=PHANTOM_NAME, split=split)
     if hearts is not None:
         raise ConfigError("--hearts needs --phantom; data sets are evaluated as a whole")
-    dataset = load_dataset(Path(str(data)))
+    dataset = load_dataset(Path(str(data)), allow_outside=allow_outside)
     records = tuple(select_split(dataset, split, defaults))
     return records, source_of(dataset, records)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echoseg.cli.console import one_line
+from echoseg.cli.options import AllowOutside, MaxDecoded
 from echoseg.errors import EchosegError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="Clip: a file, or a folder of frames.")],
+    max_decoded: MaxDecoded = 2.0,
+    allow_outside: AllowOutside = False,
 ) -> None:
     """Print what a file states of time, scale, view and format, and what is taken of it.
 
@@ -31,7 +34,9 @@ def inspect(
     try:
         for title, rows in describe(file).items():
             _show(title, rows.items())
-        clip = load_clip(file, allow_damaged=True)
+        clip = load_clip(
+            file, allow_damaged=True, max_decoded_gib=max_decoded, allow_outside=allow_outside
+        )
     except (EchosegError, OSError) as error:
         typer.echo(f"no clip: {one_line(str(error)).replace(str(file), file.suffix or 'FILE')}")
         raise typer.Exit(1) from None

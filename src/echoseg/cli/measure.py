@@ -1,14 +1,16 @@
 """`echoseg measure`: measurements and report of masks that another tool made."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from echoseg.cli.console import start_private
 from echoseg.cli.options import (
+    AllowOutside,
     Force,
     Fps,
+    MaxDecoded,
     Pdf,
     Private,
     PrivateKey,
@@ -39,6 +41,8 @@ def measure(
     spacing_mm: SpacingMm = None,
     fps: Fps = None,
     smoothing: Smoothing = True,
+    max_decoded: MaxDecoded = 2.0,
+    allow_outside: AllowOutside = False,
     pdf: Pdf = False,
     private: Private = False,
     private_key: PrivateKey = None,
@@ -66,19 +70,21 @@ def measure(
     if len(masks) > 2:
         raise ArgumentError(f"give one file of masks, or two: ED, then ES; got {len(masks)}")
     check_output(output, force)
+    limits: dict[str, Any] = dict(max_decoded_gib=max_decoded, allow_outside=allow_outside)
     if len(masks) == 2:
-        opened, labels = load_ed_es(*masks, spacing_mm=spacing_mm, view=view, alias=alias)
+        known: dict[str, Any] = dict(spacing_mm=spacing_mm, view=view, alias=alias)
+        opened, labels = load_ed_es(*masks, allow_outside=allow_outside, **known)
     else:
-        opened, labels = load_masks(
-            masks[0], spacing_mm=spacing_mm, fps=fps, view=view, alias=alias
-        )
+        known = dict(spacing_mm=spacing_mm, fps=fps, view=view, alias=alias)
+        opened, labels = load_masks(masks[0], **known, **limits)
     if len(labels) == 1:
         raise ArgumentError(
             f"{masks[0]} is one still; EF needs a clip (x, y, t), or ED and ES as two files"
         )
     if clip is not None:
         scale_mm = spacing_mm or opened.spacing_mm
-        opened = load_clip(clip, spacing_mm=scale_mm, fps=fps, view=view, alias=clip_alias)
+        known = dict(spacing_mm=scale_mm, fps=fps, view=view, alias=clip_alias)
+        opened = load_clip(clip, **known, **limits)
         Annotation(masks=labels).check_fits(opened)
         opened = blank_outside(opened) if names else opened
     if (pair := labeled_pair(labels)) is not None:

@@ -43,6 +43,14 @@ SpacingMm = Annotated[
 Fps = Annotated[
     float | None, input_option("--fps", help="Frames per second, 1 to 10000; replaces the file's.")
 ]
+MaxDecoded = Annotated[
+    float,
+    input_option("--max-decoded", help="Limit of frames x pixels of a clip, GiB.", metavar="GIB"),
+]
+AllowOutside = Annotated[
+    bool,
+    input_option("--allow-outside", help="Let a file name another outside of its folder."),
+]
 Smoothing = Annotated[
     bool,
     typer.Option(

@@ -95,7 +95,7 @@ def title_of(dataset: Dataset) -> str:
     return f"{title}, animated" if str(dataset.root).startswith(animated.PREFIX) else title
 
 
-def load_dataset(path: str | Path) -> Dataset:
+def load_dataset(path: str | Path, *, allow_outside: bool = False) -> Dataset:
     """Open a data set's folder; each clip is read when it is asked for.
 
     Examples:
@@ -105,6 +105,7 @@ def load_dataset(path: str | Path) -> Dataset:
     Args:
         path: Folder of one of `DATASETS`, a folder of custom clips, or a CSV that lists them; or
             animated:FOLDER[:SPLIT], see `data.animated`.
+        allow_outside: Whether a CSV may name files outside of its folder.
 
     Raises:
         DatasetError: If it is not a known data set, or nothing in it can be used.
@@ -117,7 +118,9 @@ def load_dataset(path: str | Path) -> Dataset:
         return animated.open_animated(str(path))
     path = Path(path)
     try:
-        return DATASETS[detect(path)].collect(path)
+        if (name := detect(path)) == "custom":
+            return custom.collect(path, allow_outside=allow_outside)
+        return DATASETS[name].collect(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror or error})") from error
 

@@ -44,15 +44,19 @@ def detect(root: Path) -> bool:
     return (root / TABLE).is_file() or any(map(_is_clip, clip_files(root)))
 
 
-def collect(root: Path) -> Dataset:
+def collect(root: Path, *, allow_outside: bool = False) -> Dataset:
     """List the clips of a folder or a table.
+
+    Args:
+        root: The folder or the table.
+        allow_outside: Whether the table may name files outside of its folder.
 
     Raises:
         DatasetError: If the table lacks its column, or no clip can be used.
     """
     table = root if root.is_file() else root / TABLE
     if table.is_file():
-        return build_dataset("custom", root, *_from_table(table))
+        return build_dataset("custom", root, *_from_table(table, allow_outside))
     return build_dataset("custom", root, *_from_folder(root))
 
 
@@ -127,12 +131,12 @@ def _stem(path: Path) -> str:
     return path.name if path.is_dir() else Path(re.sub(r"\.gz$", "", path.name)).stem
 
 
-def _from_table(table: Path) -> tuple[list[Record], list[Issue]]:
+def _from_table(table: Path, allow_outside: bool) -> tuple[list[Record], list[Issue]]:
     rows, issues = read_table(table, ("clip",))
     records = []
     for row in rows:
         try:
-            records.append(_from_row(table.parent, row))
+            records.append(_from_row(table.parent, row, allow_outside))
         except DatasetError as error:
             is_missing = "is missing" in str(error)
             kind = IssueKind.MISSING if is_missing else IssueKind.INCONSISTENT
@@ -140,7 +144,7 @@ def _from_table(table: Path) -> tuple[list[Record], list[Issue]]:
     return records, issues
 
 
-def _from_row(folder: Path, row: Row) -> Record:
+def _from_row(folder: Path, row: Row, allow_outside: bool) -> Record:
     """The record of one row.
 
     Raises:
@@ -154,7 +158,7 @@ def _from_row(folder: Path, row: Row) -> Record:
     paths = {}
     for name in ("clip", "masks"):
         if row.text(name):
-            paths[name] = _named_file(folder, row, name)
+            paths[name] = _named_file(folder, row, name, allow_outside)
     spacing = row.number_or_none("row_mm"), row.number_or_none("column_mm")
     if (spacing[0] is None) != (spacing[1] is None):
         raise DatasetError(f"{row.place}: row_mm and column_mm must both be given, or neither")
@@ -179,10 +183,10 @@ def _from_row(folder: Path, row: Row) -> Record:
     )
 
 
-def _named_file(folder: Path, row: Row, column: str) -> Path:
+def _named_file(folder: Path, row: Row, column: str, allow_outside: bool) -> Path:
     """The file that a column names."""
     try:
-        path = inside(folder, row.text(column))
+        path = inside(folder, row.text(column), allow_outside=allow_outside)
         if path.exists():
             return path
     except (Unfit, OSError) as error:

@@ -144,12 +144,14 @@ def _read_array(values: Any, options: OpenOptions) -> Clip:
         return array_clip(source, frames, options)
 
 
-def load_masks(
+def load_masks(  # noqa: PLR0913  # as `load_clip`
     path: str | Path,
     *,
     spacing_mm: tuple[float, float] | None = None,
     fps: float | None = None,
     view: View | None = None,
+    max_decoded_gib: float = 2.0,
+    allow_outside: bool = False,
     alias: str | None = None,
 ) -> tuple[Clip, np.ndarray]:
     """Read masks that another tool wrote, values of `Label` (`label_maps.to_labels`).
@@ -159,6 +161,8 @@ def load_masks(
         spacing_mm: As in `load_clip`, as are the others.
         fps: Frames per second.
         view: The view.
+        max_decoded_gib: As in `load_clip`.
+        allow_outside: As in `load_clip`.
         alias: As in `load_clip`.
 
     Returns:
@@ -169,7 +173,13 @@ def load_masks(
         FormatError: If the file cannot be read as masks, with the reason.
     """
     path = Path(path)
-    options = OpenOptions(spacing_mm=spacing_mm, fps=fps, view=view)
+    options = OpenOptions(
+        spacing_mm=spacing_mm,
+        fps=fps,
+        view=view,
+        max_decoded_gib=max_decoded_gib,
+        allow_outside=allow_outside,
+    )
     with hidden((path, alias)), refusals(path):
         clip, masks, name = read_masks(path, options)
         digest = content_sha256(path, name)
@@ -184,6 +194,7 @@ def load_ed_es(
     *,
     spacing_mm: tuple[float, float] | None = None,
     view: View | None = None,
+    allow_outside: bool = False,
     alias: str | None = None,
 ) -> tuple[Clip, np.ndarray]:
     """Read the masks of ED and ES from two files of one still each.
@@ -193,6 +204,7 @@ def load_ed_es(
         es: File of ES.
         spacing_mm: As in `load_clip`.
         view: The view.
+        allow_outside: As in `load_clip`.
         alias: As in `load_clip`, for both files.
 
     Returns:
@@ -205,7 +217,14 @@ def load_ed_es(
             spacing is given, in that of their headers.
     """
     (one, first), (other, second) = (
-        load_masks(path, spacing_mm=spacing_mm, fps=ASSUMED_FRAME_RATE_HZ, view=view, alias=alias)
+        load_masks(
+            path,
+            spacing_mm=spacing_mm,
+            fps=ASSUMED_FRAME_RATE_HZ,
+            view=view,
+            allow_outside=allow_outside,
+            alias=alias,
+        )
         for path in (ed, es)
     )
     ed_name, es_name = (ed, es) if alias is None else (f"ED of {alias}", f"ES of {alias}")
