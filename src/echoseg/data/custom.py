@@ -20,6 +20,7 @@ from typing import Any
 
 from echoseg.clip import Annotation, Clip, View
 from echoseg.data.dataset import Dataset, build_dataset
+from echoseg.data.folder_walk import walk
 from echoseg.data.images import read_labels
 from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.data.table import Row, read_table
@@ -60,17 +61,26 @@ def collect(root: Path, *, allow_outside: bool = False) -> Dataset:
     return build_dataset("custom", root, *_from_folder(root))
 
 
-def clip_files(root: Path) -> Iterable[Path]:
-    """Yield possible clips: files, and folders of frames only.
+def clip_files(
+    root: Path, leave_out: Path | None = None, repeated: list[Path] | None = None
+) -> Iterable[Path]:
+    """Yield possible clips: files, and folders of frames only; links to folders are followed.
+
+    Args:
+        root: A folder.
+        leave_out: A folder that is not entered.
+        repeated: Links to folders that are read already are added to it; they are not followed.
 
     Raises:
         DatasetError: If a folder cannot be read.
     """
     folders = set()
     with readable(root):
-        for path in sorted(root.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if hidden or path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
+        paths, links = walk(root, leave_out)
+        if repeated is not None:
+            repeated += links
+        for path in paths:
+            if path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
                 continue
             if path.is_dir():
                 if is_frame_folder(path):
