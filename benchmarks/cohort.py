@@ -1,20 +1,16 @@
-"""Clips per minute of one machine, and whether a killed run loses or repeats any.
+"""Clips per minute of one machine.
 
-    python benchmarks/cohort.py [--clips 200] [--jobs 2] [--kills K]
-        [--backend auto] [--json OUT]
+    python benchmarks/cohort.py [--clips 200] [--jobs 2] [--backend auto] [--json OUT]
 
 Clips like EchoNet-Dynamic's: MJPEG AVI of 112 px and 150 to 204 frames (177 in the mean) at 50 a
 second, simulated by the phantom and kept between runs in --work. Timed from the command to its end:
 start-up, decoding, network, measuring, masks and report written. Peak memory is the largest of any
-of its processes. `--kills K` cuts a second run K times by SIGKILL, each after a random while,
-resumes it, and compares its tables with those of the run that was left alone. Asserts nothing.
+of its processes. Kills are in `benchmarks/kills.py`. Asserts nothing.
 """
 
 import argparse
 import json
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -85,30 +81,10 @@ def num_done(out: Path) -> int:
     return len([*out.glob("[!.]*/report.json"), *out.glob("failures/[!.]*.json")])
 
 
-def killed(words: list[str], out: Path, kills: int, whole_s: float) -> dict[str, object]:
-    """Kill a run several times, resume it, and report what became of its clips."""
-    draw, before, repeated = random.Random(0), {}, 0
-    for _ in range(kills):
-        run = subprocess.Popen(
-            [*words, "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(draw.uniform(0.2, 2 * (whole_s / kills + 3)))
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-        time.sleep(0.3)  # its workers end by themselves
-        now = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*/report.json")}
-        repeated += sum(now.get(path) != at for path, at in before.items())
-        before = now
-    at_last_kill = num_done(out)
-    subprocess.run([*words, "--resume"], stdout=subprocess.DEVNULL, check=False)
-    return {"kills": kills, "done_at_last_kill": at_last_kill, "results_lost_or_redone": repeated}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--model", default="camus")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "echoseg-cohort")
@@ -118,9 +94,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.jobs) as pool:
         list(pool.map(make_clip, [folder / f"{seed}.avi" for seed in range(args.clips)]))
-    whole, cut = args.work / "whole", args.work / "cut"
-    for out in (whole, cut):
-        shutil.rmtree(out, ignore_errors=True)
+    whole = args.work / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
     time_s, peak_mb = timed(command(folder, whole, args))
     per_minute = 60 * num_done(whole) / time_s
     results = {
@@ -134,12 +109,6 @@ def main() -> None:
         "hours_for_echonet_dynamic": ECHONET_CLIPS / per_minute / 60,
         "peak_process_mb": peak_mb,
     }
-    if args.kills:
-        results |= killed(command(folder, cut, args), cut, args.kills, time_s)
-        results["tables_equal"] = all(
-            (whole / name).read_bytes() == (cut / name).read_bytes()
-            for name in ("results.csv", "failures.csv")
-        )
     print(json.dumps(results, indent=1))
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
