@@ -86,6 +86,11 @@ class Unfit(ValueError):
     """What a file holds breaks a rule; the text is in our own words, and none of the file's."""
 
 
+def printable(text: str) -> str:
+    r"""A text that UTF-8 can hold: bytes of a file's name that it cannot become `\xNN`."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
 def reason_of(error: BaseException) -> str:
     """Why a library failed, in our own words.
 

@@ -220,6 +220,17 @@ def analyze(
         int | None, cohort_option(help="Worker processes for a cohort (default: number of CPUs).")
     ] = None,
     resume: Annotated[bool, cohort_option("--resume", help="Resume a cohort.")] = False,
+    retry_failed: Annotated[
+        bool, cohort_option("--retry-failed", help="Resume a cohort; try failed clips again too.")
+    ] = False,
+    clip_timeout: Annotated[
+        float | None,
+        cohort_option(help="Seconds that a clip of a cohort may take (default: 600).", min=1),
+    ] = None,
+    clip_memory: Annotated[
+        float | None,
+        cohort_option(help="Memory that a clip of a cohort may take, GB (default: 4).", min=0.1),
+    ] = None,
     pages: Annotated[
         bool,
         output_option(
@@ -260,27 +271,38 @@ def analyze(
     known["names"] = names
     OpenOptions(**options)
     _check_inputs(clips or [], a4c, a2c, study)
-    if dicom and (study is not None or (clips and _is_cohort(clips, jobs, resume))):
+    limits = {"timeout_s": clip_timeout, "memory_gb": clip_memory}
+    run_options: dict[str, Any] = dict(
+        jobs=jobs,
+        resume=resume or retry_failed or None,
+        retry_failed=retry_failed or None,
+        limits={name: value for name, value in limits.items() if value is not None} or None,
+    )
+    run_options = {name: value for name, value in run_options.items() if value is not None}
+    if dicom and (study is not None or (clips and (run_options or _are_many(clips)))):
         raise ConfigError(
             "--dicom does not apply to a cohort or --study; write the objects of each result "
             "folder by echoseg dicom"
         )
     if study is not None:
-        if view is not None or jobs is not None or resume or not pages:
+        if view is not None or run_options or not pages:
             raise ConfigError(
-                "--view, --jobs, --resume and --no-pages do not apply to --study; leave them out"
+                "--view, options of cohorts (--jobs, --resume, ...) and --no-pages do not apply to "
+                "--study; leave them out"
             )
         from echoseg.cli.study import run_study
 
         job = Job(sources=(), folder=output, **known)
         return run_study(study, output, job, model=model, device=device, backend=backend)
-    if clips and _is_cohort(clips, jobs, resume):
+    if clips and (run_options or _are_many(clips)):
         settings = dict(known, device=device, model=model, backend=backend, pages=pages)
-        num_jobs = (os.cpu_count() or 1) if jobs is None else jobs
-        return run_cohort(clips, settings, output, num_jobs, resume)
+        return run_cohort(clips, settings, output, run_options)
     is_pair = a4c is not None and a2c is not None
-    if is_pair and (jobs is not None or resume or not pages):
-        raise ConfigError("--jobs, --resume and --no-pages do not apply to two views; give CLIPS")
+    if is_pair and (run_options or not pages):
+        raise ConfigError(
+            "options of cohorts (--jobs, --resume, ...) and --no-pages do not apply to two views; "
+            "give CLIPS"
+        )
     sources = [(a4c, a2c)] if a4c and a2c else [(clip,) for clip in clips or []]
     aliases = clips or [] if names is None else [Path(names.name(clip)) for clip in clips or []]
     folders = result_folder_names([Path("biplane")] if is_pair else aliases)
@@ -291,16 +313,15 @@ def analyze(
     run(runs, model=model, device=device, backend=backend, timing=timing)
 
 
-def _is_cohort(clips: Sequence[Path], jobs: int | None, resume: bool) -> bool:
+def _are_many(clips: Sequence[Path]) -> bool:
+    """Whether a folder of clips is given; a missing clip fails alone, the others are analyzed."""
     from echoseg.report.cohort import is_clip
 
-    # a missing clip fails alone; the others are analyzed
-    existing = filter(os.path.exists, clips)
-    return resume or jobs is not None or not all(map(is_clip, existing))
+    return not all(map(is_clip, filter(os.path.exists, clips)))
 
 
 def run_cohort(
-    clips: Sequence[Path], options: dict[str, Any], output: Path, jobs: int, resume: bool
+    clips: Sequence[Path], options: dict[str, Any], output: Path, run_options: dict[str, Any]
 ) -> None:
     """Analyze a cohort and exit with the exit code.
 
@@ -331,7 +352,8 @@ def run_cohort(
             for name in ("device", "backend", "smoothing", "force_view", "pdf", "pages")
         },
     )
-    jobs = check_jobs(jobs)
+    run_options = {"jobs": os.cpu_count() or 1} | run_options
+    run_options["jobs"] = check_jobs(run_options["jobs"])
     show_notice(card)
     if names := options["names"]:
         for folder in clips:
@@ -343,8 +365,7 @@ def run_cohort(
             sources,
             settings,
             output,
-            jobs=jobs,
-            resume=resume,
+            options=cohort.RunOptions(**run_options),
             progress=update,
         )
     typer.echo(
@@ -353,6 +374,7 @@ def run_cohort(
     tables = (cohort.RESULTS_TABLE, cohort.FAILURES_TABLE, cohort.OTHERS_TABLE)
     others = f"files that are not clips: {done.others}; tables in {output}: {', '.join(tables)}"
     typer.echo(public(others))
+    typer.echo(f"audit log: {cohort.AUDIT}, last hash {done.audit_sha256}")
     if done.failed or not done.clips:
         raise typer.Exit(1)
 

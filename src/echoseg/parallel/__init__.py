@@ -62,7 +62,6 @@ def parallel_map(
         prepare: Called once in each worker before its first item, outside the limits.
 
     Raises:
-        ConfigError: If a worker uses more than the limit of memory before its first item.
         DatasetError: If a worker died and there is no `on_loss`, or if workers cannot be started.
     """
     items = list(items)
@@ -131,7 +130,7 @@ class _Pool:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker is not None:
-            if worker.is_alive() and worker.memory_bytes() < self._limits.memory_gb * GB / 2:
+            if worker.is_alive() and worker.added_bytes() < self._limits.memory_gb * GB / 2:
                 return worker
             self._forget(worker)
         return self._start(_MAX_STARTS)
@@ -145,20 +144,12 @@ class _Pool:
         outcome = worker.call(self._task, _STARTING)
         if not isinstance(outcome, Loss):
             outcome()
-            self._check_room(worker)
+            worker.begin_counting()
             return worker
         self._forget(worker)
         if tries > 1 or self._is_stopping:
             return self._start(tries - 1)
         raise DatasetError(f"worker processes end before they begin to work: {outcome.reason}")
-
-    def _check_room(self, worker: Worker) -> None:
-        used_gb = worker.memory_bytes() / GB
-        if used_gb >= self._limits.memory_gb:
-            raise ConfigError(
-                f"the memory limit must be above the {used_gb:.1f} GB that a worker takes before "
-                f"its first clip, got {self._limits.memory_gb:g} GB"
-            )
 
     def _forget(self, worker: Worker) -> None:
         worker.kill()

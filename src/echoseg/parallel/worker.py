@@ -30,12 +30,16 @@ _GRACE_S = 2.0
 
 
 class Limits(BaseModel):
-    """What one item may use; memory is the resident set size of its process, in 10^9 bytes."""
+    """What one item may use; memory is what it adds to its process's, in 10^9 bytes.
+
+    It is the resident set size: a limit of the address space (RLIMIT_AS) would count libraries and
+    mapped files that take no memory.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    timeout_s: float = Field(600.0, gt=0)
-    memory_gb: float = Field(4.0, gt=0)
+    timeout_s: float = Field(default=600.0, gt=0)
+    memory_gb: float = Field(default=4.0, gt=0)
 
     @classmethod
     def none(cls) -> "Limits":
@@ -71,6 +75,7 @@ class Worker:
         self._used_s = self._checked_s = 0.0
         self._kill_at_s = float("inf")
         self._usage = None
+        self._base_bytes = 0.0
         with contextlib.suppress(psutil.Error):
             self._usage = psutil.Process(self._process.pid)
 
@@ -101,7 +106,7 @@ class Worker:
             if self._used_s > self._limits.timeout_s:
                 self._loss = Loss("timeout", f"it took longer than {self._limits.timeout_s:g} s")
                 self.stop(_GRACE_S)
-            elif self.memory_bytes() > self._limits.memory_gb * GB:
+            elif self.added_bytes() > self._limits.memory_gb * GB:
                 limit = f"{self._limits.memory_gb:g} GB"
                 self._loss = Loss("memory", f"it used more than {limit} of memory")
                 self.kill()
@@ -115,12 +120,16 @@ class Worker:
             self._kill_group()  # which would hold its pipe open
         return False
 
-    def memory_bytes(self) -> float:
-        """Resident set size of the process; 0 once it has ended."""
+    def begin_counting(self) -> None:
+        """Count memory from now on."""
+        self._base_bytes += self.added_bytes()
+
+    def added_bytes(self) -> float:
+        """Memory that the process took since `begin_counting`; 0 once it has ended."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            return self._usage.memory_info().rss if self._usage else 0
+            return self._usage.memory_info().rss - self._base_bytes if self._usage else 0
         return 0
 
     def stop(self, cleanup_s: float) -> None:

@@ -1,0 +1,149 @@
+"""Analyze many clips on one machine; resumable after any interruption.
+
+    OUT/manifest.json       which clips, and how they are analyzed; written first
+    OUT/NAME/...            one result folder per clip, written atomically
+    OUT/failures/NAME.json  why a clip has no result, and the hash of its file
+    OUT/.begun/NAME.json    a clip is in work, or was when the run was killed
+    OUT/results.csv         one row per clip, OUT/failures.csv one per failure, OUT/not_clips.csv
+                            one per file that is something else; written last, also by a run that
+                            is interrupted
+    OUT/audit.jsonl         what was done when and by whom, see `echoseg.audit`
+
+The tables are made from the folders, in the manifest's order, and hold no times: a run that was
+killed and resumed ends in the same bytes as one that was not. A result belongs to the hash of its
+clip: a clip whose file changed is refused, one that failed is tried again.
+
+Clips are read and analyzed in worker processes only, so what a clip does to its process costs that
+clip. Those that were in work when a run was killed come last in the next.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from echoseg.errors import OutputError
+from echoseg.files import ResumableFolder
+from echoseg.inference.analyzer import choose_device
+from echoseg.inference.backends.select import AUTO, check_backend, select_backend
+from echoseg.parallel import parallel_map
+from echoseg.report.cohort.clips import FoundClips, find_clips, is_clip
+from echoseg.report.cohort.folder import (
+    AUDIT,
+    DEFAULT_OPTIONS,
+    FAILURES,
+    FAILURES_TABLE,
+    MANIFEST,
+    OTHERS_TABLE,
+    RESULTS_TABLE,
+    Cohort,
+    RunOptions,
+    Settings,
+    is_done,
+    plan,
+    read_begun,
+    read_outcome,
+)
+from echoseg.report.cohort.tables import Outcome, write_tables
+from echoseg.report.cohort.work import Work
+
+Progress = Callable[[int, int], None]
+
+
+def run_cohort(
+    clips: dict[str, Path],
+    settings: Settings,
+    out: Path,
+    options: RunOptions = DEFAULT_OPTIONS,
+    progress: Progress = lambda done, total: None,
+) -> Outcome:
+    """Analyze every clip that is not done, then write the tables.
+
+    Args:
+        clips: From `find_clips`.
+        settings: How the clips are analyzed.
+        out: The output folder.
+        options: How it is run.
+        progress: Called with (clips done, all clips).
+
+    Raises:
+        ConfigError: If `out` holds a cohort without `options.resume`, or one of other settings, or
+            a clip's file has changed.
+        ModelError: If the model cannot be loaded; before the first clip.
+        OutputError: If `out` holds other files, is in use, or cannot be written.
+    """
+    check_backend(settings.backend)
+    folder = ResumableFolder(out, MANIFEST, Cohort, "a cohort")
+    with folder.locked():
+        held = folder.read() if options.resume else None
+        settings = _with_backend(settings, held)
+        cohort = plan(clips, settings, held, out)
+        folder.check(cohort, resume=options.resume, varying=["entries"])
+        left = [e for e in cohort.entries if not is_done(out, e, options)]
+        begun = {entry.name: read_begun(out, entry) for entry in cohort.entries}
+        tries = {name: note.tries if note else 0 for name, note in begun.items()}
+        folder.begin(cohort, resume=options.resume, varying=["entries"])
+        (out / FAILURES).mkdir(exist_ok=True)
+        done = len(cohort.entries) - len(left)
+        progress(done, len(cohort.entries))
+        work = Work(settings=settings, out=out, options=options)
+        for entry in cohort.entries:
+            if tries[entry.name]:
+                work.log_found(entry)
+        left.sort(key=lambda entry: tries[entry.name])
+        with _tables_if_interrupted(cohort, out, clips):
+            results = parallel_map(
+                work,
+                left,
+                options.jobs,
+                limits=options.limits,
+                on_loss=work.lose,
+                prepare=work.prepare,
+            )
+            for index, _ in enumerate(results, done + 1):
+                progress(index, len(cohort.entries))
+        outcome = write_tables(cohort, out, getattr(clips, "others", {}))
+        return replace(outcome, audit_sha256=work.log("tables", out / RESULTS_TABLE))
+
+
+@contextlib.contextmanager
+def _tables_if_interrupted(cohort: Cohort, out: Path, clips: dict[str, Path]) -> Iterator[None]:
+    """Write the tables after Ctrl-C and errors too, unless no clip has been analyzed."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OutputError):
+            if any(read_outcome(out, entry) for entry in cohort.entries):
+                write_tables(cohort, out, getattr(clips, "others", {}))
+        raise
+
+
+def _with_backend(settings: Settings, held: Cohort | None) -> Settings:
+    """Replace the backend `auto`: by that of the resumed cohort, else by the fastest."""
+    if settings.backend != AUTO:
+        return settings
+    if held is not None:
+        backend = held.settings.backend
+    elif choose_device(settings.device) != "cpu":
+        backend = "torch"
+    else:
+        backend = select_backend(settings.model, num_threads=1).backend
+    return settings.model_copy(update={"backend": backend})
+
+
+__all__ = [
+    "AUDIT",
+    "FAILURES_TABLE",
+    "OTHERS_TABLE",
+    "RESULTS_TABLE",
+    "Cohort",
+    "FoundClips",
+    "Outcome",
+    "RunOptions",
+    "Settings",
+    "find_clips",
+    "is_clip",
+    "is_done",
+    "run_cohort",
+    "write_tables",
+]

@@ -1,0 +1,101 @@
+"""The clips of files and folders: what a cohort or a study is made of."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from echoseg.data.custom import clip_files, readable
+from echoseg.errors import ConfigError, printable
+from echoseg.io import is_frame_folder
+from echoseg.io.clip_header import ClipHeader, read_clip_header
+from echoseg.parallel import Limits, Loss, parallel_map
+from echoseg.private import Pseudonyms
+from echoseg.report.writer import FILES, MARK
+
+HEADER_LIMITS = Limits(timeout_s=60.0, memory_gb=2.0)
+
+
+class FoundClips(dict[str, Path]):
+    """Clips by name; `others` are the files that are not clips, by name with the reason."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: dict[str, str] = {}
+
+    def add(self, name: str, path: Path) -> None:
+        """Add a clip; its name is changed where it is taken."""
+        names = [name, printable(str(path))]
+        number = 2
+        while names[0] in self:
+            names.append(f"{name} ({number})")
+            number += 1
+            names.pop(0)
+        self[names[0]] = path
+
+    def hidden(self, names: Pseudonyms, folders: Sequence[Path]) -> "FoundClips":
+        """The same with hashes as names; `folders` are those that `others` are relative to."""
+        hidden = FoundClips()
+        hidden |= {names.name(path): path for path in self.values()}
+        for name, reason in self.others.items():
+            places = [folder / name for folder in folders]
+            path = next(filter(os.path.exists, places), places[0])
+            hidden.others[names.name(path)] = names.hide(reason)
+        return hidden
+
+
+def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
+    """Find the clips of files and folders, by name: as given, or the path relative to the folder.
+
+    A folder of frames only is one clip. Files in `out` and in result folders are left out. So
+    are files of a folder whose headers say that they are not clips; they are `others`, as are
+    links to folders that are read already. Headers are read in another process, so that a broken
+    file ends nothing: it is a clip whose analysis says why it fails.
+
+    Raises:
+        ConfigError: If a source does not exist, or nothing is found.
+        DatasetError: If a folder cannot be read, so that clips would be missed.
+    """
+    clips = FoundClips()
+    for source in sources:
+        if is_clip(source):
+            clips.add(printable(source.name), source)
+            continue
+        links: list[Path] = []
+        files = [
+            path
+            for path in clip_files(source, leave_out=out, repeated=links)
+            if not (path.name in FILES and (path.parent / MARK).exists())
+        ]
+        headers = parallel_map(read_clip_header, files, limits=HEADER_LIMITS, on_loss=_no_header)
+        for path, header in zip(files, headers, strict=True):
+            if header.no_clip_reason:
+                clips.others[_name(path, source)] = header.no_clip_reason
+            else:
+                clips.add(_name(path, source), path)
+        for link in links:
+            clips.others[_name(link, source)] = "a link to a folder that is read already"
+    if not clips:
+        what = "".join(f" ({name}: {why})" for name, why in list(clips.others.items())[:1])
+        raise ConfigError(f"{sources[0]} holds no clip{what}; give a folder of clips, or clips")
+    return clips
+
+
+def _name(path: Path, source: Path) -> str:
+    return printable(path.relative_to(source).as_posix())
+
+
+def _no_header(path: Path, loss: Loss) -> ClipHeader:
+    return ClipHeader()
+
+
+def is_clip(source: Path) -> bool:
+    """Whether a path is a clip, a file or a folder of frames, not a folder of clips.
+
+    Raises:
+        ConfigError: If it does not exist.
+        DatasetError: If it cannot be read.
+    """
+    with readable(source):
+        if not source.exists():
+            raise ConfigError(f"{source} does not exist; give clips, or folders of clips")
+        return not source.is_dir() or is_frame_folder(source)

@@ -1,0 +1,218 @@
+"""What a cohort's folder holds, and which of its clips are done."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from echoseg.clip import View
+from echoseg.errors import ConfigError, OutputError
+from echoseg.files import ANOTHER_FOLDER, ensure_dir, read_json, write_json
+from echoseg.io import source_sha256
+from echoseg.parallel import Limits
+from echoseg.report.schema import Report
+from echoseg.report.writer import MARK, free_names
+
+MANIFEST, FAILURES, BEGUN, AUDIT = "manifest.json", "failures", ".begun", "audit.jsonl"
+RESULTS_TABLE, FAILURES_TABLE, OTHERS_TABLE = "results.csv", "failures.csv", "not_clips.csv"
+_OWN = (MANIFEST, FAILURES, AUDIT, RESULTS_TABLE, FAILURES_TABLE, OTHERS_TABLE)
+
+
+class Settings(BaseModel):
+    """How every clip is analyzed; must be the same when a cohort is resumed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    model_sha256: str
+    device: str = "auto"
+    backend: str = "torch"
+    """`auto` becomes the fastest one when the cohort is started."""
+    view: View | None = None
+    spacing_mm: tuple[float, float] | None = None
+    fps: float | None = None
+    allow_damaged: bool = False
+    smoothing: bool = True
+    force_view: bool = False
+    pdf: bool = False
+    pages: bool = True
+    private: bool = False
+    """Names in the manifest are hashes, and pictures are black outside the sector."""
+
+
+class RunOptions(BaseModel):
+    """How a cohort is run; its results do not depend on it.
+
+    Attributes:
+        jobs: Worker processes; each loads the model once.
+        resume: Continue the cohort in the folder, with new clips added.
+        retry_failed: Try all failed clips again.
+        limits: Time and memory of one clip. None: one job works in this process, unguarded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    jobs: int = 1
+    resume: bool = False
+    retry_failed: bool = False
+    limits: Limits | None = Limits()
+
+
+DEFAULT_OPTIONS = RunOptions()
+
+
+class Entry(BaseModel):
+    """One clip: its name, as given or relative to the folder given, file and result folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clip: str
+    source: Path = Field(default=Path(), exclude=True)
+    """Where it is now; not written, since it may hold a patient's name."""
+    name: str
+
+
+class Failure(BaseModel):
+    """A file without result; all of `failures/NAME.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clip: str
+    reason: str
+    sha256: str = ""
+    """Of the clip's file; empty where it could not be read."""
+    is_clip: bool = True
+    """False where the file turned out to be something else, so that no clip failed."""
+    kind: Literal["", "timeout", "memory", "crash", "outside"] = ""
+    """How its worker process was lost; `outside` is not the clip's fault, and tried again."""
+    limit: float | None = None
+    """What was exceeded, in seconds or GB."""
+
+    def is_final(self, options: RunOptions) -> bool:
+        """Whether a resumed cohort keeps it as long as the file is the same."""
+        if options.retry_failed:
+            return False
+        now = options.limits or Limits.none()
+        limit = {"timeout": now.timeout_s, "memory": now.memory_gb}.get(self.kind, 0.0)
+        return self.kind != "outside" and limit <= (self.limit or 0.0)
+
+
+class Begun(BaseModel):
+    """All of `.begun/NAME.json`, which is there while a clip is in work, and after a kill."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tries: int = 1
+    sha256: str = ""
+
+
+class Cohort(BaseModel):
+    """All of `manifest.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: Settings
+    entries: tuple[Entry, ...]
+
+
+def plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: Path) -> Cohort:
+    """Add the new clips to those of the manifest.
+
+    Raises:
+        ConfigError: If a clip of the manifest is missing.
+    """
+    entries = {entry.clip: entry for entry in held.entries} if held else {}
+    if missing := [clip for clip in entries if clip not in clips]:
+        raise ConfigError(
+            f"{len(missing)} clips of {out} are missing, such as {missing[0]}; bring them back, or "
+            f"{ANOTHER_FOLDER}"
+        )
+    new = [clip for clip in clips if clip not in entries]
+    # what is in the folder and not of this cohort keeps its name
+    existing = os.listdir(out) if out.is_dir() else []
+    reserved = (*_OWN, *existing, *(entry.name for entry in entries.values()))
+    names = {clip: entry.name for clip, entry in entries.items()}
+    names |= zip(new, free_names([_stem(clip) for clip in new], reserved), strict=True)
+    return Cohort(
+        settings=settings,
+        entries=tuple(
+            Entry(clip=clip, source=clips[clip].absolute(), name=names[clip])
+            for clip in sorted(names)
+        ),
+    )
+
+
+def _stem(clip: str) -> str:
+    """A clip's name without suffix, folders joined by `_`."""
+    path = Path(clip.removesuffix(".gz"))
+    return "_".join((*path.parts[:-1], path.stem))
+
+
+def is_done(out: Path, entry: Entry, options: RunOptions = DEFAULT_OPTIONS) -> bool:
+    """Whether a clip has its result, or a failure of its file as it is now.
+
+    A failure is not kept with `options.retry_failed`, if it was not the clip's fault, or if the
+    limit that it exceeded is higher now.
+
+    Raises:
+        ConfigError: If the clip's file is not the one that was analyzed.
+        OutputError: If the result or failure is damaged.
+    """
+    outcome = read_outcome(out, entry)
+    if isinstance(outcome, Report) and outcome.input.sha256 != source_sha256(entry.source):
+        raise ConfigError(
+            f"{entry.clip} is not the file whose result is in {out / entry.name} (another hash, or "
+            f"unreadable); bring that file back, or remove {out / entry.name} to analyze it again"
+        )
+    if isinstance(outcome, Failure):
+        # a worker compares the hash where reading the file may have ended its process
+        return outcome.is_final(options) and _is_same(outcome, entry)
+    return outcome is not None
+
+
+def _is_same(failure: Failure, entry: Entry) -> bool:
+    if failure.kind:
+        return not failure.sha256
+    return failure.sha256 == source_sha256(entry.source)
+
+
+def read_outcome(out: Path, entry: Entry) -> Report | Failure | None:
+    """The clip's result or failure; None where there is neither yet.
+
+    Raises:
+        OutputError: If it is damaged.
+    """
+    result, failure = out / entry.name, failure_path(out, entry)
+    way_out = "remove {} and continue with resume (--resume)"
+    return read_json(result / MARK, Report, way_out.format(result)) or read_json(
+        failure, Failure, way_out.format(failure)
+    )
+
+
+def failure_path(out: Path, entry: Entry) -> Path:
+    """Where the failure of a clip is, or would be."""
+    return out / FAILURES / f"{entry.name}.json"
+
+
+def begun_path(out: Path, entry: Entry) -> Path:
+    """Where it is noted that a clip is in work."""
+    return out / BEGUN / f"{entry.name}.json"
+
+
+def read_begun(out: Path, entry: Entry) -> Begun | None:
+    """The note of a clip that is in work, or was when its run was killed."""
+    with contextlib.suppress(OutputError):
+        return read_json(begun_path(out, entry), Begun, "")
+    return Begun()
+
+
+def note_begun(out: Path, entry: Entry, begun: Begun) -> None:
+    """Note that a clip is in work.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with ensure_dir(out / BEGUN):
+        write_json(begun_path(out, entry), begun)

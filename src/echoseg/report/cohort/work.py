@@ -1,0 +1,183 @@
+"""What a worker does with a clip of a cohort, and what is written where it cannot."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from echoseg.audit import AuditLog, Event
+from echoseg.errors import EchosegError, NotAClipError, OutputError, printable
+from echoseg.files import write_json
+from echoseg.io import load_clip, source_sha256
+from echoseg.parallel import Limits, Loss, one_thread
+from echoseg.preprocess.sector import blank_outside
+from echoseg.report.cohort.folder import (
+    AUDIT,
+    Begun,
+    Entry,
+    Failure,
+    RunOptions,
+    Settings,
+    begun_path,
+    failure_path,
+    note_begun,
+    read_begun,
+    read_outcome,
+)
+from echoseg.report.writer import MARK
+
+_AGAIN = {
+    "timeout": "raise --clip-timeout and resume (--resume) to try it again",
+    "memory": "raise --clip-memory and resume (--resume) to try it again",
+    "crash": "resume with --retry-failed to try it again",
+    "outside": "resume (--resume) to try it again",
+}
+
+
+@lru_cache(maxsize=1)
+def _analyzer(model: str, device: str, backend: str) -> Any:
+    """The model, loaded once per process."""
+    from echoseg.inference.analyzer import Analyzer
+
+    return Analyzer(model, device, backend)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What is done for each clip: write its result or failure, and log it."""
+
+    settings: Settings
+    out: Path
+    options: RunOptions
+
+    def prepare(self) -> None:
+        """Load the model: one that does not load ends the run, not its clips.
+
+        Raises:
+            ModelError: If it does not load.
+        """
+        _analyzer(self.settings.model, self.settings.device, self.settings.backend)
+
+    def __call__(self, entry: Entry) -> None:
+        """Write a clip's result or failure.
+
+        Raises:
+            OutputError: If the disk fails, which is not the clip's fault.
+        """
+        self.prepare()
+        before = read_begun(self.out, entry)
+        begun = Begun(tries=before.tries + 1 if before else 1)
+        note_begun(self.out, entry, begun)
+        sha256 = source_sha256(entry.source)  # first: a file still being copied is tried again
+        held = read_outcome(self.out, entry)
+        if isinstance(held, Failure) and held.sha256 == sha256 and held.is_final(self.options):
+            begun_path(self.out, entry).unlink(missing_ok=True)
+            return
+        note_begun(self.out, entry, begun.model_copy(update={"sha256": sha256}))
+        if failure := self._analyze(entry, sha256):
+            self._fail(entry, failure)
+        else:
+            self._end("analyzed", entry, sha256)
+
+    def _analyze(self, entry: Entry, sha256: str) -> Failure | None:
+        """Write a clip's result, with one thread for reproducible sums; else return why not."""
+        from echoseg.report.writer import write_results
+
+        settings = self.settings
+        failure = partial(Failure, clip=entry.clip, sha256=sha256)
+        analyzer = _analyzer(settings.model, settings.device, settings.backend)
+        try:
+            clip = load_clip(
+                entry.source,
+                view=settings.view,
+                spacing_mm=settings.spacing_mm,
+                fps=settings.fps,
+                allow_damaged=settings.allow_damaged,
+                alias=entry.clip if settings.private else None,
+            )
+            with one_thread():
+                analysis = analyzer.analyze(
+                    clip, smoothing=settings.smoothing, force_view=settings.force_view
+                )
+            if settings.private:
+                analysis = replace(analysis, clip=blank_outside(clip))
+            failure_path(self.out, entry).unlink(missing_ok=True)  # of an earlier content
+            folder = self.out / entry.name
+            write_results(analysis, folder, pdf=settings.pdf, pages=settings.pages)
+        except OutputError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            reason = (
+                f"the place of its result is taken; move what is there, then {_AGAIN['outside']}"
+            )
+            return failure(reason=reason, kind="outside")
+        except EchosegError as error:
+            is_clip = not isinstance(error, NotAClipError)
+            return failure(reason=printable(str(error)), is_clip=is_clip)
+        except MemoryError:
+            return failure(reason=f"memory ran out; {_AGAIN['outside']}", kind="outside")
+        except Exception as error:  # one clip must not end the cohort
+            return failure(reason=f"unexpected, please report it: {type(error).__name__}")
+        return None
+
+    def lose(self, entry: Entry, loss: Loss) -> None:
+        """Write the failure of a clip whose worker process died or was stopped."""
+        begun = read_begun(self.out, entry)
+        kind = "outside" if loss.kind == "killed" else loss.kind
+        limits = self.options.limits or Limits.none()
+        limit = {"timeout": limits.timeout_s, "memory": limits.memory_gb}.get(kind)
+        failure = Failure(
+            clip=entry.clip,
+            reason=f"{loss.reason}; {_AGAIN[kind]}",
+            sha256=begun.sha256 if begun else "",
+            kind=kind,
+            limit=limit,
+        )
+        self._fail(entry, failure)
+
+    def _fail(self, entry: Entry, failure: Failure) -> None:
+        write_json(failure_path(self.out, entry), failure)
+        self._end("failed", entry, failure.sha256)
+
+    def _end(self, event: str, entry: Entry, sha256: str) -> None:
+        """Log the outcome of a clip, then remove the note that it is in work."""
+        result = self.out / entry.name / MARK
+        self.log(event, failure_path(self.out, entry) if event == "failed" else result, sha256)
+        begun_path(self.out, entry).unlink(missing_ok=True)
+
+    def log_found(self, entry: Entry) -> None:
+        """Log an outcome that was written by a run which was killed before it logged it."""
+        outcome = read_outcome(self.out, entry)
+        if isinstance(outcome, Failure):
+            event, path, sha256 = "failed", failure_path(self.out, entry), outcome.sha256
+        elif outcome is not None:
+            event, path, sha256 = "analyzed", self.out / entry.name / MARK, outcome.input.sha256
+        else:
+            return
+        known = {record.result_sha256 for record in AuditLog(self.out / AUDIT).records()}
+        if _sha256(path) not in known:
+            self.log(event, path, sha256)
+        begun_path(self.out, entry).unlink(missing_ok=True)
+
+    def log(self, event: str, result: Path, input_sha256: str = "") -> str:
+        """Append to the audit log; return the record's hash.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        return AuditLog(self.out / AUDIT).append(
+            Event(
+                event=event,
+                input_sha256=input_sha256,
+                result_sha256=_sha256(result),
+                model_sha256=self.settings.model_sha256,
+                version=version("echoseg"),
+                options=self.settings.model_dump(mode="json", exclude={"model", "model_sha256"}),
+            )
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
