@@ -51,3 +51,53 @@ def test_a_cohort_is_refused_with_the_way_out(tmp_path):
     assert result.exit_code == 2
     assert "--dicom does not apply to a cohort" in result.output
     assert "echoseg dicom" in result.output
+
+
+def texts(path):
+    items = pydicom.dcmread(path).ContentSequence
+    return [one.TextValue for one in items if one.ValueType == "TEXT"]
+
+
+def test_a_corrected_seg_comes_back_as_a_report_that_says_so(case, tmp_path):
+    import numpy as np
+
+    from echoseg.io import load_masks
+
+    source, folder = case
+    run("dicom", folder, "--source", source, "-o", tmp_path / "sent")
+    seg = tmp_path / "sent" / "seg.dcm"
+    dataset = pydicom.dcmread(seg)
+    edited = dataset.pixel_array.copy()
+    edited[:60] = np.roll(edited[:60], 1, axis=1)  # a reader moves the cavity by a row
+    dataset.PixelData = np.packbits(edited.ravel(), bitorder="little").tobytes()
+    dataset.SOPInstanceUID = "1.2.3.4"
+    dataset.save_as(seg)
+    out = tmp_path / "again"
+    result = run("measure", seg, "--clip", source, "-o", out, "--dicom", "--corrected")
+    assert result.exit_code == 0, result.output
+    assert "Masks corrected by reader." in texts(out / "dicom" / "sr.dcm")
+    assert "corrected by reader" in (out / "report.html").read_text()
+    before, after = (load_masks(one / "masks.nii.gz")[1] for one in (folder, out))
+    assert 0 < np.mean(before != after) < 0.05
+    old, new = (
+        pydicom.dcmread(one) for one in (tmp_path / "sent" / "sr.dcm", out / "dicom" / "sr.dcm")
+    )
+    assert old.StudyInstanceUID == new.StudyInstanceUID
+    assert old.SOPInstanceUID != new.SOPInstanceUID
+
+
+def test_a_seg_of_another_clip_and_dicom_without_a_clip_are_refused(case, tmp_path):
+    source, folder = case
+    run("dicom", folder, "--source", source, "-o", tmp_path / "sent")
+    write_source(tmp_path / "other.dcm")
+    dataset = pydicom.dcmread(tmp_path / "other.dcm")
+    dataset.SOPInstanceUID = "1.2.3.9"
+    dataset.save_as(tmp_path / "other.dcm")
+    seg = tmp_path / "sent" / "seg.dcm"
+    result = run("measure", seg, "--clip", tmp_path / "other.dcm", "-o", tmp_path / "r")
+    assert result.exit_code == 2
+    assert "it refers to another object" in result.output
+    result = run("measure", seg, "-o", tmp_path / "r", "--dicom")
+    assert result.exit_code == 2
+    assert "give --clip" in result.output
+    assert not (tmp_path / "r").exists()

@@ -1,13 +1,14 @@
 """`echoseg measure`: measurements and report of masks that another tool made."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from echoseg.cli.console import start_private
 from echoseg.cli.options import (
     AllowOutside,
+    Dicom,
     Force,
     Fps,
     MaxDecoded,
@@ -22,13 +23,18 @@ from echoseg.cli.options import (
 )
 from echoseg.errors import ArgumentError
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from echoseg.clip import Clip
+
 
 def measure(
     masks: Annotated[
         list[Path],
         typer.Argument(
-            help="NIfTI or MetaImage (x, y, t), NumPy (T, H, W), or pictures: 1 LV cavity, 2 LV "
-            "myocardium, 3 left atrium. Or two stills: ED, then ES."
+            help="NIfTI or MetaImage (x, y, t), NumPy (T, H, W), DICOM SEG, or pictures: 1 LV "
+            "cavity, 2 LV myocardium, 3 left atrium. Or two stills: ED, then ES."
         ),
     ],
     output: Annotated[Path, output_option("-o", "--output", help="Result folder.")] = Path(
@@ -44,6 +50,11 @@ def measure(
     max_decoded: MaxDecoded = 2.0,
     allow_outside: AllowOutside = False,
     pdf: Pdf = False,
+    dicom: Dicom = False,
+    corrected: Annotated[
+        bool,
+        input_option("--corrected", help="A reader corrected the masks; every report says so."),
+    ] = False,
     private: Private = False,
     private_key: PrivateKey = None,
     force: Force = False,
@@ -55,10 +66,10 @@ def measure(
 
     Exit codes: 0 there is an EF; 1 there is none, the report says why; 2 nothing was written.
     """
+    from echoseg.cli.analyze import write_dicom_objects
     from echoseg.cli.table import show_analysis
-    from echoseg.clip import Annotation
     from echoseg.inference.analysis import analyze_masks
-    from echoseg.io import load_clip, load_ed_es, load_masks
+    from echoseg.io import load_ed_es, load_masks
     from echoseg.io.masks import labeled_pair, pair_clip
     from echoseg.preprocess.sector import blank_outside
     from echoseg.report.writer import check_output, write_results
@@ -70,6 +81,7 @@ def measure(
     if len(masks) > 2:
         raise ArgumentError(f"give one file of masks, or two: ED, then ES; got {len(masks)}")
     check_output(output, force)
+    _check_dicom(clip, dicom)
     limits: dict[str, Any] = dict(max_decoded_gib=max_decoded, allow_outside=allow_outside)
     if len(masks) == 2:
         known: dict[str, Any] = dict(spacing_mm=spacing_mm, view=view, alias=alias)
@@ -84,13 +96,43 @@ def measure(
     if clip is not None:
         scale_mm = spacing_mm or opened.spacing_mm
         known = dict(spacing_mm=scale_mm, fps=fps, view=view, alias=clip_alias)
-        opened = load_clip(clip, **known, **limits)
-        Annotation(masks=labels).check_fits(opened)
+        opened, labels = _beside_clip(masks[0], opened, labels, clip, {**known, **limits})
         opened = blank_outside(opened) if names else opened
     if (pair := labeled_pair(labels)) is not None:
         opened, labels = pair_clip(opened, pair), labels[list(pair)]
-    analysis = analyze_masks(opened, labels, smoothing=smoothing)
-    folder = write_results(analysis, output, force=force, pdf=pdf)
+    analysis = analyze_masks(opened, labels, smoothing=smoothing, corrected=corrected)
+    folder = write_results(analysis, output, force=force, pdf=pdf or dicom)
+    write_dicom_objects(folder, clip or masks[0], dicom)
     show_analysis(analysis, folder)
     if analysis.ef.kind == "none":
         raise typer.Exit(1)
+
+
+def _beside_clip(
+    path: Path, masks_clip: "Clip", labels: "np.ndarray", clip: Path, options: dict[str, Any]
+) -> tuple["Clip", "np.ndarray"]:
+    """The clip that masks are of, and the masks of all its frames."""
+    from echoseg.clip import Annotation
+    from echoseg.io import load_clip
+    from echoseg.io.dicom_seg import check_refers
+    from echoseg.io.masks import fill_frames
+
+    check_refers(path, clip)
+    opened = load_clip(clip, **options)
+    if masks_clip.format_name == "dicom masks":
+        labels = fill_frames(labels, opened.num_frames)
+    Annotation(masks=labels).check_fits(opened)
+    return opened, labels
+
+
+def _check_dicom(clip: Path | None, wanted: bool) -> None:
+    """Check, before long work, that DICOM objects can be written where they are wanted."""
+    if not wanted:
+        return
+    from echoseg.dicom.source import read_source
+
+    if clip is None:
+        raise ArgumentError(
+            "--dicom needs the clip, whose patient and study the objects belong to; give --clip"
+        )
+    read_source(clip)

@@ -10,12 +10,10 @@ import numpy as np
 from echoseg.dicom.source import FrameReference, Source, read_source
 from echoseg.errors import ArgumentError
 from echoseg.files import read_json
+from echoseg.inference.analysis import CORRECTED
 from echoseg.io import load_masks
 from echoseg.report.schema import Report
 from echoseg.report.writer import MARK
-
-CORRECTED = "corrected_by_reader"
-"""Code of the note that a reader corrected the masks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from echoseg.dicom.objects import (
     source_series,
 )
 from echoseg.dicom.result import Result
+from echoseg.io.dicom_seg import SEGMENTS
 from echoseg.io.dicom_writer import hash_uid
 from echoseg.report.schema import DISCLAIMER
 
@@ -31,16 +32,12 @@ SEG = Kind(
     series_number=9701,
     description="echoseg masks, research use only",
 )
-SEGMENTS = {
-    Label.LV_CAVITY: ("LV cavity", ("87878005", "SCT", "Left ventricle"), (34891, 53479, 50167)),
-    Label.LV_MYOCARDIUM: (
-        "LV myocardium",
-        ("49848007", "SCT", "Left Ventricle Myocardium"),
-        (57494, 10747, 54274),
-    ),
-    Label.LA_CAVITY: ("LA cavity", ("82471001", "SCT", "Left atrium"), (21168, 53248, 5176)),
+_COLORS = {
+    Label.LV_CAVITY: (34891, 53479, 50167),
+    Label.LV_MYOCARDIUM: (57494, 10747, 54274),
+    Label.LA_CAVITY: (21168, 53248, 5176),
 }
-"""Segment label, SNOMED code and CIELab color (red, green, blue) of each label, in their order."""
+"""CIELab color of each label: red, green, blue."""
 _SEGMENT_NUMBER, _TEMPORAL_POSITION = 0x0062000B, 0x00209128
 _SEGMENT_GROUP, _CONTENT_GROUP = 0x0062000A, 0x00209111
 
@@ -75,11 +72,8 @@ def _segment(result: Result, number: int, label: Label) -> Any:
 
     item = Dataset()
     item.SegmentNumber = number
-    item.SegmentLabel, code, item.RecommendedDisplayCIELabValue = (
-        SEGMENTS[label][0],
-        SEGMENTS[label][1],
-        list(SEGMENTS[label][2]),
-    )
+    item.SegmentLabel, code = SEGMENTS[label]
+    item.RecommendedDisplayCIELabValue = list(_COLORS[label])
     item.SegmentedPropertyCategoryCodeSequence = [
         code_item("123037004", "SCT", "Anatomical Structure")
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from echoseg.clip import View
-from echoseg.dicom.result import CORRECTED
+from echoseg.inference.analysis import CORRECTED
 from echoseg.io.dicom_view import view_code
 from echoseg.report.schema import Report
 

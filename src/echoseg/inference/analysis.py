@@ -49,6 +49,8 @@ _NOT_CHECKED = (
     "The reliability of this EF was not checked, neither view nor picture, since the masks are "
     "from another tool: there is no interval and no class."
 )
+CORRECTED = "corrected_by_reader"
+"""Code of the note that a reader corrected the masks."""
 CODES_WITH_EF = frozenset({"mean_of_beats", "regularised", "interval_widened"})
 """Codes of notes and warnings about an EF, left out where it is withheld."""
 
@@ -242,7 +244,9 @@ def _report(function: str) -> Any:
     return resolve(f"echoseg.report.{function}", {}, "report function")
 
 
-def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> Analysis:
+def analyze_masks(
+    clip: Clip, masks: np.ndarray, *, smoothing: bool = True, corrected: bool = False
+) -> Analysis:
     """Measure masks of a clip that another tool made.
 
     Stray pieces are removed first. Where no frame has myocardium or atrium, the masks are taken
@@ -253,6 +257,7 @@ def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> A
         clip: The clip.
         masks: Label maps, `(T, H, W)` uint8.
         smoothing: As in `measure_masks`.
+        corrected: A reader corrected the masks; noted in every report.
 
     Raises:
         MeasurementError: If `masks` are not label maps.
@@ -273,5 +278,9 @@ def analyze_masks(clip: Clip, masks: np.ndarray, *, smoothing: bool = True) -> A
         measurement = measure_ed_es(*cleaned, spacing_mm=clip.spacing_mm, cavity_only=cavity_only)
     else:
         measurement = measure_clip(clip, cleaned, smoothing=smoothing, cavity_only=cavity_only)
+    if corrected:
+        note = ClipWarning(code=CORRECTED, message="The masks were corrected by reader.")
+        notes = (note, *measurement.notes)
+        measurement = measurement.model_copy(update={"notes": notes})
     times = {"measure": time.perf_counter() - start}
     return Analysis(clip=clip, masks=cleaned, measurement=measurement, model=None, timing_s=times)

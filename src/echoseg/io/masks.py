@@ -9,7 +9,7 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, Label
 from echoseg.errors import FormatError
-from echoseg.io import image_folder, images, metaimage, nifti, numpy_file
+from echoseg.io import dicom_seg, image_folder, images, metaimage, nifti, numpy_file
 from echoseg.io.budget import Budget
 from echoseg.io.formats import find_format
 from echoseg.io.frames import OpenOptions
@@ -40,8 +40,8 @@ def read_masks(path: Path, options: OpenOptions) -> ReadMasks:
     name = "" if _is_still(path) else find_format(path)
     if name not in _READERS:
         raise FormatError(
-            f"{path}: masks must be NIfTI or MetaImage (x, y, t), NumPy (T, H, W) or pictures such "
-            f"as PNG and TIFF, the content is {name}"
+            f"{path}: masks must be NIfTI or MetaImage (x, y, t), NumPy (T, H, W), DICOM SEG or "
+            f"pictures such as PNG and TIFF, the content is {name}"
         )
     values, known = _READERS[name](path, options)
     masks, notes = to_labels(path, values)
@@ -89,6 +89,10 @@ def _metaimage(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, 
     return metaimage.load(path, options, masks=True)
 
 
+def _seg(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
+    return dicom_seg.load(path, options), {}
+
+
 _READERS: dict[str, Callable[[Path, OpenOptions], tuple[np.ndarray, dict[str, Any]]]] = {
     "": _pictures,
     "images": _pictures,
@@ -96,7 +100,14 @@ _READERS: dict[str, Callable[[Path, OpenOptions], tuple[np.ndarray, dict[str, An
     "numpy": _numpy,
     "nifti": _nifti,
     "metaimage": _metaimage,
+    "dicom": _seg,
 }
+
+
+def fill_frames(masks: np.ndarray, num_frames: int) -> np.ndarray:
+    """Masks `T H W` with empty ones at the end, since a SEG may leave empty frames out."""
+    missing = max(0, num_frames - len(masks))
+    return np.concatenate([masks, np.zeros((missing, *masks.shape[1:]), np.uint8)])
 
 
 def labeled_pair(masks: np.ndarray) -> tuple[int, int] | None:
