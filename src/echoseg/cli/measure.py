@@ -96,7 +96,7 @@ def measure(
     if clip is not None:
         scale_mm = spacing_mm or opened.spacing_mm
         known = dict(spacing_mm=scale_mm, fps=fps, view=view, alias=clip_alias)
-        opened, labels = _beside_clip(masks[0], opened, labels, clip, {**known, **limits})
+        opened, labels = _match_clip(masks[0], opened, labels, clip, {**known, **limits})
         opened = blank_outside(opened) if names else opened
     if (pair := labeled_pair(labels)) is not None:
         opened, labels = pair_clip(opened, pair), labels[list(pair)]
@@ -108,7 +108,7 @@ def measure(
         raise typer.Exit(1)
 
 
-def _beside_clip(
+def _match_clip(
     path: Path, masks_clip: "Clip", labels: "np.ndarray", clip: Path, options: dict[str, Any]
 ) -> tuple["Clip", "np.ndarray"]:
     """The clip that masks are of, and the masks of all its frames."""

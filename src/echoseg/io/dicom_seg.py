@@ -38,7 +38,7 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
         options: As in `load_clip`.
 
     Raises:
-        FormatError: If it is another object, has a segment that is none of `SEGMENTS`, or its
+        FormatError: If it is another object, has a segment of another kind than `SEGMENTS`, or its
             frames cannot be put in order.
     """
     import pydicom
