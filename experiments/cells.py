@@ -7,7 +7,6 @@ robust-0/clips.csv     scores by clip and condition, one folder per robustness s
 """
 
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +18,10 @@ from echoseg.errors import ConfigError, DatasetError, EchosegError
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate
 from echoseg.evaluation.tables import CLIPS, ITEMS, read_items, table_text
-from echoseg.files import read_json, write_json, write_text
+from echoseg.files import read_json, remove_empty, write_json, write_text
 from echoseg.models.checkpoint import load_model
 from echoseg.train.config import TrainConfig
-from echoseg.train.run_folder import RESUME_FILES, RunFolder
+from echoseg.train.run_folder import RunFolder, remove_curves, remove_logs, resume_states
 from echoseg.train.train import run_training
 from experiments.eval_sets import eval_records
 from experiments.experiment import Cell, Experiment
@@ -31,7 +30,8 @@ from experiments.robustness import ClipScore, Entry, evaluate_robustness
 from experiments.robustness_tables import clips_error
 
 CELLS, COST, FAILED = "cells", "cost.json", "failed.csv"
-WEIGHTS = "model.safetensors"
+WEIGHTS, BEST = "model.safetensors", "best.safetensors"
+_TABLES = (ITEMS, FAILED)
 RUN_AGAIN = "run the experiment again without --draw"
 
 
@@ -82,11 +82,11 @@ def run_cell(experiment: Experiment, out: Path, keep_weights: bool, cell: Cell) 
 
 def _train(experiment: Experiment, folder: Path, cell: Cell) -> None:
     config = experiment.train_config(cell)
-    resumes = any(folder.glob(RESUME_FILES))
+    resumes = any(resume_states(folder))
     if resumes and RunFolder(folder).config() != config:
         raise ConfigError(f"{folder} contains another run; remove it, or choose another -o")
     if not resumes:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_cell(experiment, folder)
     start, start_s = time.process_time(), time.monotonic()
     components = experiment.components(cell)
     best = run_training(None if resumes else config, folder, components=components)
@@ -100,9 +100,20 @@ def _train(experiment: Experiment, folder: Path, cell: Cell) -> None:
     if config.patience is not None:  # the plateau is of held-out training patients
         best.replace(folder / WEIGHTS)
     write_json(folder / COST, cost)
-    for old in (*folder.glob(RESUME_FILES), *folder.glob("best.safetensors")):
-        old.unlink()
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    for old in (*resume_states(folder), folder / BEST):
+        old.unlink(missing_ok=True)
+    remove_curves(folder)
+
+
+def _remove_cell(experiment: Experiment, folder: Path) -> None:
+    """Remove what a cell wrote whose weights or cost cannot be read; other files stay."""
+    remove_logs(folder)
+    tables = [f"eval-{i}/{name}" for i in range(len(experiment.eval_sets)) for name in _TABLES]
+    tables += [f"robust-{index}/{CLIPS}" for index in range(len(experiment.robust_sets))]
+    for name in (WEIGHTS, BEST, COST, *tables):
+        (folder / name).unlink(missing_ok=True)
+        if "/" in name:
+            remove_empty([(folder / name).parent])
 
 
 def _num_steps(folder: Path, config: TrainConfig) -> int:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from echoseg.errors import OutputError
-from echoseg.files import read_json, write_json
+from echoseg.files import markdown_table, read_json, write_json
 from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.train import recipes
 from echoseg.train.config import TrainConfig
@@ -253,9 +253,8 @@ def bench_markdown(summary: dict[str, Any], speed: Speed) -> str:
         *_overrides(experiment),
         *provenance_lines(summary["costs"]),
         "",
-        "| network | steps | CPU min | M weights | " + " | ".join(SPEED_COLUMNS.values()) + " |",
-        "|---" * (4 + len(SPEED_COLUMNS)) + "|",
     ]
+    rows = []
     for cost in summary["costs"]:
         if cost["seed"]:
             continue
@@ -267,7 +266,10 @@ def bench_markdown(summary: dict[str, Any], speed: Speed) -> str:
             f"{values.get('parameters', 0) / 1e6:.2f}",
             *(f"{values[key]:.3g}" if key in values else "" for key in SPEED_COLUMNS),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
+    lines += markdown_table(
+        ["network", "steps", "CPU min", "M weights", *SPEED_COLUMNS.values()], rows
+    )
     for eval_set in experiment["eval_sets"]:
         scores = [score for score in summary["scores"] if score["eval_set"] == eval_set]
         selected = [

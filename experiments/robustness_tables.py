@@ -11,7 +11,7 @@ import numpy as np
 
 from echoseg.errors import DatasetError
 from echoseg.evaluation.tables import table_text
-from echoseg.files import write_text
+from echoseg.files import markdown_table, read_csv, write_text
 from echoseg.metrics.agreement import Interval
 from experiments.paired import paired_mean, table_of
 from experiments.robustness import METRICS, ClipScore
@@ -169,7 +169,7 @@ def _pivot(scores: Sequence[RobustScore], text: Any) -> list[str]:
     rows = list(dict.fromkeys(score.row for score in scores))
     heads = ["network", *(COLUMNS[name].title for name in names)]
     lines = [[row, *(cells.get((row, name), "-") for name in names)] for row in rows]
-    return ["| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *lines)]
+    return markdown_table(heads, lines)
 
 
 def _mean_text(score: RobustScore) -> str:
@@ -215,7 +215,7 @@ def read_clips(path: Path) -> list[ClipScore]:
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = list(read_csv(file))
         return [
             ClipScore(**{name: _value(name, text) for name, text in row.items()}) for row in rows
         ]

@@ -6,7 +6,6 @@ their intervals and smallest detectable effects are over seeds and patients (`ex
 the test is Wilcoxon's signed-rank test over patients.
 """
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -19,7 +18,7 @@ from echoseg.errors import ConfigError, DatasetError
 from echoseg.evaluation.compare import signed_rank_p
 from echoseg.evaluation.items import STRUCTURES
 from echoseg.evaluation.tables import CLIPS, read_items
-from echoseg.files import csv_text, write_text
+from echoseg.files import csv_text, markdown_table, read_csv, write_text
 from echoseg.metrics.agreement import Interval, mean_interval
 from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.phantom.config import Tier
@@ -151,7 +150,7 @@ def _failed_clips(experiment: Experiment, folders: Iterable[Path]) -> Iterable[s
             path = folder / f"eval-{index}" / FAILED
             if path.exists():
                 with path.open(encoding="utf-8", newline="") as file:
-                    yield from (row["place"] for row in csv.DictReader(file))
+                    yield from (row["place"] for row in read_csv(file))
 
 
 def _all_scores(
@@ -260,8 +259,7 @@ def pivot(
         table.setdefault(score["row"], {})[column(score)] = text(score)
     heads = list(dict.fromkeys(head for row in table.values() for head in row))
     rows = [[name, *(row.get(head, "-") for head in heads)] for name, row in table.items()]
-    lines = [[corner, *heads], ["---"] * (len(heads) + 1), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    return markdown_table([corner, *heads], rows)
 
 
 def dice_text(score: dict[str, Any]) -> str:

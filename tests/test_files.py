@@ -1,16 +1,23 @@
 """A file or folder is there whole or not at all, and so are the folders made for it."""
 
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 from echoseg.errors import ConfigError, OutputError
-from echoseg.files import ResumableFolder, atomic_dir, check_writable, ensure_dir
+from echoseg.files import OwnedFolder, ResumableFolder, check_writable, ensure_dir, write_mark
+
+MARK = "mark.json"
+
+
+def mark(folder):
+    write_mark(folder, MARK, lambda files: json.dumps({"files": files}))
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path):
-    with atomic_dir(tmp_path / "a" / "b", lambda: None) as partial:
+    with OwnedFolder(tmp_path / "a" / "b", MARK).write() as partial:
         (partial / "x").write_text("new")
         assert not (tmp_path / "a" / "b").exists()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
@@ -19,12 +26,13 @@ def test_a_folder_appears_when_it_is_whole(tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk full"), ValueError("odd")])
 def test_a_cut_leaves_the_old_folder_and_no_folder_above_a_new_one(tmp_path, error):
-    with atomic_dir(tmp_path / "old", lambda: None) as partial:
+    with OwnedFolder(tmp_path / "old", MARK).write() as partial:
         (partial / "x").write_text("old")
+        mark(partial)
     for folder in (tmp_path / "old", tmp_path / "a" / "b" / "new"):
         with (
             pytest.raises((KeyboardInterrupt, OutputError, ValueError)),
-            atomic_dir(folder, lambda: None) as partial,
+            OwnedFolder(folder, MARK, True).write() as partial,
         ):
             (partial / "x").write_text("half")
             raise error
@@ -35,7 +43,7 @@ def test_a_cut_leaves_the_old_folder_and_no_folder_above_a_new_one(tmp_path, err
 def test_the_folder_one_stands_in_can_be_written(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with atomic_dir(Path("."), lambda: None) as partial:
+    with OwnedFolder(Path("."), MARK, True).write() as partial:
         (partial / "x").write_text("new")
     assert (tmp_path / "here" / "x").read_text() == "new"
 
@@ -69,7 +77,6 @@ def test_a_folder_is_resumed_with_the_same_settings_only(tmp_path):
     folder = resumable(tmp_path / "out")
     with folder.locked():
         folder.begin(Grid(steps=2, units=("a",)))
-        (folder.path / ".b.json.partial-7").write_text("cut")
     with folder.locked():
         folder.begin(Grid(steps=2, units=("a", "b")), varying=["units"])
     assert folder.read() == Grid(steps=2, units=("a", "b"))

@@ -27,7 +27,7 @@ def test_a_signal_to_all_processes_is_answered_once(tmp_path, number, code, word
     run = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
-    wait_for(lambda: list(tmp_path.glob("a/.b.partial-*/*.avi")))
+    wait_for(lambda: list(tmp_path.glob("a/.echoseg/*/new/b/*.avi")))
     os.killpg(run.pid, number)
     said, _ = run.communicate(timeout=60)
     assert run.returncode == code
@@ -40,7 +40,7 @@ def test_no_worker_outlives_a_parent_that_was_killed(tmp_path):
     command = [sys.executable, "-m", "echoseg", "phantom", "make", str(tmp_path / "b"), *MANY]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     threads = Path(f"/proc/{run.pid}/task")  # any of which may have started a worker
-    wait_for(lambda: list(tmp_path.glob(".b.partial-*/*.avi")))
+    wait_for(lambda: list(tmp_path.glob(".echoseg/*/new/b/*.avi")))
     workers = [pid for file in threads.glob("*/children") for pid in file.read_text().split()]
     assert len(workers) >= 2
     run.kill()

@@ -14,7 +14,7 @@ from echoseg.errors import OutputError
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.measure import measure_masks
 from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport, view_of_name
-from echoseg.report.writer import BIPLANE_FILES, FILES, PDF, write_biplane
+from echoseg.report.writer import FILES, PDF, PLANES, write_biplane
 from echoseg.weights.card import ModelCard
 from heart_makers import beating
 
@@ -57,7 +57,9 @@ def test_the_report_holds_both_planes_and_what_they_give_together(study, written
 
 
 def test_the_folder_holds_each_planes_results(written):
-    assert {path.name for path in written.iterdir()} == BIPLANE_FILES - {PDF}
+    assert {path.name for path in written.iterdir()} == {
+        "report.json", "registry.csv", "report.html", *PLANES,
+    }  # fmt: skip
     for plane in ("A4C", "A2C"):
         assert {path.name for path in (written / plane).iterdir()} == FILES - {PDF}
 

@@ -195,7 +195,7 @@ def test_a_run_killed_again_and_again_ends_the_same(clips, whole, tmp_path):
     assert kills
     assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 1
     assert tables(out) == tables(whole[0])
-    assert not list(out.glob(".*partial*"))
+    assert not list(out.glob(".echoseg/*-*"))
 
 
 def test_what_is_there_is_never_mixed_with_another_cohort(clips, whole, tmp_path):

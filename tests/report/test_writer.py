@@ -155,12 +155,12 @@ def test_no_ef_is_written_with_its_reason(tmp_path):
 
 def test_a_folder_that_exists_is_kept_unless_forced(tmp_path):
     folder = write_results(made_up(), tmp_path / "clip")
-    (folder / "report.json").write_text("{}")
+    before = (folder / "report.json").read_bytes()
     with pytest.raises(OutputError, match="--force"):
-        write_results(made_up(), folder)
-    assert (folder / "report.json").read_text() == "{}"
-    write_results(made_up(), folder, force=True)
-    assert (folder / "report.json").read_text() != "{}"
+        write_results(made_up(empty=True), folder)
+    assert (folder / "report.json").read_bytes() == before
+    write_results(made_up(empty=True), folder, force=True)
+    assert (folder / "report.json").read_bytes() != before
     assert [path.name for path in tmp_path.iterdir()] == ["clip"]
 
 

@@ -29,7 +29,7 @@ from echoseg.cli import (
 )
 from echoseg.cli.analyze import Job, run
 from echoseg.cli.console import DISCLAIMER, CommandGroup, run_app
-from echoseg.cli.options import Device, Force, Model, Output, Timing
+from echoseg.cli.options import Device, Force, Keep, Model, Output, Timing, replacing
 from echoseg.clip import View
 from echoseg.errors import ArgumentError
 
@@ -63,6 +63,7 @@ def root(
 def demo(
     output: Output = Path("echoseg-demo"),
     force: Force = False,
+    keep: Keep = False,
     device: Device = "auto",
     model: Model = "camus",
     timing: Timing = False,
@@ -85,7 +86,7 @@ def demo(
             sources=(source,),
             folder=output / name,
             open_options={"view": View.A4C},
-            force=force,
+            force=replacing(force, keep),
             pdf=True,
         )
         for name, source in sources.items()

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import fail, progress_bar, public, show_notice, start_private
+from echoseg.cli.console import (
+    fail,
+    progress_bar,
+    public,
+    show_backup,
+    show_notice,
+    start_private,
+)
 from echoseg.cli.options import (
     AllowOutside,
     BackendName,
@@ -18,6 +25,7 @@ from echoseg.cli.options import (
     Force,
     ForceView,
     Fps,
+    Keep,
     MaxDecoded,
     Model,
     Output,
@@ -31,11 +39,13 @@ from echoseg.cli.options import (
     cohort_option,
     input_option,
     output_option,
+    replacing,
 )
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
     from echoseg.clip import Clip
+    from echoseg.files import Replace
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.ef_statement import EfStatement
@@ -52,7 +62,7 @@ class Job:
     sources: tuple[Path, ...]
     folder: Path
     open_options: dict[str, Any]
-    force: bool
+    force: "Replace"
     smoothing: bool = True
     force_view: bool = False
     pdf: bool = False
@@ -94,7 +104,7 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
     from echoseg.cli.table import show_analysis
     from echoseg.report.writer import check_output, write_results
 
-    check_output(job.folder, job.force)
+    backup = check_output(job.folder, job.force)
     _check_dicom(job)
     analysis = analyze_clip(analyzer, job, job.sources[0])
     start = time.perf_counter()
@@ -102,16 +112,17 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
     write_dicom_objects(job.folder, job.sources[0], job.dicom)
     write_time_s = time.perf_counter() - start
     show_analysis(analysis, job.folder)
+    show_backup(backup)
     return analysis.ef, {**analysis.timing_s, "write": write_time_s}
 
 
 def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, float]]:
     from echoseg.cli.table import show_biplane
     from echoseg.report.biplane import BiplaneAnalysis
-    from echoseg.report.writer import PLANES, check_biplane_output, write_biplane
+    from echoseg.report.writer import PLANES, check_output, write_biplane
 
     start = time.perf_counter()
-    check_biplane_output(job.folder, job.force)
+    backup = check_output(job.folder, job.force)
     _check_dicom(job)
     a4c, a2c = (
         analyze_clip(analyzer, job, source, view=plane)
@@ -123,6 +134,7 @@ def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
         write_dicom_objects(job.folder / plane, source, job.dicom)
     time_s = time.perf_counter() - start
     show_biplane(analysis, job.folder)
+    show_backup(backup)
     return analysis.ef, {"both clips": time_s}
 
 
@@ -211,6 +223,7 @@ def analyze(
     private: Private = False,
     private_key: PrivateKey = None,
     force: Force = False,
+    keep: Keep = False,
     allow_damaged: Annotated[
         bool, input_option("--allow-damaged", help="Use the readable frames of damaged files.")
     ] = False,
@@ -263,7 +276,7 @@ def analyze(
     names = start_private(private, private_key, output)
     known: dict[str, Any] = dict(
         open_options=options,
-        force=force,
+        force=replacing(force, keep),
         smoothing=smoothing,
         force_view=force_view,
         pdf=pdf or dicom,

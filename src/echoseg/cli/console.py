@@ -60,6 +60,12 @@ def fail(message: str) -> None:
     typer.echo(f"echoseg: {public(message)}", err=True)
 
 
+def show_backup(backup: Path | None) -> None:
+    """Print where an earlier result was moved."""
+    if backup is not None:
+        typer.echo(public(f"what was there before is now {backup}"))
+
+
 def show_notice(card: "ModelCard") -> None:
     """Print the disclaimer, and what the licence of a model demands."""
     typer.echo(DISCLAIMER)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from echoseg.cli.options import Force, input_option, output_option
+from echoseg.cli.options import Force, Keep, input_option, output_option, replacing
 
 
 def dicom(
@@ -24,6 +24,7 @@ def dicom(
         ),
     ] = False,
     force: Force = False,
+    keep: Keep = False,
 ) -> None:
     """Write a result as DICOM: SEG of the masks, SR of the values, PDF, cine of the overlay.
 
@@ -32,5 +33,6 @@ def dicom(
     """
     from echoseg.dicom.write import write_dicom
 
-    folder = write_dicom(result, source, output=output, simplified=simplified, force=force)
+    replace = replacing(force, keep)
+    folder = write_dicom(result, source, output=output, simplified=simplified, force=replace)
     typer.echo(f"DICOM objects in {folder}")

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import one_line, progress_bar
-from echoseg.cli.options import AllowOutside, Data, Hearts, Jobs, ModelGiven, Tiers
+from echoseg.cli.console import one_line, progress_bar, show_backup
+from echoseg.cli.options import (
+    AllowOutside,
+    Data,
+    Force,
+    Hearts,
+    Jobs,
+    Keep,
+    ModelGiven,
+    Tiers,
+    replacing,
+)
 from echoseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +48,8 @@ def evaluate(
     jobs: Jobs = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     allow_outside: AllowOutside = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing result.")] = False,
+    force: Force = False,
+    keep: Keep = False,
 ) -> None:
     """Evaluate a model on a data set: Dice, distances, EF, confidence intervals, report.
 
@@ -52,7 +63,8 @@ def evaluate(
     from echoseg.parallel import check_jobs
 
     jobs, device = check_jobs(jobs), choose_device(device)
-    check_output(output, force)
+    replace_old = replacing(force, keep)
+    backup = check_output(output, replace_old)
     if not 0 <= corrupt <= 1:
         raise ConfigError(f"--corrupt must be a probability from 0 to 1, got {corrupt:g}")
     records, source = select_records(data, phantom, split, hearts, allow_outside=allow_outside)
@@ -62,8 +74,9 @@ def evaluate(
         source = replace(source, notes=(*source.notes, note))
     with progress_bar(source.title, "clips") as update:
         evaluation = run_evaluation(model, records, device=device, jobs=jobs, progress=update)
-    summary = write_results(evaluation, source, output, pictures=pictures, force=force)
+    summary = write_results(evaluation, source, output, pictures=pictures, force=replace_old)
     _show(summary, output)
+    show_backup(backup)
     if any(problem["kind"] != "known" for problem in summary["problems"]):
         raise typer.Exit(1)
 

@@ -145,7 +145,7 @@ def _follow(
     places: tuple[Path | None, str | None, float],
     names: "Pseudonyms | None" = None,
 ) -> "Status":
-    from echoseg.files import atomic_dir, atomic_write
+    from echoseg.files import OwnedFolder, atomic_write
     from echoseg.inference.live.run import LiveOptions, Run
     from echoseg.inference.live.sources import is_endless, open_source
     from echoseg.preprocess.sector import blank_frame
@@ -167,7 +167,7 @@ def _follow(
             video = str(stack.enter_context(atomic_write(Path(overlay))))
         if names is not None:
             names.name(source)
-        folder = output and stack.enter_context(atomic_dir(output, lambda: _check_folder(output)))
+        folder = output and stack.enter_context(OwnedFolder(output, "report.json").write())
         if folder:
             (folder / "report.json").write_bytes(bytes(REPORT_BYTES))
         sinks = open_sinks(folder or None, video, overlay or "", draw)

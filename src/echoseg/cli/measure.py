@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import start_private
+from echoseg.cli.console import show_backup, start_private
 from echoseg.cli.options import (
     AllowOutside,
     Dicom,
     Force,
     Fps,
+    Keep,
     MaxDecoded,
     Pdf,
     Private,
@@ -20,6 +21,7 @@ from echoseg.cli.options import (
     ViewGiven,
     input_option,
     output_option,
+    replacing,
 )
 from echoseg.errors import ArgumentError
 
@@ -58,6 +60,7 @@ def measure(
     private: Private = False,
     private_key: PrivateKey = None,
     force: Force = False,
+    keep: Keep = False,
 ) -> None:
     """Measure masks from any tool: volume curve, EF, strain, sizes, report. No network runs.
 
@@ -80,7 +83,8 @@ def measure(
         list(map(names.name, masks))
     if len(masks) > 2:
         raise ArgumentError(f"give one file of masks, or two: ED, then ES; got {len(masks)}")
-    check_output(output, force)
+    replace = replacing(force, keep)
+    backup = check_output(output, replace)
     _check_dicom(clip, dicom)
     limits: dict[str, Any] = dict(max_decoded_gib=max_decoded, allow_outside=allow_outside)
     if len(masks) == 2:
@@ -101,9 +105,10 @@ def measure(
     if (pair := labeled_pair(labels)) is not None:
         opened, labels = pair_clip(opened, pair), labels[list(pair)]
     analysis = analyze_masks(opened, labels, smoothing=smoothing, corrected=corrected)
-    folder = write_results(analysis, output, force=force, pdf=pdf or dicom)
+    folder = write_results(analysis, output, force=replace, pdf=pdf or dicom)
     write_dicom_objects(folder, clip or masks[0], dicom)
     show_analysis(analysis, folder)
+    show_backup(backup)
     if analysis.ef.kind == "none":
         raise typer.Exit(1)
 

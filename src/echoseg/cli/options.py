@@ -2,11 +2,15 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from echoseg.clip import View
+from echoseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from echoseg.files import Replace
 
 input_option, output_option, model_option, cohort_option = (
     partial(typer.Option, rich_help_panel=group) for group in ("Input", "Output", "Model", "Cohort")
@@ -60,7 +64,12 @@ Smoothing = Annotated[
 Output = Annotated[
     Path, output_option("--output", "-o", help="Output folder; every clip gets a folder in it.")
 ]
-Force = Annotated[bool, output_option("--force", help="Replace existing result folders.")]
+Force = Annotated[
+    bool, output_option("--force", help="Replace results, if they are as echoseg wrote them.")
+]
+Keep = Annotated[
+    bool, output_option("--keep", help="With --force: move what is there aside, whatever it is.")
+]
 Private = Annotated[
     bool,
     output_option(
@@ -89,6 +98,19 @@ Dicom = Annotated[
     ),
 ]
 Timing = Annotated[bool, typer.Option("--timing", help="Print the time per stage.")]
+
+
+def replacing(force: bool, keep: bool) -> "Replace":
+    """What --force and --keep say of an earlier result.
+
+    Raises:
+        ConfigError: If `keep` is given alone.
+    """
+    if keep and not force:
+        raise ConfigError("--keep moves aside what --force would replace; give both")
+    return "keep" if keep else force
+
+
 BackendName = Annotated[
     str,
     model_option(

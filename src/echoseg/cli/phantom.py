@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import progress_bar
+from echoseg.cli.console import progress_bar, show_backup
+from echoseg.cli.options import Force, Keep, replacing
 from echoseg.clip import View
 from echoseg.errors import ConfigError, DatasetError
 
@@ -39,7 +40,6 @@ Phenotype = Annotated[
     ),
 ]
 Style = Annotated[str, typer.Option(help="train, or held_out: ranges not used in training.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite earlier output of this command.")]
 
 
 def _config(**options: Any) -> "PhantomConfig":
@@ -65,6 +65,7 @@ def make(
     style: Style = "train",
     jobs: Annotated[int, typer.Option(help="Worker processes; at most one per clip and CPU.")] = 1,
     force: Force = False,
+    keep: Keep = False,
 ) -> None:
     """Simulate clips with ground truth: masks, volumes, landmarks, phases, beats."""
     from echoseg.data import phantom_writer as phantom_layout
@@ -75,10 +76,14 @@ def make(
         seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
         ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
     )  # fmt: skip
-    configs = first.next_hearts(num_clips)
+    configs, replace = first.next_hearts(num_clips), replacing(force, keep)
+    backup = phantom_layout.check_folder(out, replace)
     with progress_bar(out.name, "clips") as update:
-        phantom_layout.write(out, configs, layout, num_processes=jobs, force=force, progress=update)
+        phantom_layout.write(
+            out, configs, layout, num_processes=jobs, force=replace, progress=update
+        )
     typer.echo(f"{out}: {len(configs)} simulated clips in the {layout} layout, truth.csv")
+    show_backup(backup)
 
 
 @app.command()
@@ -95,6 +100,7 @@ def show(
     phenotype: Phenotype = None,
     style: Style = "train",
     force: Force = False,
+    keep: Keep = False,
 ) -> None:
     """Render one heart: a montage of all views and tiers, and a video with contours."""
     from echoseg.report.figures.phantom_sheet import write_phantom_show
@@ -103,8 +109,10 @@ def show(
         seed=seed, view=view, tier=tier, size_px=size, num_frames=frames, frame_rate_hz=fps,
         ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
     )  # fmt: skip
-    write_phantom_show(config, out, force=force)
+    backups = write_phantom_show(config, out, force=replacing(force, keep))
     typer.echo(f"{out / 'sheet.png'} and {out / 'film.mp4'}: seed {seed}, simulated")
+    for backup in backups:
+        show_backup(backup)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from echoseg.cli.analyze import Job, analyze_clip
-from echoseg.cli.console import fail, one_line, public, show_notice
+from echoseg.cli.console import fail, one_line, public, show_backup, show_notice
 from echoseg.clip import View
 from echoseg.errors import ConfigError, EchosegError, NotAClipError, OutputError
 
@@ -27,10 +27,10 @@ def run_study(
     Raises:
         EchosegError: If it cannot be started.
     """
-    from echoseg.files import check_new_file, csv_text, ensure_dir, write_text
+    from echoseg.files import check_own_file, csv_text, ensure_dir, write_owned_text
     from echoseg.inference.analyzer import Analyzer
     from echoseg.report.study import COLUMNS, TABLE, find_hearts, hide_names
-    from echoseg.report.writer import check_biplane_output
+    from echoseg.report.writer import check_output
 
     if not folder.is_dir():
         raise ConfigError(f"--study must be a folder of clips, got {folder}")
@@ -39,10 +39,8 @@ def run_study(
     hearts, others = find_hearts(folder, output)
     if job.names is not None:
         hearts, others = hide_names(hearts, others, folder, job.names)
-    if (output / TABLE).exists():
-        check_new_file(output / TABLE, job.force)
-    for heart in hearts:
-        check_biplane_output(output / heart.name, job.force)
+    backups = [check_own_file(output / TABLE, job.force)]
+    backups += [check_output(output / heart.name, job.force) for heart in hearts]
     analyzer = Analyzer(model, device, backend)
     show_notice(analyzer.model_card)
     rows: list[tuple[str, ...]] = []
@@ -53,7 +51,9 @@ def run_study(
         heart.best.clear()  # frames and masks of one heart at a time
     rows += [("", name, "", "", "not a clip", why) for name, why in sorted(others.items())]
     with ensure_dir(output):
-        write_text(output / TABLE, csv_text(COLUMNS, rows))
+        write_owned_text(output / TABLE, csv_text(COLUMNS, rows), job.force)
+    for backup in backups:
+        show_backup(backup)
     outcomes = Counter(row[-2] for row in rows)
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
     typer.echo(public(f"{len(rows)} files: {numbers}: {output / TABLE} says why"))

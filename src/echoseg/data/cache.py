@@ -185,7 +185,7 @@ def prepare(
                 f"{dataset.root}: none of its {len(dataset)} clips can be read, the first "
                 f"{issues[-1].place}: {issues[-1].reason}"
             )
-        _remove_others(folder, done)
+        _remove_failed(folder, {record.name for record in dataset.records} - set(done))
         write_json(cache.settings_path, settings.model_copy(update={"clips": tuple(done)}))
     return Prepared(written=len(done) - reused, reused=reused, issues=tuple(issues))
 
@@ -218,12 +218,11 @@ def _check_covered(folder: Path, dataset: Dataset) -> None:
         )
 
 
-def _remove_others(folder: Path, names: list[str]) -> None:
+def _remove_failed(folder: Path, names: set[str]) -> None:
     """Remove the files of clips that can no longer be read."""
-    files = {clip_file(name) for name in names}
-    for path in (folder / CLIPS).iterdir():
-        if f"{CLIPS}/{path.stem}" not in files:
-            path.unlink()
+    for path in (folder / clip_file(name) for name in names):
+        for suffix in (".npy", ".json"):
+            path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _prepare_clip(folder: Path, size_px: int, record: Record) -> bool | Issue:

@@ -8,7 +8,6 @@ counted from the clip's first frame, with CAMUS's patient.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,7 +19,7 @@ from echoseg.data import camus_writer as camus_layout
 from echoseg.data import echonet_writer as echonet_dynamic_layout
 from echoseg.data.phantom import SimulatedClip, name_of, simulate_all
 from echoseg.errors import ConfigError
-from echoseg.files import atomic_dir, check_replaceable, csv_text, write_text
+from echoseg.files import OwnedFolder, Replace, csv_text, write_mark, write_text
 from echoseg.io import dicom_writer, nifti
 from echoseg.io.video import write_mjpeg
 from echoseg.phantom import PhantomConfig
@@ -33,13 +32,6 @@ TRUTH_COLUMNS = (
 )  # fmt: skip
 MARK = "phantom.json"
 """File that marks a folder written here."""
-_OWN_FILES = re.compile(
-    r"phantom\.json|(truth|FileList|VolumeTracings)\.csv"
-    r"|(Videos/)?phantom\d+_\w+\.(avi|dcm|nii\.gz)"
-    r"|database_nifti/patient\d{4}/(patient\d{4}_\w+\.nii\.gz|Info_\dCH\.cfg)"
-    r"|database_split/subgroup_\w+\.txt"
-)
-"""All files of such a folder; one with other files is never replaced."""
 _ONE_BEAT = ("camus", "echonet")
 
 Progress = Callable[[int, int], None]
@@ -51,7 +43,7 @@ def write(
     layout: str,
     *,
     num_processes: int = 1,
-    force: bool = False,
+    force: Replace = False,
     progress: Progress = lambda done, total: None,
 ) -> None:
     """Simulate clips and write them to a folder, atomically.
@@ -61,7 +53,7 @@ def write(
         configs: The clips; in the layout `camus` one patient per seed, with both views.
         layout: One of `LAYOUTS`.
         num_processes: Worker processes; the files do not depend on it.
-        force: Replace the folder if it exists, unless it holds other files.
+        force: Replace a folder that is as echoseg wrote it; "keep": move it aside.
         progress: Called with (clips done, all clips).
 
     Raises:
@@ -86,10 +78,10 @@ def write(
             yield written
 
     try:
-        with atomic_dir(root, lambda: check_folder(root, force)) as folder:
+        with OwnedFolder(root, MARK, force).write() as folder:
             _WRITERS[layout](folder, simulated())
             write_text(folder / "truth.csv", csv_text(TRUTH_COLUMNS, rows))
-            write_text(folder / MARK, _document(layout, recipes))
+            write_mark(folder, MARK, lambda files: _document(layout, recipes, files))
     except ValueError as error:  # raised by the writer of the layout
         raise ConfigError(
             f"the {layout} layout cannot hold this clip: {error}; give more frames, or another "
@@ -97,14 +89,16 @@ def write(
         ) from error
 
 
-def check_folder(folder: Path, force: bool = False) -> None:
+def check_folder(folder: Path, force: Replace = False) -> Path | None:
     """Check, before long work, that a folder can be written or replaced.
 
+    Returns:
+        Where what is there will be moved, with `force="keep"`.
+
     Raises:
-        OutputError: If it exists without `force`, has files that were not written here, or cannot
-            be written.
+        OutputError: As `OwnedFolder.check`.
     """
-    check_replaceable(folder, force, MARK, lambda name: bool(_OWN_FILES.fullmatch(name)))
+    return OwnedFolder(folder, MARK, force).check()
 
 
 def _check_names(configs: list[PhantomConfig]) -> None:
@@ -256,7 +250,7 @@ def _labelled(written: SimulatedClip, index: int, layout: str) -> dict[str, Any]
     return {"labelled": patient | phases}
 
 
-def _document(layout: str, clips: dict[str, dict[str, Any]]) -> str:
+def _document(layout: str, clips: dict[str, dict[str, Any]], files: dict[str, str]) -> str:
     from echoseg.phantom.benchmark import PHANTOM_VERSION
 
     return json.dumps(
@@ -265,6 +259,7 @@ def _document(layout: str, clips: dict[str, dict[str, Any]]) -> str:
             "phantom_version": PHANTOM_VERSION,
             "layout": layout,
             "clips": clips,
+            "files": files,
         },
         indent=1,
     )

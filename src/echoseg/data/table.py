@@ -9,6 +9,7 @@ import numpy as np
 
 from echoseg.data.records import Issue, IssueKind
 from echoseg.errors import DatasetError
+from echoseg.files import read_csv
 
 
 class Row(NamedTuple):
@@ -75,7 +76,7 @@ def read_table(
     rows, issues = [], []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
+            table = read_csv(file)
             names = [name.strip() for name in table.fieldnames or ()]
             table.fieldnames = names
             _check_columns(path, names, columns)

@@ -1,6 +1,6 @@
 """The DICOM objects of a result folder, written together."""
 
-import os
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,8 @@ from echoseg.dicom.pictures import CINE, PDF_DOCUMENT, build_cine, build_pdf
 from echoseg.dicom.result import Result, read_result
 from echoseg.dicom.seg import SEG, build_seg
 from echoseg.dicom.sr import SR, build_sr
-from echoseg.files import atomic_dir, check_replaceable
+from echoseg.files import WRITTEN, OwnedFolder, Replace, write_mark
 from echoseg.report.writer import DICOM
-
-FILES = frozenset(kind.file_name for kind in (SEG, SR, PDF_DOCUMENT, CINE))
-MARK = SR.file_name
 
 
 def write_dicom(
@@ -22,7 +19,7 @@ def write_dicom(
     *,
     output: str | Path | None = None,
     simplified: bool = False,
-    force: bool = False,
+    force: Replace = False,
 ) -> Path:
     """Write the DICOM objects of a result folder.
 
@@ -42,19 +39,16 @@ def write_dicom(
     Raises:
         ArgumentError: If the folder holds no result of one clip, or that of another source.
         FormatError: If masks or source cannot be read.
-        OutputError: If the folder exists without `force`, or cannot be written.
+        OutputError: As `OwnedFolder.check`, or if writing fails.
     """
-    target = Path(folder) / DICOM if output is None else Path(output)
-
-    def check() -> None:
-        check_replaceable(target, force, MARK, FILES.__contains__)
-
-    check()
+    target = OwnedFolder(Path(folder) / DICOM if output is None else output, WRITTEN, force)
+    target.check()
     result = read_result(folder, source)
-    with atomic_dir(target, check) as partial:
+    with target.write() as partial:
         for name, dataset in build_objects(result, simplified=simplified).items():
             save(dataset, partial / name)
-    return Path(os.path.abspath(target))
+        write_mark(partial, WRITTEN, lambda files: json.dumps({"files": files}, indent=1) + "\n")
+    return target.path
 
 
 def build_objects(result: Result, *, simplified: bool = False) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from echoseg.files import markdown_table, markdown_text
 from echoseg.metrics.segmentation import FAILED_DICE
 from echoseg.report.html import render
 
@@ -21,14 +22,13 @@ Table = tuple[str, list[str], list[list[str]]]
 
 def markdown(document: dict[str, Any], figure: str = "") -> str:
     """Markdown report of the content of `summary.json`; `figure` is an image's relative path."""
-    parts = [f"# {_title(document)}", *_about(document)]
+    parts = [f"# {markdown_text(_title(document))}", *map(markdown_text, _about(document))]
     for title, columns, rows in _tables(document):
-        lines = [columns, ["---"] * len(columns), *rows]
-        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        parts.append(f"## {title}\n\n{text}")
+        text = "\n".join(markdown_table(columns, rows))
+        parts.append(f"## {markdown_text(title)}\n\n{text}")
     if figure:
         parts.append(f"![scatter, Bland-Altman and Dice]({figure})")
-    parts += [f"- {line}" for line in _problems(document)]
+    parts += [f"- {markdown_text(line)}" for line in _problems(document)]
     return "\n\n".join([*parts, _NOTE]) + "\n"
 
 

@@ -16,14 +16,12 @@ from echoseg.evaluation.run import Evaluation
 from echoseg.evaluation.segment import PROTOCOL, loaded, segment
 from echoseg.evaluation.summary import summarise
 from echoseg.evaluation.tables import CLIPS, ITEMS, PARQUET, has_parquet, table_text, write_parquet
-from echoseg.files import atomic_dir, check_replaceable, write_text
+from echoseg.files import OwnedFolder, Replace, write_mark, write_text
 from echoseg.report.figures.agreement import Readings, agreement_png
 from echoseg.report.figures.worst_cases import case_png
 from echoseg.weights.card import find_checkpoint, read_card
 
 MARK, FIGURE = "summary.json", "figure.png"
-FILES = frozenset({MARK, ITEMS, CLIPS, PARQUET, "report.md", "report.html", FIGURE})
-"""Files of such a folder; a folder with other files is never replaced."""
 NUM_WORST = 6
 
 
@@ -53,13 +51,16 @@ def source_of(dataset: Dataset | None, records: Sequence[Record]) -> Source:
     )
 
 
-def check_output(folder: Path, force: bool = False) -> None:
+def check_output(folder: Path, force: Replace = False) -> Path | None:
     """Check, before the long work, that the folder can be written.
 
+    Returns:
+        Where what is there will be moved, with `force="keep"`.
+
     Raises:
-        OutputError: If it exists without `force`, holds other files, or is not writable.
+        OutputError: As `OwnedFolder.check`.
     """
-    check_replaceable(folder, force, MARK, FILES.__contains__)
+    return OwnedFolder(folder, MARK, force).check()
 
 
 def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def write_results(
     folder: str | Path,
     *,
     pictures: bool = True,
-    force: bool = False,
+    force: Replace = False,
 ) -> dict[str, Any]:
     """Write all files of an evaluation and return the content of `summary.json`.
 
@@ -105,17 +106,15 @@ def write_results(
         source: The origin of its records.
         folder: Created, or replaced with `force`.
         pictures: Whether the report shows frames of the data; not for publication.
-        force: Replace an existing result.
+        force: Replace a result that is as echoseg wrote it; "keep": move it aside.
 
     Raises:
         OutputError: As `check_output`, or if writing fails.
     """
-    folder = Path(folder)
     summary = document(evaluation, source)
     figure = agreement_png(_readings(evaluation.clips), _dice(evaluation.items))
     worst = _worst(evaluation) if pictures else []
-    check_output(folder, force)
-    with atomic_dir(folder, lambda: check_output(folder, force)) as partial:
+    with OwnedFolder(folder, MARK, force).write() as partial:
         write_text(partial / ITEMS, table_text(evaluation.items, Item))
         write_text(partial / CLIPS, table_text(evaluation.clips, ClipRow))
         if has_parquet():
@@ -123,7 +122,9 @@ def write_results(
         (partial / FIGURE).write_bytes(figure)
         write_text(partial / "report.md", markdown(summary, FIGURE))
         write_text(partial / "report.html", html(summary, figure, worst))
-        write_text(partial / MARK, json.dumps(summary, indent=1) + "\n")
+        write_mark(
+            partial, MARK, lambda files: json.dumps(summary | {"files": files}, indent=1) + "\n"
+        )
     return summary
 
 

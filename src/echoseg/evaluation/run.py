@@ -16,6 +16,7 @@ from echoseg.data.records import IssueKind
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError
 from echoseg.evaluation.items import ClipRow, Item, evaluate_clip, in_fixed_order
 from echoseg.evaluation.segment import loaded, segment
+from echoseg.files import Replace
 from echoseg.inference.backends.select import choose_device
 from echoseg.models.adapt import as_segmenter
 from echoseg.models.segmenter import Segmenter
@@ -53,12 +54,12 @@ class Evaluation:
         """The same as `to_dict()`."""
         return self.to_dict()
 
-    def save(self, folder: str | Path, *, force: bool = False, pictures: bool = True) -> Path:
+    def save(self, folder: str | Path, *, force: Replace = False, pictures: bool = True) -> Path:
         """Write tables, statistics, report and figure, as `echoseg evaluate` does.
 
         Args:
             folder: Result folder.
-            force: Replace an existing result.
+            force: Replace a result that is as echoseg wrote it; "keep": move it aside.
             pictures: Show the worst frames, which are images of the data, in the report.
 
         Raises:

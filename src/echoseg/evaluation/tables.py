@@ -9,7 +9,7 @@ from typing import Any
 
 from echoseg.errors import DatasetError, OutputError
 from echoseg.evaluation.items import Item
-from echoseg.files import csv_text
+from echoseg.files import csv_text, read_csv
 
 ITEMS, CLIPS, PARQUET = "items.csv", "clips.csv", "items.parquet"
 
@@ -36,7 +36,7 @@ def read_items(folder: str | Path) -> list[dict[str, str]]:
     columns = [field.name for field in fields(Item)]
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file)
+            table = read_csv(file)
             if table.fieldnames is None or list(table.fieldnames) != columns:
                 raise DatasetError(f"{path} must have the columns {', '.join(columns)}")
             rows = list(table)

@@ -9,6 +9,7 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, ClipWarning, Label, View
 from echoseg.errors import ArgumentError
+from echoseg.files import Replace
 from echoseg.inference.clip_measurement import CONTRADICTED_EF, measure_clip
 from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.measure.clean import clean_masks
@@ -204,19 +205,20 @@ class Analysis:
         """Draw the volume curve with ED and ES as a matplotlib figure."""
         return _report("figures.curve:curve_figure")(self)
 
-    def save(self, folder: str | Path, *, force: bool = False, pdf: bool = False) -> Path:
+    def save(self, folder: str | Path, *, force: Replace = False, pdf: bool = False) -> Path:
         """Write masks, overlay video, curve, tables and report, as `echoseg analyze` does.
 
         Args:
             folder: Result folder of this clip.
-            force: Replace a result folder that exists.
+            force: Replace a result folder that is as echoseg wrote it; "keep": move it aside.
             pdf: Write `report.pdf` too.
 
         Returns:
             The absolute path of the folder.
 
         Raises:
-            OutputError: If the folder exists without `force`, or cannot be written.
+            OutputError: If the folder exists without `force`, holds anything that is not as
+                echoseg wrote it, or cannot be written.
         """
         return _report("writer:write_results")(self, Path(folder), force=force, pdf=pdf)
 

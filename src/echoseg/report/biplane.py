@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from echoseg.clip import ClipWarning, View
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.ef_statement import EfStatement, state_ef
@@ -127,6 +129,8 @@ class BiplaneReport(FrozenModel):
     a4c: Report
     a2c: Report
     warnings: tuple[ClipWarning, ...]
+    files: dict[str, str] = Field(default_factory=dict)
+    """As in `Report`, with the files of both planes' folders."""
 
 
 def build_biplane_report(analysis: BiplaneAnalysis) -> BiplaneReport:

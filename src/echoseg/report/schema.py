@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+from pydantic import Field
+
 from echoseg.clip import ClipWarning
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.ef_statement import EfStatement
@@ -85,6 +87,9 @@ class Report(FrozenModel):
     normal_ranges: dict[str, NormalRange]
     warnings: tuple[ClipWarning, ...]
     notes: tuple[ClipWarning, ...]
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of each file of the folder as it was written; that of `report.json` is of its text
+    with this one value left empty."""
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """The result folders of a clip and of a biplane analysis, written atomically."""
 
-import csv
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -10,18 +8,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from echoseg.files import atomic_dir, check_replaceable
+from echoseg.files import OwnedFolder, Replace, csv_text, write_mark, write_text
 from echoseg.inference.analysis import Analysis
 from echoseg.io.nifti import write_masks
 from echoseg.io.video import write_h264
 from echoseg.quality.image_quality import quality_by_frame
-from echoseg.report.biplane import BiplaneAnalysis, biplane_row, build_biplane_report
+from echoseg.report.biplane import (
+    BiplaneAnalysis,
+    BiplaneReport,
+    biplane_row,
+    build_biplane_report,
+)
 from echoseg.report.figures.curve import curve_png, phase_marks
 from echoseg.report.figures.overlay import overlay_frames
 from echoseg.report.figures.page import biplane_page_html, page_html
 from echoseg.report.figures.pdf import biplane_pdf, page_pdf
 from echoseg.report.html import data_uri
-from echoseg.report.schema import build_report, registry_row
+from echoseg.report.schema import Report, build_report, registry_row
 
 DICOM = "dicom"
 """Folder of DICOM objects in a result folder, which `echoseg.dicom` writes."""
@@ -40,12 +43,11 @@ FILES = frozenset(
         "report.html",
     }
 )
-"""Everything a result folder may hold (the PDF is optional); one with more is never replaced."""
+"""Everything a result folder holds (the PDF is optional)."""
 MAX_VIDEO_BYTES = 32 * 2**20
 """Size of an overlay from which the page shows the file next to it, in place of a copy."""
 PLANES = ("A4C", "A2C")
-BIPLANE_FILES = frozenset({PDF, MARK, "registry.csv", "report.html", *PLANES})
-"""Everything a biplane folder holds; the folder of each plane holds `FILES`."""
+"""Folders of a biplane folder; each is a result folder."""
 
 
 def result_folder_names(sources: Sequence[Path]) -> list[str]:
@@ -84,18 +86,26 @@ def _safe_name(text: str) -> str:
     return name.encode()[:180].decode(errors="ignore") or "clip"
 
 
-def check_output(folder: Path, force: bool = False, files: frozenset[str] = FILES) -> None:
+def check_output(folder: Path, force: Replace = False) -> Path | None:
     """Refuse a folder that must not or cannot be written, before the long work.
 
+    Returns:
+        Where what is there will be moved, with `force="keep"`.
+
     Raises:
-        OutputError: If it exists without `force`; if it is not a result folder, or holds other
-            files than `files`; if its parent folder cannot be created or written.
+        OutputError: If it exists without `force`; if it holds anything that is not as echoseg wrote
+            it; if its parent folder cannot be created or written.
     """
-    check_replaceable(folder, force, MARK, lambda name: name.split("/")[0] in {*files, DICOM})
+    return OwnedFolder(folder, MARK, force).check()
 
 
 def write_results(
-    analysis: Analysis, folder: Path, *, force: bool = False, pdf: bool = False, pages: bool = True
+    analysis: Analysis,
+    folder: Path,
+    *,
+    force: Replace = False,
+    pdf: bool = False,
+    pages: bool = True,
 ) -> Path:
     """Write masks, overlay, curve, tables, report and page of a clip into `folder`.
 
@@ -106,45 +116,32 @@ def write_results(
     Raises:
         OutputError: As `check_output`, or if writing fails.
     """
-    check_output(folder, force)
-    with atomic_dir(folder, lambda: check_output(folder, force)) as partial:
+    output = OwnedFolder(folder, MARK, force)
+    with output.write() as partial:
         _write_all(analysis, partial, pdf=pdf, pages=pages)
-    return Path(os.path.abspath(folder))
-
-
-def check_biplane_output(folder: Path, force: bool = False) -> None:
-    """Refuse as `check_output` does, including the folders of both planes.
-
-    Raises:
-        OutputError: As `check_output`.
-    """
-    check_output(folder, force, BIPLANE_FILES)
-    for plane in PLANES:
-        if (folder / plane).exists():
-            check_output(folder / plane, force)
+    return output.path
 
 
 def write_biplane(
-    analysis: BiplaneAnalysis, folder: Path, *, force: bool = False, pdf: bool = False
+    analysis: BiplaneAnalysis, folder: Path, *, force: Replace = False, pdf: bool = False
 ) -> Path:
     """Write both planes' results and their common report, as `write_results` does for a clip.
 
     Raises:
-        OutputError: As `check_biplane_output`, or if writing fails.
+        OutputError: As `check_output`, or if writing fails.
     """
-    check_biplane_output(folder, force)
-    with atomic_dir(folder, lambda: check_biplane_output(folder, force)) as partial:
+    output = OwnedFolder(folder, MARK, force)
+    with output.write() as partial:
         for plane, one in zip(PLANES, (analysis.a4c, analysis.a2c), strict=True):
             (partial / plane).mkdir()
             _write_all(one, partial / plane, pdf=pdf)
         report = build_biplane_report(analysis)
-        (partial / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _write_csv([biplane_row(report)], partial / "registry.csv")
-        page = biplane_page_html(analysis, report, folder.name)
-        (partial / "report.html").write_text(page, encoding="utf-8")
+        write_text(partial / "report.html", biplane_page_html(analysis, report, output.path.name))
         if pdf:
-            (partial / PDF).write_bytes(biplane_pdf(analysis, report, folder.name))
-    return Path(os.path.abspath(folder))
+            (partial / PDF).write_bytes(biplane_pdf(analysis, report, output.path.name))
+        _write_report(report, partial)
+    return output.path
 
 
 def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bool = True) -> None:
@@ -154,16 +151,25 @@ def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bo
     write_masks(folder / "masks.nii.gz", analysis.masks, spacing_mm, interval_s)
     _write_csv(_frame_rows(analysis), folder / "frames.csv")
     report = build_report(analysis)
-    (folder / MARK).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _write_csv([registry_row(report)], folder / "registry.csv")
     if pages:
         write_h264(folder / OVERLAY, overlay_frames(analysis), rate_hz or 30.0)
         curve = curve_png(analysis)
         (folder / "curve.png").write_bytes(curve)
         page = page_html(analysis, report, curve, _address(folder / OVERLAY))
-        (folder / "report.html").write_text(page, encoding="utf-8")
+        write_text(folder / "report.html", page)
     if pdf:
         (folder / PDF).write_bytes(page_pdf(analysis, report))
+    _write_report(report, folder)
+
+
+def _write_report(report: Report | BiplaneReport, folder: Path) -> None:
+    """Write `report.json` with the hashes of the files, which are all there by now."""
+
+    def text(files: dict[str, str]) -> str:
+        return report.model_copy(update={"files": files}).model_dump_json(indent=2) + "\n"
+
+    write_mark(folder, MARK, text)
 
 
 def _address(video: Path) -> str:
@@ -189,7 +195,4 @@ def _frame_rows(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(path, csv_text(rows[0], map(dict.values, rows)))

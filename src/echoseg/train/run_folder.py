@@ -11,6 +11,7 @@ Every file is written atomically.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,13 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.errors import ConfigError, OutputError, Unfit
-from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, check_writable
+from echoseg.files import (
+    ANOTHER_FOLDER,
+    ResumableFolder,
+    atomic_write,
+    check_writable,
+    remove_empty,
+)
 from echoseg.train.config import TrainConfig, train_config
 from echoseg.train.state_file import read_state, write_state
 from echoseg.untrusted import read_json
 
-CONFIG = "run.json"
+CONFIG, LOG, SAMPLES = "run.json", "log.jsonl", "samples.png"
 RESUME_FILES = "resume-*.safetensors"
+_STATE = re.compile(r"resume-[0-9]{6,}\.safetensors")
 
 
 @contextmanager
@@ -35,8 +43,29 @@ def discarded_when_it_fails(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         if is_new and not any(folder.glob("*.safetensors")):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_logs(folder)
+            remove_empty([folder])
         raise
+
+
+def remove_logs(folder: Path) -> None:
+    """Remove settings, log, samples and curves of a run, and nothing else."""
+    for name in (CONFIG, LOG, SAMPLES):
+        (folder / name).unlink(missing_ok=True)
+    remove_curves(folder)
+
+
+def remove_curves(folder: Path) -> None:
+    """Remove the curves of a run: files with TensorBoard's names, and their folders if empty."""
+    curves = folder / "tensorboard"
+    for path in curves.rglob("events.out.tfevents.*"):
+        path.unlink()
+    remove_empty([*sorted(curves.rglob("*"), reverse=True), curves])
+
+
+def resume_states(folder: Path) -> list[Path]:
+    """The states to resume from, in order; a copy under another name is the user's."""
+    return sorted(path for path in folder.glob(RESUME_FILES) if _STATE.fullmatch(path.name))
 
 
 class RunFolder:
@@ -100,7 +129,7 @@ class RunFolder:
 
     def report(self, line: dict[str, Any]) -> None:
         """Add a line to the log."""
-        with self._writing(), (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
+        with self._writing(), (self.path / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
     def save(self, state: dict[str, Any], step: int, keep_last: int) -> None:
@@ -110,7 +139,7 @@ class RunFolder:
             atomic_write(self.path / RESUME_FILES.replace("*", f"{step:06d}")) as partial,
         ):
             write_state(partial, state)
-        for old in self._resumable()[:-keep_last]:
+        for old in resume_states(self.path)[:-keep_last]:
             old.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any]:
@@ -119,7 +148,7 @@ class RunFolder:
         Raises:
             ConfigError: If there is none.
         """
-        for path in reversed(self._resumable()):
+        for path in reversed(resume_states(self.path)):
             try:
                 return read_state(path)
             except (OSError, ValueError):
@@ -133,9 +162,6 @@ class RunFolder:
         """Write a weights file by a function that writes atomically."""
         with self._writing():
             write(self.path / name)
-
-    def _resumable(self) -> list[Path]:
-        return sorted(self.path.glob(RESUME_FILES))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -397,7 +396,7 @@ def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path, monkeypatch):
     def refuse(*asked, **known):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     for words in (("-o", tmp_path / "out"), ("--overlay", tmp_path / "over.mkv")):
         done = echo_live("none.avi", *words)
         assert done.exit_code == 2
@@ -437,7 +436,7 @@ def test_a_signal_ends_it_with_what_was_written_whole(tmp_path, number):
     running.stdin.flush()
     for _ in range(1200):
         time.sleep(0.05)
-        hidden = list(tmp_path.glob(".out.partial-*/frames.csv"))
+        hidden = list(tmp_path.glob(".echoseg/*/new/out/frames.csv"))
         if hidden and hidden[0].read_text().count("\n") > 1:
             break
     running.send_signal(number)

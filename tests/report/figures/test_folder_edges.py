@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from json import dumps
 from pathlib import Path
 
 import pytest
 
 from echoseg.clip import Clip, View
 from echoseg.errors import OutputError
+from echoseg.files import write_mark
 from echoseg.report import writer as results
 from echoseg.report.schema import Report, build_report, json_schema
 from echoseg.report.writer import result_folder_names, write_results
@@ -18,9 +20,15 @@ def short_write(monkeypatch):
     """Write a folder of one small file, so that only the moving is tested."""
 
     def write(analysis, folder, **options):
-        (folder / "report.json").write_text(str(analysis))
+        write_mark(
+            folder, "report.json", lambda files: dumps({"content": analysis, "files": files})
+        )
 
     monkeypatch.setattr(results, "_write_all", write)
+
+
+def content(folder):
+    return json.loads((folder / "report.json").read_text())["content"]
 
 
 def test_uid_names_accents_and_long_names_are_kept_apart():
@@ -57,14 +65,14 @@ def test_the_old_folder_comes_back_when_the_swap_is_cut(tmp_path, monkeypatch, s
     rename = Path.rename
 
     def cut(self, target):
-        if ".partial-" in self.name:
+        if self.parent.name == "new":
             raise error
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", cut)
     with pytest.raises((OutputError, KeyboardInterrupt)):
         write_results("new", folder, force=True)
-    assert (folder / "report.json").read_text() == "old"
+    assert content(folder) == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["clip"]
 
 
@@ -72,8 +80,8 @@ def test_a_replaced_link_leaves_what_it_pointed_to(tmp_path, short_write):
     real = write_results("old", tmp_path / "real")
     (tmp_path / "link").symlink_to(real)
     write_results("new", tmp_path / "link", force=True)
-    assert (real / "report.json").read_text() == "old"
-    assert (tmp_path / "link" / "report.json").read_text() == "new"
+    assert content(real) == "old"
+    assert content(tmp_path / "link") == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
 
 

@@ -14,10 +14,9 @@ first state.
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ import torch
 from torch import nn
 
 from echoseg.errors import ConfigError, ModelError, OutputError
+from echoseg.files import work_folder
 from echoseg.inference.backends.base import INSTALL, InferenceSession, StateShape, state_of
 from echoseg.inference.backends.exported import (
     OnnxSession,
@@ -90,20 +90,15 @@ def export(
     frame = torch.zeros(1, 1, size_px, size_px)
     state = tuple(torch.from_numpy(part) for part in shape.first)
     write, reader = _KINDS[kind]
-    trial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
-    try:
-        with _disk_errors(path), _quiet():
+    with _disk_errors(path), work_folder(path.parent) as work:
+        trial = work / "new" / path.name
+        with _quiet():
             step = OneStep(network).eval()
             write(_Program(step, (frame, *state), shape.names, metadata), trial)
         agreement = compare(TorchSession(network, size_px), reader(trial), demo_frames(size_px))
         check(agreement, reduced_precision=False)
-        with _disk_errors(path):
-            for part, place in zip(files_of(trial), files_of(path), strict=True):
-                part.replace(place)
-    finally:
-        for left in files_of(trial):
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
+        for part, place in zip(files_of(trial), files_of(path), strict=True):
+            part.replace(place)
     return agreement
 
 

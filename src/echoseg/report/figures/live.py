@@ -1,7 +1,5 @@
 """What a live run leaves: masks as a lossless video, an overlay to look at, a table of readings."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from echoseg.errors import OutputError
+from echoseg.files import csv_text
 from echoseg.inference.live.session import BEING_CHECKED, NO_BEAT, NO_RECENT_BEAT, FrameResult
 from echoseg.io.video import GrowingVideo
 from echoseg.report.figures.colours import CONTOURS
@@ -58,9 +57,7 @@ class ReadingTable:
         self._add([round(v, 5) if isinstance(v, float) else v for v in values])
 
     def _add(self, values: Sequence[object]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(values)
-        row = text.getvalue().encode()
+        row = csv_text(values).encode()
         reason = "the disk is full"
         try:
             written = self._file.write(row)

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from echoseg.errors import OutputError
-from echoseg.files import atomic_write, check_writable, ensure_dir
+from echoseg.files import Replace, check_own_file, check_writable, ensure_dir, owned_write
 from echoseg.io.video import write_h264
 from echoseg.phantom import Phantom, PhantomConfig, Tier
 from echoseg.phantom.config import VIEWS
@@ -59,21 +58,24 @@ def phantom_video(config: PhantomConfig) -> tuple[Iterator[np.ndarray], float]:
     return pictures(), phantom.frame_rate_hz
 
 
-def write_phantom_show(config: PhantomConfig, folder: Path, *, force: bool = False) -> None:
+def write_phantom_show(
+    config: PhantomConfig, folder: Path, *, force: Replace = False
+) -> list[Path | None]:
     """Write `sheet.png` and `film.mp4` into a folder.
+
+    Returns:
+        Where earlier ones were moved, with `force="keep"`.
 
     Raises:
         ConfigError: The requested heart is not possible.
-        OutputError: One of them exists without `force`, or is not writable.
+        OutputError: As `check_own_file`, or the folder is not writable.
     """
-    way_out = "choose another folder"
     sheet, video = folder / "sheet.png", folder / "film.mp4"
-    check_writable(folder, way_out)
-    if not force and (sheet.exists() or video.exists()):
-        raise OutputError(
-            f"{folder} holds an earlier result; {way_out} or replace it with force (--force)"
-        )
+    check_writable(folder, "choose another folder")
+    backups = [check_own_file(path, force) for path in (sheet, video)]
     frames, rate_hz = phantom_video(config)
-    with ensure_dir(folder), atomic_write(sheet) as partial:
+    with ensure_dir(folder), owned_write(sheet, force) as partial:
         phantom_montage(config.changed(num_frames=min(config.num_frames, 40))).save(partial)
-        write_h264(video, frames, rate_hz)
+        with owned_write(video, force) as partial_video:
+            write_h264(partial_video, frames, rate_hz)
+    return backups

@@ -1,0 +1,60 @@
+"""Files and folders: complete or absent, locked, resumable, never over what others wrote.
+
+`work` is where everything is written before it gets its name, `write` are single files, `owned`
+replaces only what echoseg wrote, `resumable` continues, `tables` are CSV and Markdown.
+"""
+
+from echoseg.files.owned import (
+    ANOTHER_FOLDER,
+    WRITTEN,
+    OwnedFolder,
+    Replace,
+    check_own_file,
+    is_own_file,
+    owned_write,
+    write_mark,
+    write_owned_text,
+)
+from echoseg.files.resumable import ResumableFolder, locked_dir
+from echoseg.files.tables import csv_text, markdown_table, markdown_text, read_csv
+from echoseg.files.work import HIDDEN, work_folder
+from echoseg.files.write import (
+    atomic_write,
+    cache_folder,
+    check_new_file,
+    check_writable,
+    ensure_dir,
+    read_json,
+    remove_empty,
+    write_json,
+    write_text,
+)
+
+__all__ = [
+    "ANOTHER_FOLDER",
+    "HIDDEN",
+    "WRITTEN",
+    "OwnedFolder",
+    "Replace",
+    "ResumableFolder",
+    "atomic_write",
+    "cache_folder",
+    "check_new_file",
+    "check_own_file",
+    "check_writable",
+    "csv_text",
+    "ensure_dir",
+    "is_own_file",
+    "locked_dir",
+    "markdown_table",
+    "markdown_text",
+    "owned_write",
+    "read_csv",
+    "read_json",
+    "remove_empty",
+    "work_folder",
+    "write_json",
+    "write_mark",
+    "write_owned_text",
+    "write_text",
+]
