@@ -388,6 +388,8 @@ def run_cohort(
     others = f"files that are not clips: {done.others}; tables in {output}: {', '.join(tables)}"
     typer.echo(public(others))
     typer.echo(f"audit log: {cohort.AUDIT}, last hash {done.audit_sha256}")
+    for backup in done.backups:
+        show_backup(backup)
     if done.failed or not done.clips:
         raise typer.Exit(1)
 

@@ -10,10 +10,10 @@ from echoseg.files.owned import (
     OwnedFolder,
     Replace,
     check_own_file,
-    is_own_file,
     owned_write,
     write_mark,
     write_owned_text,
+    write_table,
 )
 from echoseg.files.resumable import ResumableFolder, locked_dir
 from echoseg.files.tables import csv_text, markdown_table, markdown_text, read_csv
@@ -44,7 +44,6 @@ __all__ = [
     "check_writable",
     "csv_text",
     "ensure_dir",
-    "is_own_file",
     "locked_dir",
     "markdown_table",
     "markdown_text",
@@ -56,5 +55,6 @@ __all__ = [
     "write_json",
     "write_mark",
     "write_owned_text",
+    "write_table",
     "write_text",
 ]

@@ -262,6 +262,26 @@ def write_owned_text(path: Path, text: str, force: Replace = True) -> None:
         partial.write_text(text, "utf-8", newline="\n")
 
 
+def write_table(path: Path, text: str) -> Path | None:
+    """Write a table that is made again whenever a run continues.
+
+    Returns:
+        Where a file of this name was moved that is not as echoseg wrote it.
+
+    Raises:
+        OutputError: As `atomic_write`.
+    """
+    try:
+        if os.path.isfile(path) and path.read_bytes() == text.encode():
+            return None
+        force: Replace = True if is_own_file(path) else "keep"
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror}); move it") from error
+    backup = check_own_file(path, force)
+    write_owned_text(path, text, force)
+    return backup
+
+
 def _record(folder: Path) -> dict[str, list[str]]:
     """Name of a file -> the hashes it may have: as it was, and as it was last written."""
     try:

@@ -19,10 +19,13 @@ def csv_text(columns: Iterable[object], rows: Iterable[Iterable[object]] = ()) -
     Text that a spreadsheet would run as a formula is preceded by `'` (OWASP, "CSV Injection");
     numbers stay numbers. `read_csv` takes the `'` away.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([_cell(value) for value in row] for row in (columns, *rows))
-    return buffer.getvalue()
+    return "".join(_line(row) for row in (columns, *rows))
+
+
+def _line(row: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow([_cell(value) for value in row])
+    return line.getvalue()[:-2] + "\n"  # with "\n" the module would leave "\r" without quotes
 
 
 def _cell(value: object) -> object:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from echoseg.files import csv_text, write_text
+from echoseg.files import csv_text, write_table
 from echoseg.report.cohort.folder import (
     FAILURES_TABLE,
     OTHERS_TABLE,
@@ -28,6 +28,8 @@ class Outcome:
     others: int
     without_ef: int
     unreliable: int
+    backups: tuple[Path, ...] = ()
+    """Where tables were moved that were not as echoseg wrote them."""
     audit_sha256: str = ""
     """Hash of the last record of the audit log."""
 
@@ -55,18 +57,19 @@ def write_tables(
             unreliable += is_withheld
             without_ef += outcome.results.ef_percent is None and not is_withheld
             rows.append({"clip": entry.clip, "folder": entry.name, **registry_row(outcome)})
-    write_text(
-        out / RESULTS_TABLE,
-        csv_text(rows[0] if rows else ["clip", "folder"], map(dict.values, rows)),
-    )
-    write_text(out / FAILURES_TABLE, csv_text(("clip", "reason"), failures))
-    write_text(out / OTHERS_TABLE, csv_text(("file", "reason"), sorted(passed_over)))
+    tables = {
+        RESULTS_TABLE: csv_text(rows[0] if rows else ["clip", "folder"], map(dict.values, rows)),
+        FAILURES_TABLE: csv_text(("clip", "reason"), failures),
+        OTHERS_TABLE: csv_text(("file", "reason"), sorted(passed_over)),
+    }
+    backups = [write_table(out / name, text) for name, text in tables.items()]
     return Outcome(
         clips=len(rows) + len(failures),
         failed=len(failures),
         others=len(passed_over),
         without_ef=without_ef,
         unreliable=unreliable,
+        backups=tuple(filter(None, backups)),
     )
 
 

@@ -1,0 +1,156 @@
+"""The hidden folder: the living and the foreign are left alone, the dead are swept."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from echoseg.errors import OutputError
+from echoseg.files import HIDDEN, OwnedFolder, atomic_write, locked_dir, work_folder, write_text
+from echoseg.files.work import backup_path, sweep
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from echoseg.files import OwnedFolder
+from echoseg.files.work import work_folder
+parent, step = Path(sys.argv[1]), sys.argv[2]
+rename = Path.rename
+def cut(self, target):
+    if step == "swap" and self.parent.name == "new":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.rename = cut
+with OwnedFolder(parent / "clip", "m", True).write() as partial:
+    (partial / "x").write_text("half")
+    if step == "write":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def run_killed(parent, step):
+    run = subprocess.run([sys.executable, "-c", KILLED, str(parent), step], check=False)
+    assert run.returncode == -signal.SIGKILL
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_a_write_passes_through_the_hidden_folder_which_then_goes(tmp_path):
+    with atomic_write(tmp_path / "a.png") as partial:
+        assert partial.name == "a.png" and partial.parts[-4] == HIDDEN
+        partial.write_text("x")
+        assert not (tmp_path / "a.png").exists()
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_a_sweep_leaves_the_living(tmp_path):
+    with work_folder(tmp_path) as one:
+        (one / "new" / "x").write_text("mine")
+        with work_folder(tmp_path):
+            sweep(tmp_path)
+        assert (one / "new" / "x").exists()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_what_a_killed_run_left_is_swept_by_the_next_write(tmp_path):
+    run_killed(tmp_path, "write")
+    assert len(list(tmp_path.glob(f"{HIDDEN}/*/new/clip/x"))) == 1
+    write_text(tmp_path / "b", "x")
+    assert names(tmp_path) == ["b"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_a_folder_that_a_killed_run_had_moved_comes_back(tmp_path):
+    (tmp_path / "clip").mkdir()
+    run_killed(tmp_path, "swap")
+    assert not (tmp_path / "clip").exists()
+    with pytest.raises(OutputError, match="exists"):
+        OwnedFolder(tmp_path / "clip", "m").check()
+    assert names(tmp_path) == ["clip"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_what_comes_back_never_takes_the_place_of_something_new(tmp_path):
+    (tmp_path / "clip").mkdir()
+    run_killed(tmp_path, "swap")
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "mine").touch()
+    sweep(tmp_path)
+    assert names(tmp_path) == ["clip", "clip.kept", "clip/mine"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "mine", "12-0123456789abcdef/x", "12-0123456789abcdeg/lock", "12-0123456789ABCDEF/lock",
+        "x12-0123456789abcdef/lock", "12-0123456789abcdef.begun/lock", "12-0123456789abcdef",
+    ],
+)  # fmt: skip
+def test_what_is_named_like_ours_and_is_not_stays(tmp_path, place):
+    foreign = tmp_path / HIDDEN / place
+    foreign.parent.mkdir(parents=True, exist_ok=True)
+    foreign.write_text("years of work")
+    write_text(tmp_path / "a", "x")
+    with locked_dir(tmp_path):
+        sweep(tmp_path)
+    assert foreign.read_text() == "years of work"
+
+
+def test_a_dead_folder_with_something_foreign_in_it_stays(tmp_path):
+    entry = tmp_path / HIDDEN / "12-0123456789abcdef"
+    entry.mkdir(parents=True)
+    (entry / "lock").touch()
+    (entry / "notes").touch()
+    sweep(tmp_path)
+    assert (entry / "notes").exists()
+    (entry / "notes").unlink()
+    sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling"])
+def test_a_hidden_folder_that_is_none_is_refused_and_stays(tmp_path, kind):
+    hidden, victim = tmp_path / HIDDEN, tmp_path / "victim"
+    if kind == "file":
+        hidden.write_text("x")
+    else:
+        if kind == "link":
+            (victim / "12-0123456789abcdef").mkdir(parents=True)
+            (victim / "12-0123456789abcdef" / "lock").touch()
+        hidden.symlink_to(victim)
+    before = names(tmp_path)
+    with pytest.raises(OutputError, match="must be a folder, it is a link or a file; move it"):
+        write_text(tmp_path / "a", "x")
+    with pytest.raises(OutputError, match="must be a folder"), locked_dir(tmp_path):
+        pass
+    sweep(tmp_path)
+    assert names(tmp_path) == before
+
+
+def test_a_locks_name_does_not_touch_a_users_lock_file(tmp_path):
+    (tmp_path / ".lock").write_text("of another tool")
+    with locked_dir(tmp_path), pytest.raises(OutputError, match="in use"), locked_dir(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "of another tool"
+    assert names(tmp_path) == [".lock"]
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for path in (tmp_path / "pipe", tmp_path / "null", Path("/dev/null"), tmp_path):
+        with pytest.raises(OutputError, match="exists and is not a file"):
+            write_text(path, "x")
+    assert names(tmp_path) == ["null", "pipe"] and not Path("/dev/null").is_file()
+
+
+def test_a_name_for_what_is_moved_is_free(tmp_path):
+    assert backup_path(tmp_path / "a").name == "a.kept"
+    (tmp_path / "a.kept").symlink_to("nowhere")
+    assert backup_path(tmp_path / "a").name == "a.kept-2"
