@@ -284,14 +284,7 @@ def analyze(
     known["names"] = names
     OpenOptions(**options)
     _check_inputs(clips or [], a4c, a2c, study)
-    limits = {"timeout_s": clip_timeout, "memory_gb": clip_memory}
-    run_options: dict[str, Any] = dict(
-        jobs=jobs,
-        resume=resume or retry_failed or None,
-        retry_failed=retry_failed or None,
-        limits={name: value for name, value in limits.items() if value is not None} or None,
-    )
-    run_options = {name: value for name, value in run_options.items() if value is not None}
+    run_options = _run_options(jobs, resume, retry_failed, clip_timeout, clip_memory)
     if dicom and (study is not None or (clips and (run_options or _are_many(clips)))):
         raise ConfigError(
             "--dicom does not apply to a cohort or --study; write the objects of each result "
@@ -309,6 +302,8 @@ def analyze(
         return run_study(study, output, job, model=model, device=device, backend=backend)
     if clips and (run_options or _are_many(clips)):
         settings = dict(known, device=device, model=model, backend=backend, pages=pages)
+        from echoseg.cli.cohort import run_cohort
+
         return run_cohort(clips, settings, output, run_options)
     is_pair = a4c is not None and a2c is not None
     if is_pair and (run_options or not pages):
@@ -326,72 +321,29 @@ def analyze(
     run(runs, model=model, device=device, backend=backend, timing=timing)
 
 
+def _run_options(
+    jobs: int | None,
+    resume: bool,
+    retry_failed: bool,
+    clip_timeout: float | None,
+    clip_memory: float | None,
+) -> dict[str, Any]:
+    """The options of a cohort that are given."""
+    limits = {"timeout_s": clip_timeout, "memory_gb": clip_memory}
+    options: dict[str, Any] = dict(
+        jobs=jobs,
+        resume=resume or retry_failed or None,
+        retry_failed=retry_failed or None,
+        limits={name: value for name, value in limits.items() if value is not None} or None,
+    )
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _are_many(clips: Sequence[Path]) -> bool:
     """Whether a folder of clips is given; a missing clip fails alone, the others are analyzed."""
     from echoseg.report.cohort import is_clip
 
     return not all(map(is_clip, filter(os.path.exists, clips)))
-
-
-def run_cohort(
-    clips: Sequence[Path], options: dict[str, Any], output: Path, run_options: dict[str, Any]
-) -> None:
-    """Analyze a cohort and exit with the exit code.
-
-    Raises:
-        EchosegError: If it cannot be started or resumed.
-    """
-    from echoseg.parallel import check_jobs
-    from echoseg.report import cohort
-    from echoseg.weights.card import find_checkpoint, read_card
-
-    if options["force"]:
-        raise ConfigError("--force does not apply to a cohort; choose another -o")
-    limits = ("max_decoded_gib", "allow_outside")
-    reading = dict(options["open_options"])
-    if not cohort.Settings.model_fields.keys() >= {*limits}:
-        if [reading.pop(name) for name in limits] != [2.0, False]:
-            raise ConfigError(
-                "--max-decoded and --allow-outside do not apply to a cohort; give such clips alone"
-            )
-    card = read_card(find_checkpoint(options["model"]))
-    settings = cohort.Settings(
-        model=options["model"],
-        model_sha256=card.sha256,
-        private=options["names"] is not None,
-        **reading,
-        **{
-            name: options[name]
-            for name in ("device", "backend", "smoothing", "force_view", "pdf", "pages")
-        },
-    )
-    run_options = {"jobs": os.cpu_count() or 1} | run_options
-    run_options["jobs"] = check_jobs(run_options["jobs"])
-    show_notice(card)
-    if names := options["names"]:
-        for folder in clips:
-            names.hide_folder(folder)
-    sources = cohort.find_clips(clips, output)
-    sources = sources.hidden(names, clips) if names else sources
-    with progress_bar("cohort" if names else output.name, "clips") as update:
-        done = cohort.run_cohort(
-            sources,
-            settings,
-            output,
-            options=cohort.RunOptions(**run_options),
-            progress=update,
-        )
-    typer.echo(
-        count_efs(done.clips, withheld=done.unreliable, none=done.without_ef, failed=done.failed)
-    )
-    tables = (cohort.RESULTS_TABLE, cohort.FAILURES_TABLE, cohort.OTHERS_TABLE)
-    others = f"files that are not clips: {done.others}; tables in {output}: {', '.join(tables)}"
-    typer.echo(public(others))
-    typer.echo(f"audit log: {cohort.AUDIT}, last hash {done.audit_sha256}")
-    for backup in done.backups:
-        show_backup(backup)
-    if done.failed or not done.clips:
-        raise typer.Exit(1)
 
 
 def _check_inputs(

@@ -34,6 +34,8 @@ class Settings(BaseModel):
     spacing_mm: tuple[float, float] | None = None
     fps: float | None = None
     allow_damaged: bool = False
+    max_decoded_gib: float = 2.0
+    allow_outside: bool = False
     smoothing: bool = True
     force_view: bool = False
     pdf: bool = False

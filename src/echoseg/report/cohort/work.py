@@ -95,6 +95,8 @@ class Work:
                 spacing_mm=settings.spacing_mm,
                 fps=settings.fps,
                 allow_damaged=settings.allow_damaged,
+                max_decoded_gib=settings.max_decoded_gib,
+                allow_outside=settings.allow_outside,
                 alias=entry.clip if settings.private else None,
             )
             with one_thread():
