@@ -85,14 +85,16 @@ def live(
     names = start_private(private, private_key, output)
     if names is not None and overlay is not None:
         names.hide_folder(Path(overlay), "the overlay")
-    options = SourceOptions(size=size, frame_rate_hz=fps, paced=not every_frame)
+    options = SourceOptions(
+        size=size, frame_rate_hz=fps, spacing_mm=spacing_mm, view=view, paced=not every_frame
+    )
     _check_places(output, overlay)
     analyzer = Analyzer(model, device, backend)
     session = Session(
         analyzer.session,
         spacing_mm=spacing_mm,
         frame_rate_hz=fps,
-        check=EfCheck(analyzer, view=view or View.UNKNOWN, spacing_mm=spacing_mm),
+        check=EfCheck(analyzer, view=view or View.UNKNOWN),
     )
     show_notice(analyzer.model_card)
     status = _follow(session, source, options, (output, overlay, reconnect), names)

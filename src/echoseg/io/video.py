@@ -46,7 +46,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 times.append(picture.time_s)
                 yield picture.pixels()
 
-    expected, aspect, rate_hz, is_gif, size = _statement(path)
+    expected, aspect, rate_hz, is_gif, size = container_statement(path)
     Budget(path, options).check(max(1, expected), *square_size(*size, aspect))
     grey = collect(path, decode, options, expected=expected)
     times_s, warnings = _increasing(times), grey.warnings + stretch_warning(aspect)
@@ -68,7 +68,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
     )
 
 
-class _Statement(NamedTuple):
+class ContainerStatement(NamedTuple):
     """Frames, width of a pixel in heights, frame rate, whether it is a GIF, (rows, columns)."""
 
     num_frames: int = 0
@@ -78,8 +78,8 @@ class _Statement(NamedTuple):
     size: tuple[int, int] = (0, 0)
 
 
-def _statement(path: Path) -> _Statement:
-    """What the container states of its main stream."""
+def container_statement(path: Path) -> ContainerStatement:
+    """What the container states of its main stream; nothing of one that cannot be opened."""
     import av
     from av.error import FFmpegError
 
@@ -88,8 +88,8 @@ def _statement(path: Path) -> _Statement:
         rate_hz = stated_rate_hz(container, stream)
         is_gif = container.format.name == "gif"
         size = stream.height or 0, stream.width or 0
-        return _Statement(stream.frames, stream.sample_aspect_ratio, rate_hz, is_gif, size)
-    return _Statement()
+        return ContainerStatement(stream.frames, stream.sample_aspect_ratio, rate_hz, is_gif, size)
+    return ContainerStatement()
 
 
 def main_stream(container: Any) -> Any:

@@ -37,9 +37,13 @@ class StandIn:
         return self.analysis
 
 
-def session(analyzer, **known):
+def session(analyzer, spacing_mm=None, **known):
     return Session(
-        GreySession(), frame_rate_hz=40.0, sector=WHOLE, check=EfCheck(analyzer, **known)
+        GreySession(),
+        spacing_mm=spacing_mm,
+        frame_rate_hz=40.0,
+        sector=WHOLE,
+        check=EfCheck(analyzer, **known),
     )
 
 
@@ -128,7 +132,7 @@ def test_it_is_the_statement_of_the_analyzer():
         spacing_mm=clip.spacing_mm,
         sector=sector,
         gain=sector_gain(clip, sector),
-        check=EfCheck(analyzer, view=View.A4C, spacing_mm=clip.spacing_mm),
+        check=EfCheck(analyzer, view=View.A4C),
     )
     for frame, time_s in zip(frames, clip.times_s, strict=True):
         live.push(frame, time_s)

@@ -29,15 +29,13 @@ MIN_SPAN_SHARE = 0.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedBeat:
-    """One beat, ED to ED; volumes in the unit that was given."""
+    """One beat, ED to ED."""
 
     number: int
     """From 1, since the session began or was reset."""
     ed_time_s: float
     es_time_s: float
     end_time_s: float
-    largest: float
-    smallest: float
     ef_percent: float
 
 
@@ -108,8 +106,6 @@ class RunningBeats:
                     ed_time_s=ed_s,
                     es_time_s=es_s,
                     end_time_s=end_s,
-                    largest=beat.largest,
-                    smallest=beat.smallest,
                     ef_percent=100 * beat.ejection_ratio,
                 )
             )

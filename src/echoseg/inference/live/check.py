@@ -6,6 +6,7 @@ thread of its own because that takes longer than a frame. Memory is constant.
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,19 +27,12 @@ class EfCheck:
 
     Args:
         analyzer: What would analyze the clip.
-        view: The view, if known.
-        spacing_mm: (row, column) millimetres per pixel.
+        view: The view, if known; overrides the source's.
     """
 
-    def __init__(
-        self,
-        analyzer: Analyzer,
-        *,
-        view: View = View.UNKNOWN,
-        spacing_mm: tuple[float, float] | None = None,
-    ) -> None:
+    def __init__(self, analyzer: Analyzer, *, view: View = View.UNKNOWN) -> None:
         self.no_ef_because = analyzer.model_card.ef_unsupported_because
-        self._analyzer, self._view, self._spacing_mm = analyzer, view, spacing_mm
+        self._analyzer, self._view = analyzer, view
         self._thread = ThreadPoolExecutor(1, "ef-check")
         self.forget()
 
@@ -57,21 +51,20 @@ class EfCheck:
         while self._frames[0][0] < time_s - WINDOW_S:
             self._frames.popleft()
 
-    def state(self, num_beats: int, sector: Sector, *, is_last: bool = False) -> EfStatement | None:
+    def state(
+        self, num_beats: int, sector: Sector, stated: Clip, *, is_last: bool = False
+    ) -> EfStatement | None:
         """What may be stated after `num_beats`; None until the first check is done.
 
-        A check begins with each new beat, unless one runs; `is_last` waits for it.
+        A check begins with each new beat, unless one runs; `is_last` waits for it. `stated` is
+        what the source states of its clip, as in `Session.describe`.
         """
         self._collect(is_last)
         if num_beats > self._num_beats and self._frames and self._running is None:
             self._num_beats = num_beats
             times_s, frames, masks = (np.stack(part) for part in zip(*self._frames, strict=True))
-            clip = Clip(
-                frames=frames,
-                times_s=times_s - times_s[0],
-                view=self._view,
-                spacing_mm=self._spacing_mm,
-            )
+            view = stated.view if self._view is View.UNKNOWN else self._view
+            clip = replace(stated, frames=frames, times_s=times_s - times_s[0], view=view)
             self._running = self._thread.submit(self._check, clip, sector, masks)
             self._collect(is_last)
         return self._statement

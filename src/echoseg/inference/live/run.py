@@ -217,6 +217,8 @@ class Run:
             self._offset_s = (self._result.time_s if self._result else 0.0) + away_s
             self._gone_s = None
             self._session.reset("reconnected")
+        if item.stated is not None:
+            self._session.describe(item.stated)
         result = self._session.push(
             item.frame, item.time_s + self._offset_s, arrived_s=item.arrived_s
         )

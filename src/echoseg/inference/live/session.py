@@ -2,13 +2,13 @@
 
 The network gets whole frames for the first second. Then the sector is found
 (`preprocess.sector.find_sector` on stored frames), and the network gets the sector only, as in
-`Analyzer`. A cut or a probe movement (`live.scene_change`) restarts all of this. Memory is
-constant.
+`Analyzer`; volumes are in ml from then on, if its depth is plausible. A cut or a probe movement
+(`live.scene_change`) restarts all of this. Memory is constant.
 """
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
@@ -24,7 +24,7 @@ from echoseg.inference.live.scene_change import SceneChangeDetector
 from echoseg.io.frames import FRAME_SIDE_PX, OpenOptions
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import MIN_LV_FRACTION
-from echoseg.measure.plausible import MAX_LV_LENGTH_MM, MIN_LV_LENGTH_MM
+from echoseg.measure.plausible import MAX_LV_LENGTH_MM, MIN_LV_LENGTH_MM, depth_warnings
 from echoseg.measure.volumes import mask_volume_ml
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import Sector, find_sector, sector_gain
@@ -48,8 +48,8 @@ class FrameResult:
         frame_index: Number of frames before it.
         time_s: Its time in the source.
         mask: `H W` uint8, values of `Label`, stray pieces removed.
-        volume_ml: Of the cavity; None without a cavity or a scale, or when the scale is
-            implausible.
+        volume_ml: Of the cavity; None without a cavity, a scale or a sector, or where the length
+            of the cavity or the depth of the sector is implausible.
         volume_px3: The same in cubic pixels, for ratios only, where there is none in ml.
         last_ed_s: Time of the last end of diastole found; None before the first, as the next.
         last_es_s: Time of the last end of systole.
@@ -57,8 +57,7 @@ class FrameResult:
             checked for the first time, and once no beat has finished for `beats.STALE_S`. Without
             a check the mean of the last `beats.ROLLING_BEATS` beats, withheld.
         num_beats: Finished beats since the session or the last reset.
-        beat: The last finished one, as long as there is an EF; its volumes are in ml with a scale,
-            else in thousands of cubic pixels.
+        beat: The last finished one, as long as there is an EF.
         reset: Why the session restarted with this frame: a cut, a move, or the reason passed to
             `Session.reset`; empty otherwise.
         latency_s: From the arrival of the frame to this result.
@@ -88,7 +87,8 @@ class Session:
 
     Args:
         network: A session of a streaming network, on any backend.
-        spacing_mm: (row, column) millimetres per pixel; without it volumes are relative.
+        spacing_mm: (row, column) millimetres per pixel; without it, and without one from the
+            source (`describe`), volumes are relative.
         frame_rate_hz: Of frames without a time; it also sets the number of frames to detect a cut.
         sector: The ultrasound sector, if known; otherwise it is detected.
         gain: Brightness factor that goes with a given sector.
@@ -119,10 +119,19 @@ class Session:
         self.size: tuple[int, int] | None = None
         self._interval_s = 1 / (frame_rate_hz or ASSUMED_RATE_HZ)
         self._known_sector = sector, gain
+        self._stated: Clip | None = None
         self._scene = SceneChangeDetector(self._interval_s)
         self._beats = RunningBeats()
         self._last_time_s: float | None = None
         self._reset = ""
+
+    def describe(self, stated: Clip) -> None:
+        """Take what a source states of its clip: scale, unless given, view, boxes and warnings.
+
+        Args:
+            stated: The source's first frame, or more.
+        """
+        self._stated = replace(stated, spacing_mm=self.spacing_mm or stated.spacing_mm)
 
     def push(
         self, frame: np.ndarray, time_s: float | None = None, *, arrived_s: float | None = None
@@ -131,7 +140,7 @@ class Session:
 
         Args:
             frame: `H W` uint8, of the first frame's size, its sides within
-                `formats.frames.FRAME_SIDE_PX`.
+                `io.frames.FRAME_SIDE_PX`.
             time_s: Its time in the source, later than the last one's; counted on from the last by
                 the frame rate by default.
             arrived_s: `time.perf_counter()` at its arrival; now by default.
@@ -145,6 +154,8 @@ class Session:
             raise ArgumentError(f"arrived_s must be a time in seconds, got {arrived_s!r}; leave it")
         self._check(frame)
         time_s = self._time(time_s)
+        if self._stated is None:
+            self.describe(Clip(frames=frame[None]))
         if self.size is None:
             self.size = (frame.shape[0], frame.shape[1])
             self._begin(self.size)
@@ -185,9 +196,9 @@ class Session:
             return state_ef(None, reason=NO_RECENT_BEAT if self._beats.num_beats else NO_BEAT)
         if check is None:
             return state_ef(ef_percent, reliable=False, reason=NOT_CHECKED)
-        if self._sector is None:
+        if self._sector is None or self._stated is None:
             return state_ef(None, reason=NO_SECTOR)
-        checked = check.state(self._beats.num_beats, self._sector, is_last=is_last)
+        checked = check.state(self._beats.num_beats, self._sector, self._stated, is_last=is_last)
         return checked or state_ef(None, reason=BEING_CHECKED)
 
     def reset(self, reason: str = "reset") -> None:
@@ -207,7 +218,7 @@ class Session:
     def restart(self) -> None:
         """Reset, and accept frames of any size next, for a reopened source."""
         self.reset("restart")
-        self.size = None
+        self.size = self._stated = None
 
     def _check(self, frame: object) -> None:
         """Refuse a frame that does not fit."""
@@ -286,27 +297,29 @@ class Session:
             self._stored = self._stored[::2]
         if time_s - self._stored_since_s < SECTOR_AFTER_S or len(self._stored) < 8:
             return
-        clip = Clip(frames=np.stack(self._stored))
+        assert self._stated is not None and self.size is not None
+        clip = replace(self._stated, frames=np.stack(self._stored))
         sector = find_sector(clip)
         self._stored = []
         self._stored_since_s = None
         if sector is None:  # nothing moves yet: try again in a second
             return
-        assert self.size is not None
         self._set_sector(self.size, sector, sector_gain(clip, sector))
 
     def _volume(self, mask: np.ndarray) -> tuple[float | None, float | None, float | None]:
         """Volume of the cavity for the curve (one unit per session), in ml, and in cubic pixels."""
-        nothing = None, None, None
+        nothing, sector = (None, None, None), self._sector
+        spacing_mm = self._stated.spacing_mm if self._stated else None
         if (mask == Label.LV_CAVITY).sum() < max(1, MIN_LV_FRACTION * mask.size):
             return nothing
         try:
-            volume, length_mm = mask_volume_ml(mask, self.spacing_mm or (1.0, 1.0))
+            volume, length_mm = mask_volume_ml(mask, spacing_mm or (1.0, 1.0))
             if not volume > 0:
                 return nothing
-            if self.spacing_mm is None:
+            if spacing_mm is None:
                 return volume, None, 1000 * volume  # as if a pixel had 1 mm
-            if MIN_LV_LENGTH_MM <= length_mm <= MAX_LV_LENGTH_MM:
+            is_deep = sector is not None and not depth_warnings(sector.num_rows, spacing_mm)
+            if is_deep and MIN_LV_LENGTH_MM <= length_mm <= MAX_LV_LENGTH_MM:
                 return volume, volume, None
             return volume, None, 1000 * mask_volume_ml(mask, (1.0, 1.0))[0]
         except MeasurementError:

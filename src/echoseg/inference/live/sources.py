@@ -11,17 +11,18 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from echoseg.clip import Clip, View
 from echoseg.errors import ConfigError, DamagedError, FormatError, reason_of
-from echoseg.io import find_format, load_clip, refusals
+from echoseg.io import find_format, load_clip, only_file, refusals
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, describe_damage
 from echoseg.io.grey import to_grey
 from echoseg.io.picture import Picture
-from echoseg.io.video import pictures
+from echoseg.io.video import container_statement, pictures
 
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 3.0
 """A stream that is silent for longer is lost."""
@@ -29,11 +30,20 @@ OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 3.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LiveFrame:
-    """A frame `H W` uint8, its time in the source, and when it arrived (`time.perf_counter`)."""
+    """One frame of a source.
+
+    Attributes:
+        frame: Grey levels, `H W` uint8.
+        time_s: Its time in the source.
+        arrived_s: When it arrived (`time.perf_counter`).
+        stated: What the source states of its clip, with the first frame alone; None where it
+            states nothing.
+    """
 
     frame: np.ndarray
     time_s: float
     arrived_s: float
+    stated: Clip | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,13 +52,17 @@ class SourceOptions:
 
     Attributes:
         size: (rows, columns) of raw frames.
-        frame_rate_hz: Of raw frames, and of files that do not say theirs.
+        frame_rate_hz: Of raw frames; of a file it overrides the file's own.
+        spacing_mm: (row, column) pixel spacing; overrides a file's own, as does the view.
+        view: The view.
         paced: Play a file at its own rate; else as fast as it is taken.
         raw: Descriptor that raw frames come from; standard input by default.
     """
 
     size: tuple[int, int] | None = None
     frame_rate_hz: float | None = None
+    spacing_mm: tuple[float, float] | None = None
+    view: View | None = None
     paced: bool = True
     raw: int | None = None
 
@@ -178,19 +192,46 @@ def _stream(name: str, kind: str | None) -> Iterator[LiveFrame]:
 
 def _file(path: Path, options: SourceOptions) -> Iterator[LiveFrame]:
     """Yield a file's frames, each when its time has come."""
-    begin_s = None
+    begin_s = stated = None
     with refusals(path):
-        is_video = find_format(path) == "video"
-        frames = _video_frames(path, options) if is_video else _clip(path, options)
+        path = only_file(path)
+        if find_format(path) == "video" and not container_statement(path).is_gif:
+            frames = _video_frames(path, options)
+        else:
+            clip = _load(path, options)
+            stated, frames = _first_frame(clip), _clip_frames(path, clip)
         for frame, time_s in frames:
             begin_s = time.perf_counter() - time_s if begin_s is None else begin_s
             if options.paced:
                 time.sleep(max(0.0, begin_s + time_s - time.perf_counter()))
-            yield LiveFrame(frame=frame, time_s=time_s, arrived_s=time.perf_counter())
+            arrived_s = time.perf_counter()
+            yield LiveFrame(frame=frame, time_s=time_s, arrived_s=arrived_s, stated=stated)
 
 
-def _clip(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarray, float]]:
-    clip = load_clip(path, fps=options.frame_rate_hz, allow_damaged=True)
+def _load(path: Path, options: SourceOptions) -> Clip:
+    return load_clip(
+        path,
+        spacing_mm=options.spacing_mm,
+        fps=options.frame_rate_hz,
+        view=options.view,
+        allow_damaged=True,
+    )
+
+
+def _first_frame(clip: Clip) -> Clip:
+    """A clip without what is of its times, or of its whole length."""
+    return replace(
+        clip,
+        frames=clip.frames[:1].copy(),
+        times_s=None,
+        r_wave_times_s=(),
+        ecg=None,
+        damaged_frames=(),
+        sources=tuple(one for one in clip.sources if one.quantity != "num_frames"),
+    )
+
+
+def _clip_frames(path: Path, clip: Clip) -> Iterator[tuple[np.ndarray, float]]:
     assert clip.times_s is not None  # load_clip assumes what the file does not say
     yield from zip(clip.frames, (clip.times_s - clip.times_s[0]).tolist(), strict=True)
     _refuse_damage(path, clip.damaged_frames, clip.num_frames + len(clip.damaged_frames))
@@ -199,7 +240,8 @@ def _clip(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarray, floa
 def _video_frames(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarray, float]]:
     """Yield frames with the times of their stamps; one that is missing or late follows the last."""
     damaged: list[int] = []
-    number, interval_s = -1, 1 / (options.frame_rate_hz or ASSUMED_FRAME_RATE_HZ)
+    stated_hz = options.frame_rate_hz or container_statement(path).rate_hz
+    number, interval_s = -1, 1 / (stated_hz or ASSUMED_FRAME_RATE_HZ)
     first_s = last_s = None
     for number, picture in enumerate(pictures(path)):
         if picture is None:
