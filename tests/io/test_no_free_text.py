@@ -9,13 +9,14 @@ from echoseg.clip import Clip
 from echoseg.errors import EchosegError, FormatError, reason_of
 from echoseg.io import load_clip
 from echoseg.io.clip_header import read_clip_header
+from echoseg.io.describe import describe
 
 MARK = "ZZNAME"
 
 
 def messages(path):
     """What reading a file says, in every place that has words of it."""
-    said = [read_clip_header(path).no_clip_reason]
+    said = [read_clip_header(path).no_clip_reason, str(describe(path))]
     try:
         clip = load_clip(path, allow_damaged=True)
     except EchosegError as error:

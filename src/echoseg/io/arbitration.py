@@ -29,6 +29,8 @@ SCALE_CODES = ("stale_scale", "invalid_scale", "spacing_without_unit", "default_
 USER = "given by the user"
 _ASIDE = ("Recommended Display Frame Rate",)
 """Origins of wishes, not of measurements: outvoted by two that agree."""
+_OWN = {"frame_rate_hz": "frame times", "spacing_mm": "pixel spacing"}
+"""Origins of what a reader gives without a statement of its source."""
 _NAMES = {
     "frame_rate_hz": ("frame rate", "fps", "fps (--fps)"),
     "spacing_mm": ("pixel spacing", "mm", "spacing_mm (--spacing-mm)"),
@@ -166,7 +168,7 @@ def _decision(clip: Clip, quantity: Quantity, value: Any, by_user: Any) -> Sourc
     """The reader's decision, or else one on the clip's own value, after the user's value."""
     decision = clip.decision(quantity)
     if value and not decision.statements:
-        decision = decide(quantity, [SourceStatement(origin="the clip", value=value)])
+        decision = decide(quantity, [SourceStatement(origin=_OWN[quantity], value=value)])
     return decide_for_user(decision, by_user)
 
 

@@ -1,98 +1,179 @@
-"""What a DICOM file states of itself, before anything is believed: for `echoseg inspect`.
+"""What a file states of itself, and what is taken of it: for `echoseg inspect`.
 
-Values are numbers, codes and names of machines. Of elements that identify a patient, and of texts,
-only the names are given, so that the output can be sent with a report of an error.
+It holds numbers, words of standards and our own, and *names* of the fields that may identify a
+patient, but no text of the file and no path: it is made to be sent with a report of an error.
 """
 
-import re
-import warnings
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from echoseg.clip import Clip
+from echoseg.errors import EchosegError, reason_of
+from echoseg.io import load_clip
+from echoseg.io.arbitration import describe as state
+from echoseg.io.describe_arrays import hdf5_header, metaimage_header, nifti_header, numpy_header
+from echoseg.io.describe_dicom import dicom_header, series_header
+from echoseg.io.describe_pictures import folder_header, pictures_header, video_header
+from echoseg.io.describe_words import Header
+from echoseg.io.formats import FORMATS, find_format, only_file, source_sha256
+from echoseg.io.images import is_picture
+from echoseg.measure.plausible import depth_warnings
+from echoseg.preprocess.sector import Sector, find_sector
+from echoseg.private import hide_path
 
-from echoseg.errors import reason_of
-from echoseg.io.formats import find_format
+HEADERS: dict[str, Callable[[Path], Header]] = {
+    "dicom": dicom_header,
+    "nifti": nifti_header,
+    "metaimage": metaimage_header,
+    "images": pictures_header,
+    "numpy": numpy_header,
+    "hdf5": hdf5_header,
+    "video": video_header,
+    "dicom_series": series_header,
+    "image_folder": folder_header,
+}
+"""Per format what its header states."""
+_DECODERS = {
+    "dicom": ("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "av", "pillow"),
+    "images": ("tifffile",),
+}
+_DECODERS["dicom_series"] = _DECODERS["dicom"]
+_STARTS = {b"\x1f\x8b": "gzip", b"PK": "ZIP", b"%PDF": "PDF", b"NRRD": "NRRD", b"MATLAB": "MATLAB"}
+"""First bytes of other files, by which a refusal is understood."""
+_ALIAS = "FILE"
 
-_NUMBERS = ("AT", "CS", "DS", "FD", "FL", "IS", "SL", "SS", "UI", "UL", "US")
-"""Value representations without texts, names and dates."""
-_GROUPS = (0x0002, 0x0008, 0x0018, 0x0020, 0x0028)
-_MACHINE = ("Manufacturer", "ManufacturerModelName")
-_NO_UIDS = re.compile(r"Instance\w*UID|FrameOfReferenceUID|Dimension\w*UID|Implementation")
-_IDENTITY = re.compile(
-    r"Patient|Birth|Institution|Physician|Operator|Perform|Request|Referring|Accession|Station|"
-    r"SerialNumber|StudyID|Comments|Description|ProtocolName|Address|Telephone|Insurance|Record|"
-    r"Occupation|Ethnic|DeviceUID|Reader|Observer|Admission"
-)
-_NO_IDENTITY = re.compile(r"PatientOrientation|ImagePosition|^PatientIdentityRemoved$")
 
+def describe(
+    path: Path, *, max_decoded_gib: float = 2.0, allow_outside: bool = False
+) -> dict[str, Any]:
+    """What a file, or a folder of frames, states of itself, and what is taken.
 
-def describe(path: Path) -> dict[str, dict[str, str]]:
-    """List what a DICOM file states, section by section; nothing of other formats.
+    Never raises for a file that cannot be read: what can be is in the result, with the refusal.
+    The limits are those of `load_clip`.
 
-    Raises:
-        FormatError: If the file is missing, or of no known format.
-        OSError: If it cannot be read.
+    Returns:
+        Values for JSON, by section: `versions`, `file`, `header` (sections by name), `identity`
+        (names of fields), `clip` (None where there is none), `sources`, `warnings`, `refusal`
+        (empty where there is a clip).
     """
-    import pydicom
+    name, refusal = "", ""
+    try:
+        path = only_file(path)
+        name = find_format(path)
+    except (EchosegError, OSError) as error:
+        refusal = _public(error, path)
+    header, clip, sector = _header(path, name), None, None
+    if name:
+        try:
+            clip = load_clip(
+                path,
+                allow_damaged=True,
+                alias=_ALIAS,
+                max_decoded_gib=max_decoded_gib,
+                allow_outside=allow_outside,
+            )
+            sector = find_sector(clip)
+        except (EchosegError, OSError) as error:
+            refusal = _public(error, path)
+    return {
+        "versions": _versions(name),
+        "file": _file(path, name),
+        "header": header.sections,
+        "identity": header.identity,
+        "clip": None if clip is None else _clip(clip, sector),
+        "sources": [] if clip is None else _sources(clip),
+        "warnings": [] if clip is None else _warnings(clip, sector),
+        "refusal": refusal,
+    }
 
-    if find_format(path) != "dicom":
-        return {}
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
-        regions = dataset.get("SequenceOfUltrasoundRegions") or []
-        names = {_identity(element) for element in dataset.iterall()}
-        return {
-            "elements": _elements(getattr(dataset, "file_meta", {})) | _elements(dataset),
-            **{f"region {i}": _elements(region) for i, region in enumerate(regions)},
-            "identity (names only)": {"present": ", ".join(sorted(names - {""}))},
-        }
+def _public(error: Exception, path: Path) -> str:
+    return hide_path(reason_of(error), path, _ALIAS)
 
 
-def _elements(dataset: Any) -> dict[str, str]:
-    """The elements that hold numbers or codes, even when empty or broken."""
-    from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+def _header(path: Path, name: str) -> Header:
+    try:
+        return HEADERS[name](path) if name else Header({}, [])
+    except Exception as error:  # libraries raise many types; loading says what is broken
+        return Header({"header": {"cannot be read": _public(error, path)}}, [])
 
-    rows = {}
-    for tag in sorted(dataset.keys()):
-        name = keyword_for_tag(tag)
-        is_number = dictionary_has_tag(tag) and dictionary_VR(tag) in _NUMBERS
-        if tag.group in _GROUPS and (is_number or name in _MACHINE) and not _NO_UIDS.search(name):
-            rows[name] = _text(dataset, tag)
+
+def _versions(name: str) -> dict[str, str]:
+    """Versions of echoseg, and of what decodes the format."""
+    libraries = (FORMATS[name].library, *_DECODERS.get(name, ())) if name else ()
+    versions = {"echoseg": version("echoseg"), "python": platform.python_version()}
+    versions["system"] = f"{platform.system()} {platform.machine()}"
+    for library in libraries:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            versions[library] = "not installed"
+    return versions
+
+
+def _file(path: Path, name: str) -> dict[str, Any]:
+    known: dict[str, Any] = {"format": name or f"none that is read ({_begins_as(path)})"}
+    try:
+        files = FORMATS[name].files(path) if name else [path] if path.is_file() else []
+        known |= {"files": len(files), "bytes": sum(file.stat().st_size for file in files)}
+    except (EchosegError, OSError) as error:
+        known["files"] = f"cannot be listed: {_public(error, path)}"
+    return known | {"sha256": source_sha256(path) or "none"}
+
+
+def _begins_as(path: Path) -> str:
+    """What a file is that is not read, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        return reason_of(error)
+    if is_picture(head):
+        return "one picture"
+    return next((name for start, name in _STARTS.items() if head.startswith(start)), "unknown")
+
+
+def _clip(clip: Clip, sector: Sector | None) -> dict[str, Any]:
+    """What the clip was read as."""
+    rows, columns = clip.size
+    ecg, rate_hz = clip.ecg, clip.frame_rate_hz
+    samples = ecg and f"{len(ecg.values)} samples, {ecg.times_s[0]:.3f} to {ecg.times_s[-1]:.3f} s"
+    row_mm = clip.spacing_mm[0] if clip.spacing_mm else None
+    depth_mm = round(sector.num_rows * row_mm, 1) if sector and row_mm else None
+    return {
+        "num_frames": clip.num_frames,
+        "damaged_frames": list(clip.damaged_frames),
+        "rows": rows,
+        "columns": columns,
+        "view": str(clip.view),
+        "frame_rate_hz": rate_hz and round(rate_hz, 4),
+        "spacing_mm": clip.spacing_mm and [round(step, 6) for step in clip.spacing_mm],
+        "sector_box_of_file": clip.sector_box and list(clip.sector_box),
+        "sector_box_found": list(sector.box) if sector else None,
+        "sector_depth_mm": depth_mm,
+        "trace_boxes": [list(box) for box in clip.trace_boxes],
+        "r_waves": len(clip.r_wave_times_s),
+        "ecg": samples,
+    }
+
+
+def _sources(clip: Clip) -> list[dict[str, Any]]:
+    """Every statement of every quantity, and its use: used, or why not."""
+    rows = []
+    for decision in clip.sources:
+        for index, one in enumerate(decision.statements):
+            use = "used" if index == decision.choice else one.unused_because or "agrees"
+            use = "contradicts" if index in decision.contradicting else use
+            text = f"{state(decision.quantity, one)}: {use}"
+            rows.append({"quantity": decision.quantity, "value": one.value, "text": text})
     return rows
 
 
-def _text(dataset: Any, tag: Any) -> str:
-    """The value of an element; a long one by number, ends and extremes."""
-    from pydicom.datadict import keyword_for_tag
-    from pydicom.uid import UID
-
-    try:
-        element = dataset[tag]
-        values: list[Any] = list(element.value) if element.VM > 1 else [element.value]
-    except Exception as error:  # no valid number, such as 33,333
-        return f"cannot be read: {reason_of(error)}"
-    if element.VM == 0:
-        return "empty"
-    if element.VR == "AT":
-        values = [keyword_for_tag(one) or one for one in values]
-    elif element.VR == "UI":
-        values = [f"{UID(str(one)).name} ({one})" for one in values]
-    elif len(values) > 8:
-        numbers = np.asarray(values, float)
-        ends = f"{numbers[0]:g} {numbers[1]:g} ... {numbers[-1]:g}"
-        return f"{len(numbers)} values, {ends}, {numbers[1:].min():g} to {numbers[1:].max():g}"
-    return " ".join(" ".join(map(str, values)).split())[:100]
-
-
-def _identity(element: Any) -> str:
-    """Name of an element that may identify a patient and is filled; empty of any other."""
-    if element.VR == "SQ" or element.is_empty:
-        return ""
-    if element.tag.is_private:
-        return "private elements"
-    name = element.keyword
-    is_named = element.VR in ("PN", "DA", "DT") or bool(_IDENTITY.search(name))
-    return name if is_named and not _NO_IDENTITY.search(name) else ""
+def _warnings(clip: Clip, sector: Sector | None) -> list[dict[str, str]]:
+    """Warnings of the clip, and of the depth of its sector, which a measurement gives."""
+    depth = depth_warnings(sector.num_rows, clip.spacing_mm) if sector else ()
+    return [asdict(one) for one in (*clip.warnings, *depth)]

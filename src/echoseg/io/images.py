@@ -33,7 +33,7 @@ def sniff(head: bytes, path: Path) -> bool:
     """Detect a TIFF of several pages, an animated PNG, an animated WebP."""
     if head.startswith(_TIFF):
         with contextlib.suppress(Exception):  # one page, as far as can be seen
-            return _num_pages(path) > 1
+            return num_pages(path) > 1
     is_animated_webp = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
     return is_animated_webp or (head.startswith(_PNG) and b"acTL" in head)
 
@@ -49,9 +49,9 @@ def read(path: Path, options: OpenOptions) -> Clip:
         durations_ms.clear()
         return _decode(path, durations_ms, options)
 
-    num_pages = _num_pages(path)
-    Budget(path, options).check(num_pages, 0, 0)
-    grey = collect(path, decode, options, expected=num_pages, bits=16)
+    expected = num_pages(path)
+    Budget(path, options).check(expected, 0, 0)
+    grey = collect(path, decode, options, expected=expected, bits=16)
     times_s, rate = None, None
     if len(durations_ms) == grey.total and min(durations_ms[:-1]) > 0:  # the last is a pause
         starts_ms = np.cumsum([0, *durations_ms[:-1]])
@@ -83,7 +83,8 @@ def _decode(path: Path, durations_ms: list[float], options: OpenOptions) -> Iter
                 yield error
 
 
-def _num_pages(path: Path) -> int:
+def num_pages(path: Path) -> int:
+    """Number of pictures in a file, of an ImageJ stack more than it has pages."""
     if (array := _one_page_stack(path)) is not None:
         return len(array)
     if _is_tiff(path):  # Pillow compares each page with all before
@@ -157,7 +158,7 @@ def open_picture(path: Path, options: OpenOptions) -> Iterator[Any]:
 
     Raises:
         TooLargeError: If it is larger.
-        OSError: If it is no picture, as others of Pillow.
+        OSError: If it is not a picture, as others of Pillow.
     """
     from PIL import Image
 

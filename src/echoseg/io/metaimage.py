@@ -18,7 +18,7 @@ from echoseg.io.label_maps import merge_channels
 from echoseg.untrusted import inside
 
 _MAX_LINE, _MAX_LINES, _BLOCK = 2**12, 1000, 2**15
-_TYPES = {
+TYPES = {
     "MET_UCHAR": "u1",
     "MET_CHAR": "i1",
     "MET_USHORT": "u2",
@@ -38,7 +38,7 @@ def sniff(head: bytes, path: Path) -> bool:
     return b"DimSize" in head and b"ElementType" in head and b"=" in head
 
 
-def _header(path: Path) -> tuple[dict[str, str], int]:
+def read_header(path: Path) -> tuple[dict[str, str], int]:
     """Fields up to ElementDataFile, which is the last, and where they end."""
     fields: dict[str, str] = {}
     with path.open("rb") as file:
@@ -58,7 +58,7 @@ def data_file(path: Path, *, allow_outside: bool = True) -> Path | None:
     Raises:
         Unfit: If it is outside the header's folder and may not be.
     """
-    name = _header(path)[0].get("ElementDataFile", "LOCAL")
+    name = read_header(path)[0].get("ElementDataFile", "LOCAL")
     if name == "LOCAL":
         return None
     file = inside(path.parent, name, allow_outside=allow_outside)
@@ -73,11 +73,11 @@ def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray
         TooLargeError: If it would exceed the limit.
     """
     budget = Budget(path, options)
-    fields, end = _header(path)
+    fields, end = read_header(path)
     try:
         size = [int(value) for value in fields["DimSize"].split()]
         big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
-        dtype = np.dtype((">" if big.lower() == "true" else "<") + _TYPES[fields["ElementType"]])
+        dtype = np.dtype((">" if big.lower() == "true" else "<") + TYPES[fields["ElementType"]])
         spacing = [float(value) for value in fields.get("ElementSpacing", "").split()]
         if min(size) < 1:
             raise Unfit("a side of it is not positive")

@@ -1,5 +1,7 @@
 """NIfTI: clips and label maps as (x, y, t)."""
 
+import gzip
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
@@ -25,9 +27,6 @@ _DEFAULTS = OpenOptions()
 def sniff(head: bytes, path: Path) -> bool:
     """Detect NIfTI-1 and -2 by the header's size, inside gzip too."""
     if head[:2] == b"\x1f\x8b":
-        import gzip
-        import zlib
-
         try:
             with gzip.open(path) as file:
                 head = file.read(8)
@@ -46,7 +45,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
 def header_spacing(path: Path) -> tuple[float, float]:
     """(row, column) pixel spacing as the header states it, in its own unit, if it has one."""
-    header = _read_stored(path).header
+    header = read_header(path)
     return float(header["pixdim"][2]), float(header["pixdim"][1])
 
 
@@ -77,8 +76,19 @@ def read_array(path: Path) -> tuple[np.ndarray, Any]:
     return data.scale(data.stored), data.header
 
 
-def _read_stored(path: Path, options: OpenOptions = _DEFAULTS) -> Stored:
-    import gzip
+def read_header(path: Path) -> Any:
+    """The header, uncorrected."""
+    return _headers(path)[1]
+
+
+def _open(path: Path) -> Any:
+    with path.open("rb") as file:
+        is_compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if is_compressed else path.open("rb")
+
+
+def _headers(path: Path) -> tuple[Any, Any]:
+    """The header checked, which corrects a pixdim that is zero or negative, and uncorrected."""
     import warnings
     from io import BytesIO
 
@@ -86,27 +96,28 @@ def _read_stored(path: Path, options: OpenOptions = _DEFAULTS) -> Stored:
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
 
-    with path.open("rb") as file:
-        is_compressed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if is_compressed else path.open("rb") as stream:
+    with _open(path) as stream:
         start = stream.read(1024)
     is_second = 540 in (start[0] + 256 * start[1], start[3] + 256 * start[2])
     kind = Nifti2Header if is_second else Nifti1Header
     with LoggingOutputSuppressor(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        known = kind.from_fileobj(BytesIO(start))
-        shape, first = known.get_data_shape(), known.get_data_offset()
-        size, budget = prod(shape) * known.get_data_dtype().itemsize, Budget(path, options)
-        budget.check(prod(shape[2:]), *shape[1::-1])
-        if is_compressed:  # a byte more: at its end the checksum is compared
-            with gzip.open(path) as stream:
-                raw = map_stream(budget.limited(_first(stream, first + size + 1)))
+        checked = kind.from_fileobj(BytesIO(start))
+        return checked, kind.from_fileobj(BytesIO(start), check=False)
+
+
+def _read_stored(path: Path, options: OpenOptions = _DEFAULTS) -> Stored:
+    known, header = _headers(path)
+    shape, first = known.get_data_shape(), known.get_data_offset()
+    size, budget = prod(shape) * known.get_data_dtype().itemsize, Budget(path, options)
+    budget.check(prod(shape[2:]), *shape[1::-1])
+    with _open(path) as stream:
+        if isinstance(stream, gzip.GzipFile):  # a byte more: at its end the checksum is compared
+            raw = map_stream(budget.limited(_first(stream, first + size + 1)))
         else:
             raw = map_file(path)
-        pixels = raw[first : first + size].view(known.get_data_dtype()).reshape(shape[::-1])
-        # a checked header corrects a pixdim that is zero or negative
-        header = kind.from_fileobj(BytesIO(start), check=False)
-        return Stored(pixels, header, known.get_slope_inter())
+    pixels = raw[first : first + size].view(known.get_data_dtype()).reshape(shape[::-1])
+    return Stored(pixels, header, known.get_slope_inter())
 
 
 def _first(stream: Any, num_bytes: int) -> Iterator[bytes]:

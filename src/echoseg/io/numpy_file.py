@@ -18,7 +18,7 @@ from echoseg.io.header_scale import is_time_last
 
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
-_NAMES = ("frames", "video", "clip", "images", "image")
+NAMES = ("frames", "video", "clip", "images", "image")
 _MAX_MEMBERS = 1000
 _DEFAULTS = OpenOptions()
 MASK_NAMES = ("masks", "labels", "mask", "label", "segmentation")
@@ -35,7 +35,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
     Raises:
         FormatError: If no array, or more than one, can be the clip, or pickled objects are inside.
     """
-    return array_clip(path, read_array(path, _NAMES, (3, 4), options), options)
+    return array_clip(path, read_array(path, NAMES, (3, 4), options), options)
 
 
 def array_clip(path: Path, frames: np.ndarray, options: OpenOptions) -> Clip:
@@ -94,16 +94,10 @@ def read_array(
         FormatError: If it cannot be read, or no array or more than one is suitable.
     """
     try:
-        with path.open("rb") as file:
-            is_archive = file.read(4) == _ZIP
-        if not is_archive:
+        if not _is_archive(path):
             return np.load(path, mmap_mode="r", allow_pickle=False)
         with zipfile.ZipFile(path) as archive:
-            arrays = {}
-            for member in archive.namelist()[:_MAX_MEMBERS]:
-                with archive.open(member) as file:
-                    arrays[member.removesuffix(".npy")] = _read_header(file)
-            shapes = {name: header[0] for name, header in arrays.items()}
+            shapes = {name: header[0] for name, header in _headers(archive).items()}
             name = _choose_array(path, shapes, names, dimensions)
             with archive.open(f"{name}.npy") as file:
                 shape, is_fortran, dtype = _read_header(file)
@@ -114,6 +108,32 @@ def read_array(
         raise
     except Exception as error:  # zipfile, zlib, tokenize and numpy raise exceptions of their own
         raise FormatError(f"{path}: not a readable NumPy file ({reason_of(error)})") from error
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == _ZIP
+
+
+def array_headers(path: Path) -> dict[str, tuple[tuple[int, ...], bool, np.dtype]]:
+    """Shape, whether it is in Fortran's order, and type of each array by name; of a `.npy` "".
+
+    Raises:
+        ValueError: If one is not an array, or holds pickled objects.
+    """
+    if _is_archive(path):
+        with zipfile.ZipFile(path) as archive:
+            return _headers(archive)
+    with path.open("rb") as file:
+        return {"": _read_header(file)}
+
+
+def _headers(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], bool, np.dtype]]:
+    arrays = {}
+    for member in archive.namelist()[:_MAX_MEMBERS]:
+        with archive.open(member) as file:
+            arrays[member.removesuffix(".npy")] = _read_header(file)
+    return arrays
 
 
 def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -141,7 +161,7 @@ def _choose_array(
         FormatError: If none is suitable, or several are.
     """
     suitable = [name for name, shape in shapes.items() if len(shape) in dimensions]
-    others = {*_NAMES, *MASK_NAMES} if len(suitable) > 1 else set[str]()
+    others = {*NAMES, *MASK_NAMES} if len(suitable) > 1 else set[str]()
     named = [name for name in names if name in suitable] or [
         name for name in suitable if name not in others
     ]

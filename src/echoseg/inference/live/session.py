@@ -126,11 +126,7 @@ class Session:
         self._reset = ""
 
     def describe(self, stated: Clip) -> None:
-        """Take what a source states of its clip: scale, unless given, view, boxes and warnings.
-
-        Args:
-            stated: The source's first frame, or more.
-        """
+        """Take what a source states of its clip: scale, unless given, view, boxes and warnings."""
         self._stated = replace(stated, spacing_mm=self.spacing_mm or stated.spacing_mm)
 
     def push(

@@ -198,7 +198,13 @@ def _file(path: Path, options: SourceOptions) -> Iterator[LiveFrame]:
         if find_format(path) == "video" and not container_statement(path).is_gif:
             frames = _video_frames(path, options)
         else:
-            clip = _load(path, options)
+            clip = load_clip(
+                path,
+                spacing_mm=options.spacing_mm,
+                fps=options.frame_rate_hz,
+                view=options.view,
+                allow_damaged=True,
+            )
             stated, frames = _first_frame(clip), _clip_frames(path, clip)
         for frame, time_s in frames:
             begin_s = time.perf_counter() - time_s if begin_s is None else begin_s
@@ -206,16 +212,6 @@ def _file(path: Path, options: SourceOptions) -> Iterator[LiveFrame]:
                 time.sleep(max(0.0, begin_s + time_s - time.perf_counter()))
             arrived_s = time.perf_counter()
             yield LiveFrame(frame=frame, time_s=time_s, arrived_s=arrived_s, stated=stated)
-
-
-def _load(path: Path, options: SourceOptions) -> Clip:
-    return load_clip(
-        path,
-        spacing_mm=options.spacing_mm,
-        fps=options.frame_rate_hz,
-        view=options.view,
-        allow_damaged=True,
-    )
 
 
 def _first_frame(clip: Clip) -> Clip:

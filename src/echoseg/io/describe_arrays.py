@@ -1,0 +1,93 @@
+"""What the header of an array states: NIfTI, MetaImage, NumPy, HDF5."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from echoseg.io import hdf5, metaimage, nifti, numpy_file
+from echoseg.io.describe_words import Header, word
+
+_FIELDS = frozenset(
+    "ObjectType NDims BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB CompressedData "
+    "CompressedDataSize HeaderSize ElementNumberOfChannels ElementType DimSize ElementSpacing "
+    "ElementSize ElementDataFile Offset TransformMatrix AnatomicalOrientation".split()
+)
+_TERMS = frozenset("Image True False mm um cm".split()) | set(metaimage.TYPES)
+_GROUPS = frozenset(
+    "data image image_sc values pixels coordinates extent timestamps metadata subject id probe "
+    "scan tracks track_0 raw_data aligned_data beamformed_data envelope_data segmentation".split()
+)
+"""Names in zea's layout."""
+_MAX_ROWS = 40
+
+
+def nifti_header(path: Path) -> Header:
+    """Sizes, spacings, units, axes and number type; texts by name."""
+    from nibabel.orientations import aff2axcodes
+
+    header = nifti.read_header(path)
+    space, step = header.get_xyzt_units()
+    rank = max(0, min(7, int(header["dim"][0])))
+    axes = "none"
+    with contextlib.suppress(Exception):  # the matrix may be singular
+        axes = " ".join(map(str, aff2axcodes(header.get_best_affine())))
+    rows = {
+        "version": "NIfTI-2" if int(header["sizeof_hdr"]) == 540 else "NIfTI-1",
+        "dim": _numbers(header["dim"][: rank + 1]),
+        "pixdim": _numbers(header["pixdim"][: rank + 1]),
+        "units": f"{space}, {step}",
+        "number type": str(header.get_data_dtype()),
+        "slope, intercept": _numbers([header["scl_slope"], header["scl_inter"]]),
+        "qform, sform code": _numbers([header["qform_code"], header["sform_code"]]),
+        "axes": axes,
+    }
+    texts = ("descrip", "aux_file", "db_name", "intent_name")
+    names = [name for name in texts if name in header and bytes(header[name]).strip(b"\0 ")]
+    return Header({"header": rows}, names)
+
+
+def metaimage_header(path: Path) -> Header:
+    """The fields of a MetaImage, and whether its second file is there."""
+    fields, _ = metaimage.read_header(path)
+    rows = {name: word(value, _TERMS) for name, value in fields.items() if name in _FIELDS}
+    if rows.get("ElementDataFile", "LOCAL") != "LOCAL":
+        file = metaimage.data_file(path)
+        rows["ElementDataFile"] = "another file, " + (
+            f"{file.stat().st_size} bytes" if file else "which is missing"
+        )
+    others = [name for name, value in fields.items() if name not in _FIELDS and value]
+    return Header({"header": rows}, [f"other fields: {len(others)}"] if others else [])
+
+
+def numpy_header(path: Path) -> Header:
+    """Shape and number type of each array."""
+    rows, known = {}, {"", *numpy_file.NAMES, *numpy_file.MASK_NAMES}
+    for index, (name, (shape, is_fortran, dtype)) in enumerate(
+        numpy_file.array_headers(path).items()
+    ):
+        name = name if name in known else f"array {index} (another name)"
+        rows[name or "array"] = f"{shape} {dtype.str}{', columns first' if is_fortran else ''}"
+    return Header({"arrays": rows}, [])
+
+
+def hdf5_header(path: Path) -> Header:
+    """Path, shape and number type of each array, with names of zea's layout only."""
+    rows, texts = dict[str, Any](), set[str]()
+
+    def visit(name: str, item: Any) -> bool | None:
+        known = "/".join(part if part in _GROUPS else "(another name)" for part in name.split("/"))
+        if getattr(item, "dtype", None) is not None and item.dtype.kind in "OSUV":
+            texts.add(known)
+        elif hasattr(item, "shape"):
+            rows.setdefault(known, f"{item.shape} {item.dtype.str}")
+        texts.update(f"attributes of {known}" for _ in list(item.attrs)[:1])
+        return True if len(rows) + len(texts) > _MAX_ROWS else None  # True ends the walk
+
+    with hdf5.open_file(path) as file:
+        file.visititems(visit)
+        texts.update("attributes of the file" for _ in list(file.attrs)[:1])
+    return Header({"arrays": rows}, sorted(texts))
+
+
+def _numbers(values: Any) -> str:
+    return " ".join(f"{float(value):.7g}" for value in values)
