@@ -1,5 +1,7 @@
 """HDF5 in zea's layouts, made up here: scan-converted images, grids in metres, beams."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -102,3 +104,17 @@ def test_places_that_are_no_grid_are_refused():
         Grid(rng.uniform(0, 100, (20, 30, 2)))
     with pytest.raises(ArgumentError, match="finite"):
         Grid(np.full((20, 30, 2), np.nan))
+
+
+def test_a_chunk_of_many_frames_is_decompressed_once(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 255, (60, 160, 200), np.uint8)
+    took_s = {}
+    for chunks in ((1, 160, 200), (60, 160, 200), (16, 50, 64)):
+        path = tmp_path / f"{chunks[0]}.hdf5"
+        with h5py.File(path, "w") as file:
+            file.create_dataset("data/image_sc", data=frames, chunks=chunks, compression="gzip")
+        start = time.process_time()
+        clip = load_clip(path, spacing_mm=(0.3, 0.3), fps=50)
+        took_s[chunks[0]] = time.process_time() - start
+        assert np.array_equal(clip.frames, frames)
+    assert max(took_s[60], took_s[16]) < 8 * took_s[1]  # 60 times without a cache

@@ -8,6 +8,7 @@ converted to a sector by its coordinates. An `extent` is not read: releases diff
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -50,6 +51,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
         Budget(path, options).check(*shape)
         _check_storage(path, values, allow_outside=options.allow_outside)
         grid = _grid(path, image, shape[1:])
+        values = image["values"] = _hold_chunks(values)
 
         def decode() -> Iterator[np.ndarray]:
             for index in range(shape[0]):
@@ -64,6 +66,25 @@ def read(path: Path, options: OpenOptions) -> Clip:
             times_s=_times(image.get("timestamps"), shape[0]),
             warnings=grey.warnings + notes,
         )
+
+
+def _hold_chunks(values: Any) -> Any:
+    """The array, of which one chunk along time is held, so that none is decompressed twice.
+
+    The default cache is smaller than a chunk of many frames, which each frame would then decompress
+    anew. `values` is closed: the first to open an array sets its cache (H5Pset_chunk_cache).
+    """
+    import h5py
+
+    if values.chunks is None or values.chunks[0] == 1:
+        return values
+    across = math.prod(map(math.ceil, np.divide(values.shape, values.chunks)[1:]))
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    num_bytes = across * math.prod(values.chunks) * values.dtype.itemsize
+    access.set_chunk_cache(10 * across + 1, num_bytes, 1.0)
+    file, name = values.file.id, values.name.encode()
+    values.id.close()
+    return h5py.Dataset(h5py.h5d.open(file, name, access))
 
 
 def open_file(path: Path, *, allow_outside: bool = False) -> Any:
