@@ -165,7 +165,7 @@ def metaimage(path: Path, *, lines: int = 0, inside: int = 0) -> None:
     path.write_bytes(head + b"ElementDataFile = LOCAL\n" + packed + stream.flush())
 
 
-def beside(path: Path) -> None:
+def folder_with_large_file(path: Path) -> None:
     """Frames, and a file of 8 GB beside them (sparse)."""
     from PIL import Image
 
@@ -203,7 +203,7 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "DICOM of 10^6 empty elements.dcm": many_elements,
     "MetaImage of 200000 lines.mha": lambda path: metaimage(path, lines=200_000),
     "MetaImage zlib of 2_1 GB.mha": lambda path: metaimage(path, inside=2_100_000_000),
-    "folder with a file of 8 GB": beside,
+    "folder with a file of 8 GB": folder_with_large_file,
     "npz of 2_5 GB.npz": npz,
     "20 s of 1080p, 30 fps.mp4": lambda path: video(path, 1080, 1920, 600),
 }
@@ -216,8 +216,8 @@ def run(path: Path) -> str:
         done = subprocess.run(code, capture_output=True, text=True, timeout=600, check=False)
     except subprocess.TimeoutExpired:
         return "- | > 600 | - | stopped"
-    said = done.stdout.strip() or f"- | - | - | exit {done.returncode}: {done.stderr[-200:]}"
-    return said.replace(str(path), "FILE")
+    outcome = done.stdout.strip() or f"- | - | - | exit {done.returncode}: {done.stderr[-200:]}"
+    return outcome.replace(str(path), "FILE")
 
 
 def size_of(path: Path) -> Iterator[int]:

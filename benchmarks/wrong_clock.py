@@ -28,7 +28,7 @@ def read_at(volumes: np.ndarray, frame_s: float) -> tuple[float, Curves]:
 
 
 def main() -> None:
-    """Print changes of EF and doubts by kind of clip."""
+    """Print changes of EF and rejected clocks by kind of clip."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hearts", type=int, default=24)
     parser.add_argument("--camus", default="")
@@ -38,24 +38,24 @@ def main() -> None:
     if options.camus:
         clips += camus_curves(options.camus, options.patients)
     changes: dict[str, list[list[float]]] = defaultdict(list)
-    doubts: dict[str, list[bool]] = defaultdict(list)
+    rejected: dict[str, list[bool]] = defaultdict(list)
     stated: list[float] = []
-    num_doubted = 0
+    num_rejected = 0
     for name, volumes, frame_s in clips:
         right, own = read_at(volumes, frame_s)
-        num_doubted += own.frame_s is None
+        num_rejected += own.frame_s is None
         changes[name].append([])
         for factor in FACTORS:
             ef, curves = read_at(volumes, factor * frame_s)
             changes[name][-1].append(abs(ef - right))
-            doubts[name].append(curves.frame_s is None)
+            rejected[name].append(curves.frame_s is None)
             if not curves.cut_reason:
                 stated.append(abs(ef - right))
     for name, values in changes.items():
         largest = ", ".join(f"{value:.1f}" for value in np.max(values, 0))
-        print(f"| {name} | {len(values)} | {largest} | {np.mean(doubts[name]):.0%} |")
+        print(f"| {name} | {len(values)} | {largest} | {np.mean(rejected[name]):.0%} |")
     over = [value for value in stated if value > MAX_CHANGE_POINTS]
-    print(f"doubted at the right clock: {num_doubted} of {len(clips)}")
+    print(f"rejected at the right clock: {num_rejected} of {len(clips)}")
     print(
         f"stated with a change over {MAX_CHANGE_POINTS:g} points: {len(over)} of "
         f"{len(FACTORS) * len(clips)}, at most {max(over, default=0):.1f}"
