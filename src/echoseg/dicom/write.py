@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from echoseg.dicom.fhir import FHIR, build_fhir
 from echoseg.dicom.objects import save
 from echoseg.dicom.pictures import CINE, PDF_DOCUMENT, build_cine, build_pdf
 from echoseg.dicom.result import Result, read_result
 from echoseg.dicom.seg import SEG, build_seg
 from echoseg.dicom.sr import SR, build_sr
-from echoseg.files import WRITTEN, OwnedFolder, Replace, write_mark
+from echoseg.files import WRITTEN, OwnedFolder, Replace, write_mark, write_text
 from echoseg.report.writer import DICOM
 
 
@@ -21,7 +22,7 @@ def write_dicom(
     simplified: bool = False,
     force: Replace = False,
 ) -> Path:
-    """Write the DICOM objects of a result folder.
+    """Write the DICOM objects of a result folder, and the same values as FHIR.
 
     The objects belong to patient and study of the source; their identifiers are hashes of source
     and result, so repeated runs give the same ones.
@@ -47,6 +48,7 @@ def write_dicom(
     with target.write() as partial:
         for name, dataset in build_objects(result, simplified=simplified).items():
             save(dataset, partial / name)
+        write_text(partial / FHIR, json.dumps(build_fhir(result), indent=1) + "\n")
         write_mark(partial, WRITTEN, lambda files: json.dumps({"files": files}, indent=1) + "\n")
     return target.path
 
