@@ -19,6 +19,7 @@ from echoseg.inference import analyzer as analyzer_module
 from echoseg.inference.analysis import analyze_masks
 from echoseg.io.nifti import write_masks
 from echoseg.report import cohort
+from echoseg.report.cohort import work
 from echoseg.weights.card import find_checkpoint, read_card
 
 CARD = read_card(find_checkpoint("phantom"))
@@ -27,6 +28,7 @@ PLACES = (
     "a/notes.txt", "a/masks.nii.gz", "a/report.json", "a/overlay.mp4/precious.txt", "a.kept",
     "b", "b/report.json", "biplane/A4C/masks.nii.gz", "biplane/mine.txt", "clips/A2C/x",
     "results.csv", "study.csv", "failures.csv", "failures/mine.json", "report.json",
+    "audit.jsonl", ".begun/mine",
     ".lock", ".partial.txt", ".a.partial-1/x", ".rsync-partial/big.mp4", ".echoseg",
     ".echoseg/mine", ".echoseg/lock/x", ".echoseg/written.json/x", f".echoseg/{DEAD}/new/a/x",
     f".echoseg/{DEAD}.begun/x", f".echoseg/{DEAD}/mine", "a/.echoseg/x", "failures/.echoseg/x",
@@ -58,13 +60,17 @@ class StubAnalyzer:
         return ""
 
 
+def in_this_process(work, items, *rest, **options):
+    return map(work, items)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(analyzer_module, "Analyzer", StubAnalyzer)
-    monkeypatch.setattr(cohort, "parallel_map", lambda work, items, *rest: map(work, items))
-    cohort._analyzer.cache_clear()
+    monkeypatch.setattr(cohort, "parallel_map", in_this_process)
+    work._analyzer.cache_clear()
     yield
-    cohort._analyzer.cache_clear()
+    work._analyzer.cache_clear()
 
 
 def files_in(root):
