@@ -198,7 +198,7 @@ def test_no_path_leads_out_of_its_folder(tmp_path):
         with pytest.raises(Unfit, match=r"outside of its folder.*--allow-outside"):
             inside(folder, name)
         assert inside(folder, name, allow_outside=True).exists()
-    for name in ("a\0b", "x" * 5000, "loop/a"):
+    for name in ("a\0b", "x" * 5000, "x" * 300, "loop/a"):
         with pytest.raises(Unfit):
             inside(folder, name)
     for name in ("a", "dir/../a", "dir/b", str(folder / "c")):
@@ -254,3 +254,17 @@ def test_a_line_is_text_without_control_characters():
         with pytest.raises(ValidationError):
             lines.validate_python(text)
     assert ModelCard(architecture="unet", image_size=64, licence="x").views == (View.A4C,)
+
+
+def test_a_message_does_not_repeat_a_long_name(tmp_path):  # found by fuzzing
+    (tmp_path / "run.json").write_text(json.dumps({"x" * 5000: 1}))
+    with pytest.raises(ConfigError) as caught:
+        RunFolder(tmp_path).config()
+    assert len(str(caught.value)) < 1510
+
+
+def test_a_clip_of_a_phantom_folder_with_too_long_a_name_is_an_issue(tmp_path):  # found by fuzzing
+    clips = {"x" * 400: {}, "../a": {}}
+    (tmp_path / "phantom.json").write_text(json.dumps({"layout": "avi", "clips": clips}))
+    with pytest.raises(DatasetError):
+        load_dataset(tmp_path)

@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+_MAX_TEXT, _MAX_END = 1500, 300
+
+
 class EchosegError(Exception):
     """Base of all errors; the text names the field, the rule, the value and the way out."""
 
     def __str__(self) -> str:
-        """The text on one line; file names and messages of libraries may hold line breaks."""
-        return " ".join(super().__str__().splitlines())
+        """The text on one line, of a limited length, since it may name what a file holds."""
+        text = " ".join(super().__str__().splitlines())
+        if len(text) <= _MAX_TEXT:
+            return text
+        return f"{text[: _MAX_TEXT - _MAX_END]} ... {text[-_MAX_END:]}"
 
 
 class ArgumentError(EchosegError, ValueError):

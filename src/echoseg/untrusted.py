@@ -15,6 +15,7 @@ from echoseg.errors import EchosegError, Unfit, reason_of, validation_message
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 """Size of the largest JSON document that is read."""
+_MAX_NAME_BYTES = 255
 OUTSIDE = "copy that file into the folder, or pass allow_outside (--allow-outside) if it is yours"
 
 Line = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -62,7 +63,8 @@ def inside(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
     Raises:
         Unfit: If it does not, or cannot be the name of a file.
     """
-    if "\0" in name or len(os.fsencode(name)) > 4000:
+    parts = [len(os.fsencode(part)) for part in name.split("/")]
+    if "\0" in name or max(parts) > _MAX_NAME_BYTES or sum(parts) > 2000:
         raise Unfit("a name of another file in it is not valid")
     path = folder / name
     try:
