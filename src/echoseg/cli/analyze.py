@@ -265,14 +265,9 @@ def analyze(
     from echoseg.io.frames import OpenOptions
     from echoseg.report.writer import result_folder_names
 
-    options: dict[str, Any] = dict(
-        view=view,
-        spacing_mm=spacing_mm,
-        fps=fps,
-        allow_damaged=allow_damaged,
-        max_decoded_gib=max_decoded,
-        allow_outside=allow_outside,
-    )
+    options: dict[str, Any] = dict(view=view, spacing_mm=spacing_mm, fps=fps)
+    options |= dict(allow_damaged=allow_damaged, allow_outside=allow_outside)
+    options["max_decoded_gib"] = max_decoded
     names = start_private(private, private_key, output)
     known: dict[str, Any] = dict(
         open_options=options,
