@@ -13,6 +13,7 @@ from echoseg.clip import View
 from echoseg.dicom.result import read_result
 from echoseg.dicom.sr import build_sr
 from echoseg.dicom.write import write_dicom
+from echoseg.quality.view import ViewPrediction
 
 UNRELIABLE = "The atrium is cut off."
 
@@ -140,6 +141,19 @@ def test_a_part_of_a_beat_gives_no_number(dicom_result):
     (ef,) = numbers(build_sr(result)).values()
     assert list(ef.MeasuredValueSequence) == []
     assert "not of a whole beat" in texts(build_sr(result))
+
+
+@pytest.mark.parametrize(("view", "code"), [("A4C", "399214001"), ("cannot tell", None)])
+def test_a_view_that_is_not_stated_is_the_predicted_one_and_said_to_be(dicom_result, view, code):
+    prediction = ViewPrediction(
+        view=view, probability_percent={"A4C": 90.0}, mirrored_percent=0.0, is_mirrored=False
+    )
+    report = dicom_result.report
+    unstated = report.input.model_copy(update={"view": "unknown"})
+    report = report.model_copy(update={"input": unstated, "predicted_view": prediction})
+    dataset = build_sr(replace(dicom_result, report=report))
+    assert modifiers(numbers(dataset)["18026-5"]).get("111031") == code
+    assert ("was predicted, not stated" in texts(dataset)) == (code is not None)
 
 
 def test_the_simplified_report_has_one_code_for_value_view_and_method(files, dicom_result):

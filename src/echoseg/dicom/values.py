@@ -74,7 +74,7 @@ class Value:
 def report_view(report: Report) -> View:
     """The view of the clip: as stated, otherwise as predicted."""
     predicted = report.predicted_view
-    if report.input.view != View.UNKNOWN or predicted is None or predicted.view not in View:
+    if report.input.view != View.UNKNOWN or predicted is None or predicted.view not in list(View):
         return View(report.input.view)
     return View(predicted.view)
 
