@@ -72,6 +72,10 @@ class TooLargeError(FormatError):
     """Decoded it would exceed the limit of pixels or bytes."""
 
 
+class OtherViewError(EchosegError):
+    """The pictures of a clip show another view than those that are asked for."""
+
+
 class DatasetError(EchosegError):
     """A data set's folder is not as documented."""
 

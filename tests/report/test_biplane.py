@@ -13,7 +13,7 @@ from echoseg.clip import Clip, View
 from echoseg.errors import OutputError
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.measure import measure_masks
-from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport, view_of_name
+from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport
 from echoseg.report.writer import FILES, PDF, PLANES, write_biplane
 from echoseg.weights.card import ModelCard
 from heart_makers import beating
@@ -98,21 +98,6 @@ def test_a_study_is_replaced_only_by_force_and_never_with_what_is_foreign(study,
     with pytest.raises(OutputError, match=r"mine\.txt, which echoseg did not write"):
         write_biplane(study, folder, force=True)
     assert (folder / "A4C" / "mine.txt").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "view", "rest"),
-    [
-        ("p7_A4C", View.A4C, "p7"),
-        ("patient0001_2CH_half_sequence", View.A2C, "patient0001_half_sequence"),
-        ("4ch", View.A4C, ""),
-        ("Apical2 rest", View.A2C, "rest"),
-        ("plax", View.UNKNOWN, "plax"),
-        ("0XA4C9", View.UNKNOWN, "0XA4C9"),
-    ],
-)
-def test_the_view_is_read_from_the_name(name, view, rest):
-    assert view_of_name(name) == (view, rest)
 
 
 def run(*args):

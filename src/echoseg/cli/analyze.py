@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +44,6 @@ from echoseg.cli.options import (
 from echoseg.errors import ConfigError, EchosegError
 
 if TYPE_CHECKING:
-    from echoseg.clip import Clip
     from echoseg.files import Replace
     from echoseg.inference.analysis import Analysis
     from echoseg.inference.analyzer import Analyzer
@@ -71,17 +70,8 @@ class Job:
     names: "Pseudonyms | None" = None
 
 
-def analyze_clip(
-    analyzer: "Analyzer",
-    job: Job,
-    source: Path,
-    check: "Callable[[Clip], None] | None" = None,
-    **options: Any,
-) -> "Analysis":
-    """Read and analyze a clip; the time of reading is the first stage.
-
-    `check` may raise what ends it before the clip is segmented.
-    """
+def analyze_clip(analyzer: "Analyzer", job: Job, source: Path, **options: Any) -> "Analysis":
+    """Read and analyze a clip; the time of reading is the first stage."""
     from echoseg.io import load_clip
     from echoseg.preprocess.sector import blank_outside
 
@@ -89,8 +79,6 @@ def analyze_clip(
     alias = job.names and job.names.name(source)
     clip = load_clip(source, alias=alias, **(job.open_options | options))
     read_time_s = time.perf_counter() - start
-    if check is not None:
-        check(clip)
     with progress_bar(alias or source.name, "frames") as update:
         analysis = analyzer.analyze(
             clip, smoothing=job.smoothing, force_view=job.force_view, progress=update
@@ -118,7 +106,7 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
 
 def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, float]]:
     from echoseg.cli.table import show_biplane
-    from echoseg.report.biplane import BiplaneAnalysis
+    from echoseg.report.biplane import BiplaneAnalysis, build_biplane_report
     from echoseg.report.writer import PLANES, check_output, write_biplane
 
     start = time.perf_counter()
@@ -133,7 +121,7 @@ def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
     for plane, source in zip(PLANES, job.sources, strict=True):
         write_dicom_objects(job.folder / plane, source, job.dicom)
     time_s = time.perf_counter() - start
-    show_biplane(analysis, job.folder)
+    show_biplane(build_biplane_report(analysis), job.folder)
     show_backup(backup)
     return analysis.ef, {"both clips": time_s}
 
@@ -230,9 +218,9 @@ def analyze(
     max_decoded: MaxDecoded = 2.0,
     allow_outside: AllowOutside = False,
     jobs: Annotated[
-        int | None, cohort_option(help="Worker processes for a cohort (default: number of CPUs).")
+        int | None, cohort_option(help="Worker processes for many clips (default: number of CPUs).")
     ] = None,
-    resume: Annotated[bool, cohort_option("--resume", help="Resume a cohort.")] = False,
+    resume: Annotated[bool, cohort_option("--resume", help="Resume a cohort or study.")] = False,
     retry_failed: Annotated[
         bool, cohort_option("--retry-failed", help="Resume a cohort; try failed clips again too.")
     ] = False,
@@ -285,18 +273,14 @@ def analyze(
             "--dicom does not apply to a cohort or --study; write the objects of each result "
             "folder by echoseg dicom"
         )
+    settings = dict(known, device=device, model=model, backend=backend, pages=pages)
     if study is not None:
-        if view is not None or run_options or not pages:
-            raise ConfigError(
-                "--view, options of cohorts (--jobs, --resume, ...) and --no-pages do not apply to "
-                "--study; leave them out"
-            )
+        if view is not None or not pages:
+            raise ConfigError("--view and --no-pages do not apply to --study; leave them out")
         from echoseg.cli.study import run_study
 
-        job = Job(sources=(), folder=output, **known)
-        return run_study(study, output, job, model=model, device=device, backend=backend)
+        return run_study(study, settings, output, run_options)
     if clips and (run_options or _are_many(clips)):
-        settings = dict(known, device=device, model=model, backend=backend, pages=pages)
         from echoseg.cli.cohort import run_cohort
 
         return run_cohort(clips, settings, output, run_options)

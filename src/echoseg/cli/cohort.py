@@ -3,12 +3,15 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from echoseg.cli.console import progress_bar, public, show_backup, show_notice
 from echoseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from echoseg.report.cohort import RunOptions, Settings
 
 
 def run_cohort(
@@ -20,26 +23,9 @@ def run_cohort(
         EchosegError: If it cannot be started or resumed.
     """
     from echoseg.cli.analyze import count_efs
-    from echoseg.parallel import check_jobs
     from echoseg.report import cohort
-    from echoseg.weights.card import find_checkpoint, read_card
 
-    if options["force"]:
-        raise ConfigError("--force does not apply to a cohort; choose another -o")
-    card = read_card(find_checkpoint(options["model"]))
-    settings = cohort.Settings(
-        model=options["model"],
-        model_sha256=card.sha256,
-        private=options["names"] is not None,
-        **options["open_options"],
-        **{
-            name: options[name]
-            for name in ("device", "backend", "smoothing", "force_view", "pdf", "pages")
-        },
-    )
-    run_options = {"jobs": os.cpu_count() or 1} | run_options
-    run_options["jobs"] = check_jobs(run_options["jobs"])
-    show_notice(card)
+    settings, how = cohort_settings(options, run_options)
     if names := options["names"]:
         for folder in clips:
             names.hide_folder(folder)
@@ -50,7 +36,7 @@ def run_cohort(
             sources,
             settings,
             output,
-            options=cohort.RunOptions(**run_options),
+            options=how,
             progress=update,
         )
     typer.echo(
@@ -64,3 +50,34 @@ def run_cohort(
         show_backup(backup)
     if done.failed or not done.clips:
         raise typer.Exit(1)
+
+
+def cohort_settings(
+    options: dict[str, Any], run_options: dict[str, Any]
+) -> tuple["Settings", "RunOptions"]:
+    """How the clips of a cohort or study are analyzed, and it is run; prints the model's notice.
+
+    Raises:
+        EchosegError: If an option does not apply, or there is no such model.
+    """
+    from echoseg.parallel import check_jobs
+    from echoseg.report.cohort import RunOptions, Settings
+    from echoseg.weights.card import find_checkpoint, read_card
+
+    if options["force"]:
+        raise ConfigError("--force does not apply to a cohort or study; choose another -o")
+    card = read_card(find_checkpoint(options["model"]))
+    settings = Settings(
+        model=options["model"],
+        model_sha256=card.sha256,
+        private=options["names"] is not None,
+        **options["open_options"],
+        **{
+            name: options[name]
+            for name in ("device", "backend", "smoothing", "force_view", "pdf", "pages")
+        },
+    )
+    run_options = {"jobs": os.cpu_count() or 1} | run_options
+    run_options["jobs"] = check_jobs(run_options["jobs"])
+    show_notice(card)
+    return settings, RunOptions(**run_options)

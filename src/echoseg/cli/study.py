@@ -2,109 +2,59 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
-from echoseg.cli.analyze import Job, analyze_clip
-from echoseg.cli.console import fail, one_line, public, show_backup, show_notice
-from echoseg.clip import View
-from echoseg.errors import ConfigError, EchosegError, NotAClipError, OutputError
-
-if TYPE_CHECKING:
-    from echoseg.clip import Clip
-    from echoseg.inference.analyzer import Analyzer
-    from echoseg.report.study import Heart
+from echoseg.cli.cohort import cohort_settings
+from echoseg.cli.console import one_line, progress_bar, public
+from echoseg.errors import ConfigError
 
 
 def run_study(
-    folder: Path, output: Path, job: Job, *, model: str, device: str, backend: str
+    folder: Path, options: dict[str, Any], output: Path, run_options: dict[str, Any]
 ) -> None:
     """Analyze the hearts of a folder and exit with the exit code.
 
-    `output` gets a folder per heart and `study.csv`; `job` has the options of every clip.
+    `output` gets a folder per heart and `study.csv`.
 
     Raises:
-        EchosegError: If it cannot be started.
+        EchosegError: If it cannot be started or resumed.
     """
-    from echoseg.files import check_own_file, csv_text, ensure_dir, write_owned_text
-    from echoseg.inference.analyzer import Analyzer
-    from echoseg.report.study import COLUMNS, TABLE, find_hearts, hide_names
-    from echoseg.report.writer import check_output
+    from echoseg.report import study
 
     if not folder.is_dir():
         raise ConfigError(f"--study must be a folder of clips, got {folder}")
-    if job.names is not None:
-        job.names.hide_folder(folder)
-    hearts, others = find_hearts(folder, output)
-    if job.names is not None:
-        hearts, others = hide_names(hearts, others, folder, job.names)
-    backups = [check_own_file(output / TABLE, job.force)]
-    backups += [check_output(output / heart.name, job.force) for heart in hearts]
-    analyzer = Analyzer(model, device, backend)
-    show_notice(analyzer.model_card)
-    rows: list[tuple[str, ...]] = []
-    for heart in hearts:
-        _analyze_heart(analyzer, heart, job)
-        _write_heart(heart, output / heart.name, job)
-        rows += heart.rows()
-        heart.best.clear()  # frames and masks of one heart at a time
-    rows += [("", name, "", "", "not a clip", why) for name, why in sorted(others.items())]
-    with ensure_dir(output):
-        write_owned_text(output / TABLE, csv_text(COLUMNS, rows), job.force)
-    for backup in backups:
-        show_backup(backup)
+    names = options["names"]
+    if names is not None:
+        names.hide_folder(folder)
+    settings, how = cohort_settings(options, run_options)
+    with progress_bar("study" if names else folder.name, "clips") as update:
+        choices, rows = study.run_study(
+            folder, settings, output, names=names, options=how, progress=update
+        )
+    for choice in choices:
+        _show_heart(choice.heart, output / choice.heart, choice.rows)
     outcomes = Counter(row[-2] for row in rows)
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
-    typer.echo(public(f"{len(rows)} files: {numbers}: {output / TABLE} says why"))
+    table = output / study.TABLE
+    typer.echo(public(f"{len(rows)} files: {numbers}: {table} says why"))
     if "failed" in outcomes or "used" not in outcomes:
         raise typer.Exit(1)
 
 
-class _OtherView(Exception):  # an outcome, not an error
-    """A clip is of neither plane, by its pictures alone."""
+def _show_heart(name: str, folder: Path, rows: list[tuple[str, ...]]) -> None:
+    """Print the result of a heart, and what became of each of its clips."""
+    from echoseg.cli.table import show_biplane
+    from echoseg.files import read_json
+    from echoseg.report.biplane import BiplaneReport
+    from echoseg.report.writer import MARK
 
-
-def _analyze_heart(analyzer: "Analyzer", heart: "Heart", job: Job) -> None:
-    """Analyze every clip that may show a plane; note of the others why they do not count."""
-
-    def check(clip: "Clip") -> None:
-        if reason := analyzer.other_view(clip):
-            raise _OtherView(reason)
-
-    for clip in heart.clips:
-        if clip.view not in (View.A4C, View.A2C, View.UNKNOWN):
-            heart.pass_over(clip, f"its {clip.view_from} states {clip.view}")
-            continue
-        options = {} if clip.view is View.UNKNOWN else {"view": clip.view}
-        try:
-            heart.add(clip, analyze_clip(analyzer, job, clip.path, check, **options))
-        except _OtherView as other:
-            heart.pass_over(clip, f"{other}; it was not segmented")
-        except OutputError:
-            raise
-        except NotAClipError as error:
-            heart.pass_over(clip, str(error), "not a clip")
-        except EchosegError as error:
-            fail(str(error))
-            heart.pass_over(clip, str(error), "failed")
-
-
-def _write_heart(heart: "Heart", folder: Path, job: Job) -> None:
-    """Write the biplane result, or that of the one plane that there is, and say what is used."""
-    from echoseg.cli.table import show_analysis, show_biplane
-    from echoseg.report.biplane import BiplaneAnalysis
-    from echoseg.report.writer import write_biplane, write_results
-
-    best = {view: analysis for view, (_, analysis) in heart.best.items()}
-    if len(best) == 2:
-        both = BiplaneAnalysis(a4c=best[View.A4C], a2c=best[View.A2C])
-        write_biplane(both, folder, force=job.force, pdf=job.pdf)
-        show_biplane(both, folder)
-    elif best:
-        ((view, analysis),) = best.items()
-        write_results(analysis, folder, force=job.force, pdf=job.pdf)
-        show_analysis(analysis, folder)
-        typer.echo(f"{heart.name} has no other view than {view}, so there is no biplane EF")
-    for _, name, view, _, outcome, why in heart.rows():
-        typer.echo(f"  {outcome}: {view}: {one_line(name)}: {one_line(why)}")
+    views = [view for _, _, view, _, outcome, _ in rows if outcome == "used"]
+    if len(views) == 2 and (report := read_json(folder / MARK, BiplaneReport, "run it again")):
+        show_biplane(report, folder)
+    elif views:
+        typer.echo(f"{name} has no other view than {views[0]}, so there is no biplane EF")
+        typer.echo(public(f"written to {folder}"))
+    for _, file, view, _, outcome, why in rows:
+        typer.echo(f"  {outcome}: {view}: {one_line(file)}: {one_line(why)}")

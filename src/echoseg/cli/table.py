@@ -10,7 +10,8 @@ from rich.table import Table
 from echoseg.cli.console import one_line, public
 from echoseg.clip import ClipWarning
 from echoseg.inference.analysis import Analysis
-from echoseg.report.biplane import BiplaneAnalysis
+from echoseg.report.biplane import BiplaneReport
+from echoseg.report.schema import ef_statement
 
 
 def show_analysis(analysis: Analysis, folder: Path) -> None:
@@ -54,32 +55,27 @@ def show_analysis(analysis: Analysis, folder: Path) -> None:
     console.print(public(f"written to {folder}"), markup=False)
 
 
-def _print_messages(
-    console: Console, messages: Iterable[ClipWarning], style: str, prefix: str = ""
-) -> None:
+def _print_messages(console: Console, messages: Iterable[ClipWarning], style: str) -> None:
     for message in messages:
-        text = f"{prefix}{one_line(message.message)} ({message.code})"
+        text = f"{one_line(message.message)} ({message.code})"
         console.print(text, style=style, markup=False)
 
 
-def show_biplane(analysis: BiplaneAnalysis, folder: Path) -> None:
+def show_biplane(report: BiplaneReport, folder: Path) -> None:
     """Print the summary of two views of a heart."""
-    biplane, planes = analysis.biplane, (analysis.a4c, analysis.a2c)
+    columns = (report, report.a4c, report.a2c)
     table = Table("", "biplane", "A4C", "A2C", title=escape(folder.name), title_justify="left")
-    sides = (analysis.ef, *(plane.ef for plane in planes))
+    sides = [ef_statement(one) for one in columns]
     table.add_row("EF", *(ef.text.removeprefix("EF ") for ef in sides))
     if any(ef.interval for ef in sides):
         table.add_row("EF interval", *(ef.interval_span for ef in sides))
-    measured = (biplane, *(plane.measurement for plane in planes))
     for name, key in (("EDV", "edv_ml"), ("ESV", "esv_ml")):
-        pairs = zip(measured, sides, strict=True)
-        values = [getattr(one, key) if ef.value else None for one, ef in pairs]
+        pairs = zip(columns, sides, strict=True)
+        values = [getattr(one.results, key) if ef.value else None for one, ef in pairs]
         table.add_row(name, *("" if value is None else f"{value:.0f} ml" for value in values))
     console = Console(soft_wrap=False)
     console.print(table)
-    if analysis.ef.kind == "none":
-        console.print(f"no biplane EF: {analysis.ef.reason}", style="bold red", markup=False)
-    _print_messages(console, biplane.warnings, "yellow")
-    for view, plane in zip(("A4C", "A2C"), planes, strict=True):
-        _print_messages(console, plane.warnings, "yellow", f"{view}: ")
+    if sides[0].kind == "none":
+        console.print(f"no biplane EF: {report.ef_reason}", style="bold red", markup=False)
+    _print_messages(console, report.warnings, "yellow")
     console.print(public(f"written to {folder}"), markup=False)

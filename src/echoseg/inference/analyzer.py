@@ -116,6 +116,7 @@ class Analyzer:
         self,
         clip: Clip,
         *,
+        masks: np.ndarray | None = None,
         smoothing: bool = True,
         force_view: bool = False,
         progress: Progress | None = None,
@@ -126,6 +127,8 @@ class Analyzer:
 
         Args:
             clip: The clip.
+            masks: Those of an earlier analysis of this clip by the same network, `(T, H, W)` uint8,
+                which are measured again; None: the clip is segmented.
             smoothing: See `measure_masks`.
             force_view: Give an EF, not a reliable one, where the clip shows another view.
             progress: Called after each frame.
@@ -143,17 +146,20 @@ class Analyzer:
         sector = find_sector(clip)
         if sector is None:
             raise MeasurementError(
-                f"no ultrasound sector found in {clip.source or 'the clip'}: no region of the "
-                f"picture changes over its {clip.num_frames} frames; give a moving echo clip"
+                f"no ultrasound sector found in {clip.source or 'the clip'}: {_still(clip)}; give "
+                "a moving echo clip"
             )
         clip = replace(clip, warnings=clip.warnings + text_warnings(clip, sector))
         lap("find_sector")
         view = self.score_view(clip, sector)
         oriented = (_mirror_clip(clip), sector.mirror()) if view.is_mirrored else (clip, sector)
         lap("view")
-        masks = self.segment(*oriented, progress=progress)
-        for mask in each(masks):
-            mask[:] = clean_mask(mask)
+        if masks is None:
+            masks = self.segment(*oriented, progress=progress)
+            for mask in each(masks):
+                mask[:] = clean_mask(mask)
+        elif view.is_mirrored:
+            masks = masks[..., ::-1].copy()
         lap("segment")
         analysis = self.assess(*oriented, masks, view, smoothing=smoothing, force_view=force_view)
         lap("measure")
@@ -169,9 +175,11 @@ class Analyzer:
         from echoseg.quality.view_net import score_frames
 
         is_colour = any(warning.code == "colour_doppler" for warning in clip.warnings)
-        sector = None if is_colour or clip.view is not View.UNKNOWN else find_sector(clip)
         predicted = None
-        if sector is not None:
+        if not is_colour and clip.view is View.UNKNOWN:
+            sector = find_sector(clip)
+            if sector is None:
+                return f"the clip shows no heart: {_still(clip)}"
             scores, mirrored = score_frames(clip.frames, sector, self.view_net)
             predicted = predict_view(
                 self.view_rule, scores, None, mirrored=mirrored, is_mirrored=False
@@ -332,6 +340,10 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
     """
     clip = _as_clip(source, spacing_mm, fps, view)
     return Analyzer(model, device).analyze(clip, force_view=force_view, progress=progress)
+
+
+def _still(clip: Clip) -> str:
+    return f"no region of the picture changes over its {clip.num_frames} frames"
 
 
 def _mirror_clip(clip: Clip) -> Clip:

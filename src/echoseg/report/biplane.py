@@ -1,6 +1,5 @@
 """Biplane analysis: an A4C and an A2C clip of one heart, and their report."""
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,11 +32,6 @@ from echoseg.report.schema import (
     stated,
     statement_fields,
 )
-
-_TOKENS = {
-    View.A4C: r"a4c|4ch|ap4|ap4c|apical4|4chamber",
-    View.A2C: r"a2c|2ch|ap2|ap2c|apical2|2chamber",
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,16 +93,6 @@ class BiplaneAnalysis:
             interval=self.interval,
             is_part_of_beat=any(ef.kind == "part_of_beat" for ef in planes.values()),
         )
-
-
-def view_of_name(name: str) -> tuple[View, str]:
-    """The view stated in a file's name, and the name without it."""
-    for view, tokens in _TOKENS.items():
-        match = re.search(rf"(?<![a-z0-9])(?:{tokens})(?![a-z0-9])", name, re.IGNORECASE)
-        if match:
-            rest = name[: match.start()] + name[match.end() :]
-            return view, re.sub(r"[\s_.-]+", "_", rest).strip("_")
-    return View.UNKNOWN, name
 
 
 class BiplaneReport(FrozenModel):

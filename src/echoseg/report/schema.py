@@ -156,6 +156,24 @@ def statement_fields(ef: EfStatement, reliable: bool | None) -> dict[str, Any]:
     }
 
 
+def ef_statement(report: Any) -> EfStatement:
+    """What is stated of the EF in the report of a clip or of two views."""
+    results, withheld = report.results, report.ef_unreliable_percent
+    planes = [report.a4c, report.a2c] if hasattr(report, "a4c") else [report]
+    kind = "part_of_beat" if any(one.results.is_part_of_beat for one in planes) else "plain"
+    if results.ef_percent is None:
+        kind = "none" if withheld is None else "unreliable"
+    source = report if hasattr(report, "a4c") else report.reliability
+    return EfStatement(
+        kind=kind,
+        ef_percent=results.ef_percent,
+        unreliable_percent=withheld,
+        interval=source.interval if source and kind != "none" else None,
+        grade=results.ef_grade.name if results.ef_grade else "",
+        reason=report.ef_reason,
+    )
+
+
 def registry_row(report: Report) -> dict[str, Any]:
     """Flatten a report to one row of a registry's table; it names no file and no patient.
 

@@ -1,164 +1,249 @@
-"""A study: which clips are of one heart, and which A4C and A2C of them are used, and why."""
+"""A study: its clips as a cohort, then of each heart the best A4C and A2C together; resumable.
 
-import os
-from dataclasses import dataclass, field
+    OUT/clips/       the cohort of all clips that may show a plane (`report.cohort`), without pages
+    OUT/HEART/...    biplane result of a heart's best clips, or that of the one plane there is
+    OUT/study.csv    a row per file: which are used, and why the others are not; written last
+
+The choice is made from the reports of the clips. A heart's folder is written again where it is not
+of the clips that are chosen. The masks are those of the cohort, which are not made twice.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from echoseg.clip import View
-from echoseg.inference.analysis import Analysis
-from echoseg.io.clip_header import ClipHeader, read_clip_header
+from echoseg.errors import OutputError
+from echoseg.files import check_new_file, csv_text, locked_dir, read_json, write_text
+from echoseg.parallel import parallel_map
 from echoseg.private import Pseudonyms
-from echoseg.report.biplane import view_of_name
-from echoseg.report.cohort import find_clips
-from echoseg.report.writer import free_names
+from echoseg.quality.view import CANNOT_TELL
+from echoseg.report import cohort
+from echoseg.report.biplane import BiplaneAnalysis
+from echoseg.report.cohort import Cohort, Entry, Failure, FoundClips, Settings, analyze_entry
+from echoseg.report.cohort.folder import DEFAULT_OPTIONS, RunOptions
+from echoseg.report.hearts import PLANES, Heart, StudyClip, find_hearts, hide_names
+from echoseg.report.schema import Report, ef_statement
+from echoseg.report.writer import MARK, PDF, check_output
+from echoseg.weights.card import find_checkpoint, read_card
 
-TABLE = "study.csv"
+TABLE, CLIPS, MASKS = "study.csv", "clips", "masks.nii.gz"
 COLUMNS = ("heart", "file", "view", "view_from", "outcome", "reason")
-PLANES = (View.A4C, View.A2C)
 _KINDS = ("plain", "part_of_beat", "unreliable", "none")
 """Kinds of an EF, the best first."""
-
-
 _CANNOT_TELL = (
     "the view classifier cannot tell its view; give it by --a4c or --a2c if it shows that view"
 )
+Row = tuple[str, ...]
 
 
-class StudyClip(NamedTuple):
-    """A clip of a study: path relative to its folder, file, stated view and where that is from."""
+class Choice(NamedTuple):
+    """The clips of a heart that are used, by plane, and a row of `COLUMNS` of each of its clips."""
 
-    name: str
-    path: Path
-    view: View
-    view_from: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heart:
-    """The clips of one heart, of each plane the best, and a row of `COLUMNS` of each other one."""
-
-    name: str
-    clips: tuple[StudyClip, ...]
-    best: dict[View, tuple[StudyClip, Analysis]] = field(default_factory=dict)
-    passed_over: list[tuple[str, ...]] = field(default_factory=list)
-
-    def add(self, clip: StudyClip, analysis: Analysis) -> None:
-        """Use the clip for its plane if its EF is more reliable than that of the clip before."""
-        view, reason = _plane(clip, analysis)
-        if reason:
-            return self.pass_over(clip, reason)
-        pair = [(clip, analysis), *filter(None, [self.best.get(view)])]
-        (best, ours), *rest = sorted(pair, key=lambda one: _rank(one[1]))
-        self.best[view] = best, ours
-        for other, theirs in rest:
-            why = f"{best.name} is preferred: {describe_ef(ours)}, not {describe_ef(theirs)}"
-            self.pass_over(other, why, view=view)
-
-    def pass_over(
-        self, clip: StudyClip, why: str, outcome: str = "passed over", *, view: View | None = None
-    ) -> None:
-        """Note why a clip is not used."""
-        self.passed_over.append(self._row(clip, view or clip.view, outcome, why))
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """A row of `COLUMNS` per clip, those that are used first."""
-        used = [
-            self._row(clip, view, "used", describe_ef(analysis))
-            for view, (clip, analysis) in sorted(self.best.items(), reverse=True)
-        ]
-        return used + sorted(self.passed_over)
-
-    def _row(self, clip: StudyClip, view: View, outcome: str, why: str) -> tuple[str, ...]:
-        return self.name, clip.name, str(view), clip.view_from, outcome, why
+    heart: str
+    best: dict[View, tuple[Entry, Report]]
+    rows: list[Row]
 
 
-def _plane(clip: StudyClip, analysis: Analysis) -> tuple[View, str]:
-    """The view of an analyzed clip, and why it is of neither plane; empty where it is of one."""
-    if analysis.wrong_view:
-        return clip.view, analysis.wrong_view
-    view = analysis.clip.view
-    if analysis.model and analysis.predicted_view:
-        view = analysis.predicted_view.resolve(view, analysis.model.views)
+def run_study(  # what, how, and where
+    folder: Path,
+    settings: Settings,
+    out: Path,
+    *,
+    names: Pseudonyms | None = None,
+    options: RunOptions = DEFAULT_OPTIONS,
+    progress: cohort.Progress = lambda done, total: None,
+) -> tuple[list[Choice], list[Row]]:
+    """Analyze the clips of a folder, choose, write the hearts and the table.
+
+    Args:
+        folder: The study's folder.
+        settings: How the clips are analyzed; `pdf` is of the hearts.
+        out: The output folder.
+        names: Hashes for names.
+        options: How it is run; the results do not depend on it.
+        progress: Called with (clips done, all clips).
+
+    Returns:
+        The choice of each heart, and a row of `COLUMNS` per file, as in the table.
+
+    Raises:
+        ConfigError: If there is no clip, or as `run_cohort`.
+        OutputError: If `out` holds other results, is in use, or cannot be written.
+        EchosegError: As `run_cohort`.
+    """
+    hearts, others = find_hearts(folder, out, (TABLE, CLIPS))
+    if names is not None:
+        hearts, others = hide_names(hearts, others, folder, names)
+    with locked_dir(out):
+        if not (options.resume and (out / CLIPS / cohort.MANIFEST).exists()):
+            check_new_file(out / TABLE)
+            for heart in hearts:
+                check_output(out / heart.name)
+        own = settings.model_copy(update={"pages": False, "pdf": False, "sort_views": True})
+        clips = _candidates(hearts)
+        cohort.run_cohort(clips, own, out / CLIPS, options, progress)
+        held = read_json(out / CLIPS / cohort.MANIFEST, Cohort, "continue with resume (--resume)")
+        entries = {
+            entry.clip: entry.model_copy(update={"source": clips[entry.clip].absolute()})
+            for entry in (held.entries if held else ())
+        }
+        views = read_card(find_checkpoint(settings.model)).views
+        choices = [choose(heart, _outcomes(heart, entries, out), views) for heart in hearts]
+        left = [one for one in choices if one.best and not _is_written(out, one, settings.pdf)]
+        list(parallel_map(partial(_write_heart, settings, out), left, options.jobs))
+        rows = [row for choice in choices for row in choice.rows]
+        rows += [("", name, "", "", "not a clip", why) for name, why in sorted(others.items())]
+        write_text(out / TABLE, csv_text(COLUMNS, rows))
+    return choices, rows
+
+
+def _candidates(hearts: list[Heart]) -> FoundClips:
+    """The clips that may show a plane, with the views that names alone state."""
+    candidates = FoundClips()
+    for clip in (clip for heart in hearts for clip in heart.clips):
+        if clip.view in (*PLANES, View.UNKNOWN):
+            candidates[clip.name] = clip.path
+            if clip.view_from == "name":
+                candidates.views[clip.name] = clip.view
+    return candidates
+
+
+Outcomes = Mapping[str, tuple[Entry, Report | Failure]]
+
+
+def _outcomes(heart: Heart, entries: Mapping[str, Entry], out: Path) -> Outcomes:
+    """What the cohort has of a heart's clips, by name; those not analyzed are left out."""
+    outcomes = {}
+    for entry in (entries[clip.name] for clip in heart.clips if clip.name in entries):
+        outcome = cohort.read_outcome(out / CLIPS, entry)
+        if outcome is None:
+            place = out / CLIPS / entry.name
+            raise OutputError(f"{place} was removed; continue with resume (--resume)")
+        outcomes[entry.clip] = entry, outcome
+    return outcomes
+
+
+def choose(heart: Heart, outcomes: Outcomes, supported: tuple[View, ...]) -> Choice:
+    """Choose the clip of each plane whose EF is the most reliable, and say why not the others.
+
+    Args:
+        heart: The heart.
+        outcomes: Result or failure of each of its clips that was analyzed, by name.
+        supported: Views that the model was trained on.
+    """
+    by_view: dict[View, list[tuple[StudyClip, Entry, Report]]] = {}
+    rows: list[Row] = []
+
+    def note(clip: StudyClip, view: View, outcome: str, why: str) -> Row:
+        return heart.name, clip.name, str(view), clip.view_from, outcome, why
+
+    for clip in heart.clips:
+        entry, outcome = outcomes.get(clip.name, (None, None))
+        if entry is None or outcome is None:
+            why = f"its {clip.view_from} states {clip.view}"
+            rows.append(note(clip, clip.view, "passed over", why))
+        elif isinstance(outcome, Failure):
+            kind = "failed" if outcome.is_clip else "not a clip"
+            kind = "passed over" if outcome.is_other_view else kind
+            rows.append(note(clip, clip.view, kind, outcome.reason))
+        else:
+            view, why = plane_of(outcome, supported)
+            if why:
+                rows.append(note(clip, view, "passed over", why))
+            else:
+                by_view.setdefault(view, []).append((clip, entry, outcome))
+    best, used = {}, []
+    for view in (view for view in PLANES if view in by_view):
+        (clip, entry, report), *rest = sorted(by_view[view], key=lambda one: _rank(one[2]))
+        best[view] = entry, report
+        ours = describe_ef(report)
+        used.append(note(clip, view, "used", ours))
+        for other, _, theirs in rest:
+            why = f"{clip.name} is preferred: {ours}, not {describe_ef(theirs)}"
+            rows.append(note(other, view, "passed over", why))
+    return Choice(heart.name, best, used + sorted(rows))
+
+
+def plane_of(report: Report, supported: tuple[View, ...]) -> tuple[View, str]:
+    """The view of an analyzed clip, and why it is of neither plane; empty where it is of one.
+
+    Of a clip that shows some plane for sure, though neither alone is, it is the likelier one.
+    """
+    view, predicted = View(report.input.view), report.predicted_view
+    reasons = [one.message for one in report.warnings if one.code == "wrong_view"]
+    if reasons:
+        return view, reasons[0]
+    if predicted:
+        view = predicted.resolve(view, supported)
+        if view is View.UNKNOWN and any(one.code == "view_predicted" for one in report.notes):
+            view = max(supported, key=lambda one: predicted.probability_percent[str(one)])
     return view, "" if view in PLANES else _CANNOT_TELL
 
 
-def _rank(analysis: Analysis) -> tuple[int, bool, float, int]:
-    """Order of clips of a plane, best first: kind of EF, whole beat, expected error, beats."""
-    error, measurement = _expected_error_points(analysis), analysis.measurement
-    kind = _KINDS.index(analysis.ef.kind)
-    return kind, measurement.is_part_of_beat, error, -len(measurement.beats)
+def _is_open(report: Report) -> bool:
+    """Whether nothing tells for sure which of the planes a clip shows."""
+    view, predicted = View(report.input.view), report.predicted_view
+    return view is View.UNKNOWN and predicted is not None and predicted.view == CANNOT_TELL
 
 
-def _expected_error_points(analysis: Analysis) -> float:
-    interval = analysis.reliability and analysis.reliability.interval
+def _rank(report: Report) -> tuple[int, bool, bool, float, int]:
+    """Order of clips of a plane, best first: kind of EF, whole beat, view, expected error, beats.
+
+    Of an EF that is withheld there is no expected error.
+    """
+    results, error = report.results, _expected_error_points(report)
+    kind = _KINDS.index(ef_statement(report).kind)
+    return kind, results.is_part_of_beat, _is_open(report), error, -len(results.beats)
+
+
+def _expected_error_points(report: Report) -> float:
+    interval = report.reliability and report.reliability.interval
     return interval.expected_error_points if interval else float("inf")
 
 
-def describe_ef(analysis: Analysis) -> str:
+def describe_ef(report: Report) -> str:
     """What makes an EF more or less reliable, in a few words."""
-    error, beats = _expected_error_points(analysis), len(analysis.measurement.beats)
+    error, beats = _expected_error_points(report), len(report.results.beats)
     expected = f", expected error {error:.1f} points" if error < float("inf") else ""
-    return f"{analysis.ef.text}{expected}, {beats} beat{'s' * (beats != 1)}"
+    text = f"{ef_statement(report).text}{expected}, {beats} beat{'s' * (beats != 1)}"
+    if not _is_open(report) or report.predicted_view is None:
+        return text
+    return f"{text}, view {max(report.predicted_view.probability_percent.values()):.0f} % sure"
 
 
-def find_hearts(folder: Path, out: Path | None = None) -> tuple[list[Heart], dict[str, str]]:
-    """Find the clips of each heart in a study's folder, and the other files.
+def _is_written(out: Path, choice: Choice, pdf: bool) -> bool:
+    """Whether a heart's folder is that of the chosen clips."""
+    folder = out / choice.heart
+    try:
+        held = json.loads((folder / MARK).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    planes = [held.get("a4c"), held.get("a2c")] if "a4c" in held else [held]
+    hashes = [report.input.sha256 for _, report in choice.best.values()]
+    return hashes == [one["input"]["sha256"] for one in planes] and (folder / PDF).exists() == pdf
 
-    Clips are of one heart that share Patient ID and Study Instance UID. Of clips without a study
-    those are that share a Patient ID, or have none, and a file name but for the view in it, or
-    else a folder. Two studies are two hearts, whatever the names.
+
+def _write_heart(settings: Settings, out: Path, choice: Choice) -> None:
+    """Write the biplane result, or that of the one plane there is.
 
     Raises:
-        ConfigError: If there is no clip.
-        DatasetError: If a folder cannot be read.
+        EchosegError: If a clip cannot be read again, or the disk fails.
     """
-    sources = find_clips([folder], out)
-    headers = {name: read_clip_header(path) for name, path in sources.items()}
-    names = {name: view_of_name(os.path.basename(name).split(".")[0]) for name in sources}
-    hearts: dict[tuple[str, ...], list[str]] = {}
-    for name, header in headers.items():
-        hearts.setdefault(_key(name, header, names), []).append(name)
-    stems = [_heart_name(folder, clips, names) for clips in hearts.values()]
-    folders = free_names(stems, [TABLE])
-    return [
-        Heart(name=name, clips=tuple(_clip(c, sources[c], headers[c], names[c][0]) for c in clips))
-        for name, clips in zip(folders, hearts.values(), strict=True)
-    ], sources.others
+    from echoseg.io.nifti import read_array
+    from echoseg.report.writer import write_biplane, write_results
 
-
-def hide_names(
-    hearts: list[Heart], others: dict[str, str], folder: Path, names: Pseudonyms
-) -> tuple[list[Heart], dict[str, str]]:
-    """What `find_hearts` finds in a folder, with hashes as names of hearts and files."""
-    hidden = []
-    for heart in hearts:
-        clips = tuple(clip._replace(name=names.name(clip.path)) for clip in heart.clips)
-        digest = names.digest(*sorted(os.path.abspath(clip.path) for clip in clips))
-        hidden.append(Heart(name=f"heart-{digest}", clips=clips))
-    return hidden, {names.name(folder / name): names.hide(why) for name, why in others.items()}
-
-
-def _clip(name: str, path: Path, header: ClipHeader, named: View) -> StudyClip:
-    known = ((header.view, "header"), (named, "name"), (View.UNKNOWN, "pictures"))
-    view, origin = next((one for one in known if one[0] is not View.UNKNOWN), known[-1])
-    return StudyClip(name, path, view, origin)
-
-
-def _key(name: str, header: ClipHeader, names: dict[str, tuple[View, str]]) -> tuple[str, ...]:
-    """What a clip shares with others of its heart; clips of two patients or studies do not."""
-    parent, (view, rest) = os.path.dirname(name), names[name]
-    if header.study:
-        return header.patient, header.study
-    views = [v for other, (v, _) in names.items() if os.path.dirname(other) == parent]
-    is_single = all(views.count(plane) <= 1 for plane in PLANES)
-    return header.patient, parent, "" if is_single or view is View.UNKNOWN else rest
-
-
-def _heart_name(folder: Path, clips: list[str], names: dict[str, tuple[View, str]]) -> str:
-    """What the names of a heart's clips share, else their folder."""
-    rests = {names[clip][1] for clip in clips if names[clip][0] is not View.UNKNOWN}
-    if len(rests) == 1 and "" not in rests:
-        return rests.pop()
-    common = os.path.commonpath([(folder.resolve() / clip).parent for clip in clips])
-    return os.path.basename(common)
+    analyses = {
+        view: analyze_entry(settings, entry, read_array(out / CLIPS / entry.name / MASKS)[0])
+        for view, (entry, _) in choice.best.items()
+    }
+    folder = out / choice.heart
+    # what is there is of other clips, before the study was resumed
+    if len(analyses) == 2:
+        both = BiplaneAnalysis(a4c=analyses[View.A4C], a2c=analyses[View.A2C])
+        write_biplane(both, folder, force=True, pdf=settings.pdf)
+    else:
+        (analysis,) = analyses.values()
+        write_results(analysis, folder, force=True, pdf=settings.pdf)

@@ -37,6 +37,8 @@ from echoseg.report.cohort.folder import (
     OTHERS_TABLE,
     RESULTS_TABLE,
     Cohort,
+    Entry,
+    Failure,
     RunOptions,
     Settings,
     is_done,
@@ -45,7 +47,7 @@ from echoseg.report.cohort.folder import (
     read_outcome,
 )
 from echoseg.report.cohort.tables import Outcome, write_tables
-from echoseg.report.cohort.work import Work
+from echoseg.report.cohort.work import Work, analyze_entry
 
 Progress = Callable[[int, int], None]
 
@@ -134,16 +136,22 @@ def _with_backend(settings: Settings, held: Cohort | None) -> Settings:
 __all__ = [
     "AUDIT",
     "FAILURES_TABLE",
+    "MANIFEST",
     "OTHERS_TABLE",
     "RESULTS_TABLE",
     "Cohort",
+    "Entry",
+    "Failure",
     "FoundClips",
     "Outcome",
+    "Progress",
     "RunOptions",
     "Settings",
+    "analyze_entry",
     "find_clips",
     "is_clip",
     "is_done",
+    "read_outcome",
     "run_cohort",
     "write_tables",
 ]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from echoseg.clip import View
 from echoseg.data.custom import clip_files, readable
 from echoseg.errors import ConfigError, printable
 from echoseg.io import is_frame_folder
@@ -16,11 +17,15 @@ HEADER_LIMITS = Limits(timeout_s=60.0, memory_gb=2.0)
 
 
 class FoundClips(dict[str, Path]):
-    """Clips by name; `others` are the files that are not clips, by name with the reason."""
+    """Clips by name; `others` are the files that are not clips, by name with the reason.
+
+    `views` are those stated of single clips, by name.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.others: dict[str, str] = {}
+        self.views: dict[str, View] = {}
 
     def add(self, name: str, path: Path) -> None:
         """Add a clip; its name is changed where it is taken."""

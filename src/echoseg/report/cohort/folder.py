@@ -42,6 +42,8 @@ class Settings(BaseModel):
     pages: bool = True
     private: bool = False
     """Names in the manifest are hashes, and pictures are black outside the sector."""
+    sort_views: bool = False
+    """Clips whose pictures alone show another view are not segmented, as for a study."""
 
 
 class RunOptions(BaseModel):
@@ -74,6 +76,8 @@ class Entry(BaseModel):
     source: Path = Field(default=Path(), exclude=True)
     """Where it is now; not written, since it may hold a patient's name."""
     name: str
+    view: View | None = None
+    """That of this clip, if the settings state none for all."""
 
 
 class Failure(BaseModel):
@@ -87,6 +91,8 @@ class Failure(BaseModel):
     """Of the clip's file; empty where it could not be read."""
     is_clip: bool = True
     """False where the file turned out to be something else, so that no clip failed."""
+    is_other_view: bool = False
+    """True where its pictures show another view, so that it was not segmented."""
     kind: Literal["", "timeout", "memory", "crash", "outside"] = ""
     """How its worker process was lost; `outside` is not the clip's fault, and tried again."""
     limit: float | None = None
@@ -137,11 +143,12 @@ def plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: P
     reserved = (*_OWN, *existing, *(entry.name for entry in entries.values()))
     names = {clip: entry.name for clip, entry in entries.items()}
     names |= zip(new, free_names([_stem(clip) for clip in new], reserved), strict=True)
+    views = getattr(clips, "views", {})
     return Cohort(
         settings=settings,
         entries=tuple(
-            Entry(clip=clip, source=clips[clip].absolute(), name=names[clip])
-            for clip in sorted(names)
+            Entry(clip=c, source=clips[c].absolute(), name=names[c], view=views.get(c))
+            for c in sorted(names)
         ),
     )
 

@@ -7,9 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from echoseg.audit import AuditLog, Event
-from echoseg.errors import EchosegError, NotAClipError, OutputError, printable
+from echoseg.errors import EchosegError, NotAClipError, OtherViewError, OutputError, printable
 from echoseg.files import write_json
+from echoseg.inference.analysis import Analysis
 from echoseg.io import load_clip, source_sha256
 from echoseg.parallel import Limits, Loss, one_thread
 from echoseg.preprocess.sector import blank_outside
@@ -42,6 +45,38 @@ def _analyzer(model: str, device: str, backend: str) -> Any:
     from echoseg.inference.analyzer import Analyzer
 
     return Analyzer(model, device, backend)
+
+
+def analyze_entry(settings: Settings, entry: Entry, masks: np.ndarray | None = None) -> Analysis:
+    """Read and analyze a clip, with one thread for reproducible sums.
+
+    Args:
+        settings: How.
+        entry: The clip.
+        masks: Those of an earlier analysis, which are measured again; None: it is segmented.
+
+    Raises:
+        OtherViewError: If only certain views are segmented, and it shows another.
+        EchosegError: If it cannot be read or analyzed, or the model cannot be loaded.
+    """
+    analyzer = _analyzer(settings.model, settings.device, settings.backend)
+    clip = load_clip(
+        entry.source,
+        view=entry.view or settings.view,
+        spacing_mm=settings.spacing_mm,
+        fps=settings.fps,
+        allow_damaged=settings.allow_damaged,
+        max_decoded_gib=settings.max_decoded_gib,
+        allow_outside=settings.allow_outside,
+        alias=entry.clip if settings.private else None,
+    )
+    with one_thread():
+        if settings.sort_views and masks is None and (reason := analyzer.other_view(clip)):
+            raise OtherViewError(f"{reason}; it was not segmented")
+        analysis = analyzer.analyze(
+            clip, masks=masks, smoothing=settings.smoothing, force_view=settings.force_view
+        )
+    return replace(analysis, clip=blank_outside(clip)) if settings.private else analysis
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,29 +117,13 @@ class Work:
             self._end("analyzed", entry, sha256)
 
     def _analyze(self, entry: Entry, sha256: str) -> Failure | None:
-        """Write a clip's result, with one thread for reproducible sums; else return why not."""
+        """Write a clip's result; else return why not."""
         from echoseg.report.writer import write_results
 
         settings = self.settings
         failure = partial(Failure, clip=entry.clip, sha256=sha256)
-        analyzer = _analyzer(settings.model, settings.device, settings.backend)
         try:
-            clip = load_clip(
-                entry.source,
-                view=settings.view,
-                spacing_mm=settings.spacing_mm,
-                fps=settings.fps,
-                allow_damaged=settings.allow_damaged,
-                max_decoded_gib=settings.max_decoded_gib,
-                allow_outside=settings.allow_outside,
-                alias=entry.clip if settings.private else None,
-            )
-            with one_thread():
-                analysis = analyzer.analyze(
-                    clip, smoothing=settings.smoothing, force_view=settings.force_view
-                )
-            if settings.private:
-                analysis = replace(analysis, clip=blank_outside(clip))
+            analysis = analyze_entry(settings, entry)
             failure_path(self.out, entry).unlink(missing_ok=True)  # of an earlier content
             folder = self.out / entry.name
             write_results(analysis, folder, pdf=settings.pdf, pages=settings.pages)
@@ -116,8 +135,12 @@ class Work:
             )
             return failure(reason=reason, kind="outside")
         except EchosegError as error:
-            is_clip = not isinstance(error, NotAClipError)
-            return failure(reason=printable(str(error)), is_clip=is_clip)
+            is_other_view = isinstance(error, OtherViewError)
+            return failure(
+                reason=printable(str(error)),
+                is_clip=not is_other_view and not isinstance(error, NotAClipError),
+                is_other_view=is_other_view,
+            )
         except MemoryError:
             return failure(reason=f"memory ran out; {_AGAIN['outside']}", kind="outside")
         except Exception as error:  # one clip must not end the cohort
