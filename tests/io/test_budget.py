@@ -1,5 +1,6 @@
 """Files whose headers or compressed data claim more than they hold, or more than may be decoded."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -153,6 +154,26 @@ def test_pictures_larger_than_a_screen(tmp_path, recwarn):
     refused(tmp_path / "a.tif", "a frame may have", max_decoded_gib=2.0)
     assert read_clip_header(folder).no_clip_reason is not None
     assert not recwarn.list
+
+
+def test_tiff_whose_pages_form_a_loop(tmp_path):  # found by fuzzing: 20 minutes
+    path = tmp_path / "a.tif"
+    pictures = [Image.fromarray(frame) for frame in moving_frames(4)]
+    for number in (1, 2, 4):
+        pictures[0].save(path, save_all=True, append_images=pictures[1:number])
+        content = bytearray(path.read_bytes())
+        place, ends = int.from_bytes(content[4:8], "little"), []
+        first = place
+        while place:
+            ends.append(place + 2 + 12 * int.from_bytes(content[place : place + 2], "little"))
+            place = int.from_bytes(content[ends[-1] : ends[-1] + 4], "little")
+        assert len(ends) == number
+        content[ends[-1] : ends[-1] + 4] = first.to_bytes(4, "little")
+        path.write_bytes(content)
+        began = time.perf_counter()
+        with contextlib.suppress(FormatError):
+            assert load_clip(path).num_frames == number
+        assert time.perf_counter() - began < 5
 
 
 def gif(path, side, num_frames=2):

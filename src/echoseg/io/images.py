@@ -16,6 +16,7 @@ from echoseg.io.grey import Decoded, collect
 from echoseg.io.header_scale import default_delay
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MAX_PAGES = 2**17
 SUFFIXES = frozenset(".png .jpg .jpeg .tif .tiff .bmp .webp".split())
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
@@ -87,25 +88,45 @@ def num_pages(path: Path) -> int:
     """Number of pictures in a file, of an ImageJ stack more than it has pages."""
     if (array := _one_page_stack(path)) is not None:
         return len(array)
-    if _is_tiff(path):  # Pillow compares each page with all before
-        import tifffile
-
-        with tifffile.TiffFile(path) as tiff:
-            return len(tiff.pages)
+    if pages := _tiff_pages(path):  # Pillow compares each page with all before
+        return len(set(pages))
     with open_picture(path, OpenOptions()) as image:
         return getattr(image, "n_frames", 1)
 
 
-def _is_tiff(path: Path) -> bool:
+def _tiff_pages(path: Path) -> list[int]:
+    """Where the pages of a TIFF begin; the last twice where they form a loop; none of others.
+
+    Each begins with the number of its tags and ends with the place of the next (TIFF 6.0, section
+    2; BigTIFF has larger numbers). tifffile follows a loop 4 million times.
+    """
+    pages, seen = list[int](), set[int]()
     with path.open("rb") as file:
-        return file.read(4).startswith(_TIFF)
+        head = file.read(16)
+        if not head.startswith(_TIFF):
+            return pages
+        order: Any = "little" if head[:2] == b"II" else "big"
+        is_big = 43 in head[2:4]
+        tag_bytes, number_bytes, place_bytes = (20, 8, 8) if is_big else (12, 2, 4)
+        place = int.from_bytes(head[8:] if is_big else head[4:8], order)
+        while place and len(pages) < _MAX_PAGES:
+            file.seek(min(place, 2**62))
+            if len(number := file.read(number_bytes)) < number_bytes:
+                break
+            pages.append(place)
+            if place in seen:
+                break
+            seen.add(place)
+            file.seek(min(tag_bytes * int.from_bytes(number, order), 2**32), 1)
+            place = int.from_bytes(file.read(place_bytes), order)
+    return pages
 
 
 def _one_page_stack(path: Path) -> np.ndarray | None:
     """`T H W` (3) of an uncompressed TIFF that describes one page and holds more, as ImageJ's."""
     import tifffile
 
-    if not _is_tiff(path):
+    if len(_tiff_pages(path)) != 1:
         return None
     with tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
