@@ -100,7 +100,7 @@ def _tiff_pages(path: Path) -> list[int]:
     Each begins with the number of its tags and ends with the place of the next (TIFF 6.0, section
     2; BigTIFF has larger numbers). tifffile follows a loop 4 million times.
     """
-    pages, seen = list[int](), set[int]()
+    pages, known = list[int](), set[int]()
     with path.open("rb") as file:
         head = file.read(16)
         if not head.startswith(_TIFF):
@@ -114,9 +114,9 @@ def _tiff_pages(path: Path) -> list[int]:
             if len(number := file.read(number_bytes)) < number_bytes:
                 break
             pages.append(place)
-            if place in seen:
+            if place in known:
                 break
-            seen.add(place)
+            known.add(place)
             file.seek(min(tag_bytes * int.from_bytes(number, order), 2**32), 1)
             place = int.from_bytes(file.read(place_bytes), order)
     return pages
