@@ -42,6 +42,10 @@ class Heart:
     clips: tuple[StudyClip, ...]
 
 
+_IMAGE = re.compile(r"(?:im|img|image|i|clip|video|cine|loop|file|us|dcm|seq)_?\d*", re.IGNORECASE)
+"""Names that machines and viewers give to the images of one study."""
+
+
 class NameParts(NamedTuple):
     """The view that a file's name states, and what is before and after it.
 
@@ -120,15 +124,17 @@ def _by_names(parts: dict[str, NameParts]) -> dict[str, list[str]]:
     """The clips of each heart of a folder: by names that pair A4C with A2C, else of one heart.
 
     A number after the view is one of takes (`p1_A4C_2`), unless it is all that pairs the clips
-    (`A4C_1` and `A2C_1`, `A4C_2` and `A2C_2`). Other clips are of the heart that their names begin
-    with.
+    (`A4C_1` and `A2C_1`, `A4C_2` and `A2C_2`). Names that differ before the view (`p1_A4C`,
+    `p2_A2C`) may be of two patients, unless they are numbers of images (`IM1_A4C`). Other clips are
+    of the heart that their names begin with.
     """
     named = {clip: one for clip, one in parts.items() if one.view in PLANES}
     stems = {clip: one.heart(any(map(str.isdigit, one.before))) for clip, one in named.items()}
     if any(views != sorted(PLANES) for views in _views_of(stems, named)):
         stems = {clip: one.heart(True) for clip, one in named.items()}
         if not any(set(views) == set(PLANES) for views in _views_of(stems, named)):
-            stems = dict.fromkeys(named, "")
+            stems = {c: one.heart(True) for c, one in named.items() if not _is_image(one.before)}
+            stems |= {clip: "" for clip in named if clip not in stems}
     known = sorted(set(stems.values()), key=len, reverse=True)
     hearts: dict[str, list[str]] = {}
     for clip, one in parts.items():
@@ -137,6 +143,11 @@ def _by_names(parts: dict[str, NameParts]) -> dict[str, list[str]]:
         stem = stems.get(clip, known[0] if len(known) == 1 else [*begun, ""][0])
         hearts.setdefault(stem, []).append(clip)
     return hearts
+
+
+def _is_image(before: str) -> bool:
+    """Whether the name before the view is empty or a number of images, not of patients."""
+    return not before or bool(_IMAGE.fullmatch(before))
 
 
 def _views_of(stems: dict[str, str], named: dict[str, NameParts]) -> list[list[View]]:
