@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CODE := src experiments scripts benchmarks tests
+CODE := src experiments scripts benchmarks fuzz tests
 
 COVERAGE := --cov=echoseg --cov-report=
 

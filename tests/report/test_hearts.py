@@ -125,7 +125,7 @@ def test_the_view_is_read_from_the_name(name, view, rest, without_take):
         ("p1_A4C p1_A2C p1_3 other", {"p1": 4}),
         ("a b c", {"study": 3}),
         ("p1_A4C p2_A2C", {"p1": 1, "p2": 1}),  # perhaps two patients: never one biplane EF
-        ("smith_A4C jones_A2C_2", {"smith": 1, "jones": 1}),
+        ("smith_A4C jones_A2C_2", {"smith": 1, "jones_2": 1}),
         ("0012_A4C 0013_A2C", {"0012": 1, "0013": 1}),
         ("img_01_A4C clip2_A2C", {"study": 2}),
     ],
