@@ -12,6 +12,7 @@ An input that raises anything but an `EchosegError` is kept under --findings, an
 import argparse
 import collections
 import hashlib
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -33,7 +34,7 @@ class Watch:
     """Runs a target, and counts inputs, findings by place, and the slowest input."""
 
     def __init__(self, target: str, folder: Path) -> None:
-        self.target, self.folder = target, folder
+        self.target, self.folder, self.call = target, folder, TARGETS[target]
         self.began_s, self.num_inputs, self.slowest_s = time.perf_counter(), 0, 0.0
         self.places: collections.Counter[str] = collections.Counter()
 
@@ -41,7 +42,7 @@ class Watch:
         """Run one input."""
         began_s, place = time.perf_counter(), ""
         try:
-            TARGETS[self.target](content)
+            self.call(content)
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             ours = [
@@ -76,7 +77,7 @@ class Watch:
 
 def _random(watch: Watch, seconds: float, first: int) -> None:
     known, number = list(seeds(watch.target).values()), first
-    TARGETS[watch.target](known[0])  # imports
+    watch.call(known[0])  # imports
     watch.began_s = time.perf_counter()
     while time.perf_counter() - watch.began_s < seconds:
         watch.run(mutated(known, number))
@@ -90,10 +91,11 @@ def _atheris(watch: Watch, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as corpus:
         for name, content in known.items():
             (Path(corpus) / name).write_bytes(content)
-        for module in [name for name in sys.modules if name.startswith("echoseg")]:
+        for module in [name for name in sys.modules if name.startswith(("echoseg", "fuzz.t"))]:
             del sys.modules[module]  # imported anew, instrumented
         with atheris.instrument_imports(include=["echoseg", "pydicom", "nibabel", "PIL"]):
-            TARGETS[watch.target](next(iter(known.values())))
+            watch.call = importlib.import_module("fuzz.targets").TARGETS[watch.target]
+            watch.call(next(iter(known.values())))
 
         def one(content: bytes) -> None:
             watch.run(content)
