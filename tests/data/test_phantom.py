@@ -17,7 +17,7 @@ from echoseg.data import (
     phantom_writer as phantom_layout,
 )
 from echoseg.errors import ConfigError, DatasetError, OutputError
-from echoseg.io import load_clip
+from echoseg.io import load_clip, load_masks
 from echoseg.phantom import PhantomConfig, Rhythm
 
 CONFIGS = [
@@ -55,8 +55,8 @@ def test_clips_come_back(folders, simulated, layout, suffix, most_apart):
         assert clip.frame_rate_hz == pytest.approx(30, rel=1e-4)
         if layout != "avi":
             assert clip.spacing_mm == pytest.approx(one.clip.spacing_mm, rel=1e-4)
-        masks = load_clip(folders / layout / f"{one.name}_masks.nii.gz")
-        assert masks.num_frames == clip.num_frames
+        masks = load_masks(folders / layout / f"{one.name}_masks.nii.gz", fps=30)[1]
+        assert np.array_equal(masks, one.annotation.masks)
 
 
 def test_dicom_keeps_the_r_waves(folders, simulated):

@@ -186,7 +186,9 @@ def test_data_without_splits_are_taken_whole(root, by_grey, tmp_path, monkeypatc
 
     whole = load_dataset(root)
     records = tuple(replace(record, split="") for record in whole.records)
-    monkeypatch.setattr("echoseg.data.load_dataset", lambda _: replace(whole, records=records))
+    monkeypatch.setattr(
+        "echoseg.data.load_dataset", lambda *_, **__: replace(whole, records=records)
+    )
     path = tmp_path / "out.trust.json"
     done = calibrate("camus", root, "--level", "0.8", "-o", path)
     assert done.exit_code == 0, done.output

@@ -208,7 +208,7 @@ def test_a_model_for_masks_only_gives_no_ef_and_says_why(tmp_path, drawn, capsys
 def test_two_planes_state_no_more_than_each_of_them(tmp_path, drawn, capsys):
     pair = BiplaneAnalysis(a4c=heart(), a2c=doubtful(source="x_A2C.avi"))
     folder = write_biplane(pair, tmp_path / "x")
-    show_biplane(pair, folder)
+    show_biplane(build_biplane_report(pair), folder)
     page = prose(folder / "report.html")
     # the A4C plane alone is reliable, and is all that is stated
     both = f"{pair.biplane.ef_percent:.0f} %"
