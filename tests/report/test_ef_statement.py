@@ -24,7 +24,7 @@ from echoseg.inference.live.session import BEING_CHECKED, NO_BEAT, NO_RECENT_BEA
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.measurement import BeatMeasurement
 from echoseg.quality.reliability import ClipReliability, ClipUncertainty, EfInterval
-from echoseg.report.biplane import BiplaneAnalysis
+from echoseg.report.biplane import BiplaneAnalysis, build_biplane_report
 from echoseg.report.cohort import Cohort, Entry, Settings, write_tables
 from echoseg.report.figures.live import describe
 from echoseg.report.html import plain_words
