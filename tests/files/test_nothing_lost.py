@@ -18,8 +18,8 @@ from echoseg.cli import app
 from echoseg.inference import analyzer as analyzer_module
 from echoseg.inference.analysis import analyze_masks
 from echoseg.io.nifti import write_masks
-from echoseg.report import cohort
-from echoseg.report.cohort import work
+from echoseg.report import cohort, study
+from echoseg.report.cohort import clips, work
 from echoseg.weights.card import find_checkpoint, read_card
 
 CARD = read_card(find_checkpoint("phantom"))
@@ -67,7 +67,8 @@ def in_this_process(work, items, *rest, **options):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(analyzer_module, "Analyzer", StubAnalyzer)
-    monkeypatch.setattr(cohort, "parallel_map", in_this_process)
+    for module in (cohort, clips, study):
+        monkeypatch.setattr(module, "parallel_map", in_this_process)
     work._analyzer.cache_clear()
     yield
     work._analyzer.cache_clear()
@@ -195,7 +196,7 @@ class OutputFolder(RuleBasedStateMachine):
 
 OutputFolder.TestCase.settings = settings(
     max_examples=15,
-    stateful_step_count=20,
+    stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
