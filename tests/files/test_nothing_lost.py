@@ -195,8 +195,8 @@ class OutputFolder(RuleBasedStateMachine):
 
 
 OutputFolder.TestCase.settings = settings(
-    max_examples=15,
-    stateful_step_count=12,
+    max_examples=30,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
