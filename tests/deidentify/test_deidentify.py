@@ -271,6 +271,26 @@ def test_what_cannot_be_cleaned_is_not_copied_and_the_reason_names_no_file(tmp_p
     }  # fmt: skip
 
 
+def test_text_inside_the_sector_is_blackened_on_request(tmp_path, screen, names):
+    inside = screen.copy()
+    picture = Image.new("L", (60, 20))
+    ImageDraw.Draw(picture).text((0, 0), MARK, fill=255, font=ImageFont.load_default(12))
+    inside[:, 90:110, 125:185] = np.maximum(inside[:, 90:110, 125:185], np.asarray(picture))
+    source = save(tmp_path / "inside.dcm", inside)
+    words = ["deidentify", str(source), "-o", str(tmp_path / "out"), "--blank-text",
+             "--private-key", str(tmp_path / "key")]  # fmt: skip
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    (file,) = Report.model_validate_json((tmp_path / "out" / REPORT).read_bytes()).files
+    assert file.text_in_sector > 0
+    copy = load_clip(tmp_path / "out" / file.copy_name).frames
+    letters = np.asarray(picture) > 128
+    assert not copy[:, 90:110, 125:185][:, letters].any()
+    kept = copy.any(0)
+    assert kept.sum() > 0.9 * (screen.any(0) & kept).sum() > 0
+    assert np.array_equal(copy[:, kept], load_clip(source).frames[:, kept])
+
+
 def test_the_command_says_what_was_copied_and_refuses_a_folder_that_holds_files(tmp_path, screen):
     save(tmp_path / MARK / "a.dcm", screen)
     (tmp_path / MARK / "b.txt").write_text(MARK)

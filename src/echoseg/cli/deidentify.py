@@ -16,6 +16,10 @@ def deidentify(
     output: Annotated[
         Path, output_option("-o", "--output", help="New folder for the copies and their report.")
     ],
+    blank_text: Annotated[
+        bool,
+        typer.Option("--blank-text", help="Blacken what seems to be text inside the sector."),
+    ] = False,
     private_key: PrivateKey = None,
 ) -> None:
     """Copy clips without names, dates, UIDs, texts, and everything outside the ultrasound sector.
@@ -34,7 +38,7 @@ def deidentify(
     for source in sources:
         names.hide_folder(source)
     with progress_bar("de-identify", "files") as update:
-        report = run(sources, output, names, update)
+        report = run(sources, output, names, update, blank_text=blank_text)
     others = [file for file in report.files if file.outcome == "not copied"]
     for file in others:
         fail(f"{file.name} is not copied: {file.reason}")

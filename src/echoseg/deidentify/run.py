@@ -3,8 +3,8 @@
     OUT/clip-HASH.dcm, .mkv, .nii.gz   the copies, each written at once
     OUT/deidentified.json              an entry per file, by the names of `private.Pseudonyms`
 
-What cannot be cleaned is not copied: no clip, a still without motion, a broken frame, text inside
-the sector. Of DICOM everything but the header and what is outside the sector stays; of other
+What cannot be cleaned is not copied: no clip, a still without motion, a broken frame, and text
+inside the sector unless it may be blackened. Of DICOM everything but the header and what is outside the sector stays; of other
 formats the grey levels, times and pixel spacing.
 """
 
@@ -35,6 +35,8 @@ from echoseg.preprocess.burned_in import find_text
 from echoseg.private import Pseudonyms
 
 REPORT = "deidentified.json"
+_MARGIN_PX = 2
+"""What is blackened around a line of text, whose strokes are soft at their edges."""
 _METHOD = (
     "PS3.15 Basic Application Level Confidentiality Profile, Clean Pixel Data Option: a new header "
     "from a list of what may stay, UIDs by keyed hash, black outside the ultrasound sector"
@@ -52,7 +54,7 @@ class File(BaseModel):
         removed: Keywords of the DICOM elements that the copy lacks or that were replaced.
         private_elements: Number of private DICOM elements, all of which were removed.
         sector_percent: Part of the picture that stays.
-        text_in_sector: Lines of text that the detector sees in it: none, or there is no copy.
+        text_in_sector: Lines of text that the detector saw in it, which are black in the copy.
         letters_by_ocr: Letters and digits that tesseract reads in it; None where it is missing.
     """
 
@@ -84,6 +86,8 @@ def deidentify(
     out: Path,
     names: Pseudonyms,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    blank_text: bool = False,
 ) -> Report:
     """Write de-identified copies of the clips among files and folders.
 
@@ -92,6 +96,7 @@ def deidentify(
         out: A new or empty folder.
         names: The key of names, UIDs and pseudonyms: the same key gives the same.
         progress: Called with (files done, all files).
+        blank_text: Blacken what seems to be text inside the sector, instead of refusing the file.
 
     Raises:
         ConfigError: If a source is missing, or there are no files.
@@ -107,7 +112,7 @@ def deidentify(
     files = []
     with ensure_dir(out):
         for index, path in enumerate(paths, 1):
-            files.append(_copy(path, out, names))
+            files.append(_copy(path, out, names, blank_text))
             progress(index, len(paths))
         report = Report(files=tuple(files))
         write_json(out / REPORT, report)
@@ -125,13 +130,13 @@ def _files(source: Path, out: Path) -> Iterator[Path]:
             yield from _files(entry, out)
 
 
-def _copy(path: Path, out: Path, names: Pseudonyms) -> File:
+def _copy(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
     """Copy a file if it can be cleaned, and say what became of it."""
     name = names.name(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _clean(path, out, names)
+            return _clean(path, out, names, blank_text)
     except OutputError:
         raise
     except EchosegError as error:
@@ -141,18 +146,26 @@ def _copy(path: Path, out: Path, names: Pseudonyms) -> File:
     return File(name=name, outcome="not copied", reason=reason)
 
 
-def _clean(path: Path, out: Path, names: Pseudonyms) -> File:
+def _clean(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
     name = names.name(path)
     clip = load_clip(path, alias=name)
     mask = sector_of(clip)
-    if lines := find_text(clip.frames, mask):
+    lines = find_text(clip.frames, mask)
+    if lines and not blank_text:
         top, left, bottom, right = lines[0]
         raise MeasurementError(
             f"text seems to be inside the sector (rows {top} to {bottom - 1}, columns {left} to "
-            f"{right - 1}); a picture that cannot be cleaned is not copied, blank it there first"
+            f"{right - 1}), so it is not copied; use blank_text (--blank-text) to blacken it"
         )
+    mask = mask.copy()
+    for top, left, bottom, right in lines:
+        first_row, first_column = max(0, top - _MARGIN_PX), max(0, left - _MARGIN_PX)
+        mask[first_row : bottom + _MARGIN_PX, first_column : right + _MARGIN_PX] = False
     static = _static_part(clip.frames, mask)
-    known: dict[str, Any] = {"sector_percent": round(100 * float(mask.mean()), 1)}
+    known: dict[str, Any] = {
+        "sector_percent": round(100 * float(mask.mean()), 1),
+        "text_in_sector": len(lines),
+    }
     if clip.format_name == "dicom":
         copy_name = f"{name}.dcm"
         known |= clean_dicom(path, out / copy_name, mask, names)
