@@ -4,8 +4,8 @@
     OUT/deidentified.json              an entry per file, by the names of `private.Pseudonyms`
 
 What cannot be cleaned is not copied: no clip, a still without motion, a broken frame, and text
-inside the sector unless it may be blackened. Of DICOM everything but the header and what is outside the sector stays; of other
-formats the grey levels, times and pixel spacing.
+inside the sector unless it may be blackened. Of DICOM everything but the header and what is outside
+the sector stays; of other formats the grey levels, times and pixel spacing.
 """
 
 import os
