@@ -129,7 +129,8 @@ def rounds(folder: Path, whole: Path, args: argparse.Namespace) -> dict[str, obj
         counts["torn audit lines"] += log.verify().torn
         logged = {record.input_sha256 for record in log.records() if record.event != "tables"}
         counts["clips without audit record"] += args.clips - len(logged)
-        counts["leftovers"] += len([*out.glob(".begun/*"), *out.rglob(".echoseg")])
+        parts = [part for part in out.rglob(".echoseg/*") if part.name != "written.json"]
+        counts["leftovers"] += len([*out.glob(".begun/*"), *parts])
         print(dict(counts), flush=True)
     return dict(counts)
 

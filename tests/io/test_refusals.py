@@ -20,7 +20,7 @@ from echoseg.io import load_clip
         ("text.avi", b"this is no video, only words\n" * 40, "not of a supported format"),
         ("cut.dcm", bytes(128) + b"DICM" + bytes(40), "DICOM"),
         ("head.avi", b"RIFF\x10\0\0\0AVI " + bytes(50), "video"),
-        ("cut.nii.gz", b"\x1f\x8b\x08\0\0\0", "not of a supported format"),
+        ("cut.nii.gz", b"\x1f\x8b\x08\0\0\0", "packed file"),
     ],
 )
 def test_a_broken_file_is_refused_by_name_and_reason(tmp_path, name, content, words):
@@ -200,3 +200,30 @@ def test_real_clips_are_read_and_colour_is_flagged(name, size, flagged):
     clip = load_clip(CLIPS / name)
     assert clip.frames.shape == size
     assert ("colour_doppler" in {warning.code for warning in clip.warnings}) == flagged
+
+
+@pytest.mark.parametrize("head", [b"PK\x03\x04", b"\x1f\x8b\x08", b"7z\xbc\xaf\x27\x1c"])
+def test_a_packed_file_is_to_be_unpacked(tmp_path, head):
+    (tmp_path / "study.dcm").write_bytes(head + bytes(200))
+    with pytest.raises(FormatError, match=r"packed file .*; unpack it first"):
+        load_clip(tmp_path / "study.dcm")
+
+
+def test_a_nifti_of_colours_is_named_as_such(tmp_path):
+    import nibabel
+
+    colours = np.zeros((16, 12, 5), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), tmp_path / "rgb.nii.gz")
+    with pytest.raises(FormatError, match=r"must be grey, these have colours \(R, G, B\)"):
+        load_clip(tmp_path / "rgb.nii.gz")
+
+
+@pytest.mark.parametrize("mask", ["frame{}_mask", "mask_frame{}", "frame{}-GT", "frame{} label"])
+def test_pictures_named_as_masks_of_the_frames_are_passed_over(tmp_path, mask):
+    rng = np.random.default_rng(0)
+    for index in range(6):
+        frame = rng.integers(0, 255, (40, 50), dtype=np.uint8)
+        Image.fromarray(frame).save(tmp_path / f"frame{index}.png")
+        Image.fromarray(np.zeros_like(frame)).save(tmp_path / f"{mask.format(index)}.png")
+    clip = load_clip(tmp_path)
+    assert clip.num_frames == 6 and clip.frames.mean() > 100

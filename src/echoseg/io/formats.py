@@ -24,6 +24,15 @@ from echoseg.io import (
 )
 from echoseg.io.frames import OpenOptions
 
+_PACKED = (
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+    b"7z\xbc\xaf",
+    b"Rar!",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",
+)
 _TEXTS = frozenset(".txt .csv .json .md .db .ini".split())
 
 
@@ -145,6 +154,10 @@ def find_format(path: str | Path) -> str:
         raise FormatError(
             f"{path}: this is one picture, and a clip needs at least 2 frames. Give its folder if "
             "that holds the frames"
+        )
+    if head.startswith(_PACKED):
+        raise FormatError(
+            f"{path}: this is a packed file (zip, gzip, 7z, ...), or a NIfTI cut short; unpack it first"
         )
     raise FormatError(
         f"{path}: the content is not of a supported format ({', '.join(FORMATS)}), whatever the "

@@ -12,6 +12,8 @@ from echoseg.io.label_maps import are_label_maps
 
 _SAMPLES = 3
 _KINDS = {".jpeg": ".jpg", ".tiff": ".tif"}
+_MASK_WORDS = re.compile(r"(?i)[_ .-]*(?:masks?|gt|seg|segmentation|labels?|annotation)[_ -]*")
+"""What names of masks have that those of their frames have not."""
 
 
 def are_masks(files: list[Path]) -> bool:
@@ -45,7 +47,12 @@ def split_masks(folder: Path, files: list[Path]) -> tuple[list[Path], list[Path]
     series = [kind for kind in kinds.values() if len(kind) > 1]
     if len(series) < 2:
         return files, []
-    masks = [kind for kind in series if are_masks(kind)]
+    plain = {name for name, kind in kinds.items() if len(kind) > 1}
+    masks = [
+        kinds[name]
+        for name in plain
+        if are_masks(kinds[name]) or _MASK_WORDS.sub("", name) in plain - {name}
+    ]
     frames = [kind for kind in series if kind not in masks]
     if len(frames) > 1:
         raise FormatError(

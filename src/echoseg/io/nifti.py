@@ -157,6 +157,11 @@ def load(path: Path, options: OpenOptions, *, masks: bool = False) -> tuple[Stor
         del axes[3 - channel]
     data = data[None] if masks and data.ndim == 2 else data
     if data.ndim != 3 or data.dtype.names or data.dtype.kind not in "uif":
+        if data.dtype.names:
+            raise FormatError(
+                f"{path}: the pixels must be grey, these have colours "
+                f"({', '.join(data.dtype.names)}); export grey levels, or a video"
+            )
         kind = NotAClipError if data.ndim in (2, 4) else FormatError  # a still, volumes in time
         raise kind(f"{path}: a clip must be a grey (x, y, t) volume, this is {data.T.shape}")
     notes: tuple[ClipWarning, ...] = ()
