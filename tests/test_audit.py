@@ -168,3 +168,16 @@ def test_the_command_says_what_is_wrong_and_where(content, tmp_path):
     assert done.exit_code == 1 and re.search("the end was cut", done.output)
     done = CliRunner().invoke(app, ["audit", "verify", str(tmp_path / "none")])
     assert done.exit_code == 2 and "is not a file" in done.stderr
+
+
+def test_changed_lines_are_named_and_what_is_no_log_is_refused(tmp_path):
+    log = AuditLog(tmp_path / "audit.jsonl")
+    for _ in range(4):
+        log.append(Event(event="analyzed"))
+    lines = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(b"".join([lines[0], *(one.replace(b"0", b"1") for one in lines[1:])]))
+    assert "lines 2 to 4 were changed" in log.verify().problems
+    for content in (b"", b"hi\n", b"a,b\n1,2\n"):
+        log.path.write_bytes(content)
+        with pytest.raises(OutputError, match="must hold audit records, it has none"):
+            log.verify()

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -70,9 +71,7 @@ def test_paths_are_hidden_in_every_form_and_folders_too(tmp_path, names, monkeyp
     for path in (folder / "x.avi", "Miller, A. (1950)/x.avi"):
         assert hide_path(f"{path}: broken", folder / "x.avi", alias) == f"{alias}: broken"
     assert names.hide(f"{folder / 'x.avi'}: broken, see x.avi.") == f"{alias}: broken, see {alias}."
-    assert names.hide(f"{folder / 'y: (z).avi'} is missing") == (
-        "a file of the input (which one: without --private)"
-    )
+    assert names.hide(f"{folder / 'y: (z).avi'} is missing") == ("a file of the input")
     assert names.hide(f"written to {tmp_path / 'out'}/r") == "written to the output folder/r"
 
 
@@ -96,3 +95,15 @@ def test_frames_of_a_folder_are_hidden_in_its_refusal(tmp_path):
     with pytest.raises(EchosegError) as refusal:
         load_clip(folder, alias="clip-1")
     assert "Miller" not in str(refusal.value) and str(tmp_path) not in str(refusal.value)
+
+
+@pytest.mark.parametrize("folder", ["e", "bad", "dbad", "out1", "2", "masks", "clip"])
+def test_a_folder_of_any_name_is_hidden_and_no_other_text_is_changed(names, folder):
+    names.hide_folder(Path(folder), "the output folder")
+    text = f"clip-48dbad63772b94e2: 61 of 64 frames have masks; the folder is empty, in {folder}/x."
+    hidden = text.replace(f"{folder}/x", "the output folder/x")
+    assert names.hide(text) == hidden
+    assert names.hide(hidden) == hidden  # said twice, hidden once
+    names.hide_folder(Path("Jones"))
+    assert names.hide("2 clips of Jones are missing") == "2 clips of a file of the input"
+    assert names.hide("Jonestown and clip-Jones") == "Jonestown and clip-Jones"

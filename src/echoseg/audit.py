@@ -163,21 +163,23 @@ class AuditLog:
             anchor: Hash of a record, kept elsewhere; without it a cut end cannot be seen.
 
         Raises:
-            OutputError: If the file is missing or cannot be read.
+            OutputError: If the file is missing, cannot be read, or holds no record at all.
         """
         if not self.path.is_file():
             raise OutputError(f"{self.path} is not a file; give the audit log of a cohort")
         problems: list[str] = []
         torn, count, previous, is_anchored = 0, 0, START, not anchor
-        odd = b""  # what is not a record: torn if the next record holds its hash
+        odd, number, begun = b"", 0, 0  # not a record: torn if the next record holds its hash
         for number, (line, record) in enumerate(self._lines(), 1):
             if record is None:
-                odd += line
+                odd, begun = odd + line, begun if odd else number
                 continue
             is_torn = bool(odd) and _sha256(odd.removesuffix(b"\n")) == record.torn_sha256
             torn += is_torn
             if bool(odd or record.torn_sha256) != is_torn:
-                problems.append(f"line {number - 1} was changed or removed")
+                problems.append(
+                    f"{_lines_of(begun if odd else number - 1, number - 1)} changed or removed"
+                )
             if (record.sequence, record.previous) != (count, previous):
                 problems.append(
                     f"line {number} holds record {record.sequence} where record {count} must "
@@ -185,8 +187,13 @@ class AuditLog:
                 )
             odd, count, previous = b"", record.sequence + 1, record.sha256
             is_anchored = is_anchored or record.sha256 == anchor
+        if not count and b'"sha256"' not in odd:
+            raise OutputError(
+                f"{self.path} must hold audit records, it has none: it is another file, or its "
+                "lines were removed"
+            )
         if odd and (odd.endswith(b"\n") or _RECORD_AND_MORE.match(odd)):
-            problems.append("the last line was changed")
+            problems.append(f"{_lines_of(begun, number)} changed")
         elif odd:
             torn += 1
         if not is_anchored:
@@ -194,6 +201,11 @@ class AuditLog:
         return Verification(
             records=count, last_sha256=previous, torn=torn, problems=tuple(problems)
         )
+
+
+def _lines_of(first: int, last: int) -> str:
+    """`line 3 was` or `lines 3 to 5 were`."""
+    return f"line {last} was" if first >= last else f"lines {first} to {last} were"
 
 
 def _sha256(data: bytes) -> str:

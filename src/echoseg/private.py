@@ -23,7 +23,13 @@ from echoseg.errors import ConfigError, EchosegError, reason_of
 KEY_VARIABLE = "ECHOSEG_KEY"
 _MIN_KEY_BYTES = 16
 _NUM_DIGITS = 16
-_ELSEWHERE = "a file of the input (which one: without --private)"
+_OUR_WORDS = frozenset(
+    "audit clip clips copies copied data demo failures file files folder frame frames heart hearts "
+    "input left mask masks name names night output report reports result results study table "
+    "tables test video videos view views".split()
+)
+"""Names of folders that our messages hold as words."""
+_ELSEWHERE = "a file of the input"
 
 
 def config_folder() -> Path:
@@ -113,11 +119,19 @@ class Pseudonyms:
         for name, path in sorted(self._paths.items(), key=lambda one: -len(one[1])):
             text = hide_path(text, path, name)
         for folder, word in sorted(self._folders.items(), key=lambda one: -len(one[0])):
+            end = re.escape(os.sep) if _is_our_word(folder) else r"(?:$|[^\w-])"
+            pattern = rf"(?<![\w-]){re.escape(folder)}(?={end})"  # never within a hash
             if word:
-                text = text.replace(folder, word)
-            elif folder in text:  # what follows may be the name of a file of any letters
-                text = text[: text.index(folder)] + _ELSEWHERE
+                text = re.sub(pattern, word, text)
+            elif match := re.search(pattern, text):  # what follows may be a name of any letters
+                text = text[: match.start()] + _ELSEWHERE
         return text
+
+
+def _is_our_word(folder: str) -> bool:
+    """Whether a folder's name is a word of our messages: a path only where it goes on."""
+    is_short = len(folder) <= 3 and folder.isalnum() and folder == folder.lower()
+    return is_short or folder in _OUR_WORDS
 
 
 def hide_path(text: str, path: str | Path, name: str) -> str:

@@ -38,7 +38,7 @@ def verify(
     for problem in result.problems[:_MAX_PROBLEMS]:
         typer.echo(one_line(f"{file}: {problem}"))
     if result.problems:
-        typer.echo(f"{len(result.problems)} problems: this log was changed")
+        typer.echo(f"this log was changed (problems: {len(result.problems)})")
         raise typer.Exit(1)
     torn = f", {result.torn} torn by an interruption" if result.torn else ""
     typer.echo(f"{result.records} records{torn}, unbroken; last hash {result.last_sha256}")

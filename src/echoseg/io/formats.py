@@ -157,7 +157,7 @@ def find_format(path: str | Path) -> str:
         )
     if head.startswith(_PACKED):
         raise FormatError(
-            f"{path}: this is a packed file (zip, gzip, 7z, ...), or a NIfTI cut short; unpack it first"
+            f"{path}: this is a packed file (zip, gzip, 7z, ...) or a cut .nii.gz; unpack it first"
         )
     raise FormatError(
         f"{path}: the content is not of a supported format ({', '.join(FORMATS)}), whatever the "
