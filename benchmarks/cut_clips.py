@@ -69,9 +69,9 @@ def read(volumes: np.ndarray, frame_s: float) -> tuple[list[float], bool, bool]:
     return [100 * beat.ejection_ratio for beat in used], bool(beats), is_stated
 
 
-def main() -> None:
-    """Print errors by kind of clip and kind of window."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def curves_of_arguments(description: str | None) -> list[tuple[str, np.ndarray, float]]:
+    """Return name, volumes and frame interval of the hearts that the command line asks for."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--hearts", type=int, default=24)
     parser.add_argument("--camus", default="")
     parser.add_argument("--patients", type=int, default=30)
@@ -79,6 +79,12 @@ def main() -> None:
     curves = list(phantom_curves(options.hearts))
     if options.camus:
         curves += camus_curves(options.camus, options.patients)
+    return curves
+
+
+def main() -> None:
+    """Print errors by kind of clip and kind of window."""
+    curves = curves_of_arguments(__doc__)
     errors: dict[tuple[str, str], list[float]] = defaultdict(list)
     for name, volumes, frame_s in curves:
         truths, _, _ = read(volumes, frame_s)

@@ -5,12 +5,11 @@
 The volume curves of `cut_clips`, at their own clock and at one that is wrong by a factor.
 """
 
-import argparse
 from collections import defaultdict
 
 import numpy as np
 
-from cut_clips import camus_curves, phantom_curves
+from cut_clips import curves_of_arguments
 from echoseg.measure.measure import Curves, read_curves
 from echoseg.measure.phases import part_of_beat
 
@@ -29,14 +28,7 @@ def read_at(volumes: np.ndarray, frame_s: float) -> tuple[float, Curves]:
 
 def main() -> None:
     """Print changes of EF and rejected clocks by kind of clip."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hearts", type=int, default=24)
-    parser.add_argument("--camus", default="")
-    parser.add_argument("--patients", type=int, default=30)
-    options = parser.parse_args()
-    clips = list(phantom_curves(options.hearts))
-    if options.camus:
-        clips += camus_curves(options.camus, options.patients)
+    clips = curves_of_arguments(__doc__)
     changes: dict[str, list[list[float]]] = defaultdict(list)
     rejected: dict[str, list[bool]] = defaultdict(list)
     stated: list[float] = []

@@ -28,7 +28,7 @@ def deidentify(
     needed to measure stays: pixels of the sector, scale, times, R waves, view. Names and UIDs are
     keyed hashes. Look at the copies before you share them.
 
-    Exit codes: 0 every file was copied; 1 some were not, the report says why; 2 nothing was done.
+    Exit codes: 0 every file was copied; 1 some were not (reasons: the report); 2 nothing was done.
     """
     from echoseg.deidentify.run import REPORT
     from echoseg.deidentify.run import deidentify as run
@@ -44,7 +44,7 @@ def deidentify(
         fail(f"{file.name} is not copied: {file.reason}")
     copied = len(report.files) - len(others)
     typer.echo(
-        public(f"{copied} of {len(report.files)} files copied to {output}; {REPORT} says how")
+        public(f"{copied} of {len(report.files)} files copied to {output}; details in {REPORT}")
     )
     typer.echo(f"which file is which: {names.table}")
     if others:

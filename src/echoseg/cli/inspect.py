@@ -21,7 +21,7 @@ def inspect(
 
     Of fields that may identify a patient only the names are printed, and no text of the file: send
     the output with a report of an error. Exit code 1: the file cannot be read as a clip, and the
-    last line says why.
+    last line is the reason.
     """
     from echoseg.io.describe import describe
 

@@ -38,7 +38,7 @@ def run_study(
     outcomes = Counter(row[-2] for row in rows)
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
     table = output / study.TABLE
-    typer.echo(public(f"{len(rows)} files: {numbers}: {table} says why"))
+    typer.echo(public(f"{len(rows)} files: {numbers}; reasons in {table}"))
     if "failed" in outcomes or "used" not in outcomes:
         raise typer.Exit(1)
 

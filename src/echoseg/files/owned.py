@@ -1,4 +1,4 @@
-"""Replacing only what echoseg wrote: hashes tell, names do not.
+"""Replace only what echoseg wrote: known by hashes, not by names.
 
 A result folder has a mark, a JSON file such as `report.json`, whose `files` map holds the SHA-256
 of every file of the folder; the value of the mark itself is the hash of its text with that value

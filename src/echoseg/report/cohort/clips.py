@@ -54,7 +54,7 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
     A folder of frames only is one clip. Files in `out` and in result folders are left out. So
     are files of a folder whose headers say that they are not clips; they are `others`, as are
     links to folders that are read already. Headers are read in another process, so that a broken
-    file ends nothing: it is a clip whose analysis says why it fails.
+    file ends nothing: its analysis fails with the reason.
 
     Raises:
         ConfigError: If a source does not exist, or nothing is found.
