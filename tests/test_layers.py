@@ -21,7 +21,7 @@ ROWS: list[tuple[str, ...]] = [
     ("inference",),
     ("report",),
     ("evaluation", "dicom"),
-    ("train",),
+    ("node", "train"),
     ("__init__",),
     ("cli", "web"),
     ("__main__",),
