@@ -16,6 +16,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 from typer.testing import CliRunner
 
 from clip_makers import region, save_object, ultrasound, write_image_folder, write_video
+from ecg_makers import as_jpeg, strip_below
 from echoseg.cli import app
 from echoseg.clip import View
 from echoseg.deidentify.header import clean_header
@@ -110,6 +111,19 @@ def test_a_name_in_every_element_and_on_the_screen_is_in_no_byte_of_the_copy(
     assert {"PatientName", "PatientID", "StationName", "StudyDate"} <= set(file.removed)
     assert file.private_elements == 2 and 10 < (file.sector_percent or 0) < 60
     assert find_text(load_clip(source).frames) and not find_text(load_clip(copy).frames)
+
+
+def test_text_between_the_fan_and_an_ecg_is_blackened_with_the_ecg(tmp_path, names):
+    clip, fan, (top, bottom) = strip_below(6, num_frames=24)
+    picture = Image.new("L", (320, 240))
+    ImageDraw.Draw(picture).text((4, 140), MARK, fill=230, font=ImageFont.load_default(16))
+    frames = np.maximum(as_jpeg(clip.frames), np.asarray(picture))
+    write_video(tmp_path / "a.avi", frames)
+    assert find_text(load_clip(tmp_path / "a.avi").frames)
+    copy, _ = copy_of(tmp_path / "a.avi", tmp_path / "out", names)
+    after = load_clip(copy).frames
+    assert not find_text(after) and not after[:, bottom:].any() and not after[:, top:, :60].any()
+    assert (after.any(0) & fan).sum() > 0.95 * fan.sum()
 
 
 def test_what_measures_a_heart_stays_and_pixels_of_the_sector_are_equal(tmp_path, screen, names):

@@ -1,9 +1,13 @@
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ecg_makers import as_jpeg, strip_below
 from echoseg.clip import Clip
+from echoseg.io import load_clip
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.sector import box_slices, find_sector
 
@@ -66,29 +70,6 @@ def test_a_moving_ecg_strip_larger_than_the_moving_heart_is_not_the_sector():
     assert find_sector(Clip(frames=frames)) is None
 
 
-def strip_below(gap_px, *, num_frames=40, rows=240, columns=320):
-    """A fan of speckle, and an ECG that runs to the left `gap_px` below it, over the whole width.
-
-    Returns the clip, the fan and the rows of the strip.
-    """
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:rows, :columns]
-    fan = (np.hypot(y - 8, x - columns / 2) < 160) & (np.abs(x - columns / 2) < 0.7 * (y - 8))
-    frames = np.where(fan, rng.integers(20, 140, (num_frames, rows, columns)), 0)
-    top = 168 + gap_px
-    frames = frames.astype(np.uint8)
-    for index in range(num_frames):
-        phase = ((np.arange(columns) / columns + 0.4 * index / num_frames) * 3) % 1
-        wave = np.exp(-0.5 * ((phase - 0.2) / 0.02) ** 2) + 0.25 * np.exp(
-            -0.5 * ((phase - 0.5) / 0.06) ** 2
-        )
-        line = np.rint(top + 30 * (1 - wave)).astype(int)
-        for low, high, column in zip(line, np.roll(line, 1), range(columns), strict=True):
-            first, last = sorted((low, high))
-            frames[index, first : last + 2, column] = 220
-    return Clip(frames=frames), fan, (top, top + 32)
-
-
 @pytest.mark.parametrize("gap_px", [-10, 0, 3, 6, 15])
 def test_an_ecg_that_runs_close_below_the_fan_is_not_of_the_sector(gap_px):
     clip, fan, (top, _) = strip_below(gap_px)
@@ -98,6 +79,53 @@ def test_an_ecg_that_runs_close_below_the_fan_is_not_of_the_sector(gap_px):
     assert (sector.mask & ~fan).sum() < 0.06 * fan.sum()
     assert sector.box[2] < max(top, 168) + 12
     assert sector.box[1] > 20 and sector.box[3] < 300
+
+
+def overlap(sector, fan):
+    return (sector.mask & fan).sum() / (sector.mask | fan).sum()
+
+
+@pytest.mark.parametrize("gap_px", [0, 3, 6, 15])
+@pytest.mark.parametrize("turns", range(4))
+def test_an_ecg_in_a_jpeg_is_not_of_the_sector_on_any_side(gap_px, turns):
+    clip, fan, _ = strip_below(gap_px)
+    frames = np.rot90(as_jpeg(clip.frames), turns, (1, 2)).copy()
+    clip.frames[:, ~fan] = 0
+    alone = find_sector(Clip(frames=np.rot90(as_jpeg(clip.frames), turns, (1, 2)).copy()))
+    assert overlap(find_sector(Clip(frames=frames)), alone.mask) > 0.9
+
+
+@pytest.mark.parametrize("level", [40, 90])
+def test_a_faint_trace_without_lines_is_not_of_the_sector(level):
+    clip, fan, (top, bottom) = strip_below(6)
+    clip.frames[:, ~fan] = 0
+    rng = np.random.default_rng(1)
+    clip.frames[:, top : bottom - 8] = rng.integers(0, level, (40, bottom - 8 - top, 320))
+    assert overlap(find_sector(clip), fan) > 0.96
+
+
+def test_a_counter_below_the_fan_is_not_of_the_sector():
+    clip, fan, _ = strip_below(6)
+    clip.frames[:, ~fan] = 0
+    clip.frames[:, 173:185, 130:190] = np.random.default_rng(1).integers(0, 250, (40, 12, 60))
+    sector = find_sector(clip)
+    assert not sector.mask[173:].any() and overlap(sector, fan) > 0.96
+
+
+def test_the_sector_of_the_demo_clip_is_its_fan_without_the_ecg():
+    clip = load_clip(Path(str(files("echoseg") / "weights" / "simulated_a4c.dcm")))
+    rows, columns = np.mgrid[:200, :200]
+    across, down = columns - 99.5, rows - 27
+    fan = (np.abs(across) < 0.9 * down) & (np.hypot(across, down) < 147)
+    sector = find_sector(clip)
+    assert overlap(sector, fan) > 0.78 and not sector.mask[183:].any()  # JPEG about it moves too
+
+
+def test_what_moves_in_a_few_frames_only_keeps_its_corners():
+    clip, fan, _ = strip_below(15, num_frames=2)
+    clip.frames[:, ~fan] = 0
+    clip.frames[:, 150:158] = 7  # nothing moves there
+    assert overlap(find_sector(clip), fan) > 0.96
 
 
 def test_without_an_ecg_the_sector_is_that_of_all_that_moves():

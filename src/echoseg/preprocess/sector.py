@@ -13,6 +13,7 @@ from skimage.morphology import convex_hull_image
 
 from echoseg.clip import Clip
 from echoseg.frame_store import FrameStore, each
+from echoseg.preprocess.strip import without_strips
 
 BURNED_IN = "burned_in_text"
 """Code of the warning of text outside the sector."""
@@ -89,6 +90,8 @@ def find_sector(clip: Clip) -> Sector | None:
     for box in clip.trace_boxes:
         no_trace[box_slices(box)] = False
     moving &= inside & no_trace
+    # in few frames much of the sector does not move, and seems apart
+    moving = without_strips(moving, small=clip.num_frames >= _MIN_LINE_FRAMES)
     mask, without_lines = _largest_region(moving), _largest_region(moving & ~lines)
     if mask is None:
         return None
