@@ -1,4 +1,4 @@
-"""What moves beside the fan and is no part of it: an ECG or another trace, a clock, a counter.
+"""What moves beside the fan, outside of it: an ECG or another trace, a clock, a counter.
 
 A sector is convex, so along the rows it becomes wider, then narrower, and never wider again. What
 comes after such a neck, is low and as wide as the sector, is a trace; so is what is small and
@@ -29,10 +29,9 @@ def without_strips(moving: np.ndarray, *, small: bool = True) -> np.ndarray:
 
 def _end(moving: np.ndarray, small: bool) -> int:
     """The row from which no part of the sector follows."""
-    solid = ndimage.binary_opening(moving, np.ones((3, 3)))
-    end, columns = solid.shape
-    places = np.arange(columns)
-    first = np.where(solid, places, columns).min(1)
+    solid = np.asarray(ndimage.binary_opening(moving, np.ones((3, 3))), bool)
+    end, places = len(solid), np.arange(solid.shape[1])
+    first = np.where(solid, places, len(places)).min(1)
     widths = np.maximum(0, np.where(solid, places + 1, 0).max(1) - first)  # (H,)
     above = np.maximum.accumulate(widths)
     below = np.maximum.accumulate(widths[::-1])[::-1]
