@@ -9,7 +9,7 @@ from echoseg.data.records import Record
 
 def source_files(record: Record) -> list[Path]:
     """All files that a record is read from, with those that its files refer to."""
-    from echoseg.io.metaimage import data_file
+    from echoseg.io.metaimage import data_files
 
     files: list[Path] = []
     for path in record.files:
@@ -17,8 +17,8 @@ def source_files(record: Record) -> list[Path]:
             files += sorted(child for child in path.iterdir() if child.is_file())
             continue
         files.append(path)
-        if path.suffix.lower() == ".mhd" and path.is_file() and (data := data_file(path)):
-            files.append(data)
+        if path.suffix.lower() == ".mhd" and path.is_file():
+            files += filter(Path.is_file, data_files(path))
     return files
 
 

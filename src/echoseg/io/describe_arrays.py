@@ -51,10 +51,11 @@ def metaimage_header(path: Path) -> Header:
     fields, _ = metaimage.read_header(path)
     rows = {name: word(value, _TERMS) for name, value in fields.items() if name in _FIELDS}
     if rows.get("ElementDataFile", "LOCAL") != "LOCAL":
-        file = metaimage.data_file(path)
-        rows["ElementDataFile"] = "another file, " + (
-            f"{file.stat().st_size} bytes" if file else "which is missing"
-        )
+        files = metaimage.data_files(path)
+        there = [file.stat().st_size for file in files if file.is_file()]
+        kind = "another file" if len(files) == 1 else f"{len(files)} files"
+        gone = f", {len(files) - len(there)} missing" * (len(there) < len(files))
+        rows["ElementDataFile"] = f"{kind}, {sum(there)} bytes{gone}"
     others = [name for name, value in fields.items() if name not in _FIELDS and value]
     return Header({"header": rows}, [f"other fields: {len(others)}"] if others else [])
 

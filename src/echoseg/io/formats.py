@@ -69,7 +69,7 @@ FORMATS: dict[str, Format] = {
         read=metaimage.read,
         title="MetaImage MHD, MHA",
         library="numpy",
-        files=lambda path: [path, *filter(None, [metaimage.data_file(path)])],
+        files=lambda path: [path, *filter(Path.is_file, metaimage.data_files(path))],
     ),
     "images": Format(
         sniff=images.sniff,

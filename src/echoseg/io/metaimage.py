@@ -1,7 +1,14 @@
-"""MetaImage: a text header (.mhd), pixels in a second file (.raw, .zraw) or appended (LOCAL)."""
+"""MetaImage: a text header (.mhd), pixels appended (LOCAL), in a second file, or in one per frame.
 
+The names of several files follow the header (LIST), or are a pattern with its first number, last
+number and step (`frame%03d.raw 1 20 1`).
+"""
+
+import itertools
 import math
+import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +24,8 @@ from echoseg.io.header_scale import header_scale
 from echoseg.io.label_maps import merge_channels
 from echoseg.untrusted import inside
 
-_MAX_LINE, _MAX_LINES, _BLOCK = 2**12, 1000, 2**15
+_MAX_LINE, _MAX_LINES, _BLOCK, _MAX_FILES = 2**12, 1000, 2**15, 20_000
+_PATTERN = re.compile(r"(.*%0?\d{0,2}d\S*)\s+(\d{1,6})\s+(\d{1,6})(?:\s+(\d{1,6}))?")
 TYPES = {
     "MET_UCHAR": "u1",
     "MET_CHAR": "i1",
@@ -52,17 +60,55 @@ def read_header(path: Path) -> tuple[dict[str, str], int]:
         return fields, file.tell()
 
 
-def data_file(path: Path, *, allow_outside: bool = True) -> Path | None:
-    """File that holds the pixels; None when they are in the header's file, or it names no file.
+def data_files(path: Path, *, allow_outside: bool = True) -> list[Path]:
+    """Files that hold the pixels, in order; none when they are in the header's file.
 
     Raises:
-        Unfit: If it is outside the header's folder and may not be.
+        Unfit: If one is outside the header's folder and may not be, or there are too many.
     """
-    name = read_header(path)[0].get("ElementDataFile", "LOCAL")
+    fields, end = read_header(path)
+    name = fields.get("ElementDataFile", "LOCAL")
+    names = [name]
     if name == "LOCAL":
-        return None
-    file = inside(path.parent, name, allow_outside=allow_outside)
-    return file if file.is_file() else None
+        return []
+    if name.split()[:1] == ["LIST"]:
+        with path.open("rb") as file:
+            file.seek(end)
+            lines = file.read(_MAX_LINES * _MAX_LINE).decode("utf-8", "surrogateescape")
+        names = [line.strip() for line in lines.splitlines() if line.strip()]
+    elif match := _PATTERN.fullmatch(name):
+        first, last, step = int(match[2]), int(match[3]), int(match[4] or 1)
+        numbers = range(first, last + 1, max(1, step))
+        names = [match[1] % number for number in numbers[: _MAX_FILES + 1]]
+    if not 0 < len(names) <= _MAX_FILES:
+        raise Unfit(f"it must name 1 to {_MAX_FILES} files of pixels")
+    return [inside(path.parent, one, allow_outside=allow_outside) for one in names]
+
+
+def _pixel_bytes(path: Path, end: int, options: OpenOptions, *, packed: bool) -> list[np.ndarray]:
+    """The bytes of each file of pixels; of zlib streams those of all together, unpacked.
+
+    Args:
+        path: The header's file.
+        end: Where its header ends.
+        options: As in `read_array`.
+        packed: Whether each file is a zlib stream.
+    """
+    files = data_files(path, allow_outside=options.allow_outside)
+    missing = [number for number, file in enumerate(files, 1) if not file.is_file()]
+    if missing:
+        raise Unfit(f"file {missing[0]} of the {len(files)} of pixels that it names is not there")
+    parts = list(map(map_file, files)) if files else [map_file(path)[end:]]
+    if not packed:
+        return parts
+    blocks = itertools.chain.from_iterable(map(_unpacked, parts))
+    return [map_stream(Budget(path, options).limited(blocks))]
+
+
+def _unpacked(raw: np.ndarray) -> Iterator[bytes]:
+    stream = zlib.decompressobj()
+    for at in range(0, len(raw), _BLOCK):
+        yield stream.decompress(raw[at : at + _BLOCK].tobytes())
 
 
 def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray, list[float]]:
@@ -79,19 +125,24 @@ def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray
         big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
         dtype = np.dtype((">" if big.lower() == "true" else "<") + TYPES[fields["ElementType"]])
         spacing = [float(value) for value in fields.get("ElementSpacing", "").split()]
-        if min(size) < 1:
-            raise Unfit("a side of it is not positive")
+        if not fields["ElementDataFile"] or min(size) < 1:
+            raise Unfit("a side of it is not positive, or it names no pixels")
         budget.check(math.prod(size[2:]), *size[1::-1])
-        file = data_file(path, allow_outside=options.allow_outside)
-        if file is None and fields["ElementDataFile"] != "LOCAL":
-            raise Unfit("ElementDataFile must name one file of pixels beside the header")
-        raw = map_file(path)[end:] if file is None else map_file(file)
-        if fields.get("CompressedData", "False").lower() == "true":
-            stream = zlib.decompressobj()
-            blocks = (raw[at : at + _BLOCK].tobytes() for at in range(0, len(raw), _BLOCK))
-            raw = map_stream(budget.limited(map(stream.decompress, blocks)))
-        length, skipped = math.prod(size) * dtype.itemsize, int(fields.get("HeaderSize", "0"))
-        raw = raw[skipped:] if skipped >= 0 else raw[-length:]  # -1: the pixels are the last bytes
+        packed = fields.get("CompressedData", "False").lower() == "true"
+        parts = _pixel_bytes(path, end, options, packed=packed)
+        if math.prod(size[2:]) % len(parts):
+            raise Unfit(f"it names {len(parts)} files of pixels for {math.prod(size[2:])} frames")
+        part_bytes = math.prod(size) * dtype.itemsize // len(parts)
+        skipped = int(fields.get("HeaderSize", "0"))  # -1: the pixels are the last bytes
+        for index, raw in enumerate(parts):
+            parts[index] = raw[skipped:][:part_bytes] if skipped >= 0 else raw[-part_bytes:]
+        raw = parts[0] if len(parts) == 1 else map_stream(part.tobytes() for part in parts)
+        length = math.prod(size) * dtype.itemsize
+        if len(raw) < length:
+            raise Unfit(
+                f"its pixels are cut off: DimSize states {length} bytes, {len(raw)} are there, so "
+                "get a whole copy"
+            )
         data = raw[:length].view(dtype)
         channels = int(fields.get("ElementNumberOfChannels", "1"))
     except (KeyError, ValueError, OSError, zlib.error) as error:
