@@ -9,12 +9,18 @@ from echoseg.clip import Clip, View
 from echoseg.inference.analysis import analyze_masks
 from echoseg.io import dicom_writer, load_clip
 from echoseg.quality.reliability import ClipReliability, ClipUncertainty, EfInterval
-from echoseg.report.writer import write_results
+from echoseg.report.biplane import BiplaneAnalysis
+from echoseg.report.writer import write_biplane, write_results
 from echoseg.weights.card import ModelCard
 from heart_makers import beating
 
 MODEL = ModelCard(
-    architecture="mssnet", image_size=160, licence="none", name="unit", sha256="ab" * 32
+    architecture="mssnet",
+    image_size=160,
+    licence="none",
+    name="unit",
+    sha256="ab" * 32,
+    views=(View.A4C, View.A2C),
 )
 NAME, PATIENT_ID = "Grün^Ælfgifu", "PID-7 4"
 NO_DOUBT = ClipUncertainty(entropy=0.1, pose_points=1.0, gamma_percent=1.0, segments_unseen=0.0)
@@ -60,3 +66,27 @@ def write_result(folder, source, masks, *, model=MODEL, reasons=(), pdf=False):
         analysis = replace(analysis, model=model, reliability=reliability(*reasons))
     write_results(analysis, folder, pages=pdf, pdf=pdf)
     return analysis
+
+
+def write_heart(folder, *, reasons=(), pdf=False, a2c_elements=None):
+    """Write an A4C and an A2C clip of one study and their biplane result `folder / "heart"`.
+
+    Returns both clips; `reasons` are why the A2C plane's EF is not reliable.
+    """
+    clips, analyses = [], []
+    for number, view in enumerate((View.A4C, View.A2C), start=1):
+        path = folder / f"{view}.dcm"
+        uids = {"StudyInstanceUID": "1.2.30", "SeriesInstanceUID": "1.2.30.1"}
+        uids["SOPInstanceUID"] = f"1.2.30.1.{number}"
+        extra = (a2c_elements or {}) if view == View.A2C else {}
+        masks = write_source(path, view=view, **uids | extra)
+        analysis = replace(
+            analyze_masks(load_clip(path), masks),
+            model=MODEL,
+            reliability=reliability(*(reasons if view == View.A2C else ())),
+        )
+        clips.append(path)
+        analyses.append(analysis)
+    heart = BiplaneAnalysis(a4c=analyses[0], a2c=analyses[1])
+    write_biplane(heart, folder / "heart", pdf=pdf)
+    return clips

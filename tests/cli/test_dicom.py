@@ -44,13 +44,6 @@ def test_a_source_that_is_no_dicom_is_refused_before_the_work(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cohort_is_refused_with_the_way_out(tmp_path):
-    result = run("analyze", tmp_path, "-o", tmp_path / "out", "--dicom")
-    assert result.exit_code == 2
-    assert "--dicom does not apply to a cohort" in result.output
-    assert "echoseg dicom" in result.output
-
-
 def texts(path):
     items = pydicom.dcmread(path).ContentSequence
     return [one.TextValue for one in items if one.ValueType == "TEXT"]

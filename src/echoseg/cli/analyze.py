@@ -97,7 +97,7 @@ def _run_clip(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
     analysis = analyze_clip(analyzer, job, job.sources[0])
     start = time.perf_counter()
     write_results(analysis, job.folder, force=job.force, pdf=job.pdf, pages=job.pages)
-    write_dicom_objects(job.folder, job.sources[0], job.dicom)
+    write_dicom_objects(job.folder, job.sources, job.dicom)
     write_time_s = time.perf_counter() - start
     show_analysis(analysis, job.folder)
     show_backup(backup)
@@ -118,8 +118,7 @@ def _run_pair(analyzer: "Analyzer", job: Job) -> tuple["EfStatement", dict[str, 
     )
     analysis = BiplaneAnalysis(a4c=a4c, a2c=a2c)
     write_biplane(analysis, job.folder, force=job.force, pdf=job.pdf)
-    for plane, source in zip(PLANES, job.sources, strict=True):
-        write_dicom_objects(job.folder / plane, source, job.dicom)
+    write_dicom_objects(job.folder, job.sources, job.dicom)
     time_s = time.perf_counter() - start
     show_biplane(build_biplane_report(analysis), job.folder)
     show_backup(backup)
@@ -134,12 +133,30 @@ def _check_dicom(job: Job) -> None:
         list(map(read_source, job.sources))
 
 
-def write_dicom_objects(folder: Path, source: Path, wanted: bool = True) -> None:
+def write_dicom_objects(folder: Path, sources: Sequence[Path], wanted: bool = True) -> None:
     """Write the DICOM objects of a result folder into it, where that is wanted."""
     if wanted:
         from echoseg.dicom.write import write_dicom
 
-        typer.echo(public(f"DICOM objects, of the source's patient: {write_dicom(folder, source)}"))
+        written = write_dicom(folder, *sources)
+        typer.echo(public(f"DICOM objects, of the source's patient: {written}"))
+
+
+def write_all_dicom(output: Path, sources: Sequence[Path]) -> int:
+    """Write the DICOM objects of a cohort or study; return how many results have none.
+
+    Each of these is named with the reason.
+    """
+    from echoseg.dicom.write import write_study_dicom
+
+    failed = count = 0
+    for written in write_study_dicom(output, sources):
+        count += 1
+        if written.reason:
+            failed += 1
+            fail(f"{written.folder.name}: no DICOM objects: {written.reason}")
+    typer.echo(public(f"DICOM objects of {count - failed} of {count} results in {output}/*/dicom"))
+    return failed
 
 
 def _run_job(analyzer: "Analyzer", job: Job, *, timing: bool) -> str:
@@ -268,12 +285,7 @@ def analyze(
     OpenOptions(**options)
     _check_inputs(clips or [], a4c, a2c, study)
     run_options = _run_options(jobs, resume, retry_failed, clip_timeout, clip_memory)
-    if dicom and (study is not None or (clips and (run_options or _are_many(clips)))):
-        raise ConfigError(
-            "--dicom does not apply to a cohort or --study; write the objects of each result "
-            "folder by echoseg dicom"
-        )
-    settings = dict(known, device=device, model=model, backend=backend, pages=pages)
+    settings = dict(known, device=device, model=model, backend=backend, pages=pages, dicom=dicom)
     if study is not None:
         if view is not None or not pages:
             raise ConfigError("--view and --no-pages do not apply to --study; leave them out")

@@ -22,7 +22,7 @@ def run_cohort(
     Raises:
         EchosegError: If it cannot be started or resumed.
     """
-    from echoseg.cli.analyze import count_efs
+    from echoseg.cli.analyze import count_efs, write_all_dicom
     from echoseg.report import cohort
 
     settings, how = cohort_settings(options, run_options)
@@ -48,7 +48,8 @@ def run_cohort(
     typer.echo(f"audit log: {cohort.AUDIT}, last hash {done.audit_sha256}")
     for backup in done.backups:
         show_backup(backup)
-    if done.failed or not done.clips:
+    without = write_all_dicom(output, list(sources.values())) if options["dicom"] else 0
+    if done.failed or without or not done.clips:
         raise typer.Exit(1)
 
 

@@ -9,9 +9,12 @@ from echoseg.cli.options import Force, Keep, input_option, output_option, replac
 
 
 def dicom(
-    result: Annotated[Path, typer.Argument(help="Result folder of one clip.")],
+    result: Annotated[Path, typer.Argument(help="Result folder of a clip, or of two views.")],
     source: Annotated[
-        Path, input_option(help="The DICOM file, or folder of frames, that was analyzed.")
+        list[Path],
+        input_option(
+            help="The DICOM file, or folder of frames, that was analyzed; of two views give both."
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -28,11 +31,11 @@ def dicom(
 ) -> None:
     """Write a result as DICOM: SEG of the masks, SR of the values, PDF, cine of the overlay.
 
-    They belong to patient and study of the source, of --private results too. Repeated runs give the
-    same identifiers.
+    Of two views there is a SEG of each and one SR. They belong to patient and study of the source,
+    of --private results too. Repeated runs give the same identifiers.
     """
     from echoseg.dicom.write import write_dicom
 
     replace = replacing(force, keep)
-    folder = write_dicom(result, source, output=output, simplified=simplified, force=replace)
+    folder = write_dicom(result, *source, output=output, simplified=simplified, force=replace)
     typer.echo(f"DICOM objects in {folder}")

@@ -106,7 +106,7 @@ def measure(
         opened, labels = pair_clip(opened, pair), labels[list(pair)]
     analysis = analyze_masks(opened, labels, smoothing=smoothing, corrected=corrected)
     folder = write_results(analysis, output, force=replace, pdf=pdf or dicom)
-    write_dicom_objects(folder, clip or masks[0], dicom)
+    write_dicom_objects(folder, [clip or masks[0]], dicom)
     show_analysis(analysis, folder)
     show_backup(backup)
     if analysis.ef.kind == "none":

@@ -39,8 +39,17 @@ def run_study(
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
     table = output / study.TABLE
     typer.echo(public(f"{len(rows)} files: {numbers}; reasons in {table}"))
-    if "failed" in outcomes or "used" not in outcomes:
+    without = _write_dicom(folder, output) if options["dicom"] else 0
+    if "failed" in outcomes or without or "used" not in outcomes:
         raise typer.Exit(1)
+
+
+def _write_dicom(folder: Path, output: Path) -> int:
+    """Write the DICOM objects of each heart; return how many have none."""
+    from echoseg.cli.analyze import write_all_dicom
+    from echoseg.report.cohort import find_clips
+
+    return write_all_dicom(output, list(find_clips([folder], output).values()))
 
 
 def _show_heart(name: str, folder: Path, rows: list[tuple[str, ...]]) -> None:

@@ -8,16 +8,18 @@ import hashlib
 import uuid
 from typing import Any
 
-from echoseg.dicom.result import Result
+from echoseg.clip import View
+from echoseg.dicom.result import Measured, Result
 from echoseg.dicom.values import (
     OWN_SCHEME,
     Concept,
     Value,
     origin_text,
     reliability_text,
+    report_view,
     sent_values,
 )
-from echoseg.report.schema import DISCLAIMER
+from echoseg.report.schema import DISCLAIMER, ef_statement
 
 FHIR = "fhir.json"
 _SYSTEMS = {
@@ -29,11 +31,11 @@ _SYSTEMS = {
 _STUDY = Concept("42148-7", "LN", "US Heart")
 
 
-def build_fhir(result: Result) -> dict[str, Any]:
+def build_fhir(result: Measured) -> dict[str, Any]:
     """The Bundle (type collection) as JSON types; a withheld EF has a dataAbsentReason."""
-    values = sent_values(result.report)
-    observations = [_observation(result, value) for value in values]
-    urls = [_url(result, value.key) for value in values]
+    values = [(part, value) for part in result.parts for value in sent_values(part.report)]
+    observations = [_observation(part, value) for part, value in values]
+    urls = [_url(part, value.key) for part, value in values]
     report = {
         "resourceType": "DiagnosticReport",
         **_shared(result),
@@ -51,12 +53,12 @@ def build_fhir(result: Result) -> dict[str, Any]:
     }
 
 
-def _url(result: Result, key: str) -> str:
+def _url(result: Measured, key: str) -> str:
     digest = hashlib.sha256(f"echoseg fhir {key} {result.key}".encode()).digest()
     return f"urn:uuid:{uuid.UUID(bytes=digest[:16], version=5)}"
 
 
-def _shared(result: Result) -> dict[str, Any]:
+def _shared(result: Measured) -> dict[str, Any]:
     """What report and observations have alike: state, patient and day of the study."""
     header = result.source.header
     shared: dict[str, Any] = {"status": "preliminary"}
@@ -77,17 +79,27 @@ def _concept(concept: Concept) -> dict[str, Any]:
     return {"coding": [coding], "text": concept.meaning}
 
 
+def _code(part: Measured, value: Value) -> dict[str, Any]:
+    """The value's code, that of value, view and method together, and the view in words."""
+    code = _concept(value.name)
+    if value.precoordinated:
+        code["coding"] += _concept(value.precoordinated)["coding"]
+    if isinstance(part, Result) and report_view(part.report) != View.UNKNOWN:
+        code["text"] = f"{value.name.meaning}, {report_view(part.report)}"
+    return code
+
+
 def _quantity(number: float, unit: Concept) -> dict[str, Any]:
     system = "http://unitsofmeasure.org"
     return {"value": number, "unit": unit.meaning, "system": system, "code": unit.value}
 
 
-def _observation(result: Result, value: Value) -> dict[str, Any]:
+def _observation(result: Measured, value: Value) -> dict[str, Any]:
     study = f"urn:oid:{result.source.header.StudyInstanceUID}"
     observation: dict[str, Any] = {
         "resourceType": "Observation",
         **_shared(result),
-        "code": _concept(value.name),
+        "code": _code(result, value),
         "bodySite": _concept(value.site),
         "device": {"display": ", ".join(result.algorithm)},
         "derivedFrom": [
@@ -105,7 +117,7 @@ def _observation(result: Result, value: Value) -> dict[str, Any]:
             "code": "unknown",
         }
         observation["dataAbsentReason"] = {"coding": [reason], "text": "Value indeterminate"}
-    interval = result.report.reliability.interval if result.report.reliability else None
+    interval = ef_statement(result.report).interval
     if value.key == "ef":
         observation["note"].append({"text": reliability_text(result.report)})
     if value.key == "ef" and value.number is not None and interval is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echoseg.dicom.result import Result
+from echoseg.dicom.result import Measured
 from echoseg.files import atomic_write
 from echoseg.io.dicom_writer import hash_uid
 from echoseg.report.schema import DISCLAIMER
@@ -67,24 +67,29 @@ def reference_item(class_uid: str, instance_uid: str) -> Any:
     return item
 
 
-def source_series(result: Result) -> list[Any]:
+def source_series(result: Measured) -> list[Any]:
     """Items per series of the source with its instances (Referenced Series Sequence)."""
     from pydicom.dataset import Dataset
 
-    classes = {frame.instance_uid: frame.class_uid for frame in result.source.frames}
     items: dict[str, Any] = {}
-    for instance, series in result.source.series.items():
+    for class_uid, instance in source_instances(result):
+        series = next(
+            one.source.series[instance] for one in result.planes if instance in one.source.series
+        )
         item = items.setdefault(series, Dataset())
         item.SeriesInstanceUID = series
         references = list(item.get("ReferencedInstanceSequence") or [])
-        item.ReferencedInstanceSequence = [
-            *references,
-            reference_item(classes[instance], instance),
-        ]
+        item.ReferencedInstanceSequence = [*references, reference_item(class_uid, instance)]
     return list(items.values())
 
 
-def instance_uid(result: Result, kind: Kind) -> Any:
+def source_instances(result: Measured) -> list[tuple[str, str]]:
+    """SOP class and instance of each object of the sources."""
+    frames = [frame for one in result.planes for frame in one.source.frames]
+    return list(dict.fromkeys((frame.class_uid, frame.instance_uid) for frame in frames))
+
+
+def instance_uid(result: Measured, kind: Kind) -> Any:
     """SOP Instance UID of an object of a result."""
     return hash_uid("echoseg", kind.class_uid, kind.file_name, result.key)
 
@@ -94,7 +99,7 @@ def series_uid(instance: str) -> Any:
     return hash_uid("echoseg series", str(instance))
 
 
-def new_object(result: Result, kind: Kind) -> Any:
+def new_object(result: Measured, kind: Kind) -> Any:
     """A `pydicom.Dataset` with everything but the content of its kind."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
@@ -113,7 +118,8 @@ def new_object(result: Result, kind: Kind) -> Any:
     dataset.SeriesDescription = kind.description
     dataset.InstanceNumber = 1
     dataset.Manufacturer = dataset.ManufacturerModelName = "echoseg"
-    dataset.DeviceSerialNumber = result.report.model.sha256[:16] if result.report.model else "none"
+    model = result.planes[0].report.model
+    dataset.DeviceSerialNumber = model.sha256[:16] if model else "none"
     dataset.SoftwareVersions = result.report.software.version
     day, clock = result.written.strftime("%Y%m%d"), result.written.strftime("%H%M%S")
     dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = day
@@ -124,7 +130,7 @@ def new_object(result: Result, kind: Kind) -> Any:
     return dataset
 
 
-def _contribution(result: Result) -> Any:
+def _contribution(result: Measured) -> Any:
     """What processed the source, and that it is for research (PS3.3 C.12.1.1.5)."""
     from pydicom.dataset import Dataset
 

@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from echoseg.dicom.objects import Kind, code_item, new_object, reference_item
-from echoseg.dicom.result import Result
+from echoseg.dicom.objects import (
+    Kind,
+    code_item,
+    new_object,
+    reference_item,
+    source_instances,
+)
+from echoseg.dicom.result import Measured, Result
 from echoseg.dicom.values import TITLE
 from echoseg.report.schema import DISCLAIMER
 from echoseg.report.writer import OVERLAY, PDF
@@ -33,7 +39,7 @@ _QUALITY = 90
 _FRAME_TIME = 0x00181063
 
 
-def build_pdf(result: Result) -> Any:
+def build_pdf(result: Measured) -> Any:
     """Make the Encapsulated PDF, a `pydicom.Dataset`; None for a result without `report.pdf`."""
     path = result.folder / PDF
     if not path.is_file():
@@ -83,9 +89,8 @@ def build_cine(result: Result) -> Any:
     return dataset
 
 
-def _sources(result: Result) -> list[Any]:
-    uids = dict.fromkeys((one.class_uid, one.instance_uid) for one in result.source.frames)
-    return [reference_item(*uid) for uid in uids]
+def _sources(result: Measured) -> list[Any]:
+    return [reference_item(*uids) for uids in source_instances(result)]
 
 
 def _jpegs(path: Path) -> Iterator[tuple[bytes, tuple[int, int]]]:

@@ -1,9 +1,11 @@
 """A result folder beside its source: what the DICOM objects are made of."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,8 +14,9 @@ from echoseg.errors import ArgumentError
 from echoseg.files import read_json
 from echoseg.inference.analysis import CORRECTED
 from echoseg.io import load_masks
+from echoseg.report.biplane import BiplaneReport
 from echoseg.report.schema import Report
-from echoseg.report.writer import MARK
+from echoseg.report.writer import MARK, PLANES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +42,16 @@ class Result:
     key: str
 
     @property
+    def planes(self) -> "tuple[Result, ...]":
+        """The clips that its numbers are of: itself."""
+        return (self,)
+
+    @property
+    def parts(self) -> "tuple[Measured, ...]":
+        """What has numbers of its own: itself."""
+        return (self,)
+
+    @property
     def is_corrected(self) -> bool:
         """Whether a reader corrected the masks."""
         return any(note.code == CORRECTED for note in self.report.notes)
@@ -54,12 +67,123 @@ class Result:
         return f"{software.name} measurement of masks {origin}", software.version
 
 
-def read_result(folder: str | Path, source: str | Path) -> Result:
-    """Read a result folder and the headers of its source.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeartResult:
+    """A biplane result folder, and the sources of both planes.
+
+    Attributes:
+        folder: The folder.
+        report: Its `report.json`.
+        planes: The results of A4C and A2C.
+        written: When the report was written.
+        key: Hash of both planes' keys and of the report.
+    """
+
+    folder: Path
+    report: BiplaneReport
+    planes: tuple[Result, ...]
+    written: datetime
+    key: str
+
+    @property
+    def source(self) -> Source:
+        """That of the first plane; patient and study of both are the same."""
+        return self.planes[0].source
+
+    @property
+    def parts(self) -> "tuple[Measured, ...]":
+        """What has numbers of its own: both planes together, then each."""
+        return (self, *self.planes)
+
+    @property
+    def algorithm(self) -> tuple[str, str]:
+        """Name and version of what made the masks of both planes."""
+        return self.planes[0].algorithm
+
+
+Measured: TypeAlias = Result | HeartResult
+"""What the DICOM objects are made of."""
+
+
+def read_measured(folder: str | Path, sources: Sequence[str | Path]) -> Measured:
+    """Read the result folder of a clip, or of two views of a heart, and the headers of its sources.
+
+    Args:
+        folder: A folder that `echoseg analyze` or `measure` wrote.
+        sources: The DICOM files or folders that were analyzed, of two views in any order.
+
+    Raises:
+        ArgumentError: If the folder holds no result, if a source is missing or left over, or if two
+            views are not of one patient and study.
+        OutputError: If its report cannot be read.
+        FormatError: If masks or sources cannot be read.
+    """
+    folder, opened = Path(folder), list(map(read_source, sources))
+    if not (folder / PLANES[0] / MARK).exists():
+        if len(opened) != 1:
+            raise ArgumentError(
+                f"{folder} needs the one clip that it is of as source, got {len(opened)}; give the "
+                "file that was analyzed"
+            )
+        return read_result(folder, opened[0])
+    report = read_json(folder / MARK, BiplaneReport, "give a result folder")
+    if report is None or len(opened) != len(PLANES):
+        raise ArgumentError(
+            f"{folder} is of two clips, A4C and A2C; give both as source (--source, twice), got "
+            f"{len(opened)}"
+        )
+    hashes = {one.sha256: one for one in opened}
+    own = [plane.input.sha256 for plane in (report.a4c, report.a2c)]
+    if set(hashes) == set(own):  # otherwise the plane says which source it is not of
+        opened = [hashes[sha256] for sha256 in own]
+    _check_one_study(folder, opened)
+    planes = [
+        read_result(folder / plane, source) for plane, source in zip(PLANES, opened, strict=True)
+    ]
+    digest = hashlib.sha256(report.results.model_dump_json().encode())
+    for plane in planes:
+        digest.update(plane.key.encode())
+    return HeartResult(
+        folder=folder,
+        report=report,
+        planes=tuple(planes),
+        written=_written(folder),
+        key=digest.hexdigest(),
+    )
+
+
+def source_hashes(folder: Path) -> tuple[str, ...]:
+    """SHA-256 of the sources of a result folder, as its report states them; of no result none.
+
+    Raises:
+        OutputError: If its report cannot be read.
+    """
+    kind = BiplaneReport if (folder / PLANES[0] / MARK).exists() else Report
+    report = read_json(folder / MARK, kind, "give a result folder")
+    if isinstance(report, BiplaneReport):
+        return report.a4c.input.sha256, report.a2c.input.sha256
+    return (report.input.sha256,) if report else ()
+
+
+def _check_one_study(folder: Path, sources: list[Source]) -> None:
+    for name in ("PatientID", "StudyInstanceUID"):
+        if len({str(one.header.get(name, "")) for one in sources}) > 1:
+            raise ArgumentError(
+                f"{folder}: A4C and A2C must be of one study, they differ in {name}, so DICOM "
+                "objects of both would belong to neither; write those of each plane's folder"
+            )
+
+
+def _written(folder: Path) -> datetime:
+    return datetime.fromtimestamp((folder / MARK).stat().st_mtime).replace(microsecond=0)
+
+
+def read_result(folder: str | Path, source: "str | Path | Source") -> Result:
+    """Read the result folder of one clip and the headers of its source.
 
     Args:
         folder: A folder that `echoseg analyze` or `measure` wrote for one clip.
-        source: The DICOM file or folder that was analyzed.
+        source: The DICOM file or folder that was analyzed, or what was read of it.
 
     Raises:
         ArgumentError: If the folder holds no result of one clip, or that of another source.
@@ -67,17 +191,15 @@ def read_result(folder: str | Path, source: str | Path) -> Result:
         FormatError: If masks or source cannot be read.
     """
     folder = Path(folder)
-    if (folder / "A4C" / MARK).exists():
-        raise ArgumentError(f"{folder} holds two clips; give {folder / 'A4C'} or {folder / 'A2C'}")
     report = read_json(folder / MARK, Report, "give the result folder of one clip")
     if report is None:
         raise ArgumentError(
             f"{folder} must be a result folder, it holds no {MARK}; make one by echoseg analyze"
         )
-    opened = read_source(source)
+    opened = source if isinstance(source, Source) else read_source(source)
     if opened.sha256 != report.input.sha256:
         raise ArgumentError(
-            f"{source} is not the source of {folder}: its SHA-256 begins with "
+            f"{opened.path} is not the source of {folder}: its SHA-256 begins with "
             f"{opened.sha256[:12]}, that of the analyzed clip with {report.input.sha256[:12]}; "
             "give the file that was analyzed"
         )
@@ -94,7 +216,7 @@ def read_result(folder: str | Path, source: str | Path) -> Result:
         masks=_on_source_grid(masks, opened),
         source=opened,
         frames=_frames(report, masks, opened),
-        written=datetime.fromtimestamp((folder / MARK).stat().st_mtime).replace(microsecond=0),
+        written=_written(folder),
         key=digest.hexdigest(),
     )
 

@@ -33,12 +33,14 @@ class Source:
     """The DICOM object, or the objects of one frame each, that a result is of.
 
     Attributes:
+        path: The file or folder.
         header: A `pydicom.Dataset` without pixels, of the first object.
         frames: The references of all its frames, damaged ones too.
         series: Series Instance UID of each instance.
         sha256: Hash of the content, as in `Report.input`.
     """
 
+    path: Path
     header: Any
     frames: tuple[FrameReference, ...]
     series: dict[str, str]
@@ -76,6 +78,7 @@ def read_source(path: str | Path) -> Source:
         with contextlib.suppress(Exception):  # texts of an unknown character set stay as they are
             headers[0].decode()
     return Source(
+        path=path,
         header=headers[0],
         frames=_references(headers),
         series={str(one.SOPInstanceUID): str(one.SeriesInstanceUID) for one in headers},

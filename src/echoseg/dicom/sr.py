@@ -13,9 +13,10 @@ from echoseg.dicom.objects import (
     new_object,
     reference_item,
     series_uid,
+    source_instances,
     source_series,
 )
-from echoseg.dicom.result import Result
+from echoseg.dicom.result import Measured, Result
 from echoseg.dicom.seg import SEG
 from echoseg.dicom.values import (
     ED,
@@ -34,7 +35,7 @@ from echoseg.dicom.values import (
 )
 from echoseg.errors import ConfigError
 from echoseg.io.dicom_writer import hash_uid
-from echoseg.report.schema import DISCLAIMER
+from echoseg.report.schema import DISCLAIMER, ef_statement
 
 SR = Kind(
     file_name="sr.dcm",
@@ -53,11 +54,11 @@ SIMPLIFIED_SR = Kind(
 _COMMENT = Concept("121106", "DCM", "Comment")
 
 
-def build_sr(result: Result, *, simplified: bool = False) -> Any:
+def build_sr(result: Measured, *, simplified: bool = False) -> Any:
     """Make the SR of a result, a `pydicom.Dataset`.
 
     Args:
-        result: The result.
+        result: The result of a clip, or of two views of a heart with the values of each.
         simplified: TID 5300 in Simplified Adult Echo SR, in place of TID 5200.
 
     Raises:
@@ -85,8 +86,9 @@ def build_sr(result: Result, *, simplified: bool = False) -> Any:
     dataset.PerformedProcedureCodeSequence = []
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(result, source_series(result))]
-    if (result.masks > 0).any():
-        dataset.PertinentOtherEvidenceSequence = [_evidence(result, [_seg_series(result)])]
+    if segmented := [one for one in result.planes if (one.masks > 0).any()]:
+        others = [_seg_series(one) for one in segmented]
+        dataset.PertinentOtherEvidenceSequence = [_evidence(result, others)]
     return dataset
 
 
@@ -129,7 +131,7 @@ def _container(name: Concept, items: Iterable[Any]) -> Any:
     return container
 
 
-def _context(result: Result) -> tuple[Any, ...]:
+def _context(result: Measured) -> tuple[Any, ...]:
     """Language, and the device that observed (TID 1204, 1001)."""
     from highdicom.sr import (
         DeviceObserverIdentifyingAttributes,
@@ -153,52 +155,59 @@ def _context(result: Result) -> tuple[Any, ...]:
     )
 
 
-def _library(result: Result) -> Any:
-    """The clip (Image Library)."""
+def _library(result: Measured) -> Any:
+    """The clips (Image Library)."""
     from highdicom.sr import ImageContentItem
 
-    name = Concept("121324", "DCM", "Source image")
-    instances = dict.fromkeys((one.class_uid, one.instance_uid) for one in result.source.frames)
+    name = _code(Concept("121324", "DCM", "Source image"))
     images = [
-        ImageContentItem(_code(name), *uids, relationship_type="CONTAINS") for uids in instances
+        ImageContentItem(name, *uids, relationship_type="CONTAINS")
+        for uids in source_instances(result)
     ]
     return _container(Concept("111028", "DCM", "Image Library"), images)
 
 
-def _sections(result: Result) -> tuple[Any, ...]:
-    """A section per site with one group of values (TID 5202, 5203)."""
-    values = sent_values(result.report)
+def _sections(result: Measured) -> tuple[Any, ...]:
+    """A section per site with a group of values, of two views three (TID 5202, 5203)."""
     mode = _coded(Concept("399264008", "SCT", "Image Mode"), Concept("399064001", "SCT", "2D mode"))
-    view = view_concept(report_view(result.report))
-    of_view = [_coded(Concept("111031", "DCM", "Image View"), view)] if view else []
     sections = []
     for site in (LV, LA):
-        numbers = [
-            _number(result, value, value.name, of_view) for value in values if value.site == site
-        ]
-        if numbers:
-            group = _container(Concept("125007", "DCM", "Measurement Group"), [mode, *numbers])
+        groups = []
+        for part in result.parts:
+            values = [one for one in sent_values(part.report) if one.site == site]
+            numbers = [_number(part, one, one.name, _view_items(part)) for one in values]
+            if numbers:
+                name = Concept("125007", "DCM", "Measurement Group")
+                groups.append(_container(name, [mode, *numbers]))
+        if groups:
             place = _coded(Concept("363698007", "SCT", "Finding Site"), site)
-            sections.append(_container(Concept("121070", "DCM", "Findings"), [place, group]))
+            sections.append(_container(Concept("121070", "DCM", "Findings"), [place, *groups]))
     return tuple(sections)
 
 
-def _simplified_groups(result: Result) -> tuple[Any, ...]:
+def _view_items(part: Measured) -> list[Any]:
+    """The view as a modifier; none of two views together."""
+    view = view_concept(report_view(part.report)) if isinstance(part, Result) else None
+    return [_coded(Concept("111031", "DCM", "Image View"), view)] if view else []
+
+
+def _simplified_groups(result: Measured) -> tuple[Any, ...]:
     """Values with a pre-coordinated code, and all others (TID 5300, 5301, 5303)."""
     groups = {
         Concept("125301", "DCM", "Pre-coordinated Measurements"): [],
         Concept("125303", "DCM", "Adhoc Measurements"): [],
     }
     first, others = groups.values()
-    for value in sent_values(result.report):
-        if value.precoordinated:
-            first.append(_number(result, value, value.precoordinated, []))
-        else:
-            others.append(_number(result, value, value.name, []))
+    for part in result.parts:
+        for value in sent_values(part.report):
+            if value.precoordinated:
+                first.append(_number(part, value, value.precoordinated, []))
+            else:
+                others.append(_number(part, value, value.name, _view_items(part)))
     return tuple(_container(name, numbers) for name, numbers in groups.items() if numbers)
 
 
-def _number(result: Result, value: Value, name: Concept, modifiers: list[Any]) -> Any:
+def _number(part: Measured, value: Value, name: Concept, modifiers: list[Any]) -> Any:
     """A number with method, phase, interval, images and algorithm (TID 300)."""
     from highdicom.sr import AlgorithmIdentification, Measurement
     from pydicom.sequence import Sequence
@@ -210,10 +219,10 @@ def _number(result: Result, value: Value, name: Concept, modifiers: list[Any]) -
         value=0.0 if value.number is None else value.number,
         unit=_code(value.unit),
         qualifier=_code(INDETERMINATE) if is_withheld else None,
-        algorithm_id=AlgorithmIdentification(*result.algorithm),
+        algorithm_id=AlgorithmIdentification(*part.algorithm),
         method=_code(value.method) if value.method and is_plain else None,
-        properties=_properties(result, value),
-        referenced_images=list(_images(result, value)),
+        properties=_properties(part, value),
+        referenced_images=list(_images(part, value)),
     )
     if is_withheld:
         item.MeasuredValueSequence = Sequence()  # highdicom asks for a number
@@ -223,24 +232,23 @@ def _number(result: Result, value: Value, name: Concept, modifiers: list[Any]) -
         item.ContentSequence.extend([*modifiers, *phases])
     if value.key == "ef":
         reliability = Concept("reliability", OWN_SCHEME, "Reliability")
-        text = reliability_text(result.report)
+        text = reliability_text(part.report)
         item.ContentSequence.append(_text(reliability, text, "HAS PROPERTIES"))
     return item
 
 
-def _properties(result: Result, value: Value) -> Any:
+def _properties(part: Measured, value: Value) -> Any:
     """The interval, as distances from the value (PS3.16 CID 225), and that it is a mean."""
     from highdicom.sr import MeasurementProperties
 
-    report = result.report
-    interval = report.reliability.interval if report.reliability else None
+    interval = ef_statement(part.report).interval
     number, limits = value.number, {}
     if value.key == "ef" and number is not None and interval is not None:
         above, below = interval.high_percent - number, number - interval.low_percent
         if min(above, below) >= 0:  # otherwise it is in the text alone
             limits["upper_measurement_uncertainty"] = round(above, 1)
             limits["lower_measurement_uncertainty"] = round(below, 1)
-    if number is not None and report.results.num_beats > 1:
+    if number is not None and any(one.report.results.num_beats > 1 for one in part.planes):
         limits["selection_status"] = _code(Concept("121412", "DCM", "Mean value chosen"))
     properties = MeasurementProperties(**limits) if limits else None
     for item in properties or ():
@@ -249,29 +257,34 @@ def _properties(result: Result, value: Value) -> Any:
     return properties
 
 
-def _images(result: Result, value: Value) -> Iterable[Any]:
-    """The frames of ED and ES that a value is of."""
+def _images(part: Measured, value: Value) -> Iterable[Any]:
+    """The frames of ED and ES that a value is of, of two views those of both."""
     from highdicom.sr import SourceImageForMeasurement
 
-    results = result.report.results
-    frames = [results.ed_frame if phase == ED else results.es_frame for phase in value.phases]
-    for index in frames:
-        if index is not None:
-            class_uid, uid, number = result.frames[index]
-            yield SourceImageForMeasurement(class_uid, uid, [number] if number else None)
+    for plane in part.planes:
+        results = plane.report.results
+        for phase in value.phases:
+            index = results.ed_frame if phase == ED else results.es_frame
+            if index is not None:
+                class_uid, uid, number = plane.frames[index]
+                yield SourceImageForMeasurement(class_uid, uid, [number] if number else None)
 
 
-def _comments(result: Result) -> tuple[Any, ...]:
+def _comments(result: Measured) -> tuple[Any, ...]:
     """What a reader of the numbers must know."""
     report = result.report
     texts = [DISCLAIMER, origin_text(report), reliability_text(report)]
-    if report.input.view != report_view(report):
-        texts.append(f"The view, {report_view(report)}, was predicted, not stated.")
+    for view in (report_view(one.report) for one in result.planes if not _states_view(one)):
+        texts.append(f"The view, {view}, was predicted, not stated.")
     texts += [warning.message for warning in report.warnings]
     return tuple(_text(_COMMENT, text) for text in texts)
 
 
-def _evidence(result: Result, series: list[Any]) -> Any:
+def _states_view(plane: Result) -> bool:
+    return plane.report.input.view == report_view(plane.report)
+
+
+def _evidence(result: Measured, series: list[Any]) -> Any:
     """The instances of a study that are referred to; here per series of `SeriesInstanceUID`."""
     from pydicom.dataset import Dataset
 
