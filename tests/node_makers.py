@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 
 from echoseg.node.jobs import ReceivedInstance, ResultObject
@@ -73,3 +74,78 @@ def postgresql(tools):
             yield f"postgresql://echoseg@127.0.0.1:{port}/%s"
         finally:
             subprocess.run([*control, "-m", "immediate", "stop"], **run)
+
+
+MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+def dataset(number=1, study="1.9.1", **elements):
+    """A clip of two frames; the UIDs are of the number."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    syntax = UID(elements.pop("syntax", EXPLICIT))
+    one = Dataset()
+    one.SOPClassUID, one.SOPInstanceUID = MULTIFRAME, f"1.2.3.{number}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # UIDs that are none
+        one.StudyInstanceUID, one.SeriesInstanceUID = study, f"{study}.1"
+    one.PatientName, one.PatientID, one.Modality = "Planted^Name", "PLANTED-ID", "US"
+    one.NumberOfFrames, one.Rows, one.Columns = 2, 4, 4
+    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+    one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 8, 8, 7, 0
+    one.PixelData = bytes(range(32))
+    if syntax.is_encapsulated:
+        one.PixelData = encapsulate([bytes(16), bytes(16)])
+        one["PixelData"].VR = "OB"
+    for name, value in elements.items():
+        setattr(one, name, value)
+    one.file_meta = FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = syntax
+    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID
+    one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+    return one
+
+
+def encoded(one):
+    """The data set as bytes, without file meta information."""
+    from pynetdicom.dsutils import encode
+
+    syntax = one.file_meta.TransferSyntaxUID
+    return encode(one, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
+
+
+def make_certificates(folder):
+    """`ca.pem`, and `NAME.pem` with `NAME.key`; the authority knows node and peer, not x."""
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("ca", "node", "peer", "x")}
+    names = {n: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, n)]) for n in keys}
+    now = datetime.now(UTC)
+    for name, key in keys.items():
+        issuer = "x" if name == "x" else "ca"
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(names[name])
+            .issuer_name(names[issuer])
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=2))
+            .add_extension(x509.BasicConstraints(name in ("ca", "x"), None), critical=True)
+            .sign(keys[issuer], hashes.SHA256())
+        )
+        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        (folder / f"{name}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )

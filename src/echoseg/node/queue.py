@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -243,16 +243,27 @@ class Queue:
                 session.scalars(select(Study.name).where(is_sent, Study.finished_s < before_s))
             )
 
+    def is_sent(self, study: str) -> bool:
+        """Whether the results of a study were all sent."""
+        with self._database.transaction() as session:
+            row = session.get(Study, study)
+            return row is not None and row.state in (State.PUSHED, State.COMMITTED)
+
     def remove(self, study: str) -> bool:
-        """Remove the rows of a study whose results were all sent; False where it is not so."""
+        """Remove the rows of a study; False where its results were not all sent, and they stay."""
         with self._database.transaction() as session:
             row = session.get(Study, study, with_for_update=True)
-            if row is None or row.state not in (State.PUSHED, State.COMMITTED):
+            if row is not None and row.state not in (State.PUSHED, State.COMMITTED):
                 return False
             for table in (Delivery, Instance):
-                session.query(table).filter(table.study == study).delete()
-            session.delete(row)
+                session.execute(delete(table).where(table.study == study))
+            session.execute(delete(Study).where(Study.name == study))
             return True
+
+    def num_bytes(self) -> int:
+        """Bytes of all received instances."""
+        with self._database.transaction() as session:
+            return int(session.scalar(select(func.coalesce(func.sum(Instance.num_bytes), 0))) or 0)
 
     def paths(self) -> set[str]:
         """Paths of all received instances."""

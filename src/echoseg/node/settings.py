@@ -140,7 +140,8 @@ class NodeSettings(BaseModel):
         commitment: Ask DICOM targets for storage commitment of what they received.
         quiet_s: Seconds without a new instance after which a study is complete.
         max_instances: Number of instances at which it is complete at once.
-        max_instance_mb: Size of the largest instance that is accepted, MB (10^6 bytes).
+        max_instance_mb: Size of the largest instance that is accepted, MB (10^6 bytes); each
+            association holds one in memory.
         max_associations: Number of associations at one time.
         quota_gb: Limit of received bytes, GB (10^9 bytes).
         min_free_gb: Space that stays free on the disk, GB.
@@ -169,7 +170,7 @@ class NodeSettings(BaseModel):
     commitment: bool = False
     quiet_s: float = Field(default=30, ge=0, le=86_400)
     max_instances: int = Field(default=500, ge=1)
-    max_instance_mb: float = Field(default=2000, gt=0)
+    max_instance_mb: float = Field(default=500, gt=0)
     max_associations: int = Field(default=10, ge=1, le=100)
     quota_gb: float = Field(default=50, gt=0)
     min_free_gb: float = Field(default=1, ge=0)
