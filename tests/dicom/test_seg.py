@@ -65,6 +65,21 @@ def test_each_frame_refers_to_its_source_frame_and_has_its_dimensions(seg_file, 
     assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
 
 
+def test_viewers_find_spacing_and_orientation_of_the_stored_pixels(seg_file, dicom_case, tmp_path):
+    (groups,) = pydicom.dcmread(seg_file).SharedFunctionalGroupsSequence
+    (measures,) = groups.PixelMeasuresSequence
+    assert measures.PixelSpacing == [1.001, 1.001]
+    assert measures.SliceThickness <= 0.001  # no plausible volume comes of a plane
+    assert groups.PlaneOrientationSequence[0].ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
+    assert "PlanePositionSequence" not in groups
+    clip = pydicom.dcmread(dicom_case[0])
+    del clip.SequenceOfUltrasoundRegions
+    clip.save_as(tmp_path / "clip.dcm")
+    write_result(tmp_path / "r", tmp_path / "clip.dcm", dicom_case[2])
+    (groups,) = build_seg(read_result(tmp_path / "r", tmp_path / "clip.dcm"))[0x52009229].value
+    assert "PixelSpacing" not in groups.PixelMeasuresSequence[0]  # unknown, so not stated
+
+
 def test_patient_and_study_are_the_sources_and_the_series_is_new(seg_file, dicom_case):
     dataset, source = pydicom.dcmread(seg_file), pydicom.dcmread(dicom_case[0])
     assert dataset.StudyInstanceUID == source.StudyInstanceUID

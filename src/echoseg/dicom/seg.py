@@ -2,9 +2,11 @@
 
 An ultrasound clip has no Frame of Reference, so a frame of the SEG is matched to the clip's by
 Referenced Frame Number (PS3.3 C.8.20, C.7.6.16.2.6). Dimensions are segment number and temporal
-position. Frames without pixels of the segment are written too, since viewers count on them. There
-is no Pixel Spacing: it would need a slice thickness for highdicom and Slicer, which a picture of
-ultrasound has not.
+position. Frames without pixels of the segment are written too, since viewers count on them. Pixel
+Measures are in the shared groups, or OHIF shows an empty page; highdicom reads them only where
+both spacing and thickness are given. A picture of ultrasound is a plane: its nominal thickness is
+too small for the volume of a heart to come of it. Plane Orientation is the source's, or the one
+that viewers take where there is none: OHIF compares the two.
 """
 
 from collections.abc import Iterator
@@ -38,14 +40,13 @@ _COLORS = {
     Label.LA_CAVITY: (21168, 53248, 5176),
 }
 """CIELab color of each label: red, green, blue."""
+_NOMINAL_THICKNESS_MM = 0.001
 _SEGMENT_NUMBER, _TEMPORAL_POSITION = 0x0062000B, 0x00209128
 _SEGMENT_GROUP, _CONTENT_GROUP = 0x0062000A, 0x00209111
 
 
 def build_seg(result: Result) -> Any:
     """Make the SEG of a result, a `pydicom.Dataset`; None where no mask has a pixel."""
-    from pydicom.dataset import Dataset
-
     labels = [label for label in SEGMENTS if (result.masks == label).any()]
     if not labels:
         return None
@@ -61,7 +62,7 @@ def build_seg(result: Result) -> Any:
     ]
     _add_pixels(dataset, result, labels)
     _add_dimensions(dataset)
-    dataset.SharedFunctionalGroupsSequence = [Dataset()]  # the scale is the source's own
+    dataset.SharedFunctionalGroupsSequence = [_shared_groups(result)]
     dataset.PerFrameFunctionalGroupsSequence = list(_frames(result, len(labels)))
     return dataset
 
@@ -130,6 +131,24 @@ def _add_dimensions(dataset: Any) -> None:
         index.DimensionIndexPointer, index.FunctionalGroupPointer = pointer, group
         index.DimensionDescriptionLabel = name
         dataset.DimensionIndexSequence.append(index)
+
+
+def _shared_groups(result: Result) -> Any:
+    """Pixel Measures of the stored pixels (PS3.3 C.7.6.16.2.1); spacing where it is known."""
+    from pydicom.dataset import Dataset
+
+    groups, measures, orientation = Dataset(), Dataset(), Dataset()
+    clip = result.report.input
+    measures.SliceThickness = _NOMINAL_THICKNESS_MM
+    if clip.spacing_mm is not None:
+        (row_mm, column_mm), (rows, columns) = clip.spacing_mm, result.masks.shape[1:]
+        spacing = row_mm * clip.rows / rows, column_mm * clip.columns / columns
+        measures.PixelSpacing = [f"{mm:.10g}" for mm in spacing]
+    stated = result.source.header.get("ImageOrientationPatient")
+    orientation.ImageOrientationPatient = stated or [1, 0, 0, 0, 1, 0]
+    groups.PixelMeasuresSequence = [measures]
+    groups.PlaneOrientationSequence = [orientation]
+    return groups
 
 
 def _frames(result: Result, num_segments: int) -> Iterator[Any]:
