@@ -165,7 +165,7 @@ def _is_in(address: str, network: str) -> bool:
 
 
 def _server_class(settings: NodeSettings) -> type[ThreadedAssociationServer]:
-    """A server whose TLS handshakes keep nobody else waiting, and which logs no data."""
+    """A server whose TLS handshakes delay no other peer, and which logs no data."""
 
     class Server(ThreadedAssociationServer):
         def get_request(self) -> tuple[socket.socket, Any]:

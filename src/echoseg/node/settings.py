@@ -196,8 +196,13 @@ class NodeSettings(BaseModel):
     def url(self) -> str:
         """SQLAlchemy URL of the database, with its driver."""
         if not self.database_url:
-            return f"sqlite:///{self.folder / 'node.sqlite'}"
+            return f"sqlite:///{self.database_file}"
         return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.database_url)
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite file, where `database_url` names no other database."""
+        return self.folder / "node.sqlite"
 
     @property
     def key_file(self) -> Path:
