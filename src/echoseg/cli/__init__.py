@@ -24,6 +24,7 @@ from echoseg.cli import (
     inspect,
     live,
     measure,
+    node,
     phantom,
     train,
 )
@@ -179,6 +180,9 @@ for _group, _commands in _GROUPS.items():
         app.command(rich_help_panel=_group)(_command)
 for _sub_app in (data.app, phantom.app, audit.app):
     app.add_typer(_sub_app, rich_help_panel="Data")
+
+
+app.add_typer(node.app, rich_help_panel="Analyze clips")
 
 
 def main() -> None:
