@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from echoseg.clip import Clip
+from echoseg.files import remove_document
 from echoseg.inference.analysis import analyze_masks
 from echoseg.report.cohort.folder import Failure, failure_path
 from echoseg.report.cohort.work import Work
@@ -60,7 +61,7 @@ class StubWork(Work):
             return Failure(clip=entry.clip, reason="it is broken", sha256=sha256)
         analysis = measured()
         clip = replace(analysis.clip, source=str(entry.source), source_sha256=sha256)
-        failure_path(self.out, entry).unlink(missing_ok=True)
+        remove_document(failure_path(self.out, entry))
         write_results(replace(analysis, clip=clip), self.out / entry.name, pages=False)
         Kill.here("after")
         return None

@@ -15,7 +15,7 @@ def test_a_shipped_network_is_written_and_checked(tmp_path):
     assert done.exit_code == 0, done.output
     assert "logits agree to" in done.output
     assert OnnxSession(tmp_path / "phantom.onnx").size_px == 96
-    assert [path.name for path in tmp_path.iterdir()] == ["phantom.onnx"]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["phantom.onnx"]
     again = run("phantom", "-o", tmp_path / "phantom.onnx", "--size", 96)
     assert again.exit_code == 2
     assert "--force" in again.output
@@ -45,7 +45,11 @@ def test_a_wrong_command_is_one_sentence_and_leaves_nothing(tmp_path, words, mes
     [
         (("-o", "OUT/a.onnx"), "a.onnx", "--force"),
         (("-o", "OUT/a.xml", "--to", "openvino"), "a.bin", "a.bin exists; pass force (--force)"),
-        (("-o", "OUT/folder.onnx", "--force"), "folder.onnx/in it", "folder.onnx exists"),
+        (
+            ("-o", "OUT/folder.onnx", "--force"),
+            "folder.onnx/in it",
+            "folder.onnx exists and is not a file",
+        ),
     ],
 )
 def test_what_is_there_is_refused_before_the_model_is_loaded(tmp_path, words, held, message):
@@ -59,10 +63,10 @@ def test_what_is_there_is_refused_before_the_model_is_loaded(tmp_path, words, he
 
 
 def test_a_folder_that_may_not_be_entered_is_one_sentence(tmp_path, monkeypatch):
-    def closed(path, force=False):  # root may enter everything
+    def closed(path, force):  # root may enter everything
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("echoseg.files.check_new_file", closed)
+    monkeypatch.setattr("echoseg.files.owned.check_own_file", closed)
     done = run("phantom", "-o", tmp_path / "a.onnx")
     assert done.exit_code == 2
-    assert "a.onnx cannot be written (Permission denied); choose another -o" in done.output
+    assert "a.onnx cannot be read (Permission denied); move it" in done.output

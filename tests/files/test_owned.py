@@ -6,7 +6,16 @@ import os
 import pytest
 
 from echoseg.errors import OutputError
-from echoseg.files import HIDDEN, OwnedFolder, check_own_file, owned_write, write_mark
+from echoseg.files import (
+    HIDDEN,
+    OwnedFolder,
+    check_new_file,
+    check_own_file,
+    owned_write,
+    remove_document,
+    write_document,
+    write_mark,
+)
 from echoseg.files.owned import foreign_part, write_owned_text, write_table
 
 MARK = "report.json"
@@ -179,3 +188,43 @@ def test_a_table_that_was_edited_is_moved_aside_and_one_that_is_equal_is_left(tm
     assert write_table(path, "d\n") == tmp_path / "results.csv.kept-2"
     assert (tmp_path / "results.csv.kept-2").read_text() == "by hand\n"
     assert path.read_text() == "d\n"
+
+
+def test_one_check_before_long_work_and_one_rule_at_its_end(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_text("of another program")
+    with pytest.raises(OutputError, match="exists; pass force"):
+        check_new_file(path)
+    with pytest.raises(OutputError, match="is not as echoseg wrote it"):
+        check_new_file(path, True)
+    assert check_new_file(path, "keep") == tmp_path / "net.onnx.kept"
+    with pytest.raises(OutputError, match="is not as echoseg wrote it"), owned_write(path) as new:
+        new.write_text("ours")  # made while the work ran
+    assert path.read_text() == "of another program"
+    with owned_write(path, "keep") as new:
+        new.write_text("ours")
+    assert check_new_file(path, True) is None
+    with pytest.raises(OutputError, match="is not a folder; make it"):
+        check_new_file(tmp_path / "none" / "a.png", True)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="exists and is not a file"):
+        check_new_file(tmp_path / "folder", True)
+
+
+def test_a_document_that_was_edited_is_moved_aside(tmp_path):
+    path = tmp_path / "a.json"
+
+    def write(reason):
+        write_document(path, lambda own: json.dumps({"reason": reason, "files": own}))
+
+    for reason in ("one", "two"):
+        write(reason)
+    assert [one.name for one in tmp_path.glob("*.json*")] == ["a.json"]
+    path.write_text(path.read_text().replace("two", "by hand"))
+    write("three")
+    assert "by hand" in (tmp_path / "a.json.kept").read_text()
+    remove_document(path)
+    assert not path.exists()
+    path.write_text("a note")
+    remove_document(path)
+    assert (tmp_path / "a.json.kept-2").read_text() == "a note" and not path.exists()

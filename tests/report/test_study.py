@@ -171,7 +171,7 @@ def content(folder):
 
 def test_a_study_is_biplane_of_its_clips_and_says_what_it_passed_over(disc, tmp_path, stub):
     out = tmp_path / "out"
-    (choice,), _ = run_study(disc, SETTINGS, out, options=PLAIN)
+    (choice,), *_ = run_study(disc, SETTINGS, out, options=PLAIN)
     assert list(choice.best) == [View.A4C, View.A2C]
     with (out / "study.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}

@@ -29,8 +29,18 @@ from echoseg.cli import (
     train,
 )
 from echoseg.cli.analyze import Job, run
-from echoseg.cli.console import DISCLAIMER, CommandGroup, run_app
-from echoseg.cli.options import Device, Force, Keep, Model, Output, Timing, replacing
+from echoseg.cli.console import DISCLAIMER, CommandGroup, run_app, show_backup
+from echoseg.cli.options import (
+    Device,
+    Force,
+    ForceFile,
+    Keep,
+    KeepFile,
+    Model,
+    Output,
+    Timing,
+    replacing,
+)
 from echoseg.clip import View
 from echoseg.errors import ArgumentError
 
@@ -106,12 +116,13 @@ def attention(
     darken: Annotated[
         int | None, typer.Option(help="Black out this frame first, counted from 0.", min=1)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the picture.")] = False,
+    force: ForceFile = False,
+    keep: KeepFile = False,
     device: Device = "auto",
     model: Model = "camus",
 ) -> None:
     """Draw the attention maps of the guidance, frame by frame (mssnet models only)."""
-    from echoseg.files import atomic_write, check_new_file
+    from echoseg.files import check_new_file, owned_write
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.attention import watch_attention
     from echoseg.io import load_clip
@@ -119,7 +130,8 @@ def attention(
 
     if output.suffix.lower() != ".png":
         raise ArgumentError(f"-o must end in .png, got {output}")
-    check_new_file(output, force)
+    replace = replacing(force, keep)
+    backup = check_new_file(output, replace)
     opened = load_clip(clip)
     if darken is not None and darken >= opened.num_frames:
         raise ArgumentError(
@@ -127,7 +139,7 @@ def attention(
         )
     analyzer = Analyzer(model, device)
     maps = watch_attention(analyzer, opened, darken=darken)
-    with atomic_write(output) as partial:
+    with owned_write(output, replace) as partial:
         attention_sheet(maps).save(partial, format="PNG")
     if maps.guided is None:
         typer.echo(
@@ -135,6 +147,7 @@ def attention(
             "those of each frame alone"
         )
     typer.echo(f"{output}: {len(maps.frames)} frames; research use only")
+    show_backup(backup)
 
 
 def models() -> None:

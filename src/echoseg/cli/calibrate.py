@@ -5,8 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoseg.cli.console import progress_bar
-from echoseg.cli.options import Data, Hearts, Jobs, ModelGiven, Tiers
+from echoseg.cli.console import progress_bar, show_backup
+from echoseg.cli.options import (
+    Data,
+    ForceFile,
+    Hearts,
+    Jobs,
+    KeepFile,
+    ModelGiven,
+    Tiers,
+    replacing,
+)
 from echoseg.clip import View
 from echoseg.errors import DatasetError, OutputError
 
@@ -38,7 +47,8 @@ def calibrate(
     ] = 0.9,
     jobs: Jobs = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: ForceFile = False,
+    keep: KeepFile = False,
 ) -> None:
     """Calibrate the EF interval of a model on clips with masks that it was not trained on.
 
@@ -47,7 +57,7 @@ def calibrate(
     """
     from echoseg.cli.evaluate import select_records
     from echoseg.evaluation.calibrate import read_clips
-    from echoseg.files import check_new_file, write_json
+    from echoseg.files import check_new_file, write_owned_text
     from echoseg.inference.analyzer import choose_device
     from echoseg.parallel import check_jobs
     from echoseg.quality.calibration_fit import calibrate as fit
@@ -61,7 +71,8 @@ def calibrate(
     path = output or calibration_path(checkpoint.path)
     if output is None and model in SHIPPED and not force:
         raise OutputError(f"{path} comes with the weights; give -o FILE.trust.json for another")
-    check_new_file(path, force)
+    replace = replacing(force, keep)
+    backup = check_new_file(path, replace)
     records, source = select_records(data, phantom, split, hearts, ("validation",))
     if split is None and not source.split:
         typer.echo(f"{source.title} has no splits: all {len(records)} clips are used")
@@ -79,7 +90,7 @@ def calibrate(
         source=f"{num_patients} patients of {source.title}, {source.split or 'all'}, {views}",
         level=level,
     )
-    write_json(path, calibration)
+    write_owned_text(path, calibration.model_dump_json(indent=1) + "\n", replace)
     errors = [abs(clip.sample.error_points) for clip in clips]
     typer.echo(
         f"{len(clips)} clips of {num_patients} patients, mean error "
@@ -87,6 +98,7 @@ def calibrate(
         f"intervals of their own: {', '.join(calibration.quantiles)}"
     )
     typer.echo(f"wrote {path}")
+    show_backup(backup)
     if path.absolute() != calibration_path(checkpoint.path).absolute():
         typer.echo(f"echoseg analyze uses it as {calibration_path(checkpoint.path)}")
 

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoseg.cli.console import one_line, progress_bar
-from echoseg.cli.options import AllowOutside
+from echoseg.cli.console import one_line, progress_bar, show_backup
+from echoseg.cli.options import AllowOutside, ForceFile, KeepFile, replacing
 
 if TYPE_CHECKING:
     from echoseg.data import Dataset, Issue
     from echoseg.data.validate import Checkup
+    from echoseg.files import Replace
 
 app = typer.Typer(
     name="data",
@@ -37,7 +38,8 @@ def check(
     ] = None,
     jobs: Jobs = 1,
     allow_outside: AllowOutside = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    force: ForceFile = False,
+    keep: KeepFile = False,
 ) -> None:
     """Open every clip of a data set and report missing, broken or inconsistent ones.
 
@@ -50,13 +52,15 @@ def check(
     from echoseg.parallel import check_jobs
 
     jobs = check_jobs(jobs)
-    for path in filter(None, (sheet, json)):
-        check_new_file(path, force)
+    replace = replacing(force, keep)
+    backups = [check_new_file(path, replace) for path in (sheet, json) if path]
     dataset = load_dataset(folder, allow_outside=allow_outside)
     with progress_bar(folder.name, "clips") as update:
         checkup = check_clips(dataset, jobs=jobs, progress=update)
-    _write(checkup, sheet, json)
+    _write(checkup, sheet, json, replace)
     _show(checkup)
+    for backup in backups:
+        show_backup(backup)
     if not checkup.is_complete:
         raise typer.Exit(1)
 
@@ -95,17 +99,17 @@ def prepare(
         raise typer.Exit(1)
 
 
-def _write(checkup: "Checkup", sheet: Path | None, table: Path | None) -> None:
-    from echoseg.files import atomic_write, write_text
+def _write(checkup: "Checkup", sheet: Path | None, table: Path | None, force: "Replace") -> None:
+    from echoseg.files import owned_write, write_owned_text
 
     if table is not None:
         from json import dumps
 
-        write_text(table, dumps(checkup.as_dict(), indent=1) + "\n")
+        write_owned_text(table, dumps(checkup.as_dict(), indent=1) + "\n", force)
     if sheet is not None:
         from echoseg.report.figures.dataset_sheet import dataset_sheet
 
-        with atomic_write(sheet) as partial:
+        with owned_write(sheet, force) as partial:
             dataset_sheet(checkup.dataset.records).save(partial, format="PNG")
 
 

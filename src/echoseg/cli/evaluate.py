@@ -12,9 +12,11 @@ from echoseg.cli.options import (
     AllowOutside,
     Data,
     Force,
+    ForceFile,
     Hearts,
     Jobs,
     Keep,
+    KeepFile,
     ModelGiven,
     Tiers,
     replacing,
@@ -151,17 +153,19 @@ def compare(
         Path | None,
         typer.Option("-o", "--output", help="Also write the differences as JSON."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: ForceFile = False,
+    keep: KeepFile = False,
 ) -> None:
     """Compare two evaluations: paired differences, confidence intervals, Wilcoxon test."""
     from echoseg.evaluation.compare import compare as run_comparison
-    from echoseg.files import check_new_file, write_text
+    from echoseg.files import check_new_file, write_owned_text
 
-    if output is not None:
-        check_new_file(output, force)
+    how = replacing(force, keep)
+    backup = check_new_file(output, how) if output else None
     comparison = run_comparison(a, b)
     if output is not None:
-        write_text(output, dumps(asdict(comparison), indent=1) + "\n")
+        write_owned_text(output, dumps(asdict(comparison), indent=1) + "\n", how)
+        show_backup(backup)
     patients = max(one.patients for one in comparison.differences)
     typer.echo(f"{comparison.frames}, {comparison.differences[0].n} items, {patients} patients")
     typer.echo(f"{'':<18}{'A':>10}{'B':>10}{'B - A':>10}  [95 %]{'p':>18}")

@@ -147,7 +147,7 @@ def _follow(
     places: tuple[Path | None, str | None, float],
     names: "Pseudonyms | None" = None,
 ) -> "Status":
-    from echoseg.files import OwnedFolder, atomic_write
+    from echoseg.files import OwnedFolder, owned_write
     from echoseg.inference.live.run import LiveOptions, Run
     from echoseg.inference.live.sources import is_endless, open_source
     from echoseg.preprocess.sector import blank_frame
@@ -166,7 +166,7 @@ def _follow(
         )
         video = overlay  # outside the folder: where it cannot be put in its place, the masks stay
         if overlay is not None and "://" not in overlay:
-            video = str(stack.enter_context(atomic_write(Path(overlay))))
+            video = str(stack.enter_context(owned_write(Path(overlay), "keep")))
         if names is not None:
             names.name(source)
         folder = output and stack.enter_context(OwnedFolder(output, "report.json").write())

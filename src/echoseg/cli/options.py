@@ -70,6 +70,12 @@ Force = Annotated[
 Keep = Annotated[
     bool, output_option("--keep", help="With --force: move what is there aside, whatever it is.")
 ]
+ForceFile = Annotated[
+    bool, output_option("--force", help="Replace the file, if it is as echoseg wrote it.")
+]
+KeepFile = Annotated[
+    bool, output_option("--keep", help="With --force: move a file that is there aside.")
+]
 Private = Annotated[
     bool,
     output_option(

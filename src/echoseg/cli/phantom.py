@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echoseg.cli.console import progress_bar, show_backup
-from echoseg.cli.options import Force, Keep, replacing
+from echoseg.cli.options import Force, ForceFile, Keep, KeepFile, replacing
 from echoseg.clip import View
 from echoseg.errors import ConfigError, DatasetError
 
@@ -129,16 +129,17 @@ def calibrate(
         Path | None,
         typer.Option("--output", "-o", help="Write the statistics as JSON."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of -o.")] = False,
+    force: ForceFile = False,
+    keep: KeepFile = False,
 ) -> None:
     """Compare a data set with the phantom: contrast along the borders, then shapes and greys."""
     from echoseg.data.phantom import phantom_stills, stills_of
-    from echoseg.files import check_new_file, write_text
+    from echoseg.files import check_new_file, write_owned_text
     from echoseg.phantom.statistics import describe, distance, is_border
 
+    replace = replacing(force, keep)
+    backup = check_new_file(output, replace) if output else None
     simulated = phantom_stills(hearts, seed, view, jobs)
-    if output is not None:
-        check_new_file(output, force)
     theirs = describe(stills_of(dataset, split, view))
     if not theirs:
         raise DatasetError(f"{dataset} has no annotated {view} frames in its split {split!r}")
@@ -156,4 +157,5 @@ def calibrate(
             name: {"data_set": asdict(one), "phantom": asdict(other), "distance_sd": apart}
             for name, (one, other, apart) in rows.items()
         }
-        write_text(output, json.dumps(document, indent=1) + "\n")
+        write_owned_text(output, json.dumps(document, indent=1) + "\n", replace)
+        show_backup(backup)

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from echoseg.cli.cohort import cohort_settings
-from echoseg.cli.console import one_line, progress_bar, public
+from echoseg.cli.console import one_line, progress_bar, public, show_backup
 from echoseg.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ def run_study(
         names.hide_folder(folder)
     settings, how = cohort_settings(options, run_options)
     with progress_bar("study" if names else folder.name, "clips") as update:
-        choices, rows = study.run_study(
+        choices, rows, backup = study.run_study(
             folder, settings, output, names=names, options=how, progress=update
         )
     for choice in choices:
@@ -39,6 +39,7 @@ def run_study(
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
     table = output / study.TABLE
     typer.echo(public(f"{len(rows)} files: {numbers}; reasons in {table}"))
+    show_backup(backup)
     without = _write_dicom(folder, output) if options["dicom"] else 0
     if "failed" in outcomes or without or "used" not in outcomes:
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ in a folder is used instead of the folder's files.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -61,35 +61,52 @@ def collect(root: Path, *, allow_outside: bool = False) -> Dataset:
     return build_dataset("custom", root, *_from_folder(root))
 
 
-def clip_files(
-    root: Path, leave_out: Path | None = None, repeated: list[Path] | None = None
-) -> Iterable[Path]:
+Each = Callable[[Callable[[Path], bool], list[Path]], Iterable[bool]]
+
+
+def clip_files(root: Path) -> Iterator[Path]:
     """Yield possible clips: files, and folders of frames only; links to folders are followed.
+
+    Raises:
+        DatasetError: If a folder cannot be read.
+    """
+    for path in candidate_files(root):
+        if path.is_dir() or path.suffix.lower() not in SUFFIXES or _is_clip(path):
+            yield path
+
+
+def candidate_files(
+    root: Path,
+    leave_out: Path | None = None,
+    repeated: list[Path] | None = None,
+    each: Each = map,
+) -> list[Path]:
+    """List files that may be clips by their names, and folders of frames only.
 
     Args:
         root: A folder.
         leave_out: A folder that is not entered.
         repeated: Links to folders that are read already are added to it; they are not followed.
+        each: Calls a function for each path, in order; files are opened in these calls only.
 
     Raises:
         DatasetError: If a folder cannot be read.
     """
-    folders = set()
     with readable(root):
         paths, links = walk(root, leave_out)
         if repeated is not None:
             repeated += links
-        for path in paths:
-            if path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
-                continue
-            if path.is_dir():
-                if is_frame_folder(path):
-                    folders.add(path)
-                    yield path
-            elif path.parent not in folders and (
-                path.suffix.lower() not in SUFFIXES or _is_clip(path)
-            ):
-                yield path
+        inner = [path for path in paths if path.is_dir()]
+        folders = {
+            path for path, one in zip(inner, each(is_frame_folder, inner), strict=True) if one
+        }
+        return [path for path in paths if _may_be_clip(path, folders)]
+
+
+def _may_be_clip(path: Path, folders: set[Path]) -> bool:
+    if path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
+        return False
+    return path in folders or not (path.parent in folders or path.is_dir())
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import Literal
 
 from echoseg.errors import OutputError
 from echoseg.files.work import HIDDEN, backup_path, sweep, work_folder
-from echoseg.files.write import atomic_write, check_writable, ensure_dir, write_text
+from echoseg.files.write import check_writable, ensure_dir, write_text, writing
 
 Replace = bool | Literal["keep"]
 """What happens to an earlier result: False refuses, True replaces, "keep" moves it aside."""
@@ -41,10 +41,41 @@ def write_mark(folder: Path, mark: str, text: Callable[[dict[str, str]], str]) -
             SHA-256, which goes under its top-level key `files`.
     """
     hashes = {name: _sha256(folder / name) for name in sorted(_content(folder))}
+    _write_with_hash(folder / mark, lambda own: text(hashes | own))
+
+
+def _write_with_hash(path: Path, text: Callable[[dict[str, str]], str]) -> None:
     own = secrets.token_hex(32)
-    content = text(hashes | {mark: own})
+    content = text({path.name: own})
     digest = hashlib.sha256(content.replace(own, "").encode()).hexdigest()
-    write_text(folder / mark, content.replace(own, digest))
+    write_text(path, content.replace(own, digest))
+
+
+def write_document(path: Path, text: Callable[[dict[str, str]], str]) -> None:
+    """Write a single document that states its own hash, as a mark does; see `remove_document`.
+
+    Raises:
+        OutputError: If the disk fails.
+    """
+    remove_document(path, keep_own=True)
+    _write_with_hash(path, text)
+
+
+def remove_document(path: Path, *, keep_own: bool = False) -> None:
+    """Remove a document of `write_document`; anything else in its place is moved aside.
+
+    Raises:
+        OutputError: If the disk fails.
+    """
+    try:
+        if not os.path.lexists(path):
+            return
+        if os.path.islink(path) or not os.path.isfile(path) or _files_of(path) is None:
+            path.rename(backup_path(path))
+        elif not keep_own:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be replaced ({error.strerror or error})") from error
 
 
 def _content(folder: Path) -> dict[str, bool]:
@@ -239,21 +270,59 @@ def check_own_file(path: Path, force: Replace = True) -> Path | None:
     return None
 
 
-@contextlib.contextmanager
-def owned_write(path: Path, force: Replace = True) -> Iterator[Path]:
-    """Yield a temporary path as `atomic_write` does, and record the hash of what was written.
+def check_new_file(path: Path, force: Replace = False) -> Path | None:
+    """Check, before long work, that a single file can be written in a folder that exists.
+
+    Returns:
+        As `check_own_file`.
 
     Raises:
-        OutputError: As `check_own_file` and `atomic_write`.
+        OutputError: As `check_own_file`, or if it is not a file, or its folder is missing.
     """
-    with atomic_write(path) as partial:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OutputError(f"{path} exists and is not a file; choose another name")
+    try:
+        backup = check_own_file(path, force)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror}); move it") from error
+    if not os.path.isdir(path.absolute().parent):
+        check_writable(path.parent, "choose another place")
+        raise OutputError(f"{path.parent} is not a folder; make it, or choose another name")
+    check_writable(path.parent, "choose another place")
+    return backup
+
+
+def put_owned(partial: Path, path: Path, force: Replace = True) -> None:
+    """Rename a finished file to its place, and record its hash first.
+
+    Args:
+        partial: The file, in a `work_folder` beside its place.
+        path: Its place.
+        force: What happens to what is there now, which may have been made meanwhile.
+
+    Raises:
+        OutputError: As `check_own_file`.
+        OSError: If the disk fails.
+    """
+    if backup := check_own_file(path, force):
+        path.rename(backup)
+    # both hashes count: the write may be interrupted between the record and the file
+    hashes = [_sha256(place) for place in (path, partial) if place.exists()]
+    record = json.dumps(_record(path.parent) | {path.name: hashes}, indent=1)
+    write_text(path.parent / HIDDEN / _RECORD, record + "\n")
+    os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def owned_write(path: Path, force: Replace = True) -> Iterator[Path]:
+    """Yield a temporary path as `writing` does, and record the hash of what was written.
+
+    Raises:
+        OutputError: As `check_own_file` and `writing`.
+    """
+    with writing(path) as partial:
         yield partial
-        if backup := check_own_file(path, force):
-            path.rename(backup)
-        # both hashes count: the write may be interrupted between the record and the file
-        hashes = [_sha256(place) for place in (path, partial) if place.exists()]
-        record = json.dumps(_record(path.parent) | {path.name: hashes}, indent=1)
-        write_text(path.parent / HIDDEN / _RECORD, record + "\n")
+        put_owned(partial, path, force)
 
 
 def write_owned_text(path: Path, text: str, force: Replace = True) -> None:

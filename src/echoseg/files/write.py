@@ -34,19 +34,27 @@ def cache_folder() -> Path:
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path of the same name to write to; at the end it replaces `path`.
 
-    After an exception `path` is untouched and the temporary file is removed. Of a link the link is
-    replaced, not what it points to.
+    After an exception `path` is untouched. Of a link the link is replaced, not what it points to.
+
+    Raises:
+        OutputError: As `writing`.
+    """
+    with writing(Path(path)) as partial:
+        yield partial
+        os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path of the same name; what is not renamed by the end is removed.
 
     Raises:
         OutputError: If the file cannot be written, or `path` is a folder or a device.
     """
-    path = Path(path)
     try:
         _check_kind(path)
         with work_folder(path.parent) as work:
-            partial = work / "new" / path.name
-            yield partial
-            os.replace(partial, path)
+            yield work / "new" / path.name
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -97,20 +105,6 @@ def check_writable(place: Path, way_out: str) -> None:
             pass
     except OSError as error:
         raise OutputError(f"{place} cannot be written ({error.strerror}); {way_out}") from error
-
-
-def check_new_file(path: Path, force: bool = False) -> None:
-    """Check, before long work, that a file can be written.
-
-    Raises:
-        OutputError: If it exists without `force`, is not a file, or its folder is missing.
-    """
-    if os.path.lexists(path) and not (force and os.path.isfile(path)):  # False without permission
-        raise OutputError(f"{path} exists; pass force (--force), or choose another name")
-    if not os.path.isdir(path.absolute().parent):
-        check_writable(path.parent, "choose another place")
-        raise OutputError(f"{path.parent} is not a folder; make it, or choose another name")
-    check_writable(path.parent, "choose another place")
 
 
 def missing(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from echoseg.io import hdf5, image_folder
 from echoseg.io.dicom_kind import no_clip_reason
 from echoseg.io.dicom_view import read_view
 from echoseg.io.formats import FORMATS, find_format
+from echoseg.io.images import is_picture
 
 _SUFFIXES = frozenset(".avi .mp4 .mov .gif .nii .gz .mhd .dcm .dicom".split())
 """Suffixes that name a clip, whatever the content."""
@@ -30,6 +31,8 @@ class ClipHeader:
     patient: str = ""
     study: str = ""
     view: View = View.UNKNOWN
+    is_picture: bool = False
+    """Whether it is a GIF, or another file of pictures."""
 
 
 def read_clip_header(path: Path) -> ClipHeader:
@@ -51,7 +54,11 @@ def read_clip_header(path: Path) -> ClipHeader:
                 return replace(header, no_clip_reason="")
             if name == "hdf5":
                 return ClipHeader(patient=_patient("", hdf5.subject_id(path).strip()))
-            return _dicom_header(path) if name == "dicom" else ClipHeader()
+            if name == "dicom":
+                return _dicom_header(path)
+            with path.open("rb") as file:
+                head = file.read(16)
+            return ClipHeader(is_picture=head.startswith(b"GIF8") or is_picture(head))
         except Exception:  # pydicom raises many types; loading the clip says what is broken
             return ClipHeader()
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from echoseg.clip import View
-from echoseg.io.clip_header import ClipHeader, read_clip_header
-from echoseg.io.images import is_picture
+from echoseg.io.clip_header import ClipHeader
 from echoseg.private import Pseudonyms
 from echoseg.report.cohort import find_clips
 from echoseg.report.writer import free_names
@@ -87,10 +86,10 @@ def find_hearts(
         DatasetError: If a folder cannot be read.
     """
     sources = find_clips([folder], out)
-    headers = {name: read_clip_header(path) for name, path in sources.items()}
+    headers = dict(sources.headers)
     if any(header.study for header in headers.values()):
         for name in [name for name, header in headers.items() if not header.study]:
-            if _is_animation(sources[name]):
+            if headers[name].is_picture:
                 sources.others[name] = _VIEWER
                 del sources[name], headers[name]
     parts = {name: split_name(os.path.basename(name).split(".")[0]) for name in headers}
@@ -109,15 +108,6 @@ def find_hearts(
         Heart(name=name, clips=tuple(_clip(c, sources[c], headers[c], parts[c].view) for c in some))
         for name, some in zip(free_names(stems, reserved), hearts.values(), strict=True)
     ], sources.others
-
-
-def _is_animation(path: Path) -> bool:
-    """Whether a file is a GIF, or another picture or several."""
-    if path.is_dir():
-        return False
-    with path.open("rb") as file:
-        head = file.read(16)
-    return head.startswith(b"GIF8") or is_picture(head)
 
 
 def _by_names(parts: dict[str, NameParts]) -> dict[str, list[str]]:

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from echoseg.clip import View
-from echoseg.errors import OutputError
-from echoseg.files import check_new_file, csv_text, locked_dir, read_json, write_text
-from echoseg.parallel import parallel_map
+from echoseg.errors import EchosegError, OutputError, printable
+from echoseg.files import check_new_file, csv_text, locked_dir, read_json, write_table
+from echoseg.parallel import Limits, parallel_map
 from echoseg.private import Pseudonyms
 from echoseg.quality.view import CANNOT_TELL
 from echoseg.report import cohort
 from echoseg.report.biplane import BiplaneAnalysis
 from echoseg.report.cohort import Cohort, Entry, Failure, FoundClips, Settings, analyze_entry
 from echoseg.report.cohort.folder import DEFAULT_OPTIONS, RunOptions
+from echoseg.report.cohort.work import Work
 from echoseg.report.hearts import PLANES, Heart, StudyClip, find_hearts, hide_names
 from echoseg.report.schema import Report, ef_statement
 from echoseg.report.writer import MARK, PDF, check_output
@@ -47,6 +48,14 @@ class Choice(NamedTuple):
     rows: list[Row]
 
 
+class Study(NamedTuple):
+    """Choice of each heart, a row of `COLUMNS` per file, and where an edited table was moved."""
+
+    choices: list[Choice]
+    rows: list[Row]
+    backup: Path | None
+
+
 def run_study(  # what, how, and where
     folder: Path,
     settings: Settings,
@@ -55,7 +64,7 @@ def run_study(  # what, how, and where
     names: Pseudonyms | None = None,
     options: RunOptions = DEFAULT_OPTIONS,
     progress: cohort.Progress = lambda done, total: None,
-) -> tuple[list[Choice], list[Row]]:
+) -> Study:
     """Analyze the clips of a folder, choose, write the hearts and the table.
 
     Args:
@@ -92,12 +101,11 @@ def run_study(  # what, how, and where
         }
         views = read_card(find_checkpoint(settings.model)).views
         choices = [choose(heart, _outcomes(heart, entries, out), views) for heart in hearts]
-        left = [one for one in choices if one.best and not _is_written(out, one, settings.pdf)]
-        list(parallel_map(partial(_write_heart, settings, out), left, options.jobs))
+        choices = _write_hearts(settings, out, choices, options)
         rows = [row for choice in choices for row in choice.rows]
         rows += [("", name, "", "", "not a clip", why) for name, why in sorted(others.items())]
-        write_text(out / TABLE, csv_text(COLUMNS, rows))
-    return choices, rows
+        backup = write_table(out / TABLE, csv_text(COLUMNS, rows))
+    return Study(choices, rows, backup)
 
 
 def _candidates(hearts: list[Heart]) -> FoundClips:
@@ -219,26 +227,60 @@ def _is_written(out: Path, choice: Choice, pdf: bool) -> bool:
     folder = out / choice.heart
     try:
         held = json.loads((folder / MARK).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    planes = [held.get("a4c"), held.get("a2c")] if "a4c" in held else [held]
+        planes = [held["a4c"], held["a2c"]] if "a4c" in held else [held]
+        known = [one["input"]["sha256"] for one in planes]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False  # `write` says what is wrong
     hashes = [report.input.sha256 for _, report in choice.best.values()]
-    return hashes == [one["input"]["sha256"] for one in planes] and (folder / PDF).exists() == pdf
+    return hashes == known and (folder / PDF).exists() == pdf
 
 
-def _write_heart(settings: Settings, out: Path, choice: Choice) -> None:
-    """Write the biplane result, or that of the one plane there is.
+def _write_hearts(
+    settings: Settings, out: Path, choices: list[Choice], options: RunOptions
+) -> list[Choice]:
+    """Write the hearts that are not written yet; the clips of one that cannot be are failed.
 
     Raises:
-        EchosegError: If a clip cannot be read again, or the disk fails.
+        OutputError: If a heart's place is taken, or the disk fails.
+    """
+    left = [one for one in choices if one.best and not _is_written(out, one, settings.pdf)]
+    # two clips are read and drawn, each within its limits before
+    limits = options.limits and Limits(
+        timeout_s=2 * options.limits.timeout_s, memory_gb=2 * options.limits.memory_gb
+    )
+    reasons = parallel_map(
+        partial(_write_heart, settings, out),
+        left,
+        options.jobs,
+        limits=limits,
+        on_loss=lambda choice, loss: f"the heart was not written: {loss.reason}",
+        prepare=Work(settings=settings, out=out, options=options).prepare,
+    )
+    lost = {one.heart: why for one, why in zip(left, reasons, strict=True) if why}
+    return [_failed(one, lost[one.heart]) if one.heart in lost else one for one in choices]
+
+
+def _failed(choice: Choice, why: str) -> Choice:
+    rows = [(*row[:-2], "failed", why) if row[-2] == "used" else row for row in choice.rows]
+    return choice._replace(best={}, rows=rows)
+
+
+def _write_heart(settings: Settings, out: Path, choice: Choice) -> str:
+    """Write the biplane result, or that of the one plane there is; else return why not.
+
+    Raises:
+        OutputError: If its place is taken, or the disk fails.
     """
     from echoseg.io.nifti import read_array
     from echoseg.report.writer import write_biplane, write_results
 
-    analyses = {
-        view: analyze_entry(settings, entry, read_array(out / CLIPS / entry.name / MASKS)[0])
-        for view, (entry, _) in choice.best.items()
-    }
+    try:
+        analyses = {
+            view: analyze_entry(settings, entry, read_array(out / CLIPS / entry.name / MASKS)[0])
+            for view, (entry, _) in choice.best.items()
+        }
+    except EchosegError as error:  # it was changed or removed meanwhile
+        return f"the heart was not written: {printable(str(error))}"
     folder = out / choice.heart
     # what is there is of other clips, before the study was resumed
     if len(analyses) == 2:
@@ -247,3 +289,4 @@ def _write_heart(settings: Settings, out: Path, choice: Choice) -> None:
     else:
         (analysis,) = analyses.values()
         write_results(analysis, folder, force=True, pdf=settings.pdf)
+    return ""

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from echoseg.errors import ConfigError, ModelError, OutputError
-from echoseg.files import work_folder
+from echoseg.files import Replace, put_owned, work_folder
 from echoseg.inference.backends.base import INSTALL, InferenceSession, StateShape, state_of
 from echoseg.inference.backends.exported import (
     OnnxSession,
@@ -57,8 +57,14 @@ class OneStep(nn.Module):
         return (logits, *after)
 
 
-def export(
-    network: Segmenter, card: ModelCard, kind: str, path: str | Path, *, size_px: int | None = None
+def export(  # what, as what, and where
+    network: Segmenter,
+    card: ModelCard,
+    kind: str,
+    path: str | Path,
+    *,
+    size_px: int | None = None,
+    force: Replace = True,
 ) -> Agreement:
     """Export the step of a network, and check it against torch.
 
@@ -66,14 +72,15 @@ def export(
         network: A Segmenter that streams, in evaluation mode, on the CPU.
         card: Its card.
         kind: Key of `SUFFIXES`.
-        path: File to write, atomically; an existing one is replaced.
+        path: File to write, atomically.
         size_px: Side of a frame; the card's by default.
+        force: What happens to a file that exists; True replaces one that echoseg wrote.
 
     Raises:
         ConfigError: If the kind is unknown, the suffix or the size is wrong, or a package is
             missing.
         ModelError: If the network looks ahead, or the file gives other logits.
-        OutputError: If the file cannot be written.
+        OutputError: If the file cannot be written, or as `put_owned`.
     """
     path, size_px = Path(path), card.image_size if size_px is None else size_px
     check_path(kind, path)
@@ -98,7 +105,7 @@ def export(
         agreement = compare(TorchSession(network, size_px), reader(trial), demo_frames(size_px))
         check(agreement, reduced_precision=False)
         for part, place in zip(files_of(trial), files_of(path), strict=True):
-            part.replace(place)
+            put_owned(part, place, force)
     return agreement
 
 

@@ -41,7 +41,7 @@ from echoseg.report.cohort.folder import (
     Failure,
     RunOptions,
     Settings,
-    is_done,
+    not_done,
     plan,
     read_begun,
     read_outcome,
@@ -81,7 +81,7 @@ def run_cohort(
         settings = _with_backend(settings, held)
         cohort = plan(clips, settings, held, out)
         folder.check(cohort, resume=options.resume, varying=["entries"])
-        left = [e for e in cohort.entries if not is_done(out, e, options)]
+        left = not_done(out, cohort.entries, options)
         begun = {entry.name: read_begun(out, entry) for entry in cohort.entries}
         tries = {name: note.tries if note else 0 for name, note in begun.items()}
         folder.begin(cohort, resume=options.resume, varying=["entries"])
@@ -150,7 +150,7 @@ __all__ = [
     "analyze_entry",
     "find_clips",
     "is_clip",
-    "is_done",
+    "not_done",
     "read_outcome",
     "run_cohort",
     "write_tables",

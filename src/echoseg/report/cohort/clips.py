@@ -1,33 +1,36 @@
 """The clips of files and folders: what a cohort or a study is made of."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from echoseg.clip import View
-from echoseg.data.custom import clip_files, readable
+from echoseg.data.custom import candidate_files, readable
 from echoseg.errors import ConfigError, printable
 from echoseg.io import is_frame_folder
 from echoseg.io.clip_header import ClipHeader, read_clip_header
-from echoseg.parallel import Limits, Loss, parallel_map
+from echoseg.io.images import SUFFIXES
+from echoseg.parallel import Limits, parallel_map
 from echoseg.private import Pseudonyms
 from echoseg.report.writer import FILES, MARK
 
 HEADER_LIMITS = Limits(timeout_s=60.0, memory_gb=2.0)
+_UNKNOWN = ClipHeader()
 
 
 class FoundClips(dict[str, Path]):
     """Clips by name; `others` are the files that are not clips, by name with the reason.
 
-    `views` are those stated of single clips, by name.
+    `views` are those stated of single clips, by name; `headers` are of all clips.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.others: dict[str, str] = {}
         self.views: dict[str, View] = {}
+        self.headers: dict[str, ClipHeader] = {}
 
-    def add(self, name: str, path: Path) -> None:
+    def add(self, name: str, path: Path, header: ClipHeader = _UNKNOWN) -> None:
         """Add a clip; its name is changed where it is taken."""
         names = [name, printable(str(path))]
         number = 2
@@ -35,7 +38,7 @@ class FoundClips(dict[str, Path]):
             names.append(f"{name} ({number})")
             number += 1
             names.pop(0)
-        self[names[0]] = path
+        self[names[0]], self.headers[names[0]] = path, header
 
     def hidden(self, names: Pseudonyms, folders: Sequence[Path]) -> "FoundClips":
         """The same with hashes as names; `folders` are those that `others` are relative to."""
@@ -53,8 +56,8 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
 
     A folder of frames only is one clip. Files in `out` and in result folders are left out. So
     are files of a folder whose headers say that they are not clips; they are `others`, as are
-    links to folders that are read already. Headers are read in another process, so that a broken
-    file ends nothing: its analysis fails with the reason.
+    links to folders that are read already. Files are opened in other processes only, so that a
+    broken one ends nothing: its analysis fails with the reason.
 
     Raises:
         ConfigError: If a source does not exist, or nothing is found.
@@ -62,21 +65,17 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
     """
     clips = FoundClips()
     for source in sources:
-        if is_clip(source):
-            clips.add(printable(source.name), source)
-            continue
-        links: list[Path] = []
-        files = [
-            path
-            for path in clip_files(source, leave_out=out, repeated=links)
-            if not (path.name in FILES and (path.parent / MARK).exists())
-        ]
-        headers = parallel_map(read_clip_header, files, limits=HEADER_LIMITS, on_loss=_no_header)
+        files, links, is_named = _candidates(source, out)
+        headers = parallel_map(
+            read_clip_header, files, limits=HEADER_LIMITS, on_loss=lambda path, loss: _UNKNOWN
+        )
         for path, header in zip(files, headers, strict=True):
-            if header.no_clip_reason:
+            if is_named:
+                clips.add(printable(path.name), path, header)
+            elif not header.no_clip_reason:
+                clips.add(_name(path, source), path, header)
+            elif path.suffix.lower() not in SUFFIXES:  # a picture beside clips
                 clips.others[_name(path, source)] = header.no_clip_reason
-            else:
-                clips.add(_name(path, source), path)
         for link in links:
             clips.others[_name(link, source)] = "a link to a folder that is read already"
     if not clips:
@@ -89,8 +88,30 @@ def _name(path: Path, source: Path) -> str:
     return printable(path.relative_to(source).as_posix())
 
 
-def _no_header(path: Path, loss: Loss) -> ClipHeader:
-    return ClipHeader()
+def _candidates(source: Path, out: Path | None) -> tuple[list[Path], list[Path], bool]:
+    """What may be clips of a source, links that are not followed, and whether it is one itself."""
+    if not source.is_dir():
+        is_clip(source)
+        return [source], [], True
+    links: list[Path] = []
+    of_source: list[bool] = []
+
+    def each(function: Callable[[Path], bool], inner: list[Path]) -> list[bool]:
+        flags = list(_each(function, [source, *inner]))
+        of_source.append(flags[0])
+        return flags[1:]
+
+    files = candidate_files(source, out, links, each)
+    if of_source[0]:
+        return [source], [], True
+    is_result = {path.parent: (path.parent / MARK).exists() for path in files}
+    left = [path for path in files if not (path.name in FILES and is_result[path.parent])]
+    return left, links, False
+
+
+def _each(function: Callable[[Path], bool], folders: list[Path]) -> Iterator[bool]:
+    """Call a function of folders in another process; False where a file ends that process."""
+    return parallel_map(function, folders, limits=HEADER_LIMITS, on_loss=lambda folder, loss: False)
 
 
 def is_clip(source: Path) -> bool:
@@ -103,4 +124,4 @@ def is_clip(source: Path) -> bool:
     with readable(source):
         if not source.exists():
             raise ConfigError(f"{source} does not exist; give clips, or folders of clips")
-        return not source.is_dir() or is_frame_folder(source)
+        return not source.is_dir() or next(_each(is_frame_folder, [source]))

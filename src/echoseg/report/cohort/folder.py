@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from echoseg.clip import View
 from echoseg.errors import ConfigError, OutputError
-from echoseg.files import ANOTHER_FOLDER, ensure_dir, read_json, write_json
+from echoseg.files import ANOTHER_FOLDER, ensure_dir, read_json, write_document, write_json
 from echoseg.io import source_sha256
-from echoseg.parallel import Limits
+from echoseg.parallel import Limits, parallel_map
 from echoseg.report.schema import Report
 from echoseg.report.writer import MARK, free_names
 
@@ -97,6 +98,20 @@ class Failure(BaseModel):
     """How its worker process was lost; `outside` is not the clip's fault, and tried again."""
     limit: float | None = None
     """What was exceeded, in seconds or GB."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Name of the failure's own file -> its SHA-256, as `files.write_document` has it."""
+
+    def write(self, path: Path) -> None:
+        """Write it; another's file in its place is moved aside.
+
+        Raises:
+            OutputError: If the disk fails.
+        """
+
+        def text(own: dict[str, str]) -> str:
+            return self.model_copy(update={"files": own}).model_dump_json(indent=1) + "\n"
+
+        write_document(path, text)
 
     def is_final(self, options: RunOptions) -> bool:
         """Whether a resumed cohort keeps it as long as the file is the same."""
@@ -159,32 +174,47 @@ def _stem(clip: str) -> str:
     return "_".join((*path.parts[:-1], path.stem))
 
 
-def is_done(out: Path, entry: Entry, options: RunOptions = DEFAULT_OPTIONS) -> bool:
-    """Whether a clip has its result, or a failure of its file as it is now.
+def not_done(
+    out: Path, entries: Sequence[Entry], options: RunOptions = DEFAULT_OPTIONS
+) -> list[Entry]:
+    """The clips without a result, or a failure of their files as they are now.
 
     A failure is not kept with `options.retry_failed`, if it was not the clip's fault, or if the
-    limit that it exceeded is higher now.
+    limit that it exceeded is higher now. Files are hashed in worker processes, as they are read.
 
     Raises:
-        ConfigError: If the clip's file is not the one that was analyzed.
-        OutputError: If the result or failure is damaged.
+        ConfigError: If a clip's file is not the one that was analyzed.
+        OutputError: If a result or failure is damaged.
     """
-    outcome = read_outcome(out, entry)
-    if isinstance(outcome, Report) and outcome.input.sha256 != source_sha256(entry.source):
-        raise ConfigError(
-            f"{entry.clip} is not the file whose result is in {out / entry.name} (another hash, or "
-            f"unreadable); bring that file back, or remove {out / entry.name} to analyze it again"
-        )
-    if isinstance(outcome, Failure):
-        # a worker compares the hash where reading the file may have ended its process
-        return outcome.is_final(options) and _is_same(outcome, entry)
+    outcomes = {entry: read_outcome(out, entry) for entry in entries}
+    known = [entry for entry, outcome in outcomes.items() if _needs_hash(outcome, options)]
+    paths = [entry.source for entry in known]
+    hashes = parallel_map(
+        source_sha256, paths, options.jobs, limits=options.limits, on_loss=lambda path, loss: ""
+    )
+    for entry, sha256 in zip(known, hashes, strict=True):
+        outcome = outcomes[entry]
+        if isinstance(outcome, Report) and outcome.input.sha256 != sha256:
+            raise ConfigError(
+                f"{entry.clip} is not the file whose result is in {out / entry.name} (another "
+                f"hash, or unreadable); bring that file back, or remove {out / entry.name} to "
+                "analyze it again"
+            )
+        if isinstance(outcome, Failure) and outcome.sha256 != sha256:
+            outcomes[entry] = None
+    return [entry for entry, outcome in outcomes.items() if not _is_final(outcome, options)]
+
+
+def _needs_hash(outcome: Report | Failure | None, options: RunOptions) -> bool:
+    if isinstance(outcome, Failure):  # of a lost process a worker compares it
+        return not outcome.kind and outcome.is_final(options)
     return outcome is not None
 
 
-def _is_same(failure: Failure, entry: Entry) -> bool:
-    if failure.kind:
-        return not failure.sha256
-    return failure.sha256 == source_sha256(entry.source)
+def _is_final(outcome: Report | Failure | None, options: RunOptions) -> bool:
+    if isinstance(outcome, Failure):
+        return outcome.is_final(options) and not (outcome.kind and outcome.sha256)
+    return outcome is not None
 
 
 def read_outcome(out: Path, entry: Entry) -> Report | Failure | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from echoseg.audit import AuditLog, Event
 from echoseg.errors import EchosegError, NotAClipError, OtherViewError, OutputError, printable
-from echoseg.files import write_json
+from echoseg.files import remove_document
 from echoseg.inference.analysis import Analysis
 from echoseg.io import load_clip, source_sha256
 from echoseg.parallel import Limits, Loss, one_thread
@@ -124,7 +124,7 @@ class Work:
         failure = partial(Failure, clip=entry.clip, sha256=sha256)
         try:
             analysis = analyze_entry(settings, entry)
-            failure_path(self.out, entry).unlink(missing_ok=True)  # of an earlier content
+            remove_document(failure_path(self.out, entry))  # of an earlier content
             folder = self.out / entry.name
             write_results(analysis, folder, pdf=settings.pdf, pages=settings.pages)
         except OutputError as error:
@@ -163,7 +163,7 @@ class Work:
         self._fail(entry, failure)
 
     def _fail(self, entry: Entry, failure: Failure) -> None:
-        write_json(failure_path(self.out, entry), failure)
+        failure.write(failure_path(self.out, entry))
         self._end("failed", entry, failure.sha256)
 
     def _end(self, event: str, entry: Entry, sha256: str) -> None:
