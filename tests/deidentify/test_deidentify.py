@@ -20,13 +20,15 @@ from ecg_makers import as_jpeg, strip_below
 from echoseg.cli import app
 from echoseg.clip import View
 from echoseg.deidentify.header import clean_header
+from echoseg.deidentify.ocr import read_words
 from echoseg.deidentify.run import REPORT, Report, deidentify
 from echoseg.errors import ConfigError, OutputError
+from echoseg.files import locked_dir
 from echoseg.inference.analyzer import Analyzer
 from echoseg.io import load_clip
 from echoseg.io.dicom_view import view_code
 from echoseg.phantom import Phantom, PhantomConfig
-from echoseg.preprocess.burned_in import find_text
+from echoseg.preprocess.burned_in import TextBox, find_text
 from echoseg.private import Pseudonyms
 
 MARK = "ZZMILLER"
@@ -303,6 +305,58 @@ def test_text_inside_the_sector_is_blackened_on_request(tmp_path, screen, names)
     kept = copy.any(0)
     assert kept.sum() > 0.9 * (screen.any(0) & kept).sum() > 0
     assert np.array_equal(copy[:, kept], load_clip(source).frames[:, kept])
+
+
+def test_tesseract_reads_words_and_not_speckle():
+    if shutil.which("tesseract") is None:
+        pytest.skip("tesseract is not installed")
+    speckle = np.random.default_rng(0).rayleigh(20, (200, 300)).clip(0, 90).astype(np.uint8)
+    assert read_words(speckle) == []
+    picture = Image.fromarray(np.zeros_like(speckle))
+    ImageDraw.Draw(picture).text((60, 80), "MILLER", fill=255, font=ImageFont.load_default(24))
+    (box,) = read_words(np.asarray(picture)) or [TextBox(0, 0, 0, 0)]
+    letters = np.argwhere(np.asarray(picture) > 128)
+    assert (letters.min(0) >= (box.top - 2, box.left - 2)).all()
+    assert (letters.max(0) <= (box.bottom + 2, box.right + 2)).all()
+
+
+def test_what_tesseract_reads_decides(tmp_path, screen, names, monkeypatch):
+    save(tmp_path / "in.dcm", screen)
+    box = TextBox(90, 140, 100, 160)
+    seen = iter([[box], [], [box], [], *[[box]] * 9])
+    reader = "echoseg.deidentify.run.read_words"
+    monkeypatch.setattr(reader, lambda picture: [box])
+    (file,) = deidentify([tmp_path / "in.dcm"], tmp_path / "refused", names).files
+    assert "text seems to be inside the sector (rows 90 to 99" in file.reason
+    assert not file.copy_name
+    monkeypatch.setattr(reader, lambda picture: next(seen))
+    (file,) = deidentify([tmp_path / "in.dcm"], tmp_path / "o", names, blank_text=True).files
+    assert file.outcome == "copied" and file.is_checked_by_ocr and file.text_in_sector == 1
+    assert not load_clip(tmp_path / "o" / file.copy_name).frames[:, 90:100, 140:160].any()
+    assert "names of persons" in file.removed_summary and "UIDs" in file.removed_summary
+    monkeypatch.setattr(reader, lambda picture: [box])
+    (file,) = deidentify([tmp_path / "in.dcm"], tmp_path / "p", names, blank_text=True).files
+    assert "tesseract still reads words" in file.reason
+
+
+def test_a_copy_that_tesseract_did_not_check_says_so(tmp_path, screen, names, monkeypatch):
+    save(tmp_path / "a.dcm", screen)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    words = ["deidentify", str(tmp_path / "a.dcm"), "-o", str(tmp_path / "out"),
+             "--private-key", str(tmp_path / "key")]  # fmt: skip
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0 and "tesseract is not installed: text was looked for" in done.output
+    (file,) = Report.model_validate_json((tmp_path / "out" / REPORT).read_bytes()).files
+    assert not file.is_checked_by_ocr
+    monkeypatch.setattr(shutil, "which", lambda program: "/bin/false")
+    (file,) = deidentify([tmp_path / "a.dcm"], tmp_path / "b", names).files
+    assert file.outcome == "not copied" and "tesseract could not check" in file.reason
+
+
+def test_two_runs_never_share_an_output_folder(tmp_path, screen, names):
+    save(tmp_path / "a.dcm", screen)
+    with locked_dir(tmp_path / "out"), pytest.raises(OutputError, match="in use by another"):
+        deidentify([tmp_path / "a.dcm"], tmp_path / "out", names)
 
 
 def test_the_command_says_what_was_copied_and_refuses_a_folder_that_holds_files(tmp_path, screen):

@@ -46,6 +46,10 @@ def deidentify(
     typer.echo(
         public(f"{copied} of {len(report.files)} files copied to {output}; details in {REPORT}")
     )
+    if any(file.outcome == "copied" and not file.is_checked_by_ocr for file in report.files):
+        typer.echo("tesseract is not installed: text was looked for by echoseg's detector alone")
+    for text in sorted({file.removed_summary for file in report.files if file.removed_summary}):
+        typer.echo(f"removed or replaced: {text}")
     typer.echo(f"which file is which: {names.table}")
     if others:
         raise typer.Exit(1)

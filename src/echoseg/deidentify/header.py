@@ -8,6 +8,7 @@ Confidentiality Profile with the Clean Pixel Data Option (PS3.15 E.1, E.2, E.3.1
 """
 
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -145,6 +146,30 @@ def _copy_pointer(clean: Any, source: Any) -> None:
 def _vendor(text: str) -> str:
     """The vendor's name in our own letters; empty where it is not known."""
     return next((v for v in _VENDORS if re.search(rf"\b{v}\b", text, re.IGNORECASE)), "")
+
+
+_KINDS = {
+    "PN": "names of persons", "UI": "UIDs", "SQ": "sequences",
+    **dict.fromkeys(("DA", "TM", "DT", "AS"), "dates, times and ages"),
+    **dict.fromkeys(("LO", "SH", "LT", "ST", "UC", "UT", "CS", "AE", "UR"), "texts and codes"),
+}  # fmt: skip
+"""What a value representation (VR) holds."""
+
+
+def summarize(keywords: Sequence[str], num_private: int) -> str:
+    """What was removed or replaced, by kind and number, in words."""
+    from pydicom.datadict import dictionary_VR
+
+    kinds: dict[str, int] = {}
+    for keyword in keywords:
+        try:
+            kind = _KINDS.get(dictionary_VR(keyword), "numbers and others")
+        except (KeyError, ValueError):  # of no keyword
+            kind = "numbers and others"
+        kinds[kind] = kinds.get(kind, 0) + 1
+    if num_private:
+        kinds["private elements"] = num_private
+    return ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
 
 
 def _clean_region(region: Any) -> Any:

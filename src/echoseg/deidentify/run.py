@@ -4,37 +4,36 @@
     OUT/deidentified.json              an entry per file, by the names of `private.Pseudonyms`
 
 What cannot be cleaned is not copied: no clip, a still without motion, a broken frame, and text
-inside the sector unless it may be blackened. Of DICOM everything but the header and what is outside
-the sector stays; of other formats the grey levels, times and pixel spacing.
+inside the sector, seen by `preprocess.burned_in` or read by tesseract, unless it may be blackened.
+Of DICOM everything but the header and what is outside the sector stays; of other formats the grey
+levels, times and pixel spacing.
 """
 
-import os
-import shutil
-import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import Clip
 from echoseg.deidentify.dicom import clean_dicom
+from echoseg.deidentify.header import summarize
+from echoseg.deidentify.ocr import read_words
 from echoseg.deidentify.sector import sector_of
 from echoseg.errors import ConfigError, EchosegError, MeasurementError, OutputError
-from echoseg.files import atomic_write, ensure_dir, write_json
+from echoseg.files import HIDDEN, atomic_write, locked_dir, write_json
 from echoseg.frame_store import each
 from echoseg.io import dicom_writer, is_frame_folder, load_clip, nifti
 from echoseg.io.video import GrowingVideo
-from echoseg.preprocess.burned_in import find_text
+from echoseg.preprocess.burned_in import TextBox, find_text
 from echoseg.private import Pseudonyms
 
 REPORT = "deidentified.json"
+_MAX_OCR_PASSES = 3
 _MARGIN_PX = 2
 """What is blackened around a line of text, whose strokes are soft at their edges."""
 _METHOD = (
@@ -54,8 +53,9 @@ class File(BaseModel):
         removed: Keywords of the DICOM elements that the copy lacks or that were replaced.
         private_elements: Number of private DICOM elements, all of which were removed.
         sector_percent: Part of the picture that stays.
-        text_in_sector: Lines of text that the detector saw in it, which are black in the copy.
-        letters_by_ocr: Letters and digits that tesseract reads in it; None where it is missing.
+        removed_summary: The same by kind, in words.
+        text_in_sector: Lines of text seen in it, by either check, which are black in the copy.
+        is_checked_by_ocr: Whether tesseract reads no word in the copy; False where it is missing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,10 +65,11 @@ class File(BaseModel):
     reason: str = ""
     copy_name: str = ""
     removed: tuple[str, ...] = ()
+    removed_summary: str = ""
     private_elements: int = 0
     sector_percent: float | None = None
     text_in_sector: int = 0
-    letters_by_ocr: int | None = None
+    is_checked_by_ocr: bool = False
 
 
 class Report(BaseModel):
@@ -104,19 +105,24 @@ def deidentify(
     """
     if missing := next((one for one in sources if not one.exists()), None):
         raise ConfigError(f"{missing} does not exist; give files or folders")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is not empty; choose another output folder")
+    _check_empty(out)
     paths = [path for source in sources for path in _files(source, out)]
     if not paths:
         raise ConfigError(f"{sources[0]} holds no files; give clips, or folders of clips")
     files = []
-    with ensure_dir(out):
+    with locked_dir(out):
+        _check_empty(out)  # another process may have had the lock before
         for index, path in enumerate(paths, 1):
             files.append(_copy(path, out, names, blank_text))
             progress(index, len(paths))
         report = Report(files=tuple(files))
         write_json(out / REPORT, report)
     return report
+
+
+def _check_empty(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(one.name != HIDDEN for one in out.iterdir())):
+        raise OutputError(f"{out} exists and is not empty; choose another output folder")
 
 
 def _files(source: Path, out: Path) -> Iterator[Path]:
@@ -151,6 +157,44 @@ def _clean(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
     clip = load_clip(path, alias=name)
     mask = sector_of(clip)
     lines = find_text(clip.frames, mask)
+    mask = _without(mask, lines, blank_text)
+    words = read_words(_static_part(clip.frames, mask))
+    for _ in range(_MAX_OCR_PASSES if words else 0):
+        lines += words or []
+        mask = _without(mask, words or [], blank_text)
+        words = read_words(_static_part(clip.frames, mask))
+        if not words:
+            break
+    if words:
+        raise MeasurementError(
+            f"tesseract still reads words inside the sector after {_MAX_OCR_PASSES} passes of "
+            "blackening, so it is not copied; blacken them by another program first"
+        )
+    known: dict[str, Any] = {
+        "sector_percent": round(100 * float(mask.mean()), 1),
+        "text_in_sector": len(lines),
+    }
+    if clip.format_name == "dicom":
+        copy_name = f"{name}.dcm"
+        known |= clean_dicom(path, out / copy_name, mask, names)
+        known["removed_summary"] = summarize(known["removed"], known["private_elements"])
+    else:
+        copy_name = _write_pixels(clip, mask, out, names)
+    return File(
+        name=name,
+        outcome="copied",
+        copy_name=copy_name,
+        is_checked_by_ocr=words is not None,
+        **known,
+    )
+
+
+def _without(mask: np.ndarray, lines: Sequence[TextBox], blank_text: bool) -> np.ndarray:
+    """The sector without lines of text.
+
+    Raises:
+        MeasurementError: If there are lines that may not be blackened.
+    """
     if lines and not blank_text:
         top, left, bottom, right = lines[0]
         raise MeasurementError(
@@ -161,23 +205,7 @@ def _clean(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
     for top, left, bottom, right in lines:
         first_row, first_column = max(0, top - _MARGIN_PX), max(0, left - _MARGIN_PX)
         mask[first_row : bottom + _MARGIN_PX, first_column : right + _MARGIN_PX] = False
-    static = _static_part(clip.frames, mask)
-    known: dict[str, Any] = {
-        "sector_percent": round(100 * float(mask.mean()), 1),
-        "text_in_sector": len(lines),
-    }
-    if clip.format_name == "dicom":
-        copy_name = f"{name}.dcm"
-        known |= clean_dicom(path, out / copy_name, mask, names)
-    else:
-        copy_name = _write_pixels(clip, mask, out, names)
-    return File(
-        name=name,
-        outcome="copied",
-        copy_name=copy_name,
-        letters_by_ocr=_count_letters(static),
-        **known,
-    )
+    return mask
 
 
 def _write_pixels(clip: Clip, mask: np.ndarray, out: Path, names: Pseudonyms) -> str:
@@ -208,19 +236,3 @@ def _static_part(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The darkest value of each pixel of the sector over time: text stays, the heart fades."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, 24).round().astype(int))
     return np.where(mask, frames[chosen].min(0), 0).astype(np.uint8)
-
-
-def _count_letters(picture: np.ndarray) -> int | None:
-    """Letters and digits that tesseract is sure of; None where it is not installed."""
-    program = shutil.which("tesseract")
-    if program is None:
-        return None
-    rows, columns = picture.shape
-    with TemporaryDirectory() as folder:
-        place = os.path.join(folder, "static.png")
-        Image.fromarray(picture).resize((2 * columns, 2 * rows)).save(place)
-        words = [program, place, "-", "--psm", "11", "tsv"]
-        done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=120)
-    rows = [line.split("\t") for line in done.stdout.splitlines()[1:]]
-    sure = (row[11] for row in rows if len(row) == 12 and float(row[10]) > 60)
-    return sum(character.isalnum() for text in sure for character in text)
