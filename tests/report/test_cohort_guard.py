@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from echoseg.parallel import Limits
 from echoseg.report import cohort
 from echoseg.report.cohort import RunOptions, Settings, find_clips, run_cohort, work
 from echoseg.report.cohort.work import Work
+from echoseg.report.hearts import find_hearts
 
 SETTINGS = Settings(model="phantom", model_sha256="0" * 64, pages=False)
 LIMITS = Limits(timeout_s=8, memory_gb=0.3)
@@ -221,6 +223,22 @@ def test_reading_a_header_ends_nothing(tmp_path, monkeypatch):
     start = time.monotonic()
     assert list(find_clips([root])) == ["a.avi", "segfault.avi"]
     assert time.monotonic() - start < 60
+
+
+def test_the_process_that_leads_a_run_opens_no_foreign_file(tmp_path, monkeypatch):
+    root, out = write_clips(tmp_path / "clips", "a", "broken"), tmp_path / "out"
+    plain = Path.open
+
+    def refused(path, *arguments, **options):
+        assert root not in path.parents, path
+        return plain(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(AssertionError):
+        (root / "a.avi").read_bytes()
+    assert run(root, out).failed == 1
+    assert run(root, out, resume=True).failed == 1
+    assert find_hearts(root)[0]
 
 
 def crash_in_header(path):
