@@ -139,6 +139,8 @@ class Clip:
         format_name: Key in `io.FORMATS`; empty for clips made in memory.
         damaged_frames: Indices, in the *file's* numbering, of frames that could not be read and
             were dropped.
+        source_frames: Index in the *file's* numbering of each frame, where only some of its
+            frames were taken; empty where all were that could be read.
         warnings: Qualifications of the numbers.
         sources: Per quantity, all that the file and the user state of it, and what was taken;
             empty for clips made in memory.
@@ -160,6 +162,7 @@ class Clip:
     source_sha256: str = ""
     format_name: str = ""
     damaged_frames: tuple[int, ...] = ()
+    source_frames: tuple[int, ...] = ()
     warnings: tuple[ClipWarning, ...] = ()
     sources: tuple[SourceDecision, ...] = ()
 

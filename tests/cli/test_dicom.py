@@ -1,11 +1,17 @@
 """`echoseg dicom`, and `--dicom` of other commands."""
 
+import json
+
+import numpy as np
 import pydicom
 import pytest
 from typer.testing import CliRunner
 
+from dicom.test_sr import items_of
 from dicom_makers import PATIENT_ID, write_result, write_source
 from echoseg.cli import app
+from echoseg.io import load_masks
+from echoseg.io.nifti import write_masks
 
 
 def run(*args):
@@ -35,8 +41,6 @@ def test_a_result_folder_becomes_objects_once(case):
 
 
 def test_a_source_that_is_no_dicom_is_refused_before_the_work(tmp_path):
-    import numpy as np
-
     np.save(tmp_path / "clip.npy", np.arange(8000, dtype=np.uint8).reshape(20, 20, 20))
     result = run("analyze", tmp_path / "clip.npy", "-o", tmp_path / "out", "--dicom")
     assert result.exit_code == 1
@@ -50,10 +54,6 @@ def texts(path):
 
 
 def test_a_corrected_seg_comes_back_as_a_report_that_says_so(case, tmp_path):
-    import numpy as np
-
-    from echoseg.io import load_masks
-
     source, folder = case
     run("dicom", folder, "--source", source, "-o", tmp_path / "sent")
     seg = tmp_path / "sent" / "seg.dcm"
@@ -75,6 +75,54 @@ def test_a_corrected_seg_comes_back_as_a_report_that_says_so(case, tmp_path):
     )
     assert old.StudyInstanceUID == new.StudyInstanceUID
     assert old.SOPInstanceUID != new.SOPInstanceUID
+
+
+def keep_frames_of_seg(path, frames):
+    """Leave all but some frames of the clip out of a SEG, as a viewer does."""
+    dataset = pydicom.dcmread(path)
+    pixels, groups = dataset.pixel_array, dataset.PerFrameFunctionalGroupsSequence
+    images = [one.DerivationImageSequence[0].SourceImageSequence[0] for one in groups]
+    kept = [n for n, image in enumerate(images) if image.ReferencedFrameNumber - 1 in frames]
+    dataset.PerFrameFunctionalGroupsSequence = [groups[index] for index in kept]
+    dataset.NumberOfFrames = len(kept)
+    bits = np.packbits(pixels[kept].ravel(), bitorder="little").tobytes()
+    dataset.PixelData = bits + b"\0" * (len(bits) % 2)
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize("kind", ["seg", "nifti"])
+@pytest.mark.parametrize("ed_is_first", [True, False])
+def test_corrected_ed_and_es_alone_keep_their_frame_numbers(case, tmp_path, kind, ed_is_first):
+    source, folder = case
+    masks = load_masks(folder / "masks.nii.gz")[1].copy()
+    es = json.loads((folder / "report.json").read_text())["results"]["es_frame"]
+    indices, sizes = np.arange(len(masks)), (masks == 1).sum((1, 2))
+    ed = int(np.argmax(np.where((indices < es) == ed_is_first, sizes, 0)))
+    if kind == "seg":
+        run("dicom", folder, "--source", source, "-o", tmp_path / "sent")
+        given = tmp_path / "sent" / "seg.dcm"
+        keep_frames_of_seg(given, (ed, es))
+    else:
+        given = tmp_path / "two.nii.gz"
+        masks[~np.isin(indices, (ed, es))] = 0
+        write_masks(given, masks, (1.001, 1.001), 1 / 40)
+    out = tmp_path / "again"
+    result = run("measure", given, "--clip", source, "-o", out, "--dicom", "--corrected")
+    assert result.exit_code == 0, result.output
+    sr = pydicom.dcmread(out / "dicom" / "sr.dcm")
+    assert f"frame {ed + 1} is taken as ED, frame {es + 1} as ES" in " ".join(
+        texts(out / "dicom" / "sr.dcm")
+    )
+    images = [one.ReferencedSOPSequence[0] for _, kind, _, one in items_of(sr) if kind == "IMAGE"]
+    frames = {one.ReferencedFrameNumber for one in images if "ReferencedFrameNumber" in one}
+    assert frames == {ed + 1, es + 1}
+    seg = pydicom.dcmread(out / "dicom" / "seg.dcm")
+    references = [one.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+                  for one in seg.PerFrameFunctionalGroupsSequence]  # fmt: skip
+    positions = [one.FrameContentSequence[0].TemporalPositionIndex
+                 for one in seg.PerFrameFunctionalGroupsSequence]  # fmt: skip
+    assert references == [ed + 1, es + 1] * 3
+    assert positions == [1 + (ed > es), 1 + (ed < es)] * 3
 
 
 def test_a_seg_of_another_clip_and_dicom_without_a_clip_are_refused(case, tmp_path):

@@ -4,30 +4,16 @@ Patient and study are those of the source, the series is new. Identifiers are ha
 result, so repeated runs give the same ones. Texts are UTF-8.
 """
 
-import copy
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echoseg.dicom.identity import add_identity
 from echoseg.dicom.result import Measured
 from echoseg.files import atomic_write
 from echoseg.io.dicom_writer import hash_uid
 from echoseg.report.schema import DISCLAIMER
-
-_PATIENT = (
-    "PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex "
-    "PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence"
-).split()
-_STUDY = (
-    "StudyInstanceUID StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName "
-    "StudyDescription PatientAge PatientSize PatientWeight"
-).split()
-_EMPTY = (
-    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID "
-    "AccessionNumber ReferringPhysicianName"
-).split()
-"""Type 2: present, and empty where the source lacks them (PS3.3 C.7.1.1, C.7.2.1)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,11 +92,7 @@ def new_object(result: Measured, kind: Kind) -> Any:
 
     dataset, header = Dataset(), result.source.header
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    for name in (*_PATIENT, *_STUDY):
-        if name in header:
-            dataset.add(copy.deepcopy(header[name]))
-        elif name in _EMPTY:
-            setattr(dataset, name, "")
+    add_identity(dataset, header)
     dataset.SOPClassUID = kind.class_uid
     dataset.SOPInstanceUID = instance_uid(result, kind)
     dataset.SeriesInstanceUID = series_uid(dataset.SOPInstanceUID)

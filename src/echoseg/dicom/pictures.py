@@ -73,7 +73,7 @@ def build_cine(result: Result) -> Any:
     dataset.DerivationDescription = f"Contours drawn over the clip. {DISCLAIMER}"
     dataset.SourceImageSequence = _sources(result)
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = len(frames), rows, columns
-    rate_hz = result.report.input.frame_rate_hz or 30.0
+    rate_hz = result.report.input.frame_rate_hz or (30.0 if len(frames) > 2 else 1.0)
     dataset.FrameTime = DS(1000 / rate_hz, auto_format=True)
     dataset.FrameIncrementPointer = _FRAME_TIME
     dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0

@@ -222,15 +222,16 @@ def read_result(folder: str | Path, source: "str | Path | Source") -> Result:
 
 
 def _frames(report: Report, masks: np.ndarray, source: Source) -> tuple[FrameReference, ...]:
-    """The frames that have masks, in their order."""
+    """The frame of each mask: of two masks ED and ES, else of all frames that can be read."""
     damaged = set(report.input.damaged_frames)
-    frames = [one for index, one in enumerate(source.frames) if index not in damaged]
-    if len(frames) != len(masks):
+    readable = (index for index in range(len(source.frames)) if index not in damaged)
+    indices = report.input.frame_indices or tuple(readable)
+    if len(indices) != len(masks) or max(indices) >= len(source.frames):
         raise ArgumentError(
-            f"the masks must be of every frame of the source that can be read, {len(frames)} "
-            f"frames, the result has {len(masks)}; for DICOM objects give masks of all frames"
+            f"the masks must be of the frames of the source that can be read, {len(indices)} "
+            f"frames, the result has {len(masks)}; for DICOM objects give the clip by --clip"
         )
-    return tuple(frames)
+    return tuple(source.frames[index] for index in indices)
 
 
 def _on_source_grid(masks: np.ndarray, source: Source) -> np.ndarray:

@@ -155,8 +155,13 @@ def _frames(result: Result, num_segments: int) -> Iterator[Any]:
     """Which segment and which frame of the source each frame of the SEG is of."""
     from pydicom.dataset import Dataset
 
+    places = {frame: place for place, frame in enumerate(result.source.frames)}
+    in_time = {
+        frame: n for n, frame in enumerate(sorted(result.frames, key=places.__getitem__), start=1)
+    }
     for number in range(1, num_segments + 1):
-        for position, frame in enumerate(result.frames, start=1):
+        for frame in result.frames:  # of two alone, ED comes first, which may be the later one
+            position = in_time[frame]
             image = reference_item(frame.class_uid, frame.instance_uid)
             if frame.number is not None:
                 image.ReferencedFrameNumber = frame.number

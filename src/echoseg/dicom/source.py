@@ -1,11 +1,12 @@
 """The DICOM source of a result: whose patient and study it is, and the object of each frame."""
 
-import contextlib
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from echoseg.dicom.identity import mend_identity
 from echoseg.errors import ArgumentError, FormatError, reason_of
 from echoseg.io.dicom_series import series_files
 from echoseg.io.formats import content_sha256, find_format, only_file
@@ -75,8 +76,7 @@ def read_source(path: str | Path) -> Source:
             raise FormatError(f"{path}: not a readable DICOM file ({reason_of(error)})") from error
         for header in headers:
             _check_identity(path, header)
-        with contextlib.suppress(Exception):  # texts of an unknown character set stay as they are
-            headers[0].decode()
+        mend_identity(headers[0])
     return Source(
         path=path,
         header=headers[0],
@@ -92,6 +92,12 @@ def _check_identity(path: Path, header: Any) -> None:
             raise ArgumentError(
                 f"{path}: the source must state {name}, which the DICOM objects refer to; give a "
                 "complete DICOM file, or leave out --dicom"
+            )
+        text = str(header.get(name))
+        if name.endswith("UID") and not re.fullmatch(r"[0-9.]{1,64}", text):
+            raise ArgumentError(
+                f"{path}: {name} must be a UID, digits and points, at most 64 characters; a PACS "
+                "would not take objects that refer to it. Mend the file, or leave out --dicom"
             )
 
 

@@ -276,8 +276,21 @@ def _comments(result: Measured) -> tuple[Any, ...]:
     texts = [DISCLAIMER, origin_text(report), reliability_text(report)]
     for view in (report_view(one.report) for one in result.planes if not _states_view(one)):
         texts.append(f"The view, {view}, was predicted, not stated.")
+    texts += [text for one in result.planes if (text := _pair_text(one))]
     texts += [warning.message for warning in report.warnings]
     return tuple(_text(_COMMENT, text) for text in texts)
+
+
+def _pair_text(plane: Result) -> str:
+    """That only ED and ES have masks; empty where all frames have."""
+    if not plane.report.input.frame_indices:
+        return ""
+    places = {frame: number for number, frame in enumerate(plane.source.frames, start=1)}
+    ed, es = (places[frame] for frame in plane.frames)
+    return (
+        f"Only two of {len(places)} frames have masks, and the values are of these: frame {ed} is "
+        f"taken as ED, frame {es} as ES (counted from 1)."
+    )
 
 
 def _states_view(plane: Result) -> bool:

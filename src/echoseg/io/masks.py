@@ -120,7 +120,7 @@ def labeled_pair(masks: np.ndarray) -> tuple[int, int] | None:
 
 
 def pair_clip(clip: Clip, pair: tuple[int, int]) -> Clip:
-    """The clip of two frames, ED and ES, with a note; without times."""
+    """The clip of two frames, ED and ES, with their indices and a note; without times."""
     message = (
         f"Only frames {min(pair)} and {max(pair)} of {clip.num_frames} have masks: frame "
         f"{pair[0]}, of the larger cavity, is taken as ED, the other as ES."
@@ -132,5 +132,6 @@ def pair_clip(clip: Clip, pair: tuple[int, int]) -> Clip:
         times_s=None,
         r_wave_times_s=(),
         damaged_frames=(),
+        source_frames=pair,
         warnings=(*notes, ClipWarning(code="two_labeled_frames", message=message)),
     )

@@ -47,6 +47,8 @@ class Input(FrozenModel):
     """The analyzed clip: the file's name without its folder, and nothing about the patient.
 
     `spacing_mm` is the pixel spacing that the numbers rest on, null when unknown or rejected.
+    `frame_indices` are the frames of the file, from 0, that were measured where only two have
+    masks, ED before ES; then `num_frames` is 2, and every other frame number counts in these two.
     """
 
     file_name: str
@@ -59,6 +61,7 @@ class Input(FrozenModel):
     spacing_mm: tuple[float, float] | None
     view: str
     damaged_frames: tuple[int, ...]
+    frame_indices: tuple[int, ...] = ()
 
 
 class Report(FrozenModel):
@@ -118,6 +121,7 @@ def build_report(analysis: Analysis) -> Report:
             spacing_mm=analysis.measurement.spacing_mm,
             view=str(clip.view),
             damaged_frames=clip.damaged_frames,
+            frame_indices=clip.source_frames,
         ),
         results=stated(analysis.measurement, ef),
         **statement_fields(ef, analysis.ef_reliable),
