@@ -98,6 +98,26 @@ class Deliveries:
         with self._database.transaction() as session:
             return self._end(session, job, lambda row: self._retry(row, reason, is_final))
 
+    def postponed(self, job: DeliveryJob, reason: str) -> bool:
+        """Note that the target could not be reached: tried again for as long as it takes.
+
+        The wait grows as after a failed try, up to an hour.
+
+        Args:
+            job: The claim.
+            reason: Why, without what identifies a patient.
+
+        Returns:
+            Whether it was noted; not where it was claimed anew.
+        """
+
+        def postpone(row: Row) -> None:
+            self._retry(row, reason, False)
+            row.state = State.QUEUED
+
+        with self._database.transaction() as session:
+            return self._end(session, job, postpone)
+
     def release(self, job: DeliveryJob) -> bool:
         """Give an object back that was not sent, because the node stops."""
 

@@ -69,7 +69,7 @@ def parallel_map(
     if jobs < 1 or (jobs == 1 and limits is None):
         yield from map(function, items)
         return
-    pool = _Pool(cloudpickle.dumps((function, prepare)), jobs, limits or Limits.none(), on_loss)
+    pool = WorkerPool(function, jobs, limits=limits, on_loss=on_loss, prepare=prepare)
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -92,13 +92,28 @@ def _next(pending: deque[Future[Result]]) -> Result:
     return result
 
 
-class _Pool:
-    """Worker processes, each driven by a thread, and one more thread that watches them all."""
+class WorkerPool:
+    """Worker processes that stay, each driven by a thread; one more thread watches them all.
+
+    Args:
+        function: As in `parallel_map`, as are the others.
+        jobs: Number of worker processes.
+        limits: Time and memory of one item.
+        on_loss: Gives the result of an item whose worker was lost.
+        prepare: Called once in each worker.
+    """
 
     def __init__(
-        self, task: bytes, jobs: int, limits: Limits, on_loss: Callable[..., Any] | None
+        self,
+        function: Callable[..., Any],
+        jobs: int,
+        *,
+        limits: Limits | None = None,
+        on_loss: Callable[..., Any] | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
-        self._task, self._limits, self._on_loss = task, limits, on_loss
+        self._task = cloudpickle.dumps((function, prepare))
+        self._limits, self._on_loss = limits or Limits.none(), on_loss
         self._threads = ThreadPoolExecutor(jobs)
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
@@ -107,6 +122,7 @@ class _Pool:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def submit(self, item: Any) -> Future[Any]:
+        """Do an item; the result of one that was stopped by `stop` is a `CancelledError`."""
         return self._threads.submit(self._run, item)
 
     def _run(self, item: Any) -> Any:
@@ -196,4 +212,4 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-__all__ = ["Limits", "Loss", "check_jobs", "one_thread", "parallel_map"]
+__all__ = ["Limits", "Loss", "WorkerPool", "check_jobs", "one_thread", "parallel_map"]

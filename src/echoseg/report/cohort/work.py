@@ -40,7 +40,7 @@ _AGAIN = {
 
 
 @lru_cache(maxsize=1)
-def _analyzer(model: str, device: str, backend: str) -> Any:
+def load_analyzer(model: str, device: str, backend: str) -> Any:
     """The model, loaded once per process."""
     from echoseg.inference.analyzer import Analyzer
 
@@ -59,7 +59,7 @@ def analyze_entry(settings: Settings, entry: Entry, masks: np.ndarray | None = N
         OtherViewError: If only certain views are segmented, and it shows another.
         EchosegError: If it cannot be read or analyzed, or the model cannot be loaded.
     """
-    analyzer = _analyzer(settings.model, settings.device, settings.backend)
+    analyzer = load_analyzer(settings.model, settings.device, settings.backend)
     clip = load_clip(
         entry.source,
         view=entry.view or settings.view,
@@ -93,7 +93,7 @@ class Work:
         Raises:
             ModelError: If it does not load.
         """
-        _analyzer(self.settings.model, self.settings.device, self.settings.backend)
+        load_analyzer(self.settings.model, self.settings.device, self.settings.backend)
 
     def __call__(self, entry: Entry) -> None:
         """Write a clip's result or failure.
