@@ -20,7 +20,7 @@ from echoseg.node.records import State
 from echoseg.node.settings import NodeSettings
 from echoseg.node.store import Store
 from echoseg.private import Pseudonyms
-from node_makers import dataset, make_certificates
+from node_makers import CAPTURE, dataset, make_certificates
 
 KIND = 'multipart/related; type="application/dicom"; boundary=BOUND'
 FAILED, STORED, OTHERS = "00081198", "00081199", "0008119A"
@@ -88,7 +88,7 @@ def test_the_same_again_is_stored_and_is_no_work(run):
 
 @pytest.mark.parametrize(
     ("elements", "reason"),
-    [({"Rows": 0}, 0xC001), ({"Manufacturer": "echoseg"}, 0xC003),
+    [({"Rows": 0}, 0xC001), ({"Manufacturer": "echoseg", "SOPClassUID": CAPTURE}, 0xC003),
      ({"NumberOfFrames": 10**9}, 0xC002)],
 )  # fmt: skip
 def test_what_is_no_clip_is_refused_with_its_reason(run, elements, reason):

@@ -13,7 +13,7 @@ from echoseg.node.scp import Scp
 from echoseg.node.settings import NodeSettings
 from echoseg.node.store import Store
 from echoseg.private import Pseudonyms
-from node_makers import dataset
+from node_makers import CAPTURE, dataset
 from orthanc_server import orthanc
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "orthanc"
@@ -38,7 +38,7 @@ def test_orthanc_routes_clips_and_keeps_results(tmp_path):
     chosen = {name: rules[name] for name in ("DicomModalities", "DicomAet")}
     try:
         with orthanc(tmp_path, LuaScripts=[str(DEPLOY / "route.lua")], **chosen) as server:
-            server.send(_file(number=9, Manufacturer="echoseg"))
+            server.send(_file(number=9, Manufacturer="echoseg", SOPClassUID=CAPTURE))
             server.send(_file(number=8, Modality="SR"))
             for number, syntax in enumerate(("1.2.840.10008.1.2.1", JPEG, RLE), start=1):
                 server.send(_file(number=number, syntax=syntax))

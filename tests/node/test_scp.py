@@ -25,14 +25,13 @@ from echoseg.node.settings import NodeSettings
 from echoseg.node.store import Store
 from echoseg.node.tls import tls_arguments
 from echoseg.private import Pseudonyms
-from node_makers import MULTIFRAME, dataset, free_port, make_certificates
+from node_makers import CAPTURE, MULTIFRAME, dataset, free_port, make_certificates
 
 # pynetdicom's threads may end in an error, and its sockets stay open, when a peer is cut
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
-CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SYNTAXES = list(classes.TRANSFER_SYNTAXES)
 
 
@@ -75,7 +74,8 @@ def associated(node, syntax=SYNTAXES[0], aet="SCANNER", called="ECHOSEG", **opti
     ae = AE(ae_title=aet)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     ae.add_requested_context(classes.VERIFICATION)
-    ae.add_requested_context(MULTIFRAME, syntax)
+    for class_uid in (MULTIFRAME, CAPTURE):
+        ae.add_requested_context(class_uid, syntax)
     ae.add_requested_context(classes.COMMITMENT)
     assoc = ae.associate("127.0.0.1", node.scp.port, ae_title=called, **options)
     try:
@@ -140,7 +140,7 @@ TOO_DEEP = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xf
         (dataset(1, study="Miller^Anna"), classes.UNREADABLE),
         (dataset(1, NumberOfFrames=2_000_000, Rows=600, Columns=800), classes.TOO_LARGE),
         (dataset(1, Rows=65535, Columns=65535), classes.TOO_LARGE),
-        (dataset(1, Manufacturer="echoseg"), classes.OWN_RESULT),
+        (dataset(1, Manufacturer="echoseg", SOPClassUID=CAPTURE), classes.OWN_RESULT),
         (dataset(1, PixelData=bytes(300_000)), classes.TOO_LARGE),
     ],
 )  # fmt: skip
@@ -348,7 +348,12 @@ def test_nothing_in_the_log_names_a_patient_or_a_file(start, caplog):
     node = start()
     other = dataset(1, PixelData=bytes(32))
     send(
-        node, dataset(1), dataset(1), other, dataset(3, Rows=0), dataset(4, Manufacturer="echoseg")
+        node,
+        dataset(1),
+        dataset(1),
+        other,
+        dataset(3, Rows=0),
+        dataset(4, Manufacturer="echoseg", SOPClassUID=CAPTURE),
     )
     text = caplog.text
     assert "instance received" in text and "instance refused" in text

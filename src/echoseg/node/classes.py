@@ -15,6 +15,9 @@ STORAGE_CLASSES: dict[str, str] = {
 """Pictures that may be a 2-D clip, or a frame of one. Reports, segmentations and volumes are not
 accepted, so a router that sends everything gets nothing of its own back."""
 
+RESULT_CLASSES = frozenset(uid for uid, name in STORAGE_CLASSES.items() if "Capture" in name)
+"""Of echoseg these are results: cines with contours. Its simulated clips are ultrasound."""
+
 VERIFICATION = "1.2.840.10008.1.1"
 COMMITMENT = "1.2.840.10008.1.20.1"
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"

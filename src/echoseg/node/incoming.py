@@ -112,7 +112,7 @@ def check(incoming: Incoming) -> str:
         raise Refused(classes.UNREADABLE)
     if uids[:2] != [incoming.class_uid, incoming.instance_uid]:
         raise Refused(classes.MISMATCH)
-    if values.get(_MANUFACTURER) == "echoseg":
+    if values.get(_MANUFACTURER) == "echoseg" and uids[0] in classes.RESULT_CLASSES:
         raise Refused(classes.OWN_RESULT)
     rows, columns = _short(values.get(_ROWS)), _short(values.get(_COLUMNS))
     if not rows or not columns:
