@@ -12,7 +12,7 @@ import numpy as np
 from echoseg.clip import Clip, ClipWarning, SourceStatement
 from echoseg.errors import ArgumentError, DamagedError, FormatError, OutputError, reason_of
 from echoseg.files import atomic_write
-from echoseg.io.arbitration import decide
+from echoseg.io.arbitration import agree, decide
 from echoseg.io.budget import MAX_FRAME_PIXELS, Budget
 from echoseg.io.containers import NO_CLOCK, sniff_video, stated_rate_hz
 from echoseg.io.frames import OpenOptions
@@ -23,6 +23,9 @@ from echoseg.io.picture import Picture, square_size, stretch_warning
 _MILLISECOND = Fraction(1, 1000)
 _GIF_STEP_S = 0.01
 """Delays of a GIF are whole numbers of it."""
+_MAX_LACK, _MAX_LACK_STEPS = 0.1, 4
+"""Part of a clip, and frames, by which the duration of its stream may differ: containers count the
+last frame or not, and round."""
 _MJPEG_QUANTISER = "3"
 """FFmpeg's quality of a written MJPEG, 1 (best) to 31."""
 WRITE_TIMEOUT_S = 3.0
@@ -46,36 +49,83 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 times.append(picture.time_s)
                 yield picture.pixels()
 
-    expected, aspect, rate_hz, is_gif, size = container_statement(path)
-    Budget(path, options).check(max(1, expected), *square_size(*size, aspect))
-    grey = collect(path, decode, options, expected=expected)
-    times_s, warnings = _increasing(times), grey.warnings + stretch_warning(aspect)
+    stated = container_statement(path)
+    Budget(path, options).check(
+        max(1, stated.num_frames), *square_size(*stated.size, stated.aspect)
+    )
+    grey = collect(path, decode, options, expected=stated.num_frames)
+    times_s, warnings = _increasing(times), grey.warnings + stretch_warning(stated.aspect)
     if times_s is None and any(time_s is not None for time_s in times):
         message = "The video's time stamps are missing or out of order and are ignored."
         warnings += (ClipWarning(code="no_times", message=message),)
-    rate = default_delay(times_s, _GIF_STEP_S) if is_gif and times_s is not None else None
-    if times_s is None and rate_hz:
-        statement = SourceStatement(origin="rate of the video stream", value=rate_hz)
-        rate = decide("frame_rate_hz", [statement])
-        times_s = np.delete(np.arange(grey.total) / rate_hz, list(grey.damaged))
+    if stated.is_gif and times_s is not None:
+        rate = default_delay(times_s, _GIF_STEP_S)
+    else:
+        rate = decide("frame_rate_hz", rate_statements(stated, times_s, grey.total))
+    is_stamped = rate is None or (rate.choice == 0 and times_s is not None)
+    if not is_stamped and rate is not None and isinstance(rate.value, float):
+        times_s = np.delete(np.arange(grey.total) / rate.value, list(grey.damaged))
         times_s -= times_s[0]
     return Clip(
         frames=grey.frames,
         times_s=times_s if rate is None or rate.choice is not None else None,
         damaged_frames=grey.damaged,
         warnings=warnings,
-        sources=() if rate is None else (rate,),
+        sources=() if rate is None or not rate.statements else (rate,),
     )
 
 
 class ContainerStatement(NamedTuple):
-    """Frames, width of a pixel in heights, frame rate, whether it is a GIF, (rows, columns)."""
+    """Frames, width of a pixel in heights, frame rate, whether it is a GIF, (rows, columns).
+
+    `codec_hz` is the rate in the codec's own header, `duration_s` that of the stream.
+    """
 
     num_frames: int = 0
     aspect: Fraction | None = None
     rate_hz: float | None = None
     is_gif: bool = False
     size: tuple[int, int] = (0, 0)
+    codec_hz: float | None = None
+    duration_s: float | None = None
+
+
+def rate_statements(
+    stated: ContainerStatement, times_s: np.ndarray | None, num_frames: int
+) -> list[SourceStatement]:
+    """What a video states of its frame rate: time stamps, stream, codec, and its duration.
+
+    Where frames come unevenly, what agrees with the mean of the stamps does not contradict them.
+
+    Args:
+        stated: What the container states.
+        times_s: The time stamps, if they are of use.
+        num_frames: Frames in the file, damaged ones too.
+    """
+    rates = {"rate of the video stream": stated.rate_hz, "rate in the codec's header": None}
+    if stated.codec_hz and stated.codec_hz != stated.rate_hz:
+        rates["rate in the codec's header"] = stated.codec_hz
+    statements = []
+    if times_s is not None and len(times_s) > 1:
+        steps_s = np.diff(times_s)
+        mean_hz, usual_hz = 1 / float(steps_s.mean()), 1 / float(np.median(steps_s))
+        span_s = float(times_s[-1])
+        statements = [SourceStatement(origin="time stamps", value=usual_hz)]
+        rates = {
+            name: hz
+            for name, hz in rates.items()
+            if hz and (_agree(hz, usual_hz) or not _agree(hz, mean_hz))
+        }
+        lacks_s = abs((stated.duration_s or span_s) - span_s)
+        if lacks_s > max(_MAX_LACK * span_s, _MAX_LACK_STEPS * steps_s.max()):
+            rates["number of frames by the duration"] = num_frames / (stated.duration_s or span_s)
+    return statements + [
+        SourceStatement(origin=name, value=float(hz)) for name, hz in rates.items() if hz
+    ]
+
+
+def _agree(one_hz: float, other_hz: float) -> bool:
+    return agree("frame_rate_hz", one_hz, other_hz)
 
 
 def container_statement(path: Path) -> ContainerStatement:
@@ -87,8 +137,17 @@ def container_statement(path: Path) -> ContainerStatement:
         stream = main_stream(container)
         rate_hz = stated_rate_hz(container, stream)
         is_gif = container.format.name == "gif"
-        size = stream.height or 0, stream.width or 0
-        return ContainerStatement(stream.frames, stream.sample_aspect_ratio, rate_hz, is_gif, size)
+        is_raw = container.format.name in NO_CLOCK
+        length = None if is_raw or not stream.duration else stream.duration * stream.time_base
+        return ContainerStatement(
+            stream.frames,
+            stream.sample_aspect_ratio,
+            rate_hz,
+            is_gif,
+            (stream.height or 0, stream.width or 0),
+            float(stream.codec_context.framerate or 0) or None,
+            None if length is None else float(length),
+        )
     return ContainerStatement()
 
 
