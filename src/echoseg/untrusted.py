@@ -16,7 +16,7 @@ from echoseg.errors import EchosegError, Unfit, reason_of, validation_message
 MAX_DOCUMENT_BYTES = 64 * 2**20
 """Size of the largest JSON document that is read."""
 _MAX_NAME_BYTES = 255
-OUTSIDE = "copy that file into the folder, or pass allow_outside (--allow-outside) if it is yours"
+OUTSIDE = "copy that file into the folder, or pass --allow-outside (allow_outside) if it is yours"
 
 Line = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 """A text of a document that is printed: no control characters, which a terminal would obey."""

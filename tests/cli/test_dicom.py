@@ -35,7 +35,7 @@ def test_a_result_folder_becomes_objects_once(case):
     assert dataset.PatientID == PATIENT_ID
     again = run("dicom", folder, "--source", source)
     assert again.exit_code == 2
-    assert "exists; pass force (--force)" in again.output
+    assert "exists; pass --force (force)" in again.output
     assert run("dicom", folder, "--source", source, "--force").exit_code == 0
     assert pydicom.dcmread(folder / "dicom" / "seg.dcm").SOPInstanceUID == dataset.SOPInstanceUID
 

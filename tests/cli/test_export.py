@@ -44,7 +44,7 @@ def test_a_wrong_command_is_one_sentence_and_leaves_nothing(tmp_path, words, mes
     ("words", "held", "message"),
     [
         (("-o", "OUT/a.onnx"), "a.onnx", "--force"),
-        (("-o", "OUT/a.xml", "--to", "openvino"), "a.bin", "a.bin exists; pass force (--force)"),
+        (("-o", "OUT/a.xml", "--to", "openvino"), "a.bin", "a.bin exists; pass --force (force)"),
         (
             ("-o", "OUT/folder.onnx", "--force"),
             "folder.onnx/in it",

@@ -56,7 +56,7 @@ def expected(path, library, body):
 DEPTH = (
     "  implausible_depth           The ultrasound sector of 48 rows would be 24 mm deep by a pixel "
     "spacing of 0.5 mm, outside 40 to 300 mm of an adult's heart from the chest, so the pixel "
-    "spacing is wrong and there are no volumes in ml. Set spacing_mm (--spacing-mm) if it is known."
+    "spacing is wrong and there are no volumes in ml. Set --spacing-mm (spacing_mm) if it is known."
 )
 DICOM = (
     """
@@ -124,7 +124,7 @@ sources
 warnings
   contradicted_frame_rate     The file states more than one frame rate: Frame Time (0018,1063) \
 25 fps (40 ms) is used, Cine Rate (0018,0040) 50 fps (50 per s) is not. \
-Give fps (--fps) if you know it.
+Give --fps (fps) if you know it.
 """
     + DEPTH
 )

@@ -86,8 +86,8 @@ def test_a_terminal_without_the_letters_gets_question_marks(tmp_path):
         (["phantom", "calibrate", "x", "--view", "A4X"], "--view must be one of 'a4c', 'a2c'"),
         (["analyze", "x", "--fps", "fast"], "--fps must be a valid number"),
         (["attention", "x", "--darken", "0"], "--darken must be greater than or equal to 1, got"),
-        (["analyze", "x", "--view", "a4c", "--fps", "0.1"], "fps (--fps)"),
-        (["analyze", "x", "--fps", "0.2"], "fps (--fps) must be 1 to 10000"),
+        (["analyze", "x", "--view", "a4c", "--fps", "0.1"], "--fps (fps)"),
+        (["analyze", "x", "--fps", "0.2"], "--fps (fps) must be 1 to 10000"),
     ],
 )
 def test_a_wrong_command_is_told_in_one_plain_line(args, words):

@@ -264,7 +264,7 @@ def test_a_spacing_without_a_unit_is_told_and_two_that_differ_are_refused(tmp_pa
     told = json.loads((tmp_path / "bare" / "report.json").read_text())
     message = {one["code"]: one["message"] for one in told["warnings"]}["spacing_without_unit"]
     assert (
-        "0.5 x 0.5 unknown: it is without a unit of length. Give spacing_mm (--spacing-mm)"
+        "0.5 x 0.5 unknown: it is without a unit of length. Give --spacing-mm (spacing_mm)"
         in message
     )
     assert told["results"]["edv_ml"] is None

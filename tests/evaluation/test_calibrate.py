@@ -154,7 +154,7 @@ def test_the_command_writes_the_file_that_analyze_uses(root, by_grey, tmp_path):
     assert calibration.source == "24 patients of CAMUS, NIfTI release, validation, A4C"
     assert Analyzer(str(weights)).calibration == calibration
     again = calibrate(weights, root, "--level", "0.8")
-    assert again.exit_code == 2 and "exists; pass force (--force)" in again.output
+    assert again.exit_code == 2 and "exists; pass --force (force)" in again.output
     elsewhere = calibrate(weights, root, "--level", "0.8", "-o", tmp_path / "other.trust.json")
     assert f"echoseg analyze uses it as {tmp_path / 'mine.trust.json'}" in elsewhere.output
 

@@ -58,7 +58,7 @@ def in_view(analyzer, monkeypatch, *scores):
         (View.UNKNOWN, (0, 0, 0, 1), "wrong_view", "no upright apical view"),
         (View.A4C, (0.25, 0.05, 0.7, 0), "view_doubtful", "but probably shows another apical"),
         (View.A2C, (0, 1, 0, 0), "view_not_learnt", "The view is A2C"),
-        (View.UNKNOWN, (0.3, 0, 0.3, 0.4), "view_unknown", "give view (--view)"),
+        (View.UNKNOWN, (0.3, 0, 0.3, 0.4), "view_unknown", "give --view (view)"),
         (View.UNKNOWN, (1, 0, 0, 0), "", ""),
         (View.A4C, (0.3, 0, 0.3, 0.4), "", ""),
         (View.A4C, (1, 0, 0, 0), "", ""),

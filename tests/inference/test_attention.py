@@ -99,7 +99,7 @@ def test_the_command_writes_one_picture_and_keeps_what_is_there(tmp_path, clip, 
     first = out.read_bytes()
     assert first.startswith(b"\x89PNG")
     assert run() == 2
-    assert "pass force (--force)" in capsys.readouterr().err
+    assert "pass --force (force)" in capsys.readouterr().err
     assert run("--force", "--darken", "8") == 2
     assert "1 to 7, got 8" in capsys.readouterr().err
     assert run("-o", str(tmp_path), "--force") == 2

@@ -25,7 +25,7 @@ def test_a_contradiction_is_told_with_both_values_and_which_was_taken():
     warning = contradiction(decision)
     assert warning is not None
     assert warning.code == "contradicted_frame_rate"
-    assert "time 30 fps is used, cine 40 fps is not. Give fps (--fps)" in warning.message
+    assert "time 30 fps is used, cine 40 fps is not. Give --fps (fps)" in warning.message
 
 
 @pytest.mark.parametrize("rate_hz", [10_000.0, 1000.0, 1.0, 1e9])

@@ -20,13 +20,13 @@ from echoseg.report.hearts import find_hearts
 
 SETTINGS = Settings(model="phantom", model_sha256="0" * 64, pages=False)
 LIMITS = Limits(timeout_s=8, memory_gb=0.3)
-AGAIN = "and resume (--resume) to try it again"
+AGAIN = "and --resume (resume) to try it again"
 LOST = {
     "hang.avi": f"it took longer than 8 s; raise --clip-timeout {AGAIN}",
     "grow.avi": f"it used more than 0.3 GB of memory; raise --clip-memory {AGAIN}",
     "segfault.avi": "its process crashed (SIGSEGV); resume with --retry-failed to try it again",
     "kill.avi": "its process was killed, as happens when memory runs out; "
-    "resume (--resume) to try it again",
+    "--resume (resume) to try it again",
 }
 
 
@@ -153,7 +153,7 @@ def test_tables_are_written_after_an_interruption_and_the_same_after_a_resume(tm
             run_cohort(find_clips([root]), SETTINGS, out, RunOptions(**options), interrupt)
         assert len(rows(out / "results.csv")) >= 2
         left = reasons(out)
-        assert all("continue with resume (--resume)" in left[c] for c in left if c != "broken.avi")
+        assert all("continue with --resume (resume)" in left[c] for c in left if c != "broken.avi")
         run(root, out, limits=None, resume=True)
         for name in ("results.csv", "failures.csv", "not_clips.csv"):
             assert (out / name).read_bytes() == (whole / name).read_bytes()

@@ -365,10 +365,10 @@ def test_a_class_is_what_the_interval_allows(ef, low, high, grade):
 @pytest.mark.parametrize(
     ("message", "plain"),
     [
-        ("The view is unknown. Give view (--view) if the clip shows one.", "The view is unknown."),
-        ("A4C only; give view (--view), others are invalid.", "A4C only."),
+        ("The view is unknown. Give --view (view) if the clip shows one.", "The view is unknown."),
+        ("A4C only; give --view (view), others are invalid.", "A4C only."),
         ("The spacing 9 x 9 mm is odd.", "The spacing 9 x 9 mm is odd."),
-        ("Set fps (--fps) if it is known", ""),
+        ("Set --fps (fps) if it is known", ""),
     ],
 )
 def test_what_names_an_option_is_left_out_of_plain_words(message, plain):

@@ -9,7 +9,6 @@ Of DICOM everything but the header and what is outside the sector stays; of othe
 levels, times and pixel spacing.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -28,6 +27,7 @@ from echoseg.errors import ConfigError, EchosegError, MeasurementError, OutputEr
 from echoseg.files import HIDDEN, atomic_write, locked_dir, write_json
 from echoseg.frame_store import each
 from echoseg.io import dicom_writer, is_frame_folder, load_clip, nifti
+from echoseg.io.quiet import quiet
 from echoseg.io.video import GrowingVideo
 from echoseg.preprocess.burned_in import TextBox, find_text
 from echoseg.private import Pseudonyms
@@ -140,8 +140,7 @@ def _copy(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
     """Copy a file if it can be cleaned, and say what became of it."""
     name = names.name(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             return _clean(path, out, names, blank_text)
     except OutputError:
         raise
@@ -199,7 +198,7 @@ def _without(mask: np.ndarray, lines: Sequence[TextBox], blank_text: bool) -> np
         top, left, bottom, right = lines[0]
         raise MeasurementError(
             f"text seems to be inside the sector (rows {top} to {bottom - 1}, columns {left} to "
-            f"{right - 1}), so it is not copied; use blank_text (--blank-text) to blacken it"
+            f"{right - 1}), so it is not copied; use --blank-text (blank_text) to blacken it"
         )
     mask = mask.copy()
     for top, left, bottom, right in lines:

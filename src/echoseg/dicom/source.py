@@ -1,7 +1,6 @@
 """The DICOM source of a result: whose patient and study it is, and the object of each frame."""
 
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from echoseg.dicom.identity import mend_identity
 from echoseg.errors import ArgumentError, FormatError, reason_of
 from echoseg.io.dicom_series import series_files
 from echoseg.io.formats import content_sha256, find_format, only_file
+from echoseg.io.quiet import quiet
 
 _READ = ("dicom", "dicom_series")
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID", "Rows")
@@ -68,8 +68,7 @@ def read_source(path: str | Path) -> Source:
             f"to, it is {name}; convert it to DICOM first, or leave out --dicom"
         )
     files = [path] if name == "dicom" else series_files(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # misspelt character sets and values of the source
+    with quiet():
         try:
             headers = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in files]
         except Exception as error:  # pydicom raises many types

@@ -201,7 +201,7 @@ def select_split(
         names = ", ".join(f"{name or 'no split'} ({n})" for name, n in splits.items())
         raise DatasetError(
             f"{dataset.root} has no split named {' or '.join(defaults)}, it has {names}; choose "
-            "one with split (--split)"
+            "one with --split (split)"
         )
     return dataset.records if split == "all" else dataset.split(split).records
 

@@ -172,7 +172,7 @@ class OwnedFolder:
             ) from error
         else:
             if not self.force:
-                raise OutputError(f"{folder} exists; pass force (--force), or {ANOTHER_FOLDER}")
+                raise OutputError(f"{folder} exists; pass --force (force), or {ANOTHER_FOLDER}")
             if self.force == "keep":
                 backup = backup_path(folder)
             else:
@@ -259,7 +259,7 @@ def check_own_file(path: Path, force: Replace = True) -> Path | None:
     if not os.path.lexists(path):
         return None
     if not force:
-        raise OutputError(f"{path} exists; pass force (--force), or {ANOTHER_FOLDER}")
+        raise OutputError(f"{path} exists; pass --force (force), or {ANOTHER_FOLDER}")
     if force == "keep":
         return backup_path(path)
     if not is_own_file(path):

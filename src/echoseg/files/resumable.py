@@ -130,7 +130,7 @@ class ResumableFolder(Generic[Settings]):
                 )
         elif not resume:
             raise ConfigError(
-                f"{self.path} already holds {self.noun}; continue it with resume (--resume), or "
+                f"{self.path} already holds {self.noun}; continue it with --resume (resume), or "
                 f"{ANOTHER_FOLDER}"
             )
         elif difference := _difference(held, settings, varying):

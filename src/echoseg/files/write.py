@@ -1,6 +1,7 @@
 """Atomic writes of single files, JSON, and checks before long work."""
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 from echoseg.errors import OutputError, validation_message
 from echoseg.files.work import work_folder
 
+MAX_NAME_BYTES = 255
+"""Of a file or folder, in every common file system."""
 Document = TypeVar("Document", bound=BaseModel)
 
 
@@ -101,6 +104,8 @@ def check_writable(place: Path, way_out: str) -> None:
     """
     try:
         folder = next(p for p in (place, *place.absolute().parents) if p.exists())
+        if max(len(os.fsencode(part)) for part in place.absolute().parts) > MAX_NAME_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -158,7 +158,7 @@ class Analysis:
             code = "view_not_apical"
             message = (
                 f"The view is not stated; volumes by disks are valid in apical views only "
-                f"({names}). Give view (--view) if the clip shows one."
+                f"({names}). Give --view (view) if the clip shows one."
             )
         elif reason := self.wrong_view:
             code = "wrong_view"
@@ -178,7 +178,7 @@ class Analysis:
             code = "view_unknown"
             message = (
                 "The view is not stated, and the view classifier cannot tell it. The model "
-                f"supports {names} only; give view (--view) if you know it."
+                f"supports {names} only; give --view (view) if you know it."
             )
         else:
             return ()
@@ -269,7 +269,7 @@ def analyze_masks(
     check_masks(masks)
     if clip.view not in (View.UNKNOWN, *APICAL_VIEWS):
         raise ArgumentError(
-            f"view (--view) must be {', '.join(APICAL_VIEWS)} or unknown, got {clip.view}: "
+            f"--view (view) must be {', '.join(APICAL_VIEWS)} or unknown, got {clip.view}: "
             "volumes by disks need the long axis. State another view only if this one is wrong"
         )
     Annotation(masks=masks).check_fits(clip)

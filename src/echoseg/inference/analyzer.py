@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 MIN_GAIN = 0.01
 """Gain in the network's mean probability from which a clip is segmented mirrored."""
-FORCE_VIEW = "Give an apical clip in grey B-mode, or force_view (--force-view) for an unreliable EF"
-WRONG_STATEMENT = "If the stated view is wrong, give view (--view)"
+FORCE_VIEW = "Give an apical clip in grey B-mode, or --force-view (force_view) for an unreliable EF"
+WRONG_STATEMENT = "If the stated view is wrong, give --view (view)"
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
 

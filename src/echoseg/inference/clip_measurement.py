@@ -56,7 +56,7 @@ def measure_clip(
         curve = f"{curve_bpm:.0f}" if curve_bpm else "a rate of no heart"
         message = (
             f"The R waves give {bpm:.0f} beats per minute, the volume curve {curve}: R waves are "
-            "not used, and no heart rate is given. Give fps (--fps) if you know it."
+            "not used, and no heart rate is given. Give --fps (fps) if you know it."
         )
         notes.append(ClipWarning(code="contradicted_r_waves", message=message))
         measurement, is_timed = by_curve, False
@@ -74,7 +74,7 @@ def measure_clip(
     if changing:
         message = (
             f"The file's sources contradict each other, and {', '.join(changing)} would change EF "
-            f"by over {MAX_EF_CHANGE_POINTS:g} points or EDV by over 10 %. Give fps (--fps), or a "
+            f"by over {MAX_EF_CHANGE_POINTS:g} points or EDV by over 10 %. Give --fps (fps), or a "
             "file that is whole."
         )
         notes.append(ClipWarning(code=CONTRADICTED_EF, message=message))

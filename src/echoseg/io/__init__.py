@@ -29,6 +29,7 @@ from echoseg.io.formats import (
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, OpenOptions
 from echoseg.io.masks import read_masks
 from echoseg.io.numpy_file import array_clip
+from echoseg.io.quiet import quiet
 from echoseg.private import hidden, hide_path
 
 if TYPE_CHECKING:
@@ -261,9 +262,10 @@ def load_ed_es(
 
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Turn any exception of a reader into a `FormatError` with the reason."""
+    """Turn any exception of a reader into a `FormatError` with the reason; its library is quiet."""
     try:
-        yield
+        with quiet():
+            yield
     except ArgumentError as error:  # the file's values do not make a clip
         raise FormatError(f"{path}: {error}") from error
     except EchosegError:

@@ -32,8 +32,8 @@ _ASIDE = ("Recommended Display Frame Rate",)
 _OWN = {"frame_rate_hz": "frame times", "spacing_mm": "pixel spacing"}
 """Origins of what a reader gives without a statement of its source."""
 _NAMES = {
-    "frame_rate_hz": ("frame rate", "fps", "fps (--fps)"),
-    "spacing_mm": ("pixel spacing", "mm", "spacing_mm (--spacing-mm)"),
+    "frame_rate_hz": ("frame rate", "fps", "--fps (fps)"),
+    "spacing_mm": ("pixel spacing", "mm", "--spacing-mm (spacing_mm)"),
     "num_frames": ("number of frames", "frames", ""),
     "heart_rate_bpm": ("heart rate", "beats per minute", ""),
 }
@@ -190,7 +190,7 @@ def _assumed_rate(rate: SourceDecision, clip: Clip) -> ClipWarning:
     waves = ", and its R waves are not used" if clip.r_wave_times_s else ""
     message = (
         f"The clip has no usable frame rate{because}: {ASSUMED_FRAME_RATE_HZ:g} fps are assumed, "
-        f"so no heart rate and no rates are given{waves}. Give fps (--fps) if you know it."
+        f"so no heart rate and no rates are given{waves}. Give --fps (fps) if you know it."
     )
     return ClipWarning(code="assumed_frame_rate", message=message)
 

@@ -13,7 +13,7 @@ from echoseg.io.frames import OpenOptions
 MAX_FRAME_PIXELS = 2**25
 """Pixels of the largest frame: a little more than 8K video."""
 MIN_FRAME_BYTES = 2**16
-_WAY_OUT = "export a shorter or smaller clip, or raise max_decoded_gib (--max-decoded)"
+_WAY_OUT = "export a shorter or smaller clip, or raise --max-decoded (max_decoded_gib)"
 
 
 class Budget:

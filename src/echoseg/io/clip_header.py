@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from echoseg.io.dicom_kind import no_clip_reason
 from echoseg.io.dicom_view import read_view
 from echoseg.io.formats import FORMATS, find_format
 from echoseg.io.images import is_picture
+from echoseg.io.quiet import quiet
 
 _SUFFIXES = frozenset(".avi .mp4 .mov .gif .nii .gz .mhd .dcm .dicom".split())
 """Suffixes that name a clip, whatever the content."""
@@ -44,8 +44,7 @@ def read_clip_header(path: Path) -> ClipHeader:
         return ClipHeader(
             no_clip_reason="" if is_named else "the content is not of a clip's format"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             if name == "image_folder":
                 return ClipHeader(no_clip_reason=image_folder.no_clip_reason(path))

@@ -54,8 +54,8 @@ def metaimage_header(path: Path) -> Header:
         files = metaimage.data_files(path)
         there = [file.stat().st_size for file in files if file.is_file()]
         kind = "another file" if len(files) == 1 else f"{len(files)} files"
-        gone = f", {len(files) - len(there)} missing" * (len(there) < len(files))
-        rows["ElementDataFile"] = f"{kind}, {sum(there)} bytes{gone}"
+        missing = f", {len(files) - len(there)} missing" * (len(there) < len(files))
+        rows["ElementDataFile"] = f"{kind}, {sum(there)} bytes{missing}"
     others = [name for name, value in fields.items() if name not in _FIELDS and value]
     return Header({"header": rows}, [f"other fields: {len(others)}"] if others else [])
 

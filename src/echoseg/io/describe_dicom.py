@@ -1,7 +1,6 @@
 """What a DICOM object states of itself: numbers, defined terms, and names of what identifies."""
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from echoseg.io.describe_words import Header, word
 from echoseg.io.dicom_series import series_files
+from echoseg.io.quiet import quiet
 
 _NUMBERS = ("AT", "CS", "DS", "FD", "FL", "IS", "SL", "SS", "UI", "UL", "US")
 """Value representations without texts, names and dates."""
@@ -38,8 +38,7 @@ def dicom_header(path: Path) -> Header:
     """The elements of an object that hold numbers or defined terms, even when empty or broken."""
     import pydicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
         sections = {"elements": _elements(getattr(dataset, "file_meta", {})) | _elements(dataset)}
         sections["elements"] |= {

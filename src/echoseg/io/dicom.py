@@ -3,7 +3,6 @@
 Scale is decided in `dicom_scale`, time in `dicom_time`. Patient identifiers are not read.
 """
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.picture import needs_stretch, square, square_geometry, square_size, stretch_warning
+from echoseg.io.quiet import quiet
 
 _MAX_FIRST_ELEMENT = 0x70
 _MAX_ASPECT_DIFFERENCE = 0.03
@@ -49,9 +49,7 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a multi-frame ultrasound object."""
-    with warnings.catch_warnings():
-        # pydicom warns of misspelt character sets and padding, which do not matter here
-        warnings.simplefilter("ignore")
+    with quiet():
         return _read(path, options)
 
 

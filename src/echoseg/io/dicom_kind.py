@@ -76,7 +76,7 @@ def identity_warnings(dataset: Any) -> tuple[ClipWarning, ...]:
         return ()
     message = (
         "The file says that its pixels hold text that identifies the patient (Burned In Annotation "
-        "(0028,0301)). Use private (--private), or de-identify it first (echoseg deidentify)."
+        "(0028,0301)). Use --private (private), or de-identify it first (echoseg deidentify)."
     )
     return (ClipWarning(code="burned_in_annotation", message=message),)
 

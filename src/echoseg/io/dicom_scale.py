@@ -81,7 +81,7 @@ def _region_statement(
         message = (
             f"The file's ultrasound region {_corners(box)} {why} its image of {columns} "
             f"x {rows} pixels: the clip was resized without updating its pixel spacing, which is "
-            "ignored. Give spacing_mm (--spacing-mm) if you know it."
+            "ignored. Give --spacing-mm (spacing_mm) if you know it."
         )
         statement = SourceStatement(
             origin=_ORIGIN, value=value, text=text, unused_because=f"its region {why} the image"

@@ -1,6 +1,5 @@
 """A folder of DICOM files of one frame each: one clip, where they are one series in time."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from echoseg.io.dicom_frames import decoder
 from echoseg.io.dicom_mend import mend
 from echoseg.io.dicom_pixels import open_dataset
 from echoseg.io.frames import OpenOptions
+from echoseg.io.quiet import quiet
 
 _MIN_FILES = 8
 """Stills of a study are fewer."""
@@ -44,8 +44,7 @@ def _series(path: Path) -> list[tuple[Path, Any]]:
         with file.open("rb") as content:
             if not dicom.sniff(content.read(2048), file):
                 continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             try:
                 header = pydicom.dcmread(
                     file, force=True, stop_before_pixels=True, specific_tags=_TAGS
@@ -95,8 +94,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
             except Exception as error:  # of one frame, which is reported
                 yield error
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         dataset = open_dataset(files[0][0], options)
         dataset.NumberOfFrames = len(files)
         clip = dicom.read_dataset(path, dataset, options, decode, len(files))

@@ -160,8 +160,8 @@ def find_format(path: str | Path) -> str:
             f"{path}: this is a packed file (zip, gzip, 7z, ...) or a cut .nii.gz; unpack it first"
         )
     raise FormatError(
-        f"{path}: the content is not of a supported format ({', '.join(FORMATS)}), whatever the "
-        "name says"
+        f"{path}: the content is not of a supported format, whatever the name says; echoseg "
+        "formats lists those that are read"
     )
 
 

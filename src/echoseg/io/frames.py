@@ -37,7 +37,7 @@ class OpenOptions:
         """Refuse values that would make a number wrong."""
         if self.spacing_mm is not None and not _are_within(SPACING_MM, self.spacing_mm, 2):
             raise ConfigError(
-                "spacing_mm (--spacing-mm) must be two lengths of {:g} to {:g} mm per pixel, "
+                "--spacing-mm (spacing_mm) must be two lengths of {:g} to {:g} mm per pixel, "
                 "got {}; leave it out if you do not know it".format(*SPACING_MM, self.spacing_mm)
             )
         if self.spacing_mm is not None:  # any pair of numbers, such as an array
@@ -45,13 +45,13 @@ class OpenOptions:
             object.__setattr__(self, "spacing_mm", (row_mm, column_mm))
         if not _are_within(MAX_DECODED_GIB, (self.max_decoded_gib,), 1):
             raise ConfigError(
-                "max_decoded_gib (--max-decoded) must be {:g} to {:g} GiB, got {}".format(
+                "--max-decoded (max_decoded_gib) must be {:g} to {:g} GiB, got {}".format(
                     *MAX_DECODED_GIB, self.max_decoded_gib
                 )
             )
         if self.fps is not None and not _are_within(FRAME_RATE_HZ, (self.fps,), 1):
             raise ConfigError(
-                "fps (--fps) must be {:g} to {:g} frames per second, got {}; leave it out if you "
+                "--fps (fps) must be {:g} to {:g} frames per second, got {}; leave it out if you "
                 "do not know it".format(*FRAME_RATE_HZ, self.fps)
             )
 
@@ -80,7 +80,7 @@ def file_scale(
         return (row_mm, column_mm), ()
     message = (
         "Ignoring the file's implausible pixel spacing of {:g} x {:g} mm; plausible is {:g} to "
-        "{:g}. Give spacing_mm (--spacing-mm) if you know it."
+        "{:g}. Give --spacing-mm (spacing_mm) if you know it."
     ).format(row_mm, column_mm, *SPACING_MM)
     return None, (ClipWarning(code="invalid_scale", message=message),)
 
@@ -91,7 +91,7 @@ def check_time_axis(path: Path, steps: list[float]) -> None:
     if len(steps) == 3 and is_volume and steps[2] not in (0.0, 1.0):
         raise NotAClipError(
             f"{path}: the third axis steps by {steps[2]:g}, as of a 3-D volume, not of (x, y, t); "
-            "export a 2-D clip of one plane, or give fps (--fps) if the axis is time"
+            "export a 2-D clip of one plane, or give --fps (fps) if the axis is time"
         )
 
 
@@ -108,7 +108,7 @@ def damage(
     text = describe_damage(damaged, total)
     if not options.allow_damaged:
         raise DamagedError(
-            f"{path}: {text}; pass allow_damaged (--allow-damaged) to use the readable frames",
+            f"{path}: {text}; pass --allow-damaged (allow_damaged) to use the readable frames",
             tuple(damaged),
         )
     return (ClipWarning(code="damaged_frames", message=f"{text}; the others are used"),)

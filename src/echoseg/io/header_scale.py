@@ -40,7 +40,7 @@ def header_scale(
         code = "default_spacing" if is_default else "spacing_without_unit"
         message = (
             f"Ignoring the file's pixel spacing of {row:g} x {column:g} {unit}: it is {why}. Give "
-            "spacing_mm (--spacing-mm) if it is right in mm."
+            "--spacing-mm (spacing_mm) if it is right in mm."
         )
         notes = (ClipWarning(code=code, message=message),)
     stated = SourceStatement(

@@ -20,6 +20,7 @@ from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import collect
 from echoseg.io.header_scale import header_scale, is_time_last
 from echoseg.io.label_maps import merge_channels
+from echoseg.io.quiet import quiet
 
 _DEFAULTS = OpenOptions()
 
@@ -89,10 +90,8 @@ def _open(path: Path) -> Any:
 
 def _headers(path: Path) -> tuple[Any, Any]:
     """The header checked, which corrects a pixdim that is zero or negative, and uncorrected."""
-    import warnings
     from io import BytesIO
 
-    from nibabel.imageglobals import LoggingOutputSuppressor
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
 
@@ -100,8 +99,7 @@ def _headers(path: Path) -> tuple[Any, Any]:
         start = stream.read(1024)
     is_second = 540 in (start[0] + 256 * start[1], start[3] + 256 * start[2])
     kind = Nifti2Header if is_second else Nifti1Header
-    with LoggingOutputSuppressor(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         checked = kind.from_fileobj(BytesIO(start))
         return checked, kind.from_fileobj(BytesIO(start), check=False)
 

@@ -119,6 +119,6 @@ def stretch_warning(aspect: Fraction | float | None) -> tuple[ClipWarning, ...]:
         return ()
     message = (
         f"The file says that its pixels are {float(aspect):.3g} times as wide as high: frames were "
-        "stretched to square pixels. A spacing_mm (--spacing-mm) is that of the stretched frames."
+        "stretched to square pixels. A --spacing-mm (spacing_mm) is that of the stretched frames."
     )
     return (ClipWarning(code="stretched_frames", message=message),)

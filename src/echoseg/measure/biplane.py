@@ -63,7 +63,7 @@ def combine_views(a4c: Measurement, a2c: Measurement) -> BiplaneMeasurement:
         if plane.edv_ml is None:
             return BiplaneMeasurement(
                 refusal=f"the {name} clip has no usable pixel spacing, which biplane volumes need. "
-                "Set spacing_mm (--spacing-mm) if it is known"
+                "Set --spacing-mm (spacing_mm) if it is known"
             )
     edv_ml, esv_ml = (_volume_ml(a4c, a2c, phase) for phase in ("ed", "es"))
     if not edv_ml > 0:

@@ -106,7 +106,7 @@ def clock_warning(
         f"The frame times, {1 / frame_interval_s(times_s):.4g} frames per second, imply "
         f"{' and '.join(implied)}; hearts have {SLOWEST_BPM:.0f} to {FASTEST_BPM:.0f} per minute, "
         f"and {MIN_SYSTOLE_S:g} to {MAX_SYSTOLE_S:g} s. The times are probably not the heart's, so "
-        "there is no heart rate and no rate per second. Set fps (--fps) if it is known."
+        "there is no heart rate and no rate per second. Set --fps (fps) if it is known."
     )
     return ClipWarning(code="clock_implausible", message=message)
 

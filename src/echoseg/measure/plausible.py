@@ -49,7 +49,7 @@ def refusal_of(
         if duration_s < MIN_DURATION_S - 1e-6:
             return (
                 f"the clip lasts {duration_s:.2f} s; EF needs at least {MIN_DURATION_S:g} s to "
-                "cover ED and ES. Use a longer clip, or set fps (--fps) if the times are wrong"
+                "cover ED and ES. Use a longer clip, or set --fps (fps) if the times are wrong"
             )
     curve = smooth(fill_gaps(volumes), frame_interval_s(times_s), longer=False)
     steps = np.abs(np.diff(curve)) / np.nanmax(volumes)
@@ -105,7 +105,7 @@ def depth_warnings(rows: int, spacing_mm: tuple[float, float] | None) -> tuple[C
         f"The ultrasound sector of {rows} rows would be {depth_mm:.0f} mm deep by a pixel spacing "
         f"of {spacing_mm[0]:.3g} mm, outside {MIN_DEPTH_MM} to {MAX_DEPTH_MM} mm of an adult's "
         "heart from the chest, so the pixel spacing is wrong and there are no volumes in ml. Set "
-        "spacing_mm (--spacing-mm) if it is known."
+        "--spacing-mm (spacing_mm) if it is known."
     )
     return (ClipWarning(code="implausible_depth", message=message),)
 
@@ -117,7 +117,7 @@ def scale_warnings(
     if spacing_mm is None:
         message = (
             "The clip has no pixel spacing, so there are no volumes in ml; EF does not need it. "
-            "Set spacing_mm (--spacing-mm) if it is known."
+            "Set --spacing-mm (spacing_mm) if it is known."
         )
         return [ClipWarning(code=NO_SCALE, message=message)]
     max_length = max((shape.axis.length_mm for shape in shapes if shape is not None), default=None)
@@ -125,7 +125,7 @@ def scale_warnings(
         message = (
             f"The left ventricle would be {max_length:.0f} mm long, outside {MIN_LV_LENGTH_MM} to "
             f"{MAX_LV_LENGTH_MM} mm, so the pixel spacing is wrong and there are no volumes in "
-            "ml. Set spacing_mm (--spacing-mm) if it is known."
+            "ml. Set --spacing-mm (spacing_mm) if it is known."
         )
         return [ClipWarning(code="implausible_size", message=message)]
     max_volume = max((shape.volume_ml for shape in shapes if shape is not None), default=0.0)
@@ -134,7 +134,7 @@ def scale_warnings(
         message = (
             f"The left ventricle would hold {max_volume:.0f} ml, over {MAX_LV_VOLUME_ML} ml, so a "
             f"pixel spacing of {rows:g} x {columns:g} mm (row, column) is wrong and there are no "
-            "volumes in ml. Set spacing_mm (--spacing-mm) if it is known."
+            "volumes in ml. Set --spacing-mm (spacing_mm) if it is known."
         )
         return [ClipWarning(code="implausible_size", message=message)]
     return []

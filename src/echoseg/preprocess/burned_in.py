@@ -109,6 +109,6 @@ def text_warnings(clip: Clip, sector: Sector | None = None) -> tuple[ClipWarning
     message = (
         f"Text seems to be burned into the pixels outside the sector ({len(lines)} "
         f"line{'s' * (len(lines) != 1)}), which may name the patient: overlay, page and PDF show "
-        "it. Use private (--private), or de-identify the clip first (echoseg deidentify)."
+        "it. Use --private (private), or de-identify the clip first (echoseg deidentify)."
     )
     return (ClipWarning(code=BURNED_IN, message=message),)

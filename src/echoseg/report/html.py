@@ -39,10 +39,10 @@ def data_uri(content: bytes, kind: str) -> str:
 def plain_words(message: str) -> str:
     """A message without what names a command-line option, which is for the terminal.
 
-    Options stand in a clause of their own, such as `Give view (--view) if the clip shows one.`
+    Options stand in a clause of their own, such as `Give --view (view) if the clip shows one.`
     """
     clauses = re.split(r"(?<=[.;])\s+", message)
-    text = " ".join(clause for clause in clauses if "(--" not in clause)
+    text = " ".join(clause for clause in clauses if " --" not in clause)
     return re.sub(r"[;,]$", ".", text)
 
 

@@ -94,7 +94,7 @@ def run_study(  # what, how, and where
         own = settings.model_copy(update={"pages": False, "pdf": False, "sort_views": True})
         clips = _candidates(hearts)
         cohort.run_cohort(clips, own, out / CLIPS, options, progress)
-        held = read_json(out / CLIPS / cohort.MANIFEST, Cohort, "continue with resume (--resume)")
+        held = read_json(out / CLIPS / cohort.MANIFEST, Cohort, "continue with --resume (resume)")
         entries = {
             entry.clip: entry.model_copy(update={"source": clips[entry.clip].absolute()})
             for entry in (held.entries if held else ())
@@ -129,7 +129,7 @@ def _outcomes(heart: Heart, entries: Mapping[str, Entry], out: Path) -> Outcomes
         outcome = cohort.read_outcome(out / CLIPS, entry)
         if outcome is None:
             place = out / CLIPS / entry.name
-            raise OutputError(f"{place} was removed; continue with resume (--resume)")
+            raise OutputError(f"{place} was removed; continue with --resume (resume)")
         outcomes[entry.clip] = entry, outcome
     return outcomes
 

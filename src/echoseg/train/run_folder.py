@@ -170,5 +170,5 @@ class RunFolder:
         except (OSError, OutputError, RuntimeError) as error:  # torch's of a full disk: the last
             raise OutputError(
                 f"{self.path} could not be written to ({error}); what was saved before is whole: "
-                f"make space and continue with resume (--resume {self.path})"
+                f"make space and continue with --resume {self.path}"
             ) from error

@@ -409,7 +409,7 @@ def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path, monkeypatch):
         (("none.avi",), "no such file"),
         (("-", "--fps", "50"), "--size"),
         (("none.avi", "--overlay", "a.txt"), "must end in .mkv or .mp4"),
-        (("none.avi", "--fps", "0.1"), "fps (--fps)"),
+        (("none.avi", "--fps", "0.1"), "--fps (fps)"),
         (("none.avi", "-o", "a.mkv", "--overlay", "a.mkv"), "neither inside the other"),
         (("none.avi", "-o", "a", "--overlay", "a/b.mkv"), "neither inside the other"),
     ],

@@ -186,7 +186,7 @@ class Run:
         if time.perf_counter() - self._gone_s >= max_wait_s:
             self._problems.append(
                 f"the source was lost and did not return within {max_wait_s:g} s; raise "
-                "reconnect_s (--reconnect) to wait longer"
+                "--reconnect (reconnect_s) to wait longer"
             )
             return "the source went away"
         self._stopped.wait(RETRY_EVERY_S)

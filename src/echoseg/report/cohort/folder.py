@@ -224,7 +224,7 @@ def read_outcome(out: Path, entry: Entry) -> Report | Failure | None:
         OutputError: If it is damaged.
     """
     result, failure = out / entry.name, failure_path(out, entry)
-    way_out = "remove {} and continue with resume (--resume)"
+    way_out = "remove {} and continue with --resume (resume)"
     return read_json(result / MARK, Report, way_out.format(result)) or read_json(
         failure, Failure, way_out.format(failure)
     )

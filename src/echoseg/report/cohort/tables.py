@@ -76,4 +76,4 @@ def write_tables(
 def _unfinished(out: Path, entry: Entry) -> str:
     begun = read_begun(out, entry)
     when = "before its turn" if begun is None else f"while it was in work (try {begun.tries})"
-    return f"not analyzed, the run ended {when}; continue with resume (--resume)"
+    return f"not analyzed, the run ended {when}; continue with --resume (resume)"

@@ -32,11 +32,19 @@ from echoseg.report.cohort.folder import (
 from echoseg.report.writer import MARK
 
 _AGAIN = {
-    "timeout": "raise --clip-timeout and resume (--resume) to try it again",
-    "memory": "raise --clip-memory and resume (--resume) to try it again",
+    "timeout": "raise --clip-timeout and --resume (resume) to try it again",
+    "memory": "raise --clip-memory and --resume (resume) to try it again",
     "crash": "resume with --retry-failed to try it again",
-    "outside": "resume (--resume) to try it again",
+    "outside": "--resume (resume) to try it again",
 }
+
+
+def _reason(entry: Entry, error: EchosegError) -> str:
+    """What an error says, without the name of the clip, which stands beside it."""
+    text = printable(str(error))
+    for name in (entry.source, entry.clip):
+        text = text.removeprefix(f"{name}: ")
+    return text
 
 
 @lru_cache(maxsize=1)
@@ -137,7 +145,7 @@ class Work:
         except EchosegError as error:
             is_other_view = isinstance(error, OtherViewError)
             return failure(
-                reason=printable(str(error)),
+                reason=_reason(entry, error),
                 is_clip=not is_other_view and not isinstance(error, NotAClipError),
                 is_other_view=is_other_view,
             )
