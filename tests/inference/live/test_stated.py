@@ -1,5 +1,6 @@
 """Live on a file states what analyzing the same frames states, by what the file says of itself."""
 
+import av
 import numpy as np
 import pytest
 
@@ -15,8 +16,9 @@ from clip_makers import (
 from echoseg.clip import Clip, ClipWarning, View
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.live.check import EfCheck
+from echoseg.inference.live.run import LiveOptions, Run
 from echoseg.inference.live.session import Session
-from echoseg.inference.live.sources import SourceOptions, open_source
+from echoseg.inference.live.sources import ColourWatch, SourceOptions, open_source
 from echoseg.io import load_clip
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.sector import find_sector, sector_gain
@@ -135,3 +137,41 @@ def test_a_video_states_nothing_and_a_raw_stream_its_rate(tmp_path):
 def test_a_folder_with_one_file_is_that_file(tmp_path):
     write_nifti(tmp_path / "a.nii.gz", moving_frames(10))
     assert len(played(tmp_path)) == 10
+
+
+def coloured(path, from_frame):
+    """A lossless video with a box of changing colour from a frame on."""
+    grey = np.repeat(moving_frames(80, 64, 96)[..., None], 3, 3)
+    for index in range(from_frame, 80):
+        grey[index, 20:45, 30:60] = [(220, 20, 20), (20, 20, 220)][index // 4 % 2]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "bgr0"
+        for frame in [*grey, None]:
+            picture = None
+            if frame is not None:
+                picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format="bgr0")
+            container.mux(stream.encode(picture))
+    return path
+
+
+@pytest.mark.parametrize("from_frame", [0, 36])
+def test_a_stream_that_turns_to_colour_doppler_says_so_once_and_has_no_trusted_ef(
+    tmp_path, from_frame
+):
+    path = coloured(tmp_path / "a.mkv", from_frame)
+    frames = played(path)
+    said = [one.stated is not None for one in frames]
+    assert said == [index >= from_frame + 35 for index in range(80)]
+    session = Session(GreySession())
+    status = Run(lambda: iter(frames), session, [], LiveOptions(drop=False)).follow()
+    assert sum("colour" in problem for problem in status.problems) == 1
+    assert [one.code for one in session._stated.warnings] == ["colour_doppler"]
+
+
+def test_a_grey_stream_with_a_still_logo_is_no_colour_doppler():
+    watch = ColourWatch()
+    for frame in moving_frames(80, 64, 96):
+        pixels = np.repeat(frame[..., None], 3, 2)
+        pixels[:10, :20] = (250, 30, 30)
+        assert watch.look_at(pixels) is None

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from echoseg.clip import Clip
 from echoseg.errors import DamagedError, EchosegError, FormatError, reason_of
 from echoseg.inference.live.frame_queue import FrameQueue
 from echoseg.inference.live.session import FrameResult, Session
@@ -200,6 +201,12 @@ class Run:
         if message not in self._problems:
             self._problems.append(message)
 
+    def _tell_colour(self, stated: Clip) -> None:
+        """Report once that the source shows colour Doppler: masks and EF are unreliable there."""
+        for one in stated.warnings:
+            if one.code == "colour_doppler" and one.message not in self._problems:
+                self._problems.append(one.message)
+
     def _fetch(self) -> None:
         """Open the source in its own thread, which never blocks the run."""
         self._dropped += self._waiting.dropped
@@ -219,6 +226,7 @@ class Run:
             self._session.reset("reconnected")
         if item.stated is not None:
             self._session.describe(item.stated)
+            self._tell_colour(item.stated)
         result = self._session.push(
             item.frame, item.time_s + self._offset_s, arrived_s=item.arrived_s
         )

@@ -20,12 +20,14 @@ from echoseg.clip import Clip, View
 from echoseg.errors import ConfigError, DamagedError, FormatError, reason_of
 from echoseg.io import find_format, load_clip, only_file, refusals
 from echoseg.io.frames import ASSUMED_FRAME_RATE_HZ, FRAME_SIDE_PX, describe_damage
-from echoseg.io.grey import to_grey
+from echoseg.io.grey import ColourCheck, to_grey
 from echoseg.io.picture import Picture
 from echoseg.io.video import container_statement, pictures
 
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 3.0
 """A stream that is silent for longer is lost."""
+_COLOUR_EVERY, _COLOUR_WINDOW, _COLOUR_SIDE_PX = 3, 36, 320
+"""Frames between two that are searched for colour, and that a search lasts; side of its picture."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,8 +38,8 @@ class LiveFrame:
         frame: Grey levels, `H W` uint8.
         time_s: Its time in the source.
         arrived_s: When it arrived (`time.perf_counter`).
-        stated: What the source states of its clip, with the first frame alone; None where it
-            states nothing.
+        stated: What the source states of its clip, and a warning from when it shows colour
+            Doppler on; None where there is nothing. Any frame may be dropped, so each has it.
     """
 
     frame: np.ndarray
@@ -172,11 +174,17 @@ def _stream(name: str, kind: str | None) -> Iterator[LiveFrame]:
             # threads over frames would each delay the newest by one; the flag low_delay does not
             # help H.264 and gives MPEG-2 with B frames out of order
             stream.thread_type = "SLICE"
+            colour = ColourWatch()
             for frame in container.decode(stream):
                 now_s = time.perf_counter()
                 began_s = now_s if began_s is None else began_s
-                grey = to_grey(Picture(frame, stream.sample_aspect_ratio).pixels())
-                yield LiveFrame(frame=grey, time_s=now_s - began_s, arrived_s=now_s)
+                pixels = Picture(frame, stream.sample_aspect_ratio).pixels()
+                yield LiveFrame(
+                    frame=to_grey(pixels),
+                    time_s=now_s - began_s,
+                    arrived_s=now_s,
+                    stated=colour.look_at(pixels),
+                )
     except (FFmpegError, OSError, ValueError) as error:
         reason = reason_of(error)
         if isinstance(error, av.error.ExitError):
@@ -192,7 +200,7 @@ def _stream(name: str, kind: str | None) -> Iterator[LiveFrame]:
 
 def _file(path: Path, options: SourceOptions) -> Iterator[LiveFrame]:
     """Yield a file's frames, each when its time has come."""
-    begin_s = stated = None
+    begin_s = None
     with refusals(path):
         path = only_file(path)
         if find_format(path) == "video" and not container_statement(path).is_gif:
@@ -205,8 +213,8 @@ def _file(path: Path, options: SourceOptions) -> Iterator[LiveFrame]:
                 view=options.view,
                 allow_damaged=True,
             )
-            stated, frames = _first_frame(clip), _clip_frames(path, clip)
-        for frame, time_s in frames:
+            frames = _clip_frames(path, clip)
+        for frame, time_s, stated in frames:
             begin_s = time.perf_counter() - time_s if begin_s is None else begin_s
             if options.paced:
                 time.sleep(max(0.0, begin_s + time_s - time.perf_counter()))
@@ -227,15 +235,46 @@ def _first_frame(clip: Clip) -> Clip:
     )
 
 
-def _clip_frames(path: Path, clip: Clip) -> Iterator[tuple[np.ndarray, float]]:
+class ColourWatch:
+    """Looks for colour Doppler in a source without an end, until it is there.
+
+    Searches follow each other, so that a colour box which is switched on later is found too.
+    """
+
+    def __init__(self) -> None:
+        self._num_frames, self._check = 0, ColourCheck(0)
+        self._stated: Clip | None = None
+
+    def look_at(self, pixels: np.ndarray) -> Clip | None:
+        """Look at a frame `H W` or `H W 3`; a clip with the warning, from the first time on."""
+        if pixels.ndim == 2 or self._stated is not None:
+            return self._stated
+        if self._num_frames % _COLOUR_WINDOW == 0:
+            self._check = ColourCheck(_COLOUR_WINDOW // _COLOUR_EVERY)
+        if self._num_frames % _COLOUR_EVERY == 0:
+            step = max(1, max(pixels.shape[:2]) // _COLOUR_SIDE_PX)
+            self._check.add(pixels[::step, ::step])
+        self._num_frames += 1
+        if not self._num_frames % _COLOUR_WINDOW and (warnings := self._check.warnings()):
+            self._stated = Clip(frames=to_grey(pixels)[None], warnings=warnings)
+        return self._stated
+
+
+Timed = tuple[np.ndarray, float, Clip | None]
+"""A frame, its time in s, and what the source states with it."""
+
+
+def _clip_frames(path: Path, clip: Clip) -> Iterator[Timed]:
     assert clip.times_s is not None  # load_clip assumes what the file does not say
-    yield from zip(clip.frames, (clip.times_s - clip.times_s[0]).tolist(), strict=True)
+    stated, times_s = _first_frame(clip), (clip.times_s - clip.times_s[0]).tolist()
+    for frame, time_s in zip(clip.frames, times_s, strict=True):
+        yield frame, time_s, stated
     _refuse_damage(path, clip.damaged_frames, clip.num_frames + len(clip.damaged_frames))
 
 
-def _video_frames(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarray, float]]:
+def _video_frames(path: Path, options: SourceOptions) -> Iterator[Timed]:
     """Yield frames with the times of their stamps; one that is missing or late follows the last."""
-    damaged: list[int] = []
+    damaged, colour = list[int](), ColourWatch()
     stated_hz = options.frame_rate_hz or container_statement(path).rate_hz
     number, interval_s = -1, 1 / (stated_hz or ASSUMED_FRAME_RATE_HZ)
     first_s = last_s = None
@@ -252,7 +291,8 @@ def _video_frames(path: Path, options: SourceOptions) -> Iterator[tuple[np.ndarr
         else:
             time_s = last_s + interval_s
         last_s = time_s
-        yield to_grey(picture.pixels()), time_s
+        pixels = picture.pixels()
+        yield to_grey(pixels), time_s, colour.look_at(pixels)
     if last_s is None:
         raise FormatError(f"{path}: no frame of the video can be decoded")
     _refuse_damage(path, damaged, number + 1)
