@@ -202,7 +202,8 @@ clip
   r_waves                     0
   ecg                         none
 sources
-  frame_rate_hz               frame times 25 fps: used
+  frame_rate_hz               time stamps 25 fps: used
+  frame_rate_hz               rate of the video stream 25 fps: agrees
 """
 
 

@@ -77,6 +77,21 @@ def test_clips_of_two_patients_are_never_one_heart(tmp_path):
     assert [len(clips) for clips in hearts(tmp_path).values()] == [1, 1]
 
 
+def test_a_disc_of_several_patients_keeps_each_apart(tmp_path):
+    for index, (patient, study, view) in enumerate(
+        (
+            ("A", "1.2.1", View.A4C), ("A", "1.2.1", View.A2C), ("B", "1.2.2", View.A4C),
+            ("B", "1.2.2", View.A2C), ("C", "", View.A4C), ("C", "", View.A2C), ("D", "", View.A4C),
+        )
+    ):  # fmt: skip
+        known = {"PatientID": patient, "StudyInstanceUID": study, **coded(view)}
+        save_object(tmp_path / "DICOM" / f"IM{index:05d}", FRAMES, **known)
+    found = find_hearts(tmp_path)[0]
+    clips = sorted(sorted(int(clip.name[-5:]) for clip in heart.clips) for heart in found)
+    assert clips == [[0, 1], [2, 3], [4, 5], [6]]
+    assert len({heart.name for heart in found}) == 4
+
+
 def test_two_studies_of_a_patient_are_two_hearts_whatever_the_names(tmp_path):
     for name, study in (("x_A4C.dcm", "1.2.3"), ("x_A2C.dcm", "1.2.4")):
         save_object(tmp_path / name, FRAMES, PatientID="1", StudyInstanceUID=study)

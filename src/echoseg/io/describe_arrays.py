@@ -55,7 +55,8 @@ def metaimage_header(path: Path) -> Header:
         there = [file.stat().st_size for file in files if file.is_file()]
         kind = "another file" if len(files) == 1 else f"{len(files)} files"
         missing = f", {len(files) - len(there)} missing" * (len(there) < len(files))
-        rows["ElementDataFile"] = f"{kind}, {sum(there)} bytes{missing}"
+        size = f"{sum(there)} bytes{missing}" if there else "which is missing"
+        rows["ElementDataFile"] = f"{kind}, {size}"
     others = [name for name, value in fields.items() if name not in _FIELDS and value]
     return Header({"header": rows}, [f"other fields: {len(others)}"] if others else [])
 

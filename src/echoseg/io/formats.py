@@ -33,6 +33,8 @@ _PACKED = (
     b"\xfd7zXZ",
     b"\x28\xb5\x2f\xfd",
 )
+_ZARR = ("zarr.json", ".zgroup", ".zarray")
+"""Files at the root of a store, of Zarr 3 and 2."""
 _TEXTS = frozenset(".txt .csv .json .md .db .ini".split())
 
 
@@ -167,6 +169,11 @@ def find_format(path: str | Path) -> str:
 
 def _folder_reason(path: Path) -> str:
     """Why a folder without frames is not a clip: what it holds instead."""
+    if any((path / name).is_file() for name in _ZARR):
+        return (
+            "this is a Zarr store, which is not read; convert those of EchoXFlow to HDF5 by zea "
+            "convert echoxflow, or save the frames as .npy and give --spacing-mm and --fps"
+        )
     clips = []
     for file in sorted(path.iterdir()):
         with suppress(FormatError, OSError):

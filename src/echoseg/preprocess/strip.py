@@ -39,7 +39,12 @@ def _end(moving: np.ndarray, small: bool) -> int:
     for neck in np.nonzero((widths <= _MAX_NECK * narrower) & (narrower > 0))[0][::-1]:
         part, rest = widths[neck:end].sum(), widths[:neck].sum()
         is_small = small and not widths[neck] and part < _SMALL_PART * rest
-        is_trace = part < _MAX_PART * rest and _is_trace(widths[neck:end], int(above[neck]))
+        last = widths[:neck][widths[:neck] > 0][-1]  # a rectangle does not narrow to its end
+        is_trace = (
+            last <= _MAX_NECK * above[neck]
+            and part < _MAX_PART * rest
+            and _is_trace(widths[neck:end], int(above[neck]))
+        )
         end = int(neck) if is_small or is_trace else end
     return end
 

@@ -42,7 +42,7 @@ def plain_words(message: str) -> str:
     Options stand in a clause of their own, such as `Give --view (view) if the clip shows one.`
     """
     clauses = re.split(r"(?<=[.;])\s+", message)
-    text = " ".join(clause for clause in clauses if " --" not in clause)
+    text = " ".join(clause for clause in clauses if not re.search(r"--[a-z]", clause))
     return re.sub(r"[;,]$", ".", text)
 
 
