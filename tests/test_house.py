@@ -14,11 +14,7 @@ MAX_FILE_LINES = 400
 MAX_BODY_LINES = 60
 MAX_MEDIAN_FILE_LINES = 150
 MAX_P95_BODY_LINES = 40
-<<<<<<< HEAD
-MAX_SOURCE_LINES = 44_900
-=======
-MAX_SOURCE_LINES = 44_150
->>>>>>> f5f5b07 (Take no static row of a full picture for the edge of a trace; keep options off pages)
+MAX_SOURCE_LINES = 45_100
 MIN_TEST_SHARE = 0.6
 NAMES_OF_NO_NOUN = {"utils", "util", "common", "core", "helpers", "misc"}
 HEAVY = {"torch", "scipy", "skimage", "matplotlib", "av", "nibabel", "pydicom", "numba"}
