@@ -85,7 +85,7 @@ def test_a_folder_is_resumed_with_the_same_settings_only(tmp_path):
         folder.begin(Grid(steps=3, units=("a", "b")))
     with pytest.raises(ConfigError, match="started with units="):
         folder.begin(Grid(steps=2))
-    with pytest.raises(ConfigError, match="already holds a grid; continue it with resume"):
+    with pytest.raises(ConfigError, match="already holds a grid; continue it with --resume"):
         folder.begin(Grid(steps=2, units=("a", "b")), resume=False)
     assert folder.read() == Grid(steps=2, units=("a", "b"))
 

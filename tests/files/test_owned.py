@@ -144,7 +144,7 @@ def test_a_single_file_is_replaced_only_as_it_was_written(tmp_path):
     path = tmp_path / "study.csv"
     for text in ("one", "two"):
         write_owned_text(path, text)
-    with pytest.raises(OutputError, match="exists; pass force"):
+    with pytest.raises(OutputError, match="exists; pass --force"):
         check_own_file(path, False)
     path.write_text("two, by hand")
     for attempt in (check_own_file, lambda p: write_owned_text(p, "three")):
@@ -193,7 +193,7 @@ def test_a_table_that_was_edited_is_moved_aside_and_one_that_is_equal_is_left(tm
 def test_one_check_before_long_work_and_one_rule_at_its_end(tmp_path):
     path = tmp_path / "net.onnx"
     path.write_text("of another program")
-    with pytest.raises(OutputError, match="exists; pass force"):
+    with pytest.raises(OutputError, match="exists; pass --force"):
         check_new_file(path)
     with pytest.raises(OutputError, match="is not as echoseg wrote it"):
         check_new_file(path, True)
