@@ -123,6 +123,14 @@ def test_a_class_that_the_peer_does_not_take_is_tried_again(settings):
     assert kinds == ["stored", "failed"]
 
 
+def test_a_peer_that_takes_nothing_of_what_is_offered_is_not_waited_for(settings):
+    capture = make_job(settings.folder, 1, "t", class_uid="1.2.840.10008.5.1.4.1.1.7.4")
+    with peer(lambda event: 0) as target:
+        ((_, sent),) = push(settings, target, [capture])
+    assert sent.kind == "failed"
+    assert "does not accept" in sent.reason
+
+
 @contextlib.contextmanager
 def web(code, body=None):
     requests = []

@@ -64,7 +64,7 @@ def node(
     ctx.obj = settings
     if ctx.invoked_subcommand is None:
         _need_extra()
-        from echoseg.node.serve import run_node  # type: ignore[import-not-found]
+        from echoseg.node.serve import run_node
 
         typer.echo(DISCLAIMER, err=True)
         run_node(settings)

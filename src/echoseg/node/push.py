@@ -16,6 +16,7 @@ from echoseg.node.settings import NodeSettings, Target
 from echoseg.node.tls import tls_arguments
 
 DUPLICATE = 0x0111
+NOT_ACCEPTED = "the target does not accept objects of this class and transfer syntax"
 _TIMEOUT_S, _CONNECT_S, _REPORT_S = 60.0, 15.0, 2.0
 _FINAL_HTTP = (400, 413, 415)
 """The object itself is refused; other answers may change."""
@@ -64,8 +65,7 @@ def _store(
         return
     assoc = _associate(settings, target, [(uid, [syntax]) for uid, syntax in contexts])
     if not assoc.is_established:
-        why = "the target rejected the association" if assoc.is_rejected else "no connection"
-        yield from ((job, Sent("unreachable", why)) for job in jobs)
+        yield from ((job, _not_connected(assoc)) for job in jobs)
         return
     try:
         for job in jobs:
@@ -75,13 +75,22 @@ def _store(
             assoc.release()
 
 
+def _not_connected(assoc: Any) -> Sent:
+    if assoc.rejected_contexts:  # the peer answered, and takes nothing of what was offered
+        return Sent("failed", NOT_ACCEPTED)
+    return Sent(
+        "unreachable",
+        "the target rejected the association" if assoc.is_rejected else "no connection",
+    )
+
+
 def _store_one(assoc: Any, path: Path) -> Sent:
     if not assoc.is_established:
         return Sent("unreachable", "the target ended the association")
     try:
         answer = assoc.send_c_store(path)
     except ValueError:
-        return Sent("failed", "the target does not accept objects of this class")
+        return Sent("failed", NOT_ACCEPTED)
     except Exception as error:  # of the library, or of the file
         return Sent("failed", reason_of(error))
     if "Status" not in answer:
