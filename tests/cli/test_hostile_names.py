@@ -1,4 +1,4 @@
-"""Clips whose names are markup, formulas, escapes or options: every output stays what it should be."""
+"""Clips whose names are markup, formulas, escapes or options: no output runs or misreads them."""
 
 import csv
 import os
