@@ -101,7 +101,7 @@ def test_calibrate_refuses_before_the_long_work(tmp_path, monkeypatch):
         (("--hearts", 1), "hearts must be at least 2, got 1"),
         (("--seed", 2**31 - 1), "seed must leave room"),
         (("-o", tmp_path / "old.json"), "exists; pass --force (force)"),
-        (("-o", tmp_path, "--force"), "or choose another name"),
+        (("-o", tmp_path, "--force"), "is not a file; choose another name"),
         (("-o", tmp_path / "old.json" / "x"), "choose another place"),
         (("-o", tmp_path / "none" / "x"), "is not a folder; make it, or choose another name"),
     ):

@@ -69,9 +69,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(analyzer_module, "Analyzer", StubAnalyzer)
     for module in (cohort, clips, study):
         monkeypatch.setattr(module, "parallel_map", in_this_process)
-    work._analyzer.cache_clear()
+    work.load_analyzer.cache_clear()
     yield
-    work._analyzer.cache_clear()
+    work.load_analyzer.cache_clear()
 
 
 def files_in(root):

@@ -253,7 +253,7 @@ def test_a_network_that_does_not_load_ends_the_run_before_the_first_clip(
         raise ModelError("camus.onnx cannot be read by OpenVINO")
 
     with monkeypatch.context() as patched:
-        patched.setattr(work, "_analyzer", broken)
+        patched.setattr(work, "load_analyzer", broken)
         with pytest.raises(ModelError, match="cannot be read by OpenVINO"):
             run(find_clips([clips]), SETTINGS, tmp_path / "out")
     assert not (tmp_path / "out").exists()

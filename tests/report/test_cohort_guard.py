@@ -202,7 +202,7 @@ def test_a_folder_of_someone_else_in_the_place_of_a_result_costs_that_clip_only(
 
     root, out = write_clips(tmp_path / "clips", "a", "b"), tmp_path / "out"
     monkeypatch.setattr(cohort, "Work", Work)
-    monkeypatch.setattr(work, "_analyzer", lambda *names: FakeAnalyzer(out))
+    monkeypatch.setattr(work, "load_analyzer", lambda *names: FakeAnalyzer(out))
     monkeypatch.setattr(work, "load_clip", load_clip)
     assert run(root, out, limits=None).failed == 1
     assert reasons(out)["a.avi"].startswith("the place of its result is taken; move what is there")

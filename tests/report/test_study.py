@@ -141,7 +141,7 @@ class StubAnalyzer:
 @pytest.fixture
 def stub(monkeypatch):
     analyzer = StubAnalyzer()
-    monkeypatch.setattr("echoseg.report.cohort.work._analyzer", lambda *args: analyzer)
+    monkeypatch.setattr("echoseg.report.cohort.work.load_analyzer", lambda *args: analyzer)
     write = writer._write_all
     monkeypatch.setattr(
         writer, "_write_all", lambda one, folder, **_: write(one, folder, pages=False)
