@@ -78,7 +78,7 @@ def test_a_bad_row_is_one_line_and_the_rest_goes_on(folder, row, kind, words):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("a.avi,,,,,,0,-1,,,,", "spacing_mm .* must be two lengths of 0.001 to 10 mm"),
+        ("a.avi,,,,,,0,-1,,,,", "spacing_mm.* must be two lengths of 0.001 to 10 mm"),
         ("a.avi,,,,,,,,0.1,,,", "fps .* must be 1 to 10000"),
         ("a.avi,,,,,truth.nii.gz,,,,0,44,", "es_frame must be 0 to 5"),
         ("a.avi,,,,,truth.nii.gz,,,,0,4,140", "ef_percent must be 0 to 100, got 140"),

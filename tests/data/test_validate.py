@@ -197,7 +197,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
     monkeypatch.setattr("echoseg.data.validate.check", None)
     for words, said in (
         (("--sheet", tmp_path / "none" / "x.png"), "is not a folder; make it"),
-        (("--json", tmp_path), "exists; pass --force (force)"),
+        (("--json", tmp_path), "is not a file; choose another name"),
     ):
         done = run(copy.root, *words)
         assert done.exit_code == 2

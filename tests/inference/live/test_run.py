@@ -98,7 +98,7 @@ def test_an_end_that_is_not_waited_for_is_no_reset_but_a_problem():
     masks, _, _ = beating(3)
     status = run(lambda: frames_of(masks), drop=False, is_endless=True).follow()
     assert (status.ended, status.resets) == ("the source went away", 0)
-    assert "(--reconnect)" in status.problems[0]
+    assert "--reconnect (reconnect_s)" in status.problems[0]
 
 
 def test_a_sink_that_fails_ends_the_run_and_what_came_before_is_told():

@@ -99,7 +99,7 @@ def test_what_is_no_next_frame_is_refused_and_changes_nothing(frame, time_s, mes
 @pytest.mark.parametrize(
     ("known", "message"),
     [
-        ({"spacing_mm": (-1, 1)}, "spacing_mm .* must be two lengths"),
+        ({"spacing_mm": (-1, 1)}, "spacing_mm.* must be two lengths"),
         ({"spacing_mm": (np.nan, 1.0)}, "must be two lengths"),
         ({"spacing_mm": (0, 0)}, "must be two lengths"),
         ({"spacing_mm": (1.0,)}, "must be two lengths"),

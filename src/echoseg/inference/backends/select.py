@@ -244,6 +244,7 @@ def _exported(model: str, card: ModelCard) -> Path:
     network, _ = load_model(model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # a damaged one
         export(network, card, "onnx", path)
         cache.write_checksum(path)
     except (OSError, OutputError) as error:
