@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from echoseg.node.database import Database
+from echoseg.database import Database
 from echoseg.node.jobs import DeliveryJob, ResultObject
 from echoseg.node.records import Delivery, Row, State, Study
 from echoseg.node.settings import Target

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from echoseg.node.database import Database
+from echoseg.database import Database
 from echoseg.node.deliveries import Deliveries, settle
 from echoseg.node.jobs import (
     Counts,
@@ -23,7 +23,15 @@ from echoseg.node.jobs import (
     StudyJob,
     StudyStatus,
 )
-from echoseg.node.records import Delivery, Instance, Row, State, Study
+from echoseg.node.records import (
+    SCHEMA_VERSION,
+    Delivery,
+    Instance,
+    Row,
+    SchemaVersion,
+    State,
+    Study,
+)
 from echoseg.node.settings import NodeSettings
 
 MAX_INTERRUPTIONS = 20
@@ -49,7 +57,7 @@ class Queue:
 
     def __init__(self, settings: NodeSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings, self._clock = settings, clock
-        self._database = Database(settings.url)
+        self._database = Database(settings.url, SchemaVersion, SCHEMA_VERSION)
         self.deliveries = Deliveries(self._database, self._retry, clock)
 
     def close(self) -> None:

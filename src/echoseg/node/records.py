@@ -5,6 +5,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Double, ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+SCHEMA_VERSION = 1
 _UID_LENGTH = 64
 """Longest UID, PS3.5 9.1."""
 

@@ -1,4 +1,4 @@
-"""The database of a node: SQLite in WAL mode with full synchronization, or PostgreSQL.
+"""A database by SQLAlchemy: SQLite in WAL mode with full synchronization, or PostgreSQL.
 
 What a transaction has changed is on disk when it ends. An SQLite transaction takes the write lock
 at its start, so it never fails half-way because another one writes.
@@ -12,12 +12,10 @@ from sqlalchemy import Engine, create_engine, event, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from echoseg.errors import ConfigError, OutputError
-from echoseg.node.records import Base, SchemaVersion
 
-SCHEMA_VERSION = 1
 _LOCK_TIMEOUT_S = 30
 
 
@@ -26,12 +24,16 @@ class Database:
 
     Args:
         url: SQLAlchemy URL with its driver.
+        versions: The table that holds the version of the tables, in a column `version`; made with
+            all tables of its base when they are missing.
+        version: The version that this program reads and writes.
 
     Raises:
         ConfigError: If it cannot be opened, or its tables are of another version.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, versions: type[DeclarativeBase], version: int) -> None:
+        self._versions, self._version = versions, version
         self.engine = _open(url)
         self._insert = sqlite.insert if self.engine.name == "sqlite" else postgresql.insert
         try:
@@ -45,13 +47,14 @@ class Database:
 
     def _make_tables(self) -> None:
         with _usable():
-            Base.metadata.create_all(self.engine)
+            self._versions.metadata.create_all(self.engine)
+        column = self._versions.__table__.c.version
         with self.transaction() as session:
-            self.insert_missing(session, SchemaVersion, [{"version": SCHEMA_VERSION}])
-            versions = sorted(session.scalars(select(SchemaVersion.version)))
-        if versions != [SCHEMA_VERSION]:
+            self.insert_missing(session, self._versions, [{"version": self._version}])
+            versions = sorted(session.scalars(select(column)))
+        if versions != [self._version]:
             raise ConfigError(
-                f"database_url must be a database of version {SCHEMA_VERSION} of the tables, it "
+                f"database_url must be a database of version {self._version} of the tables, it "
                 f"has {versions}; use the version of echoseg that made it, or another database"
             )
 
@@ -66,7 +69,9 @@ class Database:
         with _usable(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def insert_missing(self, session: Session, table: type[Base], rows: list[dict]) -> None:
+    def insert_missing(
+        self, session: Session, table: type[DeclarativeBase], rows: list[dict]
+    ) -> None:
         """Insert the rows whose keys are not there yet."""
         if rows:
             session.execute(self._insert(table).on_conflict_do_nothing(), rows)
@@ -86,7 +91,7 @@ def _usable() -> Iterator[None]:
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         raise OutputError(
-            f"the database of the node cannot be used ({type(cause).__name__}); check that it "
+            f"the database cannot be used ({type(cause).__name__}); check that it "
             "runs, that database_url is right and that its disk has space"
         ) from error
 
@@ -110,7 +115,7 @@ def _open(url: str) -> Engine:
     except ImportError as error:
         raise ConfigError(
             "database_url names PostgreSQL, whose driver is missing; pip install "
-            "'echoseg[node,postgresql]'"
+            "'echoseg[postgresql]'"
         ) from error
 
 

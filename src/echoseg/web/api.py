@@ -1,0 +1,214 @@
+"""What the page and its server say to each other, in JSON; frames count from 0.
+
+Points are (x, y) in pixels of the clip, x rightwards, y downwards, pixel centers at whole numbers.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from echoseg.inference.ef_statement import EfStatement
+from echoseg.measure.measurement import BeatMeasurement
+
+MAX_POINTS = 64
+"""Most control points of a contour."""
+Point = tuple[float, float]
+Structure = Literal["lv_cavity", "lv_epi", "la"]
+"""Closed curves that are drawn: LV endocardium, LV epicardium, left atrium."""
+Frame = Annotated[int, Field(ge=0)]
+
+
+class Message(BaseModel):
+    """Base of all messages: immutable, and with no fields but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Contour(Message):
+    """A closed smooth curve through control points (periodic cubic spline, chord-length knots).
+
+    Attributes:
+        points: Control points, 4 to `MAX_POINTS` of them.
+        kinds: What each point is: `septal` or `lateral` hinge of the annulus, `apex`, or ``.
+        is_reader: A reader drew it, the network otherwise.
+    """
+
+    points: tuple[Point, ...]
+    kinds: tuple[Literal["septal", "lateral", "apex", ""], ...] = ()
+    is_reader: bool = False
+
+
+class FrameContours(Message):
+    """The curves of one frame; a structure that is not there has no key."""
+
+    frame: Frame
+    contours: dict[Structure, Contour]
+
+
+class DiskLines(Message):
+    """Long axis, annulus and disks of one frame, each a line between two points."""
+
+    frame: Frame
+    axis: tuple[Point, Point]
+    annulus: tuple[Point, Point]
+    disks: tuple[tuple[Point, Point], ...]
+
+
+class Curve(Message):
+    """The volume curve: in ml, or without a pixel spacing as a fraction of the largest."""
+
+    times_s: tuple[float, ...]
+    volumes: tuple[float | None, ...]
+    smoothed: tuple[float | None, ...]
+    unit: Literal["ml", "fraction"]
+    r_wave_times_s: tuple[float, ...] = ()
+
+
+class Beat(BeatMeasurement):
+    """A beat; `is_excluded` by the reader, `is_moved` where a reader set ED or ES."""
+
+    is_excluded: bool = False
+    is_moved: bool = False
+
+
+class Reading(Message):
+    """A clip as one reader sees it now.
+
+    Attributes:
+        clip: Its id.
+        slot: 1 for the first read, 2 for the blinded second one.
+        reader: Account of the reader; empty for the network's own.
+        revision: Number of the edit that is shown; 0 for the network's result. Every edit names it.
+        can_undo: Whether an edit can be undone.
+        can_redo: Whether one can be done again.
+        is_corrected: Whether a reader changed anything that the numbers rest on.
+        ef: What may be stated of the EF.
+        network_ef: What the network's own result states.
+        edv_ml: End-diastolic volume.
+        esv_ml: End-systolic volume.
+        heart_rate_bpm: Heart rate.
+        ed_frame: ED of the beat that is shown.
+        es_frame: Its ES.
+        beats: All beats.
+        curve: The volume curve.
+        disks: Axis and disks at ED and ES.
+        contours: Curves of all frames.
+        view: View in use.
+        spacing_mm: Pixel spacing (row, column) in use; None where it is unknown.
+        frame_rate_hz: Frame rate in use; None where it is unknown.
+        warnings: Sentences to be read before the numbers, for a clinician.
+        decision: `accepted`, `rejected`, or empty.
+        decision_reason: The reader's words.
+        milliseconds: Time that the server needed.
+    """
+
+    clip: str
+    slot: Literal[1, 2]
+    reader: str
+    revision: int
+    can_undo: bool
+    can_redo: bool
+    is_corrected: bool
+    ef: EfStatement
+    network_ef: EfStatement
+    edv_ml: float | None
+    esv_ml: float | None
+    heart_rate_bpm: float | None
+    ed_frame: Frame | None
+    es_frame: Frame | None
+    beats: tuple[Beat, ...]
+    curve: Curve
+    disks: tuple[DiskLines, ...]
+    contours: tuple[FrameContours, ...]
+    view: str
+    spacing_mm: tuple[float, float] | None
+    frame_rate_hz: float | None
+    warnings: tuple[str, ...]
+    decision: Literal["accepted", "rejected", ""] = ""
+    decision_reason: str = ""
+    milliseconds: float = 0.0
+
+
+class SetContour(Message):
+    """Replace a curve of a frame; no points: the structure is not there."""
+
+    kind: Literal["contour"] = "contour"
+    frame: Frame
+    structure: Structure
+    points: Annotated[tuple[Point, ...], Field(max_length=MAX_POINTS)]
+
+
+class Brush(Message):
+    """Add a stroke to a structure of a frame, or erase it: disks of a radius along a line."""
+
+    kind: Literal["brush"] = "brush"
+    frame: Frame
+    structure: Structure
+    line: Annotated[tuple[Point, ...], Field(min_length=1, max_length=2000)]
+    radius_px: Annotated[float, Field(gt=0, le=500)]
+    is_erasing: bool = False
+
+
+class Carry(Message):
+    """Carry the correction of a frame to its neighbors, as the preview of the same request."""
+
+    kind: Literal["carry"] = "carry"
+    frame: Frame
+    first: Frame
+    last: Frame
+    by: Literal["flow", "network"] = "flow"
+
+
+class SetBeat(Message):
+    """Move ED or ES of a beat, or take it in or out of the mean."""
+
+    kind: Literal["beat"] = "beat"
+    beat: Annotated[int, Field(ge=0)]
+    ed_frame: Frame | None = None
+    es_frame: Frame | None = None
+    is_excluded: bool | None = None
+
+
+class SetView(Message):
+    """State the view."""
+
+    kind: Literal["view"] = "view"
+    view: str
+
+
+class SetSpacing(Message):
+    """State the scale: a length in the picture, such as between two ticks, in mm."""
+
+    kind: Literal["spacing"] = "spacing"
+    start: Point
+    end: Point
+    length_mm: Annotated[float, Field(gt=0, le=1000)]
+
+
+class SetFrameRate(Message):
+    """State the frame rate."""
+
+    kind: Literal["frame_rate"] = "frame_rate"
+    frame_rate_hz: Annotated[float, Field(gt=0, le=1000)]
+
+
+Operation = Annotated[
+    SetContour | Brush | Carry | SetBeat | SetView | SetSpacing | SetFrameRate,
+    Field(discriminator="kind"),
+]
+
+
+class EditRequest(Message):
+    """An edit of the revision that the page shows; refused with 409 where there is a newer one."""
+
+    revision: int
+    operation: Operation
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class DecisionRequest(Message):
+    """Sign a reading: accept or reject it, with a reason, which a rejection must have."""
+
+    revision: int
+    decision: Literal["accepted", "rejected"]
+    reason: Annotated[str, Field(max_length=500)] = ""

@@ -1,0 +1,50 @@
+"""Settings of the page's server."""
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from echoseg.weights.card import DEFAULT_MODEL
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class PageSettings(BaseModel):
+    """How the page is served.
+
+    Attributes:
+        folder: Where everything is kept: database, dropped clips, results, audit log.
+        host: Address to listen on; on any but the machine's own, readers must sign in.
+        port: Port; 0: any free one.
+        database_url: SQLAlchemy URL of the database; by default an SQLite file in `folder`.
+        model: Name or path of a checkpoint.
+        show_names: Show names of files; otherwise keyed hashes.
+        sign_in: Readers sign in on the machine's own address too.
+        max_upload_bytes: Largest file that may be dropped.
+        jobs: Worker processes that analyze clips.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path = Path("echoseg-page")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    database_url: str = Field(default="", repr=False)
+    model: str = DEFAULT_MODEL
+    show_names: bool = False
+    sign_in: bool = False
+    max_upload_bytes: int = Field(default=2 * 2**30, gt=0)
+    jobs: int = Field(default=1, ge=1)
+
+    @property
+    def url(self) -> str:
+        """URL of the database, with its driver."""
+        if not self.database_url:
+            return f"sqlite:///{self.folder.absolute() / 'page.sqlite'}"
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.database_url)
+
+    @property
+    def needs_sign_in(self) -> bool:
+        """Whether readers must sign in."""
+        return self.sign_in or self.host not in LOOPBACK
