@@ -33,7 +33,8 @@ ROWS: list[tuple[str, ...]] = [
     ("evaluation", "dicom"),
     ("node", "train"),
     ("__init__",),
-    ("cli", "web"),
+    ("web",),
+    ("cli",),
     ("__main__",),
 ]
 ROW_OF = {unit: row for row, units in enumerate(ROWS) for unit in units}

@@ -26,6 +26,7 @@ from echoseg.cli import (
     measure,
     node,
     phantom,
+    serve,
     train,
 )
 from echoseg.cli.analyze import Job, run
@@ -195,7 +196,8 @@ for _sub_app in (data.app, phantom.app, audit.app):
     app.add_typer(_sub_app, rich_help_panel="Data")
 
 
-app.add_typer(node.app, rich_help_panel="Analyze clips")
+for _sub_app in (node.app, serve.app):
+    app.add_typer(_sub_app, rich_help_panel="Analyze clips")
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from echoseg.weights.card import DEFAULT_MODEL
 
@@ -19,6 +20,9 @@ class PageSettings(BaseModel):
         port: Port; 0: any free one.
         database_url: SQLAlchemy URL of the database; by default an SQLite file in `folder`.
         model: Name or path of a checkpoint.
+        server_names: Names under which browsers may ask for the page, besides its addresses.
+        tls_certificate: PEM file of the certificate, and those up to the authority.
+        tls_key: PEM file of its private key, without a password.
         show_names: Show names of files; otherwise keyed hashes.
         sign_in: Readers sign in on the machine's own address too.
         max_upload_bytes: Largest file that may be dropped.
@@ -32,10 +36,21 @@ class PageSettings(BaseModel):
     port: int = Field(default=8080, ge=0, le=65535)
     database_url: str = Field(default="", repr=False)
     model: str = DEFAULT_MODEL
+    server_names: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")], ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     show_names: bool = False
     sign_in: bool = False
     max_upload_bytes: int = Field(default=2 * 2**30, gt=0)
     jobs: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> "PageSettings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError(
+                "tls_certificate and tls_key belong together; give both, or none of them"
+            )
+        return self
 
     @property
     def url(self) -> str:

@@ -1,0 +1,191 @@
+"""`echoseg serve`: the page, and its accounts."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from echoseg.cli.console import DISCLAIMER
+from echoseg.errors import ConfigError, validation_message
+
+if TYPE_CHECKING:
+    from echoseg.web.settings import PageSettings
+
+_COMMAND = "page"
+
+
+class _ServeGroup(TyperGroup):
+    """`serve CLIPS...` is short for `serve page CLIPS...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after `serve`."""
+        return super().parse_args(ctx, args if args[:1] == ["account"] else [_COMMAND, *args])
+
+
+app = typer.Typer(name="serve", cls=_ServeGroup, help="Read, correct and sign clips in a browser.")
+account = typer.Typer(name="account", help="Accounts of readers.", no_args_is_help=True)
+app.add_typer(account)
+
+Data = Annotated[Path, typer.Option("--data", help="Folder in which everything is kept.")]
+DatabaseUrl = Annotated[
+    str, typer.Option(help="PostgreSQL database; by default SQLite in the folder.")
+]
+Name = Annotated[str, typer.Argument(help="Name of the account.")]
+
+
+@app.command(_COMMAND)
+def page(
+    clips: Annotated[
+        list[Path] | None, typer.Argument(help="Clips and folders to put into the worklist.")
+    ] = None,
+    data: Data = Path("echoseg-page"),
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; on any but this machine's own, readers sign in."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 8080,
+    database_url: DatabaseUrl = "",
+    model: Annotated[
+        str, typer.Option(help="Name (see `echoseg models`) or .safetensors file.")
+    ] = "camus",
+    jobs: Annotated[int, typer.Option(help="Worker processes that analyze clips.")] = 1,
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in", help="Readers sign in on this machine too.")
+    ] = False,
+    server_name: Annotated[
+        list[str] | None,
+        typer.Option(help="Name under which browsers reach the page; repeatable."),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="Certificate for https, PEM; with --tls-key.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    show_names: Annotated[
+        bool, typer.Option("--show-names", help="Show names of files, not keyed hashes.")
+    ] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the browser.")
+    ] = False,
+) -> None:
+    """Read, correct and sign clips in a browser; ends with Ctrl-C.
+
+    Everything is kept in the folder --data, and is there again at the next start.
+    """
+    settings = _settings(
+        folder=data,
+        host=host,
+        port=port,
+        database_url=database_url,
+        model=model,
+        jobs=jobs,
+        sign_in=sign_in,
+        server_names=tuple(name.lower() for name in server_name or ()),
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        show_names=show_names,
+    )
+    from echoseg.web.serve import serve_page
+
+    typer.echo(DISCLAIMER, err=True)
+    if settings.needs_sign_in and not settings.tls_certificate:
+        typer.echo(
+            "passwords and pictures are sent unencrypted; give --tls-certificate and --tls-key",
+            err=True,
+        )
+    serve_page(
+        settings,
+        clips or (),
+        lambda address: typer.echo(f"the page is at {address} (Ctrl-C ends it)"),
+        open_browser=sys.stdout.isatty() and not no_browser,
+    )
+
+
+@account.command()
+def add(
+    name: Name,
+    role: Annotated[str, typer.Option(help="reader, or admin.")] = "reader",
+    data: Data = Path("echoseg-page"),
+    database_url: DatabaseUrl = "",
+) -> None:
+    """Add an account; its password is asked for, or read from standard input."""
+    with _accounts(data, database_url) as accounts:
+        from echoseg.web.records import Role
+
+        if role not in tuple(Role):
+            raise ConfigError(f"--role must be one of {', '.join(Role)}, got {role!r:.40}")
+        added = accounts.add(name, _password(), Role(role))
+    typer.echo(f"account {added.name} added, {added.role}")
+
+
+@account.command()
+def password(name: Name, data: Data = Path("echoseg-page"), database_url: DatabaseUrl = "") -> None:
+    """Give an account a new password; it is signed out everywhere."""
+    with _accounts(data, database_url) as accounts:
+        accounts.set_password(name, _password())
+    typer.echo(f"account {name}: new password")
+
+
+@account.command()
+def remove(name: Name, data: Data = Path("echoseg-page"), database_url: DatabaseUrl = "") -> None:
+    """Remove an account; it is signed out everywhere, its readings stay."""
+    with _accounts(data, database_url) as accounts:
+        accounts.remove(name)
+    typer.echo(f"account {name} removed")
+
+
+@account.command("list")
+def list_accounts(data: Data = Path("echoseg-page"), database_url: DatabaseUrl = "") -> None:
+    """List the accounts."""
+    with _accounts(data, database_url) as accounts:
+        readers = accounts.all()
+    for reader in readers:
+        typer.echo(f"{reader.name} {reader.role}")
+
+
+def _accounts(data: Path, database_url: str) -> "Any":
+    """The accounts of a folder, as a context."""
+    settings = _settings(folder=data, database_url=database_url)
+    from contextlib import contextmanager
+
+    from echoseg.web.app import open_accounts
+
+    @contextmanager
+    def opened() -> Any:
+        database, _, accounts = open_accounts(settings)
+        try:
+            yield accounts
+        finally:
+            database.close()
+
+    return opened()
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _settings(**options: Any) -> "PageSettings":
+    """The settings of options.
+
+    Raises:
+        ConfigError: If one is out of range, or a library of the extra is missing.
+    """
+    from importlib.util import find_spec
+
+    from pydantic import ValidationError
+
+    names = ("fastapi", "uvicorn", "sqlalchemy", "argon2", "websockets", "python_multipart")
+    if missing := [name for name in names if not find_spec(name)]:
+        raise ConfigError(
+            f"echoseg serve needs {missing[0]}, which is not installed; pip install 'echoseg[page]'"
+        )
+    from echoseg.web.settings import PageSettings
+
+    try:
+        return PageSettings(**options)
+    except ValidationError as error:
+        raise ConfigError(validation_message(error)) from None

@@ -1,0 +1,161 @@
+"""The page as a FastAPI application, and what its routes share."""
+
+import mimetypes
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from echoseg.audit import AuditLog, Event
+from echoseg.database import Database
+from echoseg.errors import EchosegError, OutputError
+from echoseg.web.accounts import Accounts
+from echoseg.web.records import SCHEMA_VERSION, PageVersion
+from echoseg.web.refusal import status_of, without_paths
+from echoseg.web.routes_pages import pages_router, sign_in_router
+from echoseg.web.security import Guard
+from echoseg.web.sessions import Sessions
+from echoseg.web.settings import PageSettings
+
+_STATIC = Path(__file__).with_name("static")
+
+
+@dataclass
+class Page:
+    """What the routes share: `app.state.page`.
+
+    Attributes:
+        settings: Settings of the server.
+        database: Everything that is kept.
+        audit: Log of sign-ins and of all that readers change.
+        accounts: Who may sign in.
+        sessions: Who is signed in.
+        worklist: Clips, and their analysis.
+        readings: Their readings.
+    """
+
+    settings: PageSettings
+    database: Database
+    audit: AuditLog
+    accounts: Accounts
+    sessions: Sessions
+    worklist: Any = None
+    readings: Any = None
+
+    @classmethod
+    def open(cls, settings: PageSettings) -> "Page":
+        """The page of a folder, which is made if missing, for its owner alone.
+
+        Raises:
+            ConfigError: If the database cannot be opened.
+            OutputError: If the folder cannot be written.
+        """
+        database, audit, accounts = open_accounts(settings)
+        sessions = Sessions(database, settings.folder)
+        return cls(settings, database, audit, accounts, sessions)
+
+    def note(self, event: str, account: str, *, clip_sha256: str = "", **options: Any) -> str:
+        """Append what an account did to the audit log, safe on disk when this returns.
+
+        Call it inside of the transaction that makes the change, as its last step: no change is then
+        without its record.
+
+        Args:
+            event: What happened, such as `edit`.
+            account: Name of the account.
+            clip_sha256: Hash of the clip, where there is one.
+            **options: What else is to be known; nothing that names a patient.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        return self.audit.append(
+            Event(event=event, input_sha256=clip_sha256, options={"account": account, **options})
+        )
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def open_accounts(settings: PageSettings) -> tuple[Database, AuditLog, Accounts]:
+    """Database, log and accounts of a folder, which is made if missing, for its owner alone.
+
+    Raises:
+        ConfigError: If the database cannot be opened.
+        OutputError: If the folder cannot be written.
+    """
+    try:
+        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.folder.chmod(0o700)
+    except OSError as error:
+        raise OutputError(
+            f"{settings.folder} cannot be made or closed to others ({error.strerror}); give "
+            "another folder by --data"
+        ) from error
+    database = Database(settings.url, PageVersion, SCHEMA_VERSION)
+    audit = AuditLog(settings.folder / "audit.jsonl")
+    return database, audit, Accounts(database, audit)
+
+
+def create_app(settings: PageSettings) -> FastAPI:
+    """The page as an ASGI application; its `state.page` is the `Page`.
+
+    Raises:
+        ConfigError: If the database cannot be opened.
+        OutputError: If the folder cannot be written.
+    """
+    page = Page.open(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        page.close()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.page = page
+    app.add_middleware(Guard, page=page)
+    _answer_errors(app)
+    for router in (sign_in_router(page), pages_router(page)):
+        app.include_router(router)
+    mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
+    app.mount("/static", _Static(directory=_STATIC), name="static")
+    return app
+
+
+class _Static(StaticFiles):
+    """Files of the package, asked for again at each use, and answered by 304 while unchanged."""
+
+    async def get_response(self, path: str, scope: Any) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Answer errors in plain sentences: {"error": ...}."""
+
+    @app.exception_handler(EchosegError)
+    @app.exception_handler(HTTPException)
+    def refuse(request: Request, error: Any) -> Response:
+        is_ours = isinstance(error, EchosegError)
+        status = status_of(error) if is_ours else error.status_code
+        text = without_paths(str(error)) if is_ours else _WORDS.get(status, error.detail)
+        return JSONResponse({"error": text}, status, getattr(error, "headers", None))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: Any) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        rule = first["msg"].removeprefix("Value error, ")
+        return JSONResponse({"error": f"{place or 'The request'}: {rule}."}, 422)
+
+
+_WORDS = {404: "There is no such page or clip.", 405: "This cannot be done here."}
