@@ -114,6 +114,21 @@ def write_hdf5(path, frames):
         file["data/image_sc"] = frames
 
 
+def write_zarr(path, frames, *, zarr_format=2, geometry=None, **attributes):
+    """A recording of EchoXFlow: beams 1.4 rad wide, 10 to 130 mm deep."""
+    zarr = pytest.importorskip("zarr")
+    root = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    root.create_array("data/2d_brightness_mode", data=frames, chunks=(1, *frames.shape[1:]))
+    stamps_s = (7.5 + np.arange(len(frames)) / RATE_HZ).astype(np.float32)
+    root.create_array("timestamps/2d_brightness_mode", data=stamps_s)
+    geometry = geometry or {"DepthStart": 0.01, "DepthEnd": 0.13, "Tilt": 0.0, "Width": 1.4}
+    sector = {"semantic_id": "bmode", "geometry": geometry}
+    root.attrs["recording_manifest"] = {"sectors": [sector]}
+    root.attrs["exam_id"] = "exam-7"
+    root.attrs.update(attributes)
+    return root
+
+
 def write_dicom_series(path, frames):
     path.mkdir()
     for index, frame in enumerate(frames):

@@ -18,6 +18,7 @@ from clip_makers import (
     write_numpy,
     write_tiff,
     write_video,
+    write_zarr,
 )
 from echoseg.errors import FormatError
 from echoseg.io import FORMATS, load_clip
@@ -35,7 +36,18 @@ WRITERS = {
     "hdf5": write_hdf5,
     "dicom_series": write_dicom_series,
 }
-HAS_TIMES = ("dicom", "dicom_series", "video", "nifti")
+
+
+def write_straight_zarr(path, frames):
+    """Frames whose beams are so narrow and far away that they are columns."""
+    side_m = {"depth_start_m": 1000.0, "depth_end_m": 1000.0 + 0.0005 * (frames.shape[1] - 1)}
+    half_rad = 0.0002 * (frames.shape[2] - 1) / 1000
+    write_zarr(path, frames, geometry=side_m | {"width_rad": 2 * half_rad})
+    return (0.5, 0.4 * (1 + 0.00025 * (frames.shape[1] - 1) / 1000))  # at the middle depth
+
+
+WRITERS["zarr"] = write_straight_zarr
+HAS_TIMES = ("dicom", "dicom_series", "video", "nifti", "zarr")
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))

@@ -227,11 +227,3 @@ def test_pictures_named_as_masks_of_the_frames_are_passed_over(tmp_path, mask):
         Image.fromarray(np.zeros_like(frame)).save(tmp_path / f"{mask.format(index)}.png")
     clip = load_clip(tmp_path)
     assert clip.num_frames == 6 and clip.frames.mean() > 100
-
-
-@pytest.mark.parametrize("name", ["zarr.json", ".zgroup"])
-def test_a_zarr_store_is_named_with_the_way_to_a_clip(tmp_path, name):
-    (tmp_path / "data").mkdir()
-    (tmp_path / name).write_text("{}")
-    with pytest.raises(FormatError, match=r"a Zarr store,.* zea convert echoxflow"):
-        load_clip(tmp_path)

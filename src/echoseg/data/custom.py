@@ -3,7 +3,8 @@
 Folder: every file of a format in `io.FORMATS`, also in subfolders. `NAME_masks.nii.gz` next to
 `NAME.avi` (or another suffix) holds label maps, one per frame. A folder of frames is one clip.
 DICOM clips of one Patient ID are of one patient, who is known by a hash of it; so are HDF5 files
-of zea of one subject. Their folders `train`, `val` and `test` are splits, as zea lays them out.
+of zea of one subject, and stores of EchoXFlow of one exam. Folders `train`, `val` and `test` of
+zea's files are splits.
 
 CSV: column `clip`, a path relative to the table; optional columns `patient`, `view`, `split`,
 `quality`, `masks`, `labelled_frames` (as `0 17`; default all), `row_mm`, `column_mm`, `fps`,
@@ -106,7 +107,8 @@ def candidate_files(
 def _may_be_clip(path: Path, folders: set[Path]) -> bool:
     if path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
         return False
-    return path in folders or not (path.parent in folders or path.is_dir())
+    is_one = path in folders or not path.is_dir()
+    return is_one and not folders.intersection(path.parents)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from echoseg.io.budget import MAX_FRAME_PIXELS
 _TOLERANCE = 0.01
 """Deviation of given places from rows and columns, or from beams, relative to their extent."""
 _MAX_ROWS = 640
+MAX_PLACES = 2**23
+"""Pixels of an image whose places are given."""
 
 
 class Grid:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from echoseg.clip import View
 from echoseg.errors import FormatError
-from echoseg.io import hdf5, image_folder
+from echoseg.io import hdf5, image_folder, zarr_store
 from echoseg.io.dicom_kind import no_clip_reason
 from echoseg.io.dicom_view import read_view
 from echoseg.io.formats import FORMATS, find_format
@@ -53,6 +53,10 @@ def read_clip_header(path: Path) -> ClipHeader:
                 return replace(header, no_clip_reason="")
             if name == "hdf5":
                 return ClipHeader(patient=_patient("", hdf5.subject_id(path).strip()))
+            if name == "zarr":
+                reason = zarr_store.no_clip_reason(path)
+                patient = _patient("", zarr_store.subject_id(path).strip())
+                return ClipHeader(no_clip_reason=reason, patient=patient)
             if name == "dicom":
                 return _dicom_header(path)
             with path.open("rb") as file:

@@ -15,7 +15,13 @@ from echoseg.clip import Clip
 from echoseg.errors import EchosegError, reason_of
 from echoseg.io import load_clip
 from echoseg.io.arbitration import describe as state
-from echoseg.io.describe_arrays import hdf5_header, metaimage_header, nifti_header, numpy_header
+from echoseg.io.describe_arrays import (
+    hdf5_header,
+    metaimage_header,
+    nifti_header,
+    numpy_header,
+    zarr_header,
+)
 from echoseg.io.describe_dicom import dicom_header, series_header
 from echoseg.io.describe_pictures import folder_header, pictures_header, video_header
 from echoseg.io.describe_words import Header
@@ -33,6 +39,7 @@ HEADERS: dict[str, Callable[[Path], Header]] = {
     "numpy": numpy_header,
     "hdf5": hdf5_header,
     "video": video_header,
+    "zarr": zarr_header,
     "dicom_series": series_header,
     "image_folder": folder_header,
 }

@@ -1,11 +1,13 @@
-"""What the header of an array states: NIfTI, MetaImage, NumPy, HDF5."""
+"""What the header of an array states: NIfTI, MetaImage, NumPy, HDF5, Zarr."""
 
 import contextlib
 from pathlib import Path
 from typing import Any
 
+from echoseg.errors import FormatError
 from echoseg.io import hdf5, metaimage, nifti, numpy_file
 from echoseg.io.describe_words import Header, word
+from echoseg.io.zarr_array import ZarrArray, read_attributes
 
 _FIELDS = frozenset(
     "ObjectType NDims BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB CompressedData "
@@ -18,6 +20,13 @@ _GROUPS = frozenset(
     "scan tracks track_0 raw_data aligned_data beamformed_data envelope_data segmentation".split()
 )
 """Names in zea's layout."""
+_STREAMS = frozenset(
+    "2d_brightness_mode 2d_brightness_mode_0 2d_brightness_mode_1 2d_brightness_mode_2 "
+    "2d_biplane_brightness_mode 2d_triplane_brightness_mode 2d_color_doppler "
+    "2d_color_doppler_velocity 2d_color_doppler_power tissue_doppler 3d_brightness_mode "
+    "1d_motion_mode 1d_pulsed_wave_doppler 1d_continuous_wave_doppler ecg".split()
+)
+"""Names in EchoXFlow's layout."""
 _MAX_ROWS = 40
 
 
@@ -89,6 +98,24 @@ def hdf5_header(path: Path) -> Header:
         file.visititems(visit)
         texts.update("attributes of the file" for _ in list(file.attrs)[:1])
     return Header({"arrays": rows}, sorted(texts))
+
+
+def zarr_header(path: Path) -> Header:
+    """Shape and number type of each array of a recording, with names of EchoXFlow's layout only."""
+    rows, num_others = dict[str, Any](), 0
+    for group in ("data", "timestamps"):
+        folder = path / group
+        for one in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if one.name not in _STREAMS or len(rows) >= _MAX_ROWS:
+                num_others += one.is_dir()
+                continue
+            try:
+                array = ZarrArray(path, f"{group}/{one.name}")
+                rows[f"{group}/{one.name}"] = f"{array.shape} in chunks {array.chunks}"
+            except FormatError:
+                rows[f"{group}/{one.name}"] = "cannot be read"
+    rows["other arrays and groups"] = num_others
+    return Header({"arrays": rows}, ["attributes of the store"] if read_attributes(path) else [])
 
 
 def _numbers(values: Any) -> str:

@@ -21,6 +21,7 @@ from echoseg.io import (
     nifti,
     numpy_file,
     video,
+    zarr_store,
 )
 from echoseg.io.frames import OpenOptions
 
@@ -33,8 +34,6 @@ _PACKED = (
     b"\xfd7zXZ",
     b"\x28\xb5\x2f\xfd",
 )
-_ZARR = ("zarr.json", ".zgroup", ".zarray")
-"""Files at the root of a store, of Zarr 3 and 2."""
 _TEXTS = frozenset(".txt .csv .json .md .db .ini".split())
 
 
@@ -91,6 +90,13 @@ FORMATS: dict[str, Format] = {
         title="AVI, MP4, MOV, MKV, WMV, MPG, VOB, TS, FLV, GIF, raw H.264, HEVC, ...",
         library="av",
     ),
+    "zarr": Format(
+        sniff=zarr_store.sniff,
+        read=zarr_store.read,
+        title="folder of a Zarr store, of EchoXFlow",
+        library="zarr",
+        files=zarr_store.store_files,
+    ),
     "dicom_series": Format(
         sniff=dicom_series.sniff,
         read=dicom_series.read,
@@ -109,10 +115,12 @@ FORMATS: dict[str, Format] = {
 
 
 def is_frame_folder(path: Path) -> bool:
-    """Whether a folder is one clip: pictures with nothing but texts, or the frames of a series.
+    """Whether a folder is one clip: pictures with nothing but texts, the frames of a series, Zarr.
 
-    Beside them there may be folders of masks.
+    Beside pictures there may be folders of masks.
     """
+    if zarr_store.sniff(b"", path):
+        return True
     files = [file for file in path.iterdir() if not file.name.startswith(".")]
     inner = [file for file in files if file.is_dir()]
     if len(inner) == len(files) or not all(map(image_folder.holds_masks, inner)):
@@ -169,11 +177,6 @@ def find_format(path: str | Path) -> str:
 
 def _folder_reason(path: Path) -> str:
     """Why a folder without frames is not a clip: what it holds instead."""
-    if any((path / name).is_file() for name in _ZARR):
-        return (
-            "this is a Zarr store, which is not read; convert those of EchoXFlow to HDF5 by zea "
-            "convert echoxflow, or save the frames as .npy and give --spacing-mm and --fps"
-        )
     clips = []
     for file in sorted(path.iterdir()):
         with suppress(FormatError, OSError):

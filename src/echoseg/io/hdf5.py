@@ -16,17 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.clip import Clip
+from echoseg.clip import Clip, SourceDecision
 from echoseg.errors import FormatError, TooLargeError
-from echoseg.io.beams import Grid
+from echoseg.io.arbitration import decide
+from echoseg.io.beams import MAX_PLACES, Grid
 from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions, file_scale
 from echoseg.io.grey import collect
+from echoseg.io.header_scale import stamp_statement
 from echoseg.untrusted import OUTSIDE
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _NAMES = ("image_sc", "image")
-_MAX_CHUNK_BYTES, _MAX_PLACES = 2**28, 2**23
+_MAX_CHUNK_BYTES = 2**28
 _ROOTS = ("data", "tracks/track_0/data")
 
 
@@ -60,11 +62,13 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
         grey = collect(path, decode, options, expected=shape[0])
         spacing_mm, notes = file_scale(*grid.spacing_mm) if grid else (None, ())
+        times_s, sources = _times(image.get("timestamps"), shape[0])
         return Clip(
             frames=grey.frames,
             spacing_mm=spacing_mm,
-            times_s=_times(image.get("timestamps"), shape[0]),
+            times_s=times_s,
             warnings=grey.warnings + notes,
+            sources=sources,
         )
 
 
@@ -157,10 +161,10 @@ def _grid(path: Path, image: dict[str, Any], size: tuple[int, int]) -> Grid | No
     name, (rows, columns) = image["values"].name, size
     if "coordinates" in image:
         stored = image["coordinates"]
-        if rows * columns > _MAX_PLACES or stored.shape[-3:] != (rows, columns, 3):
+        if rows * columns > MAX_PLACES or stored.shape[-3:] != (rows, columns, 3):
             raise FormatError(
                 f"{path}: coordinates must be {(rows, columns, 3)}, one place per pixel of {name} "
-                f"and at most {_MAX_PLACES}, got {stored.shape}"
+                f"and at most {MAX_PLACES}, got {stored.shape}"
             )
         _check_storage(path, stored, allow_outside=True)
         places_m = np.asarray(stored[0] if len(stored.shape) > 3 else stored, float)  # first frame
@@ -178,13 +182,12 @@ def _grid(path: Path, image: dict[str, Any], size: tuple[int, int]) -> Grid | No
     )
 
 
-def _times(stamps: Any, num_frames: int) -> np.ndarray | None:
-    """Times from the first frame, s; None where there are none of use."""
+def _times(stamps: Any, num_frames: int) -> tuple[np.ndarray | None, tuple[SourceDecision, ...]]:
+    """Times from the first frame, s, where they are of use, and what was decided."""
     if stamps is None:
-        return None
-    if prod(stamps.shape) != num_frames:
-        return None
-    times_s = np.asarray(stamps, float).reshape(-1)
-    if len(times_s) != num_frames or not (np.diff(times_s) > 0).all():
-        return None
-    return times_s - times_s[0]
+        return None, ()
+    num_stamps = prod(stamps.shape)
+    is_read = num_stamps == num_frames
+    stamps_s = np.asarray(stamps, float).reshape(-1) if is_read else np.broadcast_to(0, num_stamps)
+    rate = decide("frame_rate_hz", [stamp_statement(stamps_s, num_frames)])
+    return (None if rate.value is None else stamps_s - stamps_s[0]), (rate,)

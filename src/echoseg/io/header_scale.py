@@ -70,6 +70,23 @@ def default_delay(times_s: np.ndarray, min_delay_s: float = 0.0) -> SourceDecisi
     return decide("frame_rate_hz", [stated])
 
 
+def stamp_statement(stamps_s: np.ndarray, num_frames: int) -> SourceStatement:
+    """What the times of the frames, s, state of the frame rate.
+
+    Args:
+        stamps_s: One per frame, increasing, if they are sound.
+        num_frames: Frames in the file, damaged ones too.
+    """
+    why, rate_hz = "", None
+    if stamps_s.shape != (num_frames,):
+        why = f"{stamps_s.size} values for {num_frames} frames"
+    elif not np.isfinite(stamps_s).all() or not (np.diff(stamps_s) > 0).all():
+        why = "not increasing"
+    else:
+        rate_hz = 1 / float(np.median(np.diff(stamps_s)))
+    return SourceStatement(origin="time stamps", value=rate_hz, unused_because=why)
+
+
 def is_time_last(pixels: np.ndarray) -> bool:
     """Whether an array, slowest axis first, changes so little along its last that it is time.
 
