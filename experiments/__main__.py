@@ -7,6 +7,7 @@ import typer
 from echoseg.cli.console import CommandGroup, run_app
 from experiments.grid_command import bench, curve, ssg
 from experiments.keyframes_command import keyframes
+from experiments.label_order_command import label_order
 from experiments.robustness_command import robustness
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app.command()(bench)
 app.command()(ssg)
 app.command()(keyframes)
 app.command()(robustness)
+app.command()(label_order)
 
 
 @app.callback()
