@@ -7,7 +7,7 @@ some of them, and the network is trained on with those. Two gains are measured:
     retrained   Dice on other patients, of the network trained on with the corrected clips
 
 Orders: `random`, one per seed; `entropy`, largest mean entropy first, as the page sorts clips
-(`quality.reliability.label_priority`); `worst`, smallest true Dice first, which nobody knows.
+(`quality.reliability.label_priority`); `worst`, smallest true Dice first, which is unknown in use.
 """
 
 import tempfile
