@@ -22,10 +22,14 @@ class Budget:
     Args:
         path: For messages.
         options: With the limit.
+        min_frame_bytes: What a frame counts as at least.
     """
 
-    def __init__(self, path: Path, options: OpenOptions) -> None:
+    def __init__(
+        self, path: Path, options: OpenOptions, min_frame_bytes: int = MIN_FRAME_BYTES
+    ) -> None:
         self._path, self._limit_gib = path, options.max_decoded_gib
+        self._min_frame_bytes = min_frame_bytes
         self._max_bytes, self._used = int(self._limit_gib * 2**30), 0
 
     def check(self, num_frames: float, rows: float, columns: float) -> None:
@@ -40,10 +44,12 @@ class Budget:
                 f"{self._path}: a frame may have {MAX_FRAME_PIXELS:,} pixels, these have "
                 f"{rows:,.0f} x {columns:,.0f}; export the clip at the size of the screen"
             )
-        if num_frames * max(pixels, MIN_FRAME_BYTES) > self._max_bytes:
+        if num_frames * max(pixels, self._min_frame_bytes) > self._max_bytes:
+            least = self._min_frame_bytes
+            why = f", where one counts as {least:,} pixels at least" if pixels < least else ""
             raise TooLargeError(
                 f"{self._path}: {num_frames:,.0f} frames of {rows:,.0f} x {columns:,.0f} pixels "
-                f"are more than the limit of {self._limit_gib:g} GiB; {_WAY_OUT}"
+                f"are more than the limit of {self._limit_gib:g} GiB{why}; {_WAY_OUT}"
             )
 
     def add(self, rows: int, columns: int) -> None:
@@ -52,7 +58,7 @@ class Budget:
         Raises:
             TooLargeError: If it exceeds the limit.
         """
-        self._used += max(rows * columns, MIN_FRAME_BYTES)
+        self._used += max(rows * columns, self._min_frame_bytes)
         if self._used > self._max_bytes:
             raise self._exceeded()
 

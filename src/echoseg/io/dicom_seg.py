@@ -5,6 +5,8 @@ where it refers to none, by its temporal position, and else by its order within 
 Segments are recognized by the code of their property type, else by their label.
 """
 
+import itertools
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ SEGMENTS = {
 """Segment label and SNOMED code of each label, in their order."""
 _CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation, and Label Map Segmentation."""
+_MIN_FRAME_BYTES = 2**14
+"""What a frame counts as at least: its description takes about 7 kB when it is read."""
 
 
 def is_seg(dataset: Any) -> bool:
@@ -49,12 +53,13 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
             f"{path}: masks in DICOM must be a segmentation object (SEG), this is another object; "
             "export the masks as SEG or NIfTI"
         )
-    Budget(path, options).check(int(dataset.NumberOfFrames), dataset.Rows, dataset.Columns)
+    budget = Budget(path, options, _MIN_FRAME_BYTES)
+    budget.check(int(dataset.NumberOfFrames), dataset.Rows, dataset.Columns)
     pixels = dataset.pixel_array
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     labels = _labels(path, dataset)
     places = _places(path, dataset, len(pixels))
-    Budget(path, options).check(max(places) + 1, dataset.Rows, dataset.Columns)
+    budget.check(max(places) + 1, dataset.Rows, dataset.Columns)
     masks = np.zeros((max(places) + 1, *pixels.shape[1:]), np.uint8)
     if str(dataset.get("SegmentationType")) == "LABELMAP":
         for place, frame in zip(places, pixels, strict=True):
@@ -134,13 +139,14 @@ def _places(path: Path, dataset: Any, count: int) -> list[int]:
     if None not in places:
         return [place for place in places if place is not None]
     segments = [_segment_number(dataset, index) for index in range(count)]
-    sizes = {segments.count(number) for number in segments}
+    sizes = set(Counter(segments).values())
     if len(sizes) != 1 or any(place is not None for place in places):
         raise FormatError(
             f"{path}: the frames must refer to those of the clip (Referenced Frame Number), some "
             "do not; export the masks of all frames, or as NIfTI"
         )
-    return [segments[:index].count(segments[index]) for index in range(count)]
+    orders = {number: itertools.count() for number in set(segments)}
+    return [next(orders[number]) for number in segments]
 
 
 def _place(dataset: Any, index: int) -> int | None:
