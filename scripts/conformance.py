@@ -4,13 +4,14 @@ from pathlib import Path
 
 from echoseg.dicom.pictures import CINE, PDF_DOCUMENT
 from echoseg.dicom.seg import SEG
-from echoseg.dicom.sr import SR
+from echoseg.dicom.sr import SIMPLIFIED_SR, SR
 from echoseg.node import classes, fetch, scp
 
 PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
 SENT = {
     SEG.class_uid: "Segmentation Storage",
     SR.class_uid: "Comprehensive SR Storage (TID 5200)",
+    SIMPLIFIED_SR.class_uid: "Simplified Adult Echo SR Storage (TID 5300), with `simplified_sr`",
     PDF_DOCUMENT.class_uid: "Encapsulated PDF Storage",
     CINE.class_uid: "Multi-frame True Color Secondary Capture Image Storage",
 }
@@ -62,10 +63,10 @@ Query/Retrieve asks at the levels STUDY and SERIES, by Study Instance UID, Patie
 ## Associations
 - Called AE title: that of the node, required. Calling AE titles and addresses: the allow-list.
 - Maximum PDU {scp.MAX_PDU_BYTES} bytes; timeouts: ACSE {scp.ACSE_TIMEOUT_S} s, DIMSE {scp.DIMSE_TIMEOUT_S} s, network {scp.NETWORK_TIMEOUT_S} s.
-- Without TLS, or with TLS 1.2 or newer where both sides present certificates.
+- Without TLS, or with TLS 1.2 or newer where both sides present certificates; that of a peer which the node calls must name its host (unless `check_host = false`).
 
 ## DICOMweb
-STOW-RS (PS3.18 10.5) as server: `POST /studies` and `POST /studies/UID`, `multipart/related; type="application/dicom"`. QIDO-RS and WADO-RS as client. Failure Reason holds the statuses above.
+STOW-RS (PS3.18 10.5) as server: `POST /studies` and `POST /studies/UID`, `multipart/related; type="application/dicom"`. QIDO-RS, WADO-RS and STOW-RS as client, with Basic or Bearer logins. Failure Reason holds the statuses above.
 
 ## Character sets
 Texts of the results are UTF-8 (ISO_IR 192), whatever the source has.

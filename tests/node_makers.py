@@ -78,6 +78,7 @@ def postgresql(tools):
 
 MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7.4"
+SR = "1.2.840.10008.5.1.4.1.1.88.33"
 EXPLICIT = "1.2.840.10008.1.2.1"
 
 
@@ -119,7 +120,11 @@ def encoded(one):
 
 
 def make_certificates(folder):
-    """`ca.pem`, and `NAME.pem` with `NAME.key`; the authority knows node and peer, not x."""
+    """`ca.pem`, and `NAME.pem` with `NAME.key`; the authority knows node and peer, not x.
+
+    The certificate of the peer names another host, the others 127.0.0.1.
+    """
+    import ipaddress
     from datetime import UTC, datetime, timedelta
 
     from cryptography import x509
@@ -131,6 +136,8 @@ def make_certificates(folder):
     now = datetime.now(UTC)
     for name, key in keys.items():
         issuer = "x" if name == "x" else "ca"
+        host = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        host = x509.DNSName("elsewhere.example") if name == "peer" else host
         certificate = (
             x509.CertificateBuilder()
             .subject_name(names[name])
@@ -140,6 +147,7 @@ def make_certificates(folder):
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=2))
             .add_extension(x509.BasicConstraints(name in ("ca", "x"), None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([host]), critical=False)
             .sign(keys[issuer], hashes.SHA256())
         )
         (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -150,3 +158,29 @@ def make_certificates(folder):
                 serialization.NoEncryption(),
             )
         )
+
+
+def tls_files(folder, name="node", **options):
+    """The settings `tls` of a side, whose certificates `make_certificates` wrote."""
+    files = {"cert": folder / f"{name}.pem", "key": folder / f"{name}.key"}
+    return {**files, "ca": folder / "ca.pem", **options}
+
+
+def make_job(folder, number, target, class_uid=SR):
+    """A result that waits to be sent, and its file."""
+    from pydicom import dcmwrite
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    from echoseg.node.jobs import DeliveryJob
+
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = class_uid, f"2.25.{number}"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.100", "2.25.101"
+    dataset.PatientID = "P"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = EXPLICIT
+    dcmwrite(folder / f"{number}.dcm", dataset, enforce_file_format=True)
+    return DeliveryJob(
+        id=number, study="s", target=target, attempts=0, worker="w", class_uid=class_uid,
+        instance_uid=f"2.25.{number}", path=f"{number}.dcm",
+    )  # fmt: skip

@@ -129,5 +129,5 @@ def test_many_tiny_frames_are_read_up_to_what_their_descriptions_take(tmp_path):
     labels = np.random.default_rng(0).integers(0, 4, (220, 2, 3)).astype(np.uint8)
     path = write_seg(tmp_path / "s.dcm", parts(labels), places=False)
     assert np.array_equal(load_masks(path, fps=30.0, max_decoded_gib=0.0101)[1], labels)
-    with pytest.raises(FormatError, match="660 frames of 2 x 3 .* counts as 16,384 pixels"):
+    with pytest.raises(FormatError, match=r"660 frames of 2 x 3 .* counts as 16,384 pixels"):
         load_masks(path, fps=30.0, max_decoded_gib=0.01)

@@ -6,37 +6,21 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from pydicom import dcmread, dcmwrite
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from echoseg.node import classes
-from echoseg.node.jobs import DeliveryJob
 from echoseg.node.push import push, request_commitment
 from echoseg.node.settings import NodeSettings, Target
-from node_makers import free_port
+from node_makers import SR, free_port, make_job
 
-SR = "1.2.840.10008.5.1.4.1.1.88.33"
+NOT_REACHED = "the peer cannot be reached"
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-
-
-def make_job(folder, number, target, class_uid=SR):
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = class_uid, f"2.25.{number}"
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.100", "2.25.101"
-    dataset.PatientID = "P"
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dcmwrite(folder / f"{number}.dcm", dataset, enforce_file_format=True)
-    return DeliveryJob(
-        id=number, study="s", target=target, attempts=0, worker="w", class_uid=class_uid,
-        instance_uid=f"2.25.{number}", path=f"{number}.dcm",
-    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -101,8 +85,10 @@ def test_without_a_peer_it_is_unreachable_and_without_a_file_refused(settings):
     target = Target.parse(f"PACS@127.0.0.1:{free_port()}")
     job = make_job(settings.folder, 1, target.name)
     lost = job.model_copy(update={"id": 2, "path": "none.dcm"})
-    kinds = {job.id: sent.kind for job, sent in push(settings, target, [job, lost])}
-    assert kinds == {1: "unreachable", 2: "refused"}
+    damaged = job.model_copy(update={"id": 3, "path": "damaged.dcm"})
+    (settings.folder / "damaged.dcm").write_bytes(bytes(200))
+    kinds = {job.id: sent.kind for job, sent in push(settings, target, [job, lost, damaged])}
+    assert kinds == {1: "unreachable", 2: "refused", 3: "refused"}
 
 
 def test_a_peer_that_ends_the_association_leaves_the_rest_unreachable(settings):
@@ -219,4 +205,7 @@ def test_a_peer_without_commitment_is_told_so(settings):
     with peer(lambda event: 0, EVT_N_ACTION=lambda event: (0x0110, None)) as target:
         job = make_job(settings.folder, 1, target.name)
         assert "272" in request_commitment(settings, target, [job], "2.25.9", lambda event: 0)
-    assert request_commitment(settings, target, [job], "2.25.9", lambda e: 0) == "no connection"
+    assert (
+        request_commitment(settings, target, [job], "2.25.9", lambda e: 0)
+        == "the peer cannot be reached"
+    )

@@ -23,9 +23,9 @@ from echoseg.node.records import State
 from echoseg.node.scp import Scp, is_allowed
 from echoseg.node.settings import NodeSettings
 from echoseg.node.store import Store
-from echoseg.node.tls import tls_arguments
+from echoseg.node.tls import client_context
 from echoseg.private import Pseudonyms
-from node_makers import CAPTURE, MULTIFRAME, dataset, free_port, make_certificates
+from node_makers import CAPTURE, MULTIFRAME, dataset, free_port, make_certificates, tls_files
 
 # pynetdicom's threads may end in an error, and its sockets stay open, when a peer is cut
 pytestmark = [
@@ -366,15 +366,15 @@ def test_nothing_in_the_log_names_a_patient_or_a_file(start, caplog):
 
 def test_tls_round_trip(start, tmp_path):
     make_certificates(tmp_path)
-    tls = {"cert": tmp_path / "node.pem", "key": tmp_path / "node.key", "ca": tmp_path / "ca.pem"}
+    tls = tls_files(tmp_path)
     node = start(tls=tls)
     with socket.create_connection(("127.0.0.1", node.scp.port)):  # no handshake: others go on
         peer = node.settings.tls.model_copy(
             update={"cert": tmp_path / "peer.pem", "key": tmp_path / "peer.key"}
         )
-        assert send(node, dataset(1), tls_args=tls_arguments(peer)) == [0]
+        assert send(node, dataset(1), tls_args=(client_context(peer), "127.0.0.1")) == [0]
     stranger = peer.model_copy(update={"cert": tmp_path / "x.pem", "key": tmp_path / "x.key"})
-    with associated(node, tls_args=tls_arguments(stranger)) as assoc:
+    with associated(node, tls_args=(client_context(stranger), "127.0.0.1")) as assoc:
         assert not assoc.is_established
     with associated(node) as assoc:  # in clear
         assert not assoc.is_established

@@ -1,6 +1,7 @@
 """A whole node with a stub in place of the network; killed, stopped, and without its target."""
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import node as bench
 from echoseg.audit import AuditLog
-from echoseg.errors import EchosegError
+from echoseg.errors import EchosegError, OutputError
+from echoseg.node.deliveries import Deliveries
 from echoseg.node.queue import Queue
 from echoseg.node.records import State
-from echoseg.node.serve import run_node
+from echoseg.node.serve import Node, run_node
 from echoseg.node.settings import NodeSettings
 from echoseg.node.worker import StudyWorker
 from node_makers import Clock, instance
@@ -104,6 +106,33 @@ def test_a_stopped_worker_gives_its_study_back(worker, tmp_path):
     assert not one.step()
     (status,) = queue.studies()
     assert status.state == State.QUEUED and status.attempts == 0
+
+
+@pytest.mark.parametrize(("table", "method"), [(Queue, "finish"), (Deliveries, "pushed")])
+def test_a_step_that_fails_strands_nothing(tmp_path, monkeypatch, table, method):
+    """What a step had claimed when the database failed is not left for the next start."""
+    original, calls = getattr(table, method), []
+
+    def fails_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OutputError("the database of the node cannot be used")
+        return original(*arguments)
+
+    monkeypatch.setattr(table, method, fails_once)
+    pacs = bench.Pacs()
+    settings = NodeSettings(**bench.settings_of(tmp_path / "node", 0, pacs, 0.0), min_free_gb=0)
+    settings.folder.mkdir()
+    stop = threading.Event()
+    try:
+        with Node(settings, stop, bench.analyze_stub) as node:
+            bench.send(node.scp.port, bench.make_study(tmp_path / "clips", 1, 1))
+            is_sent = bench.wait_for(lambda: node.queue.studies([State.PUSHED]), 60)
+            states = node.queue.counts()
+    finally:
+        pacs.close()
+    assert is_sent, states
+    assert len(calls) > 1 and all(len(one) == 1 for one in pacs.contents.values())
 
 
 def test_two_nodes_do_not_share_a_folder(tmp_path):

@@ -18,9 +18,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.errors import ConfigError, EchosegError, OutputError
+from echoseg.files import read_json
 from echoseg.node.jobs import ResultObject
 from echoseg.parallel import Limits
-from echoseg.report.cohort import RunOptions, Settings
+from echoseg.report.cohort import MANIFEST, Cohort, Failure, RunOptions, Settings, read_outcome
 
 _LOCK_TIMEOUT_S = 60.0
 OBJECTS = "objects"
@@ -34,6 +35,8 @@ class StudyTask(BaseModel):
         name: Name of the study.
         settings: How its clips are analyzed.
         is_careful: Each clip gets a process of its own, since the study has failed before.
+        is_last: There is no further try: what there is of a result is sent.
+        simplified_sr: As in `NodeSettings`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +45,8 @@ class StudyTask(BaseModel):
     name: str
     settings: Settings
     is_careful: bool = False
+    is_last: bool = False
+    simplified_sr: bool = False
 
 
 class StudyResult(BaseModel):
@@ -80,7 +85,8 @@ def analyze_study(task: StudyTask) -> StudyResult:
     """Analyze a study and write its DICOM objects.
 
     Raises:
-        OutputError: If the disk fails, or another process does not let go of the study.
+        OutputError: If the disk fails, another process does not let go of the study, or memory
+            ran out or a process was killed during a clip, unless it is the last try.
         EchosegError: If the model cannot be loaded, or the folder not be read.
     """
     from filelock import FileLock, Timeout
@@ -97,7 +103,7 @@ def analyze_study(task: StudyTask) -> StudyResult:
 
 def _analyze(task: StudyTask, results: Path) -> StudyResult:
     from echoseg.dicom.write import write_dicom
-    from echoseg.report.study import run_study
+    from echoseg.report.study import CLIPS, NOT_WRITTEN, run_study
 
     source = task.folder / "studies" / task.name
     content = f"{task.settings.model_dump_json()} {version('echoseg')}"
@@ -107,13 +113,19 @@ def _analyze(task: StudyTask, results: Path) -> StudyResult:
         study = run_study(source, task.settings, out, options=options)
     except ConfigError as error:
         return StudyResult(reason=str(error))
+    lost = [row[-1] for row in study.rows if row[-1].startswith(NOT_WRITTEN)] + _lost(out / CLIPS)
+    if lost and not task.is_last:
+        raise OutputError(f"{len(lost)} clips have no result yet: {lost[0]}")
     objects: list[tuple[ResultObject, str]] = []
     reasons = []
     for choice in (one for one in study.choices if one.best):
         sources = [entry.source for entry, _ in choice.best.values()]
         with tempfile.TemporaryDirectory(dir=results, prefix=".dicom-") as work:
             try:
-                folder = write_dicom(out / choice.heart, *sources, output=Path(work) / "new")
+                folder = write_dicom(
+                    out / choice.heart, *sources, output=Path(work) / "new",
+                    simplified=task.simplified_sr,
+                )  # fmt: skip
             except OutputError:
                 raise
             except EchosegError as error:
@@ -129,6 +141,13 @@ def _analyze(task: StudyTask, results: Path) -> StudyResult:
     return StudyResult(
         objects=tuple(one for one, _ in objects), sha256=digest, reason="; ".join(reasons)
     )
+
+
+def _lost(clips: Path) -> list[str]:
+    """Why clips of a cohort have no result, where another try may give one."""
+    held = read_json(clips / MANIFEST, Cohort, "remove the results of the study")
+    outcomes = [read_outcome(clips, entry) for entry in (held.entries if held else ())]
+    return [one.reason for one in outcomes if isinstance(one, Failure) and one.kind == "outside"]
 
 
 def keep_object(path: Path, folder: Path, results: Path) -> tuple[ResultObject, str]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from echoseg.errors import EchosegError, reason_of
 from echoseg.node import classes
+from echoseg.node.association import associated
 from echoseg.node.log import log_event
 from echoseg.node.queue import Queue
 from echoseg.node.settings import NodeSettings
 from echoseg.node.store import Store
-from echoseg.node.tls import tls_arguments
 
 _INVALID_ARGUMENT, _NO_SUCH_ACTION, _PROCESSING_FAILURE = 0x0115, 0x0123, 0x0110
 _NO_SUCH_INSTANCE, _CLASS_CONFLICT, _NO_RESOURCES = 0x0112, 0x0119, 0x0213
@@ -98,24 +98,15 @@ class Commitment:
 
     def _call_back(self, peer: str, report: Any, is_complete: bool) -> bool:
         """Report on a new association, where the address of the peer is known."""
-        from pynetdicom import AE, build_role
+        from pynetdicom import build_context, build_role
 
         target = next((one for one in self._settings.push if one.aet == peer), None)
         if target is None:
             return False
-        ae = AE(ae_title=self._settings.aet)
-        ae.add_requested_context(classes.COMMITMENT)
-        assoc = ae.associate(
-            target.host,
-            target.port,
-            ae_title=target.aet,
-            ext_neg=[build_role(classes.COMMITMENT, scp_role=True)],
-            tls_args=tls_arguments(self._settings.tls),  # type: ignore[arg-type]
-        )
-        is_sent = _send(assoc, report, is_complete)
-        if assoc.is_established:
-            assoc.release()
-        return is_sent
+        contexts = [build_context(classes.COMMITMENT)]
+        roles = [build_role(classes.COMMITMENT, scp_role=True)]
+        with associated(self._settings, target, contexts, roles=roles) as (assoc, _):
+            return _send(assoc, report, is_complete)
 
     def on_report(self, event: Any) -> tuple[int, None]:
         """Take the answer of a target about our results."""

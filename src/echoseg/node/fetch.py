@@ -8,18 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from echoseg.errors import ConfigError, OutputError, reason_of
 from echoseg.node import classes
+from echoseg.node.association import associated
 from echoseg.node.incoming import Incoming, Refused
 from echoseg.node.jobs import Receipt
 from echoseg.node.log import log_event
 from echoseg.node.parts import PartReader
 from echoseg.node.settings import NodeSettings, Target
 from echoseg.node.store import Store
-from echoseg.node.tls import client_context
+from echoseg.node.web_client import WEB_TIMEOUT_S, http_status, web_session
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
-_TIMEOUT_S = 60
 _NUM_SINGLE = 16
 """Transfer syntaxes that have a context of their own per class, since an association has 128."""
 _NO_PICTURES = {"SR", "SEG", "DOC", "PR", "KO", "RWV", "ECG", "FID", "REG", "ANN"}
@@ -134,8 +134,14 @@ def _fetch_peer(
             ),
         )
 
-    assoc = _associate(settings, source, [(evt.EVT_C_STORE, take)], move)
-    try:
+    contexts, roles = _offer(move)
+    handlers = [(evt.EVT_C_STORE, take)]
+    with associated(settings, source, contexts, roles=roles, handlers=handlers) as (assoc, why):
+        if why:
+            raise OutputError(
+                f"nothing can be fetched from {source.name}: {why}; check its address, and that it "
+                f"knows the AE title {settings.aet}"
+            )
         studies = [one.StudyInstanceUID for one in _find(assoc, source, "STUDY", query.keys())]
         result.studies = len(studies)
         for study in studies:
@@ -144,16 +150,13 @@ def _fetch_peer(
                     keys = _keys("SERIES", StudyInstanceUID=study,
                                  SeriesInstanceUID=one.SeriesInstanceUID)  # fmt: skip
                     _retrieve(assoc, source, settings, keys, result, move)
-    finally:
-        assoc.release()
     return result
 
 
-def _associate(settings: NodeSettings, source: Target, handlers: list[Any], move: bool) -> Any:
-    from pynetdicom import AE, build_context, build_role
+def _offer(move: bool) -> tuple[list[Any], list[Any]]:
+    """Presentation contexts and roles of a fetch: by C-GET instances come on the association."""
+    from pynetdicom import build_context, build_role
 
-    ae = AE(ae_title=settings.aet)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = _TIMEOUT_S
     syntaxes = list(classes.TRANSFER_SYNTAXES)
     contexts = [build_context(uid, syntaxes[:2]) for uid in (FIND, MOVE if move else GET)]
     roles = []
@@ -162,18 +165,7 @@ def _associate(settings: NodeSettings, source: Target, handlers: list[Any], move
         for uid in classes.STORAGE_CLASSES:
             contexts += [build_context(uid, one) for one in (*singles, syntaxes[_NUM_SINGLE:])]
             roles.append(build_role(uid, scp_role=True))
-    tls = (client_context(settings.tls), source.host) if settings.tls else None
-    assoc = ae.associate(
-        source.host, source.port, contexts, ae_title=source.aet, ext_neg=roles,
-        evt_handlers=handlers, tls_args=tls,
-    )  # fmt: skip
-    if not assoc.is_established:
-        why = "it rejected the association" if assoc.is_rejected else "it cannot be reached"
-        raise OutputError(
-            f"nothing can be fetched from {source.name}: {why}; check its address, and that it "
-            f"knows the AE title {settings.aet}"
-        )
-    return assoc
+    return contexts, roles
 
 
 def _keys(level: str, **values: str) -> Any:
@@ -232,13 +224,10 @@ def _answers(send: Any, source: Target, *arguments: Any) -> Iterator[tuple[Any, 
 
 def _fetch_web(settings: NodeSettings, store: Store, source: Target, query: StudyQuery) -> Fetched:
     """QIDO-RS and WADO-RS, PS3.18 10.6 and 10.4, instance by instance."""
-    import requests
+    from requests import RequestException
 
     result = Fetched()
-    with requests.Session() as session:
-        if settings.tls:
-            session.verify = str(settings.tls.ca)
-            session.cert = str(settings.tls.cert), str(settings.tls.key)
+    with web_session(settings, source) as session:
         try:
             studies = _search(session, f"{source.url}/studies", query.keys())
             result.studies = len(studies)
@@ -249,10 +238,12 @@ def _fetch_web(settings: NodeSettings, store: Store, source: Target, query: Stud
                         series, instance = _value(one, "0020000E"), _value(one, "00080018")
                         path = f"studies/{uid}/series/{series}/instances/{instance}"
                         _take_instance(settings, store, session, f"{source.url}/{path}", result)
-        except (requests.RequestException, ValueError) as error:
+        except (RequestException, ValueError) as error:
+            code = http_status(error)
             raise OutputError(
-                f"nothing more can be fetched from {source.name} ({reason_of(error)}); check its "
-                "address"
+                f"nothing more can be fetched from {source.name} "
+                f"({f'it answered HTTP {code}' if code else reason_of(error)}); check its address"
+                f"{', and its login in the settings' if code in (401, 403) else ''}"
             ) from error
     return result
 
@@ -262,7 +253,7 @@ def _search(session: Any, url: str, keys: dict[str, str]) -> list[dict[str, Any]
     matches: list[dict[str, Any]] = []
     while True:
         answer = session.get(
-            url, params={**keys, "limit": 100, "offset": len(matches)}, timeout=_TIMEOUT_S,
+            url, params={**keys, "limit": 100, "offset": len(matches)}, timeout=WEB_TIMEOUT_S,
             headers={"Accept": "application/dicom+json"},
         )  # fmt: skip
         answer.raise_for_status()
@@ -286,7 +277,7 @@ def _value(dataset: dict[str, Any], tag: str) -> str:
 def _take_instance(
     settings: NodeSettings, store: Store, session: Any, url: str, result: Fetched
 ) -> None:
-    answer = session.get(url, headers={"Accept": _MULTIPART}, stream=True, timeout=_TIMEOUT_S)
+    answer = session.get(url, headers={"Accept": _MULTIPART}, stream=True, timeout=WEB_TIMEOUT_S)
     with answer:
         if answer.status_code != 200:
             result.failed += 1

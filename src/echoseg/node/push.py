@@ -5,21 +5,22 @@ counts as stored: the answer to an earlier try was lost.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from echoseg.errors import reason_of
 from echoseg.node import classes
+from echoseg.node.association import NOT_ACCEPTED, associated
 from echoseg.node.jobs import DeliveryJob
 from echoseg.node.settings import NodeSettings, Target
-from echoseg.node.tls import tls_arguments
+from echoseg.node.web_client import WEB_TIMEOUT_S, http_status, web_session
 
 DUPLICATE = 0x0111
-NOT_ACCEPTED = "the target does not accept objects of this class and transfer syntax"
-_TIMEOUT_S, _CONNECT_S, _REPORT_S = 60.0, 15.0, 2.0
+_REPORT_S = 2.0
 _FINAL_HTTP = (400, 413, 415)
 """The object itself is refused; other answers may change."""
+_NO_COMMITMENT = "the target offers no storage commitment"
 _MAX_CONTEXTS = 128
 """Of an association, PS3.8 9.3.2.2."""
 
@@ -48,40 +49,41 @@ def push(
         jobs: The objects; a file that is missing fails.
     """
     send = _stow if target.is_web else _store
-    present = []
+    present = {}
     for job in jobs:
-        if (settings.folder / job.path).is_file():
-            present.append(job)
+        if context := _context(settings.folder / job.path):
+            present[job] = context
         else:
-            yield job, Sent("refused", "the file of the result is missing")
-    yield from send(settings, target, present)
+            yield job, Sent("refused", "the file of the result is missing or damaged")
+    if present:
+        yield from send(settings, target, present)
+
+
+Offers = Mapping[DeliveryJob, tuple[str, str]]
+"""The objects, with SOP class and transfer syntax of each."""
+
+
+def _context(path: Path) -> tuple[str, str] | None:
+    """SOP class and transfer syntax of a file; None where it is missing or damaged."""
+    from pydicom.filereader import read_file_meta_info
+
+    try:
+        header = read_file_meta_info(path)
+        return str(header.MediaStorageSOPClassUID), str(header.TransferSyntaxUID)
+    except Exception:  # pydicom raises many types
+        return None
 
 
 def _store(
-    settings: NodeSettings, target: Target, jobs: Sequence[DeliveryJob]
+    settings: NodeSettings, target: Target, offers: Offers
 ) -> Iterator[tuple[DeliveryJob, Sent]]:
-    contexts = sorted({_context(settings.folder / job.path) for job in jobs})[:_MAX_CONTEXTS]
-    if not contexts:
-        return
-    assoc = _associate(settings, target, [(uid, [syntax]) for uid, syntax in contexts])
-    if not assoc.is_established:
-        yield from ((job, _not_connected(assoc)) for job in jobs)
-        return
-    try:
-        for job in jobs:
-            yield job, _store_one(assoc, settings.folder / job.path)
-    finally:
-        if assoc.is_established:
-            assoc.release()
+    from pynetdicom import build_context
 
-
-def _not_connected(assoc: Any) -> Sent:
-    if assoc.rejected_contexts:  # the peer answered, and takes nothing of what was offered
-        return Sent("failed", NOT_ACCEPTED)
-    return Sent(
-        "unreachable",
-        "the target rejected the association" if assoc.is_rejected else "no connection",
-    )
+    contexts = [build_context(*one) for one in sorted(set(offers.values()))[:_MAX_CONTEXTS]]
+    with associated(settings, target, contexts) as (assoc, why):
+        kind = "failed" if why == NOT_ACCEPTED else "unreachable"
+        for job in offers:
+            yield job, Sent(kind, why) if why else _store_one(assoc, settings.folder / job.path)
 
 
 def _store_one(assoc: Any, path: Path) -> Sent:
@@ -102,35 +104,6 @@ def _store_one(assoc: Any, path: Path) -> Sent:
     reason = f"the target answered {status:04X}"
     is_final = status >> 8 == 0xA9 or status >> 12 == 0xC
     return Sent("refused" if is_final else "failed", reason)
-
-
-def _context(path: Path) -> tuple[str, str]:
-    from pydicom.filereader import read_file_meta_info
-
-    header = read_file_meta_info(path)
-    return str(header.MediaStorageSOPClassUID), str(header.TransferSyntaxUID)
-
-
-def _associate(
-    settings: NodeSettings,
-    target: Target,
-    contexts: Sequence[tuple[str, list[str]]],
-    handlers: Sequence[Any] = (),
-) -> Any:
-    from pynetdicom import AE
-
-    ae = AE(ae_title=settings.aet)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = _TIMEOUT_S
-    ae.connection_timeout = _CONNECT_S
-    for uid, syntaxes in contexts:
-        ae.add_requested_context(uid, syntaxes)
-    return ae.associate(
-        target.host,
-        target.port,
-        ae_title=target.aet,
-        evt_handlers=list(handlers),
-        tls_args=tls_arguments(settings.tls),  # type: ignore[arg-type]
-    )
 
 
 def request_commitment(
@@ -155,8 +128,7 @@ def request_commitment(
         Why it could not be asked; empty where it was.
     """
     from pydicom.dataset import Dataset
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-    from pynetdicom import evt
+    from pynetdicom import build_context, evt
 
     is_answered = False
 
@@ -166,11 +138,6 @@ def request_commitment(
         is_answered = True
         return result
 
-    syntaxes = [str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)]
-    handlers = [(evt.EVT_N_EVENT_REPORT, answered)]
-    assoc = _associate(settings, target, [(classes.COMMITMENT, syntaxes)], handlers)
-    if not assoc.is_established:
-        return "no connection"
     request = Dataset()
     request.TransactionUID = transaction_uid
     items = []
@@ -179,35 +146,34 @@ def request_commitment(
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = job.class_uid, job.instance_uid
         items.append(item)
     request.ReferencedSOPSequence = items
-    try:
-        answer, _ = assoc.send_n_action(request, 1, classes.COMMITMENT, classes.COMMITMENT_INSTANCE)
+    contexts = [build_context(classes.COMMITMENT)]
+    handlers = [(evt.EVT_N_EVENT_REPORT, answered)]
+    with associated(settings, target, contexts, handlers=handlers) as (assoc, why):
+        if why:
+            return _NO_COMMITMENT if why == NOT_ACCEPTED else why
+        uids = classes.COMMITMENT, classes.COMMITMENT_INSTANCE
+        try:
+            answer, _ = assoc.send_n_action(request, 1, *uids)
+        except (RuntimeError, ValueError):  # it has ended, or is not accepted
+            return _NO_COMMITMENT
         if "Status" not in answer or answer.Status != classes.SUCCESS:
             return f"the target answered {answer.get('Status', 'nothing')}"
         end_s = time.monotonic() + _REPORT_S
         while assoc.is_established and not is_answered and time.monotonic() < end_s:
             time.sleep(0.05)
-    except ValueError:
-        return "the target offers no storage commitment"
-    finally:
-        if assoc.is_established:
-            assoc.release()
     return ""
 
 
 def _stow(
-    settings: NodeSettings, target: Target, jobs: Sequence[DeliveryJob]
+    settings: NodeSettings, target: Target, offers: Offers
 ) -> Iterator[tuple[DeliveryJob, Sent]]:
-    import requests
     from dicomweb_client.api import DICOMwebClient
 
-    with requests.Session() as session:
-        if settings.tls:
-            session.verify = str(settings.tls.ca)
-            session.cert = str(settings.tls.cert), str(settings.tls.key)
-        client = DICOMwebClient(target.url, session=session, timeout=_TIMEOUT_S)
+    with web_session(settings, target) as session:
+        client = DICOMwebClient(target.url, session=session, timeout=WEB_TIMEOUT_S)
         client.set_http_retry_params(retry=False)
         lost = None
-        for job in jobs:
+        for job in offers:
             sent = lost or _stow_one(client, settings.folder / job.path)
             lost = sent if sent.kind == "unreachable" else None  # the others need not wait too
             yield job, sent
@@ -220,12 +186,16 @@ def _stow_one(client: Any, path: Path) -> Sent:
     try:
         answer = client.store_instances([dcmread(path)])
     except HTTPError as error:
-        code = error.response.status_code if error.response is not None else 0
+        code = http_status(error)
         if code == 409 and _failure(error.response) == DUPLICATE:
             return Sent("stored")
         if code >= 500:
             return Sent("unreachable", f"the target answered HTTP {code}")
-        return Sent("refused" if code in _FINAL_HTTP else "failed", f"HTTP {code} of the target")
+        login = "; it asks for a login, see the setting login" if code in (401, 403) else ""
+        return Sent(
+            "refused" if code in _FINAL_HTTP else "failed",
+            f"the target answered HTTP {code}{login}",
+        )
     except RequestException as error:
         return Sent("unreachable", f"no answer ({type(error).__name__})")
     except Exception as error:  # of the library, or of the file

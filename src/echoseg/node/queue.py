@@ -225,7 +225,7 @@ class Queue:
                     row.interruptions += 1
                     if row.interruptions >= MAX_INTERRUPTIONS:
                         row.state = State.FAILED
-                        row.reason = f"the node ended {MAX_INTERRUPTIONS} times during it"
+                        row.reason = f"the node ended or failed {MAX_INTERRUPTIONS} times during it"
         return number
 
     def retry(self, study: str = "") -> int:

@@ -12,6 +12,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from echoseg.errors import ConfigError, reason_of
 from echoseg.node import classes
+from echoseg.node.association import quiet_library
 from echoseg.node.commitment import Commitment
 from echoseg.node.incoming import Incoming, Refused
 from echoseg.node.log import log_event
@@ -54,7 +55,7 @@ class Scp:
         Raises:
             ConfigError: If the address is in use or not of this machine, or TLS cannot be set up.
         """
-        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # it prints data sets
+        quiet_library()
         ae = _entity(self._settings)
         host, port = self._settings.host, self._settings.port
         try:

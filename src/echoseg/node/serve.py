@@ -24,7 +24,8 @@ from echoseg.node.queue import Queue
 from echoseg.node.scp import Scp
 from echoseg.node.settings import NodeSettings
 from echoseg.node.store import Store
-from echoseg.node.worker import Analyze, Deliverer, StudyWorker
+from echoseg.node.web_client import secret
+from echoseg.node.worker import STUDIES, Analyze, Deliverer, StudyWorker, worker_name
 from echoseg.private import Pseudonyms
 
 _IDLE_S, _HOUSEKEEPING_S, _MAX_WAIT_S, _END_S = 0.2, 600.0, 60.0, 15.0
@@ -39,7 +40,7 @@ def run_node(settings: NodeSettings, analyze: Analyze = analyze_study) -> None:
         analyze: What is done with a study, in a process of its own.
 
     Raises:
-        ConfigError: If the port or database cannot be used.
+        ConfigError: If the port, database or a login cannot be used.
         ModelError: If the model cannot be loaded.
         OutputError: If the folder is in use by another node, or cannot be written.
     """
@@ -79,6 +80,8 @@ class Node:
 
     def _start(self, end: ExitStack) -> None:
         settings = self._settings
+        for url, login in settings.login.items():
+            secret(url, login)  # what is missing shows now, not when results wait
         self.queue = Queue(settings)
         end.callback(self.queue.close)
         store = Store(settings, self.queue, Pseudonyms(settings.key_file))
@@ -91,10 +94,12 @@ class Node:
         self.scp.start()
         end.callback(self._join)
         end.callback(self.scp.stop)
-        parts = {"complete": self._complete, "studies": self._worker.step}
+        parts = {"complete": self._complete, STUDIES: self._worker.step}
         for number in range(min(len(settings.push), _MAX_SENDERS)):
-            sender = Deliverer(settings, self.queue, commitment.on_report, self._stop)
-            parts[f"deliveries {number}"] = sender.step
+            part = f"deliveries {number}"
+            parts[part] = Deliverer(
+                settings, self.queue, commitment.on_report, self._stop, part
+            ).step
         if settings.web_port is not None:
             web = Web(settings, store, self.queue, {"parts": self._is_working})
             web.start()
@@ -124,6 +129,8 @@ class Node:
         tries, wait_s = 0, 0.0
         while not self._stop.wait(wait_s):
             try:
+                if tries:  # what the step before had claimed
+                    self.queue.recover(worker_name(part))
                 wait_s, tries = 0.0 if step() else _IDLE_S, 0
             except Exception as error:  # a part must go on
                 wait_s, tries = min(2.0**tries, _MAX_WAIT_S), tries + 1

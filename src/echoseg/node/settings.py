@@ -112,6 +112,8 @@ class TLS(BaseModel):
         cert: Certificate of this node, and those up to the authority.
         key: Its private key, without a password.
         ca: Authorities whose certificates peers must present; they are always asked for one.
+        check_host: Whether the certificate of a peer that is called must name its host or address;
+            off where certificates name neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,6 +121,41 @@ class TLS(BaseModel):
     cert: Path
     key: Path
     ca: Path
+    check_host: bool = True
+
+
+class Login(BaseModel):
+    """Login to a DICOMweb service; where its secret is, never the secret itself.
+
+    Attributes:
+        user: User of a password (Basic); empty where the secret is a token (Bearer).
+        env: Environment variable that holds the secret.
+        file: File that holds it; it is read anew for each connection.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str = Field(default="", pattern=r"^[^:\x00-\x1f\x7f]*$")
+    env: str = Field(default="", pattern=r"^\w*$")
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> "Login":
+        if bool(self.env) == bool(self.file):
+            raise ValueError("a login needs either env or file, where its secret is")
+        return self
+
+
+def _service(text: Any) -> str:
+    """URL of a service that a login is sent to: encrypted, or on this machine."""
+    target = _parse_target(text)
+    parts = urlsplit(target.url)
+    if not target.is_web or not (parts.scheme == "https" or is_loopback(parts.hostname or "")):
+        raise ValueError(
+            "a login must be of an https URL, or of one of this machine, since it could be read on "
+            f"the way, got {text!r:.80}"
+        )
+    return target.url
 
 
 class NodeSettings(BaseModel):
@@ -150,7 +187,11 @@ class NodeSettings(BaseModel):
         max_attempts: Number of tries of an analysis, or of sending a result, before it is failed.
         backoff_s: Seconds before the second try; they double with each.
         tls: Files of transport security; None is DICOM in clear.
+        login: Logins to DICOMweb services, by the URL under which they are pushed to or fetched
+            from.
         model: Name or path of the checkpoint.
+        simplified_sr: Send the SR as Simplified Adult Echo SR (TID 5300), not as Comprehensive SR
+            (TID 5200).
         private: Keyed hashes in logs in place of what identifies a patient.
     """
 
@@ -178,7 +219,9 @@ class NodeSettings(BaseModel):
     max_attempts: int = Field(default=5, ge=1, le=100)
     backoff_s: float = Field(default=10, ge=0, le=3600)
     tls: TLS | None = None
+    login: dict[Annotated[str, BeforeValidator(_service)], Login] = {}
     model: str = "camus"
+    simplified_sr: bool = False
     private: Literal[True] = True
 
     @model_validator(mode="after")
@@ -237,17 +280,29 @@ def read_settings(path: Path | None = None, **options: Any) -> NodeSettings:
         return NodeSettings.model_validate(fields)
     except ValidationError as error:
         text = validation_message(error, fields=NodeSettings.model_fields)
-        if error.errors()[0]["loc"][:1] == ("database_url",):
+        first = error.errors()[0]
+        if first["loc"][:1] == ("database_url",):
             text = "database_url must be an SQLAlchemy URL"  # it may hold a password
+        if first["loc"][:1] == ("login",) and first["type"] != "value_error":  # so may this
+            text = 'login must be tables [login."URL"] of user, and of env or file'
         raise ConfigError(f"{text}; {_WAY_OUT} of the node") from error
 
 
 def _from_folder(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The settings of a file with its relative paths resolved."""
-    fields = dict(fields)
-    for name in ("folder", "private_key"):
-        if isinstance(fields.get(name), str):
-            fields[name] = folder / fields[name]
+    fields = _in_folder(fields, folder, ("folder", "private_key"))
     if isinstance(tls := fields.get("tls"), dict):
-        fields["tls"] = {k: folder / v if isinstance(v, str) else v for k, v in tls.items()}
+        fields["tls"] = _in_folder(tls, folder, ("cert", "key", "ca"))
+    if isinstance(logins := fields.get("login"), dict):
+        fields["login"] = {
+            url: _in_folder(one, folder, ("file",)) if isinstance(one, dict) else one
+            for url, one in logins.items()
+        }
     return fields
+
+
+def _in_folder(values: dict[str, Any], folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        name: folder / value if name in names and isinstance(value, str) else value
+        for name, value in values.items()
+    }

@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import TypeVar
 
 from echoseg.errors import ConfigError
 from echoseg.node.settings import TLS
@@ -13,33 +14,49 @@ def server_context(tls: TLS) -> ssl.SSLContext:
     Raises:
         ConfigError: If a file cannot be used.
     """
-    return _context(ssl.PROTOCOL_TLS_SERVER, tls)
+    return _prepare(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)
 
 
-def client_context(tls: TLS) -> ssl.SSLContext:
-    """TLS 1.2 or newer towards a peer, whose certificate must be of our authorities.
+class ClientContext(ssl.SSLContext):
+    """A context that keeps why the certificate of a peer was not accepted.
 
-    The name in it is not checked: DICOM peers are often named by address alone.
+    Attributes:
+        problem: The reason, in the words of OpenSSL; empty where there is none.
+    """
+
+    problem = ""
+
+
+class _Socket(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except ssl.SSLCertVerificationError as error:
+            if isinstance(self.context, ClientContext):
+                self.context.problem = error.verify_message
+            raise
+
+
+def client_context(tls: TLS) -> ClientContext:
+    """TLS 1.2 or newer towards a peer.
+
+    Its certificate must be of our authorities, and name the host by which it is called (RFC 6125),
+    unless `check_host` is off.
 
     Raises:
         ConfigError: If a file cannot be used.
     """
-    return _context(ssl.PROTOCOL_TLS_CLIENT, tls)
+    context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = _Socket
+    context.check_hostname = tls.check_host
+    return _prepare(context, tls)
 
 
-def tls_arguments(tls: TLS | None) -> tuple[ssl.SSLContext, None] | None:
-    """The `tls_args` of `AE.associate` towards a peer.
-
-    Raises:
-        ConfigError: As `client_context`.
-    """
-    return None if tls is None else (client_context(tls), None)
+Context = TypeVar("Context", bound=ssl.SSLContext)
 
 
-def _context(protocol: int, tls: TLS) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+def _prepare(context: Context, tls: TLS) -> Context:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_cert_chain(tls.cert, tls.key, password=lambda: "")

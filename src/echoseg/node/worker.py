@@ -25,6 +25,7 @@ from echoseg.parallel import Limits, Loss, WorkerPool
 
 Analyze = Callable[[StudyTask], StudyResult]
 AUDIT = "audit.jsonl"
+STUDIES = "studies"
 _COMMITMENT_AGAIN_S = 3600.0
 _MAX_COMMITMENT = 1000
 _STUDY_MEMORY_GB = 6.0
@@ -51,7 +52,7 @@ class StudyWorker:
         self._settings, self._queue = settings, queue
         self._how = study_settings(settings.model)
         self._audit = AuditLog(settings.folder / AUDIT)
-        self._name = worker_name("studies")
+        self._name = worker_name(STUDIES)
         self._pool = WorkerPool(
             analyze,
             1,
@@ -71,6 +72,8 @@ class StudyWorker:
             name=job.name,
             settings=self._how,
             is_careful=job.attempts > 0,
+            is_last=job.attempts + 1 >= self._settings.max_attempts,
+            simplified_sr=self._settings.simplified_sr,
         )
         try:
             result = self._pool.submit(task).result()
@@ -146,13 +149,19 @@ class Deliverer:
         queue: Where results come from.
         on_report: Takes an answer of storage commitment.
         stop: No further object is sent once it is set.
+        part: What it is called, unlike others.
     """
 
     def __init__(
-        self, settings: NodeSettings, queue: Queue, on_report: Callable[[Any], Any], stop: Event
+        self,
+        settings: NodeSettings,
+        queue: Queue,
+        on_report: Callable[[Any], Any],
+        stop: Event,
+        part: str = "deliveries",
     ) -> None:
         self._settings, self._queue, self._on_report = settings, queue, on_report
-        self._stop, self._name = stop, worker_name("deliveries")
+        self._stop, self._name = stop, worker_name(part)
         self._audit = AuditLog(settings.folder / AUDIT)
         self._targets = {target.name: target for target in settings.push}
 

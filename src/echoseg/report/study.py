@@ -37,6 +37,9 @@ _KINDS = ("plain", "part_of_beat", "unreliable", "none")
 _CANNOT_TELL = (
     "the view classifier cannot tell its view; give it by --a4c or --a2c if it shows that view"
 )
+NOT_WRITTEN = "the heart was not written"
+"""Begin of the reason of clips that were analyzed, and whose heart was then lost; again it may not
+be."""
 Row = tuple[str, ...]
 
 
@@ -253,7 +256,7 @@ def _write_hearts(
         left,
         options.jobs,
         limits=limits,
-        on_loss=lambda choice, loss: f"the heart was not written: {loss.reason}",
+        on_loss=lambda choice, loss: f"{NOT_WRITTEN}: {loss.reason}",
         prepare=Work(settings=settings, out=out, options=options).prepare,
     )
     lost = {one.heart: why for one, why in zip(left, reasons, strict=True) if why}
@@ -280,7 +283,7 @@ def _write_heart(settings: Settings, out: Path, choice: Choice) -> str:
             for view, (entry, _) in choice.best.items()
         }
     except EchosegError as error:  # it was changed or removed meanwhile
-        return f"the heart was not written: {printable(str(error))}"
+        return f"{NOT_WRITTEN}: {printable(str(error))}"
     folder = out / choice.heart
     # what is there is of other clips, before the study was resumed
     if len(analyses) == 2:
