@@ -45,8 +45,8 @@ class Budget:
                 f"{rows:,.0f} x {columns:,.0f}; export the clip at the size of the screen"
             )
         if num_frames * max(pixels, self._min_frame_bytes) > self._max_bytes:
-            least = self._min_frame_bytes
-            why = f", where one counts as {least:,} pixels at least" if pixels < least else ""
+            floor = self._min_frame_bytes
+            why = f", where one counts as {floor:,} pixels or more" if pixels < floor else ""
             raise TooLargeError(
                 f"{self._path}: {num_frames:,.0f} frames of {rows:,.0f} x {columns:,.0f} pixels "
                 f"are more than the limit of {self._limit_gib:g} GiB{why}; {_WAY_OUT}"

@@ -43,9 +43,12 @@ def _session(tls: TLS) -> Any:
     from requests.adapters import HTTPAdapter
 
     class OwnSession(Session):
-        def merge_environment_settings(self, *args: Any) -> Any:
+        def merge_environment_settings(
+            self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+        ) -> Any:
+            merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
             # or REQUESTS_CA_BUNDLE would take the place of our authorities
-            return super().merge_environment_settings(*args) | {"verify": self.verify}
+            return merged | {"verify": self.verify}
 
     class AnyHost(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
