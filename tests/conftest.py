@@ -1,6 +1,9 @@
 """What holds for all tests."""
 
+import itertools
 import signal
+
+import pytest
 
 import shape_checks
 
@@ -10,3 +13,32 @@ shape_checks.install()
 # the tests that interrupt a command would then wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgresql_url():
+    """A function that makes a database in a PostgreSQL server of this run, and returns its URL."""
+    import psycopg
+
+    from node_makers import postgresql, postgresql_tools
+
+    if (tools := postgresql_tools()) is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    numbers = itertools.count()
+    with postgresql(tools) as url:
+
+        def new_database():
+            name = f"test{next(numbers)}"
+            with psycopg.connect(url % "postgres", autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")
+            return url % name
+
+        yield new_database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path):
+    """The URL of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.sqlite'}"
+    return request.getfixturevalue("postgresql_url")()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from echoseg.web.security import CONTENT_SECURITY_POLICY
+from echoseg.web.security import CONTENT_SECURITY_POLICY, client_network
 from page_makers import ADDRESS
 
 
@@ -101,3 +101,14 @@ def test_the_cookie_is_for_this_page_alone(client):
     assert {"HttpOnly", "Path=/", "SameSite=Strict"} <= set(cookie.split("; "))
     assert "set-cookie" not in client.get("/").headers
     assert ADDRESS.endswith(":8080")
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("10.0.0.1", "10.0.0.1"), ("2001:db8::1:2:3:4", "2001:db8::/64"), ("testclient",) * 2,
+        ("2001:db8::5", "2001:db8::/64"), ("::1", "::/64"), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_client_is_an_address_or_a_network_of_one_subscriber(address, client):
+    assert client_network(address) == client

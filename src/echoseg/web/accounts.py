@@ -3,7 +3,8 @@
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ from echoseg.audit import AuditLog, Event
 from echoseg.database import Database
 from echoseg.errors import ConfigError
 from echoseg.web.records import Account, Role, SignIn
+from echoseg.web.refusal import Refusal
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 MIN_PASSWORD, MAX_PASSWORD = 12, 1024
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-_MAX_HASHES = 2
+_MIN_DIFFERENT, _MIN_PART = 5, 4
+_MAX_HASHES, _BUSY_S = 2, 10
 """Hashes that are computed at one time: each takes 64 MiB (RFC 9106, second recommendation)."""
 
 
@@ -108,6 +111,12 @@ class Accounts:
             rows = session.scalars(select(Account).order_by(Account.name))
             return [Reader(row.name, Role(row.role)) for row in rows]
 
+    def known(self, name: str) -> str:
+        """The name of an account as it is kept; empty where there is none."""
+        name = name.strip().lower()
+        with self._database.transaction() as session:
+            return name if _NAME.fullmatch(name) and session.get(Account, name) else ""
+
     def verify(self, name: str, password: str) -> Reader | None:
         """The account of a name and its password, else None.
 
@@ -120,11 +129,25 @@ class Accounts:
             account = session.get(Account, name) if _NAME.fullmatch(name) else None
         expected = account.password_hash if account else self._unknown
         try:
-            with self._hashing:
+            with self._turn():
                 self._hasher.verify(expected, password[: MAX_PASSWORD + 1])
         except (VerificationError, InvalidHashError):
             return None
         return Reader(account.name, Role(account.role)) if account else None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until another hash may be computed.
+
+        Raises:
+            Refusal: With 503, if too many others wait.
+        """
+        if not self._hashing.acquire(timeout=_BUSY_S):
+            raise Refusal(503, "Too many sign in at once; try again in a minute.", 60)
+        try:
+            yield
+        finally:
+            self._hashing.release()
 
     @cached_property
     def _hasher(self) -> "PasswordHasher":
@@ -143,12 +166,13 @@ class Accounts:
                 f"a password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters, got "
                 f"{len(password)}; a sentence is easy to remember"
             )
-        if len(set(password)) < 5 or name.lower() in password.lower():
+        holds_name = len(name) >= _MIN_PART and name.lower() in password.lower()
+        if len(set(password)) < _MIN_DIFFERENT or holds_name:
             raise ConfigError(
-                "a password must hold five different characters and not the name of its account; "
-                "choose another"
+                f"a password must hold {_MIN_DIFFERENT} different characters and not the name of "
+                "its account; choose another"
             )
-        with self._hashing:
+        with self._turn():
             return self._hasher.hash(password)
 
     def _note(self, event: str, name: str, **options: Any) -> None:

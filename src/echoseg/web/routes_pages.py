@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from echoseg import __version__
 from echoseg.web.limits import SignInLimit
 from echoseg.web.refusal import Refusal
-from echoseg.web.security import check_csrf, cookie
+from echoseg.web.security import check_csrf, client_network, cookie
 
 if TYPE_CHECKING:
     from echoseg.web.app import Page
@@ -86,7 +86,8 @@ def sign_in_router(page: "Page") -> APIRouter:
         check_csrf(page, request, csrf_token)
         page.sessions.end(request.state.token)
         page.note("sign-out", request.state.reader.name)
-        return RedirectResponse("/sign-in", 303)
+        # what the browser keeps of clips is not for the next one who sits there
+        return RedirectResponse("/sign-in", 303, {"Clear-Site-Data": '"cache"'})
 
     return router
 
@@ -98,13 +99,12 @@ def _begin(page: "Page", limit: SignInLimit, request: Request, name: str, passwo
         Refusal: If name and password do not fit, or after too many tries.
     """
     address = request.state.address
-    limit.check(name, address)
-    reader = page.accounts.verify(name, password)
-    if reader is None:
-        limit.fail(name, address)
-        page.note("sign-in failed", name.strip().lower()[:64], address=address)
+    limit.begin(name, client_network(address))
+    reader, known = page.accounts.verify(name, password), page.accounts.known(name)
+    if reader is None:  # what is not a name of ours may be a password
+        page.note("sign-in failed", known, address=address)
         raise Refusal(401, "Name and password do not fit.")
-    limit.succeed(name, address)
+    limit.succeed(name, client_network(address))
     page.sessions.end(request.state.token)
     page.note("sign-in", reader.name, address=address)
     return page.sessions.begin(reader)

@@ -7,8 +7,9 @@ a change carries its CSRF token. Only `/sign-in` and `/static` are open without 
 import getpass
 import ipaddress
 import logging
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("echoseg.page")
 MAX_BODY_BYTES = 2**20
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::\d{1,5})?")
 _FORM_PATHS = ("/sign-in", "/sign-out")
 """Forms that send the CSRF token as a field; their routes check it."""
 _OPEN_PATHS = ("/sign-in", "/static/", "/health")
@@ -117,7 +119,7 @@ class Guard:
         """
         settings, address = self._page.settings, client_address(one)
         check_origin(settings, one)
-        self._rate.take(_network(address))
+        self._rate.take(client_network(address))
         token = one.cookies.get(cookie_name(one), "")
         one.state.is_new = not is_token(token)
         one.state.token = new_token() if one.state.is_new else token
@@ -171,6 +173,15 @@ def check_origin(settings: PageSettings, one: HTTPConnection) -> None:
 def client_address(one: HTTPConnection) -> str:
     """The address of a client."""
     return one.client.host if one.client else ""
+
+
+def client_network(address: str) -> str:
+    """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else address
 
 
 def cookie_name(one: HTTPConnection) -> str:
@@ -237,21 +248,10 @@ def _max_body_bytes(settings: PageSettings, one: HTTPConnection) -> int:
     return settings.max_upload_bytes if one.url.path in _UPLOADS else MAX_BODY_BYTES
 
 
-def _network(address: str) -> str:
-    """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else address
-
-
 def _is_our_name(settings: PageSettings, host: str) -> bool:
     """Whether a `Host` header names this server; a foreign name may be bound to our address."""
-    try:
-        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return False
+    match = _HOST.fullmatch(host.lower())
+    name = (match[1] or match[2]) if match else ""
     if name in (*LOOPBACK, settings.host, *settings.server_names):
         return True
     try:
