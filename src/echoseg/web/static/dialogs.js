@@ -1,0 +1,98 @@
+// Questions that a reader is asked, and lists that are shown: each one dialog.
+
+import { ask, button, h } from "./dom.js";
+import { editText, when } from "./words.js";
+
+const CANCEL = { text: "Cancel", value: null };
+
+const field = (label, input, hint = "") => h("label", { class: "field" }, label, input, hint && h("small", {}, hint));
+
+const number = (value, props = {}) => h("input", { type: "number", required: true, step: "any", value: String(value), ...props });
+
+// How long the line between two places is: {kind: "spacing", ...}, or null.
+export async function askScale([start, end]) {
+  const length = number("", { min: "0.1", max: "1000", autofocus: true });
+  const unit = h("select", { "aria-label": "Unit" }, h("option", { value: "10" }, "cm"), h("option", { value: "1" }, "mm"));
+  const places = [start, end].map((place) => place.map((value, i) => number(value.toFixed(1), { "aria-label": i ? "row" : "column" })));
+  const body = [
+    h("p", {}, "Two ticks of the depth scale, or any two places whose distance is known."),
+    field("Distance", h("span", { class: "row" }, length, unit)),
+    h("fieldset", {}, h("legend", {}, "Places, column and row in pixels"), h("div", { class: "row" }, places[0]), h("div", { class: "row" }, places[1])),
+  ];
+  const isSet = await ask("Scale", body, [CANCEL, { text: "Set scale", value: true, isMain: true }]);
+  if (!isSet) return null;
+  const [from, to] = places.map((place) => place.map((input) => input.valueAsNumber));
+  return { kind: "spacing", start: from, end: to, length_mm: length.valueAsNumber * Number(unit.value) };
+}
+
+// The frame rate: {kind: "frame_rate", ...}, or null.
+export async function askFrameRate(value) {
+  const rate = number(value ?? "", { min: "0.1", max: "1000", autofocus: true });
+  const isSet = await ask("Frame rate", field("Frames per second", rate, "Heart rate and the speed of playback follow it; volumes do not."),
+    [CANCEL, { text: "Set frame rate", value: true, isMain: true }]);
+  return isSet ? { kind: "frame_rate", frame_rate_hz: rate.valueAsNumber } : null;
+}
+
+// Sign a reading: the reason (perhaps empty), or null.
+export async function askDecision(decision, efWords) {
+  const isRejected = decision === "rejected";
+  const reason = h("textarea", { rows: "3", maxlength: "500", required: isRejected, autofocus: true });
+  const body = [
+    h("p", {}, isRejected ? "The clip is marked as not measurable. A reason is needed." : `You accept: ${efWords}.`),
+    field(isRejected ? "Reason" : "Remark (optional)", reason),
+    h("p", { class: "dim" }, "A signed reading takes no more edits. It is stored with your account, the time and its history."),
+  ];
+  const isSigned = await ask(isRejected ? "Reject this reading" : "Accept this reading", body,
+    [CANCEL, { text: isRejected ? "Reject" : "Accept", value: true, isMain: true }]);
+  return isSigned ? reason.value.trim() : null;
+}
+
+// Every version: who, when, what and why.
+export function showHistory(rows, revision) {
+  const head = h("tr", {}, ["Version", "When", "Who", "What", "Frame", "Why"].map((name) => h("th", { scope: "col" }, name)));
+  const body = rows.map((row) => h("tr", { class: row.revision === revision ? "current" : "" },
+    h("td", {}, String(row.revision), row.revision === revision ? " (shown)" : ""), h("td", {}, when(row.time)), h("td", {}, row.account),
+    h("td", {}, editText(row.kind)), h("td", {}, row.frame ?? ""), h("td", {}, row.reason)));
+  const table = rows.length ? h("table", { class: "history" }, h("thead", {}, head), h("tbody", {}, body))
+    : h("p", {}, "No edits: this is the network's own result.");
+  return ask("History", h("div", { class: "scroll", tabindex: 0 }, table), [{ text: "Close", value: null, isMain: true }]);
+}
+
+const EXPORTS = [
+  ["zip", "Everything", "the result folder as `echoseg analyze` writes it, as a ZIP file"], ["csv", "Table", "values and curve, CSV"],
+  ["pdf", "Report", "PDF"], ["dicom", "For a PACS", "DICOM objects: SR, SEG and PDF"], ["fhir", "For a record", "FHIR R4"],
+];
+
+// Links to everything that can be exported.
+export function showExports(clip) {
+  const items = EXPORTS.map(([format, name, what]) => h("li", {},
+    h("a", { href: `/api/clips/${encodeURIComponent(clip)}/export?format=${format}`, download: true }, name), " ", h("span", { class: "dim" }, what)));
+  return ask("Export", h("ul", { class: "plain" }, items), [{ text: "Close", value: null, isMain: true }]);
+}
+
+// The keys of a page: [[keys, what they do]].
+export function showKeys(keys) {
+  const rows = keys.map(([key, what]) => h("tr", {}, h("th", { scope: "row" }, key.split(" ").map((one) => h("kbd", {}, one))), h("td", {}, what)));
+  return ask("Keyboard", h("div", { class: "scroll", tabindex: 0 }, h("table", { class: "keys" }, h("tbody", {}, rows))), [{ text: "Close", value: null, isMain: true }]);
+}
+
+// A bar to carry a correction: asks how far and how, shows it, and takes it or not.
+export function carryBar(frame, count, { onPreview, onTake, onClose }) {
+  const first = h("input", { type: "number", min: "0", max: String(frame), value: String(Math.max(0, frame - 3)), "aria-label": "First frame" });
+  const last = h("input", { type: "number", min: String(frame), max: String(count - 1), value: String(Math.min(count - 1, frame + 3)), "aria-label": "Last frame" });
+  const by = h("select", { "aria-label": "How the contours are carried" }, h("option", { value: "flow" }, "optical flow"), h("option", { value: "network" }, "network"));
+  const note = h("span", { role: "status" });
+  const take = button("Take it", () => onTake(operation()), { class: "main", disabled: true });
+  const operation = () => ({ kind: "carry", frame, first: first.valueAsNumber, last: last.valueAsNumber, by: by.value });
+  const show = button("Preview", async () => {
+    show.disabled = true;
+    note.textContent = "computing";
+    const isShown = await onPreview(operation());
+    note.textContent = isShown ? "Dashed: the preview. Step through it, then take it or not." : "";
+    show.disabled = false;
+    take.disabled = !isShown;
+  });
+  for (const input of [first, last, by]) input.addEventListener("input", () => { take.disabled = true; });
+  return h("div", { class: "carry", role: "group", "aria-label": "Carry this correction to neighboring frames" },
+    h("span", {}, `Carry frame ${frame} to frames`), first, "to", last, "by", by, show, take, button("Discard", onClose), note);
+}

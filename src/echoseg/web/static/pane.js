@@ -1,0 +1,290 @@
+// One clip on the page: picture, curve, stills and numbers, kept in step.
+
+import { get } from "./api.js";
+import { VolumeCurve } from "./curve.js";
+import { askDecision, askFrameRate, askScale, carryBar, showExports, showHistory } from "./dialogs.js";
+import { button, h, say } from "./dom.js";
+import { FrameStore } from "./frames.js";
+import { Handles, rounded } from "./handles.js";
+import { numbers } from "./numbers.js";
+import { Player } from "./player.js";
+import { Pointer } from "./pointer.js";
+import { COLORS, Screen } from "./screen.js";
+import { Session } from "./session.js";
+import { newContour } from "./shape.js";
+import { Stills } from "./stills.js";
+import { toolbar } from "./toolbar.js";
+import { STRUCTURES, efText, seconds } from "./words.js";
+
+const MIN_RADIUS_PX = 1;
+
+export class Pane {
+  constructor(detail, slot) {
+    this.detail = detail;
+    this.clip = detail.row.id;
+    this.slot = slot;
+    this.session = new Session(this.clip, slot);
+    this.player = new Player(detail.num_frames, detail.times_s);
+    this.ui = {
+      tool: "view", active: "lv_cavity", show: { lv_cavity: true, lv_epi: true, la: true },
+      opacity: 1, brightness: 1, contrast: 1, radius: Math.max(4, Math.round(detail.columns / 60)),
+    };
+    this.preview = null;
+    this.strokes = [];
+    const url = (n) => `/api/clips/${encodeURIComponent(this.clip)}/frames/${n}.jpg`;
+    this.frames = new FrameStore(url, { count: detail.num_frames, rows: detail.rows, columns: detail.columns }, (n) => this.#pictureReady(n));
+    this.stills = new Stills(this, async (n) => createImageBitmap(await (await fetch(url(n))).blob()));
+    this.curve = new VolumeCurve(this.player, { onMove: (beat, kind, frame) => this.moveMark(beat, kind, frame) });
+    this.handles = new Handles(this);
+    this.#build();
+  }
+
+  get isSigned() { return Boolean(this.session.reading?.decision); }
+
+  #build() {
+    const { player } = this;
+    this.canvas = h("canvas", { class: "cine", role: "img", "aria-label": "Clip" });
+    this.note = h("p", { class: "note", role: "status" });
+    this.surface = h("div", { class: "surface" }, this.canvas, this.handles.element);
+    this.playButton = button("Play", () => player.toggle(), { key: "space", class: "play" });
+    this.scrubber = h("input", { type: "range", min: "0", max: String(player.count - 1), value: "0", step: "1", "aria-label": "Frame", on: { input: () => player.seek(this.scrubber.valueAsNumber) } });
+    this.position = h("output", { class: "position" });
+    this.numbers = h("aside", { class: "numbers", "aria-label": "Measurements" });
+    this.bar = h("div", { class: "bar" });
+    this.tools = toolbar(this);
+    this.element = h("section", { class: "pane", "aria-label": `Clip ${this.detail.row.name}` },
+      this.tools.element,
+      h("div", { class: "view" }, this.surface, this.note, this.bar),
+      h("div", { class: "transport" }, this.playButton, this.scrubber, this.position),
+      this.curve.svg, this.stills.element, this.numbers);
+  }
+
+  // Put the pane into the page and begin.
+  async start(parent) {
+    parent.append(this.element);
+    const { detail, player, session } = this;
+    const spacing = detail.spacing_mm;
+    const aspect = spacing ? Math.min(4, Math.max(0.25, spacing[0] / spacing[1])) : 1;
+    const size = { rows: detail.rows, columns: detail.columns, aspect };
+    this.surface.style.aspectRatio = `${detail.columns} / ${detail.rows * aspect}`;
+    this.screen = new Screen(this.canvas, size);
+    this.stills.attach(size);
+    this.pointer = new Pointer(this, this.surface);
+    this.screen.addEventListener("change", () => this.draw());
+    player.addEventListener("frame", () => { this.frames.focus(player.frame); this.draw(); });
+    player.addEventListener("state", () => this.draw());
+    session.addEventListener("contours", () => { this.draw(); this.stills.show(); });
+    session.addEventListener("reading", () => this.#readingChanged());
+    session.addEventListener("state", () => this.#stateChanged());
+    this.frames.focus(0);
+    this.draw();
+    await session.load();
+  }
+
+  #pictureReady(n) {
+    if (n === this.player.frame || this.frames.numReady === 1) this.draw();
+    const isEnough = this.frames.numReady === Math.min(this.frames.window, this.player.count);
+    if (isEnough && !this.isReady) { this.isReady = true; this.element.dataset.ready = "all"; }
+  }
+
+  #readingChanged() {
+    const { session, player } = this;
+    const { reading } = session;
+    this.strokes = [];
+    if (reading.curve.times_s.length === player.count) player.setTimes(reading.curve.times_s);
+    this.element.dataset.revision = reading.revision;
+    this.element.dataset.roundTripMs = session.roundTripMs.toFixed(0);
+    const fragment = numbers(reading, {
+      onSeek: (frame) => player.seek(frame),
+      onExclude: (beat, isExcluded) => this.edit({ kind: "beat", beat, is_excluded: isExcluded }),
+      onDecide: (decision) => this.decide(decision),
+      onScale: () => this.askScale(),
+      onFrameRate: () => this.askFrameRate(),
+    });
+    const focused = this.numbers.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+    this.numbers.replaceChildren(...fragment);
+    if (focused) this.numbers.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
+    this.curve.show(reading);
+    this.stills.show();
+    this.tools.update();
+  }
+
+  #stateChanged() {
+    const { isOffline, numWaiting } = this.session;
+    this.numbers.setAttribute("aria-busy", String(numWaiting > 0));
+    this.element.dataset.waiting = numWaiting;
+    this.note.textContent = isOffline ? "The server does not answer. Your last change is not stored yet; it is sent again until it is." : "";
+    if (!numWaiting) { this.strokes = []; this.draw(); }
+    this.tools.update();
+  }
+
+  // Draw what is due now.
+  draw() {
+    if (!this.screen) return;
+    const { player, screen, session, ui } = this;
+    const shown = this.frames.latest(player.frame);
+    const frame = player.isPlaying && shown ? shown.frame : player.frame;
+    screen.drawPicture(this.frames.at(frame), ui);
+    const active = ui.tool === "view" ? null : ui.active;
+    screen.drawContours(session.at(frame), { ...ui, active });
+    if (this.preview?.has(frame)) screen.drawContours(this.preview.get(frame), { ...ui, isPreview: true });
+    for (const stroke of [...this.strokes, this.pointer?.stroke]) {
+      if (stroke && (stroke.frame ?? frame) === frame) screen.drawStroke(stroke.line, ui.radius, stroke.isErasing ? "white" : COLORS[ui.active]);
+    }
+    this.#drawPointer();
+    this.handles.place();
+    this.#drawTransport(frame);
+  }
+
+  #drawPointer() {
+    const { screen, ui, pointer } = this;
+    if (!pointer) return;
+    if (pointer.hover && (ui.tool === "brush" || ui.tool === "erase")) screen.drawRing(pointer.hover, ui.radius, ui.tool === "erase" ? "white" : COLORS[ui.active]);
+    if (ui.tool !== "scale") return;
+    for (const tick of pointer.ticks) screen.drawRing(tick, 4 / screen.scale[0], "white");
+    if (pointer.ticks.length === 1 && pointer.hover) screen.line([pointer.ticks[0], pointer.hover], "white", 1.5);
+  }
+
+  #drawTransport(frame) {
+    const { player } = this;
+    const text = this.playButton.textContent = player.isPlaying ? "Pause" : "Play";
+    this.playButton.setAttribute("aria-label", text);
+    const isTimed = Boolean(this.detail.times_s || this.session.reading?.frame_rate_hz);
+    const place = `frame ${frame} of ${player.count - 1}${isTimed ? `, ${seconds(player.times[frame])}` : ", speed unknown"}`;
+    this.scrubber.value = String(frame);
+    this.scrubber.setAttribute("aria-valuetext", place);
+    this.position.textContent = place;
+    this.element.dataset.frame = frame;
+    if (!player.isPlaying) this.canvas.setAttribute("aria-label", `Clip, ${place}`);
+  }
+
+  // What a reader does.
+
+  reason() { return this.tools.reason.value.trim(); }
+
+  edit(operation) {
+    if (this.isSigned) { say("This reading is signed; it takes no more edits."); return; }
+    this.handles.flush();
+    this.session.edit(operation, this.reason());
+  }
+
+  setTool(tool) {
+    this.handles.flush();
+    if (tool !== "view") this.player.pause();
+    this.ui.tool = tool;
+    this.pointer.ticks = [];
+    if (tool === "scale") say("Click two places whose distance you know, such as two ticks of the depth scale.");
+    this.tools.update();
+    this.draw();
+    if (tool === "points") this.handles.element.firstChild?.focus({ preventScroll: true });
+  }
+
+  setActive(structure) {
+    this.handles.flush();
+    this.ui.active = structure;
+    this.ui.show[structure] = true;
+    this.tools.update();
+    this.draw();
+  }
+
+  toggleContours() {
+    const isShown = Object.values(this.ui.show).some(Boolean);
+    for (const structure of Object.keys(this.ui.show)) this.ui.show[structure] = !isShown;
+    this.tools.update();
+    this.draw();
+    this.stills.show();
+  }
+
+  setRadius(radius) {
+    this.ui.radius = Math.min(200, Math.max(MIN_RADIUS_PX, Math.round(radius)));
+    this.tools.update();
+    this.draw();
+  }
+
+  brush(line, isErasing) {
+    const operation = { kind: "brush", frame: this.player.frame, structure: this.ui.active, line: rounded(line), radius_px: this.ui.radius, is_erasing: isErasing };
+    this.strokes.push({ frame: this.player.frame, line, isErasing });
+    this.edit(operation);
+  }
+
+  undo() { this.handles.flush(); this.session.undo(); }
+
+  redo() { this.handles.flush(); this.session.redo(); }
+
+  // Draw a structure where it is not there, or take it away.
+  toggleStructure() {
+    const { ui, handles, detail } = this;
+    if (this.isSigned) return;
+    if (handles.contour) { handles.replace({ points: [], kinds: [] }); say(`${STRUCTURES[ui.active]} removed on this frame.`); return; }
+    const points = newContour(this.screen.center, [detail.columns / 8, detail.rows / 6]);
+    this.setTool("points");
+    handles.replace({ points, kinds: points.map(() => "") });
+  }
+
+  moveMark(beat, kind, frame) { this.edit({ kind: "beat", beat, [`${kind}_frame`]: frame }); }
+
+  // The beat whose ED (or ES) is nearest to a frame.
+  #nearestBeat(kind) {
+    const distances = this.session.reading.beats.map((beat) => Math.abs(beat[`${kind}_frame`] - this.player.frame));
+    return Math.max(0, distances.indexOf(Math.min(...distances)));
+  }
+
+  markHere(kind) {
+    this.player.pause();
+    this.moveMark(this.#nearestBeat(kind), kind, this.player.frame);
+    say(`${kind.toUpperCase()} set to frame ${this.player.frame}.`);
+  }
+
+  excludeHere() {
+    const { beats } = this.session.reading;
+    const beat = this.#nearestBeat("es");
+    if (!beats[beat]) return;
+    this.edit({ kind: "beat", beat, is_excluded: !beats[beat].is_excluded });
+    say(`Beat ${beat + 1} is ${beats[beat].is_excluded ? "part of the mean again" : "excluded from the mean"}.`);
+  }
+
+  async askScale(ticks) {
+    const operation = await askScale(ticks ?? [[this.detail.columns / 2, 0], [this.detail.columns / 2, this.detail.rows - 1]]);
+    if (operation) this.edit(operation);
+    this.setTool("view");
+  }
+
+  async askFrameRate() {
+    const operation = await askFrameRate(this.session.reading.frame_rate_hz);
+    if (operation) this.edit(operation);
+  }
+
+  async decide(decision) {
+    this.handles.flush();
+    await this.session.queue;
+    const reason = await askDecision(decision, `EF ${efText(this.session.reading.ef)}`);
+    if (reason !== null) this.session.decide(decision, reason);
+  }
+
+  carry() {
+    this.player.pause();
+    this.handles.flush();
+    const close = () => { this.preview = null; this.bar.replaceChildren(); this.draw(); };
+    this.bar.replaceChildren(carryBar(this.player.frame, this.player.count, {
+      onPreview: async (operation) => {
+        try { this.preview = await this.session.preview(operation); } catch (error) { say(error.message, { isError: true }); return false; }
+        this.draw();
+        return true;
+      },
+      onTake: (operation) => { this.edit(operation); close(); },
+      onClose: close,
+    }));
+    this.bar.querySelector("input").focus();
+  }
+
+  async showHistory() {
+    try { await showHistory(await this.session.history(), this.session.reading.revision); } catch (error) { say(error.message, { isError: true }); }
+  }
+
+  showExports() { return showExports(this.clip); }
+}
+
+// Open a clip: its pane, not yet in the page.
+export async function openPane(clip, slot) {
+  return new Pane(await get(`/api/clips/${encodeURIComponent(clip)}`), slot);
+}

@@ -1,0 +1,112 @@
+// A reading and its edits: drawn at once, sent one after another in order, and merged as answered.
+
+import { ApiError, get, post } from "./api.js";
+import { say } from "./dom.js";
+
+const RETRY_MS = 1000;
+const CONFLICT = 409;
+
+export class Session extends EventTarget {
+  constructor(clip, slot) {
+    super();
+    this.address = (what) => `/api/clips/${encodeURIComponent(clip)}/${what}?slot=${slot}`;
+    this.reading = null;
+    this.contours = new Map();
+    this.numWaiting = 0;
+    this.isOffline = false;
+    this.roundTripMs = 0;
+    this.queue = Promise.resolve();
+    this.round = 0; // rises when what waits is dropped
+  }
+
+  async load() {
+    const reading = await get(this.address("reading"));
+    this.contours = new Map();
+    this.#merge(reading);
+  }
+
+  // The curves of a frame as drawn now, {structure: contour}.
+  at(frame) { return this.contours.get(frame) ?? {}; }
+
+  // Draw a changed curve before the server has answered; no points: the structure is not there.
+  draw(frame, structure, contour) {
+    const curves = { ...this.at(frame) };
+    if (contour.points.length) curves[structure] = contour; else delete curves[structure];
+    this.contours.set(frame, curves);
+    this.dispatchEvent(new Event("contours"));
+  }
+
+  edit(operation, reason = "") { return this.#enqueue("edits", () => ({ operation, reason })); }
+
+  undo() { return this.reading.can_undo || this.numWaiting ? this.#enqueue("undo") : null; }
+
+  redo() { return this.reading.can_redo ? this.#enqueue("redo") : null; }
+
+  decide(decision, reason) { return this.#enqueue("decision", () => ({ decision, reason })); }
+
+  history() { return get(this.address("history")); }
+
+  // What an operation would draw, with nothing stored: Map of frame -> {structure: contour}.
+  async preview(operation) {
+    await this.queue;
+    const answer = await post(this.address("carry"), { revision: this.reading.revision, operation });
+    return new Map(answer.contours.map(({ frame, contours }) => [frame, contours]));
+  }
+
+  #enqueue(what, body = () => ({})) {
+    const round = this.round;
+    this.numWaiting += 1;
+    this.dispatchEvent(new Event("state"));
+    this.queue = this.queue.then(async () => {
+      if (round === this.round) await this.#send(what, body());
+      this.numWaiting -= 1;
+      this.dispatchEvent(new Event("state"));
+    });
+    return this.queue;
+  }
+
+  async #send(what, body) {
+    const begin = performance.now();
+    try {
+      const answer = await this.#insist(this.address(what), { revision: this.reading.revision, ...body });
+      this.roundTripMs = performance.now() - begin;
+      this.#merge(answer);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.round += 1;
+      const isStale = error.status === CONFLICT;
+      await this.load().catch(() => {});
+      say(isStale
+        ? "This reading was changed elsewhere. It is shown anew; your last change is not part of it."
+        : `Not stored: ${error.message}`, { isError: true });
+    }
+  }
+
+  // Repeat a request until the server answers: nothing that is drawn is lost by a restart.
+  async #insist(address, body) {
+    for (;;) {
+      try {
+        const answer = await post(address, body);
+        this.#setOffline(false);
+        return answer;
+      } catch (error) {
+        if (error.status !== 0) { this.#setOffline(false); throw error; }
+        this.#setOffline(true);
+        await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
+      }
+    }
+  }
+
+  #setOffline(isOffline) {
+    if (isOffline === this.isOffline) return;
+    this.isOffline = isOffline;
+    this.dispatchEvent(new Event("state"));
+  }
+
+  #merge({ contours, ...reading }) {
+    this.reading = reading;
+    for (const { frame, contours: curves } of contours) this.contours.set(frame, curves);
+    this.dispatchEvent(new Event("contours"));
+    this.dispatchEvent(new Event("reading"));
+  }
+}

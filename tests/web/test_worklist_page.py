@@ -1,0 +1,112 @@
+"""The worklist page in Chromium: 10,000 clips, keys, drops, and what there is to see at first."""
+
+import time
+
+import pytest
+
+from browsers import chromium, opened
+from fake_page import FakePage, running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+def test_ten_thousand_clips_are_paged(browser):
+    fake = FakePage(num_clips=10_000)
+    fake.rows = [fake.row(i) for i in range(10_000)]
+    fake.row = lambda i: fake.rows[i]
+    with running(fake) as url, opened(browser, url) as page:
+        page.get_by_text("1 to 50 of 10000").wait_for()
+        assert page.locator("#rows tr").count() == 50
+        begin = time.monotonic()
+        page.get_by_role("button", name="Next", exact=True).click()
+        page.get_by_text("51 to 100 of 10000").wait_for()
+        assert time.monotonic() - begin < 2
+        page.keyboard.press("p")
+        page.get_by_text("1 to 50 of 10000").wait_for()
+        page.get_by_label("Search").fill("clip-9999")
+        page.get_by_text("1 to 1 of 1", exact=True).wait_for()
+        page.get_by_label("Search").fill("no such clip")
+        page.get_by_text("No clip fits these filters.").wait_for()
+
+
+def test_keys_walk_through_the_list_and_open_a_clip(browser):
+    with running(FakePage(num_clips=8)) as url, opened(browser, url) as page:
+        page.locator("#rows tr").first.wait_for()
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("k")
+        assert page.locator("tr.selected").get_attribute("data-id") == "clip0"
+        page.keyboard.press("/")
+        page.keyboard.type("j")  # a letter, in the search
+        assert page.get_by_label("Search").input_value() == "j"
+        page.get_by_text("No clip fits these filters.").wait_for()
+        page.get_by_label("Search").fill("")
+        page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        assert "next, previous clip" in page.get_by_role("dialog").inner_text()
+        page.keyboard.press("Escape")
+        page.locator("#rows tr").nth(7).wait_for()
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/clip/clip0")
+
+
+def test_a_row_says_how_far_it_is_and_why_it_failed(browser):
+    with running(FakePage(num_clips=8)) as url, opened(browser, url) as page:
+        page.locator("#rows tr").first.wait_for()
+        assert "12 of 30 frames" in page.locator("#row-clip3").inner_text()
+        assert "the file ends early" in page.locator("#row-clip2").inner_text()
+        unreliable = page.locator("#row-clip6").inner_text()
+        assert "not reliable" in unreliable and "%" not in unreliable
+        page.get_by_label("State").select_option("failed")
+        page.get_by_text("1 to 2 of 2").wait_for()
+
+
+def test_an_empty_list_names_the_first_step(browser):
+    fake = FakePage(num_clips=0)
+    with running(fake) as url, opened(browser, url) as page:
+        page.get_by_role("heading", name="Drop apical clips here").wait_for()
+        assert not page.locator("#list").is_visible()
+
+
+DROP = """async (names) => {
+  const data = new DataTransfer();
+  for (const name of names) data.items.add(new File(["x"], name));
+  for (const type of ["dragenter", "dragover", "drop"]) {
+    const options = {dataTransfer: data, bubbles: true, cancelable: true};
+    document.body.dispatchEvent(new DragEvent(type, options));
+    const isHidden = document.getElementById("drop-hint").hidden;
+    if (type === "dragenter" && isHidden) throw new Error("no hint");
+  }
+}"""
+
+
+def test_files_dropped_anywhere_are_sent(browser):
+    fake = FakePage(num_clips=0)
+    names = [f"clip {i}.dcm" for i in range(45)]
+    with running(fake) as url, opened(browser, url) as page:
+        page.get_by_role("heading", name="Drop apical clips here").wait_for()
+        page.evaluate(DROP, names)
+        page.locator("#say", has_text="3 added").wait_for()  # the fake adds one for each part
+        assert not page.locator("#drop-hint").is_visible()
+    parts = [sent for path, sent in fake.requests if path == "/api/clips"]
+    assert [len(part) for part in parts] == [20, 20, 5]
+    assert sorted(name for part in parts for name in part) == sorted(names)
+
+
+def test_a_folder_of_the_server_is_added(browser):
+    fake = FakePage(num_clips=0)
+    fake.post = lambda path, body: (
+        fake.requests.append((path, body))
+        or (200, {"added": ["clip0"], "refused": [{"name": "a.txt", "reason": "not a clip"}]})
+    )
+    with running(fake) as url, opened(browser, url) as page:
+        page.get_by_role("button", name="Add a folder of the server").first.click()
+        page.get_by_label("Folder or file").fill("/data/echo")
+        page.get_by_role("button", name="Add", exact=True).click()
+        page.get_by_text("not a clip").wait_for()
+    assert fake.requests == [("/api/folders", {"path": "/data/echo"})]
