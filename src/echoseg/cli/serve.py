@@ -58,6 +58,10 @@ def page(
         list[str] | None,
         typer.Option(help="Name under which browsers reach the page; repeatable."),
     ] = None,
+    trusted_proxy: Annotated[
+        str | None,
+        typer.Option(help="IP address of a proxy in front; its X-Forwarded headers count."),
+    ] = None,
     tls_certificate: Annotated[
         Path | None, typer.Option(help="Certificate for https, PEM; with --tls-key.")
     ] = None,
@@ -82,6 +86,7 @@ def page(
         jobs=jobs,
         sign_in=sign_in,
         server_names=tuple(name.lower() for name in server_name or ()),
+        trusted_proxy=trusted_proxy,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
         show_names=show_names,

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from echoseg.errors import EchosegError
 from echoseg.web.accounts import Reader
+from echoseg.web.connections import is_stranger
 from echoseg.web.limits import RateLimit, limited_body
 from echoseg.web.records import Role
 from echoseg.web.refusal import Refusal, status_of, without_paths
@@ -158,9 +159,8 @@ def check_origin(settings: PageSettings, one: HTTPConnection) -> None:
             "The page is not served under this name; open the address that `echoseg serve` "
             "printed, or give the name by --server-name.",
         )
-    forwarded = {"forwarded", "x-forwarded-for"} & set(one.headers.keys())
-    if forwarded and not settings.needs_sign_in:
-        raise Refusal(403, "A proxy passed this request on; start the page with --sign-in for it.")
+    if not settings.needs_sign_in:
+        _check_account(one)
     site = one.headers.get("sec-fetch-site", "none")
     is_visit = one.headers.get("sec-fetch-mode") == "navigate" and not _is_change(one)
     origin = one.headers.get("origin", "" if one.scope["type"] == "http" else "none")
@@ -168,6 +168,22 @@ def check_origin(settings: PageSettings, one: HTTPConnection) -> None:
     is_ours = origin.lower() in ("", f"{scheme}://{host}".lower())
     if not (is_ours and (site in ("same-origin", "none") or is_visit)):
         raise Refusal(403, "Another page sent this request; use the page itself.")
+
+
+def _check_account(one: HTTPConnection) -> None:
+    """Check that a request comes from the account that runs the server.
+
+    Raises:
+        Refusal: With 403, if it comes from another one of this machine, or through a proxy.
+    """
+    if {"forwarded", "x-forwarded-for"} & set(one.headers.keys()):
+        raise Refusal(403, "A proxy passed this request on; start the page with --sign-in for it.")
+    if is_stranger(one.scope.get("client"), one.scope.get("server")):
+        raise Refusal(
+            403,
+            "This page belongs to another account of this machine; start one of your own, or let "
+            "its owner start it with --sign-in.",
+        )
 
 
 def client_address(one: HTTPConnection) -> str:

@@ -17,6 +17,7 @@ import uvicorn
 from echoseg.errors import ConfigError
 from echoseg.files import locked_dir
 from echoseg.web.app import create_app, open_accounts
+from echoseg.web.connections import Protocol
 from echoseg.web.settings import PageSettings
 
 _BACKLOG, _MAX_CONNECTIONS = 128, 500
@@ -83,11 +84,12 @@ def _config(settings: PageSettings, app: Any) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Protocol,
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=settings.trusted_proxy is not None,
+        forwarded_allow_ips=str(settings.trusted_proxy or ""),
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_END_S,

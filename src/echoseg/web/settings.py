@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
 
 from echoseg.weights.card import DEFAULT_MODEL
 
@@ -21,6 +21,7 @@ class PageSettings(BaseModel):
         database_url: SQLAlchemy URL of the database; by default an SQLite file in `folder`.
         model: Name or path of a checkpoint.
         server_names: Names under which browsers may ask for the page, besides its addresses.
+        trusted_proxy: Address of a proxy in front; its `X-Forwarded-For` and `-Proto` count.
         tls_certificate: PEM file of the certificate, and those up to the authority.
         tls_key: PEM file of its private key, without a password.
         show_names: Show names of files; otherwise keyed hashes.
@@ -37,6 +38,7 @@ class PageSettings(BaseModel):
     database_url: str = Field(default="", repr=False)
     model: str = DEFAULT_MODEL
     server_names: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")], ...] = ()
+    trusted_proxy: IPvAnyAddress | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     show_names: bool = False
@@ -62,4 +64,4 @@ class PageSettings(BaseModel):
     @property
     def needs_sign_in(self) -> bool:
         """Whether readers must sign in."""
-        return self.sign_in or self.host not in LOOPBACK
+        return self.sign_in or self.trusted_proxy is not None or self.host not in LOOPBACK

@@ -1,0 +1,114 @@
+"""Connections: who opened one on this machine, how long it may wait, how many a client may have."""
+
+import ipaddress
+import os
+import sys
+from asyncio import BaseTransport, TimerHandle
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_TABLES = {4: Path("/proc/net/tcp"), 6: Path("/proc/net/tcp6")}
+_REQUEST_TIMEOUT_S = 30.0
+_MAX_PER_CLIENT = 64
+Place = tuple[str, int]
+
+
+def is_stranger(client: Place | None, server: Place | None) -> bool:
+    """Whether another account of this machine holds the client's end of a connection.
+
+    Linux says whose it is (proc(5), `/proc/net/tcp`); root is nobody's stranger. Elsewhere, and for
+    connections from other machines, the answer is no.
+
+    Args:
+        client: Address and port of the client.
+        server: Address and port of this server.
+    """
+    if client is None or server is None or not sys.platform.startswith("linux"):
+        return False
+    owner = _owner(client, server)
+    return owner is not None and owner not in (0, os.getuid())
+
+
+def _owner(client: Place, server: Place) -> int | None:
+    """User id of the socket that is bound to `client` and connected to `server`; None: unknown."""
+    try:
+        table = _TABLES[ipaddress.ip_address(client[0]).version]
+        ends = [_hexadecimal(client), _hexadecimal(server)]
+        with table.open("rb") as file:
+            for line in file:
+                fields = line.split(maxsplit=8)
+                if fields[1:3] == ends:
+                    return int(fields[7])
+    except (OSError, ValueError, IndexError):
+        return None
+    return None
+
+
+@cache
+def _packed(host: str) -> str:
+    address = ipaddress.ip_address(host).packed
+    words = (address[i : i + 4] for i in range(0, len(address), 4))
+    return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
+
+
+def _hexadecimal(place: Place) -> bytes:
+    """An address and port as `/proc/net/tcp` writes them."""
+    return f"{_packed(place[0])}:{place[1]:04X}".encode()
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1 that closes what does not send a whole request head in 30 s, and what is too many.
+
+    uvicorn itself waits without end for the first head, and for the rest of a refused body.
+    """
+
+    _timer: TimerHandle | None = None
+    _is_websocket = False
+
+    def connection_made(self, transport: BaseTransport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        host = self.client[0] if self.client else ""
+        clients = (getattr(one, "client", None) for one in self.connections)
+        number = sum(client is not None and client[0] == host for client in clients)
+        is_proxy = host == self.config.forwarded_allow_ips
+        if number > _MAX_PER_CLIENT and not (is_proxy or ipaddress.ip_address(host).is_loopback):
+            self.transport.abort()
+        else:
+            self._watch()
+
+    def handle_events(self) -> None:
+        """Go on with what was received."""
+        super().handle_events()
+        self._watch()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Hand the connection to a WebSocket."""
+        self._is_websocket = True
+        super().handle_websocket_upgrade(event)
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        super().connection_lost(exc)
+        self._cancel()
+
+    def _watch(self) -> None:
+        """Wait for a request unless one is being served."""
+        is_served = self.cycle is not None and not self.cycle.response_complete
+        if is_served or self._is_websocket:
+            self._cancel()
+        elif self._timer is None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(_REQUEST_TIMEOUT_S, self.transport.close)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
