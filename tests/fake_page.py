@@ -45,6 +45,7 @@ class FakePage:
         self.states = [self._first_state()]
         self.head, self.decision, self.is_down = 0, ("", ""), False
         self.lock = threading.Lock()
+        self.jpegs = [self._jpeg(n) for n in range(num_frames)]
 
     def _first_state(self):
         contours = {n: {"lv_cavity": self._ellipse(n)} for n in range(self.num_frames)}
@@ -61,8 +62,7 @@ class FakePage:
         y = rows / 2 - share * rows / 4 * np.cos(angles)
         return [(round(float(a), 2), round(float(b), 2)) for a, b in zip(x, y, strict=True)]
 
-    def frame(self, n):
-        """A frame as JPEG."""
+    def _jpeg(self, n):
         image = Image.new("L", self.shape[::-1], 16)
         ImageDraw.Draw(image).polygon(self._ellipse(n), fill=60, outline=200, width=12)
         data = io.BytesIO()
@@ -102,8 +102,8 @@ class FakePage:
             "row": self.row(0), "rows": rows, "columns": columns, "num_frames": self.num_frames,
             "times_s": [n / 30 for n in range(self.num_frames)], "frame_rate_hz": 30.0,
             "spacing_mm": (0.4, 0.4), "view": "A4C", "predicted_view": "A4C",
-            "r_wave_times_s": (0.0, 0.5), "offsets": (), "warnings": (), "model": "fake",
-            "study": [],
+            "r_wave_times_s": (0.0, 0.5), "warnings": (), "model": "fake", "study": [],
+            "offsets": np.cumsum([0, *map(len, self.jpegs)]).tolist(),
         }  # fmt: skip
 
     def reading(self, frames=None):
@@ -284,8 +284,9 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path.startswith("/static/"):
             file = WEB / "static" / Path(parts.path).name
             self._send(200, file.read_bytes(), TYPES[file.suffix])
-        elif match := re.search(r"/frames/(\d+)\.jpg$", parts.path):
-            self._send(200, fake.frame(int(match[1])), "image/jpeg")
+        elif parts.path.endswith("/cine.bin"):
+            first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+            self._send(206, b"".join(fake.jpegs)[first : last + 1], "application/octet-stream")
         elif parts.path.startswith("/api/"):
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             with fake.lock:

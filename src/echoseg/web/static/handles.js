@@ -45,11 +45,20 @@ export class Handles {
 
   #button(index) {
     const handle = h("button", { type: "button", class: "handle" });
-    handle.addEventListener("focus", () => { this.selected = index; });
+    handle.addEventListener("focus", () => this.#select(index));
     handle.addEventListener("blur", () => this.flush());
     handle.addEventListener("pointerdown", (event) => this.#drag(event, handle, index));
     handle.addEventListener("keydown", (event) => this.#key(event, index));
     return handle;
+  }
+
+  // A point that gets the focus beyond the edge of a zoomed picture is moved into it.
+  #select(index) {
+    this.selected = index;
+    const { screen, surface } = this.pane;
+    const [x, y] = screen.toPage(this.contour.points[index]);
+    surface.scrollTo(0, 0);
+    if (x < 0 || y < 0 || x > screen.width || y > screen.height) screen.panBy([screen.width / 2 - x, screen.height / 2 - y]);
   }
 
   #drag(event, handle, index) {

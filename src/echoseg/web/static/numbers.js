@@ -34,6 +34,7 @@ function efPart(reading) {
     ef.interval && isReliable(ef) && [h("p", { class: "span" }, intervalText(ef.interval)), isPlain && intervalBar(ef)],
     ef.grade && h("p", {}, "Class within the interval: ", ef.grade),
     h("p", { class: isPlain ? "dim" : "caution" }, reliability(reading)),
+    ef.interval && h("p", { class: "dim" }, "Interval from ", ef.interval.source),
     ef.interval && ef.interval.widened_because.map((why) => h("p", { class: "dim" }, "Interval widened: ", why)),
     isCorrected && h("p", { class: "dim network" }, "network ", efText(network)),
   ];
@@ -90,7 +91,7 @@ function decisionPart(reading, { onDecide }) {
 export function numbers(reading, actions) {
   return [
     warningsPart(reading),
-    h("section", { class: "ef", "aria-live": "polite", data: { milliseconds: String(reading.milliseconds) } }, efPart(reading)),
+    h("section", { class: "ef", data: { milliseconds: String(reading.milliseconds) } }, efPart(reading)),
     decisionPart(reading, actions),
     volumesPart(reading, actions),
     beatsPart(reading, actions),

@@ -1,6 +1,5 @@
 // One clip on the page: picture, curve, stills and numbers, kept in step.
 
-import { get } from "./api.js";
 import { VolumeCurve } from "./curve.js";
 import { askDecision, askFrameRate, askScale, carryBar, showExports, showHistory } from "./dialogs.js";
 import { button, h, say } from "./dom.js";
@@ -19,21 +18,20 @@ import { STRUCTURES, efText, seconds } from "./words.js";
 const MIN_RADIUS_PX = 1;
 
 export class Pane {
-  constructor(detail, slot) {
+  constructor(detail, session, slot) {
     this.detail = detail;
     this.clip = detail.row.id;
     this.slot = slot;
-    this.session = new Session(this.clip, slot);
+    this.session = session;
     this.player = new Player(detail.num_frames, detail.times_s);
     this.ui = {
       tool: "view", active: "lv_cavity", show: { lv_cavity: true, lv_epi: true, la: true },
-      opacity: 1, brightness: 1, contrast: 1, radius: Math.max(4, Math.round(detail.columns / 60)),
+      disks: false, opacity: 1, brightness: 1, contrast: 1, radius: Math.max(4, Math.round(detail.columns / 60)),
     };
     this.preview = null;
     this.strokes = [];
-    const url = (n) => `/api/clips/${encodeURIComponent(this.clip)}/frames/${n}.jpg`;
-    this.frames = new FrameStore(url, { count: detail.num_frames, rows: detail.rows, columns: detail.columns }, (n) => this.#pictureReady(n));
-    this.stills = new Stills(this, async (n) => createImageBitmap(await (await fetch(url(n))).blob()));
+    this.frames = new FrameStore(`/api/clips/${encodeURIComponent(this.clip)}/cine.bin`, detail, (n) => this.#pictureReady(n));
+    this.stills = new Stills(this);
     this.curve = new VolumeCurve(this.player, { onMove: (beat, kind, frame) => this.moveMark(beat, kind, frame) });
     this.handles = new Handles(this);
     this.#build();
@@ -49,6 +47,7 @@ export class Pane {
     this.playButton = button("Play", () => player.toggle(), { key: "space", class: "play" });
     this.scrubber = h("input", { type: "range", min: "0", max: String(player.count - 1), value: "0", step: "1", "aria-label": "Frame", on: { input: () => player.seek(this.scrubber.valueAsNumber) } });
     this.position = h("output", { class: "position" });
+    this.spoken = h("p", { class: "spoken", role: "status" });
     this.numbers = h("aside", { class: "numbers", "aria-label": "Measurements" });
     this.bar = h("div", { class: "bar" });
     this.tools = toolbar(this);
@@ -56,7 +55,7 @@ export class Pane {
       this.tools.element,
       h("div", { class: "view" }, this.surface, this.note, this.bar),
       h("div", { class: "transport" }, this.playButton, this.scrubber, this.position),
-      this.curve.svg, this.stills.element, this.numbers);
+      this.curve.svg, this.stills.element, this.numbers, this.spoken);
   }
 
   // Put the pane into the page and begin.
@@ -78,13 +77,13 @@ export class Pane {
     session.addEventListener("state", () => this.#stateChanged());
     this.frames.focus(0);
     this.draw();
-    await session.load();
+    await session.loading;
+    this.#readingChanged();
   }
 
   #pictureReady(n) {
-    if (n === this.player.frame || this.frames.numReady === 1) this.draw();
-    const isEnough = this.frames.numReady === Math.min(this.frames.window, this.player.count);
-    if (isEnough && !this.isReady) { this.isReady = true; this.element.dataset.ready = "all"; }
+    if (n === this.player.frame) this.draw();
+    if (this.frames.isComplete) this.element.dataset.ready = "all";
   }
 
   #readingChanged() {
@@ -104,6 +103,7 @@ export class Pane {
     const focused = this.numbers.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
     this.numbers.replaceChildren(...fragment);
     if (focused) this.numbers.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
+    this.spoken.textContent = `EF ${efText(reading.ef)}`;
     this.curve.show(reading);
     this.stills.show();
     this.tools.update();
@@ -122,9 +122,10 @@ export class Pane {
   draw() {
     if (!this.screen) return;
     const { player, screen, session, ui } = this;
-    const shown = this.frames.latest(player.frame);
-    const frame = player.isPlaying && shown ? shown.frame : player.frame;
+    const frame = player.isPlaying ? this.frames.latest(player.frame) ?? player.frame : player.frame;
     screen.drawPicture(this.frames.at(frame), ui);
+    const disks = ui.disks && session.reading?.disks.find((lines) => lines.frame === frame);
+    if (disks) screen.drawDisks(disks, ui.opacity);
     const active = ui.tool === "view" ? null : ui.active;
     screen.drawContours(session.at(frame), { ...ui, active });
     if (this.preview?.has(frame)) screen.drawContours(this.preview.get(frame), { ...ui, isPreview: true });
@@ -132,6 +133,7 @@ export class Pane {
       if (stroke && (stroke.frame ?? frame) === frame) screen.drawStroke(stroke.line, ui.radius, stroke.isErasing ? "white" : COLORS[ui.active]);
     }
     this.#drawPointer();
+    Object.assign(this.surface.dataset, { tool: ui.tool, zoomed: screen.zoom > 1 ? "yes" : "no" });
     this.handles.place();
     this.#drawTransport(frame);
   }
@@ -284,7 +286,9 @@ export class Pane {
   showExports() { return showExports(this.clip); }
 }
 
-// Open a clip: its pane, not yet in the page.
-export async function openPane(clip, slot) {
-  return new Pane(await get(`/api/clips/${encodeURIComponent(clip)}`), slot);
+// The pane of a clip, not yet in the page; its reading is on the way.
+export function makePane(detail, slot) {
+  const session = new Session(detail.row.id, slot);
+  session.load();
+  return new Pane(detail, session, slot);
 }

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { showKeys } from "./dialogs.js";
 import { button, find, h, isTyping, say } from "./dom.js";
-import { openPane } from "./pane.js";
+import { makePane } from "./pane.js";
 import { efText, quantity } from "./words.js";
 
 const KEYS = [
@@ -45,7 +45,13 @@ function undoKey(event) {
   return true;
 }
 
+// Menus close when something else is done.
+document.addEventListener("pointerdown", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
   if (event.key === "Escape" && event.target.matches("input, select, summary")) event.target.blur();
   if (!current?.session.reading || undoKey(event) || event.defaultPrevented || isTyping(event)) return;
   const isButton = event.target.closest("button, summary, a, [role=slider], input[type=checkbox]");
@@ -89,8 +95,8 @@ async function showBiplane(study, place) {
   }
 }
 
-async function open(clip, slot) {
-  const pane = await openPane(clip, slot);
+async function open(detail, slot) {
+  const pane = makePane(detail, slot);
   panes.push(pane);
   current ??= pane;
   for (const type of ["pointerdown", "focusin"]) pane.element.addEventListener(type, () => { current = pane; });
@@ -107,15 +113,17 @@ function waitFor(clip, row) {
   if (!isFailed) setTimeout(() => begin(clip), 1000);
 }
 
+const detailOf = (clip) => get(`/api/clips/${encodeURIComponent(clip)}`);
+
 async function begin(clip) {
-  const detail = await get(`/api/clips/${encodeURIComponent(clip)}`).catch((error) => ({ error }));
-  if (detail.row && detail.row.state !== "ready") { waitFor(clip, detail.row); return; }
+  const detail = await detailOf(clip);
+  if (detail.row.state !== "ready") { waitFor(clip, detail.row); return; }
   main.replaceChildren();
   const slot = new URLSearchParams(location.search).get("slot") === "2" ? 2 : 1;
-  const pane = await open(clip, slot);
-  const { row } = pane.detail;
-  const others = pane.detail.study.length > 1 && row.study;
+  const { row } = detail;
+  const others = detail.study.length > 1 && row.study;
   heading(row.name, [slot === 2 && h("span", { class: "badge" }, "second read, blinded"), others && h("a", { href: `/study/${encodeURIComponent(row.study)}` }, "Both views")].filter(Boolean));
+  await open(detail, slot);
 }
 
 async function beginStudy(study) {
@@ -125,7 +133,7 @@ async function beginStudy(study) {
   heading("Two views", []);
   const clips = await showBiplane(study, place);
   for (const clip of clips) {
-    const pane = await open(clip, 1);
+    const pane = await open(await detailOf(clip), 1);
     pane.session.addEventListener("state", () => { if (!pane.session.numWaiting) showBiplane(study, place); });
   }
 }

@@ -19,10 +19,14 @@ export class Session extends EventTarget {
     this.round = 0; // rises when what waits is dropped
   }
 
-  async load() {
-    const reading = await get(this.address("reading"));
-    this.contours = new Map();
-    this.#merge(reading);
+  // Fetch the whole reading; also `loading`, for who comes later.
+  load() {
+    this.loading = get(this.address("reading")).then((reading) => {
+      this.contours = new Map();
+      this.#merge(reading);
+    });
+    this.loading.catch(() => {}); // whoever waits for it is told
+    return this.loading;
   }
 
   // The curves of a frame as drawn now, {structure: contour}.

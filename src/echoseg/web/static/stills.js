@@ -7,8 +7,8 @@ import { quantity } from "./words.js";
 const NAMES = { ed: "End of diastole", es: "End of systole" };
 
 export class Stills {
-  constructor(pane, loadPicture) {
-    Object.assign(this, { pane, loadPicture, pictures: {} });
+  constructor(pane) {
+    Object.assign(this, { pane, pictures: {} });
     this.screens = {};
     this.captions = {};
     this.element = h("div", { class: "stills" }, Object.entries(NAMES).map(([kind, name]) => {
@@ -33,13 +33,14 @@ export class Stills {
     if (frame !== null) this.pane.player.seek(frame);
   }
 
-  async show() {
+  show() {
     const { reading } = this.pane.session;
+    if (!reading) return;
     for (const kind of Object.keys(NAMES)) {
       const frame = reading[`${kind}_frame`];
       if (frame !== null && this.pictures[kind]?.frame !== frame) {
         this.pictures[kind] = { frame };
-        this.loadPicture(frame).then((picture) => {
+        this.pane.frames.load(frame).then((picture) => {
           if (this.pictures[kind].frame === frame) { this.pictures[kind].picture = picture; this.draw(kind); }
         }, () => {});
       }

@@ -19,9 +19,11 @@ function slider(label, value, [min, max], onInput) {
 
 function display(pane) {
   const set = (name) => (value) => { pane.ui[name] = value; pane.draw(); pane.stills.show(); };
+  const disks = h("input", { type: "checkbox", on: { change: () => set("disks")(disks.checked) } });
   const zoom = (factor) => () => (factor ? pane.screen.zoomBy(factor) : pane.screen.reset());
   return h("details", { class: "menu" }, h("summary", {}, "Display"), h("div", { class: "popover" },
     slider("Contours", 1, [0, 1], set("opacity")), slider("Brightness", 1, [0.5, 2.5], set("brightness")), slider("Contrast", 1, [0.5, 2.5], set("contrast")),
+    h("label", {}, disks, " Disks and axis on ED and ES"),
     group("Zoom", button("Zoom in", zoom(1.4), { key: "+" }), button("Zoom out", zoom(1 / 1.4), { key: "-" }), button("Fit", zoom(0), { key: "0" }))));
 }
 
