@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from echoseg.measure.curve import smooth
-from echoseg.measure.measure import measure_shapes
+from echoseg.measure.frame import measure_each
 from echoseg.measure.phases import cut_reason, find_beats, part_of_beat
 from echoseg.measure.plausible import fill_gaps
 from echoseg.phantom import Phantom, PhantomConfig
@@ -30,8 +30,7 @@ MAX_ERROR_POINTS = 5.0
 
 def volumes_of(masks: np.ndarray) -> np.ndarray:
     """Return the volume of each label map, in any unit; NaN where there is none."""
-    shapes = measure_shapes(masks, None)
-    return np.array([np.nan if one is None else one.volume_ml for one in shapes])
+    return np.array([frame.volume for frame in measure_each(masks, None)])
 
 
 def phantom_curves(hearts: int) -> Iterator[tuple[str, np.ndarray, float]]:

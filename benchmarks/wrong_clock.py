@@ -10,7 +10,7 @@ from collections import defaultdict
 import numpy as np
 
 from cut_clips import curves_of_arguments
-from echoseg.measure.measure import Curves, read_curves
+from echoseg.measure.measure import Curves, Timing, read_curves
 from echoseg.measure.phases import part_of_beat
 
 FACTORS = (1 / 4, 1 / 3, 1 / 2, 2, 3, 4)
@@ -20,7 +20,7 @@ MAX_CHANGE_POINTS = 2.0
 def read_at(volumes: np.ndarray, frame_s: float) -> tuple[float, Curves]:
     """Return the EF of a curve at a clock, and how the curve was read."""
     times_s = np.arange(len(volumes)) * frame_s
-    curves, beats, _ = read_curves((), volumes, times_s, ((), ()))
+    curves, beats, _ = read_curves(volumes, Timing(times_s=times_s))
     used = [beat for beat in beats if not beat.left_out]
     used = used or [part_of_beat(curves.smoothed, np.isfinite(volumes))]
     return 100 * float(np.mean([beat.ejection_ratio for beat in used])), curves

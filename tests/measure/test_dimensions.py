@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from echoseg.measure.frame import measure_each
 from echoseg.measure.geometry import area_length_volume_ml
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.messages import flag_wall
@@ -113,11 +114,11 @@ def test_smoothing_is_told_and_can_be_left_out():
 def test_a_wall_that_leaves_the_sector_has_no_thickness_and_no_mass():
     masks, times, _ = beating(80, phase=0.5)
     found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
-    sector = np.ones(masks.shape[1:], bool)
-    assert flag_wall(found, masks, sector) is found
+    sector, frames = np.ones(masks.shape[1:], bool), measure_each(masks, (1.0, 1.0))
+    assert flag_wall(found, frames, sector) is found
     right = int(np.argwhere(masks[found.ed_frame] == 1)[:, 1].max())
     sector[:, right + 3 :] = False  # the lateral wall lies outside
-    cut = flag_wall(found, masks, sector)
+    cut = flag_wall(found, frames, sector)
     assert (cut.lv_mass_g, cut.wall_thickness_mm) == (None, None)
     assert cut.ef_percent == found.ef_percent
     assert [warning.code for warning in cut.warnings][-1] == "wall_cut_off"

@@ -22,10 +22,11 @@ from echoseg.inference.analysis import Analysis
 from echoseg.inference.backends.base import InferenceSession
 from echoseg.inference.backends.select import choose_device as choose_device
 from echoseg.inference.backends.select import open_session
-from echoseg.inference.clip_measurement import measure_clip
+from echoseg.inference.clip_measurement import measure_clip, usable_spacing_mm
 from echoseg.io import find_view, load_clip
 from echoseg.io.frames import OpenOptions
 from echoseg.measure.clean import clean_mask
+from echoseg.measure.frame import measure_each
 from echoseg.measure.measurement import Measurement, refused
 from echoseg.measure.messages import flag_wall
 from echoseg.preprocess.burned_in import text_warnings
@@ -221,8 +222,9 @@ class Analyzer:
             mirrored=view.mirrored,
             is_mirrored=view.is_mirrored,
         )
-        measurement = measure_clip(clip, masks, sector=sector, smoothing=smoothing)
-        measurement = flag_wall(measurement, masks, sector.mask)
+        frames = measure_each(masks, usable_spacing_mm(clip, sector))
+        measurement = measure_clip(clip, frames, sector=sector, smoothing=smoothing)
+        measurement = flag_wall(measurement, frames, sector.mask)
         analysis = Analysis(
             clip=clip,
             masks=masks,

@@ -1,16 +1,17 @@
 """Measures a clip's masks, and withholds what rests on a contradiction of the clip's sources."""
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from echoseg.clip import Clip, ClipWarning
 from echoseg.io.arbitration import MAX_VOLUME_CHANGE, agree, describe
-from echoseg.measure.measure import measure_masks
+from echoseg.measure.frame import MeasuredFrame, measure_each
+from echoseg.measure.measure import Timing, measure_frames
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.plausible import NO_SCALE, depth_warnings
+from echoseg.measure.stated_beats import StatedBeat
 from echoseg.preprocess.sector import Sector
 
 MAX_EF_CHANGE_POINTS = 2.0
@@ -21,28 +22,31 @@ _RATES = [f"peak_{name}_rate_edv_per_s" for name in ("ejection", "filling")]
 
 def measure_clip(
     clip: Clip,
-    masks: np.ndarray,
+    masks: np.ndarray | Sequence[MeasuredFrame],
     *,
     sector: Sector | None = None,
     smoothing: bool = True,
     cavity_only: bool = False,
+    stated_beats: tuple[StatedBeat, ...] = (),
 ) -> Measurement:
     """Measure the masks of a clip as `measure_masks` does, which has the other arguments.
 
     Without a plausible depth of its `sector` there are no volumes in ml (`implausible_depth`).
     R waves that contradict the volume curve are not used. Where an EF or EDV depends on which of
     two sources is right, `contradicted_ef` is added. Heart rate and rates per second are None
-    where they are contradicted or rest on an assumed frame rate or on times with a pause.
+    where they are contradicted or rest on an assumed frame rate or on times with a pause. Of
+    frames that were measured before (`usable_spacing_mm`) only the clip's values are computed.
     """
     depth = () if sector is None else depth_warnings(sector.num_rows, clip.spacing_mm)
-    spacing_mm = None if depth else clip.spacing_mm
-    measure = partial(
-        measure_masks, spacing_mm=spacing_mm, smoothing=smoothing, cavity_only=cavity_only
-    )
-    measurement = by_curve = measure(masks, times_s=clip.times_s)
+    frames = measure_each(masks, usable_spacing_mm(clip, sector))
+
+    def measure(num: int, times_s: np.ndarray | None, *r_wave_times_s: float) -> Measurement:
+        timing = Timing(times_s=times_s, r_wave_times_s=r_wave_times_s, stated_beats=stated_beats)
+        return measure_frames(frames[:num], timing, smoothing=smoothing, cavity_only=cavity_only)
+
+    measurement = by_curve = measure(len(frames), clip.times_s)
     if clip.r_wave_times_s:
-        r_waves_s = clip.r_wave_times_s
-        measurement = measure(masks, times_s=clip.times_s, r_wave_times_s=r_waves_s)
+        measurement = measure(len(frames), clip.times_s, *clip.r_wave_times_s)
     rate, codes = clip.decision("frame_rate_hz"), {one.code for one in by_curve.warnings}
     bpm, curve_bpm = (
         one.heart_rate_bpm or one.heart_rate_unreliable_bpm for one in (measurement, by_curve)
@@ -67,9 +71,7 @@ def measure_clip(
             notes.append(ClipWarning(code="contradicted_heart_rate", message=message))
             is_timed = False
     changing = [
-        origin
-        for origin, times_s, num in _others(clip)
-        if _differ(by_curve, measure(masks[:num], times_s=times_s))
+        origin for origin, times_s, num in _others(clip) if _differ(by_curve, measure(num, times_s))
     ]
     if changing:
         message = (
@@ -81,6 +83,12 @@ def measure_clip(
     own = (one for one in measurement.warnings if not (depth and one.code == NO_SCALE))
     update = {"warnings": (*depth, *own, *notes)}
     return measurement.model_copy(update=update | ({} if is_timed else _no_rates(measurement)))
+
+
+def usable_spacing_mm(clip: Clip, sector: Sector | None) -> tuple[float, float] | None:
+    """The pixel spacing that a clip's frames are measured with; None where it is implausible."""
+    is_off = sector is not None and depth_warnings(sector.num_rows, clip.spacing_mm)
+    return None if is_off else clip.spacing_mm
 
 
 def _others(clip: Clip) -> Iterator[tuple[str, np.ndarray | None, int]]:

@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 
 from echoseg.measure.curve import rates_per_s
+from echoseg.measure.frame import MeasuredFrame
 from echoseg.measure.geometry import area_length_volume_ml
 from echoseg.measure.measurement import BeatMeasurement, Disks
 from echoseg.measure.phases import Beat
-from echoseg.measure.shape import Shape, measure_atrium, measure_wall
+from echoseg.measure.shape import Shape
 
-Shapes = Sequence[Shape | None]
+Frames = Sequence[MeasuredFrame]
 _MIN_FRAMES_FOR_RATES = 5
 
 
 def measure_beats(
     beats: Sequence[Beat],
     curve: np.ndarray,
-    shapes: Shapes,
+    frames: Frames,
     frame_s: float | None,
     *,
     scaled: bool,
@@ -32,7 +33,7 @@ def measure_beats(
             ef_percent=100 * beat.ejection_ratio,
             edv_ml=beat.largest if scaled else None,
             esv_ml=beat.smallest if scaled else None,
-            gls_percent=_strain_percent(shapes, beat),
+            gls_percent=_strain_percent(frames, beat),
             peak_ejection_rate_edv_per_s=_peak(-rates, beat, beat.ed_frame, beat.es_frame),
             peak_filling_rate_edv_per_s=_peak(rates, beat, beat.es_frame, beat.next_ed_frame),
             left_out=beat.left_out,
@@ -50,22 +51,22 @@ def _peak(rates: np.ndarray, beat: Beat, first: int, last: int | None) -> float 
     return peak if peak > 0 else None
 
 
-def _strain_percent(shapes: Shapes, beat: Beat) -> float | None:
+def _strain_percent(frames: Frames, beat: Beat) -> float | None:
     """100 (l_ES / l_ED - 1) of the endocardial contour, each a median over three frames."""
     ed, es = (
-        _around(shapes, frame, lambda s: s.line_mm) for frame in (beat.ed_frame, beat.es_frame)
+        _around(frames, frame, lambda s: s.line_mm) for frame in (beat.ed_frame, beat.es_frame)
     )
     if ed is None or es is None or ed <= 0:
         return None
     return 100 * (es / ed - 1)
 
 
-def _around(shapes: Shapes, frame: int, value: Callable[[Shape], float]) -> float | None:
+def _around(frames: Frames, frame: int, value: Callable[[Shape], float]) -> float | None:
     """The median of a value over a frame and its neighbours."""
-    reach = 1 if len(shapes) > 2 else 0  # ED and ES alone are not neighbours
-    near = shapes[max(0, frame - reach) : frame + reach + 1]
-    near = [shape for shape in near if shape is not None]
-    return float(np.median([value(shape) for shape in near])) if near else None
+    reach = 1 if len(frames) > 2 else 0  # ED and ES alone are not neighbours
+    near = frames[max(0, frame - reach) : frame + reach + 1]
+    values = [value(one.shape) for one in near if one.shape is not None]
+    return float(np.median(values)) if values else None
 
 
 def mean_known(values: Iterable[float | None]) -> float | None:
@@ -74,31 +75,22 @@ def mean_known(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def measure_dimensions(
-    masks: np.ndarray,
-    beats: Sequence[Beat],
-    shapes: Shapes,
-    spacing_mm: tuple[float, float] | None,
-) -> dict[str, Any]:
-    """Measure sizes, means over the beats; without a pixel spacing only ratios.
+def measure_dimensions(frames: Frames, beats: Sequence[Beat], *, scaled: bool) -> dict[str, Any]:
+    """Measure sizes, means over the beats; only ratios unless `scaled`.
 
     Returns:
         Fields of `Measurement` by name.
     """
 
     def at(phase: str, value: Callable[[Shape], float]) -> float | None:
-        return mean_known(_around(shapes, getattr(beat, f"{phase}_frame"), value) for beat in beats)
+        return mean_known(_around(frames, getattr(beat, f"{phase}_frame"), value) for beat in beats)
 
     ed_area, es_area = at("ed", lambda s: s.area_mm2), at("es", lambda s: s.area_mm2)
     change = 100 * (1 - es_area / ed_area) if ed_area and es_area is not None else None
     sizes = {"fractional_area_change_percent": change}
-    if spacing_mm is None:
+    if not scaled:
         return sizes
-    walls = [
-        measure_wall(masks[beat.ed_frame], spacing_mm, shape)
-        for beat in beats
-        if (shape := shapes[beat.ed_frame]) is not None
-    ]
+    walls = [frames[beat.ed_frame].wall for beat in beats]
     return sizes | {
         "stroke_volume_ml": mean_known(beat.largest - beat.smallest for beat in beats),
         "lv_length_ed_mm": at("ed", lambda s: s.axis.length_mm),
@@ -109,49 +101,38 @@ def measure_dimensions(
         "esv_area_length_ml": at("es", lambda s: s.area_length_volume_ml),
         "la_volume_ml": mean_known(
             area_length_volume_ml(area_mm2, length_mm)
-            for area_mm2, length_mm in _atria(masks, beats, shapes, spacing_mm)
+            for area_mm2, length_mm in _atria(frames, beats)
         ),
         "wall_thickness_mm": mean_known(wall.thickness_mm for wall in walls if wall),
         "lv_mass_g": mean_known(wall.mass_g for wall in walls if wall),
-        "annular_excursion_mm": mean_known(_excursion_mm(shapes, beat) for beat in beats),
+        "annular_excursion_mm": mean_known(_excursion_mm(frames, beat) for beat in beats),
     }
 
 
-def _excursion_mm(shapes: Shapes, beat: Beat) -> float | None:
+def _excursion_mm(frames: Frames, beat: Beat) -> float | None:
     """Motion of the annulus's center towards the apex along the ED long axis."""
-    first, last = shapes[beat.ed_frame], shapes[beat.es_frame]
+    first, last = frames[beat.ed_frame].shape, frames[beat.es_frame].shape
     if first is None or last is None:
         return None
     moved = last.axis.annulus_mid_mm - first.axis.annulus_mid_mm
     return float(moved @ first.axis.direction)
 
 
-def _atria(
-    masks: np.ndarray, beats: Sequence[Beat], shapes: Shapes, spacing_mm: tuple[float, float]
-) -> list[tuple[float, float]]:
-    """Area in mm2 and length in mm of the left atrium at each ES that shows it whole."""
-    atria = [
-        measure_atrium(masks[beat.es_frame], spacing_mm, shape.axis)
-        for beat in beats
-        if (shape := shapes[beat.es_frame]) is not None
-    ]
+def _atria(frames: Frames, beats: Sequence[Beat]) -> list[tuple[float, float]]:
+    """Area and length of the left atrium at each ES that shows it whole."""
+    atria = [frames[beat.es_frame].atrium for beat in beats]
     return [atrium for atrium in atria if atrium is not None]
 
 
-def mean_disks(
-    masks: np.ndarray,
-    beats: Sequence[Beat],
-    shapes: Shapes,
-    spacing_mm: tuple[float, float] | None,
-) -> Disks | None:
+def mean_disks(frames: Frames, beats: Sequence[Beat]) -> Disks | None:
     """Long axes, disks and atrium at ED and ES, means over the beats; None where one is missing."""
-    atria = _atria(masks, beats, shapes, spacing_mm or (1.0, 1.0))
+    atria = _atria(frames, beats)
     means: dict[str, Any] = {
         "la_area_mm2": mean_known(area for area, _ in atria),
         "la_length_mm": mean_known(length for _, length in atria),
     }
     for phase in ("ed", "es"):
-        at = [shapes[getattr(beat, f"{phase}_frame")] for beat in beats]
+        at = [frames[getattr(beat, f"{phase}_frame")].shape for beat in beats]
         known = [shape for shape in at if shape is not None]
         if not known:
             return None

@@ -1,14 +1,16 @@
 """Measures a clip's masks: shapes, volume curve, beats, and the values at ED and ES."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from echoseg.clip import Label
 from echoseg.errors import MeasurementError
-from echoseg.frame_store import count_pixels, each
+from echoseg.frame_store import each
 from echoseg.measure.curve import frame_interval_s, smooth, smoothing_s
 from echoseg.measure.dimensions import mean_disks, mean_known, measure_beats, measure_dimensions
+from echoseg.measure.frame import MeasuredFrame, measure_each
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.measure.messages import (
     beat_warnings,
@@ -30,17 +32,39 @@ from echoseg.measure.rhythm import (
     mark_premature,
     systole_frames,
 )
-from echoseg.measure.shape import Shape, measure_shape
+from echoseg.measure.stated_beats import StatedBeat, state_beats
 
 MAX_CLOCK_STEPS = 2
 """Times that beats are found anew where the clock does not fit them."""
-MIN_LV_FRACTION = 0.003
-"""Fraction of the picture below which a cavity counts as a stray piece."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Timing:
+    """When frames were taken, and what is known of the beats besides their volumes.
+
+    Attributes:
+        times_s: Time of each frame; None when unknown.
+        r_wave_times_s: R waves, when the file has them.
+        stated_beats: What a reader states of beats.
+    """
+
+    times_s: np.ndarray | None
+    r_wave_times_s: tuple[float, ...] = ()
+    stated_beats: tuple[StatedBeat, ...] = ()
+
+    @property
+    def r_wave_frames(self) -> tuple[int, ...]:
+        """The frames nearest the R waves inside the clip."""
+        times_s = self.times_s
+        if times_s is None:
+            return ()
+        inside = [t for t in self.r_wave_times_s if times_s[0] <= t <= times_s[-1]]
+        return tuple(dict.fromkeys(int(np.abs(times_s - t).argmin()) for t in inside))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curves:
-    """A clip's shapes and their volume curves; beats are detected in `smoothed`.
+    """A clip's volume curves; beats are detected in `smoothed`.
 
     `volumes` is `(T,)`, NaN where there is no cavity; `filled` and `smoothed` have no gaps.
     `parabola_s` is None where the volumes are those of single frames. `frame_s` is None where the
@@ -48,7 +72,6 @@ class Curves:
     `cut_reason` is why the clip may not show ED and ES of one beat, empty where it does.
     """
 
-    shapes: tuple[Shape | None, ...]
     volumes: np.ndarray
     filled: np.ndarray
     smoothed: np.ndarray
@@ -91,36 +114,65 @@ def measure_masks(
         MeasurementError: If `masks` is not a stack of label maps.
     """
     check_masks(masks)
-    shapes = measure_shapes(masks, spacing_mm)
-    volumes = np.array([np.nan if shape is None else shape.volume_ml for shape in shapes])
-    warnings = scale_warnings(shapes, spacing_mm)
+    return measure_frames(
+        measure_each(masks, spacing_mm),
+        Timing(times_s=times_s, r_wave_times_s=r_wave_times_s),
+        smoothing=smoothing,
+        cavity_only=cavity_only,
+    )
+
+
+def measure_frames(
+    frames: Sequence[MeasuredFrame],
+    timing: Timing,
+    *,
+    smoothing: bool = True,
+    cavity_only: bool = False,
+) -> Measurement:
+    """Measure a clip from its measured frames, as `measure_masks` does.
+
+    Args:
+        frames: All frames, measured with one pixel spacing.
+        timing: When they were taken.
+        smoothing: As in `measure_masks`.
+        cavity_only: As in `measure_masks`.
+
+    Raises:
+        ArgumentError: If a stated beat names a frame outside of the clip.
+    """
+    spacing_mm, warnings = frames[0].spacing_mm, scale_warnings(frames)
     if warnings:  # without a plausible pixel spacing there are no millilitres
         spacing_mm = None
-    refusal = refusal_of(masks, volumes, times_s, cavity_only=cavity_only)
-    if refusal:
+
+    def refuse(why: str) -> Measurement:
         return Measurement(
-            frames=frame_rows(masks, shapes, spacing_mm, times_s),
+            frames=frame_rows(frames, spacing_mm, timing.times_s),
             spacing_mm=spacing_mm,
-            refusal=refusal,
+            refusal=why,
             warnings=tuple(warnings),
             smoothed=smoothing,
         )
-    r_waves = (r_wave_times_s, _r_wave_frames(r_wave_times_s, times_s))
-    curves, beats, lengths_s = read_curves(shapes, volumes, times_s, r_waves)
+
+    if refusal := refusal_of(frames, timing.times_s, cavity_only=cavity_only):
+        return refuse(refusal)
+    volumes = np.array([frame.volume for frame in frames])
+    curves, beats, lengths_s = read_curves(volumes, timing)
+    if beats and all(beat.left_out for beat in beats):
+        return refuse("every beat is left out of the mean; take one in again")
     if not smoothing:
         curves = replace(curves, parabola_s=None)
     rate_bpm, is_timed = heart_rate_bpm(lengths_s), curves.frame_s is not None
-    measurement = measure_reading(masks, curves, beats, (spacing_mm, times_s))
-    regular_s = lengths_s if not any(beat.left_out for beat in beats) else lengths_s[:0]
+    measurement = measure_reading(frames, curves, beats, (spacing_mm, timing.times_s))
+    has_premature = any(beat.left_out not in ("", "reader") for beat in beats)
     warnings += beat_warnings(
         beats,
         ends=(measurement.ed_frame, measurement.es_frame),
-        irregular=is_irregular(regular_s),
+        irregular=is_irregular(lengths_s[:0] if has_premature else lengths_s),
         cut_reason=curves.cut_reason,
     )
     if not is_timed:
-        warnings.append(clock_warning(times_s, rate_bpm, curves.systole_s))
-    warnings += mask_warnings(masks, volumes, measurement.ef_percent)
+        warnings.append(clock_warning(timing.times_s, rate_bpm, curves.systole_s))
+    warnings += mask_warnings(frames, measurement.ef_percent)
     return measurement.model_copy(
         update={
             "heart_rate_bpm": rate_bpm if is_timed else None,
@@ -130,43 +182,40 @@ def measure_masks(
     )
 
 
-def read_curves(
-    shapes: tuple[Shape | None, ...],
-    volumes: np.ndarray,
-    times_s: np.ndarray | None,
-    r_waves: tuple[tuple[float, ...], tuple[int, ...]],
-) -> tuple[Curves, list[Beat], np.ndarray]:
+def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat], np.ndarray]:
     """The curves, the beats with their extremes' frames, and their lengths by the clip's times.
 
-    `r_waves` are times and frames. Where the times imply no heart's rate or systole, the curve is
-    smoothed as if a systole lasted `TYPICAL_SYSTOLE_S`.
+    Where the times imply no heart's rate or systole, the curve is smoothed as if a systole lasted
+    `TYPICAL_SYSTOLE_S`. Lengths and rhythm are those of the beats that are found, not stated.
     """
+    times_s, r_wave_frames = timing.times_s, timing.r_wave_frames
     frame_s = clock_s = frame_interval_s(times_s)
     filled, known = fill_gaps(volumes), np.isfinite(volumes)
-    beats = find_beats(smooth(filled, frame_s), frame_s, r_waves[1], known)
+    beats = find_beats(smooth(filled, frame_s), frame_s, r_wave_frames, known)
     for _ in range(MAX_CLOCK_STEPS if times_s is not None else 0):
         num_frames = systole_frames(beats)
         ratio = 1.0 if num_frames is None else num_frames * frame_s / TYPICAL_SYSTOLE_S
         if 1 / MAX_SYSTOLE_RATIO <= ratio <= MAX_SYSTOLE_RATIO:
             break
         frame_s /= ratio
-        beats = find_beats(smooth(filled, frame_s), frame_s, r_waves[1], known)
-    lengths_s = beat_lengths_s(beats, times_s, r_waves[0])
+        beats = find_beats(smooth(filled, frame_s), frame_s, r_wave_frames, known)
+    lengths_s = beat_lengths_s(beats, times_s, timing.r_wave_times_s)
     num_frames = systole_frames(beats) if times_s is not None else None
     systole_s = None if num_frames is None else num_frames * clock_s
     is_timed = is_heart_rate(heart_rate_bpm(lengths_s)) and is_systole(systole_s, clock_s)
-    smoothed = smooth(filled, frame_s)
+    smoothed, stated = smooth(filled, frame_s), timing.stated_beats
+    cut = cut_reason(smoothed, beats, known, frame_s)
     curves = Curves(
-        shapes=shapes,
         volumes=volumes,
         filled=filled,
         smoothed=smoothed,
         parabola_s=smoothing_s(filled, frame_s),
         frame_s=clock_s if is_timed else None,
         systole_s=systole_s,
-        cut_reason=cut_reason(smoothed, beats, known, frame_s),
+        cut_reason="" if any(one.is_moved for one in stated) else cut,
     )
-    return curves, [beat.at_extremes() for beat in mark_premature(beats)], lengths_s
+    beats = [beat.at_extremes() for beat in mark_premature(beats)]
+    return curves, state_beats(beats, stated, smoothed), lengths_s
 
 
 def check_masks(masks: np.ndarray) -> None:
@@ -185,7 +234,7 @@ def check_masks(masks: np.ndarray) -> None:
 
 
 def measure_reading(
-    masks: np.ndarray,
+    frames: Sequence[MeasuredFrame],
     curves: Curves,
     beats: list[Beat],
     known: tuple[tuple[float, float] | None, np.ndarray | None],
@@ -199,7 +248,7 @@ def measure_reading(
     reported, single = ([b for b in some if not b.left_out] for some in (every, on_frames))
     ratios = np.array([beat.ejection_ratio for beat in reported])
     typical = reported[int(np.abs(ratios - ratios.mean()).argmin())]
-    rows = measure_beats(every, curves.reported, curves.shapes, curves.frame_s, scaled=scaled)
+    rows = measure_beats(every, curves.reported, frames, curves.frame_s, scaled=scaled)
     averaged = [row for row in rows if not row.left_out]
     edv_ml = float(np.mean([beat.largest for beat in reported])) if scaled else None
     rates = {
@@ -228,24 +277,12 @@ def measure_reading(
             for name, rate in rates.items()
             if rate is not None and edv_ml is not None
         },
-        **measure_dimensions(masks, reported, curves.shapes, spacing_mm),
+        **measure_dimensions(frames, reported, scaled=scaled),
         beats=rows if beats else (),
-        frames=frame_rows(masks, curves.shapes, spacing_mm, times_s, (curves, typical.ed_frame)),
+        frames=frame_rows(frames, spacing_mm, times_s, (curves, typical.ed_frame)),
         spacing_mm=spacing_mm,
         notes=notes_on_reading(reported, single, curves.parabola_s),
-        disks=mean_disks(masks, reported, curves.shapes, spacing_mm),
-    )
-
-
-def measure_shapes(
-    masks: np.ndarray, spacing_mm: tuple[float, float] | None
-) -> tuple[Shape | None, ...]:
-    """The shape of each frame's cavity; None where there is none, or only a stray piece."""
-    areas_px = count_pixels(masks, Label.LV_CAVITY)
-    min_px = max(1, MIN_LV_FRACTION * masks[0].size)
-    return tuple(
-        measure_shape(mask, spacing_mm or (1.0, 1.0)) if area_px >= min_px else None
-        for mask, area_px in zip(each(masks), areas_px, strict=True)
+        disks=mean_disks(frames, reported),
     )
 
 
@@ -264,19 +301,18 @@ def _on(curve: np.ndarray, beat: Beat) -> Beat:
 
 
 def frame_rows(
-    masks: np.ndarray,
-    shapes: tuple[Shape | None, ...],
+    frames: Sequence[MeasuredFrame],
     spacing_mm: tuple[float, float] | None,
     times_s: np.ndarray | None,
     read: tuple[Curves, int] | None = None,
 ) -> tuple[FrameMeasurement, ...]:
     """One row per frame; `read` is the curves and the ED frame, where there is an EF."""
+    shapes = [frame.shape for frame in frames]
     largest = max((shape.volume_ml for shape in shapes if shape is not None), default=1.0)
     pixel_cm2 = None if spacing_mm is None else spacing_mm[0] * spacing_mm[1] / 100
     first = shapes[read[1]] if read else None
     rows = []
-    areas_px = count_pixels(masks, Label.LV_CAVITY).tolist()
-    for index, (area_px, shape) in enumerate(zip(areas_px, shapes, strict=True)):
+    for index, (frame, shape) in enumerate(zip(frames, shapes, strict=True)):
         scaled = shape if spacing_mm else None
         strain = None
         if shape and first and first.line_mm > 0:
@@ -284,8 +320,8 @@ def frame_rows(
         row = FrameMeasurement(
             frame_index=index,
             time_s=None if times_s is None else float(times_s[index]),
-            lv_area_px=area_px,
-            lv_area_cm2=None if pixel_cm2 is None else area_px * pixel_cm2,
+            lv_area_px=frame.area_px,
+            lv_area_cm2=None if pixel_cm2 is None else frame.area_px * pixel_cm2,
             lv_length_mm=scaled and scaled.axis.length_mm,
             relative_volume=shape and shape.volume_ml / largest,
             volume_ml=scaled and scaled.volume_ml,
@@ -295,12 +331,3 @@ def frame_rows(
         )
         rows.append(row)
     return tuple(rows)
-
-
-def _r_wave_frames(
-    r_wave_times_s: tuple[float, ...], times_s: np.ndarray | None
-) -> tuple[int, ...]:
-    if times_s is None:
-        return ()
-    inside = [t for t in r_wave_times_s if times_s[0] <= t <= times_s[-1]]
-    return tuple(dict.fromkeys(int(np.abs(times_s - t).argmin()) for t in inside))

@@ -77,7 +77,7 @@ class BeatMeasurement(FrozenModel):
     `gls_percent` is the shortening of the endocardial contour from ED to ES (negative), from
     masks: it is not speckle tracking. Rates are those of the volume curve divided by EDV, so they
     are per second and need no pixel spacing. `left_out` says why the beat is not part of the means,
-    `premature` or `after_premature`; it is empty for a beat that is.
+    `premature`, `after_premature` or `reader`, who took it out; it is empty for a beat that is.
     """
 
     ed_frame: int

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from echoseg.clip import ClipWarning, Label
-from echoseg.frame_store import each
 from echoseg.measure.curve import frame_interval_s
+from echoseg.measure.frame import MeasuredFrame
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.phases import Beat
 from echoseg.measure.rhythm import FASTEST_BPM, MAX_SYSTOLE_S, MIN_SYSTOLE_S, SLOWEST_BPM
@@ -63,7 +63,7 @@ def beat_warnings(
     """
     warnings = []
     left_out = [beat for beat in beats if beat.left_out]
-    if left_out:
+    if any(beat.left_out != "reader" for beat in left_out):
         early = sum(beat.left_out == "premature" for beat in left_out)
         message = (
             f"{early} of {len(beats)} beats {'is' if early == 1 else 'are'} premature. They and "
@@ -111,34 +111,30 @@ def clock_warning(
     return ClipWarning(code="clock_implausible", message=message)
 
 
-def mask_warnings(
-    masks: np.ndarray, volumes: np.ndarray, ef_percent: float | None
-) -> list[ClipWarning]:
-    """Warnings about the masks `T H W` and their volumes `T`."""
+def mask_warnings(frames: Sequence[MeasuredFrame], ef_percent: float | None) -> list[ClipWarning]:
+    """Warnings about the masks of all frames."""
     warnings = []
-    missing = int((~np.isfinite(volumes)).sum())
+    missing = sum(frame.shape is None for frame in frames)
     if missing:
-        message = f"No left ventricle on {missing} of {len(masks)} frames."
+        message = f"No left ventricle on {missing} of {len(frames)} frames."
         warnings.append(ClipWarning(code="lv_missing_frames", message=message))
     if ef_percent is not None and ef_percent < 5:
         message = "The LV volume changes by less than 5 %: the clip may be frozen."
         warnings.append(ClipWarning(code="little_motion", message=message))
-    at_edge = [
-        any((edge == Label.LV_CAVITY).any() for edge in (mask[[0, -1]], mask[:, [0, -1]]))
-        for mask in each(masks)
-    ]
-    if np.mean(at_edge) > 0.2:
+    if np.mean([frame.is_cut_off for frame in frames]) > 0.2:
         message = "The left ventricle touches the edge of the picture: part of it is cut off."
         warnings.append(ClipWarning(code="lv_cut_off", message=message))
     return warnings
 
 
-def flag_wall(measurement: Measurement, masks: np.ndarray, sector: np.ndarray) -> Measurement:
+def flag_wall(
+    measurement: Measurement, frames: Sequence[MeasuredFrame], sector: np.ndarray
+) -> Measurement:
     """Take the wall's values away where the wall at ED leaves the ultrasound sector.
 
     Args:
         measurement: Of the clip's masks.
-        masks: `(T, H, W)` label maps.
+        frames: The clip's frames.
         sector: `(H, W)` bool, where the picture is ultrasound.
 
     Returns:
@@ -147,7 +143,7 @@ def flag_wall(measurement: Measurement, masks: np.ndarray, sector: np.ndarray) -
     """
     if measurement.ed_frame is None or measurement.lv_mass_g is None:
         return measurement
-    wall = masks[measurement.ed_frame] == Label.LV_MYOCARDIUM
+    wall = frames[measurement.ed_frame].mask == Label.LV_MYOCARDIUM
     inside = np.asarray(
         ndimage.binary_erosion(sector, iterations=2)
     )  # what touches the edge goes on beyond it

@@ -34,7 +34,7 @@ at ES, as CAMUS's half sequences do: with it 95 % of those are taken, with `ED_S
 SAME_BEAT_SHARE = 0.9
 """Share of a filling's stroke from which a systole that the clip cuts is read instead."""
 _MIN_BEAT_FRAMES = 4
-LeftOut = Literal["", "premature", "after_premature"]
+LeftOut = Literal["", "premature", "after_premature", "reader"]
 """Why a beat is not part of the mean."""
 
 

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
-from echoseg.clip import ClipWarning, Label
-from echoseg.frame_store import each
+from echoseg.clip import ClipWarning
 from echoseg.measure.curve import frame_interval_s, smooth
-from echoseg.measure.shape import Shape
+from echoseg.measure.frame import MeasuredFrame
 
 NO_SCALE = "no_scale_no_millilitres"
 MIN_FRAME_FRACTION = 0.5
@@ -28,24 +26,21 @@ MIN_DURATION_S = 0.4
 
 
 def refusal_of(
-    masks: np.ndarray,
-    volumes: np.ndarray,
-    times_s: np.ndarray | None,
-    *,
-    cavity_only: bool = False,
+    frames: Sequence[MeasuredFrame], times_s: np.ndarray | None, *, cavity_only: bool = False
 ) -> str:
     """Why no EF can be given; empty otherwise. Masks that are `cavity_only` need no wall."""
+    volumes = np.array([frame.volume for frame in frames])
     measured = int(np.isfinite(volumes).sum())
-    if measured < max(2, MIN_FRAME_FRACTION * len(masks)):
+    if measured < max(2, MIN_FRAME_FRACTION * len(frames)):
         return (
-            f"a left ventricle was found on {measured} of {len(masks)} frames; EF needs at least "
+            f"a left ventricle was found on {measured} of {len(frames)} frames; EF needs at least "
             "half of them. Check that the clip shows an apical view"
         )
-    if not cavity_only and (why := wall_refusal(masks)):
+    if not cavity_only and (why := wall_refusal(frames)):
         return why
     if times_s is not None:
         # the last frame lasts as long as the others
-        duration_s = float(times_s[-1] - times_s[0]) * len(masks) / (len(masks) - 1)
+        duration_s = float(times_s[-1] - times_s[0]) * len(frames) / (len(frames) - 1)
         if duration_s < MIN_DURATION_S - 1e-6:
             return (
                 f"the clip lasts {duration_s:.2f} s; EF needs at least {MIN_DURATION_S:g} s to "
@@ -61,9 +56,9 @@ def refusal_of(
     return ""
 
 
-def wall_refusal(masks: np.ndarray) -> str:
+def wall_refusal(frames: Sequence[MeasuredFrame]) -> str:
     """Why masks with a wall do not show a heart: too little wall or atrium about the cavity."""
-    ring = np.median([ring_fraction(mask) for mask in each(masks)])
+    ring = np.median([frame.ring_fraction for frame in frames])
     if ring >= MIN_RING_FRACTION:
         return ""
     return (
@@ -71,19 +66,6 @@ def wall_refusal(masks: np.ndarray) -> str:
         f"at least {100 * MIN_RING_FRACTION:.0f} % is needed. Check that the clip shows a heart, "
         "or set cavity_only=True for masks of the cavity alone"
     )
-
-
-def ring_fraction(mask: np.ndarray) -> float:
-    """Fraction of the cavity's outer border pixels that are myocardium or atrium."""
-    padded = np.pad(mask, 1)  # beyond the edge of the picture is background
-    boxes = ndimage.find_objects((padded == Label.LV_CAVITY).astype(int))
-    if not boxes:
-        return 0.0
-    rows, columns = boxes[0]
-    crop = padded[rows.start - 1 : rows.stop + 1, columns.start - 1 : columns.stop + 1]
-    cavity = crop == Label.LV_CAVITY
-    border = crop[ndimage.binary_dilation(cavity) & ~cavity]
-    return float((border != Label.BACKGROUND).mean())
 
 
 def fill_gaps(volumes: np.ndarray) -> np.ndarray:
@@ -110,10 +92,9 @@ def depth_warnings(rows: int, spacing_mm: tuple[float, float] | None) -> tuple[C
     return (ClipWarning(code="implausible_depth", message=message),)
 
 
-def scale_warnings(
-    shapes: Sequence[Shape | None], spacing_mm: tuple[float, float] | None
-) -> list[ClipWarning]:
+def scale_warnings(frames: Sequence[MeasuredFrame]) -> list[ClipWarning]:
     """Why there are no volumes in ml, by the longest axis and the largest volume; else empty."""
+    spacing_mm, shapes = frames[0].spacing_mm, [frame.shape for frame in frames]
     if spacing_mm is None:
         message = (
             "The clip has no pixel spacing, so there are no volumes in ml; EF does not need it. "

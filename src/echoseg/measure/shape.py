@@ -6,6 +6,7 @@ All in millimetres; without a scale pass (1, 1) and read ratios only.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from echoseg.clip import Label
 from echoseg.measure.geometry import (
@@ -132,3 +133,21 @@ def measure_atrium(
     contour = mask_contour_mm(atrium, spacing_mm)
     length_mm = float(np.linalg.norm(contour - axis.annulus_mid_mm, axis=1).max())
     return (polygon_area_mm2(contour), length_mm) if length_mm > 0 else None
+
+
+def ring_fraction(mask: np.ndarray) -> float:
+    """Fraction of the outer border pixels of the cavity of `H W` that are myocardium or atrium."""
+    cavity = mask == Label.LV_CAVITY
+    rows, columns = np.flatnonzero(cavity.any(1)), np.flatnonzero(cavity.any(0))
+    if not rows.size:
+        return 0.0
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    around = tuple(slice(max(0, one.start - 1), one.stop + 1) for one in box)
+    margins = [
+        (int(one.start == 0), int(one.stop == side))
+        for one, side in zip(box, mask.shape, strict=True)
+    ]
+    crop = np.pad(mask[around], margins)  # beyond the edge of the picture is background
+    inside = crop == Label.LV_CAVITY
+    border = crop[ndimage.binary_dilation(inside) & ~inside]
+    return float((border != Label.BACKGROUND).mean())

@@ -8,12 +8,12 @@ import numpy as np
 from echoseg.clip import ClipWarning, check_spacing
 from echoseg.errors import MeasurementError
 from echoseg.measure.clean import clean_masks
+from echoseg.measure.frame import measure_each
 from echoseg.measure.measure import (
     Curves,
     check_masks,
     frame_rows,
     measure_reading,
-    measure_shapes,
 )
 from echoseg.measure.measurement import STILLS, Measurement
 from echoseg.measure.messages import mask_warnings
@@ -56,25 +56,23 @@ def measure_ed_es(
     check_spacing(spacing_mm)
     masks = np.stack([ed, es])
     check_masks(masks)
-    masks = clean_masks(masks)
-    shapes = measure_shapes(masks, spacing_mm)
-    volumes = np.array([np.nan if shape is None else shape.volume_ml for shape in shapes])
-    warnings = tuple(scale_warnings(shapes, spacing_mm))
+    frames = measure_each(clean_masks(masks), spacing_mm)
+    volumes = np.array([frame.volume for frame in frames])
+    warnings = tuple(scale_warnings(frames))
     if warnings:
         spacing_mm = None
     refusal = _refusal(volumes)
     if not refusal and not cavity_only:
-        refusal = wall_refusal(masks[:1]) or wall_refusal(masks[1:])
+        refusal = wall_refusal(frames[:1]) or wall_refusal(frames[1:])
     if refusal:
         return Measurement(
-            frames=frame_rows(masks, shapes, spacing_mm, None),
+            frames=frame_rows(frames, spacing_mm, None),
             spacing_mm=spacing_mm,
             refusal=refusal,
             warnings=warnings,
             smoothed=False,
         )
     curves = Curves(
-        shapes=shapes,
         volumes=volumes,
         filled=volumes,
         smoothed=volumes,
@@ -83,11 +81,11 @@ def measure_ed_es(
     )
     largest, smallest = volumes.tolist()
     beat = Beat(ed_frame=0, es_frame=1, next_ed_frame=None, largest=largest, smallest=smallest)
-    measurement = measure_reading(masks, curves, [beat], (spacing_mm, None))
+    measurement = measure_reading(frames, curves, [beat], (spacing_mm, None))
     message = "EDV and ESV are the volumes of the two stills given as ED and ES."
     return measurement.model_copy(
         update={
-            "warnings": (*warnings, *mask_warnings(masks, volumes, measurement.ef_percent)),
+            "warnings": (*warnings, *mask_warnings(frames, measurement.ef_percent)),
             "notes": (ClipWarning(code=STILLS, message=message),),
             "num_beats": 0,
             "beats": (),

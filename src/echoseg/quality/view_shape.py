@@ -4,7 +4,7 @@ import numpy as np
 
 from echoseg.clip import Label
 from echoseg.frame_store import count_pixels, each
-from echoseg.measure.plausible import ring_fraction
+from echoseg.measure.shape import ring_fraction
 from echoseg.metrics.segmentation import dice
 
 FEATURES = (

@@ -23,7 +23,7 @@ from echoseg.inference.live.latency import LatencyHistogram
 from echoseg.inference.live.scene_change import SceneChangeDetector
 from echoseg.io.frames import FRAME_SIDE_PX, OpenOptions
 from echoseg.measure.clean import clean_masks
-from echoseg.measure.measure import MIN_LV_FRACTION
+from echoseg.measure.frame import MIN_LV_FRACTION
 from echoseg.measure.plausible import MAX_LV_LENGTH_MM, MIN_LV_LENGTH_MM, depth_warnings
 from echoseg.measure.volumes import mask_volume_ml
 from echoseg.preprocess.frame_transform import FrameTransform

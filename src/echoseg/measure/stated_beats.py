@@ -1,0 +1,96 @@
+"""Beats as a reader states them: ED or ES moved, or taken out of the mean or into it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from echoseg.errors import ArgumentError
+from echoseg.measure.measurement import FrozenModel
+from echoseg.measure.phases import Beat
+
+
+class StatedBeat(FrozenModel):
+    """What a reader states of a beat.
+
+    Attributes:
+        span: First and last frame of the beat as it was shown: those found that share a frame
+            with it, ED to ES, are the same beat.
+        ed_frame: Its ED; None: as found.
+        es_frame: Its ES; None: as found.
+        is_excluded: Whether it is left out of the mean; None: as found.
+    """
+
+    span: tuple[int, int]
+    ed_frame: int | None = None
+    es_frame: int | None = None
+    is_excluded: bool | None = None
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether ED or ES are the reader's."""
+        return self.ed_frame is not None or self.es_frame is not None
+
+    def is_of(self, beat: Beat) -> bool:
+        """Whether a found beat is this one."""
+        first, last = sorted((beat.ed_frame, beat.es_frame))
+        return first <= self.span[1] and self.span[0] <= last
+
+
+def state_beats(
+    beats: Sequence[Beat], stated: Sequence[StatedBeat], curve: np.ndarray
+) -> list[Beat]:
+    """The beats, found and stated, in the order of their ED.
+
+    Args:
+        beats: As found, with ED and ES on the frames of their extremes.
+        stated: What the reader says; the first that fits a found beat changes it, and one with
+            both frames that fits none is a beat of its own.
+        curve: The curve that volumes are read off, `T`.
+
+    Raises:
+        ArgumentError: If a stated frame lies outside of the clip.
+    """
+    for one in stated:
+        for frame in (one.ed_frame, one.es_frame):
+            if frame is not None and not 0 <= frame < len(curve):
+                raise ArgumentError(f"ED and ES must be frames 0 to {len(curve) - 1}, got {frame}")
+    rest, result = list(stated), []
+    for beat in beats:
+        own = next((one for one in rest if one.is_of(beat)), None)
+        if own is None:
+            result.append(beat)
+        else:
+            rest.remove(own)
+            result.append(_stated(beat, own, curve))
+    for one in rest:
+        if one.ed_frame is not None and one.es_frame is not None:
+            beat = Beat(
+                ed_frame=one.ed_frame,
+                es_frame=one.es_frame,
+                next_ed_frame=None,
+                largest=float(curve[one.ed_frame]),
+                smallest=float(curve[one.es_frame]),
+            )
+            result.append(_stated(beat, one, curve))
+    return sorted(result, key=lambda beat: beat.ed_frame)
+
+
+def _stated(beat: Beat, stated: StatedBeat, curve: np.ndarray) -> Beat:
+    """A beat with what the reader says of it."""
+    if stated.is_moved:
+        ed = beat.ed_frame if stated.ed_frame is None else stated.ed_frame
+        es = beat.es_frame if stated.es_frame is None else stated.es_frame
+        after = beat.next_ed_frame
+        beat = replace(
+            beat,
+            ed_frame=ed,
+            es_frame=es,
+            next_ed_frame=after if after is not None and after > es else None,
+            largest=float(curve[ed]),
+            smallest=float(curve[es]),
+            extreme_frames=None,
+        )
+    if stated.is_excluded is None:
+        return beat
+    return replace(beat, left_out="reader" if stated.is_excluded else "")

@@ -1,0 +1,90 @@
+"""Beats that a reader states."""
+
+import numpy as np
+import pytest
+
+from echoseg.errors import ArgumentError
+from echoseg.measure.frame import measure_each
+from echoseg.measure.measure import Timing, measure_frames
+from echoseg.measure.phases import Beat
+from echoseg.measure.stated_beats import StatedBeat, state_beats
+from heart_makers import beating
+
+MASKS, TIMES_S, _ = beating(120, bpm=60)
+FRAMES = measure_each(MASKS, (1.0, 1.0))
+CURVE = np.linspace(100, 40, 30)
+
+
+def measured(*stated, frames=FRAMES, times_s=TIMES_S):
+    return measure_frames(frames, Timing(times_s=times_s, stated_beats=stated))
+
+
+def span(beat):
+    return tuple(sorted((beat.ed_frame, beat.es_frame)))
+
+
+def test_nothing_stated_changes_nothing():
+    assert measured() == measure_frames(FRAMES, Timing(times_s=TIMES_S))
+
+
+def test_a_moved_es_gives_the_volume_of_its_frame_and_leaves_the_other_beats():
+    found = measured()
+    first, second = found.beats[:2]
+    moved = measured(StatedBeat(span=span(first), es_frame=first.es_frame - 4))
+    assert moved.beats[0].es_frame == first.es_frame - 4
+    assert moved.beats[0].esv_ml == pytest.approx(found.frames[first.es_frame - 4].smoothed_volume)
+    assert moved.beats[0].edv_ml == first.edv_ml
+    assert moved.beats[1] == second
+    assert moved.ef_percent == pytest.approx(np.mean([beat.ef_percent for beat in moved.beats]))
+
+
+def test_moving_to_where_it_was_changes_nothing():
+    found = measured()
+    first = found.beats[0]
+    same = StatedBeat(span=span(first), ed_frame=first.ed_frame, es_frame=first.es_frame)
+    assert measured(same).ef_percent == pytest.approx(found.ef_percent, abs=1e-12)
+
+
+def test_an_excluded_beat_stands_in_the_list_and_not_in_the_mean():
+    found = measured()
+    out = measured(StatedBeat(span=span(found.beats[0]), is_excluded=True))
+    assert [beat.left_out for beat in out.beats] == ["reader", *[""] * (len(found.beats) - 1)]
+    assert out.num_beats == found.num_beats - 1
+    assert out.ef_percent == pytest.approx(
+        np.mean([beat.ef_percent for beat in out.beats if not beat.left_out])
+    )
+    assert "premature_beats" not in {one.code for one in out.warnings}
+
+
+def test_no_beat_left_is_no_ef():
+    everything = [StatedBeat(span=span(beat), is_excluded=True) for beat in measured().beats]
+    out = measured(*everything)
+    assert out.ef_percent is None
+    assert "every beat is left out" in out.refusal
+
+
+def test_a_part_of_a_beat_becomes_a_beat_where_both_frames_are_stated():
+    frames, times_s = FRAMES[:19], TIMES_S[:19]
+    part = measured(frames=frames, times_s=times_s)
+    assert part.is_part_of_beat
+    stated = StatedBeat(span=(0, 18), ed_frame=1, es_frame=17)
+    whole = measured(stated, frames=frames, times_s=times_s)
+    assert (whole.ed_frame, whole.es_frame, whole.is_part_of_beat) == (1, 17, False)
+    assert "cut_beat" not in {one.code for one in whole.warnings}
+
+
+def test_a_statement_follows_the_beat_it_shares_frames_with():
+    beats = [
+        Beat(ed_frame=1, es_frame=8, next_ed_frame=12, largest=100, smallest=50),
+        Beat(ed_frame=12, es_frame=20, next_ed_frame=None, largest=90, smallest=45),
+    ]
+    first, second = state_beats(beats, [StatedBeat(span=(11, 19), es_frame=22)], CURVE)
+    assert first == beats[0]
+    assert (second.ed_frame, second.es_frame) == (12, 22)
+    assert second.smallest == CURVE[22]
+    assert state_beats(beats, [StatedBeat(span=(25, 29), es_frame=27)], CURVE) == beats
+
+
+def test_a_frame_that_is_none_of_the_clip_is_refused():
+    with pytest.raises(ArgumentError, match="0 to 29, got 30"):
+        state_beats([], [StatedBeat(span=(0, 9), ed_frame=3, es_frame=30)], CURVE)
