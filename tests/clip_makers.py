@@ -67,11 +67,13 @@ def write_video(path, frames):
         container.mux(stream.encode())
 
 
-def write_container(path, frames, codec, container_format, *, rate_hz=25, options=None):
+def write_container(  # noqa: PLR0913
+    path, frames, codec, container_format, *, rate_hz=25, options=None, pixels="yuv420p"
+):
     options = options or {"x265-params": "log-level=none"}
     with av.open(str(path), "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=rate_hz, options=options)
-        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:], "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:], pixels
         stream.bit_rate = 4_000_000
         for frame in frames:
             rgb = np.stack([frame] * 3, -1)

@@ -1,5 +1,7 @@
 """A folder of single-frame DICOM files of one series is a clip; stills and studies are not."""
 
+import shutil
+
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -52,7 +54,7 @@ def test_without_any_time_a_rate_is_assumed(tmp_path):
 
 def test_stills_taken_seconds_apart_are_no_clip(tmp_path):
     folder = write_series(tmp_path / "s", [f"1015{3 * n:02d}" for n in range(10)])
-    with pytest.raises(FormatError, match=r"no frames of one clip; give one of these files"):
+    with pytest.raises(FormatError, match="not one clip: they were acquired too far apart"):
         load_clip(folder)
 
 
@@ -60,7 +62,7 @@ def test_two_series_in_a_folder_are_no_clip(tmp_path):
     folder = write_series(tmp_path / "s")
     for file in write_series(tmp_path / "t").iterdir():
         file.rename(folder / f"t{file.name}")
-    with pytest.raises(FormatError, match="no frames of one clip"):
+    with pytest.raises(FormatError, match="not one clip: 2 have Instance Number"):
         find_format(folder)
 
 
@@ -72,8 +74,40 @@ def test_a_series_per_file_is_a_clip_where_the_numbers_run_on(tmp_path):
         dataset.save_as(file)
     assert np.array_equal(load_clip(folder).frames, FRAMES)
     next(folder.glob("4.IMA")).unlink()
-    with pytest.raises(FormatError, match="no frames of one clip"):
+    with pytest.raises(FormatError, match="they are of 9 series"):
         find_format(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda one, n: one.pop("InstanceNumber"), "10 have no Instance Number"),
+        (lambda one, n: setattr(one, "InstanceNumber", n // 2), "2 have Instance Number"),
+        (lambda one, n: setattr(one, "Rows", 47 + n % 2), "they differ in size"),
+    ],
+)
+def test_files_whose_order_is_unknown_are_refused_by_the_reason(tmp_path, change, words):
+    folder = write_series(tmp_path / "s", FrameTime=25)
+    for index, file in enumerate(sorted(folder.iterdir())):
+        dataset = dcmread(file)
+        change(dataset, index)
+        dataset.save_as(file)
+    with pytest.raises(FormatError, match=f"not one clip: {words}"):
+        load_clip(folder)
+
+
+def test_a_copy_of_a_file_is_no_frame_and_a_missing_number_leaves_its_time(tmp_path):
+    folder = write_series(tmp_path / "s", FrameTime=25)
+    shutil.copy(folder / "4.IMA", folder / "4 (1).IMA")
+    assert np.array_equal(load_clip(folder).frames, FRAMES)
+    (folder / "4 (1).IMA").unlink()
+    (folder / "4.IMA").unlink()  # the third frame
+    with pytest.raises(DamagedError, match=r"leave out 1 of 10, such as 3; .*--allow-damaged"):
+        load_clip(folder)
+    clip = load_clip(folder, allow_damaged=True)
+    assert np.array_equal(clip.frames, np.delete(FRAMES, 2, 0))
+    assert clip.damaged_frames == (2,)
+    assert clip.times_s == pytest.approx(np.delete(np.arange(10), 2) * 0.025)
 
 
 def test_a_broken_frame_is_named(tmp_path):

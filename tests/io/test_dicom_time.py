@@ -28,6 +28,9 @@ def clip_of(tmp_path, num_frames=6, *, fps=None, spacing_mm=None, **elements):
         ({"FrameTimeVector": [0] * 6, "CineRate": 40, "pointer": VECTOR}, 40),
         ({"FrameTimeVector": [20] * 5, "pointer": VECTOR}, 50),
         ({"FrameTimeVector": [20] * 3, "CineRate": 30}, 30),
+        ({"FrameTimeVector": [20.0 * n for n in range(6)]}, 50),  # times, not steps
+        ({"FrameTimeVector": [20.0 * n for n in range(1, 6)]}, 50),
+        ({"FrameTimeVector": [500 + 20.0 * n for n in range(6)], "CineRate": 30}, 30),
         ({"FrameTime": 0, "RecommendedDisplayFrameRate": 25}, 25),
         ({"FrameTime": 0.1, "CineRate": 40}, 40),
         ({"FrameTime": 1, "CineRate": 40}, 40),
@@ -101,6 +104,13 @@ def test_r_waves_and_times_move_with_the_first_intact_frame(tmp_path, fps):
     assert clip.r_wave_times_s == pytest.approx((0.16 - shift_s, 0.24 - shift_s))
 
 
+def test_r_waves_that_no_heart_has_are_not_used(tmp_path):
+    clip = clip_of(tmp_path, FrameTime=25, RWaveTimeVector=[0.1, 0.9])  # in s, not ms
+    assert clip.r_wave_times_s == ()
+    (stated,) = clip.decision("heart_rate_bpm").statements
+    assert stated.unused_because == "the rate of no heart"
+
+
 def test_heart_rates_that_differ_are_told(tmp_path):
     clip = clip_of(tmp_path, FrameTime=25, RWaveTimeVector=[0, 1000], HeartRate=90)
     (warning,) = clip.warnings
@@ -130,7 +140,17 @@ def test_a_maximum_counted_exclusively_and_a_second_region_are_no_contradiction(
     two = np.concatenate([moving_frames(), moving_frames()], 2)
     right = region(RegionLocationMinX0=64, RegionLocationMaxX1=127, PhysicalDeltaX=0.02)
     clip = scaled(tmp_path, two, region(), right)
-    assert (clip.spacing_mm, clip.warnings) == (pytest.approx((0.5, 0.4)), ())
+    assert clip.spacing_mm == pytest.approx((0.5, 0.4))
+    (note,) = clip.warnings
+    assert note.code == "second_picture" and "(64,0)-(127,47)" in note.message
+
+
+def test_two_scales_of_one_place_contradict(tmp_path):
+    clip = scaled(tmp_path, moving_frames(), region(), region(PhysicalDeltaX=0.08))
+    assert clip.spacing_mm is None
+    (note,) = clip.warnings
+    assert "0.5 x 0.4 mm" in note.message and "0.5 x 0.8 mm" in note.message
+    assert scaled(tmp_path, moving_frames(), region(), region()).warnings == ()
 
 
 def test_a_pixel_spacing_that_would_change_volumes_withholds_the_scale(tmp_path):

@@ -42,6 +42,37 @@ def test_scan_converted_images_of_each_release(tmp_path, name):
     assert np.array_equal(clip.frames, FRAMES)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_decibels_as_zea_stores_camus_are_the_grey_levels_of_its_source(tmp_path, kind):
+    frames = np.pad(FRAMES, ((0, 0), (2, 2), (2, 2)))  # black beside the sector
+    levels_db = (frames / 255.0 * 60 - 60).astype(kind)
+    pixels, extent = FRAMES[..., None], np.zeros(6, np.float32)
+    path = write(
+        tmp_path / "a.hdf5",
+        data__image_sc=levels_db,
+        data__image__pixels=pixels,
+        data__image__extent=extent,
+    )
+    clip = load_clip(path, fps=50)
+    assert np.array_equal(clip.frames, frames)
+    assert (clip.spacing_mm, clip.warnings) == (None, ())
+
+
+def test_other_floats_are_spread_with_a_warning(tmp_path):
+    path = write(tmp_path / "a.hdf5", data__image_sc=FRAMES / 255.0 - 30)
+    assert {one.code for one in load_clip(path, fps=50).warnings} == {"rescaled_grey"}
+
+
+def test_stamps_that_are_not_one_per_frame_are_told(tmp_path):
+    path = write(
+        tmp_path / "a.hdf5",
+        data__image_sc__values=FRAMES,
+        data__image_sc__timestamps=np.arange(4) * 0.02,
+    )
+    (note,) = load_clip(path).warnings
+    assert note.code == "assumed_frame_rate" and "4 values for 5 frames" in note.message
+
+
 def test_a_grid_in_metres_gives_the_scale_and_stamps_the_times(tmp_path):
     path = write(
         tmp_path / "a.hdf5",

@@ -227,3 +227,18 @@ def test_pictures_named_as_masks_of_the_frames_are_passed_over(tmp_path, mask):
         Image.fromarray(np.zeros_like(frame)).save(tmp_path / f"{mask.format(index)}.png")
     clip = load_clip(tmp_path)
     assert clip.num_frames == 6 and clip.frames.mean() > 100
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"NRRD0005\ntype: uchar\n", "NRRD"),
+        (b"MATLAB 5.0 MAT-file, Platform: PCWIN64", "a MATLAB file"),
+        (b"MATLAB 7.3 MAT-file, Platform: PCWIN64", "a MATLAB file"),
+        (b"\x5c\x01\0\0" + bytes(344), "an Analyze 7.5 image"),
+    ],
+)
+def test_files_of_arrays_that_are_not_read_are_named_with_the_way_out(tmp_path, start, words):
+    (tmp_path / "a").write_bytes(start + bytes(2000))
+    with pytest.raises(FormatError, match=rf"this is .*{words}.*save "):
+        load_clip(tmp_path / "a")

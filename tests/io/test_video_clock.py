@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from clip_makers import moving_frames
+from clip_makers import moving_frames, write_container
 from echoseg.io import load_clip
 from echoseg.io.video import ContainerStatement, rate_statements
 
@@ -75,3 +75,26 @@ def test_implausible_stamps_give_way_to_the_rate_of_the_stream(tmp_path):
     stated = ContainerStatement(30, rate_hz=25.0)
     statements = rate_statements(stated, np.arange(30) / 90_000, 30)
     assert [one.value for one in statements] == [pytest.approx(90_000), 25.0]
+
+
+@pytest.mark.parametrize("rate_hz", [1, 1000])
+def test_the_rate_of_a_stream_does_not_support_the_stamps_made_of_it(tmp_path, rate_hz):
+    write_container(tmp_path / "a.avi", FRAMES, "mjpeg", "avi", rate_hz=rate_hz, pixels="yuvj420p")
+    clip = load_clip(tmp_path / "a.avi")
+    (note,) = [one for one in clip.warnings if one.code == "assumed_frame_rate"]
+    assert f"implausible frame rate of {rate_hz} fps" in note.message
+    assert load_clip(tmp_path / "a.avi", fps=rate_hz).frame_rate_hz == pytest.approx(rate_hz)
+
+
+def test_grey_video_of_12_bits_in_16_is_not_black(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *FRAMES.shape[1:], "gray16le"
+        for frame in FRAMES:
+            deep = frame.astype(np.uint16) * 16
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(deep, format="gray16le")))
+        container.mux(stream.encode())
+    clip = load_clip(tmp_path / "a.mkv")
+    assert "rescaled_grey" in {one.code for one in clip.warnings}
+    assert clip.frames.mean() > 100 and clip.times_s is not None
+    assert clip.frame_rate_hz == pytest.approx(25, rel=0.01)

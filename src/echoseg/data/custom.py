@@ -107,8 +107,7 @@ def candidate_files(
 def _may_be_clip(path: Path, folders: set[Path]) -> bool:
     if path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
         return False
-    is_one = path in folders or not path.is_dir()
-    return is_one and not folders.intersection(path.parents)
+    return path in folders or not (path.is_dir() or folders.intersection(path.parents))
 
 
 @contextmanager

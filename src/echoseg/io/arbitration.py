@@ -29,6 +29,8 @@ SCALE_CODES = ("stale_scale", "invalid_scale", "spacing_without_unit", "default_
 USER = "given by the user"
 _ASIDE = ("Recommended Display Frame Rate",)
 """Origins of wishes, not of measurements: outvoted by two that agree."""
+_CONTAINER = ("time stamps", "rate of the video stream", "rate in the codec's header")
+"""Origins of one clock: a container's stamps are made of its rate."""
 _OWN = {"frame_rate_hz": "frame times", "spacing_mm": "pixel spacing"}
 """Origins of what a reader gives without a statement of its source."""
 _NAMES = {
@@ -80,8 +82,9 @@ def _checked_rate(one: SourceStatement, every: Sequence[SourceStatement]) -> Sou
     rate_hz = one.value
     if one.origin == USER or one.unused_because or not isinstance(rate_hz, float | int):
         return one
+    clock = _CONTAINER if one.origin in _CONTAINER else (one.origin,)
     supported = is_frame_rate(rate_hz) and any(
-        other is not one and other.value and agree("frame_rate_hz", rate_hz, other.value)
+        other.origin not in clock and other.value and agree("frame_rate_hz", rate_hz, other.value)
         for other in every
     )
     if supported or ACQUIRED_RATE_HZ[0] <= rate_hz <= ACQUIRED_RATE_HZ[1]:

@@ -74,9 +74,7 @@ def _region_statement(
     if not tissue:
         return RegionBoxes(None, _traces(regions, (0, 0, rows, columns))), [], ()
     box, region = max(tissue, key=lambda pair: _area(pair[0]))
-    delta_x, delta_y = (abs(read_number(region, f"PhysicalDelta{axis}") or 0) for axis in "XY")
-    value = (10 * delta_y, 10 * delta_x)
-    text = f"{delta_y:g} x {delta_x:g} cm"
+    value, text = _deltas(region)
     if why := _misfit(box, [one for one, _ in regions], frames):
         message = (
             f"The file's ultrasound region {_corners(box)} {why} its image of {columns} "
@@ -90,9 +88,43 @@ def _region_statement(
     spacing_mm, notes = file_scale(*value)
     why = "implausible" if notes else ""
     statement = SourceStatement(origin=_ORIGIN, value=spacing_mm, text=text, unused_because=why)
+    others, more_notes = _other_tissue(box, [pair for pair in tissue if pair[1] is not region])
     top, left, bottom, right = box
     box = top, left, min(bottom, rows), min(right, columns)
-    return RegionBoxes(box, _traces(regions, box)), [statement], notes
+    return RegionBoxes(box, _traces(regions, box)), [statement, *others], notes + more_notes
+
+
+def _deltas(region: Any) -> tuple[tuple[float, float], str]:
+    """(row, column) pixel spacing of a region in mm, and its text."""
+    delta_x, delta_y = (abs(read_number(region, f"PhysicalDelta{axis}") or 0) for axis in "XY")
+    return (10 * delta_y, 10 * delta_x), f"{delta_y:g} x {delta_x:g} cm"
+
+
+def _other_tissue(
+    box: Box, others: list[tuple[Box, Any]]
+) -> tuple[list[SourceStatement], tuple[ClipWarning, ...]]:
+    """What regions of tissue state that cover the measured one, and a note of one beside it."""
+    statements, apart = list[SourceStatement](), list[str]()
+    for other, region in others:
+        top, left = max(box[0], other[0]), max(box[1], other[1])
+        bottom, right = min(box[2], other[2]), min(box[3], other[3])
+        shared = max(0, bottom - top) * max(0, right - left)
+        if shared > _MAX_OUTSIDE * _area(other):
+            value, text = _deltas(region)
+            why = "" if file_scale(*value)[0] else "implausible"
+            origin = "another ultrasound region in its place"
+            statements.append(
+                SourceStatement(origin=origin, value=value, text=text, unused_because=why)
+            )
+        elif other[2] > other[0] and other[3] > other[1]:
+            apart.append(_corners(other))
+    if not apart:
+        return statements, ()
+    message = (
+        f"The file has another picture of tissue at {apart[0]}, as on a split screen: only the "
+        f"one at {_corners(box)} is measured."
+    )
+    return statements, (ClipWarning(code="second_picture", message=message),)
 
 
 def _traces(regions: list[tuple[Box, Any]], picture: Box) -> tuple[Box, ...]:

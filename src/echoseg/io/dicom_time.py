@@ -27,6 +27,8 @@ _SOURCES = {
 _FEW_DIGITS = re.compile(r"[\d.,+-]{1,7}")
 """A number with another decimal mark; shorter than a date or an identity number."""
 _RATES = ("CineRate", "RecommendedDisplayFrameRate")
+_HEART_RATE_BPM = (10.0, 1000.0)
+"""Heart rates that R waves may imply; in seconds instead of milliseconds they imply thousands."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,6 +99,8 @@ def read_times(
     rate = decide_for_user(decide("frame_rate_hz", statements), fps)
     r_waves_s = [value / 1000 for value in read_numbers(dataset, "RWaveTimeVector")[0]]
     heart_rate = decide("heart_rate_bpm", _heart_rates(dataset, r_waves_s))
+    if any(one.unused_because for one in heart_rate.statements):
+        r_waves_s = []
     if rate.choice is None:
         return DicomTimes(
             times_s=None, r_wave_times_s=tuple(r_waves_s), rate=rate, heart_rate=heart_rate
@@ -152,14 +156,18 @@ def _pointed_at(dataset: Any) -> list[str]:
 def _vector_rate(numbers: list[float], total: int) -> tuple[float | None, str, list[float]]:
     """Mean rate of a Frame Time Vector, why it is not used, and the steps between frames in s.
 
-    The first of `total` values precedes the first frame; some writers leave it out.
+    The first of `total` values precedes the first frame; some writers leave it out. Others write
+    the times instead of the steps between them: values that grow by one step each.
     """
     if len(numbers) not in (total, total - 1) or total < 2:
-        return None, f"{len(numbers)} values for {total} frames", []
-    steps_s = [value / 1000 for value in numbers[len(numbers) - total + 1 :]]
-    if min(steps_s) <= 0:
-        return None, "its times do not increase", []
-    return len(steps_s) / sum(steps_s), "", steps_s
+        return None, f"of {len(numbers)} values for {total} frames", []
+    steps_s = np.array(numbers[len(numbers) - total + 1 :]) / 1000
+    growth_s = np.diff(numbers if len(numbers) == total else [0.0, *numbers]) / 1000
+    if total > 3 and 0 < growth_s.max() < 1.2 * growth_s.min() and steps_s[-1] > 2 * steps_s[0]:
+        steps_s = growth_s
+    if steps_s.min() <= 0:
+        return None, "not increasing", []
+    return len(steps_s) / float(steps_s.sum()), "", steps_s.tolist()
 
 
 def _heart_rates(dataset: Any, r_waves_s: list[float]) -> list[SourceStatement]:
@@ -168,9 +176,14 @@ def _heart_rates(dataset: Any, r_waves_s: list[float]) -> list[SourceStatement]:
     intervals_s = np.diff(r_waves_s)
     if len(intervals_s) and (intervals_s > 0).all():
         rate_bpm = 60 / float(np.median(intervals_s))
-        text = f"{len(r_waves_s)} R waves"
+        is_of_heart = _HEART_RATE_BPM[0] <= rate_bpm <= _HEART_RATE_BPM[1]
         statements.append(
-            SourceStatement(origin="R Wave Time Vector (0018,6060)", value=rate_bpm, text=text)
+            SourceStatement(
+                origin="R Wave Time Vector (0018,6060)",
+                value=rate_bpm,
+                text=f"{len(r_waves_s)} R waves",
+                unused_because="" if is_of_heart else "the rate of no heart",
+            )
         )
     if rate_bpm := read_number(dataset, "HeartRate"):
         statements.append(SourceStatement(origin="Heart Rate (0018,1088)", value=rate_bpm))

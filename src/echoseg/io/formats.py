@@ -34,6 +34,12 @@ _PACKED = (
     b"\xfd7zXZ",
     b"\x28\xb5\x2f\xfd",
 )
+_NAMED = {
+    b"NRRD": "NRRD (of 3D Slicer)",
+    b"MATLAB 5.0": "a MATLAB file",
+    b"MATLAB 7.3": "a MATLAB file",
+}
+"""First bytes of files of arrays that are not read, and what they are."""
 _TEXTS = frozenset(".txt .csv .json .md .db .ini".split())
 
 
@@ -120,7 +126,7 @@ def is_frame_folder(path: Path) -> bool:
     Beside pictures there may be folders of masks.
     """
     if zarr_store.sniff(b"", path):
-        return True
+        return not zarr_store.sniff(b"", path.parent)  # a group inside it is not one
     files = [file for file in path.iterdir() if not file.name.startswith(".")]
     inner = [file for file in files if file.is_dir()]
     if len(inner) == len(files) or not all(map(image_folder.holds_masks, inner)):
@@ -169,6 +175,11 @@ def find_format(path: str | Path) -> str:
         raise FormatError(
             f"{path}: this is a packed file (zip, gzip, 7z, ...) or a cut .nii.gz; unpack it first"
         )
+    if named := next((text for start, text in _NAMED.items() if head.startswith(start)), ""):
+        raise FormatError(
+            f"{path}: this is {named}, which is not read; save the frames (T, H, W) as .npy and "
+            "give --spacing-mm and --fps, or as NIfTI (x, y, t) with units mm and s"
+        )
     raise FormatError(
         f"{path}: the content is not of a supported format, whatever the name says; echoseg "
         "formats lists those that are read"
@@ -182,6 +193,11 @@ def _folder_reason(path: Path) -> str:
         with suppress(FormatError, OSError):
             if file.is_file() and find_format(file):
                 clips.append(file.name)
+    if reason := dicom_series.no_series_reason(path):
+        return (
+            f"the folder holds DICOM files of one frame each that are not one clip: {reason}. "
+            "Export the clip as one multi-frame file"
+        )
     if clips:
         return (
             f"the folder holds {', '.join(clips[:3])}{', ...' if len(clips) > 3 else ''} and no "

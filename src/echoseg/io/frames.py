@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,43 @@ def check_time_axis(path: Path, steps: list[float]) -> None:
             f"{path}: the third axis steps by {steps[2]:g}, as of a 3-D volume, not of (x, y, t); "
             "export a 2-D clip of one plane, or give --fps (fps) if the axis is time"
         )
+
+
+def numbered_row(
+    path: Path, files: Sequence[Any], numbers: Sequence[int], options: OpenOptions
+) -> list[Any]:
+    """Frames in files of their own by their numbers, None where a number is missing.
+
+    A number is missing where most steps are one unit, of whatever size, and all are whole units:
+    numbers that are times of their frames are not such.
+
+    Args:
+        path: For messages.
+        files: One per frame.
+        numbers: Their increasing numbers.
+        options: Whether damaged frames are allowed.
+
+    Raises:
+        DamagedError: If a number is missing and damaged frames are not allowed.
+    """
+    steps = np.diff(numbers)
+    unit = int(steps.min()) if len(steps) else 1
+    is_even = unit > 0 and not (steps % unit).any() and (steps == unit).mean() > 0.5
+    if not is_even or (steps == unit).all() or steps.sum() > 2 * unit * len(files):
+        return list(files)
+    places = (np.asarray(numbers) - numbers[0]) // unit
+    missing = sorted(set(range(int(places[-1]) + 1)) - set(places.tolist()))
+    if not options.allow_damaged:
+        raise DamagedError(
+            f"{path}: the numbers of its frames leave out {len(missing)} of {int(places[-1]) + 1}, "
+            f"such as {numbers[0] + unit * missing[0]}; copy the missing files, or pass "
+            "--allow-damaged (allow_damaged) to use the others at their times",
+            tuple(missing),
+        )
+    row: list[Any] = [None] * (int(places[-1]) + 1)
+    for place, file in zip(places, files, strict=True):
+        row[place] = file
+    return row
 
 
 def damage(

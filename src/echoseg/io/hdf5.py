@@ -29,6 +29,7 @@ from echoseg.untrusted import OUTSIDE
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _NAMES = ("image_sc", "image")
 _MAX_CHUNK_BYTES = 2**28
+_BLACK_DB = -60.0
 _ROOTS = ("data", "tracks/track_0/data")
 
 
@@ -55,9 +56,13 @@ def read(path: Path, options: OpenOptions) -> Clip:
         grid = _grid(path, image, shape[1:])
         values = image["values"] = _hold_chunks(values)
 
+        is_in_db = _is_in_decibels(values)
+
         def decode() -> Iterator[np.ndarray]:
             for index in range(shape[0]):
                 frame = values[index].reshape(shape[1:])
+                if is_in_db:
+                    frame = np.rint(255 * (1 - frame / _BLACK_DB)).clip(0, 255).astype(np.uint8)
                 yield grid.draw(frame) if grid else frame
 
         grey = collect(path, decode, options, expected=shape[0])
@@ -70,6 +75,15 @@ def read(path: Path, options: OpenOptions) -> Clip:
             warnings=grey.warnings + notes,
             sources=sources,
         )
+
+
+def _is_in_decibels(values: Any) -> bool:
+    """Whether numbers are -60 to 0, as zea stores CAMUS and EchoNet: 0 to 255, mapped linearly."""
+    if values.dtype.kind != "f":
+        return False
+    ranges = ((float(frame.min()), float(frame.max())) for frame in values)
+    lowest, highest = map(np.array, zip(*ranges, strict=True))
+    return bool(abs(lowest.min() - _BLACK_DB) < 0.01 and _BLACK_DB / 2 < highest.max() <= 0)
 
 
 def _hold_chunks(values: Any) -> Any:

@@ -79,7 +79,7 @@ def stamp_statement(stamps_s: np.ndarray, num_frames: int) -> SourceStatement:
     """
     why, rate_hz = "", None
     if stamps_s.shape != (num_frames,):
-        why = f"{stamps_s.size} values for {num_frames} frames"
+        why = f"of {stamps_s.size} values for {num_frames} frames"
     elif not np.isfinite(stamps_s).all() or not (np.diff(stamps_s) > 0).all():
         why = "not increasing"
     else:

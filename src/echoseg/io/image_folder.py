@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from echoseg.clip import Clip, ClipWarning
-from echoseg.errors import TooLargeError
-from echoseg.io.frame_names import are_masks, split_masks
-from echoseg.io.frames import OpenOptions
+from echoseg.errors import DamagedError, TooLargeError
+from echoseg.io.frame_names import are_masks, frame_numbers, split_pictures
+from echoseg.io.frames import OpenOptions, numbered_row
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.images import SUFFIXES, is_picture, open_picture, pixels
 from echoseg.io.label_maps import MASKS_ONLY
@@ -25,7 +25,7 @@ def frame_files(path: Path) -> list[Path]:
     Raises:
         FormatError: If they are of several clips.
     """
-    return split_masks(path, _pictures(path))[0]
+    return split_pictures(path, _pictures(path)).frames
 
 
 def mask_files(path: Path) -> list[Path]:
@@ -34,8 +34,8 @@ def mask_files(path: Path) -> list[Path]:
     Raises:
         FormatError: If the frames are of several clips.
     """
-    frames, masks = split_masks(path, _pictures(path))
-    return masks or frames
+    pictures = split_pictures(path, _pictures(path))
+    return pictures.masks or pictures.frames
 
 
 def _pictures(path: Path) -> list[Path]:
@@ -76,19 +76,30 @@ def _is_picture(file: Path) -> bool:
 
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read the frames; a folder gives neither spacing nor times."""
-    files, masks = split_masks(path, _pictures(path))
+    files, masks, others = split_pictures(path, _pictures(path))
+    numbers = frame_numbers(files)
+    row = numbered_row(path, files, numbers, options) if numbers else files
 
     def decode() -> Iterator[Decoded]:
-        for file in files:
+        for file in row:
+            if file is None:
+                yield DamagedError("its file is missing")
+                continue
             try:
                 with open_picture(file, options) as image:
                     yield pixels(image)
             except (OSError, SyntaxError, ValueError) as error:
                 yield error
 
-    grey = collect(path, decode, options, expected=len(files), bits=16)
+    grey = collect(path, decode, options, expected=len(row), bits=16)
     notes = grey.warnings
     if masks:
         message = f"{len(masks)} masks beside the frames were left out, such as {masks[0].name}."
         notes += (ClipWarning(code="masks_left_out", message=message),)
+    if others:
+        message = (
+            f"{len(others)} pictures whose names are not those of the frames were left out, such "
+            f"as {others[0].name}."
+        )
+        notes += (ClipWarning(code="pictures_left_out", message=message),)
     return Clip(frames=grey.frames, damaged_frames=grey.damaged, warnings=notes)

@@ -1,6 +1,7 @@
 """Pictures by Pillow: files of several (TIFF, animated PNG and WebP), and the pixels of any one."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,15 @@ from echoseg.io.header_scale import default_delay
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MAX_PAGES = 2**17
+_DESCRIPTION, _PHOTOMETRIC = 270, 262
+"""Tags of TIFF 6.0: ImageDescription; PhotometricInterpretation, 0 where zero is white."""
+_MAX_TEXT = 2**16
+_AXES = (
+    ("frames", r"(?m)^frames=(\d{1,9})", r'SizeT="(\d{1,9})"'),
+    ("slices", r"(?m)^slices=(\d{1,9})", r'SizeZ="(\d{1,9})"'),
+    ("channels", r"(?m)^channels=(\d{1,9})", r'SizeC="(\d{1,9})"'),
+)
+"""What ImageJ and OME call the axes of a stack in its first page's description."""
 SUFFIXES = frozenset(".png .jpg .jpeg .tif .tiff .bmp .webp".split())
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
@@ -50,6 +60,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
         durations_ms.clear()
         return _decode(path, durations_ms, options)
 
+    _check_axes(path)
     expected = num_pages(path)
     Budget(path, options).check(expected, 0, 0)
     grey = collect(path, decode, options, expected=expected, bits=16)
@@ -82,6 +93,29 @@ def _decode(path: Path, durations_ms: list[float], options: OpenOptions) -> Iter
             except (OSError, EOFError, SyntaxError, ValueError) as error:
                 durations_ms.append(0)
                 yield error
+
+
+def _check_axes(path: Path) -> None:
+    """Refuse a stack of ImageJ or OME whose pages are channels or slices at each time.
+
+    Raises:
+        FormatError: If it has two such axes.
+    """
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_TIFF):
+            return
+    with open_picture(path, OpenOptions()) as image:
+        text = str(image.tag_v2.get(_DESCRIPTION, ""))[:_MAX_TEXT]
+    sizes: dict[str, int] = {}
+    for name, *patterns in _AXES:
+        numbers = (re.search(pattern, text) for pattern in patterns)
+        sizes[name] = max([int(one[1]) for one in numbers if one], default=1)
+    many = [f"{number} {name}" for name, number in sizes.items() if number > 1]
+    if len(many) > 1:  # tools that are given one axis call it anything
+        raise FormatError(
+            f"{path}: the pages of a TIFF must be frames in time, these are {' x '.join(many)}; "
+            "save one channel and one slice as a stack of its own"
+        )
 
 
 def num_pages(path: Path) -> int:
@@ -135,7 +169,14 @@ def _one_page_stack(path: Path) -> np.ndarray | None:
         ]
         if len(tiff.pages) > 1 or len(shape) < 3 or (series.axes[-1] == "S" and len(shape) < 4):
             return None
-    return tifffile.memmap(path, mode="r").reshape(shape)
+        is_white_zero = tiff.pages[0].photometric == 0  # type: ignore[union-attr]
+    stack = tifffile.memmap(path, mode="r").reshape(shape)
+    return _inverted(stack) if is_white_zero else stack
+
+
+def _inverted(values: np.ndarray) -> np.ndarray:
+    """Values of a picture whose zero is white: black becomes zero, or the lowest, of its type."""
+    return ~values if values.dtype.kind == "u" else -values
 
 
 def label_pages(path: Path, options: OpenOptions) -> Iterator[np.ndarray]:
@@ -199,9 +240,12 @@ def pixels(image: Any) -> np.ndarray:
     """Pixels of a Pillow image, upright by its EXIF tag: `H W` of any type, or RGB `H W 3`."""
     from PIL import ImageOps
 
+    is_tiff = image.format == "TIFF"  # transposed it has no format
+    is_white_zero = is_tiff and image.tag_v2.get(_PHOTOMETRIC) == 0
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") and image.format in ("PNG", None):  # names vary with Pillow's age
+    if image.mode.startswith("I") and not is_tiff:  # names vary with Pillow's age
         return np.asarray(image).astype(np.uint16)
     if image.mode.startswith(("I", "F")):
-        return np.asarray(image)
+        values = np.asarray(image)
+        return _inverted(values) if is_white_zero else values  # Pillow does so for 8 bits only
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))

@@ -137,11 +137,14 @@ def load(path: Path, options: OpenOptions, *, masks: bool = False) -> tuple[Stor
         FormatError: If the file is broken or not an (x, y, t) volume.
     """
     with path.open("rb") as file:
-        if file.read(348)[344:347] == b"ni1":
-            raise FormatError(
-                f"{path}: this is the header of a NIfTI pair (.hdr, .img), whose pixels are in "
-                "another file; save both as one .nii"
-            )
+        head = file.read(348)
+    is_first = head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
+    if is_first and head[344:347] != b"n+1":
+        kind = "a NIfTI pair" if head[344:347] == b"ni1" else "an Analyze 7.5 image"
+        raise FormatError(
+            f"{path}: this is the header of {kind} (.hdr, .img), whose pixels are in another file; "
+            "save both as one .nii"
+        )
     try:
         pixels, header, scaling = _read_stored(path, options)
     except (OSError, EOFError, ValueError) as error:

@@ -82,9 +82,11 @@ class Picture:
         return self.frame.time if self.has_clock else None
 
     def pixels(self) -> np.ndarray:
-        """`H W` if it is grey, else RGB `H W 3`; upright, with square pixels."""
-        is_grey = self.frame.format.name.startswith("gray")
-        pixels = square(self.frame.to_ndarray(format="gray" if is_grey else "rgb24"), self.aspect)
+        """`H W` if it is grey, of 8 or 16 bits, else RGB `H W 3`; upright, with square pixels."""
+        kind, is_deep = "rgb24", self.frame.format.components[0].bits > 8
+        if self.frame.format.name.startswith("gray"):
+            kind = "gray16le" if is_deep else "gray"
+        pixels = square(self.frame.to_ndarray(format=kind), self.aspect)
         matrix = display_matrix(self.frame)
         if matrix is None:
             return pixels

@@ -42,6 +42,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
     times: list[float | None] = []
 
     def decode() -> Iterator[Decoded]:
+        times.clear()
         for picture in pictures(path):
             if picture is None:
                 yield DamagedError("the video is damaged there")
@@ -53,7 +54,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
     Budget(path, options).check(
         max(1, stated.num_frames), *square_size(*stated.size, stated.aspect)
     )
-    grey = collect(path, decode, options, expected=stated.num_frames)
+    grey = collect(path, decode, options, expected=stated.num_frames, bits=16)
     times_s, warnings = _increasing(times), grey.warnings + stretch_warning(stated.aspect)
     if times_s is None and any(time_s is not None for time_s in times):
         message = "The video's time stamps are missing or out of order and are ignored."
