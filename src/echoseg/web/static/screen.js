@@ -105,6 +105,11 @@ export class Screen extends EventTarget {
     context.globalAlpha = 1;
   }
 
+  // Draw closed lines, {structure: points}, as they are.
+  drawLines(contours) {
+    for (const [structure, points] of Object.entries(contours)) this.line([...points, points[0]], COLORS[structure], 2);
+  }
+
   #stroke(path, color, width) {
     const { context } = this;
     context.save();

@@ -1,0 +1,106 @@
+// The live page: a clip, camera or stream, with contours, running EF and latency. Messages are
+// `LiveRequest` out; `LiveFrame`, its JPEG, and at last `LiveEnd` in.
+
+import { get } from "./api.js";
+import { button, find, h, s, say } from "./dom.js";
+import { Screen } from "./screen.js";
+import { efText, headline, quantity } from "./words.js";
+
+const TRACE_S = 6;
+const [TRACE_WIDTH, TRACE_HEIGHT] = [600, 120];
+
+const main = find("live");
+const canvas = h("canvas", { class: "cine", role: "img", "aria-label": "Live picture with contours" });
+const surface = h("div", { class: "surface" }, canvas);
+const ef = h("p", { class: "headline", id: "ef" }, "no EF");
+const detail = h("p", { class: "dim" });
+const facts = h("table", { class: "values" }, h("tbody", {}));
+const line = s("path", { class: "line" });
+const trace = s("svg", { class: "curve", viewBox: `0 0 ${TRACE_WIDTH} ${TRACE_HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": "Volume over the last seconds" }, line);
+const clips = h("select", { "aria-label": "Clip of the worklist" }, h("option", { value: "" }, "a clip of the worklist"));
+const source = h("input", { placeholder: "0, rtsp://..., /data/clip.mp4", "aria-label": "Camera number, address of a stream, or file of the server" });
+const state = { socket: null, screen: null, waiting: null, volumes: [] };
+
+function drawTrace(frame) {
+  if (frame.reset) state.volumes = [];
+  state.volumes.push([frame.time_s, frame.volume]);
+  while (state.volumes[0][0] < frame.time_s - TRACE_S) state.volumes.shift();
+  const top = Math.max(...state.volumes.map(([, volume]) => volume ?? 0), 1e-9) * 1.1;
+  let d = "";
+  let isDown = false;
+  for (const [time, volume] of state.volumes) {
+    if (volume === null) { isDown = false; continue; }
+    const [x, y] = [(1 - (frame.time_s - time) / TRACE_S) * TRACE_WIDTH, TRACE_HEIGHT * (1 - volume / top)];
+    d += `${isDown ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    isDown = true;
+  }
+  line.setAttribute("d", d);
+}
+
+const milliseconds = (value) => quantity(value, "ms", "");
+
+function showNumbers(frame) {
+  ef.textContent = headline(frame.ef);
+  ef.classList.toggle("caution", frame.ef.kind !== "plain");
+  detail.textContent = frame.ef.kind === "plain" ? efText(frame.ef) : frame.ef.reason;
+  const rows = [
+    ["Volume now", frame.unit === "ml" ? quantity(frame.volume, "ml", "none") : "no scale"], ["Beats", String(frame.num_beats)],
+    ["Latency of this frame", milliseconds(frame.latency_ms)], ["Median, 95 % of frames within", `${milliseconds(frame.p50_ms)}, ${milliseconds(frame.p95_ms)}`],
+    ["Frames per second", frame.rate_hz.toFixed(1)], ["Dropped", String(frame.dropped)],
+  ];
+  facts.tBodies[0].replaceChildren(...rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value))));
+}
+
+async function showPicture(frame, jpeg) {
+  const picture = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+  const { width: columns, height: rows } = picture;
+  if (state.screen?.columns !== columns || state.screen?.rows !== rows) {
+    surface.style.aspectRatio = `${columns} / ${rows}`;
+    state.screen = new Screen(canvas, { rows, columns });
+  }
+  state.screen.drawPicture(picture);
+  state.screen.drawLines(frame.contours);
+  picture.close();
+}
+
+async function receive({ data }) {
+  if (typeof data === "string") {
+    const message = JSON.parse(data);
+    if ("ended" in message) { stop(message.ended); return; }
+    state.waiting = message;
+    return;
+  }
+  const frame = state.waiting;
+  drawTrace(frame);
+  showNumbers(frame);
+  await showPicture(frame, data);
+}
+
+function stop(reason = "Stopped.") {
+  state.socket?.close();
+  state.socket = null;
+  startButton.textContent = "Start";
+  say(reason);
+}
+
+function start() {
+  if (state.socket) { stop(); return; }
+  const request = source.value.trim() ? { source: source.value.trim() } : { clip: clips.value };
+  if (!request.source && !request.clip) { say("Choose a clip, or name a source."); return; }
+  state.volumes = [];
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const socket = new WebSocket(`${scheme}://${location.host}/api/live`);
+  socket.binaryType = "arraybuffer";
+  socket.addEventListener("open", () => socket.send(JSON.stringify(request)));
+  socket.addEventListener("message", receive);
+  socket.addEventListener("close", () => { if (state.socket === socket) stop("The server closed the connection."); });
+  state.socket = socket;
+  startButton.textContent = "Stop";
+}
+
+const startButton = button("Start", start, { class: "main" });
+main.append(h("section", { class: "pane" },
+  h("div", { class: "tools" }, clips, "or", source, startButton),
+  h("div", { class: "view" }, surface), trace,
+  h("aside", { class: "numbers", "aria-label": "Measurements" }, h("section", { class: "ef" }, h("h2", {}, "Ejection fraction of the last beats"), ef, detail), facts)));
+get("/api/clips?state=ready&count=200").then(({ rows }) => clips.append(...rows.map((row) => h("option", { value: row.id }, row.name))), (error) => say(error.message, { isError: true }));
