@@ -184,3 +184,28 @@ def make_job(folder, number, target, class_uid=SR):
         id=number, study="s", target=target, attempts=0, worker="w", class_uid=class_uid,
         instance_uid=f"2.25.{number}", path=f"{number}.dcm",
     )  # fmt: skip
+
+
+class ListeningNode:
+    """Queue, store and DICOM services of a node, without what analyzes and sends."""
+
+    def __init__(self, settings):
+        from echoseg.node.commitment import Commitment
+        from echoseg.node.queue import Queue
+        from echoseg.node.scp import Scp
+        from echoseg.node.store import Store
+        from echoseg.private import Pseudonyms
+
+        self.settings = settings
+        settings.folder.mkdir(exist_ok=True)
+        self.queue = Queue(settings)
+        self.store = Store(settings, self.queue, Pseudonyms(settings.key_file))
+        self.scp = Scp(settings, self.store, Commitment(settings, self.queue, self.store))
+        self.scp.start()
+
+    def files(self):
+        return sorted((self.settings.folder / "studies").glob("*/*.dcm"))
+
+    def stop(self):
+        self.scp.stop()
+        self.queue.close()

@@ -1,12 +1,10 @@
 """The DICOM services, with pynetdicom as the peer: statuses, cuts, limits, TLS, commitment."""
 
 import errno
-import gc
 import logging
 import socket
 import threading
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -17,14 +15,10 @@ from pynetdicom import AE, evt
 
 from echoseg.errors import ConfigError, OutputError
 from echoseg.node import classes, store
-from echoseg.node.commitment import Commitment
-from echoseg.node.queue import Queue
 from echoseg.node.records import State
-from echoseg.node.scp import Scp, is_allowed
+from echoseg.node.scp import is_allowed
 from echoseg.node.settings import NodeSettings
-from echoseg.node.store import Store
 from echoseg.node.tls import client_context
-from echoseg.private import Pseudonyms
 from node_makers import CAPTURE, MULTIFRAME, dataset, free_port, make_certificates, tls_files
 
 # pynetdicom's threads may end in an error, and its sockets stay open, when a peer is cut
@@ -33,40 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
 SYNTAXES = list(classes.TRANSFER_SYNTAXES)
-
-
-class Node:
-    def __init__(self, settings):
-        self.settings = settings
-        settings.folder.mkdir(exist_ok=True)
-        self.queue = Queue(settings)
-        self.store = Store(settings, self.queue, Pseudonyms(settings.key_file))
-        self.scp = Scp(settings, self.store, Commitment(settings, self.queue, self.store))
-        self.scp.start()
-
-    def files(self):
-        return sorted((self.settings.folder / "studies").glob("*/*.dcm"))
-
-    def stop(self):
-        self.scp.stop()
-        self.queue.close()
-
-
-@pytest.fixture
-def start(tmp_path):
-    nodes = []
-
-    def start_node(**options):
-        options = {"folder": tmp_path / "node", "port": 0, "min_free_gb": 0} | options
-        nodes.append(Node(NodeSettings(**options)))
-        return nodes[-1]
-
-    yield start_node
-    for node in nodes:
-        node.stop()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()  # pynetdicom leaves sockets of ended associations to it
 
 
 @contextmanager
