@@ -141,6 +141,8 @@ class Clip:
             were dropped.
         source_frames: Index in the *file's* numbering of each frame, where only some of its
             frames were taken; empty where all were that could be read.
+        study: Hash of the Study Instance UID; empty where there is none, or with an alias.
+        acquired_on: Day of the acquisition, ISO 8601; empty likewise.
         warnings: Qualifications of the numbers.
         sources: Per quantity, all that the file and the user state of it, and what was taken;
             empty for clips made in memory.
@@ -163,6 +165,8 @@ class Clip:
     format_name: str = ""
     damaged_frames: tuple[int, ...] = ()
     source_frames: tuple[int, ...] = ()
+    study: str = ""
+    acquired_on: str = ""
     warnings: tuple[ClipWarning, ...] = ()
     sources: tuple[SourceDecision, ...] = ()
 

@@ -100,9 +100,12 @@ def test_a_name_of_several_character_sets_survives(tmp_path):
     assert str(pydicom.dcmread(written).PatientName) == name
 
 
-def test_repeated_runs_give_the_same_identifiers_under_any_file_name(dicom_case, tmp_path):
+def test_repeated_runs_give_the_same_identifiers_under_any_file_name(
+    dicom_case, tmp_path, monkeypatch
+):
     source, folder, masks = dicom_case
     copy = shutil.copy(source, tmp_path / "other name.dcm")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")  # and on another day
     write_result(tmp_path / "again", copy, masks)
     first = build_seg(read_result(folder, source))
     again = build_seg(read_result(tmp_path / "again", copy))

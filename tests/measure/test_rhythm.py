@@ -6,7 +6,7 @@ import pytest
 from echoseg.measure.curve import smooth
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.phases import Beat, find_beats
-from echoseg.measure.rhythm import heart_rate_bpm, is_heart_rate, mark_premature
+from echoseg.measure.rhythm import heart_rate_bpm, is_heart_rate, mark_premature, time_beats
 from heart_makers import beating, curve_of
 
 
@@ -88,3 +88,36 @@ def test_rates_of_hearts():
     assert heart_rate_bpm(np.zeros(0)) is None
     assert is_heart_rate(None)
     assert [is_heart_rate(rate) for rate in (27, 35, 75, 190, 240)] == [False, *[True] * 3, False]
+
+
+def test_each_beat_has_the_rate_of_its_own_length():
+    lengths_s = [0.8, 1.0, 0.75, 1.2]
+    times, volume, begins = curve_of([*lengths_s, 0.9], 50, skip_s=0.0)
+    beats = find_beats(smooth(volume, 0.02), 0.02)
+    timed = time_beats(beats, times)
+    first = len(lengths_s) + 1 - len(timed)  # a beat at the clip's begin is cut off
+    rates = [60 / beat.length_s for beat in timed[:-1]]
+    assert rates == pytest.approx([60 / s for s in lengths_s[first:]], rel=0.04)
+    # R waves decide where they are known; a beat whose own wave, or the next, is not has no rate
+    known = [beat.length_s for beat in time_beats(beats, times, tuple(begins[1:4]))]
+    owned = {0.8: None, 1.0: 1.0, 0.75: 0.75, 1.2: None}
+    expected = [*[owned[length_s] for length_s in lengths_s][1 - len(known) :], None]
+    assert known == [None if one is None else pytest.approx(one) for one in expected]
+    assert {beat.length_s for beat in time_beats(beats, None)} == {None}
+    assert time_beats([], times) == []
+
+
+def test_the_deviations_are_those_of_the_beats_in_the_mean():
+    masks, times, _ = beating(160, phase=0.5)
+    found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=times)
+    averaged = [beat for beat in found.beats if not beat.left_out]
+    assert len(averaged) > 2
+    assert found.edv_sd_ml == pytest.approx(np.std([b.edv_ml for b in averaged], ddof=1))
+    assert found.esv_sd_ml == pytest.approx(np.std([b.esv_ml for b in averaged], ddof=1))
+    rates = [beat.heart_rate_bpm for beat in averaged]
+    assert rates[0] == pytest.approx(80, abs=4)
+    assert (found.heart_rate_sd_bpm is None) == (None in rates)
+    # a clock that is no heart's gives no rate of a beat either
+    slow = measure_masks(masks, spacing_mm=None, times_s=times * 3)
+    assert {beat.heart_rate_bpm for beat in slow.beats} == {None}
+    assert slow.edv_sd_ml is None

@@ -205,7 +205,11 @@ def read_result(folder: str | Path, source: "str | Path | Source") -> Result:
         )
     masks = load_masks(folder / "masks.nii.gz", fps=30.0)[1]
     content = report.model_copy(
-        update={"input": report.input.model_copy(update={"file_name": ""}), "files": {}}
+        update={
+            "input": report.input.model_copy(update={"file_name": ""}),
+            "analyzed_on": "",
+            "files": {},
+        }
     ).model_dump_json()
     digest = hashlib.sha256(masks.tobytes())
     for part in (content, *sorted(opened.series)):

@@ -12,6 +12,7 @@ from echoseg.errors import ArgumentError
 from echoseg.files import Replace
 from echoseg.inference.clip_measurement import CONTRADICTED_EF, measure_clip
 from echoseg.inference.ef_statement import EfStatement, state_ef
+from echoseg.inference.reading import Reading, today
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import check_masks
 from echoseg.measure.measurement import Measurement
@@ -70,6 +71,8 @@ class Analysis:
         reliability: How far the EF can be relied on; None without an EF or without a network.
         predicted_view: View predicted from the pictures; None without a network.
         backend: Backend and precision of the network, for instance `torch f32`.
+        analyzed_on: Day of the analysis, ISO 8601.
+        reading: What a reader made of it; None while it is not read.
     """
 
     clip: Clip
@@ -80,6 +83,8 @@ class Analysis:
     reliability: ClipReliability | None = None
     predicted_view: ViewPrediction | None = None
     backend: str = REFERENCE_BACKEND
+    analyzed_on: str = field(default_factory=today)
+    reading: Reading | None = None
 
     @property
     def ef_percent(self) -> float | None:

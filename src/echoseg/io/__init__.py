@@ -98,9 +98,9 @@ def load_clip(  # noqa: PLR0913  # what is known of the clip, and what may be re
 
 
 def _renamed(clip: Clip, alias: str) -> Clip:
-    """The clip with its path replaced, in its warnings too."""
+    """The clip with its path replaced, in its warnings too, without study and day."""
     notes = [replace(w, message=hide_path(w.message, clip.source, alias)) for w in clip.warnings]
-    return replace(clip, source=alias, warnings=tuple(notes))
+    return replace(clip, source=alias, study="", acquired_on="", warnings=tuple(notes))
 
 
 def find_view(view: View | str) -> View:

@@ -1,6 +1,5 @@
 """What a file's header states before it is decoded: whether it may be a clip, and whose it is."""
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from echoseg.clip import View
 from echoseg.errors import FormatError
 from echoseg.io import hdf5, image_folder, zarr_store
 from echoseg.io.dicom_kind import no_clip_reason
+from echoseg.io.dicom_study import hash_id
 from echoseg.io.dicom_view import read_view
 from echoseg.io.formats import FORMATS, find_format
 from echoseg.io.images import is_picture
@@ -77,14 +77,10 @@ def _dicom_header(path: Path) -> ClipHeader:
     return ClipHeader(
         no_clip_reason=no_clip_reason(dataset),
         patient=_patient(issuer, patient),
-        study=_hash(study) if study else "",
+        study=hash_id(study) if study else "",
         view=read_view(dataset)[0],
     )
 
 
 def _patient(issuer: str, patient: str) -> str:
-    return "" if _NO_PATIENT.fullmatch(patient) else _hash(f"{issuer}|{patient}")
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+    return "" if _NO_PATIENT.fullmatch(patient) else hash_id(f"{issuer}|{patient}")

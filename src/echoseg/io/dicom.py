@@ -1,6 +1,6 @@
 """Ultrasound multi-frame DICOM.
 
-Scale is decided in `dicom_scale`, time in `dicom_time`. Patient identifiers are not read.
+Scale is decided in `dicom_scale`, time in `dicom_time`. Patient identifiers are not kept.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,6 +21,7 @@ from echoseg.io.dicom_kind import identity_warnings, modality_warnings, no_clip_
 from echoseg.io.dicom_mend import mend
 from echoseg.io.dicom_pixels import open_dataset
 from echoseg.io.dicom_scale import RegionBoxes, read_scale
+from echoseg.io.dicom_study import read_study
 from echoseg.io.dicom_time import read_number, read_times
 from echoseg.io.dicom_view import read_view
 from echoseg.io.frames import OpenOptions
@@ -147,8 +148,11 @@ def read_dataset(
     frames, scale, boxes, square_warnings = _square(aspect, grey.frames, scale, boxes)
     times = read_times(dataset, grey.total, grey.damaged, fps=options.fps, stream_rate_hz=rate_hz)
     view, view_warnings = read_view(dataset) if options.view is None else (options.view, ())
+    study, acquired_on = read_study(dataset)
     return Clip(
         frames=frames,
+        study=study,
+        acquired_on=acquired_on,
         spacing_mm=scale.value,  # type: ignore[arg-type]
         sector_box=boxes.tissue,
         trace_boxes=boxes.traces,

@@ -36,6 +36,7 @@ def measure_beats(
             gls_percent=_strain_percent(frames, beat),
             peak_ejection_rate_edv_per_s=_peak(-rates, beat, beat.ed_frame, beat.es_frame),
             peak_filling_rate_edv_per_s=_peak(rates, beat, beat.es_frame, beat.next_ed_frame),
+            heart_rate_bpm=60 / beat.length_s if beat.length_s and frame_s else None,
             left_out=beat.left_out,
         )
         for beat in beats
@@ -75,8 +76,25 @@ def mean_known(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
+<<<<<<< HEAD
 def measure_dimensions(frames: Frames, beats: Sequence[Beat], *, scaled: bool) -> dict[str, Any]:
     """Measure sizes, means over the beats; only ratios unless `scaled`.
+=======
+def sd_known(values: Iterable[float | None]) -> float | None:
+    """The standard deviation (n - 1) of the values; None of fewer than two, or where one is."""
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return float(np.std(known, ddof=1)) if len(known) == len(every) > 1 else None
+
+
+def measure_dimensions(
+    masks: np.ndarray,
+    beats: Sequence[Beat],
+    shapes: Shapes,
+    spacing_mm: tuple[float, float] | None,
+) -> dict[str, Any]:
+    """Measure sizes, means over the beats; without a pixel spacing only ratios.
+>>>>>>> 5c8990a (State rate of each beat, deviations, study, days and the reader in reports)
 
     Returns:
         Fields of `Measurement` by name.

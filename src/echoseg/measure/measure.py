@@ -9,8 +9,18 @@ from echoseg.clip import Label
 from echoseg.errors import MeasurementError
 from echoseg.frame_store import each
 from echoseg.measure.curve import frame_interval_s, smooth, smoothing_s
+<<<<<<< HEAD
 from echoseg.measure.dimensions import mean_disks, mean_known, measure_beats, measure_dimensions
 from echoseg.measure.frame import MeasuredFrame, measure_each
+=======
+from echoseg.measure.dimensions import (
+    mean_disks,
+    mean_known,
+    measure_beats,
+    measure_dimensions,
+    sd_known,
+)
+>>>>>>> 5c8990a (State rate of each beat, deviations, study, days and the reader in reports)
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.measure.messages import (
     beat_warnings,
@@ -31,6 +41,7 @@ from echoseg.measure.rhythm import (
     is_systole,
     mark_premature,
     systole_frames,
+    time_beats,
 )
 from echoseg.measure.stated_beats import StatedBeat, state_beats
 
@@ -214,8 +225,13 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
         systole_s=systole_s,
         cut_reason="" if any(one.is_moved for one in stated) else cut,
     )
+<<<<<<< HEAD
     beats = [beat.at_extremes() for beat in mark_premature(beats)]
     return curves, state_beats(beats, stated, smoothed), lengths_s
+=======
+    timed = time_beats(mark_premature(beats), times_s, r_waves[0])
+    return curves, [beat.at_extremes() for beat in timed], lengths_s
+>>>>>>> 5c8990a (State rate of each beat, deviations, study, days and the reader in reports)
 
 
 def check_masks(masks: np.ndarray) -> None:
@@ -251,6 +267,10 @@ def measure_reading(
     rows = measure_beats(every, curves.reported, frames, curves.frame_s, scaled=scaled)
     averaged = [row for row in rows if not row.left_out]
     edv_ml = float(np.mean([beat.largest for beat in reported])) if scaled else None
+    deviations = {
+        f"{key}_sd_{unit}": sd_known(getattr(row, f"{key}_{unit}") for row in averaged)
+        for key, unit in (("edv", "ml"), ("esv", "ml"), ("heart_rate", "bpm"))
+    }
     rates = {
         f"peak_{name}_rate": mean_known(
             getattr(row, f"peak_{name}_rate_edv_per_s") for row in (averaged if beats else ())
@@ -270,6 +290,7 @@ def measure_reading(
         is_part_of_beat=not beats,
         edv_ml=edv_ml,
         esv_ml=float(np.mean([beat.smallest for beat in reported])) if scaled else None,
+        **deviations,
         gls_percent=mean_known(row.gls_percent for row in averaged),
         **{f"{name}_edv_per_s": rate for name, rate in rates.items()},
         **{

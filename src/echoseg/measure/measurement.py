@@ -76,8 +76,14 @@ class BeatMeasurement(FrozenModel):
 
     `gls_percent` is the shortening of the endocardial contour from ED to ES (negative), from
     masks: it is not speckle tracking. Rates are those of the volume curve divided by EDV, so they
+<<<<<<< HEAD
     are per second and need no pixel spacing. `left_out` says why the beat is not part of the means,
     `premature`, `after_premature` or `reader`, who took it out; it is empty for a beat that is.
+=======
+    are per second and need no pixel spacing. `heart_rate_bpm` is of the beat's own length, null
+    where the next beat is not seen. `left_out` says why the beat is not part of the means,
+    `premature` or `after_premature`; it is empty for a beat that is.
+>>>>>>> 5c8990a (State rate of each beat, deviations, study, days and the reader in reports)
     """
 
     ed_frame: int
@@ -88,6 +94,7 @@ class BeatMeasurement(FrozenModel):
     gls_percent: Tenth
     peak_ejection_rate_edv_per_s: Hundredth
     peak_filling_rate_edv_per_s: Hundredth
+    heart_rate_bpm: Tenth = None
     left_out: LeftOut = ""
 
 
@@ -128,6 +135,8 @@ class Measurement(FrozenModel):
             shows none.
         edv_ml: End-diastolic volume; null without a pixel spacing, as are all sizes.
         esv_ml: End-systolic volume.
+        edv_sd_ml: Standard deviation of EDV over the beats; null for fewer than two.
+        esv_sd_ml: That of ESV.
         stroke_volume_ml: EDV - ESV.
         edv_area_length_ml: EDV by the area-length method.
         esv_area_length_ml: ESV by the area-length method.
@@ -148,6 +157,8 @@ class Measurement(FrozenModel):
         peak_filling_rate_ml_per_s: The same in ml per second.
         heart_rate_bpm: From R waves or from the period of the volume curve; null where the frame
             times imply a rate or a systole of no heart, as are all rates then.
+        heart_rate_sd_bpm: Standard deviation over the beats in the means; null for fewer than two,
+            or where the length of one is unknown.
         gls_unreliable_percent: The shortening that was measured, in a report that withholds it with
             the EF; null otherwise.
         heart_rate_unreliable_bpm: The heart rate, where it is withheld; null otherwise.
@@ -173,6 +184,8 @@ class Measurement(FrozenModel):
     is_part_of_beat: bool = False
     edv_ml: Tenth = None
     esv_ml: Tenth = None
+    edv_sd_ml: Tenth = None
+    esv_sd_ml: Tenth = None
     stroke_volume_ml: Tenth = None
     edv_area_length_ml: Tenth = None
     esv_area_length_ml: Tenth = None
@@ -192,6 +205,7 @@ class Measurement(FrozenModel):
     peak_ejection_rate_ml_per_s: Tenth = None
     peak_filling_rate_ml_per_s: Tenth = None
     heart_rate_bpm: Tenth = None
+    heart_rate_sd_bpm: Tenth = None
     gls_unreliable_percent: Tenth = None
     heart_rate_unreliable_bpm: Tenth = None
     refusal: str = ""

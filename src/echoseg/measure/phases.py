@@ -43,7 +43,8 @@ class Beat:
     """ED, the ES that follows (in a part of a beat: or precedes) it, and the next ED if seen.
 
     `largest` and `smallest` are read off the curve that the beat was found on, in its unit;
-    `extreme_frames` are the frames of both, where they differ from those of ED and ES.
+    `extreme_frames` are the frames of both, where they differ from those of ED and ES. `length_s`
+    is None where it is unknown.
     """
 
     ed_frame: int
@@ -53,6 +54,7 @@ class Beat:
     smallest: float
     left_out: LeftOut = ""
     extreme_frames: tuple[int, int] | None = None
+    length_s: float | None = None
 
     def at_extremes(self) -> "Beat":
         """The same beat with ED and ES on the frames of its largest and smallest volume."""

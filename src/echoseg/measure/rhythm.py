@@ -51,6 +51,33 @@ def beat_lengths_s(
     return np.zeros(0) if last is None else np.array([times_s[last] - times_s[beats[0].ed_frame]])
 
 
+def time_beats(
+    beats: Sequence[Beat], times_s: np.ndarray | None, r_wave_times_s: tuple[float, ...] = ()
+) -> list[Beat]:
+    """Return the beats, each with its own length: `beat_lengths_s` beat by beat.
+
+    The length is from the last R wave before ES to the next one; without R waves from ES to the
+    next ES, and of the last beat from ED to the ED after it, unknown where that is not seen.
+    """
+    if times_s is None:
+        return list(beats)
+    r_waves, timed, es_before_s = np.asarray(r_wave_times_s), [], -np.inf
+    for beat, after in zip(beats, (*beats[1:], None), strict=False):
+        begin = end = None
+        if len(r_waves) > 1:
+            next_wave = int(np.searchsorted(r_waves, times_s[beat.es_frame]))
+            if 0 < next_wave < len(r_waves) and r_waves[next_wave - 1] > es_before_s:
+                begin, end = r_waves[next_wave - 1 : next_wave + 1]
+            es_before_s = times_s[beat.es_frame]
+        elif after is not None:
+            begin, end = times_s[[beat.es_frame, after.es_frame]]
+        elif beat.next_ed_frame is not None:
+            begin, end = times_s[[beat.ed_frame, beat.next_ed_frame]]
+        length_s = None if begin is None or end is None else float(end - begin)
+        timed.append(replace(beat, length_s=length_s))
+    return timed
+
+
 def systole_frames(beats: Sequence[Beat]) -> float | None:
     """Return the median number of frames from ED to ES, None without a beat."""
     return float(np.median([beat.es_frame - beat.ed_frame for beat in beats])) if beats else None

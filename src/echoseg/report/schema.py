@@ -12,6 +12,7 @@ from pydantic import Field
 from echoseg.clip import ClipWarning
 from echoseg.inference.analysis import Analysis
 from echoseg.inference.ef_statement import EfStatement
+from echoseg.inference.reading import Reading
 from echoseg.measure.biplane import BiplaneMeasurement
 from echoseg.measure.measurement import THOUSANDTH, FrozenModel, Measurement, Tenth
 from echoseg.measure.reference import HEART_FAILURE_2021, NORMAL_RANGES, EfGrade, NormalRange
@@ -49,6 +50,8 @@ class Input(FrozenModel):
     `spacing_mm` is the pixel spacing that the numbers rest on, null when unknown or rejected.
     `frame_indices` are the frames of the file, from 0, that were measured where only two have
     masks, ED before ES; then `num_frames` is 2, and every other frame number counts in these two.
+    `study` is a hash of the Study Instance UID and `acquired_on` the day of the acquisition, ISO
+    8601; both are empty where the file does not state them, and with --private.
     """
 
     file_name: str
@@ -62,6 +65,8 @@ class Input(FrozenModel):
     view: str
     damaged_frames: tuple[int, ...]
     frame_indices: tuple[int, ...] = ()
+    study: str = ""
+    acquired_on: str = ""
 
 
 class Report(FrozenModel):
@@ -72,8 +77,8 @@ class Report(FrozenModel):
     null when that was not assessed. An
     unreliable EF, its beats', class and interval are null, as are strain and heart rate; what was
     measured is `ef_unreliable_percent`, `results.gls_unreliable_percent` and
-    `results.heart_rate_unreliable_bpm`. `ef_reason` is why there is no reliable EF, empty
-    when there is one.
+    `results.heart_rate_unreliable_bpm`. `analyzed_on` is a day, ISO 8601. `ef_reason` is why
+    there is no reliable EF, empty when there is one.
     """
 
     schema_version: Literal["2"] = SCHEMA_VERSION
@@ -90,6 +95,8 @@ class Report(FrozenModel):
     normal_ranges: dict[str, NormalRange]
     warnings: tuple[ClipWarning, ...]
     notes: tuple[ClipWarning, ...]
+    analyzed_on: str = ""
+    reading: Reading | None = None
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of each file of the folder as it was written; that of `report.json` is of its text
     with this one value left empty."""
@@ -122,6 +129,8 @@ def build_report(analysis: Analysis) -> Report:
             view=str(clip.view),
             damaged_frames=clip.damaged_frames,
             frame_indices=clip.source_frames,
+            study=clip.study,
+            acquired_on=clip.acquired_on,
         ),
         results=stated(analysis.measurement, ef),
         **statement_fields(ef, analysis.ef_reliable),
@@ -129,6 +138,8 @@ def build_report(analysis: Analysis) -> Report:
         predicted_view=analysis.predicted_view,
         warnings=analysis.warnings,
         notes=analysis.notes,
+        analyzed_on=analysis.analyzed_on,
+        reading=analysis.reading,
     )
 
 
@@ -138,9 +149,11 @@ def stated(measurement: M, ef: EfStatement) -> M:
     if not ef.value:
         changes |= dict.fromkeys(("ef_percent", "ef_sd_points", "ef_unsmoothed_percent"))
         if isinstance(measurement, Measurement):
-            update: dict[str, Any] = {"ef_percent": None, "gls_percent": None}
+            names = ["ef_percent", "gls_percent"] + ["heart_rate_bpm"] * (ef.kind == "unreliable")
+            update = dict.fromkeys(names)
             changes["beats"] = tuple(beat.model_copy(update=update) for beat in measurement.beats)
     if ef.kind == "unreliable" and isinstance(measurement, Measurement):
+        changes["heart_rate_sd_bpm"] = None
         for name, withheld in WITHHELD.items():
             if (value := getattr(measurement, name)) is not None:
                 changes |= {name: None, withheld: value}
