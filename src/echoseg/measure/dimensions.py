@@ -76,10 +76,6 @@ def mean_known(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-<<<<<<< HEAD
-def measure_dimensions(frames: Frames, beats: Sequence[Beat], *, scaled: bool) -> dict[str, Any]:
-    """Measure sizes, means over the beats; only ratios unless `scaled`.
-=======
 def sd_known(values: Iterable[float | None]) -> float | None:
     """The standard deviation (n - 1) of the values; None of fewer than two, or where one is."""
     every = list(values)
@@ -87,14 +83,8 @@ def sd_known(values: Iterable[float | None]) -> float | None:
     return float(np.std(known, ddof=1)) if len(known) == len(every) > 1 else None
 
 
-def measure_dimensions(
-    masks: np.ndarray,
-    beats: Sequence[Beat],
-    shapes: Shapes,
-    spacing_mm: tuple[float, float] | None,
-) -> dict[str, Any]:
-    """Measure sizes, means over the beats; without a pixel spacing only ratios.
->>>>>>> 5c8990a (State rate of each beat, deviations, study, days and the reader in reports)
+def measure_dimensions(frames: Frames, beats: Sequence[Beat], *, scaled: bool) -> dict[str, Any]:
+    """Measure sizes, means over the beats; only ratios unless `scaled`.
 
     Returns:
         Fields of `Measurement` by name.

@@ -9,10 +9,6 @@ from echoseg.clip import Label
 from echoseg.errors import MeasurementError
 from echoseg.frame_store import each
 from echoseg.measure.curve import frame_interval_s, smooth, smoothing_s
-<<<<<<< HEAD
-from echoseg.measure.dimensions import mean_disks, mean_known, measure_beats, measure_dimensions
-from echoseg.measure.frame import MeasuredFrame, measure_each
-=======
 from echoseg.measure.dimensions import (
     mean_disks,
     mean_known,
@@ -20,7 +16,7 @@ from echoseg.measure.dimensions import (
     measure_dimensions,
     sd_known,
 )
->>>>>>> 5c8990a (State rate of each beat, deviations, study, days and the reader in reports)
+from echoseg.measure.frame import MeasuredFrame, measure_each
 from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.measure.messages import (
     beat_warnings,
@@ -225,13 +221,9 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
         systole_s=systole_s,
         cut_reason="" if any(one.is_moved for one in stated) else cut,
     )
-<<<<<<< HEAD
-    beats = [beat.at_extremes() for beat in mark_premature(beats)]
+    beats = time_beats(mark_premature(beats), times_s, timing.r_wave_times_s)
+    beats = [beat.at_extremes() for beat in beats]
     return curves, state_beats(beats, stated, smoothed), lengths_s
-=======
-    timed = time_beats(mark_premature(beats), times_s, r_waves[0])
-    return curves, [beat.at_extremes() for beat in timed], lengths_s
->>>>>>> 5c8990a (State rate of each beat, deviations, study, days and the reader in reports)
 
 
 def check_masks(masks: np.ndarray) -> None:

@@ -76,14 +76,9 @@ class BeatMeasurement(FrozenModel):
 
     `gls_percent` is the shortening of the endocardial contour from ED to ES (negative), from
     masks: it is not speckle tracking. Rates are those of the volume curve divided by EDV, so they
-<<<<<<< HEAD
-    are per second and need no pixel spacing. `left_out` says why the beat is not part of the means,
-    `premature`, `after_premature` or `reader`, who took it out; it is empty for a beat that is.
-=======
     are per second and need no pixel spacing. `heart_rate_bpm` is of the beat's own length, null
     where the next beat is not seen. `left_out` says why the beat is not part of the means,
-    `premature` or `after_premature`; it is empty for a beat that is.
->>>>>>> 5c8990a (State rate of each beat, deviations, study, days and the reader in reports)
+    `premature`, `after_premature` or `reader`, who took it out; it is empty for a beat that is.
     """
 
     ed_frame: int
