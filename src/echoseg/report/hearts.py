@@ -6,6 +6,7 @@ folder of clips without a study is one heart, unless the files' names pair an A4
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -92,7 +93,30 @@ def find_hearts(
             if headers[name].is_picture:
                 sources.others[name] = _VIEWER
                 del sources[name], headers[name]
-    parts = {name: split_name(os.path.basename(name).split(".")[0]) for name in headers}
+    hearts = group_by_heart(headers)
+    parts = {name: _parts(name) for name in headers}
+    stems = [_heart_name(folder, clips, parts) for clips in hearts.values()]
+    return [
+        Heart(name=name, clips=tuple(_clip(c, sources[c], headers[c], parts[c].view) for c in some))
+        for name, some in zip(free_names(stems, reserved), hearts.values(), strict=True)
+    ], sources.others
+
+
+def _parts(name: str) -> NameParts:
+    return split_name(os.path.basename(name).split(".")[0])
+
+
+def group_by_heart(headers: Mapping[str, ClipHeader]) -> dict[tuple[str, ...], list[str]]:
+    """The clips of each heart: of one patient and study, or else by folders and names.
+
+    Args:
+        headers: Of each clip, by its path relative to the folder.
+
+    Returns:
+        Names of clips by a key: (hash of the patient, hash of the study), or (hash of the patient,
+        folder, what the names share).
+    """
+    parts = {name: _parts(name) for name in headers}
     hearts: dict[tuple[str, ...], list[str]] = {}
     loose: dict[tuple[str, ...], list[str]] = {}
     for name, header in headers.items():
@@ -103,11 +127,7 @@ def find_hearts(
     for key, clips in loose.items():
         for heart, some in _by_names({clip: parts[clip] for clip in clips}).items():
             hearts[(*key, heart)] = some
-    stems = [_heart_name(folder, clips, parts) for clips in hearts.values()]
-    return [
-        Heart(name=name, clips=tuple(_clip(c, sources[c], headers[c], parts[c].view) for c in some))
-        for name, some in zip(free_names(stems, reserved), hearts.values(), strict=True)
-    ], sources.others
+    return hearts
 
 
 def _by_names(parts: dict[str, NameParts]) -> dict[str, list[str]]:

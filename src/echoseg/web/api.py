@@ -212,3 +212,128 @@ class DecisionRequest(Message):
     revision: int
     decision: Literal["accepted", "rejected"]
     reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class WorklistRow(Message):
+    """A clip of the worklist; the numbers are those of the newest reading.
+
+    Attributes:
+        id: Start of the SHA-256 of its content.
+        name: A keyed hash, or with `show_names` the name of the file.
+        study: Clips of one study have the same; empty where it is unknown.
+        state: How far it has come.
+        reason: Why it failed, or why there is no reliable EF.
+        added_s: Seconds since 1970, UTC, as is the next.
+        analyzed_s: When the analysis ended; 0 before.
+        view: The view that was stated, else predicted.
+        num_frames: Number of frames; 0 before the clip was opened.
+        frames_done: Frames that are segmented.
+        ef_kind: As in `EfStatement`.
+        ef_percent: The EF; None where there is none, or it is not reliable.
+        ef_low_percent: Ends of its interval.
+        ef_high_percent: Ends of its interval.
+        is_corrected: Whether a reader changed what the numbers rest on.
+        decision: `accepted`, `rejected`, or empty.
+        label_priority: What correcting it is expected to teach, larger is more; None where unknown.
+    """
+
+    id: str
+    name: str
+    study: str
+    state: str
+    reason: str
+    added_s: float
+    analyzed_s: float
+    view: str
+    num_frames: int
+    frames_done: int
+    ef_kind: str
+    ef_percent: float | None
+    ef_low_percent: float | None
+    ef_high_percent: float | None
+    is_corrected: bool
+    decision: str
+    label_priority: float | None
+
+
+class WorklistPage(Message):
+    """Some rows of the worklist: `total` of the filter, `counts` by state of all clips."""
+
+    total: int
+    first: int
+    counts: dict[str, int]
+    rows: tuple[WorklistRow, ...]
+
+
+class WorklistQuery(Message):
+    """Which rows, and in which order; unknown values come last.
+
+    `unreliable` are analyzed clips without a reliable EF of a whole beat, `uncorrected` those that
+    no reader changed, `undecided` those neither accepted nor rejected.
+    """
+
+    first: Annotated[int, Field(ge=0, le=10**9)] = 0
+    count: Annotated[int, Field(ge=1, le=500)] = 50
+    state: Literal["queued", "running", "ready", "failed", ""] = ""
+    filter: Literal["unreliable", "uncorrected", "undecided", ""] = ""
+    ef_from: Annotated[float, Field(ge=0, le=100)] | None = None
+    ef_to: Annotated[float, Field(ge=0, le=100)] | None = None
+    text: Annotated[str, Field(max_length=200)] = ""
+    sort: Literal["added", "ef", "name", "priority"] = "added"
+    descending: bool = True
+
+
+class RefusedFile(Message):
+    """A file that is not in the worklist, and why."""
+
+    name: str
+    reason: str
+
+
+class AddedClips(Message):
+    """Ids of the clips that are in the worklist now, also those that were; and refused files."""
+
+    added: tuple[str, ...]
+    refused: tuple[RefusedFile, ...] = ()
+
+
+class FolderRequest(Message):
+    """A file or folder of this machine to be put into the worklist."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class ClipDetail(Message):
+    """A clip that was opened.
+
+    Attributes:
+        row: Its row.
+        rows: Rows of a frame.
+        columns: Its columns.
+        num_frames: Number of frames.
+        times_s: Time of each frame; None where unknown.
+        frame_rate_hz: Mean frame rate; None where unknown.
+        spacing_mm: Pixel spacing (row, column) as the file states it.
+        view: View as the file states it.
+        predicted_view: What its pictures show; empty before the analysis.
+        r_wave_times_s: Times of R waves.
+        offsets: Byte of `cine.bin` at which each frame begins, and the end.
+        warnings: Sentences to be read before the numbers.
+        model: Name of the network; empty before the analysis.
+        study: Rows of the clips of the same study, this one too.
+    """
+
+    row: WorklistRow
+    rows: int
+    columns: int
+    num_frames: int
+    times_s: tuple[float, ...] | None
+    frame_rate_hz: float | None
+    spacing_mm: tuple[float, float] | None
+    view: str
+    predicted_view: str
+    r_wave_times_s: tuple[float, ...]
+    offsets: tuple[int, ...]
+    warnings: tuple[str, ...]
+    model: str
+    study: tuple[WorklistRow, ...]

@@ -17,12 +17,16 @@ from echoseg.audit import AuditLog, Event
 from echoseg.database import Database
 from echoseg.errors import EchosegError, OutputError
 from echoseg.web.accounts import Accounts
+from echoseg.web.clip_queue import ClipQueue
+from echoseg.web.drops import sweep_drops
 from echoseg.web.records import SCHEMA_VERSION, PageVersion
 from echoseg.web.refusal import status_of, without_paths
 from echoseg.web.routes_pages import pages_router, sign_in_router
+from echoseg.web.routes_worklist import worklist_router
 from echoseg.web.security import Guard
 from echoseg.web.sessions import Sessions
 from echoseg.web.settings import PageSettings
+from echoseg.web.worklist import Worklist
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -37,7 +41,8 @@ class Page:
         audit: Log of sign-ins and of all that readers change.
         accounts: Who may sign in.
         sessions: Who is signed in.
-        worklist: Clips, and their analysis.
+        worklist: Clips.
+        queue: Their analysis.
         readings: Their readings.
     """
 
@@ -46,7 +51,8 @@ class Page:
     audit: AuditLog
     accounts: Accounts
     sessions: Sessions
-    worklist: Any = None
+    worklist: Worklist
+    queue: ClipQueue
     readings: Any = None
 
     @classmethod
@@ -55,11 +61,15 @@ class Page:
 
         Raises:
             ConfigError: If the database cannot be opened.
+            ModelError: If there is no such model.
             OutputError: If the folder cannot be written.
         """
         database, audit, accounts = open_accounts(settings)
         sessions = Sessions(database, settings.folder)
-        return cls(settings, database, audit, accounts, sessions)
+        worklist = Worklist(settings, database, audit)
+        sweep_drops(worklist)
+        queue = ClipQueue(worklist)
+        return cls(settings, database, audit, accounts, sessions, worklist, queue)
 
     def note(self, event: str, account: str, *, clip_sha256: str = "", **options: Any) -> str:
         """Append what an account did to the audit log, safe on disk when this returns.
@@ -81,7 +91,8 @@ class Page:
         )
 
     def close(self) -> None:
-        """Close the database."""
+        """End the analyses, whose clips are queued again, and close the database."""
+        self.queue.close()
         self.database.close()
 
 
@@ -116,6 +127,7 @@ def create_app(settings: PageSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        page.queue.start()
         yield
         page.close()
 
@@ -123,7 +135,7 @@ def create_app(settings: PageSettings) -> FastAPI:
     app.state.page = page
     app.add_middleware(Guard, page=page)
     _answer_errors(app)
-    for router in (sign_in_router(page), pages_router(page)):
+    for router in (sign_in_router(page), pages_router(page), worklist_router(page)):
         app.include_router(router)
     mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
     app.mount("/static", _Static(directory=_STATIC), name="static")

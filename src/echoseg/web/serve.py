@@ -14,10 +14,11 @@ from typing import Any
 
 import uvicorn
 
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, EchosegError
 from echoseg.files import locked_dir
-from echoseg.web.app import create_app, open_accounts
+from echoseg.web.app import Page, create_app, open_accounts
 from echoseg.web.connections import Protocol
+from echoseg.web.security import local_reader
 from echoseg.web.settings import PageSettings
 
 _BACKLOG, _MAX_CONNECTIONS = 128, 500
@@ -40,21 +41,38 @@ def serve_page(
         open_browser: Open that address in the browser.
 
     Raises:
-        ConfigError: If the port, database or certificate cannot be used, or readers must sign in
-            and there is no account.
+        ConfigError: If a clip is missing, the port, database or certificate cannot be used, or
+            readers must sign in and there is no account.
         OutputError: If the folder is in use by another server, or cannot be written.
     """
     with contextlib.ExitStack() as end, locked_dir(settings.folder):
         listener = end.enter_context(_listen(settings))
         _check_accounts(settings)
+        if missing := [str(path) for path in clips if not path.exists()]:
+            raise ConfigError(f"{missing[0]} does not exist; give clips, or folders of clips")
         app = create_app(settings)
 
         def start(address: str) -> None:
             on_start(address)
+            if clips:
+                add = threading.Thread(target=_add, args=(app.state.page, clips), daemon=True)
+                add.start()
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
         _Server(_config(settings, app), _address(settings, listener), start).run([listener])
+
+
+def _add(page: Page, clips: Sequence[Path]) -> None:
+    """Put clips into the worklist; what is not addition is said in the log."""
+    logger = logging.getLogger("echoseg.page")
+    try:
+        addition = page.worklist.add(clips, local_reader().name)
+    except EchosegError as error:
+        logger.error("clips not added: %s", error)
+    else:
+        for name, reason in addition.refused.items():
+            logger.warning("not a clip: %s: %s", name, reason)
 
 
 class _Server(uvicorn.Server):

@@ -27,7 +27,7 @@ from echoseg.files import ResumableFolder
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_backend, select_backend
 from echoseg.parallel import parallel_map
-from echoseg.report.cohort.clips import FoundClips, find_clips, is_clip
+from echoseg.report.cohort.clips import FoundClips, find_clips, is_clip, list_clips
 from echoseg.report.cohort.folder import (
     AUDIT,
     DEFAULT_OPTIONS,
@@ -150,6 +150,7 @@ __all__ = [
     "analyze_entry",
     "find_clips",
     "is_clip",
+    "list_clips",
     "not_done",
     "read_outcome",
     "run_cohort",

@@ -52,7 +52,21 @@ class FoundClips(dict[str, Path]):
 
 
 def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
-    """Find the clips of files and folders, by name: as given, or the path relative to the folder.
+    """As `list_clips`, of which there must be one.
+
+    Raises:
+        ConfigError: If a source does not exist, or nothing is found.
+        DatasetError: If a folder cannot be read, so that clips would be missed.
+    """
+    clips = list_clips(sources, out)
+    if not clips:
+        what = "".join(f" ({name}: {why})" for name, why in list(clips.others.items())[:1])
+        raise ConfigError(f"{sources[0]} holds no clip{what}; give a folder of clips, or clips")
+    return clips
+
+
+def list_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
+    """List the clips of files and folders, by name: as given, or the path relative to the folder.
 
     A folder of frames only is one clip. Files in `out` and in result folders are left out. So
     are files of a folder whose headers say that they are not clips; they are `others`, as are
@@ -60,7 +74,7 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
     broken one ends nothing: its analysis fails with the reason.
 
     Raises:
-        ConfigError: If a source does not exist, or nothing is found.
+        ConfigError: If a source does not exist.
         DatasetError: If a folder cannot be read, so that clips would be missed.
     """
     clips = FoundClips()
@@ -78,9 +92,6 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
                 clips.others[_name(path, source)] = header.no_clip_reason
         for link in links:
             clips.others[_name(link, source)] = "a link to a folder that is read already"
-    if not clips:
-        what = "".join(f" ({name}: {why})" for name, why in list(clips.others.items())[:1])
-        raise ConfigError(f"{sources[0]} holds no clip{what}; give a folder of clips, or clips")
     return clips
 
 

@@ -1,0 +1,215 @@
+"""What a worker process does with a clip of the worklist: open it, write cine and result.
+
+    clips/ID/cine.*     see `cine`; written before the analysis, so that the clip can be played
+    clips/ID/result/    what `echoseg analyze` writes, without pages
+    clips/ID/progress   `DONE TOTAL`, frames that are segmented
+
+A worker that died leaves what it had written whole; the next one goes on from there.
+"""
+
+import contextlib
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from echoseg.clip import View
+from echoseg.errors import EchosegError, MeasurementError, OutputError, printable
+from echoseg.files import read_json
+from echoseg.report.cohort import Settings
+from echoseg.report.schema import Report, ef_statement
+from echoseg.report.writer import MARK
+from echoseg.web.cine import read_cine, write_cine
+
+RESULT, PROGRESS = "result", "progress"
+_PROGRESS_INTERVAL_S = 0.2
+_LOCK_TIMEOUT_S = 60.0
+
+
+class ClipTask(BaseModel):
+    """A clip to be analyzed.
+
+    Attributes:
+        folder: Its folder, `clips/ID`.
+        source: Its file or folder of frames.
+        alias: Stands for the source in results and messages.
+        sha256: Hash of its content.
+        settings: How it is analyzed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    source: Path
+    alias: str
+    sha256: str
+    settings: Settings
+
+
+class ClipResult(BaseModel):
+    """What the worklist shows of an analysis; the fields of `ClipRow` of the same names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str = ""
+    view: str = str(View.UNKNOWN)
+    num_frames: int = 0
+    ef_kind: str = "none"
+    ef_percent: float | None = None
+    ef_low_percent: float | None = None
+    ef_high_percent: float | None = None
+    label_priority: float | None = None
+
+
+class ClipFailure(BaseModel):
+    """Why a clip has no result, in plain words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+
+
+def page_settings(model: str) -> Settings:
+    """How clips of the page are analyzed: as `echoseg analyze --no-pages`.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    from echoseg.weights.card import find_checkpoint, read_card
+
+    card = read_card(find_checkpoint(model))
+    return Settings(model=model, model_sha256=card.sha256, pages=False)
+
+
+def analyze_clip(task: ClipTask) -> ClipResult | ClipFailure:
+    """Write cine and result of a clip, unless they are there, and return what is shown of it."""
+    from filelock import FileLock, Timeout
+
+    try:
+        task.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # a worker of a server that was killed lives on for a moment
+        with FileLock(task.folder / ".lock", timeout=_LOCK_TIMEOUT_S):
+            report = read_result(task.folder)
+            if report is None or read_cine(task.folder) is None:
+                report = _analyze(task)
+            return row_values(report)
+    except Timeout:
+        return ClipFailure(reason="another process works on this clip; try it again")
+    except EchosegError as error:
+        text = printable(str(error))
+        for name in (task.source, task.alias):
+            text = text.removeprefix(f"{name}: ")
+        return ClipFailure(reason=text)
+    except MemoryError:
+        return ClipFailure(reason="memory ran out; give fewer --jobs (jobs), and try it again")
+    except Exception as error:  # decoders raise exceptions of their own
+        return ClipFailure(reason=f"unexpected, please report it: {type(error).__name__}")
+    finally:
+        with contextlib.suppress(OSError):
+            (task.folder / PROGRESS).unlink(missing_ok=True)
+
+
+def _analyze(task: ClipTask) -> Report:
+    from echoseg.io import load_clip
+    from echoseg.parallel import one_thread
+    from echoseg.report.cohort.work import load_analyzer
+    from echoseg.report.writer import write_results
+
+    how = task.settings
+    clip = load_clip(task.source, alias=task.alias, max_decoded_gib=how.max_decoded_gib)
+    if clip.source_sha256 != task.sha256:
+        raise OutputError("its file has changed since it was added; add it again")
+    write_cine(clip, task.folder)
+    analyzer = load_analyzer(how.model, how.device, how.backend)
+    with one_thread():
+        analysis = analyzer.analyze(clip, progress=_Progress(task.folder / PROGRESS))
+    write_results(analysis, task.folder / RESULT, pages=how.pages, force=True)
+    report = read_result(task.folder)
+    if report is None:
+        raise MeasurementError("its result is not there; try it again")
+    return report
+
+
+class _Progress:
+    """Writes how many frames are done, not more often than it is looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._next_s = path, 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        if (now_s := time.monotonic()) >= self._next_s:
+            self._next_s = now_s + _PROGRESS_INTERVAL_S
+            with contextlib.suppress(OSError):
+                self._path.write_text(f"{done} {total}")
+
+
+def read_progress(folder: Path) -> tuple[int, int]:
+    """Frames that are done, and all, of the clip of a folder; (0, 0) where nothing is known."""
+    try:
+        done, total = map(int, (folder / PROGRESS).read_text().split())
+    except (OSError, ValueError):
+        return 0, 0
+    return done, total
+
+
+def read_result(folder: Path) -> Report | None:
+    """The network's report of the clip of a folder; None before it is analyzed.
+
+    Raises:
+        OutputError: If it is damaged.
+    """
+    way_out = "remove the clip's folder and add the clip again"
+    return read_json(folder / RESULT / MARK, Report, way_out)
+
+
+def row_values(report: Report) -> ClipResult:
+    """What the worklist shows of a report."""
+    ef, predicted = ef_statement(report), report.predicted_view
+    view = report.input.view
+    if view == View.UNKNOWN and predicted is not None:
+        view = predicted.view
+    return ClipResult(
+        reason=ef.reason,
+        view=view,
+        num_frames=report.input.num_frames,
+        ef_kind=ef.kind,
+        ef_percent=ef.ef_percent,
+        ef_low_percent=ef.interval.low_percent if ef.interval else None,
+        ef_high_percent=ef.interval.high_percent if ef.interval else None,
+        label_priority=label_priority(report),
+    )
+
+
+def label_priority(report: Report) -> float | None:
+    """How much correcting a clip is expected to teach: disagreement, in points; None without EF.
+
+    Standard deviation of the EF over turned and zoomed pictures, plus 100 minus the Dice over
+    another gamma, plus the standard error of the EF over the beats.
+    """
+    if report.reliability is None:
+        return None
+    uncertainty = report.reliability.uncertainty
+    return (
+        uncertainty.pose_points
+        + uncertainty.gamma_percent
+        + (uncertainty.beats_error_points or 0.0)
+    )
+
+
+class Prepare:
+    """Loads libraries and model of a worker process before its first clip; picklable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self) -> None:
+        """Load them.
+
+        Raises:
+            ModelError: If the model does not load.
+        """
+        import echoseg.report.writer
+        from echoseg.report.cohort.work import load_analyzer
+
+        assert echoseg.report.writer
+        load_analyzer(self._settings.model, self._settings.device, self._settings.backend)

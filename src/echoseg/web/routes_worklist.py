@@ -1,0 +1,144 @@
+"""Routes of the worklist: clips in, pages of rows, one clip, its frames.
+
+GET  /api/clips                     rows by filters, `WorklistQuery`
+POST /api/clips                     dropped files, multipart/form-data
+POST /api/folders                   a file or folder of this machine; admin
+GET  /api/clips/ID                  `ClipDetail`
+POST /api/clips/ID/retry            queue a failed clip again
+GET  /api/clips/ID/frames/N.jpg     a frame
+GET  /api/clips/ID/cine.bin         all frames, by ranges; `ClipDetail.offsets` says where
+"""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse, Response
+
+from echoseg.errors import ConfigError
+from echoseg.web.accounts import Reader
+from echoseg.web.analysis import read_result
+from echoseg.web.api import (
+    AddedClips,
+    ClipDetail,
+    FolderRequest,
+    WorklistPage,
+    WorklistQuery,
+    WorklistRow,
+)
+from echoseg.web.cine import FRAMES, Cine, read_cine, read_jpeg
+from echoseg.web.drops import Drop, receive
+from echoseg.web.records import ClipRow
+from echoseg.web.refusal import Refusal
+from echoseg.web.security import current_admin, current_reader
+
+if TYPE_CHECKING:
+    from echoseg.web.app import Page
+
+_IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
+_Reader = Annotated[Reader, Depends(current_reader)]
+_Admin = Annotated[Reader, Depends(current_admin)]
+
+
+def worklist_router(page: "Page") -> APIRouter:
+    """Routes of the worklist."""
+    router, worklist = APIRouter(prefix="/api"), page.worklist
+
+    @router.get("/clips")
+    def rows(query: Annotated[WorklistQuery, Query()]) -> WorklistPage:
+        return worklist.page(query)
+
+    @router.post("/clips")
+    async def drop(request: Request, reader: _Reader) -> AddedClips:
+        return await _drop(page, request, reader)
+
+    @router.post("/folders")
+    def folder(request: FolderRequest, reader: _Admin) -> AddedClips:
+        path = Path(request.path).expanduser()
+        if not path.is_absolute():
+            raise Refusal(400, "The path must be absolute, such as /data/clips.")
+        try:
+            return worklist.add([path], reader.name).message()
+        except ConfigError as error:
+            raise Refusal(400, f"{request.path} does not exist on the server.") from error
+
+    router.include_router(_clip_router(page))
+    return router
+
+
+def _clip_router(page: "Page") -> APIRouter:
+    """Routes of one clip."""
+    router, worklist = APIRouter(), page.worklist
+
+    @router.get("/clips/{clip}")
+    def detail(clip: str) -> ClipDetail:
+        row, cine = _opened(page, clip)
+        return _detail(page, row, cine)
+
+    @router.post("/clips/{clip}/retry")
+    def retry(clip: str, reader: _Reader) -> WorklistRow:
+        return worklist.message(worklist.retry(clip))
+
+    @router.get("/clips/{clip}/frames/{frame}.jpg")
+    def frame(clip: str, frame: int) -> Response:
+        row, cine = _opened(page, clip)
+        if not 0 <= frame < cine.num_frames:
+            raise Refusal(404, f"The clip has frames 0 to {cine.num_frames - 1}.")
+        jpeg = read_jpeg(worklist.folder / row.id, cine, frame)
+        return Response(jpeg, media_type="image/jpeg", headers=_IMMUTABLE)
+
+    @router.get("/clips/{clip}/cine.bin")
+    def cine(clip: str) -> Response:
+        row, _ = _opened(page, clip)
+        path = worklist.folder / row.id / FRAMES
+        return FileResponse(path, media_type="application/octet-stream", headers=_IMMUTABLE)
+
+    return router
+
+
+async def _drop(page: "Page", request: Request, reader: Reader) -> AddedClips:
+    """Receive dropped files, and put their clips into the worklist."""
+    drop = Drop(page.worklist)
+    try:
+        await receive(drop, request.headers.get("content-type", ""), request.stream())
+        return await asyncio.to_thread(drop.add, reader.name)
+    except BaseException:
+        await asyncio.to_thread(drop.discard)
+        raise
+
+
+def _opened(page: "Page", clip: str) -> tuple[ClipRow, Cine]:
+    """Row and cine of a clip.
+
+    Raises:
+        Refusal: With 404, if there is no such clip; with 409, if it is not opened yet, or cannot
+            be.
+    """
+    row = page.worklist.row(clip)
+    cine = read_cine(page.worklist.folder / row.id)
+    if cine is None:
+        why = f"it cannot be read: {row.reason}" if row.state == "failed" else "it waits its turn"
+        raise Refusal(409, f"The clip is not opened; {why}.")
+    return row, cine
+
+
+def _detail(page: "Page", row: ClipRow, cine: Cine) -> ClipDetail:
+    report = read_result(page.worklist.folder / row.id)
+    warnings: Any = cine.warnings if report is None else report.warnings
+    return ClipDetail(
+        row=page.worklist.message(row),
+        rows=cine.rows,
+        columns=cine.columns,
+        num_frames=cine.num_frames,
+        times_s=cine.times_s,
+        frame_rate_hz=cine.frame_rate_hz,
+        spacing_mm=cine.spacing_mm,
+        view=cine.view,
+        predicted_view=report.predicted_view.view if report and report.predicted_view else "",
+        r_wave_times_s=cine.r_wave_times_s,
+        offsets=cine.offsets,
+        warnings=tuple(one.message for one in warnings),
+        model=report.model.name if report and report.model else "",
+        study=tuple(map(page.worklist.message, page.worklist.study(row.study))),
+    )

@@ -1,0 +1,295 @@
+"""The worklist: clips by reference or dropped, their states, and pages of them by filters.
+
+A clip is `queued`, then `running` in a worker process, then `ready` or `failed`. The database is
+the truth: what was added is there after a kill, and what was running is queued again.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, or_, select, update
+
+from echoseg.audit import AuditLog
+from echoseg.audit import Event as AuditEvent
+from echoseg.database import Database
+from echoseg.errors import printable
+from echoseg.io import source_sha256
+from echoseg.parallel import Limits, Loss, parallel_map
+from echoseg.private import Pseudonyms
+from echoseg.report.cohort import FoundClips, list_clips
+from echoseg.report.hearts import group_by_heart
+from echoseg.web.analysis import ClipFailure, ClipResult, read_progress
+from echoseg.web.api import AddedClips, RefusedFile, WorklistPage, WorklistQuery, WorklistRow
+from echoseg.web.records import ClipRow, ClipState
+from echoseg.web.refusal import Refusal
+from echoseg.web.settings import PageSettings
+
+CLIPS = "clips"
+ID_LENGTH = 32
+_MAX_NAME = 500
+_BATCH = 100
+_UNREADABLE = "the file cannot be read"
+_NOT_UTF8 = "its path is not UTF-8; rename it"
+_UNRELIABLE = ("unreliable", "none", "part_of_beat")
+
+
+class Addition(NamedTuple):
+    """Id of each clip that is in the worklist now, by its path; why other files are not, by name.
+
+    Names are those of `list_clips`.
+    """
+
+    clips: dict[Path, str]
+    refused: dict[str, str]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids, each once."""
+        return tuple(dict.fromkeys(self.clips.values()))
+
+    def message(self) -> AddedClips:
+        """As it is sent to the page."""
+        files = (RefusedFile(name=name, reason=why) for name, why in self.refused.items())
+        return AddedClips(added=self.ids, refused=tuple(files))
+
+
+class Worklist:
+    """The clips of the page.
+
+    Args:
+        settings: Folder, names.
+        database: Where the rows are.
+        audit: Where it is noted who added which clip.
+    """
+
+    def __init__(self, settings: PageSettings, database: Database, audit: AuditLog) -> None:
+        self.settings, self.database, self.audit = settings, database, audit
+        self.names = Pseudonyms(settings.folder / "private.key")
+        self.folder = settings.folder.absolute() / CLIPS
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.is_work = Event()
+        self._adding = Lock()
+        with database.transaction() as session:
+            running = ClipRow.state == ClipState.RUNNING
+            session.execute(update(ClipRow).where(running).values(state=ClipState.QUEUED))
+
+    def clip_folder(self, clip: str) -> Path:
+        """Folder of a clip's cine and results.
+
+        Raises:
+            Refusal: With 404, if there is no such clip.
+        """
+        return self.folder / self.row(clip).id
+
+    def add(self, sources: Sequence[Path], account: str) -> Addition:
+        """Put clips into the worklist: files, folders of frames, and folders of both.
+
+        Args:
+            sources: What is added, by reference.
+            account: Who adds it.
+
+        Raises:
+            ConfigError: If a source does not exist.
+            DatasetError: If a folder cannot be read.
+        """
+        with self._adding:
+            clips = list_clips([one.absolute() for one in sources])
+            hashes = parallel_map(source_sha256, clips.values(), limits=Limits(), on_loss=_no_hash)
+            studies = self._studies(clips)
+            rows: dict[Path, dict[str, Any]] = {}
+            refused = dict(clips.others)
+            for (name, path), sha256 in zip(clips.items(), hashes, strict=True):
+                is_utf8 = str(path) == printable(str(path))
+                if sha256 and is_utf8:
+                    rows[path] = self._new_row(name, path, sha256, studies[name])
+                else:
+                    refused[name] = _NOT_UTF8 if sha256 else _UNREADABLE
+            self._insert(list(rows.values()), account)
+        return Addition({path: row["id"] for path, row in rows.items()}, refused)
+
+    def _studies(self, clips: FoundClips) -> dict[str, str]:
+        """Keyed hash of the study of each clip; of a clip that stands alone it is empty."""
+        studies = dict.fromkeys(clips, "")
+        for key, some in group_by_heart(clips.headers).items():
+            is_stated = len(key) == 2
+            if is_stated or len(some) > 1:
+                folder = "" if is_stated else str(clips[some[0]].parent)
+                digest = self.names.digest("study", *key, folder)
+                studies |= dict.fromkeys(some, f"study-{digest}")
+        return studies
+
+    def _new_row(self, name: str, path: Path, sha256: str, study: str) -> dict[str, Any]:
+        text = printable(name)[:_MAX_NAME] if self.settings.show_names else self.names.name(path)
+        return {
+            "id": sha256[:ID_LENGTH],
+            "name": text,
+            "source": str(path),
+            "sha256": sha256,
+            "study": study,
+            "state": ClipState.QUEUED,
+            "added_s": time.time(),
+        }
+
+    def _insert(self, rows: list[dict[str, Any]], account: str) -> None:
+        """Insert rows; a clip that failed, or whose file is gone, is queued with its new file."""
+        for start in range(0, len(rows), _BATCH):
+            batch = {row["id"]: row for row in rows[start : start + _BATCH]}
+            with self.database.transaction() as session:
+                known = session.scalars(select(ClipRow).where(ClipRow.id.in_(batch))).all()
+                for row in known:
+                    if row.state == ClipState.FAILED or not Path(row.source).exists():
+                        new = batch[row.id]
+                        row.source, row.reason = new["source"], ""
+                        if row.state == ClipState.FAILED:
+                            row.state = ClipState.QUEUED
+                    del batch[row.id]
+                self.database.insert_missing(session, ClipRow, list(batch.values()))
+                for row in batch.values():
+                    options = {"account": account}
+                    event = AuditEvent(event="added", input_sha256=row["sha256"], options=options)
+                    self.audit.append(event)
+        self.is_work.set()
+
+    def row(self, clip: str) -> ClipRow:
+        """The row of a clip.
+
+        Raises:
+            Refusal: With 404, if there is none.
+        """
+        with self.database.transaction() as session:
+            row = session.get(ClipRow, clip)
+        if row is None:
+            raise Refusal(404, "There is no such clip in the worklist.")
+        return row
+
+    def message(self, row: ClipRow) -> WorklistRow:
+        """A row as the page shows it."""
+        fields: dict[str, Any] = {name: getattr(row, name) for name in _ROW_FIELDS}
+        done, total = row.num_frames, row.num_frames
+        if row.state == ClipState.RUNNING:
+            done, total = read_progress(self.folder / row.id)
+        fields |= {"frames_done": done, "num_frames": total}
+        return WorklistRow(**fields)
+
+    def page(self, query: WorklistQuery) -> WorklistPage:
+        """The rows that a query asks for."""
+        where = _conditions(query)
+        chosen = select(ClipRow).where(*where).order_by(*_order(query))
+        with self.database.transaction() as session:
+            counts = session.execute(select(ClipRow.state, func.count()).group_by(ClipRow.state))
+            total = session.scalar(select(func.count()).select_from(ClipRow).where(*where))
+            rows = session.scalars(chosen.offset(query.first).limit(query.count)).all()
+            by_state = {state: count for state, count in counts}
+        return WorklistPage(
+            total=total or 0,
+            first=query.first,
+            counts={str(state): by_state.get(state, 0) for state in ClipState},
+            rows=tuple(map(self.message, rows)),
+        )
+
+    def select(self, query: WorklistQuery) -> list[ClipRow]:
+        """All rows of a filter, in its order."""
+        chosen = select(ClipRow).where(*_conditions(query)).order_by(*_order(query))
+        with self.database.transaction() as session:
+            return list(session.scalars(chosen))
+
+    def study(self, study: str) -> list[ClipRow]:
+        """The clips of a study, the first added first."""
+        if not study:
+            return []
+        chosen = select(ClipRow).where(ClipRow.study == study)
+        with self.database.transaction() as session:
+            return list(session.scalars(chosen.order_by(ClipRow.added_s, ClipRow.id)))
+
+    def sources_in(self, folder: Path) -> set[Path]:
+        """Sources of clips that lie in a folder."""
+        chosen = select(ClipRow.source).where(
+            ClipRow.source.startswith(f"{folder}/", autoescape=True)
+        )
+        with self.database.transaction() as session:
+            return set(map(Path, session.scalars(chosen)))
+
+    def claim(self) -> ClipRow | None:
+        """The queued clip that was added first, which is running now; None where there is none."""
+        queued = select(ClipRow).where(ClipRow.state == ClipState.QUEUED)
+        queued = queued.order_by(ClipRow.added_s, ClipRow.id).limit(1)
+        with self.database.transaction() as session:
+            row = session.scalars(queued.with_for_update(skip_locked=True)).first()
+            if row is not None:
+                row.state = ClipState.RUNNING
+            return row
+
+    def finish(self, clip: str, outcome: ClipResult | ClipFailure) -> None:
+        """Note the outcome of a clip that was running."""
+        state = ClipState.FAILED if isinstance(outcome, ClipFailure) else ClipState.READY
+        values = {"state": state, "analyzed_s": time.time()} | outcome.model_dump()
+        self._set(clip, values)
+
+    def release(self, clip: str) -> None:
+        """Queue a clip again that was running."""
+        self._set(clip, {"state": ClipState.QUEUED})
+
+    def _set(self, clip: str, values: dict[str, Any]) -> None:
+        is_it = (ClipRow.id == clip) & (ClipRow.state == ClipState.RUNNING)
+        with self.database.transaction() as session:
+            session.execute(update(ClipRow).where(is_it).values(**values))
+
+    def retry(self, clip: str) -> ClipRow:
+        """Queue a failed clip again.
+
+        Raises:
+            Refusal: With 404, if there is no such clip; with 409, if it did not fail.
+        """
+        row = self.row(clip)
+        if row.state != ClipState.FAILED:
+            raise Refusal(409, f"Only a failed clip is tried again; this one is {row.state}.")
+        values = {"state": ClipState.QUEUED, "reason": ""}
+        with self.database.transaction() as session:
+            session.execute(update(ClipRow).where(ClipRow.id == clip).values(**values))
+        self.is_work.set()
+        return self.row(clip)
+
+
+_ROW_FIELDS = tuple(name for name in WorklistRow.model_fields if name in ClipRow.__table__.columns)
+_SORT: dict[str, Any] = {
+    "added": ClipRow.added_s,
+    "ef": ClipRow.ef_percent,
+    "name": ClipRow.name,
+    "priority": ClipRow.label_priority,
+}
+
+
+def _no_hash(path: Path, loss: Loss) -> str:
+    return ""
+
+
+def _order(query: WorklistQuery) -> tuple[Any, ...]:
+    column = _SORT[query.sort]
+    order = column.desc() if query.descending else column.asc()
+    return order.nulls_last(), ClipRow.id
+
+
+def _conditions(query: WorklistQuery) -> list[Any]:
+    """Conditions of the filters."""
+    conditions: list[Any] = []
+    if query.state:
+        conditions.append(ClipRow.state == query.state)
+    if query.filter:
+        conditions.append(ClipRow.state == ClipState.READY)
+    if query.filter == "unreliable":
+        conditions.append(ClipRow.ef_kind.in_(_UNRELIABLE))
+    elif query.filter == "uncorrected":
+        conditions.append(ClipRow.is_corrected.is_(False))
+    elif query.filter == "undecided":
+        conditions.append(ClipRow.decision == "")
+    if query.ef_from is not None:
+        conditions.append(ClipRow.ef_percent >= query.ef_from)
+    if query.ef_to is not None:
+        conditions.append(ClipRow.ef_percent <= query.ef_to)
+    if query.text:
+        columns = (ClipRow.name, ClipRow.view, ClipRow.study, ClipRow.id)
+        conditions.append(or_(*(c.icontains(query.text, autoescape=True) for c in columns)))
+    return conditions

@@ -1,0 +1,142 @@
+"""Worker processes of the page: results, failures in plain words, and kills at any moment."""
+
+import contextlib
+import os
+import shutil
+import signal
+
+import psutil
+import pytest
+
+from echoseg.audit import AuditLog
+from echoseg.parallel import Limits
+from echoseg.web.analysis import ClipTask, analyze_clip, page_settings, read_progress
+from echoseg.web.api import WorklistQuery
+from echoseg.web.cine import read_cine
+from echoseg.web.clip_queue import ClipQueue
+from worklist_makers import analyze_by_formula, open_worklist, wait_for, write_clip
+
+
+@pytest.fixture
+def worklist(tmp_path):
+    one = open_worklist(tmp_path / "page")
+    yield one
+    one.database.close()
+
+
+@pytest.fixture
+def queue(worklist):
+    limits = Limits(timeout_s=60, memory_gb=0.6)
+    one = ClipQueue(worklist, limits, analyze_by_formula)
+    yield one
+    one.close()
+
+
+def rows(worklist):
+    return {row.state: row for row in worklist.page(WorklistQuery()).rows}
+
+
+def write_word(path, word):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(f"{word} \n".encode())
+    return path
+
+
+def test_a_clip_is_analyzed_and_its_row_filled(worklist, queue, tmp_path):
+    (clip,) = worklist.add([write_clip(tmp_path / "in" / "a.dcm")], "ann").ids
+    queue.start()
+    wait_for(lambda: worklist.row(clip).state == "ready")
+    row = worklist.row(clip)
+    assert row.num_frames == 60 and row.ef_kind in ("plain", "part_of_beat") and row.ef_percent
+    assert row.view == "A4C" and row.analyzed_s >= row.added_s
+    assert read_cine(worklist.folder / clip).num_frames == 60
+    last = list(AuditLog(tmp_path / "page" / "audit.jsonl").records())[-1]
+    assert (last.event, last.input_sha256) == ("analyzed", row.sha256) and last.result_sha256
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("segfault", "crashed"),
+        ("exit", "exit code 3"),
+        ("grow", "more than 0.6 GB"),
+        ("broken", "content is broken"),
+    ],
+)
+def test_a_hostile_file_costs_its_own_row_only(worklist, queue, tmp_path, word, reason):
+    bad, good = write_word(tmp_path / "in" / "a.avi", word), write_clip(tmp_path / "in" / "b.dcm")
+    (failed,), (ready,) = worklist.add([bad], "ann").ids, worklist.add([good], "ann").ids
+    queue.start()
+    wait_for(lambda: worklist.row(ready).state == "ready")
+    row = worklist.row(failed)
+    assert row.state == "failed" and reason in row.reason and "a.avi" not in row.reason
+
+
+def test_a_file_that_takes_no_end_is_given_up(worklist, tmp_path):
+    (clip,) = worklist.add([write_word(tmp_path / "in" / "a.avi", "hang-in-C")], "ann").ids
+    one = ClipQueue(worklist, Limits(timeout_s=1), analyze_by_formula)
+    one.start()
+    try:
+        wait_for(lambda: worklist.row(clip).state == "failed")
+    finally:
+        one.close()
+    assert "longer than 1 s" in worklist.row(clip).reason
+
+
+def test_a_worker_killed_from_outside_is_no_fault_of_the_clip(worklist, tmp_path):
+    path = write_word(tmp_path / "in" / "a.avi", "slow")
+    (clip,) = worklist.add([path], "ann").ids
+    one = ClipQueue(worklist, Limits(timeout_s=60), analyze_by_formula)
+    one.start()
+    try:
+        for _ in range(2):
+            wait_for(lambda: worklist.row(clip).state == "running" and workers())
+            for worker in workers():
+                worker.send_signal(signal.SIGKILL)
+        wait_for(lambda: worklist.row(clip).state in ("queued", "running"))
+    finally:
+        one.close()
+    assert worklist.row(clip).state == "queued"  # given back
+
+
+def workers():
+    found = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "parallel.serve" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def test_closing_gives_the_clip_in_work_back(worklist, tmp_path):
+    (clip,) = worklist.add([write_word(tmp_path / "in" / "a.avi", "slow")], "ann").ids
+    one = ClipQueue(worklist, Limits(), analyze_by_formula)
+    one.start()
+    wait_for(lambda: worklist.row(clip).state == "running")
+    one.close()
+    assert worklist.row(clip).state == "queued"
+
+
+def test_the_network_analyzes_a_clip_and_a_second_time_takes_what_is_there(tmp_path):
+    path = write_clip(tmp_path / "Miller.dcm", num_frames=6)
+    how = page_settings("camus")
+    folder = tmp_path / "clips" / "1"
+    from echoseg.io import source_sha256
+
+    task = ClipTask(
+        folder=folder, source=path, alias="clip-7", sha256=source_sha256(path), settings=how
+    )
+    first = analyze_clip(task)
+    written = (folder / "result" / "report.json").stat().st_mtime_ns
+    assert first.num_frames == 6 and read_progress(folder) == (0, 0)
+    assert b"Miller" not in b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
+    assert analyze_clip(task) == first
+    assert (folder / "result" / "report.json").stat().st_mtime_ns == written
+    shutil.rmtree(folder)
+    changed = task.model_copy(update={"sha256": "0" * 64})
+    assert "has changed" in analyze_clip(changed).reason
+    missing = task.model_copy(update={"source": tmp_path / "none.dcm"})
+    assert "no such file" in analyze_clip(missing).reason
+    os.truncate(path, 700)
+    broken = analyze_clip(task.model_copy(update={"sha256": source_sha256(path)}))
+    assert broken.reason and "Miller" not in broken.reason
