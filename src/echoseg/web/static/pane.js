@@ -128,6 +128,7 @@ export class Pane {
     if (disks) screen.drawDisks(disks, ui.opacity);
     const active = ui.tool === "view" ? null : ui.active;
     screen.drawContours(session.at(frame), { ...ui, active });
+    if (session.reading && this.frames.at(frame)) this.element.dataset.firstContourMs ??= performance.now().toFixed(0);
     if (this.preview?.has(frame)) screen.drawContours(this.preview.get(frame), { ...ui, isPreview: true });
     for (const stroke of [...this.strokes, this.pointer?.stroke]) {
       if (stroke && (stroke.frame ?? frame) === frame) screen.drawStroke(stroke.line, ui.radius, stroke.isErasing ? "white" : COLORS[ui.active]);

@@ -121,7 +121,8 @@ async function begin(clip) {
   main.replaceChildren();
   const slot = new URLSearchParams(location.search).get("slot") === "2" ? 2 : 1;
   const { row } = detail;
-  const others = detail.study.length > 1 && row.study;
+  const views = new Set(detail.study.map((other) => other.view));
+  const others = views.has("A4C") && views.has("A2C");
   heading(row.name, [slot === 2 && h("span", { class: "badge" }, "second read, blinded"), others && h("a", { href: `/study/${encodeURIComponent(row.study)}` }, "Both views")].filter(Boolean));
   await open(detail, slot);
 }

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { showKeys } from "./dialogs.js";
 import { ask, button, find, h, isTyping, s, say } from "./dom.js";
 import { acceptDrops, addFolder, sendFiles } from "./drop.js";
-import { headline, intervalText, quantity, stateText, when } from "./words.js";
+import { headline, quantity, span, stateText, when } from "./words.js";
 
 const COUNT = 50;
 const POLL_MS = { busy: 1000, idle: 10_000 };
@@ -26,13 +26,13 @@ function query() {
 
 const statementOf = (row) => ({
   kind: row.ef_kind, ef_percent: row.ef_percent,
-  interval: row.ef_low_percent === null ? null : { low_percent: row.ef_low_percent, high_percent: row.ef_high_percent, level_percent: 90 },
+  interval: row.ef_low_percent === null ? null : { low_percent: row.ef_low_percent, high_percent: row.ef_high_percent },
 });
 
 function whisker(ef) {
   const { low_percent: low, high_percent: high } = ef.interval;
-  return s("svg", { class: "interval small", viewBox: "0 0 100 12", preserveAspectRatio: "none", role: "img", "aria-label": intervalText(ef.interval) },
-    s("title", {}, intervalText(ef.interval)), s("rect", { class: "rail", x: 0, y: 5, width: 100, height: 2 }),
+  return s("svg", { class: "interval small", viewBox: "0 0 100 12", preserveAspectRatio: "none", role: "img", "aria-label": `interval ${span(ef.interval)}` },
+    s("title", {}, `interval ${span(ef.interval)}`), s("rect", { class: "rail", x: 0, y: 5, width: 100, height: 2 }),
     s("rect", { class: "range", x: low, y: 3.5, width: high - low, height: 5 }), s("rect", { class: "value", x: ef.ef_percent - 1, y: 1, width: 2, height: 10 }));
 }
 
