@@ -59,14 +59,14 @@ def _play(page: Page, seconds: float, rate_hz: float, num_frames: int) -> dict[s
     """How the clip plays: frames shown per second, of those that were due."""
     page.locator('.pane[data-ready="all"]').wait_for(timeout=_WAIT_MS)
     samples = page.evaluate(_PLAY, seconds)
-    shown = sum(b[1] != a[1] for a, b in itertools.pairwise(samples))
+    num_changes = sum(b[1] != a[1] for a, b in itertools.pairwise(samples))
     begin = samples[0][0] - 1000 * samples[0][1] / rate_hz
     late = [
         (int((now - begin) * rate_hz / 1000) - frame) % num_frames for now, frame in samples[5:]
     ]
     return {
         "clip_rate_hz": round(rate_hz, 2),
-        "shown_per_s": round(shown / seconds, 2),
+        "shown_per_s": round(num_changes / seconds, 2),
         "screen_hz": round(len(samples) / seconds, 1),
         "samples_late_by_2_frames_or_more": sum(2 <= by < num_frames / 2 for by in late),
         "samples": len(samples),

@@ -44,7 +44,7 @@ export class FrameStore {
     return null;
   }
 
-  // One frame for good, whatever is kept here.
+  // A frame that is not dropped, as those of the window are.
   async load(n) {
     const [jpeg] = await fetchJpegs(this.url, this.offsets, n, n);
     return createImageBitmap(jpeg);

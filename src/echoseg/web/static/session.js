@@ -25,7 +25,7 @@ export class Session extends EventTarget {
       this.contours = new Map();
       this.#merge(reading);
     });
-    this.loading.catch(() => {}); // whoever waits for it is told
+    this.loading.catch(() => {}); // whoever waits for it sees the error
     return this.loading;
   }
 
