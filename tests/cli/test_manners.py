@@ -152,3 +152,28 @@ def test_a_bar_on_a_terminal_takes_any_name(capfd, monkeypatch):
         monkeypatch.setattr(time, "monotonic", lambda: start + 5)
         update(1, 2)
     assert "odd {name} [b] x" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["analyze", "{}"],
+        ["analyze", "--study", "{}"],
+        ["analyze", "{}/a.dcm"],
+        ["inspect", "{}"],
+        ["measure", "{}"],
+        ["data", "check", "{}"],
+        ["deidentify", "{}", "-o", "out"],
+        ["deidentify", "a.avi", "-o", "{}"],
+        ["measure", "a.avi", "-o", "{}"],
+    ],
+)
+def test_a_name_of_300_letters_is_one_line(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ECHOSEG_KEY", str(tmp_path / "key"))
+    write_video(tmp_path / "a.avi", moving_frames())
+    done = CliRunner().invoke(app, [word.format("n" * 300) for word in words])
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1 and len(done.stderr) > 20
+    assert "Traceback" not in done.stderr
+    assert not any(len(one.name) > 20 for one in tmp_path.iterdir())

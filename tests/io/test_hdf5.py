@@ -149,3 +149,11 @@ def test_a_chunk_of_many_frames_is_decompressed_once(tmp_path):
         took_s[chunks[0]] = time.process_time() - start
         assert np.array_equal(clip.frames, frames)
     assert max(took_s[60], took_s[16]) < 8 * took_s[1]  # 60 times without a cache
+
+
+@pytest.mark.parametrize("num_bytes", [8, 100, 3000])
+def test_a_cut_file_is_named_as_such(tmp_path, num_bytes):
+    path = write(tmp_path / "a.hdf5", data__image_sc=FRAMES)
+    path.write_bytes(path.read_bytes()[:num_bytes] + bytes(200))
+    with pytest.raises(FormatError, match="truncated or broken; get a whole copy"):
+        load_clip(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clip_makers import moving_frames
-from echoseg.errors import FormatError
+from echoseg.errors import DamagedError, FormatError
 from echoseg.io import load_clip, source_sha256
 from echoseg.io.describe import describe
 
@@ -86,3 +86,19 @@ def test_cut_off_pixels_in_one_file_and_in_a_packed_one(tmp_path):
         extra = f"CompressedData = {packed}\n"
         with pytest.raises(FormatError, match="cut off: DimSize states 1536 bytes"):
             load_clip(header(tmp_path / "a.mhd", "a.raw", extra), **KNOWN)
+
+
+@pytest.mark.parametrize("extra", ["", "CompressedData = True\n"])
+def test_the_whole_frames_of_a_cut_file_are_used_where_that_is_allowed(tmp_path, extra):
+    content = np.random.default_rng(0).integers(0, 255, FRAMES.shape, np.uint8)
+    packed = zlib.compress(content.tobytes()) if extra else content.tobytes()
+    path = header(tmp_path / "a.mhd", "a.raw", extra)
+    (tmp_path / "a.raw").write_bytes(packed[: len(packed) * 7 // 8])
+    with pytest.raises(DamagedError, match=r"cut off: .*--allow-damaged"):
+        load_clip(path, **KNOWN)
+    clip = load_clip(path, **KNOWN, allow_damaged=True)
+    assert np.array_equal(clip.frames, content[:3])
+    assert clip.damaged_frames == (3,)
+    (tmp_path / "a.raw").write_bytes(packed[: len(packed) // 8])
+    with pytest.raises(DamagedError, match="cut off"):
+        load_clip(path, **KNOWN, allow_damaged=True)

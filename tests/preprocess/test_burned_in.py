@@ -72,6 +72,21 @@ def test_the_warning_goes_when_the_surroundings_are_black(frames):
     assert blank_outside(Clip(frames=clip.frames[:1].repeat(3, 0))).frames.max() == 0
 
 
+@pytest.mark.parametrize("at", [(100, 156), (170, 156), (30, 130), (100, 154), (230, 120)])
+def test_text_below_the_fan_is_told_and_made_black(frames, at):
+    below = np.pad(frames, ((0, 0), (0, 24), (0, 0)))
+    text = "MILLER, ANN" if at[1] > 150 else "ID 4711"
+    named = written(below, text, at, size=12)
+    letters = named[0] != below[0]
+    assert letters.sum() > 30
+    (warning,) = text_warnings(Clip(frames=named))
+    assert warning.code == BURNED_IN
+    hidden = blank_outside(Clip(frames=named))
+    assert hidden.frames[:, letters].max() == 0
+    sector = find_sector(Clip(frames=below))
+    assert sector is not None and hidden.frames.any(0).sum() > 0.9 * sector.mask.sum()
+
+
 def test_burned_in_annotation_is_read(tmp_path):
     for value, codes in (("YES", {"burned_in_annotation"}), ("NO", set())):
         path = tmp_path / f"{value}.dcm"

@@ -1,5 +1,6 @@
 """Terminal output that all commands share: errors on one line, progress bars, signals."""
 
+import errno
 import io
 import signal
 import sys
@@ -74,7 +75,10 @@ def show_notice(card: "ModelCard") -> None:
 
 
 class CommandGroup(TyperGroup):
-    """A group of commands; an `EchosegError` in one is printed on one line and exits with 2."""
+    """A group of commands; an `EchosegError` in one is printed on one line and exits with 2.
+
+    So is a name that no file can have.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
@@ -86,6 +90,9 @@ class CommandGroup(TyperGroup):
             fail(str(error))
             raise typer.Exit(2) from None
         except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                fail(f"the name of a file or folder is too long, give another: {error.filename}")
+                raise typer.Exit(2) from None
             if not _hide or hasattr(error, "exit_code"):
                 raise
             fail(f"unexpected {type(error).__name__}; run without --private to see where")

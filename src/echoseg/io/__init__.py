@@ -1,5 +1,6 @@
 """BYTES. One file format per module, reader and writer together; `formats` lists them all."""
 
+import errno
 import hashlib
 import itertools
 import os
@@ -273,6 +274,8 @@ def refusals(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise FormatError(f"{path}: reading it is not permitted") from error
     except Exception as error:  # decoders raise exceptions of their own
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise FormatError(f"{path}: no file has a name as long") from error
         raise FormatError(f"{path}: the content is broken ({reason_of(error)})") from error
 
 

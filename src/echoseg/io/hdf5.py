@@ -117,7 +117,12 @@ def open_file(path: Path, *, allow_outside: bool = False) -> Any:
         raise FormatError(
             f"{path}: HDF5 needs h5py, which is not installed; pip install 'echoseg[hdf5]'"
         ) from error
-    file = h5py.File(path)
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise FormatError(
+            f"{path}: the HDF5 file is truncated or broken; get a whole copy"
+        ) from error
     names = file.visititems_links(
         lambda _, link: True if isinstance(link, h5py.ExternalLink) else None
     )

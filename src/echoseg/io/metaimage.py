@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Clip
-from echoseg.errors import FormatError, Unfit, reason_of
+from echoseg.errors import DamagedError, FormatError, Unfit, reason_of
 from echoseg.frame_store import each, map_file, map_stream
 from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions, check_time_axis
-from echoseg.io.grey import collect
+from echoseg.io.grey import Decoded, collect
 from echoseg.io.header_scale import header_scale
 from echoseg.io.label_maps import merge_channels
 from echoseg.untrusted import inside
@@ -114,8 +114,10 @@ def _unpacked(raw: np.ndarray) -> Iterator[bytes]:
 def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray, list[float]]:
     """Read the pixels as stored, slowest axis first, and the spacing, fastest axis first.
 
+    Of a file that is cut off these are the whole pictures, where the options allow that.
+
     Raises:
-        FormatError: If the header or its data is broken.
+        FormatError: If the header or its data is broken; a `DamagedError` if it is cut off.
         TooLargeError: If it would exceed the limit.
     """
     budget = Budget(path, options)
@@ -137,12 +139,17 @@ def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray
         for index, raw in enumerate(parts):
             parts[index] = raw[skipped:][:part_bytes] if skipped >= 0 else raw[-part_bytes:]
         raw = parts[0] if len(parts) == 1 else map_stream(part.tobytes() for part in parts)
-        length = math.prod(size) * dtype.itemsize
-        if len(raw) < length:
-            raise Unfit(
-                f"its pixels are cut off: DimSize states {length} bytes, {len(raw)} are there, so "
-                "get a whole copy"
+        length, frame_bytes = (math.prod(n) * dtype.itemsize for n in (size, size[:2]))
+        is_cut = len(raw) < length
+        if is_cut and (not options.allow_damaged or len(parts) > 1 or len(raw) < frame_bytes):
+            raise DamagedError(
+                f"{path}: its pixels are cut off: DimSize states {length} bytes, {len(raw)} are "
+                "there. Get a whole copy, or pass --allow-damaged (allow_damaged) to use the "
+                "whole frames of a clip in one file"
             )
+        if is_cut:
+            length = len(raw) - len(raw) % frame_bytes
+            size = [*size[:2], length // frame_bytes]
         data = raw[:length].view(dtype)
         channels = int(fields.get("ElementNumberOfChannels", "1"))
     except (KeyError, ValueError, OSError, zlib.error) as error:
@@ -158,8 +165,15 @@ def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read a clip stored as (x, y, t); the third ElementSpacing has no unit and is not a time."""
     data, known = load(path, options)
-    grey = collect(path, lambda: each(data), options, expected=len(data))
-    return Clip(frames=grey.frames, **known | {"warnings": known["warnings"] + grey.warnings})
+    total = math.prod(int(side) for side in read_header(path)[0]["DimSize"].split()[2:])
+
+    def decode() -> Iterator[Decoded]:
+        yield from each(data)
+        yield from itertools.repeat(DamagedError("the file is cut off"), total - len(data))
+
+    grey = collect(path, decode, options, expected=total)
+    known["warnings"] += grey.warnings
+    return Clip(frames=grey.frames, damaged_frames=grey.damaged, **known)
 
 
 def load(
