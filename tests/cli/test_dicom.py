@@ -7,11 +7,15 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
+from clip_makers import write_video
 from dicom.test_sr import items_of
 from dicom_makers import PATIENT_ID, write_result, write_source
 from echoseg.cli import app
-from echoseg.io import load_masks
+from echoseg.clip import View
+from echoseg.data.phantom import simulate
+from echoseg.io import dicom_writer, load_masks
 from echoseg.io.nifti import write_masks
+from echoseg.phantom import Phantom, PhantomConfig
 
 
 def run(*args):
@@ -140,3 +144,28 @@ def test_a_seg_of_another_clip_and_dicom_without_a_clip_are_refused(case, tmp_pa
     assert result.exit_code == 2
     assert "give --clip" in result.output
     assert not (tmp_path / "r").exists()
+
+
+def test_a_study_gives_objects_of_each_heart_whose_source_is_dicom(tmp_path):
+    folder, out = tmp_path / "study", tmp_path / "out"
+    folder.mkdir()
+    for view in (View.A4C, View.A2C):
+        config = PhantomConfig(seed=1, view=view, size_px=96, num_frames=16, frame_rate_hz=16.0)
+        dicom_writer.write(folder / f"{view}.dcm", simulate(config).clip, pseudonym="HEART1")
+    write_video(folder / "other_A4C.avi", Phantom(config).frames())
+    options = ["--model", "phantom", "--device", "cpu", "--jobs", "1", "--dicom"]
+    done = run("analyze", "--study", folder, "-o", out, *options)
+    assert done.exit_code == 1, done.output  # a video has no patient and study
+    assert "DICOM objects of 1 of 2 results" in done.output
+    assert "the source must be DICOM" in done.output
+    (objects,) = out.glob("*/dicom")
+    held = [pydicom.dcmread(path) for path in sorted(objects.glob("*.dcm"))]
+    modalities = sorted(one.Modality for one in held)
+    assert modalities == ["DOC", "OT", "OT", "SEG", "SEG", "SR"]
+    source = pydicom.dcmread(folder / "A4C.dcm")
+    assert {one.StudyInstanceUID for one in held} == {source.StudyInstanceUID}
+    assert {one.PatientID for one in held} == {"HEART1"}
+    resumed = run("analyze", "--study", folder, "-o", out, *options, "--resume")
+    assert resumed.exit_code == 1
+    again = [pydicom.dcmread(path) for path in sorted(objects.glob("*.dcm"))]
+    assert [one.SOPInstanceUID for one in again] == [one.SOPInstanceUID for one in held]

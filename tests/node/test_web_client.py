@@ -1,11 +1,6 @@
 """Sessions with DICOMweb services: logins reach their service and nothing else shows them."""
 
-import contextlib
-import json
-import ssl
-import threading
 from base64 import b64encode
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -15,45 +10,9 @@ from echoseg.node.push import push
 from echoseg.node.settings import NodeSettings, Target, read_settings
 from echoseg.node.web_client import web_session
 from node_makers import make_certificates, make_job, tls_files
+from web_service import service
 
 TOKEN = "geheim-4711"
-
-
-@contextlib.contextmanager
-def service(code=200, tls=None, to=""):
-    """A web service that notes each `Authorization`, and redirects where `to` is given."""
-    notes = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self):
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            notes.append(self.headers.get("Authorization"))
-            body = b"[]" if self.command == "GET" else json.dumps({}).encode()
-            self.send_response(307 if to else code)
-            if to:
-                self.send_header("Location", to)
-            self.send_header("Content-Type", "application/dicom+json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = answer
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls["cert"], tls["key"])
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    scheme = "https" if tls else "http"
-    try:
-        yield f"{scheme}://127.0.0.1:{server.server_address[1]}/dicom-web", notes
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def settings_of(folder, url, **login):
