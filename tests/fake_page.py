@@ -258,6 +258,10 @@ class FakePage:
             return self.clips(query)
         answers = {"reading": self.reading, "history": self.history}
         what = path.rpartition("/")[2]
+        if what == "biplane":
+            ef = state_ef(57.0, interval=INTERVAL).model_dump()
+            volumes = {"edv_ml": 120.0, "esv_ml": 51.6, "warnings": ()}
+            return {"clips": ["clip0", "clip0"], "ef": ef, **volumes}
         answer = answers[what]() if what in answers else self.detail()
         return json.loads(answer.model_dump_json()) if isinstance(answer, Reading) else answer
 

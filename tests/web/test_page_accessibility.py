@@ -26,11 +26,11 @@ def url():
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-@pytest.mark.parametrize("path", ["/", "/clip/clip0"])
+@pytest.mark.parametrize("path", ["/", "/clip/clip0", "/study/study0", "/live"])
 def test_no_serious_findings_and_nothing_beyond_the_window(browser, url, path, screen):
     with opened(browser, url + path, **SCREENS[screen]) as page:
         page.locator("#ef, #rows tr").first.wait_for()
-        if path != "/":
+        if "clip" in path:
             page.get_by_role("button", name="Points").click()
             page.locator(".handle").first.wait_for()
         assert overflow(page) <= 0

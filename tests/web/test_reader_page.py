@@ -302,3 +302,16 @@ def test_what_is_not_reliable_has_no_number(browser):
         assert "61" not in text and "EDV" not in text and "volume" not in text.lower()
         assert page.locator("svg.interval, .whisker").count() == 0
         assert text.index("Before you read the numbers") < text.index("not reliable")
+
+
+def test_two_views_stand_beside_each_other_with_the_biplane_ef(browser, fake):
+    with running(fake) as url, opened(browser, f"{url}/study/study0") as page:
+        page.locator("#ef").nth(1).wait_for()
+        biplane = page.locator(".biplane").inner_text().replace("\xa0", " ")
+        assert "57 %, 90 % interval 40 to 66 %" in biplane and "120 ml" in biplane
+        left, right = (page.locator(".pane").nth(i).bounding_box() for i in (0, 1))
+        assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
+        page.locator(".surface").nth(1).click()
+        page.keyboard.press("ArrowRight")
+        frames = [page.locator(".pane").nth(i).get_attribute("data-frame") for i in (0, 1)]
+        assert frames == ["0", "1"]

@@ -56,14 +56,18 @@ def test_keys_walk_through_the_list_and_open_a_clip(browser):
 
 
 def test_a_row_says_how_far_it_is_and_why_it_failed(browser):
-    with running(FakePage(num_clips=8)) as url, opened(browser, url) as page:
+    fake = FakePage(num_clips=8)
+    fake.post = lambda path, body: (fake.requests.append(path), (200, {}))[1]
+    with running(fake) as url, opened(browser, url) as page:
         page.locator("#rows tr").first.wait_for()
         assert "12 of 30 frames" in page.locator("#row-clip3").inner_text()
         assert "the file ends early" in page.locator("#row-clip2").inner_text()
         unreliable = page.locator("#row-clip6").inner_text()
         assert "not reliable" in unreliable and "%" not in unreliable
+        page.get_by_label("Try again: clip-3").click()
         page.get_by_label("State").select_option("failed")
         page.get_by_text("1 to 2 of 2").wait_for()
+    assert fake.requests == ["/api/clips/clip2/retry"]
 
 
 def test_an_empty_list_names_the_first_step(browser):

@@ -59,14 +59,15 @@ export function showHistory(rows, revision) {
 }
 
 const EXPORTS = [
-  ["zip", "Everything", "the result folder as `echoseg analyze` writes it, as a ZIP file"], ["csv", "Table", "values and curve, CSV"],
-  ["pdf", "Report", "PDF"], ["dicom", "For a PACS", "DICOM objects: SR, SEG and PDF"], ["fhir", "For a record", "FHIR R4"],
+  ["zip", "Everything", "the result folder as `echoseg analyze` writes it, ZIP"], ["pdf", "Report", "PDF"], ["html", "Report as a page", "HTML"],
+  ["csv", "Values", "a row for a registry, CSV"], ["masks", "Masks", "label maps, NIfTI"], ["dicom", "For a PACS", "SR, SEG and PDF as DICOM objects, ZIP"],
+  ["fhir", "For a health record", "FHIR R4"],
 ];
 
 // Links to everything that can be exported.
-export function showExports(clip) {
-  const items = EXPORTS.map(([format, name, what]) => h("li", {},
-    h("a", { href: `/api/clips/${encodeURIComponent(clip)}/export?format=${format}`, download: true }, name), " ", h("span", { class: "dim" }, what)));
+export function showExports(clip, slot) {
+  const address = (format) => `/api/clips/${encodeURIComponent(clip)}/export?format=${format}&slot=${slot}`;
+  const items = EXPORTS.map(([format, name, what]) => h("li", {}, h("a", { href: address(format), download: true }, name), " ", h("span", { class: "dim" }, what)));
   return ask("Export", h("ul", { class: "plain" }, items), [{ text: "Close", value: null, isMain: true }]);
 }
 

@@ -284,7 +284,7 @@ export class Pane {
     try { await showHistory(await this.session.history(), this.session.reading.revision); } catch (error) { say(error.message, { isError: true }); }
   }
 
-  showExports() { return showExports(this.clip); }
+  showExports() { return showExports(this.clip, this.slot); }
 }
 
 // The pane of a clip, not yet in the page; its reading is on the way.

@@ -81,6 +81,7 @@ function biplanePart(biplane) {
   return h("section", { class: "biplane", "aria-live": "polite" }, h("h2", {}, "Ejection fraction, biplane"),
     h("p", { class: ef.kind === "plain" ? "headline" : "headline caution" }, efText(ef)),
     ef.reason && h("p", { class: "caution" }, ef.reason),
+    biplane.warnings.map((text) => h("p", { class: "caution" }, text)),
     ef.kind === "plain" && h("dl", {}, row("EDV", quantity(biplane.edv_ml, "ml", "no scale")), row("ESV", quantity(biplane.esv_ml, "ml", "no scale"))));
 }
 

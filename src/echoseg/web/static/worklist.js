@@ -1,6 +1,6 @@
 // The worklist: what there is, how far it is, what to read next.
 
-import { get } from "./api.js";
+import { get, post } from "./api.js";
 import { showKeys } from "./dialogs.js";
 import { ask, button, find, h, isTyping, s, say } from "./dom.js";
 import { acceptDrops, addFolder, sendFiles } from "./drop.js";
@@ -37,7 +37,9 @@ function whisker(ef) {
 }
 
 function efCell(row) {
-  if (row.state === "failed") return h("td", { class: "reason", colspan: 2 }, row.reason);
+  if (row.state === "failed") {
+    return h("td", { class: "reason", colspan: 2 }, row.reason, " ", button("Try again", () => retry(row.id), { "aria-label": `Try again: ${row.name}` }));
+  }
   if (row.state !== "ready") {
     const share = row.num_frames ? row.frames_done / row.num_frames : null;
     const bar = h("progress", { max: 1, "aria-label": `Progress of ${row.name}`, ...(share === null ? {} : { value: share }) });
@@ -53,9 +55,38 @@ function line(row) {
   const isReady = row.state === "ready";
   const name = isReady || row.state === "failed" ? h("a", { href: `/clip/${encodeURIComponent(row.id)}` }, row.name) : h("span", {}, row.name);
   const marks = [row.is_corrected && "corrected", row.decision].filter(Boolean).join(", ");
-  return h("tr", { id: `row-${row.id}`, class: `${row.state}${row.id === state.selected ? " selected" : ""}`, "aria-selected": String(row.id === state.selected), data: { id: row.id } },
+  return h("tr", { id: `row-${row.id}`, class: row.state, data: { id: row.id } },
     h("th", { scope: "row" }, name), h("td", {}, row.view === "unknown" ? "" : row.view), h("td", {}, stateText(row.state)), efCell(row),
     h("td", {}, marks), h("td", { class: "when" }, when(row.added_s)));
+}
+
+async function retry(id) {
+  try { await post(`/api/clips/${encodeURIComponent(id)}/retry`, {}); } catch (error) { say(error.message, { isError: true }); }
+  load();
+}
+
+const lines = new Map(); // of the rows that are shown: a row that did not change stays as it is
+
+function lineOf(row) {
+  const text = JSON.stringify(row);
+  if (lines.get(row.id)?.text !== text) lines.set(row.id, { text, element: line(row) });
+  return lines.get(row.id).element;
+}
+
+function showRows(rows) {
+  const elements = rows.map(lineOf);
+  const shown = [...find("rows").children];
+  if (elements.length !== shown.length || elements.some((element, i) => element !== shown[i])) find("rows").replaceChildren(...elements);
+  const ids = new Set(rows.map((row) => row.id));
+  for (const id of lines.keys()) if (!ids.has(id)) lines.delete(id);
+  mark();
+}
+
+function mark() {
+  for (const row of find("rows").children) {
+    row.classList.toggle("selected", row.dataset.id === state.selected);
+    row.setAttribute("aria-selected", String(row.dataset.id === state.selected));
+  }
 }
 
 function show(page) {
@@ -65,7 +96,7 @@ function show(page) {
   const all = Object.values(page.counts).reduce((sum, count) => sum + count, 0);
   find("empty").hidden = all > 0;
   find("list").hidden = all === 0;
-  find("rows").replaceChildren(...page.rows.map(line));
+  showRows(page.rows);
   find("nothing").hidden = page.total > 0 || all === 0;
   const last = Math.min(page.total, state.first + page.rows.length);
   find("place").textContent = page.total ? `${state.first + 1} to ${last} of ${page.total}` : "";
@@ -102,10 +133,7 @@ function select(by) {
   const row = rows[Math.min(rows.length - 1, Math.max(0, at + by))];
   if (!row) return;
   state.selected = row.dataset.id;
-  for (const one of rows) {
-    one.classList.toggle("selected", one === row);
-    one.setAttribute("aria-selected", String(one === row));
-  }
+  mark();
   (row.querySelector("a") ?? row).focus({ preventScroll: true });
   row.scrollIntoView({ block: "nearest" });
 }
@@ -148,7 +176,7 @@ fields.text.addEventListener("input", () => { clearTimeout(typing); typing = set
 for (const name of ["filter", "state", "band", "sort"]) fields[name].addEventListener("change", () => go(0));
 find("before").addEventListener("click", () => go(state.first - COUNT));
 find("after").addEventListener("click", () => go(state.first + COUNT));
-find("rows").addEventListener("focusin", (event) => { state.selected = event.target.closest("tr")?.dataset.id ?? ""; select(0); });
+find("rows").addEventListener("focusin", (event) => { state.selected = event.target.closest("tr")?.dataset.id ?? ""; mark(); });
 for (const place of document.querySelectorAll("[data-add]")) {
   place.append(button("Add files", () => pick(false), { class: "main" }), button("Add a folder of this computer", () => pick(true)),
     place.dataset.admin ? button("Add a folder of the server", askFolder) : "");
