@@ -1,8 +1,10 @@
 """A worklist of tiny clips, whose analysis takes milliseconds: masks by formula, no network."""
 
+import contextlib
 import time
 
 import numpy as np
+import psutil
 
 from echoseg.audit import AuditLog
 from echoseg.clip import Clip, View
@@ -67,3 +69,13 @@ def wait_for(condition, timeout_s=60.0):
     while not condition():
         assert time.monotonic() < end_s, "it did not happen in time"
         time.sleep(0.02)
+
+
+def processes(word):
+    """Children of this process whose command holds a word."""
+    children = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if word in " ".join(process.cmdline()):
+                children.append(process)
+    return children

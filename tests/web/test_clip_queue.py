@@ -1,11 +1,9 @@
 """Worker processes of the page: results, failures in plain words, and kills at any moment."""
 
-import contextlib
 import os
 import shutil
 import signal
 
-import psutil
 import pytest
 
 from echoseg.audit import AuditLog
@@ -14,7 +12,7 @@ from echoseg.web.analysis import ClipTask, analyze_clip, page_settings, read_pro
 from echoseg.web.api import WorklistQuery
 from echoseg.web.cine import read_cine
 from echoseg.web.clip_queue import ClipQueue
-from worklist_makers import analyze_by_formula, open_worklist, wait_for, write_clip
+from worklist_makers import analyze_by_formula, open_worklist, processes, wait_for, write_clip
 
 
 @pytest.fixture
@@ -90,22 +88,13 @@ def test_a_worker_killed_from_outside_is_no_fault_of_the_clip(worklist, tmp_path
     one.start()
     try:
         for _ in range(2):
-            wait_for(lambda: worklist.row(clip).state == "running" and workers())
-            for worker in workers():
+            wait_for(lambda: worklist.row(clip).state == "running" and processes("parallel.serve"))
+            for worker in processes("parallel.serve"):
                 worker.send_signal(signal.SIGKILL)
         wait_for(lambda: worklist.row(clip).state in ("queued", "running"))
     finally:
         one.close()
     assert worklist.row(clip).state == "queued"  # given back
-
-
-def workers():
-    found = []
-    for process in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):
-            if "parallel.serve" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 def test_closing_gives_the_clip_in_work_back(worklist, tmp_path):

@@ -25,7 +25,6 @@ def drop(client, *paths, **names):
 
 
 def ready(client, clip):
-    wait_for(lambda: client.get(f"/api/clips/{clip}").status_code == 200)
     wait_for(lambda: client.get(f"/api/clips/{clip}").json()["row"]["state"] == "ready")
     return client.get(f"/api/clips/{clip}").json()
 
@@ -67,7 +66,9 @@ def test_a_clip_that_cannot_be_read_says_why_and_is_tried_again(client, tmp_path
     path.write_bytes(b"broken \n")
     (clip,) = drop(client, path).json()["added"]
     wait_for(lambda: client.get("/api/clips").json()["counts"]["failed"])
-    answer = client.get(f"/api/clips/{clip}")
+    row = client.get(f"/api/clips/{clip}").json()["row"]
+    assert row["state"] == "failed" and "content is broken" in row["reason"]
+    answer = client.get(f"/api/clips/{clip}/frames/0.jpg")
     assert answer.status_code == 409 and "content is broken" in answer.json()["error"]
     again = client.post(f"/api/clips/{clip}/retry").json()
     assert again["state"] in ("queued", "running")

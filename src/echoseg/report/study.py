@@ -168,7 +168,7 @@ def choose(heart: Heart, outcomes: Outcomes, supported: tuple[View, ...]) -> Cho
                 by_view.setdefault(view, []).append((clip, entry, outcome))
     best, used = {}, []
     for view in (view for view in PLANES if view in by_view):
-        (clip, entry, report), *rest = sorted(by_view[view], key=lambda one: _rank(one[2]))
+        (clip, entry, report), *rest = sorted(by_view[view], key=lambda one: rank(one[2]))
         best[view] = entry, report
         ours = describe_ef(report)
         used.append(note(clip, view, "used", ours))
@@ -200,7 +200,7 @@ def _is_open(report: Report) -> bool:
     return view is View.UNKNOWN and predicted is not None and predicted.view == CANNOT_TELL
 
 
-def _rank(report: Report) -> tuple[int, bool, bool, float, int]:
+def rank(report: Report) -> tuple[int, bool, bool, float, int]:
     """Order of clips of a plane, best first: kind of EF, whole beat, view, expected error, beats.
 
     Of an EF that is withheld there is no expected error.

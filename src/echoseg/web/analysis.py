@@ -9,13 +9,15 @@ A worker that died leaves what it had written whole; the next one goes on from t
 
 import contextlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from echoseg.clip import View
+from echoseg.clip import Clip, View
 from echoseg.errors import EchosegError, MeasurementError, OutputError, printable
 from echoseg.files import read_json
+from echoseg.private import hide_path
 from echoseg.report.cohort import Settings
 from echoseg.report.schema import Report, ef_statement
 from echoseg.report.writer import MARK
@@ -33,6 +35,7 @@ class ClipTask(BaseModel):
         folder: Its folder, `clips/ID`.
         source: Its file or folder of frames.
         alias: Stands for the source in results and messages.
+        is_private: Nothing else that names the patient, such as the study, is taken from the file.
         sha256: Hash of its content.
         settings: How it is analyzed.
     """
@@ -44,6 +47,7 @@ class ClipTask(BaseModel):
     alias: str
     sha256: str
     settings: Settings
+    is_private: bool = True
 
 
 class ClipResult(BaseModel):
@@ -96,10 +100,7 @@ def analyze_clip(task: ClipTask) -> ClipResult | ClipFailure:
     except Timeout:
         return ClipFailure(reason="another process works on this clip; try it again")
     except EchosegError as error:
-        text = printable(str(error))
-        for name in (task.source, task.alias):
-            text = text.removeprefix(f"{name}: ")
-        return ClipFailure(reason=text)
+        return ClipFailure(reason=plain_reason(error, task.source, task.alias))
     except MemoryError:
         return ClipFailure(reason="memory ran out; give fewer --jobs (jobs), and try it again")
     except Exception as error:  # decoders raise exceptions of their own
@@ -109,16 +110,35 @@ def analyze_clip(task: ClipTask) -> ClipResult | ClipFailure:
             (task.folder / PROGRESS).unlink(missing_ok=True)
 
 
-def _analyze(task: ClipTask) -> Report:
+def plain_reason(error: EchosegError, source: Path, alias: str) -> str:
+    """What an error says, without the name of the clip, which stands beside it."""
+    text = hide_path(printable(str(error)), source, alias)
+    return text.removeprefix(f"{alias}: ")
+
+
+def load_source(task: ClipTask) -> Clip:
+    """Read the clip that was added.
+
+    Raises:
+        FormatError: If it cannot be read.
+        OutputError: If its file is another one now.
+    """
     from echoseg.io import load_clip
+
+    max_gib = task.settings.max_decoded_gib
+    alias = task.alias if task.is_private else None
+    clip = load_clip(task.source, alias=alias, max_decoded_gib=max_gib)
+    if clip.source_sha256 != task.sha256:
+        raise OutputError("its file has changed since it was added; add it again")
+    return replace(clip, source=task.alias)
+
+
+def _analyze(task: ClipTask) -> Report:
     from echoseg.parallel import one_thread
     from echoseg.report.cohort.work import load_analyzer
     from echoseg.report.writer import write_results
 
-    how = task.settings
-    clip = load_clip(task.source, alias=task.alias, max_decoded_gib=how.max_decoded_gib)
-    if clip.source_sha256 != task.sha256:
-        raise OutputError("its file has changed since it was added; add it again")
+    how, clip = task.settings, load_source(task)
     write_cine(clip, task.folder)
     analyzer = load_analyzer(how.model, how.device, how.backend)
     with one_thread():

@@ -304,7 +304,7 @@ class FolderRequest(Message):
 
 
 class ClipDetail(Message):
-    """A clip that was opened.
+    """A clip; before it was opened it has no frames.
 
     Attributes:
         row: Its row.
@@ -324,16 +324,35 @@ class ClipDetail(Message):
     """
 
     row: WorklistRow
-    rows: int
-    columns: int
-    num_frames: int
-    times_s: tuple[float, ...] | None
-    frame_rate_hz: float | None
-    spacing_mm: tuple[float, float] | None
-    view: str
-    predicted_view: str
-    r_wave_times_s: tuple[float, ...]
-    offsets: tuple[int, ...]
-    warnings: tuple[str, ...]
-    model: str
-    study: tuple[WorklistRow, ...]
+    rows: int = 0
+    columns: int = 0
+    num_frames: int = 0
+    times_s: tuple[float, ...] | None = None
+    frame_rate_hz: float | None = None
+    spacing_mm: tuple[float, float] | None = None
+    view: str = "unknown"
+    predicted_view: str = ""
+    r_wave_times_s: tuple[float, ...] = ()
+    offsets: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+    model: str = ""
+    study: tuple[WorklistRow, ...] = ()
+
+
+class Biplane(Message):
+    """The A4C and A2C of a study together, as they are read now.
+
+    Attributes:
+        clips: Ids of the clips, A4C before A2C; those whose EF is the most reliable. One where the
+            study has one plane only, none where it has neither.
+        ef: What may be stated of the biplane EF.
+        edv_ml: End-diastolic volume.
+        esv_ml: End-systolic volume.
+        warnings: Sentences to be read before the numbers.
+    """
+
+    clips: tuple[str, ...]
+    ef: EfStatement
+    edv_ml: float | None = None
+    esv_ml: float | None = None
+    warnings: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from echoseg.web.clip_queue import ClipQueue
 from echoseg.web.drops import sweep_drops
 from echoseg.web.records import SCHEMA_VERSION, PageVersion
 from echoseg.web.refusal import status_of, without_paths
+from echoseg.web.routes_live import live_router
 from echoseg.web.routes_pages import pages_router, sign_in_router
 from echoseg.web.routes_worklist import worklist_router
 from echoseg.web.security import Guard
@@ -135,8 +136,8 @@ def create_app(settings: PageSettings) -> FastAPI:
     app.state.page = page
     app.add_middleware(Guard, page=page)
     _answer_errors(app)
-    for router in (sign_in_router(page), pages_router(page), worklist_router(page)):
-        app.include_router(router)
+    for router_of in (sign_in_router, pages_router, worklist_router, live_router):
+        app.include_router(router_of(page))
     mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
     app.mount("/static", _Static(directory=_STATIC), name="static")
     return app

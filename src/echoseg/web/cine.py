@@ -54,6 +54,8 @@ class Cine(FrozenModel):
     source_frames: tuple[int, ...]
     warnings: tuple[ClipWarning, ...]
     sources: tuple[SourceDecision, ...]
+    study: str = ""
+    acquired_on: str = ""
 
     @property
     def num_frames(self) -> int:
@@ -73,6 +75,7 @@ class Cine(FrozenModel):
         ecg, times_s = clip.ecg, clip.times_s
         same = ("spacing_mm", "sector_box", "trace_boxes", "view", "r_wave_times_s", "source")
         same += ("source_sha256", "format_name", "damaged_frames", "source_frames", "warnings")
+        same += ("sources", "study", "acquired_on")
         return cls(
             rows=clip.size[0],
             columns=clip.size[1],
@@ -80,7 +83,6 @@ class Cine(FrozenModel):
             times_s=None if times_s is None else tuple(np.asarray(times_s, float).tolist()),
             ecg_times_s=() if ecg is None else tuple(np.asarray(ecg.times_s, float).tolist()),
             ecg_values=() if ecg is None else tuple(np.asarray(ecg.values, float).tolist()),
-            sources=clip.sources,
             **{name: getattr(clip, name) for name in same},
         )
 

@@ -87,14 +87,7 @@ class ClipQueue:
             self._analyze(row)
 
     def _analyze(self, row: ClipRow) -> None:
-        worklist = self._worklist
-        task = ClipTask(
-            folder=worklist.folder / row.id,
-            source=Path(row.source),
-            alias=row.name,
-            sha256=row.sha256,
-            settings=self._how,
-        )
+        worklist, task = self._worklist, self.task(row)
         try:
             outcome = self._pool.submit(task).result()
         except (CancelledError, RuntimeError):  # stopped
@@ -111,6 +104,17 @@ class ClipQueue:
             outcome = ClipFailure(reason="; ".join(filter(None, (outcome.reason, words))))
         self._note(row, outcome)
         worklist.finish(row.id, outcome)
+
+    def task(self, row: ClipRow) -> ClipTask:
+        """What a worker process is given of a clip."""
+        return ClipTask(
+            folder=self._worklist.folder / row.id,
+            source=Path(row.source),
+            alias=row.name,
+            sha256=row.sha256,
+            settings=self._how,
+            is_private=not self._worklist.settings.show_names,
+        )
 
     def _note(self, row: ClipRow, outcome: ClipResult | ClipFailure) -> None:
         result = self._worklist.folder / row.id / RESULT / MARK

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from echoseg.web.app import Page
 
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
+_OF_CINE = ("rows", "columns", "num_frames", "times_s", "frame_rate_hz", "spacing_mm", "view")
+_OF_CINE += ("r_wave_times_s", "offsets")
 _Reader = Annotated[Reader, Depends(current_reader)]
 _Admin = Annotated[Reader, Depends(current_admin)]
 
@@ -73,8 +75,7 @@ def _clip_router(page: "Page") -> APIRouter:
 
     @router.get("/clips/{clip}")
     def detail(clip: str) -> ClipDetail:
-        row, cine = _opened(page, clip)
-        return _detail(page, row, cine)
+        return _detail(page, worklist.row(clip))
 
     @router.post("/clips/{clip}/retry")
     def retry(clip: str, reader: _Reader) -> WorklistRow:
@@ -123,22 +124,19 @@ def _opened(page: "Page", clip: str) -> tuple[ClipRow, Cine]:
     return row, cine
 
 
-def _detail(page: "Page", row: ClipRow, cine: Cine) -> ClipDetail:
-    report = read_result(page.worklist.folder / row.id)
-    warnings: Any = cine.warnings if report is None else report.warnings
+def _detail(page: "Page", row: ClipRow) -> ClipDetail:
+    folder = page.worklist.folder / row.id
+    cine, report = read_cine(folder), read_result(folder)
+    own: dict[str, Any] = {}
+    if cine is not None:
+        own = {name: getattr(cine, name) for name in _OF_CINE}
+        own["warnings"] = tuple(one.message for one in cine.warnings)
+    if report is not None:
+        own["warnings"] = tuple(one.message for one in report.warnings)
     return ClipDetail(
         row=page.worklist.message(row),
-        rows=cine.rows,
-        columns=cine.columns,
-        num_frames=cine.num_frames,
-        times_s=cine.times_s,
-        frame_rate_hz=cine.frame_rate_hz,
-        spacing_mm=cine.spacing_mm,
-        view=cine.view,
         predicted_view=report.predicted_view.view if report and report.predicted_view else "",
-        r_wave_times_s=cine.r_wave_times_s,
-        offsets=cine.offsets,
-        warnings=tuple(one.message for one in warnings),
         model=report.model.name if report and report.model else "",
         study=tuple(map(page.worklist.message, page.worklist.study(row.study))),
+        **own,
     )
