@@ -81,6 +81,28 @@ def test_a_corrected_seg_comes_back_as_a_report_that_says_so(case, tmp_path):
     assert old.SOPInstanceUID != new.SOPInstanceUID
 
 
+def test_masks_corrected_by_itk_come_back_as_a_report(case, tmp_path):
+    """ITK reads and writes NIfTI for ITK-SNAP and 3D Slicer."""
+    itk = pytest.importorskip("SimpleITK")
+    source, folder = case
+    image = itk.ReadImage(str(folder / "masks.nii.gz"))
+    before = load_masks(folder / "masks.nii.gz")[1]
+    labels = itk.GetArrayFromImage(image)
+    assert sorted(np.unique(labels)) == [0, 1, 2, 3] and labels.size == before.size
+    edited = np.where(np.roll(labels == 1, 1, axis=-1) & (labels == 2), 1, labels)
+    changed = itk.GetImageFromArray(edited.astype(np.int16))
+    changed.CopyInformation(image)
+    itk.WriteImage(changed, str(tmp_path / "corrected.nii.gz"))
+    out = tmp_path / "out"
+    result = run("measure", tmp_path / "corrected.nii.gz", "--clip", source, "-o", out,
+                 "--dicom", "--corrected")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    after = load_masks(out / "masks.nii.gz")[1]
+    assert np.count_nonzero(after != before) == np.count_nonzero(edited != labels) > 0
+    assert np.array_equal(np.sort(after, axis=None), np.sort(edited, axis=None))
+    assert "Masks corrected by reader." in texts(out / "dicom" / "sr.dcm")
+
+
 def keep_frames_of_seg(path, frames):
     """Leave all but some frames of the clip out of a SEG, as a viewer does."""
     dataset = pydicom.dcmread(path)
