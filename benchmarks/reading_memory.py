@@ -138,6 +138,60 @@ def write_zea(path: Path, frames: Iterator[np.ndarray]) -> None:
         file.create_dataset("data/image_sc", data=pixels, chunks=chunks, compression="gzip")
 
 
+def write_echoxflow(path: Path, frames: Iterator[np.ndarray]) -> None:
+    """Write a Zarr store of EchoXFlow: beams, in chunks of a frame or, named so, of 50."""
+    import zarr
+
+    beams = np.stack(list(frames))
+    root = zarr.open_group(path, mode="w", zarr_format=2)
+    chunks = (50 if path.name.startswith("many") else 1, *beams.shape[1:])
+    root.create_array("data/2d_brightness_mode", data=beams, chunks=chunks)
+    stamps_s = np.arange(len(beams)) / RATE_HZ
+    root.create_array("timestamps/2d_brightness_mode", data=stamps_s)
+    geometry = {"DepthStart": 0.0, "DepthEnd": 0.15, "Tilt": 0.0, "Width": 1.4}
+    sector = {"semantic_id": "bmode", "geometry": geometry}
+    root.attrs["recording_manifest"] = {"sectors": [sector]}
+
+
+def write_series(path: Path, frames: Iterator[np.ndarray]) -> None:
+    """Write DICOM files of one frame each."""
+    import pydicom
+
+    path.mkdir()
+    for index, frame in enumerate(frames):
+        file = path / f"{index:04d}.dcm"
+        write_dicom(file, iter([frame]), "", colour=False)
+        dataset = pydicom.dcmread(file)
+        dataset.SeriesInstanceUID, dataset.InstanceNumber = "1.2.3", index + 1
+        dataset.save_as(file)
+
+
+def write_stack(path: Path, frames: Iterator[np.ndarray]) -> None:
+    """Write an ImageJ stack of 16 bits, or one whose zero is white."""
+    import tifffile
+
+    pixels = np.stack([deep(frame) for frame in frames])
+    if path.name.startswith("white"):
+        tifffile.imwrite(path, 65535 - pixels, photometric="miniswhite")
+    else:
+        tifffile.imwrite(path, pixels, imagej=True)
+
+
+def write_deep_video(path: Path, frames: Iterator[np.ndarray]) -> None:
+    """Write FFV1 of 12 bits in 16."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=int(RATE_HZ))
+        stream.pix_fmt = "gray16le"
+        for index, frame in enumerate(frames):
+            if not index:
+                stream.height, stream.width = frame.shape
+            picture = av.VideoFrame.from_ndarray(frame.astype(np.uint16) * 16, format="gray16le")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
 Writer = Callable[[Path, Iterator[np.ndarray]], None]
 FORMATS: dict[str, Writer] = {
     "clip.mp4": lambda p, f: write_h264(p, map(rgb, f), RATE_HZ),
@@ -159,6 +213,13 @@ FORMATS: dict[str, Writer] = {
     "clip.npy": lambda p, f: np.save(p, np.stack([rgb(one) for one in f])),
     "clip.npz": lambda p, f: np.savez_compressed(p, frames=np.stack([rgb(one) for one in f])),
     "zea.hdf5": write_zea,
+    "clip.zarr": write_echoxflow,
+    "many.zarr": write_echoxflow,
+    "series": write_series,
+    "stack.tif": write_stack,
+    "white.tif": write_stack,
+    "clip.webp": write_pictures,
+    "deep.mkv": write_deep_video,
 }  # fmt: skip
 
 
@@ -198,7 +259,10 @@ def main() -> None:
             words = [sys.executable, __file__, "--write", str(path), *map(str, size)]
             subprocess.run(words, check=True)  # so that its memory is not that of a child
             start = time.perf_counter()
-            peak = analyze_peak(path, *args.options) if args.analyze else read_peak(path)[1]
+            if args.analyze:
+                peak = analyze_peak(path, *args.options)
+            else:
+                grey, peak = read_peak(path)
             rows[name] = {"grey_mb": grey / MB, "peak_mb": peak / MB,
                           "ratio": peak / (1.3 * grey + 200 * MB),
                           "took_s": time.perf_counter() - start}  # fmt: skip

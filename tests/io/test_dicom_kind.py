@@ -150,3 +150,17 @@ def test_an_array_that_is_a_volume_is_refused_unless_the_user_gives_its_rate(tmp
         with pytest.raises(NotAClipError, match="as of a 3-D volume"):
             load_clip(tmp_path / name)
         assert load_clip(tmp_path / name, fps=25).num_frames == 30
+
+
+@pytest.mark.parametrize("names", [["IM_1"], ["IM_1", "IM_2", "IM_3"]])
+def test_a_directory_of_a_disc_tells_how_many_of_its_files_are_missing(tmp_path, names):
+    (tmp_path / "DICOM").mkdir()
+    save_object(tmp_path / "DICOM" / "IM_1", moving_frames())
+    records = [Dataset() for _ in [*names, "patient"]]  # a record of a patient names no file
+    for record, name in zip(records, names, strict=False):
+        record.ReferencedFileID = ["DICOM", name]
+    known = {"SOPClassUID": "1.2.840.10008.1.3.10", "DirectoryRecordSequence": records}
+    save_object(tmp_path / "DICOMDIR", **known)
+    reason = read_clip_header(tmp_path / "DICOMDIR").no_clip_reason
+    assert reason.startswith("this is the directory (DICOMDIR) of a study")
+    assert ("2 of the 3 files that it lists are not there" in reason) == (len(names) > 1)

@@ -151,6 +151,23 @@ def test_a_chunk_of_many_frames_is_decompressed_once(tmp_path):
     assert max(took_s[60], took_s[16]) < 8 * took_s[1]  # 60 times without a cache
 
 
+def test_the_ecg_is_on_the_clock_of_the_frames(tmp_path):
+    known = {
+        "data__image_sc__values": FRAMES,
+        "data__image_sc__timestamps": np.arange(5) * 0.02,
+        "data__image_sc__start_time_offset": np.float32(0.5),
+        "metadata__ecg__samples": np.sin(np.arange(400.0)),
+        "metadata__ecg__sampling_frequency": np.float32(200),
+        "metadata__ecg__start_time_offset": np.float32(0.1),
+    }
+    ecg = load_clip(write(tmp_path / "a.hdf5", **known)).ecg
+    assert ecg is not None and ecg.times_s[:2] == pytest.approx([-0.4, -0.395])
+    assert np.array_equal(ecg.values, known["metadata__ecg__samples"])
+    for name, value in (("sampling_frequency", 0.0), ("samples", np.full(9, np.nan))):
+        path = write(tmp_path / f"{name}.hdf5", **known | {f"metadata__ecg__{name}": value})
+        assert load_clip(path).ecg is None
+
+
 @pytest.mark.parametrize("num_bytes", [8, 100, 3000])
 def test_a_cut_file_is_named_as_such(tmp_path, num_bytes):
     path = write(tmp_path / "a.hdf5", data__image_sc=FRAMES)

@@ -1,8 +1,11 @@
 """What a file's header states before it is decoded: whether it may be a clip, and whose it is."""
 
+import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from echoseg.clip import View
 from echoseg.errors import FormatError
@@ -13,9 +16,11 @@ from echoseg.io.dicom_view import read_view
 from echoseg.io.formats import FORMATS, find_format
 from echoseg.io.images import is_picture
 from echoseg.io.quiet import quiet
+from echoseg.untrusted import inside
 
 _SUFFIXES = frozenset(".avi .mp4 .mov .gif .nii .gz .mhd .dcm .dicom".split())
 """Suffixes that name a clip, whatever the content."""
+_MAX_RECORDS = 20_000
 _NO_PATIENT = re.compile(
     r"\W*(anon(ymi[sz]ed|ymous)?|unknown|none|null|n/?a|test|removed|patient|[0x]*)\W*",
     re.IGNORECASE,
@@ -70,16 +75,29 @@ def _dicom_header(path: Path) -> ClipHeader:
     import pydicom
 
     dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    reason = no_clip_reason(dataset)
+    if "DirectoryRecordSequence" in dataset:
+        reason += _missing_files(path.parent, dataset.DirectoryRecordSequence)
     patient, issuer, study = (
         str(dataset.get(name) or "").strip()
         for name in ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
     )
     return ClipHeader(
-        no_clip_reason=no_clip_reason(dataset),
+        no_clip_reason=reason,
         patient=_patient(issuer, patient),
         study=hash_id(study) if study else "",
         view=read_view(dataset)[0],
     )
+
+
+def _missing_files(folder: Path, records: Iterable[Any]) -> str:
+    """How many of the files that a DICOMDIR lists are not there; empty where all are."""
+    listed = [record.get("ReferencedFileID") for record in itertools.islice(records, _MAX_RECORDS)]
+    names = ["/".join([one] if isinstance(one, str) else map(str, one)) for one in listed if one]
+    missing = [name for name in names if not inside(folder, name, allow_outside=True).is_file()]
+    if not missing:
+        return ""
+    return f"; {len(missing)} of the {len(names)} files that it lists are not there"
 
 
 def _patient(issuer: str, patient: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.clip import Clip, SourceDecision
+from echoseg.clip import Clip, Ecg, SourceDecision
 from echoseg.errors import FormatError, TooLargeError
 from echoseg.io.arbitration import decide
 from echoseg.io.beams import MAX_PLACES, Grid
@@ -30,6 +30,7 @@ _MAGIC = b"\x89HDF\r\n\x1a\n"
 _NAMES = ("image_sc", "image")
 _MAX_CHUNK_BYTES = 2**28
 _BLACK_DB = -60.0
+_MAX_SAMPLES = 10**7
 _ROOTS = ("data", "tracks/track_0/data")
 
 
@@ -74,6 +75,7 @@ def read(path: Path, options: OpenOptions) -> Clip:
             times_s=times_s,
             warnings=grey.warnings + notes,
             sources=sources,
+            ecg=None if times_s is None else _ecg(file, image),
         )
 
 
@@ -153,6 +155,36 @@ def subject_id(path: Path) -> str:
         if hasattr(value, "shape"):
             value = value[()] if value.shape == () else ""
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _ecg(file: Any, image: dict[str, Any]) -> Ecg | None:
+    """The ECG of `metadata/ecg` from the first frame; None where there is none of use.
+
+    Both clocks count from their `start_time_offset`, s.
+    """
+    group = file.get("metadata/ecg")
+    parts = dict(group.items()) if hasattr(group, "items") else {}
+    if not {"samples", "sampling_frequency"} <= set(parts):
+        return None
+    samples, rate_hz = parts["samples"], _scalar(parts["sampling_frequency"])
+    is_sound = samples.dtype.kind in "uif" and 1 < prod(samples.shape) <= _MAX_SAMPLES
+    if not is_sound or max(samples.shape) < prod(samples.shape) or not 0 < rate_hz < math.inf:
+        return None
+    _check_storage(Path(), samples, allow_outside=True)
+    values = np.asarray(samples, float).reshape(-1)
+    if not np.isfinite(values).all():
+        return None
+    offsets_s = [_scalar(one.get("start_time_offset")) for one in (parts, image)]
+    return Ecg(
+        times_s=offsets_s[0] - offsets_s[1] + np.arange(len(values)) / rate_hz, values=values
+    )
+
+
+def _scalar(value: Any) -> float:
+    """The number of an array of one; 0 where it is none."""
+    is_one = value is not None and value.dtype.kind in "uif" and prod(value.shape) == 1
+    number = float(np.asarray(value).reshape(())) if is_one else 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _find_image(path: Path, file: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from echoseg.clip import Clip, Label
 from echoseg.errors import FormatError
+from echoseg.frame_store import each
 from echoseg.io.budget import MAX_FRAME_PIXELS, Budget
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
@@ -81,7 +82,9 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
 def _decode(path: Path, durations_ms: list[float], options: OpenOptions) -> Iterator[Decoded]:
     if (array := _one_page_stack(path)) is not None:
-        yield from array
+        is_white_zero = _is_white_zero(path)
+        for frame in each(array):
+            yield _inverted(frame) if is_white_zero else frame
         return
     with open_picture(path, options) as image:
         for index in range(getattr(image, "n_frames", 1)):
@@ -169,9 +172,12 @@ def _one_page_stack(path: Path) -> np.ndarray | None:
         ]
         if len(tiff.pages) > 1 or len(shape) < 3 or (series.axes[-1] == "S" and len(shape) < 4):
             return None
-        is_white_zero = tiff.pages[0].photometric == 0  # type: ignore[union-attr]
-    stack = tifffile.memmap(path, mode="r").reshape(shape)
-    return _inverted(stack) if is_white_zero else stack
+    return tifffile.memmap(path, mode="r").reshape(shape)
+
+
+def _is_white_zero(path: Path) -> bool:
+    with open_picture(path, OpenOptions()) as image:
+        return image.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def _inverted(values: np.ndarray) -> np.ndarray:
