@@ -15,6 +15,8 @@ MAX_POINTS = 64
 Point = tuple[float, float]
 Structure = Literal["lv_cavity", "lv_epi", "la"]
 """Closed curves that are drawn: LV endocardium, LV epicardium, left atrium."""
+PointKind = Literal["septal", "lateral", "apex", ""]
+"""Hinges of the annulus, the apex, or any other point."""
 Frame = Annotated[int, Field(ge=0)]
 
 
@@ -34,7 +36,7 @@ class Contour(Message):
     """
 
     points: tuple[Point, ...]
-    kinds: tuple[Literal["septal", "lateral", "apex", ""], ...] = ()
+    kinds: tuple[PointKind, ...] = ()
     is_reader: bool = False
 
 
@@ -150,13 +152,13 @@ class Brush(Message):
 
 
 class Carry(Message):
-    """Carry the correction of a frame to its neighbors, as the preview of the same request."""
+    """Carry the correction of a frame to its neighbors by optical flow, as its preview shows it."""
 
     kind: Literal["carry"] = "carry"
     frame: Frame
     first: Frame
     last: Frame
-    by: Literal["flow", "network"] = "flow"
+    by: Literal["flow"] = "flow"
 
 
 class SetBeat(Message):
@@ -206,11 +208,45 @@ class EditRequest(Message):
     reason: Annotated[str, Field(max_length=500)] = ""
 
 
-class DecisionRequest(Message):
-    """Sign a reading: accept or reject it, with a reason, which a rejection must have."""
+class RevisionRequest(Message):
+    """Undo or redo, from the revision that the page shows."""
 
     revision: int
-    decision: Literal["accepted", "rejected"]
+
+
+class Preview(Message):
+    """Curves that carrying a correction would give."""
+
+    contours: tuple[FrameContours, ...]
+
+
+class HistoryEntry(Message):
+    """An edit or a signature of a reading.
+
+    Attributes:
+        revision: Number of the edit; of a signature, that of the edit that was shown.
+        parent: Edit before; 0: the network's result.
+        account: Who.
+        time: When, seconds since 1970, UTC.
+        reason: Why, in the reader's words.
+        kind: Kind of the operation, or `accepted`, `rejected`, `reopened`.
+        frame: Its frame; None where it is of no single one.
+    """
+
+    revision: int
+    parent: int
+    account: str
+    time: float
+    reason: str
+    kind: str
+    frame: int | None
+
+
+class DecisionRequest(Message):
+    """Sign a reading or reopen a signed one; all but acceptance must have a reason."""
+
+    revision: int
+    decision: Literal["accepted", "rejected", "reopened"]
     reason: Annotated[str, Field(max_length=500)] = ""
 
 

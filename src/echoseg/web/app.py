@@ -3,7 +3,7 @@
 import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from echoseg.errors import EchosegError, OutputError
 from echoseg.web.accounts import Accounts
 from echoseg.web.clip_queue import ClipQueue
 from echoseg.web.drops import sweep_drops
+from echoseg.web.reading.readings import Readings
 from echoseg.web.records import SCHEMA_VERSION, PageVersion
 from echoseg.web.refusal import status_of, without_paths
 from echoseg.web.routes_live import live_router
 from echoseg.web.routes_pages import pages_router, sign_in_router
+from echoseg.web.routes_reading import reading_router
 from echoseg.web.routes_worklist import worklist_router
 from echoseg.web.security import Guard
 from echoseg.web.sessions import Sessions
@@ -54,7 +56,11 @@ class Page:
     sessions: Sessions
     worklist: Worklist
     queue: ClipQueue
-    readings: Any = None
+    readings: Readings = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open the readings, which use all the others."""
+        self.readings = Readings(self)
 
     @classmethod
     def open(cls, settings: PageSettings) -> "Page":
@@ -136,7 +142,8 @@ def create_app(settings: PageSettings) -> FastAPI:
     app.state.page = page
     app.add_middleware(Guard, page=page)
     _answer_errors(app)
-    for router_of in (sign_in_router, pages_router, worklist_router, live_router):
+    routers = (sign_in_router, pages_router, worklist_router, reading_router, live_router)
+    for router_of in routers:
         app.include_router(router_of(page))
     mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
     app.mount("/static", _Static(directory=_STATIC), name="static")

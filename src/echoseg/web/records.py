@@ -105,7 +105,8 @@ class ReadRow(Base):
     """The reading of a clip by one reader: `slot` 1 is the first read, 2 the blinded second one.
 
     `head` is the edit that is shown; undo and redo move it. A signed reading has a decision, with
-    a reason, and takes no more edits.
+    a reason, and takes no more edits. `summary` is the JSON of what the worklist shows of it. Two
+    reads are not independent after one was reopened when both were signed.
     """
 
     __tablename__ = "page_read"
@@ -120,6 +121,9 @@ class ReadRow(Base):
     decision: Mapped[str] = mapped_column(String(16), default="")
     reason: Mapped[str] = mapped_column(Text, default="")
     signed_s: Mapped[float] = mapped_column(default=0.0)
+    signed_by: Mapped[str] = mapped_column(String(64), default="")
+    is_independent: Mapped[bool] = mapped_column(default=True)
+    summary: Mapped[str] = mapped_column(Text, default="")
     ef_percent: Mapped[float | None] = mapped_column(default=None)
     edv_ml: Mapped[float | None] = mapped_column(default=None)
     esv_ml: Mapped[float | None] = mapped_column(default=None)
@@ -143,3 +147,32 @@ class EditRow(Base):
     operation: Mapped[str] = mapped_column(Text)
     parameters: Mapped[str] = mapped_column(Text)
     frames: Mapped[bytes] = mapped_column(default=b"")
+
+
+class DecisionRow(Base):
+    """A signature, or a reading that was reopened: who, when, why, at which edit, which numbers.
+
+    Rows are only ever added.
+    """
+
+    __tablename__ = "page_decision"
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True)
+    read: Mapped[int] = mapped_column(ForeignKey("page_read.id"), index=True)
+    head: Mapped[int | None] = mapped_column(Number, default=None)
+    account: Mapped[str] = mapped_column(String(64))
+    time_s: Mapped[float]
+    decision: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    ef_percent: Mapped[float | None] = mapped_column(default=None)
+    edv_ml: Mapped[float | None] = mapped_column(default=None)
+    esv_ml: Mapped[float | None] = mapped_column(default=None)
+
+
+class SeenRow(Base):
+    """Who opened the first read of a clip, and so cannot do a blinded second one."""
+
+    __tablename__ = "page_seen"
+
+    clip: Mapped[str] = mapped_column(ForeignKey("page_clip.id"), primary_key=True)
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)

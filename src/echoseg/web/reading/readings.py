@@ -1,0 +1,364 @@
+"""The readings of all clips: opened as they are asked for, changed one at a time."""
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
+
+from echoseg.inference.analysis import Analysis
+from echoseg.web.accounts import Reader
+from echoseg.web.analysis import row_values
+from echoseg.web.api import (
+    Carry,
+    DecisionRequest,
+    EditRequest,
+    FrameContours,
+    HistoryEntry,
+    Reading,
+    SetBeat,
+)
+from echoseg.web.reading import access, decisions, store
+from echoseg.web.reading.measuring import measure_state
+from echoseg.web.reading.message import contours_of, for_clinician, reading_numbers
+from echoseg.web.reading.opened import OpenedClip, open_clip
+from echoseg.web.reading.operations import apply
+from echoseg.web.reading.packing import pack, unpack
+from echoseg.web.reading.state import Parameters, State
+from echoseg.web.records import ReadRow
+from echoseg.web.refusal import Refusal
+
+if TYPE_CHECKING:
+    from echoseg.web.app import Page
+
+MAX_OPEN = 4
+"""Readings that are held in memory."""
+_COLUMNS = {"view", "ef_kind", "ef_percent", "ef_low_percent", "ef_high_percent"}
+MAX_STATES = 16
+"""Revisions of a reading whose frames are held in memory."""
+
+
+@dataclass
+class _Session:
+    """An opened reading; `states` by revision, the last used at the end."""
+
+    opened: OpenedClip
+    network: dict[str, Any]
+    states: "OrderedDict[int, State]" = field(default_factory=OrderedDict)
+    analyses: dict[int, Analysis] = field(default_factory=dict)
+
+    def hold(self, state: State) -> None:
+        self.states[state.revision] = state
+        self.states.move_to_end(state.revision)
+        while len(self.states) > MAX_STATES:
+            revision, _ = self.states.popitem(last=False)
+            self.analyses.pop(revision, None)
+
+    def analysis(self, state: State) -> Analysis:
+        """The numbers of a state."""
+        if state.revision not in self.analyses:
+            self.analyses[state.revision] = measure_state(self.opened, state)
+        return self.analyses[state.revision]
+
+
+class Readings:
+    """The readings of the page's clips.
+
+    Args:
+        page: The page; its database, audit log and worklist are used.
+    """
+
+    def __init__(self, page: "Page") -> None:
+        self._page = page
+        self._sessions: OrderedDict[tuple[str, int], _Session] = OrderedDict()
+        self._lock = Lock()
+        self._locks: dict[tuple[str, int], Lock] = {}
+
+    def reading(self, clip: str, slot: int, reader: Reader) -> Reading:
+        """A reading with all its contours.
+
+        Raises:
+            Refusal: With 404, 403 or 409, if it may not be shown.
+        """
+        begin = time.perf_counter()
+        with self._alone(clip, slot):
+            one, line, row = self._open(clip, slot, reader)
+            state = self._state(one, line, line.head)
+            frames = list(range(len(state.frames)))
+            return self._message(one, state, (clip, slot, row, line), frames, begin)
+
+    def edit(self, clip: str, slot: int, reader: Reader, request: EditRequest) -> Reading:
+        """Change a reading.
+
+        Returns:
+            The reading with the contours that changed.
+
+        Raises:
+            Refusal: With 409, if the reading is signed or a newer revision is shown; with 422, if
+                the change cannot be made.
+        """
+        begin = time.perf_counter()
+        with self._alone(clip, slot):
+            one, line, row = self._open(clip, slot, reader, is_change=True)
+            store.check_current(row, request.revision)
+            before = self._state(one, line, line.head)
+            after, analysis = self._changed(one, before, request)
+            changed = {
+                index: frame.mask
+                for index, frame in enumerate(after.frames)
+                if frame.mask is not before.frames[index].mask
+            }
+            fields = {
+                "reason": request.reason,
+                "operation": request.operation.model_dump_json(),
+                "parameters": after.parameters.model_dump_json(),
+                "frames": pack(changed),
+            }
+
+            def write(session: Session, read: ReadRow) -> None:
+                store.add_edit(session, read, reader, **fields)
+
+            note = {"kind": request.operation.kind}
+            known = (clip, slot, request.revision)
+            row, line = self._write(known, one, reader, (after, analysis), ("edit", note, write))
+            after = replace(after, revision=line.head)
+            one.hold(after)
+            one.analyses[after.revision] = analysis
+            return self._message(
+                one, after, (clip, slot, row, line), before.changed_to(after), begin
+            )
+
+    def preview(
+        self, clip: str, slot: int, reader: Reader, request: EditRequest
+    ) -> tuple[FrameContours, ...]:
+        """The contours that carrying a correction would give; nothing is stored.
+
+        Raises:
+            Refusal: As `edit`.
+        """
+        if not isinstance(request.operation, Carry):
+            raise Refusal(422, "Only a correction that is carried can be previewed.")
+        with self._alone(clip, slot):
+            one, line, row = self._open(clip, slot, reader, is_change=True)
+            store.check_current(row, request.revision)
+            before = self._state(one, line, line.head)
+            after, _ = self._changed(one, before, request)
+            return contours_of(after, before.changed_to(after))
+
+    def undo(self, clip: str, slot: int, reader: Reader, revision: int) -> Reading:
+        """Show the revision before.
+
+        Raises:
+            Refusal: As `edit`; with 409, if there is none.
+        """
+        return self._move(clip, slot, reader, revision, "undo")
+
+    def redo(self, clip: str, slot: int, reader: Reader, revision: int) -> Reading:
+        """Show the newest revision that was made of this one.
+
+        Raises:
+            Refusal: As `edit`; with 409, if there is none.
+        """
+        return self._move(clip, slot, reader, revision, "redo")
+
+    def history(self, clip: str, slot: int, reader: Reader) -> tuple[HistoryEntry, ...]:
+        """All edits and signatures of a reading.
+
+        Raises:
+            Refusal: As `reading`.
+        """
+        self._page.worklist.row(clip)
+        with self._page.database.transaction() as session:
+            access.check_may_see(session, clip, slot, reader)
+            row = store.find_read(session, clip, slot)
+            if slot == access.FIRST:
+                access.note_seen(session, clip, row, reader)
+            entries = store.history_of(session, row)
+        for entry in entries:
+            operation = entry.pop("operation")
+            stated = json.loads(operation) if operation.startswith("{") else {"kind": operation}
+            entry |= {"kind": stated["kind"], "frame": stated.get("frame")}
+        return tuple(HistoryEntry(**entry) for entry in entries)
+
+    def decide(self, clip: str, slot: int, reader: Reader, request: DecisionRequest) -> Reading:
+        """Accept, reject or reopen a reading.
+
+        Raises:
+            Refusal: As `edit`; with 422, where a reason is missing.
+        """
+        begin = time.perf_counter()
+        with self._alone(clip, slot):
+            one, line, row = self._open(clip, slot, reader, is_change=True)
+            state = self._state(one, line, line.head)
+            analysis = one.analysis(state)
+            decisions.check(row, line.head, request)
+
+            def write(session: Session, read: ReadRow) -> None:
+                decisions.decide(session, read, reader, request, analysis)
+
+            note = {"reason": request.reason}
+            known = (clip, slot, None)
+            current = (state, analysis)
+            row, line = self._write(known, one, reader, current, (request.decision, note, write))
+            return self._message(one, state, (clip, slot, row, line), [], begin)
+
+    def analysis(self, clip: str, slot: int, reader: Reader) -> Analysis:
+        """A reading as reports and exports take it, with masks and pictures.
+
+        Raises:
+            Refusal: As `reading`.
+        """
+        with self._alone(clip, slot):
+            one, line, _ = self._open(clip, slot, reader)
+            return measure_state(one.opened, self._state(one, line, line.head), is_whole=True)
+
+    def _open(
+        self, clip: str, slot: int, reader: Reader, *, is_change: bool = False
+    ) -> tuple[_Session, store.Line, ReadRow | None]:
+        """The opened reading, its edits, and its row."""
+        row = self._page.worklist.row(clip)
+        with self._page.database.transaction() as session:
+            check = access.check_may_change if is_change else access.check_may_see
+            check(session, clip, slot, reader)
+            read = store.find_read(session, clip, slot)
+            if slot == access.FIRST:
+                access.note_seen(session, clip, read, reader)
+            line = store.line_of(session, read)
+        with self._lock:
+            one = self._sessions.pop((clip, slot), None)
+        if one is None:
+            opened = open_clip(row, self._page.worklist.clip_folder(clip))
+            network = row_values(opened.report).model_dump(include=_COLUMNS)
+            one = _Session(opened, network | {"is_corrected": False, "decision": ""})
+            one.hold(opened.first)
+        with self._lock:
+            self._sessions[clip, slot] = one
+            while len(self._sessions) > MAX_OPEN:
+                self._sessions.popitem(last=False)
+        return one, line, read
+
+    def _state(self, one: _Session, line: store.Line, revision: int) -> State:
+        """A reading at a revision: from memory, or from the newest revision before it that is."""
+        chain = line.chain(revision)
+        known = next((edit for edit in reversed(chain) if edit in one.states), 0)
+        state = one.states.get(known) or one.opened.first
+        missing = chain[chain.index(known) + 1 :] if known else chain
+        if missing:
+            with self._page.database.transaction() as session:
+                rows = store.masks_of(session, missing)
+            size = (one.opened.cine.rows, one.opened.cine.columns)
+            masks = {}
+            for _, packed, _ in rows:
+                masks |= unpack(packed, size)
+            parameters = Parameters.model_validate_json(rows[-1][2])
+            frames = state.with_masks(masks, one.opened.spacing_mm(parameters))
+            state = State(revision=revision, frames=frames, parameters=parameters)
+        one.hold(state)
+        return state
+
+    def _changed(
+        self, one: _Session, before: State, request: EditRequest
+    ) -> tuple[State, Analysis]:
+        """The state after an edit that is not stored yet, and its numbers."""
+        opened, operation = one.opened, request.operation
+        change = apply(operation, opened, before, one.analysis(before).measurement)
+        frames = before.with_masks(change.masks, opened.spacing_mm(change.parameters))
+        after = State(revision=-1, frames=frames, parameters=change.parameters)
+        analysis = measure_state(opened, after)
+        if isinstance(operation, SetBeat):
+            why = analysis.measurement.refusal
+            beats = analysis.measurement.beats
+            if not why and any(
+                (beat.esv_ml or 0) >= (beat.edv_ml or 1) or beat.ef_percent == 0 for beat in beats
+            ):
+                why = "the volume at ES must be smaller than at ED; choose other frames"
+            if why:
+                raise Refusal(422, for_clinician(f"{why[0].upper()}{why[1:]}."))
+        return after, analysis
+
+    def _move(self, clip: str, slot: int, reader: Reader, revision: int, way: str) -> Reading:
+        begin = time.perf_counter()
+        with self._alone(clip, slot):
+            one, line, row = self._open(clip, slot, reader, is_change=True)
+            store.check_current(row, revision)
+            target = line.parents.get(revision) if way == "undo" else line.newest_child(revision)
+            if row is None or target is None:
+                raise Refusal(409, f"There is nothing to {way}.")
+            before, after = (self._state(one, line, at) for at in (revision, target))
+
+            def write(session: Session, read: ReadRow) -> None:
+                read.head = target or None
+
+            known, current = (clip, slot, revision), (after, one.analysis(after))
+            row, line = self._write(known, one, reader, current, (way, {"to": target}, write))
+            frames = before.changed_to(after)
+            return self._message(one, after, (clip, slot, row, line), frames, begin)
+
+    def _write(
+        self,
+        known: tuple[str, int, int | None],
+        one: _Session,
+        reader: Reader,
+        current: tuple[State, Analysis],
+        what: tuple[str, dict[str, Any], Callable[[Session, ReadRow], None]],
+    ) -> tuple[ReadRow, store.Line]:
+        """Write a change of a reading, its record in the audit log, and what the worklist shows."""
+        clip, slot, revision = known
+        event, note, write = what
+        with self._page.database.transaction() as session:
+            access.check_may_change(session, clip, slot, reader)
+            read = store.find_read(session, clip, slot, lock=True)
+            if revision is not None:
+                store.check_current(read, revision)
+            if read is None:
+                read = store.begin_read(session, clip, slot, reader.name)
+            write(session, read)
+            is_corrected = current[0].parameters.are_numbers_changed
+            values = decisions.row_summary(
+                current[1], is_corrected=is_corrected, decision=read.decision
+            )
+            read.summary = json.dumps(values)
+            session.flush()
+            decisions.show_in_worklist(session, clip, one.network)
+            line = store.line_of(session, read)
+            options = {"slot": slot, "revision": line.head, **note}
+            self._page.note(event, reader.name, clip_sha256=one.opened.sha256, **options)
+        return read, line
+
+    @contextmanager
+    def _alone(self, clip: str, slot: int) -> Iterator[None]:
+        """One request of a reading at a time."""
+        with self._lock:
+            lock = self._locks.setdefault((clip, slot), Lock())
+        with lock:
+            yield
+
+    def _message(
+        self,
+        one: _Session,
+        state: State,
+        known: tuple[str, Any, ReadRow | None, store.Line],
+        frames: list[int],
+        begin: float,
+    ) -> Reading:
+        clip, slot, row, line = known
+        decision: Any = row.decision if row is not None else ""
+        numbers = reading_numbers(one.analysis(state), state, one.opened.network_ef)
+        return Reading(
+            clip=clip,
+            slot=slot,
+            reader=row.reader if row is not None else "",
+            revision=state.revision,
+            can_undo=state.revision != 0 and not decision,
+            can_redo=line.newest_child(state.revision) is not None and not decision,
+            contours=contours_of(state, frames),
+            decision=decision,
+            decision_reason=row.reason if row is not None else "",
+            milliseconds=round(1000 * (time.perf_counter() - begin), 1),
+            **numbers,
+        )

@@ -1,0 +1,66 @@
+"""Routes of readings: shown, edited, undone, signed; `slot` 1 is the first read, 2 the second.
+
+GET  /api/clips/ID/reading      `Reading`, with all contours
+POST /api/clips/ID/edits        `EditRequest`; `Reading` with the contours that changed
+POST /api/clips/ID/carry        the same with `Carry`; `Preview`, nothing is stored
+POST /api/clips/ID/undo, /redo  `RevisionRequest`
+GET  /api/clips/ID/history      `HistoryEntry`s
+POST /api/clips/ID/decision     `DecisionRequest`
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from echoseg.web.accounts import Reader
+from echoseg.web.api import (
+    DecisionRequest,
+    EditRequest,
+    HistoryEntry,
+    Preview,
+    Reading,
+    RevisionRequest,
+)
+from echoseg.web.security import current_reader
+
+if TYPE_CHECKING:
+    from echoseg.web.app import Page
+
+Slot = Annotated[int, Query(ge=1, le=2)]
+Asking = Annotated[Reader, Depends(current_reader)]
+
+
+def reading_router(page: "Page") -> APIRouter:
+    """The routes of readings."""
+    router = APIRouter(prefix="/api/clips/{clip}")
+    readings = page.readings
+
+    @router.get("/reading")
+    def reading(clip: str, reader: Asking, slot: Slot = 1) -> Reading:
+        return readings.reading(clip, slot, reader)
+
+    @router.post("/edits")
+    def edit(clip: str, request: EditRequest, reader: Asking, slot: Slot = 1) -> Reading:
+        return readings.edit(clip, slot, reader, request)
+
+    @router.post("/carry")
+    def carry(clip: str, request: EditRequest, reader: Asking, slot: Slot = 1) -> Preview:
+        return Preview(contours=readings.preview(clip, slot, reader, request))
+
+    @router.post("/undo")
+    def undo(clip: str, request: RevisionRequest, reader: Asking, slot: Slot = 1) -> Reading:
+        return readings.undo(clip, slot, reader, request.revision)
+
+    @router.post("/redo")
+    def redo(clip: str, request: RevisionRequest, reader: Asking, slot: Slot = 1) -> Reading:
+        return readings.redo(clip, slot, reader, request.revision)
+
+    @router.get("/history")
+    def history(clip: str, reader: Asking, slot: Slot = 1) -> tuple[HistoryEntry, ...]:
+        return readings.history(clip, slot, reader)
+
+    @router.post("/decision")
+    def decide(clip: str, request: DecisionRequest, reader: Asking, slot: Slot = 1) -> Reading:
+        return readings.decide(clip, slot, reader, request)
+
+    return router
