@@ -66,6 +66,10 @@ def page(
         Path | None, typer.Option(help="Certificate for https, PEM; with --tls-key.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    node: Annotated[
+        Path | None,
+        typer.Option(help="Settings of a node (TOML); the clips that it receives are shown too."),
+    ] = None,
     show_names: Annotated[
         bool, typer.Option("--show-names", help="Show names of files, not keyed hashes.")
     ] = False,
@@ -89,6 +93,7 @@ def page(
         trusted_proxy=trusted_proxy,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
+        node=node,
         show_names=show_names,
     )
     from echoseg.web.serve import serve_page

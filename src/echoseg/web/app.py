@@ -16,9 +16,11 @@ from starlette.exceptions import HTTPException
 from echoseg.audit import AuditLog, Event
 from echoseg.database import Database
 from echoseg.errors import EchosegError, OutputError
+from echoseg.node.settings import read_settings
 from echoseg.web.accounts import Accounts
 from echoseg.web.clip_queue import ClipQueue
 from echoseg.web.drops import sweep_drops
+from echoseg.web.node_clips import NodeClips
 from echoseg.web.reading.readings import Readings
 from echoseg.web.records import SCHEMA_VERSION, PageVersion
 from echoseg.web.refusal import status_of, without_paths
@@ -26,7 +28,7 @@ from echoseg.web.routes_live import live_router
 from echoseg.web.routes_pages import pages_router, sign_in_router
 from echoseg.web.routes_reading import reading_router
 from echoseg.web.routes_worklist import worklist_router
-from echoseg.web.security import Guard
+from echoseg.web.security import Guard, local_reader
 from echoseg.web.sessions import Sessions
 from echoseg.web.settings import PageSettings
 from echoseg.web.worklist import Worklist
@@ -46,6 +48,7 @@ class Page:
         sessions: Who is signed in.
         worklist: Clips.
         queue: Their analysis.
+        node_clips: Clips of a node, where there is one.
         readings: Their readings.
     """
 
@@ -56,6 +59,7 @@ class Page:
     sessions: Sessions
     worklist: Worklist
     queue: ClipQueue
+    node_clips: NodeClips | None = None
     readings: Readings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +71,7 @@ class Page:
         """The page of a folder, which is made if missing, for its owner alone.
 
         Raises:
-            ConfigError: If the database cannot be opened.
+            ConfigError: If a database cannot be opened, or the settings of the node not be read.
             ModelError: If there is no such model.
             OutputError: If the folder cannot be written.
         """
@@ -76,7 +80,10 @@ class Page:
         worklist = Worklist(settings, database, audit)
         sweep_drops(worklist)
         queue = ClipQueue(worklist)
-        return cls(settings, database, audit, accounts, sessions, worklist, queue)
+        clips = None
+        if settings.node is not None:
+            clips = NodeClips(read_settings(settings.node), worklist, local_reader().name)
+        return cls(settings, database, audit, accounts, sessions, worklist, queue, clips)
 
     def note(self, event: str, account: str, *, clip_sha256: str = "", **options: Any) -> str:
         """Append what an account did to the audit log, safe on disk when this returns.
@@ -99,6 +106,8 @@ class Page:
 
     def close(self) -> None:
         """End the analyses, whose clips are queued again, and close the database."""
+        if self.node_clips is not None:
+            self.node_clips.close()
         self.queue.close()
         self.database.close()
 
@@ -135,6 +144,8 @@ def create_app(settings: PageSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         page.queue.start()
+        if page.node_clips is not None:
+            page.node_clips.start()
         yield
         page.close()
 

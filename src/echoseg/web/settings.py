@@ -26,6 +26,7 @@ class PageSettings(BaseModel):
         tls_key: PEM file of its private key, without a password.
         show_names: Show names of files; otherwise keyed hashes.
         sign_in: Readers sign in on the machine's own address too.
+        node: TOML file of a node's settings, whose received clips are in the worklist too.
         max_upload_bytes: Largest file that may be dropped.
         jobs: Worker processes that analyze clips.
     """
@@ -43,6 +44,7 @@ class PageSettings(BaseModel):
     tls_key: Path | None = None
     show_names: bool = False
     sign_in: bool = False
+    node: Path | None = None
     max_upload_bytes: int = Field(default=2 * 2**30, gt=0)
     jobs: int = Field(default=1, ge=1)
 
