@@ -79,7 +79,8 @@ def page(
 ) -> None:
     """Read, correct and sign clips in a browser; ends with Ctrl-C.
 
-    Everything is kept in the folder --data, and is there again at the next start.
+    Everything is kept in the folder --data, and is there again at the next start. Who may sign in
+    is set by `echoseg serve account`.
     """
     settings = _settings(
         folder=data,
@@ -159,7 +160,7 @@ def _accounts(data: Path, database_url: str) -> "Any":
     settings = _settings(folder=data, database_url=database_url)
     from contextlib import contextmanager
 
-    from echoseg.web.app import open_accounts
+    from echoseg.web.accounts import open_accounts
 
     @contextmanager
     def opened() -> Any:

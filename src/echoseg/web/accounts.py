@@ -13,9 +13,10 @@ from sqlalchemy import delete, select
 
 from echoseg.audit import AuditLog, Event
 from echoseg.database import Database
-from echoseg.errors import ConfigError
-from echoseg.web.records import Account, Role, SignIn
+from echoseg.errors import ConfigError, OutputError
+from echoseg.web.records import SCHEMA_VERSION, Account, PageVersion, Role, SignIn
 from echoseg.web.refusal import Refusal
+from echoseg.web.settings import PageSettings
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -184,3 +185,23 @@ def _existing(session: Any, name: str) -> Account:
     if account is None:
         raise ConfigError(f"there is no account {name!r:.80}; `account list` shows them")
     return account
+
+
+def open_accounts(settings: PageSettings) -> tuple[Database, AuditLog, Accounts]:
+    """Database, log and accounts of a folder, which is made if missing, for its owner alone.
+
+    Raises:
+        ConfigError: If the database cannot be opened.
+        OutputError: If the folder cannot be written.
+    """
+    try:
+        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.folder.chmod(0o700)
+    except OSError as error:
+        raise OutputError(
+            f"{settings.folder} cannot be made or closed to others ({error.strerror}); give "
+            "another folder by --data"
+        ) from error
+    database = Database(settings.url, PageVersion, SCHEMA_VERSION)
+    audit = AuditLog(settings.folder / "audit.jsonl")
+    return database, audit, Accounts(database, audit)

@@ -15,14 +15,13 @@ from starlette.exceptions import HTTPException
 
 from echoseg.audit import AuditLog, Event
 from echoseg.database import Database
-from echoseg.errors import EchosegError, OutputError
+from echoseg.errors import EchosegError
 from echoseg.node.settings import read_settings
-from echoseg.web.accounts import Accounts
+from echoseg.web.accounts import Accounts, open_accounts
 from echoseg.web.clip_queue import ClipQueue
 from echoseg.web.drops import sweep_drops
 from echoseg.web.node_clips import NodeClips
 from echoseg.web.reading.readings import Readings
-from echoseg.web.records import SCHEMA_VERSION, PageVersion
 from echoseg.web.refusal import status_of, without_paths
 from echoseg.web.routes_live import live_router
 from echoseg.web.routes_pages import pages_router, sign_in_router
@@ -110,26 +109,6 @@ class Page:
             self.node_clips.close()
         self.queue.close()
         self.database.close()
-
-
-def open_accounts(settings: PageSettings) -> tuple[Database, AuditLog, Accounts]:
-    """Database, log and accounts of a folder, which is made if missing, for its owner alone.
-
-    Raises:
-        ConfigError: If the database cannot be opened.
-        OutputError: If the folder cannot be written.
-    """
-    try:
-        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.folder.chmod(0o700)
-    except OSError as error:
-        raise OutputError(
-            f"{settings.folder} cannot be made or closed to others ({error.strerror}); give "
-            "another folder by --data"
-        ) from error
-    database = Database(settings.url, PageVersion, SCHEMA_VERSION)
-    audit = AuditLog(settings.folder / "audit.jsonl")
-    return database, audit, Accounts(database, audit)
 
 
 def create_app(settings: PageSettings) -> FastAPI:

@@ -16,7 +16,8 @@ import uvicorn
 
 from echoseg.errors import ConfigError, EchosegError
 from echoseg.files import locked_dir
-from echoseg.web.app import Page, create_app, open_accounts
+from echoseg.web.accounts import open_accounts
+from echoseg.web.app import Page, create_app
 from echoseg.web.connections import Protocol
 from echoseg.web.security import local_reader
 from echoseg.web.settings import PageSettings
@@ -64,7 +65,7 @@ def serve_page(
 
 
 def _add(page: Page, clips: Sequence[Path]) -> None:
-    """Put clips into the worklist; what is not addition is said in the log."""
+    """Put clips into the worklist; what is refused is said in the log."""
     logger = logging.getLogger("echoseg.page")
     try:
         addition = page.worklist.add(clips, local_reader().name)
