@@ -243,3 +243,11 @@ def test_a_header_before_the_pixels_of_a_metaimage_is_skipped(tmp_path, skipped)
         "ElementDataFile = c.raw\n"
     )
     np.testing.assert_array_equal(load_clip(tmp_path / "c.mhd").frames, frames)
+
+
+def test_a_missing_number_in_a_folder_of_masks_leaves_its_time(tmp_path, masks):
+    path = pictures(tmp_path / "m", masks)
+    (path / "001.png").unlink()
+    clip, labels = load_masks(path, fps=50)
+    assert np.array_equal(labels, np.delete(masks, 1, 0))
+    assert clip.times_s == pytest.approx(np.delete(np.arange(len(masks)), 1) / 50)

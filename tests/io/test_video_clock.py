@@ -3,8 +3,11 @@
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
+from PIL import Image
 
 from clip_makers import moving_frames, write_container
+from echoseg.errors import DamagedError
 from echoseg.io import load_clip
 from echoseg.io.video import ContainerStatement, rate_statements
 
@@ -98,3 +101,54 @@ def test_grey_video_of_12_bits_in_16_is_not_black(tmp_path):
     assert "rescaled_grey" in {one.code for one in clip.warnings}
     assert clip.frames.mean() > 100 and clip.times_s is not None
     assert clip.frame_rate_hz == pytest.approx(25, rel=0.01)
+
+
+def test_frames_that_a_phone_trimmed_are_not_damaged(tmp_path):
+    with av.open(str(write(tmp_path / "a.mp4", H264))) as whole:
+        with av.open(str(tmp_path / "b.mp4"), "w") as trimmed:
+            stream = whole.streams.video[0]
+            copy = trimmed.add_stream_from_template(stream)
+            for packet in whole.demux(stream):
+                if packet.dts is not None:
+                    shift = int(10 / (30 * packet.time_base))
+                    packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                    packet.stream = copy
+                    trimmed.mux(packet)
+    clip = load_clip(tmp_path / "b.mp4")
+    assert np.array_equal(clip.frames, load_clip(tmp_path / "a.mp4").frames[10:])
+    assert clip.frame_rate_hz == pytest.approx(30, rel=0.01)
+
+
+def test_an_attached_picture_is_not_the_clip(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        cover = container.add_stream("mjpeg", rate=30)
+        stream.height, stream.width, stream.pix_fmt = *FRAMES.shape[1:], "yuv420p"
+        cover.height, cover.width, cover.pix_fmt = 600, 600, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        for frame in FRAMES:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        black = np.zeros((600, 600), np.uint8)
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(black, format="gray")))
+        container.mux([*stream.encode(), *cover.encode()])
+    assert load_clip(tmp_path / "a.mp4").frames.shape == FRAMES.shape
+
+
+def test_a_gif_and_a_matroska_that_are_cut_off_are_told(tmp_path):
+    Image.fromarray(FRAMES[0]).save(
+        tmp_path / "a.gif", save_all=True, append_images=map(Image.fromarray, FRAMES[1:]),
+        duration=40,
+    )  # fmt: skip
+    content = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(content + bytes(20))
+    assert load_clip(tmp_path / "a.gif").num_frames == 30
+    (tmp_path / "a.gif").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DamagedError, match="frames cannot be read"):
+        load_clip(tmp_path / "a.gif")
+    assert load_clip(tmp_path / "a.gif", allow_damaged=True).num_frames < 20
+    path = tmp_path / "a.mkv"
+    write_container(path, FRAMES, "mjpeg", "matroska", pixels="yuvj420p")
+    assert load_clip(path).warnings == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    said = " ".join(one.message for one in load_clip(path, allow_damaged=True).warnings)
+    assert "number of frames by the duration" in said

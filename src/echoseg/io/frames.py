@@ -107,14 +107,14 @@ def numbered_row(
     Args:
         path: For messages.
         files: One per frame.
-        numbers: Their increasing numbers.
+        numbers: Their increasing numbers; none where they have none.
         options: Whether damaged frames are allowed.
 
     Raises:
         DamagedError: If a number is missing and damaged frames are not allowed.
     """
-    steps = np.diff(numbers)
-    unit = int(steps.min()) if len(steps) else 1
+    steps = np.diff(np.asarray(numbers, int))
+    unit = int(steps.min()) if len(steps) else 0
     is_even = unit > 0 and not (steps % unit).any() and (steps == unit).mean() > 0.5
     if not is_even or (steps == unit).all() or steps.sum() > 2 * unit * len(files):
         return list(files)

@@ -77,8 +77,7 @@ def _is_picture(file: Path) -> bool:
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read the frames; a folder gives neither spacing nor times."""
     files, masks, others = split_pictures(path, _pictures(path))
-    numbers = frame_numbers(files)
-    row = numbered_row(path, files, numbers, options) if numbers else files
+    row = numbered_row(path, files, frame_numbers(files), options)
 
     def decode() -> Iterator[Decoded]:
         for file in row:

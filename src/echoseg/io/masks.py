@@ -12,7 +12,8 @@ from echoseg.errors import FormatError
 from echoseg.io import dicom_seg, image_folder, images, metaimage, nifti, numpy_file
 from echoseg.io.budget import Budget
 from echoseg.io.formats import find_format
-from echoseg.io.frames import OpenOptions
+from echoseg.io.frame_names import frame_numbers
+from echoseg.io.frames import OpenOptions, numbered_row
 from echoseg.io.label_maps import merge_channels, to_labels
 
 _GREYS = (0, 40, 110, 70)
@@ -59,6 +60,8 @@ def _is_still(path: Path) -> bool:
 
 def _pictures(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
     files = image_folder.mask_files(path) if path.is_dir() else [path]
+    row = numbered_row(path, files, frame_numbers(files), replace(options, allow_damaged=True))
+    missing = tuple(place for place, file in enumerate(row) if file is None)
     budget, frames = Budget(path, options), list[np.ndarray]()
     for frame in (frame for file in files for frame in images.label_pages(file, options)):
         budget.add(*frame.shape[:2])
@@ -67,7 +70,7 @@ def _pictures(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, A
         raise FormatError(f"{path}: the folder holds no pictures (PNG, JPEG, TIFF, BMP, WebP)")
     if len({frame.shape for frame in frames}) > 1:
         raise FormatError(f"{path}: the pictures of masks differ in size; give those of one clip")
-    return np.stack(frames), {}
+    return np.stack(frames), {"damaged_frames": missing}  # so that the others keep their times
 
 
 def _numpy(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:

@@ -21,6 +21,8 @@ from echoseg.io.header_scale import default_delay
 from echoseg.io.picture import Picture, square_size, stretch_warning
 
 _MILLISECOND = Fraction(1, 1000)
+_DURATION_UNITS, _GIF_END = 1_000_000, 64
+"""PyAV's units of a container's duration per s; bytes at the end of a GIF that may be padding."""
 _GIF_STEP_S = 0.01
 """Delays of a GIF are whole numbers of it."""
 _MAX_LACK, _MAX_LACK_STEPS = 0.1, 4
@@ -140,6 +142,8 @@ def container_statement(path: Path) -> ContainerStatement:
         is_gif = container.format.name == "gif"
         is_raw = container.format.name in NO_CLOCK
         length = None if is_raw or not stream.duration else stream.duration * stream.time_base
+        if container.format.name.startswith("matroska") and len(container.streams) == 1:
+            length = (container.duration or 0) / _DURATION_UNITS or None  # it has none of a stream
         return ContainerStatement(
             stream.frames,
             stream.sample_aspect_ratio,
@@ -153,8 +157,13 @@ def container_statement(path: Path) -> ContainerStatement:
 
 
 def main_stream(container: Any) -> Any:
-    """The video stream of most pixels: others are covers and thumbnails."""
-    return max(container.streams.video, key=lambda one: one.width * one.height)
+    """The video stream of most pixels that is no attached picture: others are thumbnails."""
+    from av.stream import Disposition
+
+    def rank(one: Any) -> tuple[bool, int]:
+        return not one.disposition & Disposition.attached_pic, one.width * one.height
+
+    return max(container.streams.video, key=rank)
 
 
 def pictures(path: Path) -> Iterator[Picture | None]:
@@ -181,6 +190,7 @@ def pictures(path: Path) -> Iterator[Picture | None]:
             expected, aspect = stream.frames, stream.sample_aspect_ratio
             has_clock = container.format.name not in NO_CLOCK
             for packet in container.demux(stream):
+                expected -= packet.is_discard  # cut off by an edit list, as phones trim clips
                 try:
                     decoded: Iterable[Any] = packet.decode()
                 except FFmpegError:
@@ -193,7 +203,16 @@ def pictures(path: Path) -> Iterator[Picture | None]:
     except FFmpegError as error:
         if not num_intact:
             raise FormatError(f"{path}: not a readable video ({reason_of(error)})") from error
-    yield from itertools.repeat(None, max(0, expected - position))
+    missing = max(0, expected - position)
+    yield from itertools.repeat(None, missing or (num_intact == position and _is_cut_gif(path)))
+
+
+def _is_cut_gif(path: Path) -> bool:
+    """Whether a GIF ends without its trailer: it states no number of frames (GIF89a, 27)."""
+    with path.open("rb") as file:
+        is_gif = file.read(4) == b"GIF8"
+        file.seek(-min(_GIF_END, file.seek(0, 2)), 2)
+        return is_gif and not file.read().rstrip(b"\0").endswith(b";")
 
 
 def _increasing(times: list[float | None]) -> np.ndarray | None:
