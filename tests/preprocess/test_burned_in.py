@@ -1,6 +1,7 @@
 """Burned-in text is found where there is some, and nowhere else; tesseract agrees."""
 
 import shutil
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -50,6 +51,11 @@ def test_speckle_ticks_and_boxes_are_not_text(frames):
     ruler[:, 10:14, 100:200:6] = 220  # and along the top
     ruler[:, 2:22, 20] = ruler[:, 2:22, 60] = ruler[:, 2, 20:61] = ruler[:, 21, 20:61] = 220
     assert find_text(ruler) == []
+
+
+def test_the_gap_between_the_sector_and_an_ecg_below_it_is_not_text():
+    path = resources.files("echoseg") / "weights" / "simulated_a4c.dcm"
+    assert text_warnings(load_clip(str(path))) == ()
 
 
 def test_text_that_moves_is_not_text_and_text_in_the_sector_is_asked_for_apart(frames):

@@ -15,6 +15,8 @@ from echoseg.preprocess.sector import BURNED_IN, Sector, find_sector
 _MIN_CONTRAST, _MAX_CHANGE = 45, 24
 """Grey levels: of a stroke against its surroundings; over time, which JPEG causes."""
 _MAX_STROKE_PX = 7
+_PAPER_PX = 25
+"""Side of the square whose mean is the panel on which dark letters stand."""
 _GLYPH_HEIGHT_PX = (5, 48)
 _MIN_GLYPHS = 3
 
@@ -43,7 +45,9 @@ def find_text(frames: np.ndarray, where: np.ndarray | None = None) -> list[TextB
     is_static &= True if where is None else where
     size = (_MAX_STROKE_PX, _MAX_STROKE_PX)
     bright = low.astype(np.int16) - ndimage.grey_opening(low, size)
-    dark = ndimage.grey_closing(high, size).astype(np.int16) - high
+    # on a light panel, which a gap between the sector and a trace below it is not
+    paper = np.minimum(ndimage.grey_closing(high, size), ndimage.uniform_filter(low, _PAPER_PX))
+    dark = paper.astype(np.int16) - high
     lines = []
     for contrast in (bright, dark):
         lines += _lines(_glyphs((contrast > _MIN_CONTRAST) & is_static))
