@@ -20,9 +20,11 @@ from echoseg.node.settings import read_settings
 from echoseg.web.accounts import Accounts, open_accounts
 from echoseg.web.clip_queue import ClipQueue
 from echoseg.web.drops import sweep_drops
+from echoseg.web.export import Exporter
 from echoseg.web.node_clips import NodeClips
 from echoseg.web.reading.readings import Readings
 from echoseg.web.refusal import status_of, without_paths
+from echoseg.web.routes_export import export_router
 from echoseg.web.routes_live import live_router
 from echoseg.web.routes_pages import pages_router, sign_in_router
 from echoseg.web.routes_reading import reading_router
@@ -49,6 +51,7 @@ class Page:
         queue: Their analysis.
         node_clips: Clips of a node, where there is one.
         readings: Their readings.
+        exporter: What leaves the page.
     """
 
     settings: PageSettings
@@ -60,10 +63,11 @@ class Page:
     queue: ClipQueue
     node_clips: NodeClips | None = None
     readings: Readings = field(init=False)
+    exporter: Exporter = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the readings, which use all the others."""
-        self.readings = Readings(self)
+        """Open what uses all the others."""
+        self.readings, self.exporter = Readings(self), Exporter(self)
 
     @classmethod
     def open(cls, settings: PageSettings) -> "Page":
@@ -107,6 +111,7 @@ class Page:
         """End the analyses, whose clips are queued again, and close the database."""
         if self.node_clips is not None:
             self.node_clips.close()
+        self.exporter.close()
         self.queue.close()
         self.database.close()
 
@@ -132,8 +137,8 @@ def create_app(settings: PageSettings) -> FastAPI:
     app.state.page = page
     app.add_middleware(Guard, page=page)
     _answer_errors(app)
-    routers = (sign_in_router, pages_router, worklist_router, reading_router, live_router)
-    for router_of in routers:
+    routers = (sign_in_router, pages_router, worklist_router, reading_router, export_router)
+    for router_of in (*routers, live_router):
         app.include_router(router_of(page))
     mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
     app.mount("/static", _Static(directory=_STATIC), name="static")

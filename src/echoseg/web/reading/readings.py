@@ -26,6 +26,7 @@ from echoseg.web.api import (
 from echoseg.web.reading import access, decisions, store
 from echoseg.web.reading.measuring import measure_state
 from echoseg.web.reading.message import contours_of, for_clinician, reading_numbers
+from echoseg.web.reading.note import report_note
 from echoseg.web.reading.opened import OpenedClip, open_clip
 from echoseg.web.reading.operations import apply
 from echoseg.web.reading.packing import pack, unpack
@@ -207,15 +208,19 @@ class Readings:
             row, line = self._write(known, one, reader, current, (request.decision, note, write))
             return self._message(one, state, (clip, slot, row, line), [], begin)
 
-    def analysis(self, clip: str, slot: int, reader: Reader) -> Analysis:
-        """A reading as reports and exports take it, with masks and pictures.
+    def analysis(self, clip: str, slot: int, reader: Reader, *, is_whole: bool = True) -> Analysis:
+        """A reading as reports and exports take it, with masks and pictures if it is whole.
 
         Raises:
             Refusal: As `reading`.
         """
         with self._alone(clip, slot):
-            one, line, _ = self._open(clip, slot, reader)
-            return measure_state(one.opened, self._state(one, line, line.head), is_whole=True)
+            one, line, row = self._open(clip, slot, reader)
+            state = self._state(one, line, line.head)
+            analysis = (
+                measure_state(one.opened, state, is_whole=True) if is_whole else one.analysis(state)
+            )
+            return replace(analysis, reading=report_note(one.opened, state, row))
 
     def _open(
         self, clip: str, slot: int, reader: Reader, *, is_change: bool = False

@@ -1,0 +1,231 @@
+"""Everything of a reading to take away: result folder, tables, report, objects for PACS and EHR.
+
+A worker process reads the source again under the limits of untrusted files, and writes what
+`echoseg analyze` and `echoseg dicom` write, with the masks and numbers of the reading. Without
+`--show-names` pictures are black outside the sector, and the ZIP holds no DICOM, which states the
+patient; DICOM and FHIR are there when they are asked for.
+"""
+
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from zipfile import ZIP_STORED, ZipFile
+
+from echoseg.clip import View
+from echoseg.errors import EchosegError, OutputError
+from echoseg.files import csv_text
+from echoseg.inference.analysis import Analysis
+from echoseg.inference.ef_statement import state_ef
+from echoseg.parallel import Limits, Loss, WorkerPool
+from echoseg.report.biplane import BiplaneAnalysis
+from echoseg.report.hearts import PLANES
+from echoseg.report.schema import Report, build_report, registry_row
+from echoseg.report.study import plane_of, rank
+from echoseg.report.writer import DICOM, PDF, free_names
+from echoseg.web.accounts import Reader
+from echoseg.web.analysis import ClipFailure, ClipTask, load_source, plain_reason, read_result
+from echoseg.web.api import Biplane, WorklistQuery
+from echoseg.web.records import ClipRow, ClipState
+from echoseg.web.refusal import Refusal
+
+if TYPE_CHECKING:
+    from echoseg.web.app import Page
+
+ExportFormat = Literal["zip", "csv", "html", "pdf", "masks", "dicom", "fhir"]
+EXPORTS = "exports"
+_FILES = {"html": "report.html", "pdf": PDF, "masks": "masks.nii.gz"}
+_SUFFIXES = {"zip": ".zip", "dicom": "-dicom.zip", "masks": ".nii.gz", "fhir": ".fhir.json"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportTask:
+    """What a worker process is to write.
+
+    Attributes:
+        clip: Where the frames come from.
+        analysis: The reading, with masks; its frames are not used.
+        format: What is asked for.
+        folder: Empty folder for it.
+    """
+
+    clip: ClipTask
+    analysis: Analysis
+    format: ExportFormat
+    folder: Path
+
+
+def write_export(task: ExportTask) -> Path | ClipFailure:
+    """Write an export; return the one file, or why there is none."""
+    from echoseg.dicom.write import write_dicom
+    from echoseg.preprocess.sector import blank_outside
+    from echoseg.report.writer import write_results
+
+    try:
+        frames = load_source(task.clip).frames
+        clip = replace(task.analysis.clip, frames=frames)
+        clip = blank_outside(clip) if task.clip.is_private else clip
+        result = task.folder / "result"
+        analysis, is_all = replace(task.analysis, clip=clip), task.format in ("zip", "dicom")
+        pages, pdf = is_all or task.format == "html", is_all or task.format == "pdf"
+        write_results(analysis, result, pages=pages, pdf=pdf)
+        if task.format in _FILES:
+            return result / _FILES[task.format]
+        is_asked = task.format != "zip"
+        if is_asked or not task.clip.is_private:
+            try:
+                write_dicom(result, task.clip.source)
+            except OutputError:
+                raise
+            except EchosegError:  # the source is not DICOM
+                if is_asked:
+                    raise
+        if task.format == "fhir":
+            return result / DICOM / "fhir.json"
+        return _zip(result / DICOM if task.format == "dicom" else result, task.folder)
+    except EchosegError as error:
+        return ClipFailure(reason=plain_reason(error, task.clip.source, task.clip.alias))
+
+
+def _zip(folder: Path, place: Path) -> Path:
+    """All files of a folder in one that is not compressed, since most of them are already."""
+    path = place / "export.zip"
+    with ZipFile(path, "w", ZIP_STORED) as archive:
+        for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+class Exporter:
+    """Writes exports, one at a time, in a process that stays.
+
+    Args:
+        page: The page.
+    """
+
+    def __init__(self, page: "Page") -> None:
+        self._page, self._lock = page, threading.Lock()
+        self._pool: WorkerPool | None = None
+        self._folder = page.settings.folder.absolute() / EXPORTS
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a server that was killed
+
+    def write(
+        self, row: ClipRow, reader: Reader, slot: int, kind: ExportFormat
+    ) -> tuple[Path, str]:
+        """Write an export.
+
+        Args:
+            row: The clip.
+            reader: Who asks.
+            slot: Which read.
+            kind: What is asked for.
+
+        Returns:
+            The file, which is the caller's to `discard`, and the name that it is given.
+
+        Raises:
+            Refusal: If the clip is not analyzed, the reader may not see the read, or the export
+                cannot be written, with the reason.
+        """
+        analysis = self._page.readings.analysis(row.id, slot, reader)
+        task = ExportTask(
+            clip=self._page.queue.task(row),
+            analysis=analysis,
+            format=kind,
+            folder=self._folder / secrets.token_hex(8),
+        )
+        task.folder.mkdir(mode=0o700, parents=True)
+        try:
+            path = self._run(task)
+        except BaseException:
+            shutil.rmtree(task.folder, ignore_errors=True)
+            raise
+        self._page.note("export", reader.name, clip_sha256=row.sha256, format=kind, slot=slot)
+        return path, free_names([row.name])[0] + _SUFFIXES.get(kind, path.suffix)
+
+    def _run(self, task: ExportTask) -> Path:
+        with self._lock:
+            self._pool = self._pool or WorkerPool(
+                write_export, 1, limits=Limits(), on_loss=lambda _, loss: loss
+            )
+            outcome = self._pool.submit(task).result()
+        if isinstance(outcome, Path):
+            return outcome
+        reason = outcome.reason if isinstance(outcome, ClipFailure | Loss) else ""
+        raise Refusal(422, f"This cannot be exported: {reason}.")
+
+    def discard(self, path: Path) -> None:
+        """Remove an export that was sent."""
+        place = path.relative_to(self._folder).parts[0]
+        shutil.rmtree(self._folder / place, ignore_errors=True)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.close(is_finished=False)
+
+
+def registry(page: "Page", query: WorklistQuery, reader: Reader) -> Iterator[str]:
+    """The rows of a registry's table, CSV, of the analyzed clips of a filter, line by line.
+
+    The numbers are those of the first read; where the reader may not see it, since a second read
+    is blinded, the clip is left out.
+    """
+    is_first = True
+    for row in page.worklist.select(query):
+        if row.state != ClipState.READY:
+            continue
+        try:
+            report = _report_of(page, row, reader)
+        except EchosegError:
+            continue
+        fields = {"clip": row.name, "study": row.study, "decision": row.decision}
+        fields |= {"is_corrected": row.is_corrected} | registry_row(report)
+        if is_first:
+            yield csv_text(list(fields))
+            is_first = False
+        yield csv_text(list(fields.values()))
+
+
+def _report_of(page: "Page", row: ClipRow, reader: Reader) -> Report:
+    """The report of the first read; of a clip that no one read it is on disk."""
+    report = None
+    if not (row.is_corrected or row.decision):
+        report = read_result(page.worklist.folder / row.id)
+    return report or build_report(page.readings.analysis(row.id, 1, reader, is_whole=False))
+
+
+def biplane_of(page: "Page", study: str, reader: Reader) -> Biplane:
+    """The A4C and A2C of a study together.
+
+    Raises:
+        Refusal: With 404, if there is no such study.
+    """
+    rows = page.worklist.study(study)
+    if not rows:
+        raise Refusal(404, "There is no such study in the worklist.")
+    best: dict[View, tuple[ClipRow, Report]] = {}
+    for row in rows:
+        report = read_result(page.worklist.folder / row.id)
+        if row.state != ClipState.READY or report is None:
+            continue
+        view = View(row.view) if row.view in PLANES else plane_of(report, PLANES)[0]
+        if view in PLANES and (view not in best or rank(report) < rank(best[view][1])):
+            best[view] = row, report
+    clips = tuple(best[view][0].id for view in PLANES if view in best)
+    if len(clips) < len(PLANES):
+        missing = " and no ".join(str(view) for view in PLANES if view not in best)
+        return Biplane(clips=clips, ef=state_ef(None, reason=f"The study has no {missing}."))
+    planes = [page.readings.analysis(clip, 1, reader, is_whole=False) for clip in clips]
+    both = BiplaneAnalysis(a4c=planes[0], a2c=planes[1])
+    is_stated = both.ef.kind in ("plain", "part_of_beat")
+    return Biplane(
+        clips=clips,
+        ef=both.ef,
+        edv_ml=both.biplane.edv_ml if is_stated else None,
+        esv_ml=both.biplane.esv_ml if is_stated else None,
+        warnings=tuple(one.message for one in both.biplane.warnings),
+    )

@@ -1,0 +1,64 @@
+"""Routes of what leaves the page, and of two views together.
+
+GET /api/clips/ID/export      ?format=zip, csv, html, pdf, masks, dicom or fhir; slot=1 or 2
+GET /api/export.csv           registry rows of a filter of the worklist
+GET /api/studies/STUDY/biplane
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from starlette.background import BackgroundTask
+
+from echoseg.files import csv_text
+from echoseg.report.schema import build_report, registry_row
+from echoseg.report.writer import free_names
+from echoseg.web.accounts import Reader
+from echoseg.web.api import Biplane, WorklistQuery
+from echoseg.web.export import ExportFormat, biplane_of, registry
+from echoseg.web.security import current_reader
+
+if TYPE_CHECKING:
+    from echoseg.web.app import Page
+
+_Reader = Annotated[Reader, Depends(current_reader)]
+_CSV = "text/csv; charset=utf-8"
+
+
+def export_router(page: "Page") -> APIRouter:
+    """Routes of exports."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/clips/{clip}/export")
+    def export(
+        clip: str, reader: _Reader, format: ExportFormat = "zip", slot: Literal[1, 2] = 1
+    ) -> Response:
+        row = page.worklist.row(clip)
+        if format == "csv":
+            analysis = page.readings.analysis(clip, slot, reader, is_whole=False)
+            fields = registry_row(build_report(analysis))
+            page.note("export", reader.name, clip_sha256=row.sha256, format=format, slot=slot)
+            name = free_names([row.name])[0]
+            return _table(csv_text(list(fields), [fields.values()]), f"{name}.csv")
+        path, name = page.exporter.write(row, reader, slot, format)
+        done = BackgroundTask(page.exporter.discard, path)
+        return FileResponse(path, filename=name, background=done)
+
+    @router.get("/export.csv")
+    def table(query: Annotated[WorklistQuery, Query()], reader: _Reader) -> Response:
+        page.note("export", reader.name, format="registry")
+        headers = {"Content-Disposition": 'attachment; filename="registry.csv"'}
+        return StreamingResponse(registry(page, query, reader), media_type=_CSV, headers=headers)
+
+    @router.get("/studies/{study}/biplane")
+    def biplane(study: str, reader: _Reader) -> Biplane:
+        return biplane_of(page, study, reader)
+
+    return router
+
+
+def _table(text: str, name: str) -> Response:
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+    return Response(text, media_type=_CSV, headers=headers)

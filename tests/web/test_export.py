@@ -1,0 +1,135 @@
+"""What leaves the page: files of a reading, the registry's table, two views together."""
+
+import csv
+import io
+import json
+import zipfile
+
+import pydicom
+import pytest
+
+from echoseg.audit import AuditLog
+from echoseg.inference.analysis import CORRECTED
+from echoseg.web.app import create_app
+from page_makers import page_client
+from reading_makers import Desk, add_clip
+
+NAME = "Planted^Name"
+PATIENT = {"PatientName": NAME, "PatientID": "PLANTED-ID", "StudyInstanceUID": "1.2.3"}
+
+
+@pytest.fixture
+def app(settings):
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app):
+    yield page_client(app)  # no clip is analyzed in the background
+    app.state.page.close()
+
+
+@pytest.fixture
+def clip(app, tmp_path):
+    return add_clip(app.state.page, tmp_path / "Miller.dcm", **PATIENT)
+
+
+def export(client, clip, kind, status=200):
+    answer = client.get(f"/api/clips/{clip}/export?format={kind}")
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+def left(settings):
+    return list((settings.folder / "exports").rglob("*"))
+
+
+def test_the_zip_is_a_result_folder_that_names_no_patient(client, clip, settings):
+    answer = export(client, clip, "zip")
+    assert answer.headers["content-disposition"].startswith('attachment; filename="clip-')
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    names = set(archive.namelist())
+    assert {"report.json", "report.html", "report.pdf", "masks.nii.gz", "registry.csv"} <= names
+    assert not any(name.startswith("dicom/") for name in names)
+    content = b"".join(archive.read(name) for name in names)
+    assert b"Miller" not in content and b"lanted" not in content and b"PLANTED" not in content
+    assert left(settings) == []
+
+
+def test_names_that_are_shown_come_with_dicom(settings, tmp_path):
+    app = create_app(settings.model_copy(update={"show_names": True}))
+    clip = add_clip(app.state.page, tmp_path / "Müller.dcm", **PATIENT)
+    answer = export(page_client(app), clip, "zip")
+    app.state.page.close()
+    assert "M%C3%BCller" in answer.headers["content-disposition"]
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert {"dicom/seg.dcm", "dicom/sr.dcm", "dicom/fhir.json"} <= set(names)
+
+
+def test_each_format_is_what_it_says(client, clip):
+    assert export(client, clip, "pdf").content.startswith(b"%PDF")
+    assert export(client, clip, "html").headers["content-disposition"].startswith("attachment")
+    assert export(client, clip, "masks").content.startswith(b"\x1f\x8b")
+    assert json.loads(export(client, clip, "fhir").content)["resourceType"] == "Bundle"
+    archive = zipfile.ZipFile(io.BytesIO(export(client, clip, "dicom").content))
+    datasets = [
+        pydicom.dcmread(io.BytesIO(archive.read(name)))
+        for name in archive.namelist()
+        if name.endswith(".dcm")
+    ]
+    assert {one.Modality for one in datasets} >= {"SEG", "SR"}
+    assert {str(one.PatientName) for one in datasets} == {NAME}  # of that study in the PACS
+    (row,) = csv.DictReader(io.StringIO(export(client, clip, "csv").text))
+    assert float(row["ef_percent"]) > 0 and len(row["input_sha256"]) == 64
+    assert export(client, clip, "exe", 422) and export(client, "none", "zip", 404)
+
+
+def test_a_corrected_reading_is_exported_as_such(client, clip, settings):
+    desk = Desk(client, clip)
+    points = [(x, y + 3) for x, y in desk.points(10)]
+    desk.edit("contour", frame=10, structure="lv_cavity", points=points)
+    desk.do("decision", decision="accepted")
+    archive = zipfile.ZipFile(io.BytesIO(export(client, clip, "zip").content))
+    report = json.loads(archive.read("report.json"))
+    assert CORRECTED in {one["code"] for one in report["notes"]}
+    assert report["reading"]["decision"] == "accepted" and report["reading"]["is_corrected"]
+    own = json.loads((settings.folder / "clips" / clip / "result" / "report.json").read_text())
+    assert own["reading"] is None and not own["notes"] == report["notes"]  # nothing overwritten
+    last = list(AuditLog(settings.folder / "audit.jsonl").records())[-1]
+    assert last.event == "export" and last.options["format"] == "zip"
+
+
+def test_what_cannot_be_exported_says_why(client, clip, app, tmp_path):
+    (tmp_path / "Miller.dcm").unlink()
+    answer = export(client, clip, "zip", 422)
+    assert "no such file" in answer.json()["error"] and "Miller" not in answer.json()["error"]
+
+
+def test_the_registry_holds_a_row_per_analyzed_clip_of_the_filter(client, app, tmp_path):
+    page = app.state.page
+    first, _ = (add_clip(page, tmp_path / f"{seed}.dcm", seed=seed) for seed in (1, 2))
+    page.worklist.add([tmp_path / "1.dcm"], "ann")
+    desk = Desk(client, first)
+    desk.do("decision", decision="rejected", reason="=HYPERLINK(1)")
+    rows = list(csv.DictReader(io.StringIO(client.get("/api/export.csv").text)))
+    assert len(rows) == 2 and {row["decision"] for row in rows} == {"", "rejected"}
+    assert all(float(row["ef_percent"]) > 0 for row in rows)
+    answer = client.get("/api/export.csv?filter=undecided")
+    assert len(list(csv.DictReader(io.StringIO(answer.text)))) == 1
+    assert client.get("/api/export.csv?text=none").text == ""
+
+
+def test_two_views_give_a_biplane_ef(client, app, tmp_path):
+    page = app.state.page
+    one = add_clip(page, tmp_path / "1.dcm", seed=1, view="A4C", StudyInstanceUID="1.2.3")
+    study = page.worklist.row(one).study
+    alone = client.get(f"/api/studies/{study}/biplane").json()
+    assert alone["clips"] == [one] and alone["ef"]["kind"] == "none" and alone["edv_ml"] is None
+    assert "no A2C" in alone["ef"]["reason"]
+    other = add_clip(page, tmp_path / "2.dcm", seed=2, view="A2C", StudyInstanceUID="1.2.3")
+    both = client.get(f"/api/studies/{study}/biplane").json()
+    assert both["clips"] == [one, other]
+    single = client.get(f"/api/clips/{one}/reading").json()
+    assert both["ef"]["ef_percent"] == pytest.approx(single["ef"]["ef_percent"], abs=1)
+    assert both["edv_ml"] == pytest.approx(single["edv_ml"], rel=0.02)
+    assert client.get("/api/studies/none/biplane").status_code == 404
