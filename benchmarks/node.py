@@ -30,6 +30,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -401,10 +402,12 @@ def run_latency(work: Path, studies: int, quiet_s: float) -> dict[str, Any]:
     analysis_s = [event["duration_s"] for event in node.events(ANALYZED)]
     node.terminate()
     pacs.close()
+    left = [one for one in studies_of(settings) if one.state != "pushed" or one.reason]
     return {
         "studies": studies,
         "quiet_s": quiet_s,
         "results": len(times_s),
+        "studies without all results": [f"{one.state}: {one.reason}" for one in left],
         "objects": len(pacs.times),
         "first s": round(times_s[0], 2) if times_s else None,
         "median s": round(statistics.median(times_s), 2) if times_s else None,
@@ -412,6 +415,15 @@ def run_latency(work: Path, studies: int, quiet_s: float) -> dict[str, Any]:
         "largest s": round(max(times_s), 2),
         "median s of the analysis": round(statistics.median(analysis_s), 2),
     }
+
+
+def studies_of(settings: dict[str, Any]) -> Any:
+    """The studies of a node that has ended."""
+    from echoseg.node.queue import Queue
+    from echoseg.node.settings import NodeSettings
+
+    with closing(Queue(NodeSettings.model_validate(settings))) as queue:
+        return queue.studies(limit=10_000)
 
 
 def run_memory(work: Path, studies: int, real: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Peers that do what they should not, with real programs and a real full disk."""
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -43,7 +44,8 @@ def storescu(port, path, *options):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_dcmtk_is_refused_by_title_by_class_and_by_content(start, tmp_path):
+def test_dcmtk_is_refused_by_title_by_class_and_by_content(start, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     node = start()
     port, path = node.scp.port, tmp_path / "clip.dcm"
     pydicom.dcmwrite(path, dataset(1), enforce_file_format=True)
@@ -61,6 +63,9 @@ def test_dcmtk_is_refused_by_title_by_class_and_by_content(start, tmp_path):
     assert node.files() == []
     code, text = storescu(port, path, "-aec", "ECHOSEG")
     assert code == 0 and len(node.files()) == 1
+    for logged in ("it calls another AE title", f'"offered": ["{SR}"]', '"status": "C001"'):
+        assert logged in caplog.text
+    assert "Planted" not in caplog.text
 
 
 def test_ten_thousand_frames_are_refused_or_read_within_the_budget(start):

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import node as bench
 from echoseg.audit import AuditLog
-from echoseg.errors import EchosegError, OutputError
+from echoseg.errors import ConfigError, EchosegError, OutputError
 from echoseg.node.deliveries import Deliveries
 from echoseg.node.queue import Queue
 from echoseg.node.records import State
@@ -140,3 +140,10 @@ def test_two_nodes_do_not_share_a_folder(tmp_path):
 
     with locked_dir(tmp_path / "node"), pytest.raises(EchosegError, match="in use"):
         run_node(NodeSettings(folder=tmp_path / "node", port=0))
+
+
+def test_a_login_that_is_missing_shows_before_anything_is_received(tmp_path):
+    login = {"https://pacs.example/rs": {"env": "NO_SUCH_VARIABLE"}}
+    with pytest.raises(ConfigError, match="NO_SUCH_VARIABLE"):
+        run_node(NodeSettings(folder=tmp_path / "node", port=0, login=login))
+    assert not (tmp_path / "node" / "node.sqlite").exists()

@@ -27,6 +27,7 @@ MAX_PDU_BYTES = 2**17
 _HANDSHAKE_TIMEOUT_S = 10
 _REJECTED_CALLING = (0x01, 0x01, 0x03)
 """Permanent, by the service user: calling AE title not recognized (PS3.8 9.3.4)."""
+_MAX_LOGGED = 8
 _PROTOCOL_BYTES = 2**20
 """What a message may have besides its data set, with the headers of its fragments."""
 
@@ -69,6 +70,8 @@ class Scp:
                     (evt.EVT_C_STORE, self._store_instance),
                     (evt.EVT_N_ACTION, self._commitment.on_request),
                     (evt.EVT_N_EVENT_REPORT, self._commitment.on_report),
+                    (evt.EVT_REJECTED, _log_rejection),
+                    (evt.EVT_ACCEPTED, _log_useless),
                     (evt.EVT_ABORTED, _log_end),
                     (evt.EVT_CONN_CLOSE, _log_end),
                 ],
@@ -97,7 +100,8 @@ class Scp:
         title = str(primitive.calling_ae_title).strip()
         address = event.assoc.requestor.address
         if not is_allowed(self._settings, title, address):
-            log_event("association rejected", logging.WARNING, peer=title, address=address)
+            log_event("association rejected", logging.WARNING, peer=title, address=address,
+                      reason="not an allowed peer")  # fmt: skip
             event.assoc.acse.send_reject(*_REJECTED_CALLING)
 
     def _count(self, event: Any) -> None:
@@ -212,6 +216,22 @@ def _answer(status: int, reason: str) -> Any:
 def _peer(event: Any) -> dict[str, str]:
     requestor = event.assoc.requestor
     return {"peer": str(requestor.ae_title).strip(), "address": str(requestor.address)}
+
+
+def _log_rejection(event: Any) -> None:
+    """Log what the library rejects."""
+    title = str(event.assoc.requestor.primitive.called_ae_title).strip()
+    is_called = title == str(event.assoc.acceptor.ae_title).strip()
+    reason = "too many associations" if is_called else "it calls another AE title"
+    log_event("association rejected", logging.WARNING, reason=reason, **_peer(event))
+
+
+def _log_useless(event: Any) -> None:
+    """Log an association on which nothing that is offered is accepted."""
+    if not event.assoc.accepted_contexts:
+        offered = {str(one.abstract_syntax) for one in event.assoc.rejected_contexts}
+        log_event("no class accepted", logging.WARNING, offered=sorted(offered)[:_MAX_LOGGED],
+                  **_peer(event))  # fmt: skip
 
 
 def _log_end(event: Any) -> None:
