@@ -250,3 +250,55 @@ def test_video_inside_dicom_in_one_fragment_or_several(tmp_path, syntax, codec, 
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(tmp_path / "c.dcm", enforce_file_format=True)
     assert abs(load_clip(tmp_path / "c.dcm").frames.astype(int) - frames).mean() < 8
+
+
+def colours(path, pixels, **elements):
+    dataset = ultrasound(FRAMES, SamplesPerPixel=3, FrameTime=40, **elements)
+    dataset.PixelData = pixels.tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return load_clip(path)
+
+
+def test_planes_that_are_stated_wrong_are_seen_in_grey_pixels(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 255, FRAMES.shape, np.uint8)
+    mixed, planes = np.stack([frames] * 3, 3), np.stack([frames] * 3, 1)
+    for stated, pixels in ((0, planes), (1, mixed)):
+        known = {"PhotometricInterpretation": "RGB", "PlanarConfiguration": stated}
+        clip = colours(tmp_path / "wrong.dcm", pixels, **known)
+        assert np.array_equal(clip.frames, frames) and codes(clip) == {"wrong_planes"}
+        known["PlanarConfiguration"] = 1 - stated
+        clip = colours(tmp_path / "right.dcm", pixels, **known)
+        assert np.array_equal(clip.frames, frames) and codes(clip) == set()
+
+
+@pytest.mark.parametrize("space", ["YBR_FULL", "RGB"])
+def test_planes_of_ycbcr_are_not_taken_for_grey_pixels(tmp_path, space):
+    neutral = np.full_like(FRAMES, 128)
+    planes = np.stack([FRAMES, neutral, neutral], 1)
+    known = {"PhotometricInterpretation": space, "PlanarConfiguration": 1}
+    clip = colours(tmp_path / "a.dcm", planes, **known)
+    assert np.array_equal(clip.frames, FRAMES) and "wrong_planes" not in codes(clip)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["PhotometricInterpretation"], ["SamplesPerPixel"], ["BitsStored", "HighBit"],
+     ["PixelRepresentation"]],
+)  # fmt: skip
+def test_elements_of_the_pixels_that_are_missing_are_assumed_and_told(tmp_path, names):
+    dataset = ultrasound(FRAMES, FrameTime=40)
+    for name in names:
+        delattr(dataset, name)
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    clip = load_clip(tmp_path / "a.dcm")
+    assert np.array_equal(clip.frames, FRAMES)
+    (note,) = clip.warnings
+    assert note.code == "assumed_pixels" and all(name in note.message for name in names)
+
+
+def test_a_photometric_interpretation_in_small_letters_is_read(tmp_path):
+    ultrasound(FRAMES, FrameTime=40).save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    content = (tmp_path / "a.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(content.replace(b"MONOCHROME2", b"monochrome2"))
+    clip = load_clip(tmp_path / "a.dcm")
+    assert np.array_equal(clip.frames, FRAMES) and clip.warnings == ()

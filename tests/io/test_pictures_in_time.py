@@ -87,3 +87,12 @@ def test_a_missing_number_keeps_the_times_of_the_others(tmp_path):
 def test_which_numbers_count_frames(tmp_path, numbers, places):
     files, options = list(range(len(numbers))), OpenOptions(allow_damaged=True)
     assert numbered_row(tmp_path, files, list(numbers), options) == list(places)
+
+
+@pytest.mark.parametrize("known", [{"imagej": True}, {"photometric": "miniswhite"}, {}])
+def test_a_tiff_that_is_cut_off_is_named_as_such(tmp_path, known):
+    tifffile.imwrite(tmp_path / "a.tif", FRAMES, contiguous=False, **known)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
+    with pytest.raises(FormatError, match="the TIFF is cut off or broken; get a whole copy"):
+        load_clip(tmp_path / "a.tif")

@@ -7,7 +7,7 @@ from av.stream import Disposition
 from PIL import Image
 
 from clip_makers import moving_frames, write_container
-from echoseg.errors import DamagedError
+from echoseg.errors import DamagedError, FormatError
 from echoseg.io import load_clip
 from echoseg.io.video import ContainerStatement, rate_statements
 
@@ -152,3 +152,16 @@ def test_a_gif_and_a_matroska_that_are_cut_off_are_told(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     said = " ".join(one.message for one in load_clip(path, allow_damaged=True).warnings)
     assert "number of frames by the duration" in said
+
+
+def test_an_mp4_that_ends_before_its_index_is_named_as_cut(tmp_path):
+    path = write(tmp_path / "a.mp4", H264)
+    content = path.read_bytes()
+    assert content.index(b"moov") > content.index(b"mdat")
+    for end in (content.index(b"moov") - 4, content.index(b"mdat") + 200):
+        path.write_bytes(content[:end])
+        with pytest.raises(FormatError, match="ends before its index"):
+            load_clip(path)
+    path.write_bytes(content[: content.index(b"mdat")] + b"x" * len(content))
+    with pytest.raises(FormatError, match="not a readable video"):
+        load_clip(path)

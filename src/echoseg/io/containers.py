@@ -1,6 +1,7 @@
 """First bytes of the video containers and raw streams that PyAV decodes."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 _STARTS = (
@@ -23,6 +24,7 @@ _MPEG = re.compile(rb"\0{2,}\x01(?:[\xb0\xb3\xba]|[\0-\x1f]\0\0\x01[\x20-\x2f])"
 """MPEG-4 Visual, a sequence of MPEG-1 or 2, a program stream (MPG, VOB)."""
 _NAL = re.compile(rb"\0{2,}\x01(?:[\x06\x09\x26\x27\x46\x47\x66\x67]|[\x40\x42\x46\x4e]\x01)")
 """H.264 and HEVC: parameter sets, delimiters, messages."""
+_MAX_ATOMS = 1000
 _PACKETS = (188, 192, 204)
 """Bytes of a transport packet: plain, with a time (M2TS), with error correction."""
 _SYNC, _MIN_PACKETS = 0x47, 5
@@ -57,3 +59,18 @@ def _is_transport(head: bytes, size: int) -> bool:
     """Whether every packet begins with the sync byte, from some offset on."""
     marks = [head[start::size] for start in range(size)]
     return any(len(mark) >= _MIN_PACKETS and set(mark) == {_SYNC} for mark in marks)
+
+
+def lacks_index(path: Path) -> bool:
+    """Whether an MP4 or MOV has no `moov` (ISO/IEC 14496-12, 8.2.1), as one that is cut off."""
+    with path.open("rb") as file:
+        for _ in range(_MAX_ATOMS):
+            head = file.read(16)
+            if len(head) < 8 or head[4:8] == b"moov" or not head[4:8].isalnum():
+                return len(head) < 8
+            size = int.from_bytes(head[:4], "big")
+            size = int.from_bytes(head[8:], "big") if size == 1 else size
+            if size < 8:
+                return size == 0  # to the end of the file
+            file.seek(min(size - len(head), 2**60), 1)
+    return False

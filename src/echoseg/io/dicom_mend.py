@@ -1,6 +1,6 @@
 """DICOM objects whose header misstates how their pixels are stored.
 
-`mend` corrects what the pixels themselves show to be wrong: a missing transfer syntax, tables of
+`mend` corrects what is missing or what the pixels show to be wrong: a transfer syntax, tables of
 frame offsets (PS3.5 A.4), 4:2:2 sampling and the colour space of uncompressed frames (PS3.3
 C.7.6.3.1.2). Elements are changed in memory, never in the file.
 """
@@ -13,9 +13,11 @@ import numpy as np
 
 from echoseg.clip import ClipWarning
 from echoseg.io.dicom_fragments import ITEM, first_of_frames, list_items
+from echoseg.io.dicom_time import read_number
 
 _EMPTY_TABLE = ITEM + bytes(4)
-_GREY_CHROMA, _CHROMA_RANGE = 128, 12
+_GREY_CHROMA, _CHROMA_RANGE, _MIN_BRIGHT = 128, 12, 32
+_PIXEL_NUMBERS = "SamplesPerPixel BitsAllocated BitsStored HighBit PixelRepresentation".split()
 _MIN_FRACTION, _MAX_GREY_FRACTION = 0.9, 0.5
 
 
@@ -25,12 +27,37 @@ def mend(dataset: Any) -> tuple[ClipWarning, ...]:
     Args:
         dataset: With `PixelData` as a seekable binary file.
     """
-    notes = _mend_syntax(dataset)
+    notes = _mend_syntax(dataset) + _mend_missing(dataset)
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return notes + _mend_offsets(dataset)
-    _mend_planes(dataset)
+    notes += _mend_planes(dataset)
     _mend_sampling(dataset)
     return notes + _mend_colour_space(dataset)
+
+
+def _mend_missing(dataset: Any) -> tuple[ClipWarning, ...]:
+    """Elements of the Image Pixel module that are missing, by the others (PS3.3 C.7.6.3)."""
+    space = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
+    stated = {name: read_number(dataset, name) for name in _PIXEL_NUMBERS}
+    samples = int(stated["SamplesPerPixel"] or (3 if space.startswith(("RGB", "YBR")) else 1))
+    bits = int(stated["BitsStored"] or stated["BitsAllocated"] or 8)
+    known = {
+        "PhotometricInterpretation": space or ("RGB" if samples == 3 else "MONOCHROME2"),
+        "SamplesPerPixel": samples,
+        "BitsAllocated": 8 if bits <= 8 else 16,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": 0,
+    }
+    missing = [name for name, value in stated.items() if value is None]
+    missing += [] if space else ["PhotometricInterpretation"]
+    for name in [*missing, "PhotometricInterpretation"]:
+        setattr(dataset, name, known[name])
+    if not missing:
+        return ()
+    assumed = ", ".join(f"{name} {known[name]}" for name in missing)
+    message = f"The file lacks elements that say how its pixels are stored: {assumed} is assumed."
+    return (ClipWarning(code="assumed_pixels", message=message),)
 
 
 def _mend_syntax(dataset: Any) -> tuple[ClipWarning, ...]:
@@ -126,17 +153,34 @@ def _is_wrong(table: np.ndarray, every: np.ndarray, begins: np.ndarray) -> bool:
     return not (is_sorted and np.isin(present, every).all() and np.isin(begins, present).all())
 
 
-def _mend_planes(dataset: Any) -> None:
-    """Where nothing says whether colours lie in planes: right is what gives smooth columns."""
-    if dataset.get("SamplesPerPixel") != 3 or dataset.get("PlanarConfiguration") is not None:
-        return
+def _mend_planes(dataset: Any) -> tuple[ClipWarning, ...]:
+    """Whether colours lie in planes: what is not stated is what gives smooth columns.
+
+    What is stated is wrong where the other way alone makes a grey picture.
+    """
+    stated = dataset.get("PlanarConfiguration")
+    if dataset.get("SamplesPerPixel") != 3 or str(stated) not in ("None", "", "0", "1"):
+        return ()
     rows, columns = dataset.Rows, dataset.Columns
     frame = np.frombuffer(_peek(dataset, 3 * rows * columns), np.uint8).astype(int)
-    dataset.PlanarConfiguration = 0
-    if frame.size == 3 * rows * columns and dataset.get("BitsAllocated") == 8:
-        mixed = abs(np.diff(frame.reshape(rows, columns, 3), axis=0)).mean()
-        planes = abs(np.diff(frame.reshape(3, rows, columns), axis=1)).mean()
+    is_known = frame.size == 3 * rows * columns and dataset.get("BitsAllocated") == 8
+    dataset.PlanarConfiguration = int(stated or 0)
+    if not is_known or (stated not in (None, "") and dataset.PhotometricInterpretation != "RGB"):
+        return ()
+    ways = [frame.reshape(rows, columns, 3), np.moveaxis(frame.reshape(3, rows, columns), 0, 2)]
+    if stated in (None, ""):
+        mixed, planes = (abs(np.diff(way, axis=0)).mean() for way in ways)
         dataset.PlanarConfiguration = int(planes < mixed)
+        return ()
+    grey = [(np.ptp(way, axis=2)[way.max(2) > _MIN_BRIGHT] < _CHROMA_RANGE) for way in ways]
+    shares = [float(one.mean()) if one.size else 1.0 for one in grey]
+    is_ycbcr = abs(ways[stated][..., 1:] - _GREY_CHROMA).max(2) < _CHROMA_RANGE
+    is_wrong = shares[stated] < _MAX_GREY_FRACTION and shares[1 - stated] > _MIN_FRACTION
+    if is_ycbcr.mean() > _MIN_FRACTION or not is_wrong:
+        return ()
+    dataset.PlanarConfiguration = 1 - stated
+    message = "The file says the wrong Planar Configuration (0028,0006) of its colours."
+    return (ClipWarning(code="wrong_planes", message=message),)
 
 
 def _mend_sampling(dataset: Any) -> None:

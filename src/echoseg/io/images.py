@@ -45,7 +45,7 @@ def sniff(head: bytes, path: Path) -> bool:
     """Detect a TIFF of several pages, an animated PNG, an animated WebP."""
     if head.startswith(_TIFF):
         with contextlib.suppress(Exception):  # one page, as far as can be seen
-            return num_pages(path) > 1
+            return _is_cut_tiff(path) or num_pages(path) > 1
     is_animated_webp = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
     return is_animated_webp or (head.startswith(_PNG) and b"acTL" in head)
 
@@ -107,6 +107,8 @@ def _check_axes(path: Path) -> None:
     with path.open("rb") as file:
         if not file.read(4).startswith(_TIFF):
             return
+    if _is_cut_tiff(path):
+        raise FormatError(f"{path}: the TIFF is cut off or broken; get a whole copy")
     with open_picture(path, OpenOptions()) as image:
         text = str(image.tag_v2.get(_DESCRIPTION, ""))[:_MAX_TEXT]
     sizes: dict[str, int] = {}
@@ -134,8 +136,9 @@ def num_pages(path: Path) -> int:
 def _tiff_pages(path: Path) -> list[int]:
     """Where the pages of a TIFF begin; the last twice where they form a loop; none of others.
 
-    Each begins with the number of its tags and ends with the place of the next (TIFF 6.0, section
-    2; BigTIFF has larger numbers). tifffile follows a loop 4 million times.
+    Of one that is cut off the last is beyond its end. Each begins with the number of its tags and
+    ends with the place of the next (TIFF 6.0, section 2; BigTIFF has larger numbers). tifffile
+    follows a loop 4 million times.
     """
     pages, known = list[int](), set[int]()
     with path.open("rb") as file:
@@ -148,15 +151,20 @@ def _tiff_pages(path: Path) -> list[int]:
         place = int.from_bytes(head[8:] if is_big else head[4:8], order)
         while place and len(pages) < _MAX_PAGES:
             file.seek(min(place, 2**62))
+            pages.append(place)
             if len(number := file.read(number_bytes)) < number_bytes:
                 break
-            pages.append(place)
             if place in known:
                 break
             known.add(place)
             file.seek(min(tag_bytes * int.from_bytes(number, order), 2**32), 1)
             place = int.from_bytes(file.read(place_bytes), order)
     return pages
+
+
+def _is_cut_tiff(path: Path) -> bool:
+    """Whether a page of a TIFF would begin after its end."""
+    return bool(pages := _tiff_pages(path)) and pages[-1] >= path.stat().st_size
 
 
 def _one_page_stack(path: Path) -> np.ndarray | None:

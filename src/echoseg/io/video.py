@@ -14,7 +14,7 @@ from echoseg.errors import ArgumentError, DamagedError, FormatError, OutputError
 from echoseg.files import atomic_write
 from echoseg.io.arbitration import agree, decide
 from echoseg.io.budget import MAX_FRAME_PIXELS, Budget
-from echoseg.io.containers import NO_CLOCK, sniff_video, stated_rate_hz
+from echoseg.io.containers import NO_CLOCK, lacks_index, sniff_video, stated_rate_hz
 from echoseg.io.frames import OpenOptions
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.header_scale import default_delay
@@ -202,7 +202,8 @@ def pictures(path: Path) -> Iterator[Picture | None]:
                     yield Picture(picture, aspect, has_clock) if is_intact else None
     except FFmpegError as error:
         if not num_intact:
-            raise FormatError(f"{path}: not a readable video ({reason_of(error)})") from error
+            reason = "it ends before its index" if lacks_index(path) else reason_of(error)
+            raise FormatError(f"{path}: not a readable video ({reason})") from error
     missing = max(0, expected - position)
     yield from itertools.repeat(None, missing or (num_intact == position and _is_cut_gif(path)))
 
