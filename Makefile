@@ -1,8 +1,9 @@
 # make demo    analyze a simulated and a real clip; results in ./echoseg-demo
+# make page    open the page in the browser, with the same two clips
 # make test    run the tests, with coverage
 # make check   format, lint and types
 # make docs    build the documentation site into ./site
-# demo installs the run-time packages only; test, check and docs add what they need to the same venv.
+# demo and page install the run-time packages only; test, check and docs add what they need to the same venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,10 +13,13 @@ CODE := src experiments scripts benchmarks fuzz tests
 
 COVERAGE := --cov=echoseg --cov-report=
 
-.PHONY: demo test check format docs clean
+.PHONY: demo page test check format docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/echoseg demo -o echoseg-demo --force
+
+page: $(VENV)/.page
+	$(BIN)/echoseg serve --demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(COVERAGE) tests
@@ -49,6 +53,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.created
 	$(PIP) install -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/.page: pyproject.toml constraints.txt | $(VENV)/.created
+	$(PIP) install -c constraints.txt -e ".[page]"
+	@touch $(VENV)/.demo $@
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.created
 	$(PIP) install -c constraints.txt -e ".[dev]"
-	@touch $(VENV)/.demo $@
+	@touch $(VENV)/.demo $(VENV)/.page $@

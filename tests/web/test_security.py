@@ -1,9 +1,16 @@
 """What the page refuses: foreign names and pages, changes without a token, large bodies."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from starlette.websockets import WebSocketDisconnect
+
+from echoseg.errors import FormatError, OutputError
+from echoseg.web.records import Role
 from echoseg.web.security import CONTENT_SECURITY_POLICY, client_network
-from page_makers import ADDRESS
+from page_makers import ADDRESS, PASSWORD, csrf_of, page_client, sign_in
+
+LIVE = ADDRESS.replace("http", "ws") + "/api/live"
 
 
 def error_of(response):
@@ -112,3 +119,78 @@ def test_the_cookie_is_for_this_page_alone(client):
 )  # fmt: skip
 def test_a_client_is_an_address_or_a_network_of_one_subscriber(address, client):
     assert client_network(address) == client
+
+
+def test_an_admin_elsewhere_adds_clips_from_named_folders_only(settings, tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "link").symlink_to("/etc")
+    named = {"host": "0.0.0.0", "clip_folders": (tmp_path / "clips",)}
+    away = settings.model_copy(update=named)
+    assert settings.may_add(tmp_path) and away.may_add(tmp_path / "clips" / "a.dcm")
+    for path in (tmp_path, tmp_path / "clips/../b", tmp_path / "clips/link/passwd", Path("/etc")):
+        assert not away.may_add(path)
+    with page_client(away, "/sign-in") as client:
+        client.app.state.page.accounts.add("chief", PASSWORD, Role.ADMIN)
+        sign_in(client, "chief")
+        token = {"X-CSRF-Token": csrf_of(client.get("/").text)}
+        for path in ("/etc/passwd", "/no/such/file"):  # and it does not say what is there
+            response = client.post("/api/folders", json={"path": path}, headers=token)
+            assert response.status_code == 403
+            assert "--clip-folder" in error_of(response)
+        for source in ("/etc/passwd", "file:///etc/passwd", "rtsp://10.0.0.1/", "0"):
+            with client.websocket_connect(LIVE, headers={"Origin": ADDRESS}) as live:
+                live.send_json({"source": source})
+                assert "--clip-folder" in live.receive_json()["ended"]
+        client.app.state.page.accounts.add("meier", PASSWORD, Role.READER)
+        sign_in(client, "meier")
+        token = {"X-CSRF-Token": csrf_of(client.get("/").text)}
+        path = {"path": str(tmp_path / "clips")}
+        response = client.post("/api/folders", json=path, headers=token)
+        assert response.status_code == 403 and "admin" in error_of(response)
+
+
+def test_errors_hold_no_path_and_no_traceback(client, monkeypatch, caplog):
+    page = client.app.state.page
+    secret = "/data/Miller^Anna.dcm"
+
+    def fail(error):
+        def raise_it(*words, **options):
+            raise error
+
+        monkeypatch.setattr(page.worklist, "page", raise_it)
+        return client.get("/api/clips")
+
+    response = fail(FormatError(f"{secret}: the file ends early; see C:\\x\\Miller.dcm"))
+    assert (response.status_code, error_of(response)) == (
+        400, "a file: the file ends early; see a file"
+    )  # fmt: skip
+    assert fail(OutputError("the database cannot be used")).status_code == 500
+    response = fail(ValueError(secret))
+    assert response.status_code == 500
+    assert "Miller" not in response.text and "ValueError" not in response.text
+    assert response.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert "ValueError" in caplog.text and "Miller" not in caplog.text
+
+
+def test_a_wrong_message_is_one_sentence(client):
+    response = client.post("/api/folders", json={"path": 3})
+    assert response.status_code == 422
+    assert error_of(response) == "path: Input should be a valid string."
+    response = client.get("/api/clips", params={"count": "many"})
+    assert response.status_code == 422 and "Traceback" not in response.text
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "http://evil.example"}, {"Origin": "null"}])
+def test_a_web_socket_of_another_page_is_not_accepted(client, headers):
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(LIVE, headers=headers):
+        pass
+    with client.websocket_connect(LIVE, headers={"Origin": ADDRESS}):
+        pass
+
+
+def test_a_web_socket_needs_a_reader(settings):
+    signed = settings.model_copy(update={"sign_in": True})
+    with page_client(signed, "/sign-in") as client, pytest.raises(WebSocketDisconnect) as end:
+        with client.websocket_connect(LIVE, headers={"Origin": ADDRESS}):
+            pass
+    assert end.value.code == 4401

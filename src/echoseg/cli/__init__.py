@@ -40,6 +40,7 @@ from echoseg.cli.options import (
     Model,
     Output,
     Timing,
+    demo_clips,
     replacing,
 )
 from echoseg.clip import View
@@ -85,14 +86,6 @@ def demo(
     The first is simulated, so that its EF can be checked: 60 %. The second is the four-chamber
     clip of pydicom, which is real and shows only a part of a beat: its EF may be withheld.
     """
-    from pydicom import examples
-
-    import echoseg.weights
-
-    sources = {
-        "simulated": Path(echoseg.weights.__file__).with_name("simulated_a4c.dcm"),
-        "ybr_color": Path(str(examples.get_path("ybr_color"))),
-    }
     jobs = [
         Job(
             sources=(source,),
@@ -101,7 +94,7 @@ def demo(
             force=replacing(force, keep),
             pdf=True,
         )
-        for name, source in sources.items()
+        for name, source in demo_clips().items()
     ]
     run(jobs, model=model, device=device, timing=timing, failures=("none",))
     typer.echo("simulated: the true EF of this heart is 60 %; ybr_color: real, a part of a beat")

@@ -106,6 +106,18 @@ Dicom = Annotated[
 Timing = Annotated[bool, typer.Option("--timing", help="Print the time per stage.")]
 
 
+def demo_clips() -> dict[str, Path]:
+    """The two clips that come with the installation: a simulated one, and the one of pydicom."""
+    from pydicom import examples
+
+    import echoseg.weights
+
+    return {
+        "simulated": Path(echoseg.weights.__file__).with_name("simulated_a4c.dcm"),
+        "ybr_color": Path(str(examples.get_path("ybr_color"))),
+    }
+
+
 def replacing(force: bool, keep: bool) -> "Replace":
     """What --force and --keep say of an earlier result.
 

@@ -1,5 +1,6 @@
 """`echoseg serve`: the page, and its accounts."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from echoseg.cli.console import DISCLAIMER
+from echoseg.cli.options import demo_clips
 from echoseg.errors import ConfigError, validation_message
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ def page(
     clips: Annotated[
         list[Path] | None, typer.Argument(help="Clips and folders to put into the worklist.")
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Add the two clips that come with the installation.")
+    ] = False,
     data: Data = Path("echoseg-page"),
     host: Annotated[
         str,
@@ -54,6 +59,10 @@ def page(
     sign_in: Annotated[
         bool, typer.Option("--sign-in", help="Readers sign in on this machine too.")
     ] = False,
+    clip_folder: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of this machine from which admins elsewhere may add clips."),
+    ] = None,
     server_name: Annotated[
         list[str] | None,
         typer.Option(help="Name under which browsers reach the page; repeatable."),
@@ -90,6 +99,7 @@ def page(
         model=model,
         jobs=jobs,
         sign_in=sign_in,
+        clip_folders=tuple(clip_folder or ()),
         server_names=tuple(name.lower() for name in server_name or ()),
         trusted_proxy=trusted_proxy,
         tls_certificate=tls_certificate,
@@ -107,10 +117,16 @@ def page(
         )
     serve_page(
         settings,
-        clips or (),
+        [*(clips or ()), *(demo_clips().values() if demo else ())],
         lambda address: typer.echo(f"the page is at {address} (Ctrl-C ends it)"),
-        open_browser=sys.stdout.isatty() and not no_browser,
+        open_browser=_has_screen() and not no_browser,
     )
+
+
+def _has_screen() -> bool:
+    """Whether a person sits there, with more than a terminal."""
+    is_unix_screen = {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    return sys.stdout.isatty() and (sys.platform in ("win32", "darwin") or bool(is_unix_screen))
 
 
 @account.command()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -65,8 +66,10 @@ def _task(page: "Page", socket: WebSocket, text: str) -> LiveTask:
     reader = current_admin(socket)
     if request.source == "-":
         raise Refusal(400, "Standard input is not a source here; give a camera, stream or file.")
-    source = request.source
+    source, is_here = request.source, page.settings.is_here
     source = f"/dev/video{source}" if source.isdecimal() and len(source) < 4 else source
+    if not page.settings.may_add(Path(source)) or not (is_here or Path(source).exists()):
+        raise Refusal(403, "From elsewhere, sources are files in what --clip-folder names.")
     page.note("live", reader.name, source=page.worklist.names.name(source))
     return LiveTask(source=source, alias="the source", model=model)
 

@@ -60,6 +60,10 @@ def worklist_router(page: "Page") -> APIRouter:
         path = Path(request.path).expanduser()
         if not path.is_absolute():
             raise Refusal(400, "The path must be absolute, such as /data/clips.")
+        if not page.settings.may_add(path):
+            raise Refusal(
+                403, "Clips may be added from the folders that the server names by --clip-folder."
+            )
         try:
             return worklist.add([path], reader.name).message()
         except ConfigError as error:

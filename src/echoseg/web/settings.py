@@ -20,6 +20,8 @@ class PageSettings(BaseModel):
         port: Port; 0: any free one.
         database_url: SQLAlchemy URL of the database; by default an SQLite file in `folder`.
         model: Name or path of a checkpoint.
+        clip_folders: Where clips may be added from by their paths; on the machine's own address,
+            anywhere.
         server_names: Names under which browsers may ask for the page, besides its addresses.
         trusted_proxy: Address of a proxy in front; its `X-Forwarded-For` and `-Proto` count.
         tls_certificate: PEM file of the certificate, and those up to the authority.
@@ -38,6 +40,7 @@ class PageSettings(BaseModel):
     port: int = Field(default=8080, ge=0, le=65535)
     database_url: str = Field(default="", repr=False)
     model: str = DEFAULT_MODEL
+    clip_folders: tuple[Path, ...] = ()
     server_names: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")], ...] = ()
     trusted_proxy: IPvAnyAddress | None = None
     tls_certificate: Path | None = None
@@ -64,6 +67,18 @@ class PageSettings(BaseModel):
         return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.database_url)
 
     @property
+    def is_here(self) -> bool:
+        """Whether only browsers of this machine reach the page."""
+        return self.host in LOOPBACK and self.trusted_proxy is None
+
+    @property
     def needs_sign_in(self) -> bool:
         """Whether readers must sign in."""
-        return self.sign_in or self.trusted_proxy is not None or self.host not in LOOPBACK
+        return self.sign_in or not self.is_here
+
+    def may_add(self, path: Path) -> bool:
+        """Whether an admin may add the file or folder of a path, links resolved."""
+        place = path.resolve()
+        return self.is_here or any(
+            place.is_relative_to(folder.resolve()) for folder in self.clip_folders
+        )
