@@ -49,6 +49,17 @@ def test_a_key_that_others_can_read_or_that_is_short_is_refused(names):
         Pseudonyms(names.key_file)
 
 
+def test_a_table_that_others_can_read_is_refused_with_the_way_out(names):
+    names.name("a.dcm")
+    names.table.chmod(0o640)
+    with pytest.raises(
+        ConfigError, match=r"names\.jsonl must not be readable for others; chmod 600"
+    ):
+        Pseudonyms(names.key_file)
+    names.table.chmod(0o600)
+    assert Pseudonyms(names.key_file).name("a.dcm") == names.name("a.dcm")
+
+
 def test_the_variable_names_the_key_and_a_place_that_cannot_be_written_is_refused(
     tmp_path, monkeypatch
 ):

@@ -57,13 +57,16 @@ class Pseudonyms:
             the user's config folder. Made when it is missing.
 
     Raises:
-        ConfigError: If the key cannot be made or read, is short, or is readable for others.
+        ConfigError: If the key cannot be made or read, or is short, or if others can read it or the
+            table.
     """
 
     def __init__(self, key_file: Path | None = None) -> None:
         default = os.environ.get(KEY_VARIABLE) or config_folder() / "private.key"
         self.key_file = Path(key_file or default)
         self._key = _read_key(self.key_file)
+        if self.table.exists():
+            _check_private(self.table, "the table of names and paths")
         self._paths: dict[str, str] = {}
         self._noted: set[str] = set()
         self._folders: dict[str, str] = {}
@@ -168,11 +171,7 @@ def hidden(*pairs: tuple[str | Path, str | None]) -> Iterator[None]:
 def _read_key(path: Path) -> bytes:
     try:
         _make_key(path)
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise ConfigError(
-                f"the private key {path} must not be readable for others; chmod 600 it, or make "
-                "another where they have read it"
-            )
+        _check_private(path, "the private key")
         key = path.read_bytes().strip()
     except OSError as error:
         raise ConfigError(
@@ -185,6 +184,20 @@ def _read_key(path: Path) -> bytes:
             "remove it, and a new one is made"
         )
     return key
+
+
+def _check_private(path: Path, what: str) -> None:
+    """Check that a file is for its owner alone.
+
+    Raises:
+        ConfigError: If others can read it.
+        OSError: If it is missing.
+    """
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise ConfigError(
+            f"{what} {path} must not be readable for others; chmod 600 it, or name another key by "
+            "--private-key where they have read it"
+        )
 
 
 def _make_key(path: Path) -> None:

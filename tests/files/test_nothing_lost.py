@@ -28,7 +28,7 @@ PLACES = (
     "a/notes.txt", "a/masks.nii.gz", "a/report.json", "a/overlay.mp4/precious.txt", "a.kept",
     "b", "b/report.json", "biplane/A4C/masks.nii.gz", "biplane/mine.txt", "clips/A2C/x",
     "results.csv", "study.csv", "failures.csv", "failures/mine.json", "report.json",
-    "audit.jsonl", ".begun/mine",
+    "audit.jsonl", ".audit.jsonl.lock", ".begun/mine", ".begun/a.json", ".begun/b.json",
     ".lock", ".partial.txt", ".a.partial-1/x", ".rsync-partial/big.mp4", ".echoseg",
     ".echoseg/mine", ".echoseg/lock/x", ".echoseg/written.json/x", f".echoseg/{DEAD}/new/a/x",
     f".echoseg/{DEAD}.begun/x", f".echoseg/{DEAD}/mine", "a/.echoseg/x", "failures/.echoseg/x",
@@ -67,8 +67,9 @@ def in_this_process(work, items, *rest, **options):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(analyzer_module, "Analyzer", StubAnalyzer)
-    for module in (cohort, clips, study):
+    for module in (cohort, study):
         monkeypatch.setattr(module, "parallel_map", in_this_process)
+    monkeypatch.setattr(clips, "HEADER_LIMITS", None)
     work.load_analyzer.cache_clear()
     yield
     work.load_analyzer.cache_clear()
@@ -130,15 +131,16 @@ class OutputFolder(RuleBasedStateMachine):
             path.write_bytes(path.read_bytes() + self.their_bytes())
             self.theirs[path] = path.read_bytes()
 
-    @rule(name=st.sampled_from(["a", "b", "biplane"]), exists=st.booleans())
+    @rule(name=st.sampled_from(["a", "b", "biplane", ".begun", "failures"]), exists=st.booleans())
     def they_link_a_result(self, name, exists):
         link, victim = self.out / name, self.root / f"victim-{name}"
         if os.path.lexists(link):
             return
         if exists and not victim.exists():
             victim.mkdir()
-            (victim / "x").write_bytes(self.their_bytes())
-            self.theirs[victim / "x"] = (victim / "x").read_bytes()
+            for part in (victim / "x", victim / "a.json"):
+                part.write_bytes(self.their_bytes())
+                self.theirs[part] = part.read_bytes()
         link.symlink_to(victim)
 
     @precondition(lambda self: self.theirs)

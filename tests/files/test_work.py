@@ -1,6 +1,7 @@
 """The hidden folder: the living and the foreign are left alone, the dead are swept."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from echoseg.errors import OutputError
 from echoseg.files import HIDDEN, OwnedFolder, atomic_write, locked_dir, work_folder, write_text
+from echoseg.files.owned import remove_document, write_document
 from echoseg.files.work import backup_path, sweep
 
 KILLED = """
@@ -154,3 +156,36 @@ def test_a_name_for_what_is_moved_is_free(tmp_path):
     assert backup_path(tmp_path / "a").name == "a.kept"
     (tmp_path / "a.kept").symlink_to("nowhere")
     assert backup_path(tmp_path / "a").name == "a.kept-2"
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced", "linked"])
+def test_a_folder_that_is_in_use_is_known_when_its_path_leads_elsewhere(tmp_path, how):
+    folder, other = tmp_path / "out", tmp_path / "other"
+    with locked_dir(folder) as same:
+        same.check()
+        (other / HIDDEN).mkdir(parents=True)
+        (other / HIDDEN / "lock").write_text("of another run")
+        folder.rename(tmp_path / "moved")
+        if how == "removed":
+            shutil.rmtree(tmp_path / "moved")
+        elif how == "replaced":
+            other.rename(folder)
+        elif how == "linked":
+            folder.symlink_to(other)
+        assert not same.is_there()
+        with pytest.raises(OutputError, match="moved, removed or unmounted while it was in use"):
+            same.check()
+    assert [path.read_text() for path in tmp_path.rglob("lock") if "moved" not in path.parts] == [
+        "of another run"
+    ]
+
+
+def test_a_document_is_not_written_or_removed_behind_a_link(tmp_path):
+    theirs = tmp_path / "theirs" / "a.json"
+    theirs.parent.mkdir()
+    theirs.write_text("precious")
+    (tmp_path / "notes").symlink_to(theirs.parent)
+    with pytest.raises(OutputError, match="must be a folder, it is a link or a file; move it"):
+        write_document(tmp_path / "notes" / "a.json", str)
+    remove_document(tmp_path / "notes" / "a.json")
+    assert theirs.read_text() == "precious"

@@ -302,7 +302,7 @@ def test_the_file_that_cannot_be_read_is_the_one_named(
     with pytest.raises(OutputError) as told:
         run(find_clips([clips]), SETTINGS, out, resume=True)
     assert f"{out / broken} cannot be read ({reason}" in str(told.value)
-    assert f"remove {out / removed} and continue with --resume (resume)" in str(told.value)
+    assert f"move {out / removed} elsewhere and continue with --resume (resume)" in str(told.value)
 
 
 @pytest.mark.parametrize(

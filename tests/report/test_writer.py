@@ -204,6 +204,25 @@ def test_clips_of_one_name_get_folders_of_their_own(tmp_path):
     assert names == ["x", "x-2", "X-3", "y", "Ü_b", "clip", "frames.v2"]
 
 
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("CON.dcm", "CON_"), ("nul.avi", "nul_"), ("Lpt1.x.avi", "Lpt1_.x"), ("com¹.avi", "com¹_"),
+        ("CONE.avi", "CONE"), ("com10.avi", "com10"), ("a:b.avi", "a_b"), ("a...avi", "a"),
+        ("-rf.avi", "rf"), ("..-o.avi", "o"), ("x" * 179 + ".y.avi", "x" * 179),
+    ],
+)  # fmt: skip
+def test_names_of_folders_are_names_on_windows_too_and_no_options(source, folder):
+    assert result_folder_names([Path(source)]) == [folder]
+
+
+def test_names_that_windows_holds_for_the_same_differ():
+    names = result_folder_names(
+        [*map(Path, ("aux.avi", "AUX.mp4", "aux_.avi", "e\u0301", "\u00e9"))]
+    )
+    assert names == ["aux_", "AUX_-2", "aux_-3", "\u00e9", "\u00e9-2"]
+
+
 def test_a_result_folder_that_holds_more_is_not_replaced(tmp_path):
     folder = write_results(made_up(), tmp_path / "clip")
     (folder / "my notes.txt").write_text("x")

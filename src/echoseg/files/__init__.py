@@ -19,7 +19,7 @@ from echoseg.files.owned import (
     write_owned_text,
     write_table,
 )
-from echoseg.files.resumable import ResumableFolder, locked_dir
+from echoseg.files.resumable import ResumableFolder, SameFolder, locked_dir
 from echoseg.files.tables import csv_text, markdown_table, markdown_text, read_csv
 from echoseg.files.work import HIDDEN, work_folder
 from echoseg.files.write import (
@@ -40,6 +40,7 @@ __all__ = [
     "OwnedFolder",
     "Replace",
     "ResumableFolder",
+    "SameFolder",
     "atomic_write",
     "cache_folder",
     "check_new_file",

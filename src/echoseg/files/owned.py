@@ -18,8 +18,15 @@ from pathlib import Path
 from typing import Literal
 
 from echoseg.errors import OutputError
-from echoseg.files.work import HIDDEN, backup_path, sweep, work_folder
-from echoseg.files.write import check_writable, ensure_dir, write_text, writing
+from echoseg.files.work import (
+    HIDDEN,
+    backup_path,
+    is_plain_folder,
+    plain_folder,
+    sweep,
+    work_folder,
+)
+from echoseg.files.write import check_kind, check_writable, ensure_dir, write_text, writing
 
 Replace = bool | Literal["keep"]
 """What happens to an earlier result: False refuses, True replaces, "keep" moves it aside."""
@@ -54,9 +61,15 @@ def _write_with_hash(path: Path, text: Callable[[dict[str, str]], str]) -> None:
 def write_document(path: Path, text: Callable[[dict[str, str]], str]) -> None:
     """Write a single document that states its own hash, as a mark does; see `remove_document`.
 
+    Its folder is made if it is missing.
+
     Raises:
-        OutputError: If the disk fails.
+        OutputError: If its folder is a link, or the disk fails.
     """
+    try:
+        plain_folder(path.parent)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror or error})") from error
     remove_document(path, keep_own=True)
     _write_with_hash(path, text)
 
@@ -64,11 +77,13 @@ def write_document(path: Path, text: Callable[[dict[str, str]], str]) -> None:
 def remove_document(path: Path, *, keep_own: bool = False) -> None:
     """Remove a document of `write_document`; anything else in its place is moved aside.
 
+    What is behind a link, its folder's too, is left alone.
+
     Raises:
         OutputError: If the disk fails.
     """
     try:
-        if not os.path.lexists(path):
+        if not os.path.lexists(path) or not is_plain_folder(path.parent):
             return
         if os.path.islink(path) or not os.path.isfile(path) or _files_of(path) is None:
             path.rename(backup_path(path))
@@ -279,8 +294,7 @@ def check_new_file(path: Path, force: Replace = False) -> Path | None:
     Raises:
         OutputError: As `check_own_file`, or if it is not a file, or its folder is missing.
     """
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OutputError(f"{path} exists and is not a file; choose another name")
+    check_kind(path)
     try:
         backup = check_own_file(path, force)
     except OSError as error:

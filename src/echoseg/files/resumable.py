@@ -1,7 +1,9 @@
 """Locked folders, and folders of results that continue after any interruption."""
 
 import contextlib
+import os
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,8 +18,45 @@ FOREIGN = ("missing", "extra_forbidden")  # pydantic's errors of a file with oth
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
+@dataclass(frozen=True, slots=True)
+class SameFolder:
+    """A folder that is written for a long time: whether its path still leads to it."""
+
+    path: Path
+    identity: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> "SameFolder":
+        """Note which folder it is.
+
+        Raises:
+            OSError: If it does not exist.
+        """
+        status = os.stat(path)
+        return cls(path, (status.st_dev, status.st_ino))
+
+    def is_there(self) -> bool:
+        """Whether the path leads to it: not after it was moved, removed or unmounted."""
+        try:
+            return SameFolder.of(self.path) == self
+        except OSError:
+            return False
+
+    def check(self) -> None:
+        """Check that it is there, so that nothing is written to another place.
+
+        Raises:
+            OutputError: If it is not.
+        """
+        if not self.is_there():
+            raise OutputError(
+                f"{self.path} was moved, removed or unmounted while it was in use; bring it back "
+                f"and continue, or {ANOTHER_FOLDER}"
+            )
+
+
 @contextlib.contextmanager
-def locked_dir(folder: Path) -> Iterator[None]:
+def locked_dir(folder: Path) -> Iterator[SameFolder]:
     """Lock a folder, which is made if missing; the lock ends with its process.
 
     Raises:
@@ -31,6 +70,7 @@ def locked_dir(folder: Path) -> Iterator[None]:
         path = hidden_folder(folder) / "lock"
         lock = FileLock(path)
         lock.acquire(blocking=False)
+        same = SameFolder.of(folder)
     except Timeout as error:
         raise OutputError(
             f"{folder} is in use by another process; wait for it, or {ANOTHER_FOLDER}"
@@ -38,10 +78,11 @@ def locked_dir(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror or error})") from error
     try:
-        yield
+        yield same
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)  # before another process takes it
+        if same.is_there():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)  # before another process takes it
         lock.release()
         remove_hidden(folder)
         remove_empty(new)
@@ -73,20 +114,21 @@ class ResumableFolder(Generic[Settings]):
         self.settings_path = path / settings_file
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[SameFolder]:
         """Hold the lock; after an exception before the first unit, the folder is as it was.
 
         Raises:
             OutputError: If another process works in the folder, or it cannot be written.
         """
         check_writable(self.path, ANOTHER_FOLDER)
-        with locked_dir(self.path):
+        with locked_dir(self.path) as same:
             before = self.settings_path.read_bytes() if self.settings_path.exists() else None
             held = set(self.path.iterdir())
             try:
-                yield
+                yield same
             except Exception:
-                self._restore(before, held)
+                if same.is_there():
+                    self._restore(before, held)
                 raise
 
     def read(self) -> Settings | None:

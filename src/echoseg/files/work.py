@@ -33,19 +33,23 @@ _PARTS = frozenset({"lock", "new", "old", "done"})
 _MAX_TRIES = 100
 
 
-def hidden_folder(parent: Path) -> Path:
-    """Make the hidden folder of `parent`.
+def plain_folder(folder: Path) -> Path:
+    """Make a folder, unless it is there; its parent must exist.
 
     Raises:
-        OutputError: If its name is taken by a link or a file.
+        OutputError: If its name is taken by a link or a file: what is behind a link is not ours.
         OSError: If it cannot be made.
     """
-    hidden = parent / HIDDEN
     with contextlib.suppress(FileExistsError):
-        hidden.mkdir()
-    if not _is_folder(hidden):
-        raise OutputError(f"{hidden} must be a folder, it is a link or a file; move it")
-    return hidden
+        folder.mkdir()
+    if not is_plain_folder(folder):
+        raise OutputError(f"{folder} must be a folder, it is a link or a file; move it")
+    return folder
+
+
+def hidden_folder(parent: Path) -> Path:
+    """Make the hidden folder of `parent`, as `plain_folder` does."""
+    return plain_folder(parent / HIDDEN)
 
 
 def remove_hidden(parent: Path) -> None:
@@ -112,10 +116,10 @@ def _locks(descriptor: int) -> bool:
 def sweep(parent: Path) -> None:
     """Remove what processes that died left in the hidden folder, and give back what they moved."""
     hidden = parent / HIDDEN
-    if not _is_folder(hidden):
+    if not is_plain_folder(hidden):
         return
     for entry in sorted(hidden.iterdir()):
-        if _ENTRY.fullmatch(entry.name) and _is_folder(entry):
+        if _ENTRY.fullmatch(entry.name) and is_plain_folder(entry):
             with contextlib.suppress(OSError):
                 _sweep_entry(entry, parent)
     remove_hidden(parent)
@@ -144,7 +148,8 @@ def backup_path(path: Path) -> Path:
     return free
 
 
-def _is_folder(path: Path) -> bool:
+def is_plain_folder(path: Path) -> bool:
+    """Whether a path is a folder and no link to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:

@@ -55,14 +55,19 @@ def writing(path: Path) -> Iterator[Path]:
         OutputError: If the file cannot be written, or `path` is a folder or a device.
     """
     try:
-        _check_kind(path)
+        check_kind(path)
         with work_folder(path.parent) as work:
             yield work / "new" / path.name
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _check_kind(path: Path) -> None:
+def check_kind(path: Path) -> None:
+    """Check that a file can have this place.
+
+    Raises:
+        OutputError: If a folder, a device or a pipe has it.
+    """
     if os.path.exists(path) and not os.path.isfile(path):
         raise OutputError(f"{path} exists and is not a file; choose another name")
 

@@ -24,6 +24,7 @@ from echoseg.io import (
     zarr_store,
 )
 from echoseg.io.frames import OpenOptions
+from echoseg.untrusted import check_regular
 
 _PACKED = (
     b"PK\x03\x04",
@@ -216,7 +217,7 @@ def content_sha256(path: Path, name: str) -> str:
     for file in files:
         if len(files) > 1:
             digest.update(file.name.encode())
-        with file.open("rb") as content:
+        with check_regular(file).open("rb") as content:
             while block := content.read(2**20):
                 digest.update(block)
     return digest.hexdigest()

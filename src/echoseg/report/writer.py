@@ -46,6 +46,8 @@ FILES = frozenset(
 """Everything a result folder holds (the PDF is optional)."""
 MAX_VIDEO_BYTES = 32 * 2**20
 """Size of an overlay from which the page shows the file next to it, in place of a copy."""
+_DEVICE = re.compile(r"^(con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?=\.|$)", re.IGNORECASE)
+"""Names of devices on Windows, with any suffix (Microsoft, "Naming Files, Paths, Namespaces")."""
 PLANES = ("A4C", "A2C")
 """Folders of a biplane folder; each is a result folder."""
 
@@ -81,9 +83,10 @@ def _safe_name(text: str) -> str:
     """Replace everything but letters, accents and digits of any script by `_`."""
     text = unicodedata.normalize("NFC", text)
     characters = [c if c in "_.+-" or unicodedata.category(c)[0] in "LMN" else "_" for c in text]
-    name = re.sub(r"_+", "_", "".join(characters)).strip("._")
+    name = re.sub(r"_+", "_", "".join(characters)).lstrip("-._").rstrip("._")
     # file systems allow 255 bytes, and the temporary folder has a longer name
-    return name.encode()[:180].decode(errors="ignore") or "clip"
+    name = name.encode()[:180].decode(errors="ignore").rstrip(".") or "clip"
+    return _DEVICE.sub(r"\1_", name)
 
 
 def check_output(folder: Path, force: Replace = False) -> Path | None:

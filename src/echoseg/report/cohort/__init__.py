@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from echoseg.errors import OutputError
-from echoseg.files import ResumableFolder
+from echoseg.files import ResumableFolder, SameFolder
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_backend, select_backend
 from echoseg.parallel import parallel_map
@@ -46,7 +46,7 @@ from echoseg.report.cohort.folder import (
     read_begun,
     read_outcome,
 )
-from echoseg.report.cohort.tables import Outcome, write_tables
+from echoseg.report.cohort.tables import Outcome, readable_outcome, write_tables
 from echoseg.report.cohort.work import Work, analyze_entry
 
 Progress = Callable[[int, int], None]
@@ -76,7 +76,7 @@ def run_cohort(
     """
     check_backend(settings.backend)
     folder = ResumableFolder(out, MANIFEST, Cohort, "a cohort")
-    with folder.locked():
+    with folder.locked() as place:
         held = folder.read() if options.resume else None
         settings = _with_backend(settings, held)
         cohort = plan(clips, settings, held, out)
@@ -88,12 +88,12 @@ def run_cohort(
         (out / FAILURES).mkdir(exist_ok=True)
         done = len(cohort.entries) - len(left)
         progress(done, len(cohort.entries))
-        work = Work(settings=settings, out=out, options=options)
+        work = Work(settings=settings, out=out, options=options, place=place)
         for entry in cohort.entries:
             if tries[entry.name]:
                 work.log_found(entry)
         left.sort(key=lambda entry: tries[entry.name])
-        with _tables_if_interrupted(cohort, out, clips):
+        with _tables_if_interrupted(cohort, place, clips):
             results = parallel_map(
                 work,
                 left,
@@ -104,18 +104,23 @@ def run_cohort(
             )
             for index, _ in enumerate(results, done + 1):
                 progress(index, len(cohort.entries))
+        place.check()
         outcome = write_tables(cohort, out, getattr(clips, "others", {}))
         return replace(outcome, audit_sha256=work.log("tables", out / RESULTS_TABLE))
 
 
 @contextlib.contextmanager
-def _tables_if_interrupted(cohort: Cohort, out: Path, clips: dict[str, Path]) -> Iterator[None]:
+def _tables_if_interrupted(
+    cohort: Cohort, place: SameFolder, clips: dict[str, Path]
+) -> Iterator[None]:
     """Write the tables after Ctrl-C and errors too, unless no clip has been analyzed."""
     try:
         yield
     except BaseException:
+        out = place.path
         with contextlib.suppress(OutputError):
-            if any(read_outcome(out, entry) for entry in cohort.entries):
+            place.check()
+            if any(readable_outcome(out, entry) for entry in cohort.entries):
                 write_tables(cohort, out, getattr(clips, "others", {}))
         raise
 

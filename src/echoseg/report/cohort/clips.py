@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from echoseg.clip import View
 from echoseg.data.custom import candidate_files, readable
@@ -10,9 +12,11 @@ from echoseg.errors import ConfigError, printable
 from echoseg.io import is_frame_folder
 from echoseg.io.clip_header import ClipHeader, read_clip_header
 from echoseg.io.images import SUFFIXES
-from echoseg.parallel import Limits, parallel_map
+from echoseg.parallel import Limits, WorkerPool
 from echoseg.private import Pseudonyms
 from echoseg.report.writer import FILES, MARK
+
+Result = TypeVar("Result")
 
 HEADER_LIMITS = Limits(timeout_s=60.0, memory_gb=2.0)
 _UNKNOWN = ClipHeader()
@@ -78,28 +82,63 @@ def list_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
         DatasetError: If a folder cannot be read, so that clips would be missed.
     """
     clips = FoundClips()
-    for source in sources:
-        files, links, is_named = _candidates(source, out)
-        headers = parallel_map(
-            read_clip_header, files, limits=HEADER_LIMITS, on_loss=lambda path, loss: _UNKNOWN
-        )
-        for path, header in zip(files, headers, strict=True):
-            if is_named:
-                clips.add(printable(path.name), path, header)
-            elif not header.no_clip_reason:
-                clips.add(_name(path, source), path, header)
-            elif path.suffix.lower() not in SUFFIXES:  # a picture beside clips
-                clips.others[_name(path, source)] = header.no_clip_reason
-        for link in links:
-            clips.others[_name(link, source)] = "a link to a folder that is read already"
+    with _worker() as each:
+        for source in sources:
+            _add_clips(clips, source, out, each)
     return clips
+
+
+class _Each(Protocol):
+    """Calls a function of each path, in order."""
+
+    def __call__(
+        self, function: Callable[[Path], Result], paths: list[Path], if_lost: Result
+    ) -> list[Result]:
+        """Return the results; `if_lost` is that of a file which ends its process."""
+        ...
+
+
+@contextmanager
+def _worker() -> Iterator[_Each]:
+    """One other process for everything that opens foreign files; a lost one is replaced."""
+    if HEADER_LIMITS is None:
+        yield lambda function, paths, if_lost: list(map(function, paths))
+        return
+    pool = WorkerPool(_call, 1, limits=HEADER_LIMITS, on_loss=lambda item, loss: item[2])
+    is_finished = False
+    try:
+        yield lambda function, paths, if_lost: [
+            future.result() for future in [pool.submit((function, p, if_lost)) for p in paths]
+        ]
+        is_finished = True
+    finally:
+        pool.close(is_finished=is_finished)
+
+
+def _call(item: tuple[Callable[[Path], Result], Path, Result]) -> Result:
+    function, path, _ = item
+    return function(path)
+
+
+def _add_clips(clips: FoundClips, source: Path, out: Path | None, each: _Each) -> None:
+    """Add the clips of a source, and its other files."""
+    files, links, is_named = _candidates(source, out, each)
+    for path, header in zip(files, each(read_clip_header, files, _UNKNOWN), strict=True):
+        if is_named:
+            clips.add(printable(path.name), path, header)
+        elif not header.no_clip_reason:
+            clips.add(_name(path, source), path, header)
+        elif path.suffix.lower() not in SUFFIXES:  # a picture beside clips
+            clips.others[_name(path, source)] = header.no_clip_reason
+    for link in links:
+        clips.others[_name(link, source)] = "a link to a folder that is read already"
 
 
 def _name(path: Path, source: Path) -> str:
     return printable(path.relative_to(source).as_posix())
 
 
-def _candidates(source: Path, out: Path | None) -> tuple[list[Path], list[Path], bool]:
+def _candidates(source: Path, out: Path | None, each: _Each) -> tuple[list[Path], list[Path], bool]:
     """What may be clips of a source, links that are not followed, and whether it is one itself."""
     if not source.is_dir():
         is_clip(source)
@@ -107,22 +146,17 @@ def _candidates(source: Path, out: Path | None) -> tuple[list[Path], list[Path],
     links: list[Path] = []
     of_source: list[bool] = []
 
-    def each(function: Callable[[Path], bool], inner: list[Path]) -> list[bool]:
-        flags = list(_each(function, [source, *inner]))
+    def with_source(function: Callable[[Path], bool], inner: list[Path]) -> list[bool]:
+        flags = each(function, [source, *inner], False)
         of_source.append(flags[0])
         return flags[1:]
 
-    files = candidate_files(source, out, links, each)
+    files = candidate_files(source, out, links, with_source)
     if of_source[0]:
         return [source], [], True
     is_result = {path.parent: (path.parent / MARK).exists() for path in files}
     left = [path for path in files if not (path.name in FILES and is_result[path.parent])]
     return left, links, False
-
-
-def _each(function: Callable[[Path], bool], folders: list[Path]) -> Iterator[bool]:
-    """Call a function of folders in another process; False where a file ends that process."""
-    return parallel_map(function, folders, limits=HEADER_LIMITS, on_loss=lambda folder, loss: False)
 
 
 def is_clip(source: Path) -> bool:
@@ -135,4 +169,7 @@ def is_clip(source: Path) -> bool:
     with readable(source):
         if not source.exists():
             raise ConfigError(f"{source} does not exist; give clips, or folders of clips")
-        return not source.is_dir() or next(_each(is_frame_folder, [source]))
+        if not source.is_dir():
+            return True
+        with _worker() as each:
+            return each(is_frame_folder, [source], False)[0]

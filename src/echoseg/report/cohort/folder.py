@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from echoseg.clip import View
 from echoseg.errors import ConfigError, OutputError
-from echoseg.files import ANOTHER_FOLDER, ensure_dir, read_json, write_document, write_json
+from echoseg.files import ANOTHER_FOLDER, read_json, write_document
 from echoseg.io import source_sha256
 from echoseg.parallel import Limits, parallel_map
 from echoseg.report.schema import Report
@@ -81,10 +81,29 @@ class Entry(BaseModel):
     """That of this clip, if the settings state none for all."""
 
 
-class Failure(BaseModel):
-    """A file without result; all of `failures/NAME.json`."""
+class _OwnDocument(BaseModel):
+    """A file that states its own hash, so that another's in its place is known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: dict[str, str] = Field(default_factory=dict)
+    """Its name -> its SHA-256, as `files.write_document` has it."""
+
+    def write(self, path: Path) -> None:
+        """Write it; another's file in its place is moved aside.
+
+        Raises:
+            OutputError: If its folder is a link, or the disk fails.
+        """
+
+        def text(own: dict[str, str]) -> str:
+            return self.model_copy(update={"files": own}).model_dump_json(indent=1) + "\n"
+
+        write_document(path, text)
+
+
+class Failure(_OwnDocument):
+    """A file without result; all of `failures/NAME.json`."""
 
     clip: str
     reason: str
@@ -98,20 +117,6 @@ class Failure(BaseModel):
     """How its worker process was lost; `outside` is not the clip's fault, and tried again."""
     limit: float | None = None
     """What was exceeded, in seconds or GB."""
-    files: dict[str, str] = Field(default_factory=dict)
-    """Name of the failure's own file -> its SHA-256, as `files.write_document` has it."""
-
-    def write(self, path: Path) -> None:
-        """Write it; another's file in its place is moved aside.
-
-        Raises:
-            OutputError: If the disk fails.
-        """
-
-        def text(own: dict[str, str]) -> str:
-            return self.model_copy(update={"files": own}).model_dump_json(indent=1) + "\n"
-
-        write_document(path, text)
 
     def is_final(self, options: RunOptions) -> bool:
         """Whether a resumed cohort keeps it as long as the file is the same."""
@@ -122,10 +127,8 @@ class Failure(BaseModel):
         return self.kind != "outside" and limit <= (self.limit or 0.0)
 
 
-class Begun(BaseModel):
+class Begun(_OwnDocument):
     """All of `.begun/NAME.json`, which is there while a clip is in work, and after a kill."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tries: int = 1
     sha256: str = ""
@@ -224,7 +227,7 @@ def read_outcome(out: Path, entry: Entry) -> Report | Failure | None:
         OutputError: If it is damaged.
     """
     result, failure = out / entry.name, failure_path(out, entry)
-    way_out = "remove {} and continue with --resume (resume)"
+    way_out = "move {} elsewhere and continue with --resume (resume)"
     return read_json(result / MARK, Report, way_out.format(result)) or read_json(
         failure, Failure, way_out.format(failure)
     )
@@ -245,13 +248,3 @@ def read_begun(out: Path, entry: Entry) -> Begun | None:
     with contextlib.suppress(OutputError):
         return read_json(begun_path(out, entry), Begun, "")
     return Begun()
-
-
-def note_begun(out: Path, entry: Entry, begun: Begun) -> None:
-    """Note that a clip is in work.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    with ensure_dir(out / BEGUN):
-        write_json(begun_path(out, entry), begun)

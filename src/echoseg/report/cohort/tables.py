@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from echoseg.errors import OutputError
 from echoseg.files import csv_text, write_table
 from echoseg.report.cohort.folder import (
+    FAILURES,
     FAILURES_TABLE,
     OTHERS_TABLE,
     RESULTS_TABLE,
@@ -16,7 +18,7 @@ from echoseg.report.cohort.folder import (
     read_begun,
     read_outcome,
 )
-from echoseg.report.schema import registry_row
+from echoseg.report.schema import Report, registry_row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,12 +44,12 @@ def write_tables(
     Clips that an interrupted run left without an outcome are among the failures.
 
     Raises:
-        OutputError: If they cannot be written, or a result cannot be read.
+        OutputError: If they cannot be written.
     """
     rows, failures, without_ef, unreliable = [], [], 0, 0
     passed_over = list(others.items())
     for entry in cohort.entries:
-        outcome = read_outcome(out, entry)
+        outcome = readable_outcome(out, entry)
         if outcome is None:
             failures.append((entry.clip, _unfinished(out, entry)))
         elif isinstance(outcome, Failure):
@@ -71,6 +73,18 @@ def write_tables(
         unreliable=unreliable,
         backups=tuple(filter(None, backups)),
     )
+
+
+def readable_outcome(out: Path, entry: Entry) -> Report | Failure | None:
+    """As `read_outcome`; what cannot be read, such as another's file in its place, is a failure."""
+    try:
+        return read_outcome(out, entry)
+    except OutputError:
+        reason = (
+            f"its result, or failure, cannot be read; move {entry.name} or {FAILURES}/{entry.name}"
+            ".json and --resume (resume) to try it again"
+        )
+        return Failure(clip=entry.clip, reason=reason, kind="outside")
 
 
 def _unfinished(out: Path, entry: Entry) -> str:

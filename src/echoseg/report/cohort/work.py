@@ -1,5 +1,6 @@
 """What a worker does with a clip of a cohort, and what is written where it cannot."""
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -11,7 +12,7 @@ import numpy as np
 
 from echoseg.audit import AuditLog, Event
 from echoseg.errors import EchosegError, NotAClipError, OtherViewError, OutputError, printable
-from echoseg.files import remove_document
+from echoseg.files import SameFolder, remove_document
 from echoseg.inference.analysis import Analysis
 from echoseg.io import load_clip, source_sha256
 from echoseg.parallel import Limits, Loss, one_thread
@@ -25,10 +26,10 @@ from echoseg.report.cohort.folder import (
     Settings,
     begun_path,
     failure_path,
-    note_begun,
     read_begun,
     read_outcome,
 )
+from echoseg.report.schema import Report
 from echoseg.report.writer import MARK
 
 _AGAIN = {
@@ -37,13 +38,14 @@ _AGAIN = {
     "crash": "resume with --retry-failed to try it again",
     "outside": "--resume (resume) to try it again",
 }
+_CHANGED = "its file changed while it was read"
 
 
 def _reason(entry: Entry, error: EchosegError) -> str:
     """What an error says, without the name of the clip, which stands beside it."""
     text = printable(str(error))
-    for name in (entry.source, entry.clip):
-        text = text.removeprefix(f"{name}: ")
+    for name in (str(entry.source), entry.clip):
+        text = text.removeprefix(f"{printable(name)}: ")
     return text
 
 
@@ -94,6 +96,8 @@ class Work:
     settings: Settings
     out: Path
     options: RunOptions
+    place: SameFolder | None = None
+    """Which folder `out` is; it is not made again where it was removed meanwhile."""
 
     def prepare(self) -> None:
         """Load the model: one that does not load ends the run, not its clips.
@@ -110,19 +114,33 @@ class Work:
             OutputError: If the disk fails, which is not the clip's fault.
         """
         self.prepare()
+        self._check_place()
         before = read_begun(self.out, entry)
         begun = Begun(tries=before.tries + 1 if before else 1)
-        note_begun(self.out, entry, begun)
+        begun.write(begun_path(self.out, entry))
         sha256 = source_sha256(entry.source)  # first: a file still being copied is tried again
-        held = read_outcome(self.out, entry)
+        held = self._held(entry)
         if isinstance(held, Failure) and held.sha256 == sha256 and held.is_final(self.options):
-            begun_path(self.out, entry).unlink(missing_ok=True)
+            remove_document(begun_path(self.out, entry))
             return
-        note_begun(self.out, entry, begun.model_copy(update={"sha256": sha256}))
+        begun.model_copy(update={"sha256": sha256}).write(begun_path(self.out, entry))
         if failure := self._analyze(entry, sha256):
             self._fail(entry, failure)
         else:
             self._end("analyzed", entry, sha256)
+
+    def _check_place(self) -> None:
+        if self.place is not None:
+            self.place.check()
+
+    def _is_there(self) -> bool:
+        return self.place is None or self.place.is_there()
+
+    def _held(self, entry: Entry) -> Report | Failure | None:
+        """What there is of a clip; None for what someone put there meanwhile."""
+        with contextlib.suppress(OutputError):
+            return read_outcome(self.out, entry)
+        return None
 
     def _analyze(self, entry: Entry, sha256: str) -> Failure | None:
         """Write a clip's result; else return why not."""
@@ -132,11 +150,14 @@ class Work:
         failure = partial(Failure, clip=entry.clip, sha256=sha256)
         try:
             analysis = analyze_entry(settings, entry)
+            if analysis.clip.source_sha256 != sha256:
+                return failure(reason=f"{_CHANGED}; {_AGAIN['outside']}", kind="outside")
+            self._check_place()
             remove_document(failure_path(self.out, entry))  # of an earlier content
             folder = self.out / entry.name
             write_results(analysis, folder, pdf=settings.pdf, pages=settings.pages)
         except OutputError as error:
-            if isinstance(error.__cause__, OSError):
+            if isinstance(error.__cause__, OSError) or not self._is_there():
                 raise
             reason = (
                 f"the place of its result is taken; move what is there, then {_AGAIN['outside']}"
@@ -178,7 +199,7 @@ class Work:
         """Log the outcome of a clip, then remove the note that it is in work."""
         result = self.out / entry.name / MARK
         self.log(event, failure_path(self.out, entry) if event == "failed" else result, sha256)
-        begun_path(self.out, entry).unlink(missing_ok=True)
+        remove_document(begun_path(self.out, entry))
 
     def log_found(self, entry: Entry) -> None:
         """Log an outcome that was written by a run which was killed before it logged it."""
@@ -192,7 +213,7 @@ class Work:
         known = {record.result_sha256 for record in AuditLog(self.out / AUDIT).records()}
         if _sha256(path) not in known:
             self.log(event, path, sha256)
-        begun_path(self.out, entry).unlink(missing_ok=True)
+        remove_document(begun_path(self.out, entry))
 
     def log(self, event: str, result: Path, input_sha256: str = "") -> str:
         """Append to the audit log; return the record's hash.
