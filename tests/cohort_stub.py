@@ -1,5 +1,6 @@
 """Cohorts of text files whose first word says what reading them does; no network, no decoder."""
 
+import csv
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -8,11 +9,14 @@ import numpy as np
 from echoseg.clip import Clip
 from echoseg.files import remove_document
 from echoseg.inference.analysis import analyze_masks
+from echoseg.report.cohort import RunOptions, Settings, find_clips, run_cohort
 from echoseg.report.cohort.folder import Failure, failure_path
 from echoseg.report.cohort.work import Work
 from echoseg.report.writer import write_results
 from heart_makers import beating
 from misbehave import misbehave
+
+SETTINGS = Settings(model="phantom", model_sha256="0" * 64, pages=False)
 
 
 class Killed(BaseException):
@@ -65,3 +69,36 @@ class StubWork(Work):
         write_results(replace(analysis, clip=clip), self.out / entry.name, pages=False)
         Kill.here("after")
         return None
+
+
+def write_clips(root, *words):
+    """Write one text clip per word."""
+    root.mkdir(parents=True, exist_ok=True)
+    for word in words:
+        (root / f"{word}.avi").write_text(f"{word} {word}")
+    return root
+
+
+def run(root, out, **options):
+    """Analyze or continue a cohort."""
+    return run_cohort(find_clips([root], out), SETTINGS, out, RunOptions(**options))
+
+
+def rows(path):
+    """The rows of a table by clip."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["clip"]: row for row in csv.DictReader(file)}
+
+
+def reasons(out):
+    """Why clips failed, by clip."""
+    return {clip: row["reason"] for clip, row in rows(out / "failures.csv").items()}
+
+
+def main():
+    """The command line with this work."""
+    from echoseg.cli import main as command
+    from echoseg.report import cohort
+
+    cohort.Work = StubWork
+    return command()

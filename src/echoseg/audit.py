@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from echoseg.errors import OutputError
+from echoseg.files import disk_error
 
 START = "0" * 64
 """The hash before the first line."""
@@ -31,6 +33,10 @@ MAX_LINE_BYTES = 2**16
 _LINE = re.compile(rb'(\{.*),"sha256":"([0-9a-f]{64})"\}', re.DOTALL)
 _RECORD_AND_MORE = re.compile(_LINE.pattern + b".", re.DOTALL)
 _LOCK_TIMEOUT_S = 60
+_NOT_ALONE = (
+    "must be a file of one name, since lines are added to it in place; it is a link, also of "
+    "another file, or no file: put a copy in its place, or move it"
+)
 
 
 class Event(BaseModel):
@@ -89,13 +95,21 @@ class AuditLog:
         try:
             with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=_LOCK_TIMEOUT_S):
                 return self._append(event)
-        except (OSError, Timeout) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OutputError(f"{self.path} cannot be written ({reason})") from error
+        except Timeout as error:
+            raise OutputError(f"{self.path} cannot be written ({error})") from error
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OutputError(f"{self.path} {_NOT_ALONE}") from None
+            raise disk_error(self.path, error) from error
 
     def _append(self, event: Event) -> str:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(self.path, flags, 0o600)
         with open(descriptor, "r+b", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                raise OutputError(f"{self.path} {_NOT_ALONE}")
             last, torn, is_line_open = self._end(file)
             fields = event.model_dump(mode="json") | {
                 "sequence": last.sequence + 1 if last else 0,

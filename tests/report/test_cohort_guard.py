@@ -1,27 +1,20 @@
 """No clip ends a cohort: what it does to its process, what it is called, where its links lead."""
 
-import csv
-import hashlib
 import os
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cohort_stub import StubWork, measured
+from cohort_stub import SETTINGS, StubWork, reasons, rows, run, write_clips
 from echoseg.audit import AuditLog
-from echoseg.errors import OutputError
-from echoseg.io import source_sha256
 from echoseg.parallel import Limits, WorkerPool
 from echoseg.report import cohort
-from echoseg.report.cohort import RunOptions, Settings, find_clips, run_cohort, work
+from echoseg.report.cohort import RunOptions, find_clips, run_cohort
 from echoseg.report.cohort.folder import Begun
-from echoseg.report.cohort.work import Work
 from echoseg.report.hearts import find_hearts
 
-SETTINGS = Settings(model="phantom", model_sha256="0" * 64, pages=False)
 LIMITS = Limits(timeout_s=8, memory_gb=0.3)
 AGAIN = "and --resume (resume) to try it again"
 LOST = {
@@ -36,27 +29,6 @@ LOST = {
 @pytest.fixture(autouse=True)
 def _stub(monkeypatch):
     monkeypatch.setattr(cohort, "Work", StubWork)
-
-
-def write_clips(root, *words):
-    """One clip per word."""
-    root.mkdir(exist_ok=True)
-    for word in words:
-        (root / f"{word}.avi").write_text(f"{word} {word}")
-    return root
-
-
-def run(root, out, **options):
-    return run_cohort(find_clips([root], out), SETTINGS, out, RunOptions(**options))
-
-
-def rows(path):
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["clip"]: row for row in csv.DictReader(file)}
-
-
-def reasons(out):
-    return {clip: row["reason"] for clip, row in rows(out / "failures.csv").items()}
 
 
 def tries(out):
@@ -181,132 +153,6 @@ def test_clips_that_were_in_work_at_a_kill_come_last_and_what_they_wrote_is_logg
     inputs = [record.input_sha256 for record in log.records() if record.event == "analyzed"]
     assert len(inputs) == 4 and len(set(inputs)) == 3 and log.verify().problems == ()
     assert not list(out.glob(".begun/*"))
-
-
-class FakeAnalyzer:
-    """What another program does while a clip is analyzed."""
-
-    def __init__(self, out):
-        self.place = out / "a" / "mine.txt"
-
-    def analyze(self, clip, **options):
-        self.place.parent.mkdir(exist_ok=True)
-        self.place.write_text("precious")
-        return replace(measured(), clip=clip)
-
-
-def load_text(path, **options):
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return replace(measured().clip, source=str(path), source_sha256=digest)
-
-
-def real_work(monkeypatch, place, load_clip=load_text):
-    """Work without its stub, on text files."""
-    monkeypatch.setattr(cohort, "Work", Work)
-    monkeypatch.setattr(work, "load_analyzer", lambda *names: FakeAnalyzer(place))
-    monkeypatch.setattr(work, "load_clip", load_clip)
-
-
-def test_a_folder_of_someone_else_in_the_place_of_a_result_costs_that_clip_only(
-    tmp_path, monkeypatch
-):
-    root, out = write_clips(tmp_path / "clips", "a", "b"), tmp_path / "out"
-    real_work(monkeypatch, out)
-    assert run(root, out, limits=None).failed == 1
-    assert reasons(out)["a.avi"].startswith("the place of its result is taken; move what is there")
-    assert list(rows(out / "results.csv")) == ["b.avi"]
-    assert (out / "a" / "mine.txt").read_text() == "precious"
-    (out / "a").rename(tmp_path / "moved")
-    monkeypatch.setattr(
-        FakeAnalyzer, "__init__", lambda self, out: setattr(self, "place", root / "x" / "y")
-    )
-    assert run(root, out, limits=None, resume=True).failed == 0
-
-
-@pytest.mark.parametrize("how", ["moved", "removed", "linked"])
-def test_an_output_folder_that_goes_while_it_is_written_ends_the_run_and_is_not_made_again(
-    tmp_path, how
-):
-    root, out = write_clips(tmp_path / "clips", "a", "b", "c"), tmp_path / "out"
-    whole, mine = tmp_path / "whole" / "out", tmp_path / "mine"
-    run(root, whole, limits=None)
-    mine.mkdir()
-    (mine / "results.csv").write_text("precious")
-
-    def go(done, total):
-        if done == 1:
-            out.rename(tmp_path / "moved")
-            if how == "removed":
-                shutil.rmtree(tmp_path / "moved")
-            if how == "linked":
-                out.symlink_to(mine)
-
-    with pytest.raises(OutputError, match="moved, removed or unmounted while it was in use"):
-        run_cohort(find_clips([root]), SETTINGS, out, RunOptions(limits=None), go)
-    assert os.listdir(mine) == ["results.csv"] and out.exists() == (how == "linked")
-    if how != "removed":
-        out.unlink(missing_ok=True)
-        (tmp_path / "moved").rename(out)
-        run(root, out, limits=None, resume=True)
-        assert (out / "results.csv").read_bytes() == (whole / "results.csv").read_bytes()
-
-
-def test_a_link_in_the_place_of_a_result_meanwhile_costs_that_clip_only(tmp_path, monkeypatch):
-    real_work(monkeypatch, tmp_path)
-    root, out = write_clips(tmp_path / "clips", "a", "b", "c"), tmp_path / "out"
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "report.json").write_text("precious")
-
-    def put(done, total):
-        if done == 1:
-            (out / "b").symlink_to(mine)
-            (out / "failures" / "c.json").write_text("a note")
-
-    outcome = run_cohort(find_clips([root]), SETTINGS, out, RunOptions(limits=None), put)
-    assert (outcome.clips, outcome.failed) == (3, 1)
-    assert reasons(out)["b.avi"].startswith("its result, or failure, cannot be read; move b or")
-    assert (mine / "report.json").read_text() == "precious"
-    assert (out / "failures" / "c.json.kept").read_text() == "a note"
-    with pytest.raises(OutputError, match=r"move \S+ elsewhere and continue with --resume"):
-        run(root, out, limits=None, resume=True)
-    (out / "b").unlink()
-    assert run(root, out, limits=None, resume=True).failed == 0
-
-
-def test_notes_of_clips_in_work_replace_nobodys_file(tmp_path):
-    root, out = write_clips(tmp_path / "clips", "a", "b"), tmp_path / "out"
-    (out / ".begun").mkdir(parents=True)
-    (out / ".begun" / "a.json").write_text("precious")
-    assert run(root, out, limits=None).failed == 0
-    assert (out / ".begun" / "a.json.kept").read_text() == "precious"
-    linked = tmp_path / "linked"
-    linked.mkdir()
-    (linked / ".begun").symlink_to(out / ".begun")
-    with pytest.raises(OutputError, match="must be a folder, it is a link or a file; move it"):
-        run(root, linked, limits=None)
-
-
-def test_a_clip_that_changes_while_it_is_read_is_tried_again(tmp_path, monkeypatch):
-    root, out = write_clips(tmp_path / "clips", "a"), tmp_path / "out"
-
-    def grow(path, **options):
-        path.write_text(path.read_text() + "more"[: 4 * (path.stat().st_size < 5)])
-        return load_text(path)
-
-    real_work(monkeypatch, tmp_path, grow)
-    assert run(root, out, limits=None).failed == 1
-    assert reasons(out)["a.avi"].startswith("its file changed while it was read; --resume")
-    assert run(root, out, limits=None, resume=True).failed == 0
-    inputs = [record.input_sha256 for record in AuditLog(out / "audit.jsonl").records()]
-    assert hashlib.sha256((root / "a.avi").read_bytes()).hexdigest() in inputs
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
-def test_a_pipe_or_a_device_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe.avi")
-    (tmp_path / "zero.avi").symlink_to("/dev/zero")
-    assert [source_sha256(tmp_path / name) for name in ("pipe.avi", "zero.avi")] == ["", ""]
 
 
 def test_one_worker_looks_for_all_clips(tmp_path, monkeypatch):

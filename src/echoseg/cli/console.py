@@ -1,12 +1,12 @@
 """Terminal output that all commands share: errors on one line, progress bars, signals."""
 
+import contextlib
 import errno
 import io
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,10 @@ def run_app(app: typer.Typer, name: str = "echoseg") -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a letter shows a ?
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):  # a terminal that is closed sends SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
+            signal.signal(number, _terminate)
     try:
         code = app(prog_name=name, standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
@@ -134,11 +137,12 @@ def run_app(app: typer.Typer, name: str = "echoseg") -> int:
 def _terminate(number: int, frame: object) -> None:
     """Exit through every `finally`, so that nothing half-written remains; ignore more signals."""
     signal.signal(number, signal.SIG_IGN)
-    fail("terminated; finished results are kept")
+    with contextlib.suppress(OSError, RuntimeError):  # no terminal, or a line is being printed
+        fail("terminated; finished results are kept")
     sys.exit(128 + number)
 
 
-@contextmanager
+@contextlib.contextmanager
 def signals_asked() -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether Ctrl-C or SIGTERM arrived; both are held back meanwhile.
 
@@ -178,7 +182,7 @@ def _wrong_command(error: Any) -> int:
     return error.exit_code
 
 
-@contextmanager
+@contextlib.contextmanager
 def progress_bar(name: str, unit: str) -> Iterator[Any]:
     """Yield a callback (done, total) that draws a bar on a terminal after the first second."""
     from rich.console import Console

@@ -26,7 +26,14 @@ from echoseg.files.work import (
     sweep,
     work_folder,
 )
-from echoseg.files.write import check_kind, check_writable, ensure_dir, write_text, writing
+from echoseg.files.write import (
+    check_kind,
+    check_writable,
+    disk_error,
+    ensure_dir,
+    write_text,
+    writing,
+)
 
 Replace = bool | Literal["keep"]
 """What happens to an earlier result: False refuses, True replaces, "keep" moves it aside."""
@@ -69,7 +76,7 @@ def write_document(path: Path, text: Callable[[dict[str, str]], str]) -> None:
     try:
         plain_folder(path.parent)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise disk_error(path, error) from error
     remove_document(path, keep_own=True)
     _write_with_hash(path, text)
 
@@ -229,7 +236,7 @@ class OwnedFolder:
                     backup = self.check()  # another run may have written it meanwhile
                     self._give_place(partial, work, backup)
             except OSError as error:
-                raise OutputError(f"{self.path} cannot be written ({error})") from error
+                raise disk_error(self.path, error) from error
 
     def _give_place(self, partial: Path, work: Path, backup: Path | None) -> None:
         """Rename the new folder; the old one is restored if that fails."""

@@ -12,7 +12,14 @@ from pydantic import BaseModel, ValidationError
 from echoseg.errors import ConfigError, OutputError
 from echoseg.files.owned import ANOTHER_FOLDER
 from echoseg.files.work import HIDDEN, hidden_folder, remove_hidden, sweep
-from echoseg.files.write import check_writable, missing, read_json, remove_empty, write_json
+from echoseg.files.write import (
+    check_writable,
+    disk_error,
+    missing,
+    read_json,
+    remove_empty,
+    write_json,
+)
 
 FOREIGN = ("missing", "extra_forbidden")  # pydantic's errors of a file with other fields
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -76,7 +83,7 @@ def locked_dir(folder: Path) -> Iterator[SameFolder]:
             f"{folder} is in use by another process; wait for it, or {ANOTHER_FOLDER}"
         ) from error
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror or error})") from error
+        raise disk_error(folder, error) from error
     try:
         yield same
     finally:

@@ -16,6 +16,7 @@ from echoseg.files.work import work_folder
 
 MAX_NAME_BYTES = 255
 """Of a file or folder, in every common file system."""
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", None))
 Document = TypeVar("Document", bound=BaseModel)
 
 
@@ -59,7 +60,13 @@ def writing(path: Path) -> Iterator[Path]:
         with work_folder(path.parent) as work:
             yield work / "new" / path.name
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise disk_error(path, error) from error
+
+
+def disk_error(path: Path, error: OSError) -> OutputError:
+    """What is raised where the disk fails, with the way out where it is full."""
+    way_out = "; make room there and run it again" if error.errno in _FULL else ""
+    return OutputError(f"{path} cannot be written ({error.strerror or error}){way_out}")
 
 
 def check_kind(path: Path) -> None:
@@ -142,6 +149,6 @@ def ensure_dir(folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error})") from error
+        raise disk_error(folder, error) from error
     finally:
         remove_empty(new)

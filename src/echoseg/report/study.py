@@ -89,7 +89,7 @@ def run_study(  # what, how, and where
     hearts, others = find_hearts(folder, out, (TABLE, CLIPS))
     if names is not None:
         hearts, others = hide_names(hearts, others, folder, names)
-    with locked_dir(out):
+    with locked_dir(out) as place:
         if not (options.resume and (out / CLIPS / cohort.MANIFEST).exists()):
             check_new_file(out / TABLE)
             for heart in hearts:
@@ -104,9 +104,11 @@ def run_study(  # what, how, and where
         }
         views = read_card(find_checkpoint(settings.model)).views
         choices = [choose(heart, _outcomes(heart, entries, out), views) for heart in hearts]
+        place.check()
         choices = _write_hearts(settings, out, choices, options)
         rows = [row for choice in choices for row in choice.rows]
         rows += [("", name, "", "", "not a clip", why) for name, why in sorted(others.items())]
+        place.check()
         backup = write_table(out / TABLE, csv_text(COLUMNS, rows))
     return Study(choices, rows, backup)
 

@@ -1,10 +1,8 @@
 """The clips of files and folders: what a cohort or a study is made of."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 from echoseg.clip import View
 from echoseg.data.custom import candidate_files, readable
@@ -12,11 +10,10 @@ from echoseg.errors import ConfigError, printable
 from echoseg.io import is_frame_folder
 from echoseg.io.clip_header import ClipHeader, read_clip_header
 from echoseg.io.images import SUFFIXES
-from echoseg.parallel import Limits, WorkerPool
+from echoseg.parallel import Limits
+from echoseg.parallel.calls import CallEach, calls_elsewhere
 from echoseg.private import Pseudonyms
 from echoseg.report.writer import FILES, MARK
-
-Result = TypeVar("Result")
 
 HEADER_LIMITS = Limits(timeout_s=60.0, memory_gb=2.0)
 _UNKNOWN = ClipHeader()
@@ -82,45 +79,13 @@ def list_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
         DatasetError: If a folder cannot be read, so that clips would be missed.
     """
     clips = FoundClips()
-    with _worker() as each:
+    with calls_elsewhere(HEADER_LIMITS) as each:
         for source in sources:
             _add_clips(clips, source, out, each)
     return clips
 
 
-class _Each(Protocol):
-    """Calls a function of each path, in order."""
-
-    def __call__(
-        self, function: Callable[[Path], Result], paths: list[Path], if_lost: Result
-    ) -> list[Result]:
-        """Return the results; `if_lost` is that of a file which ends its process."""
-        ...
-
-
-@contextmanager
-def _worker() -> Iterator[_Each]:
-    """One other process for everything that opens foreign files; a lost one is replaced."""
-    if HEADER_LIMITS is None:
-        yield lambda function, paths, if_lost: list(map(function, paths))
-        return
-    pool = WorkerPool(_call, 1, limits=HEADER_LIMITS, on_loss=lambda item, loss: item[2])
-    is_finished = False
-    try:
-        yield lambda function, paths, if_lost: [
-            future.result() for future in [pool.submit((function, p, if_lost)) for p in paths]
-        ]
-        is_finished = True
-    finally:
-        pool.close(is_finished=is_finished)
-
-
-def _call(item: tuple[Callable[[Path], Result], Path, Result]) -> Result:
-    function, path, _ = item
-    return function(path)
-
-
-def _add_clips(clips: FoundClips, source: Path, out: Path | None, each: _Each) -> None:
+def _add_clips(clips: FoundClips, source: Path, out: Path | None, each: CallEach) -> None:
     """Add the clips of a source, and its other files."""
     files, links, is_named = _candidates(source, out, each)
     for path, header in zip(files, each(read_clip_header, files, _UNKNOWN), strict=True):
@@ -138,7 +103,9 @@ def _name(path: Path, source: Path) -> str:
     return printable(path.relative_to(source).as_posix())
 
 
-def _candidates(source: Path, out: Path | None, each: _Each) -> tuple[list[Path], list[Path], bool]:
+def _candidates(
+    source: Path, out: Path | None, each: CallEach
+) -> tuple[list[Path], list[Path], bool]:
     """What may be clips of a source, links that are not followed, and whether it is one itself."""
     if not source.is_dir():
         is_clip(source)
@@ -171,5 +138,5 @@ def is_clip(source: Path) -> bool:
             raise ConfigError(f"{source} does not exist; give clips, or folders of clips")
         if not source.is_dir():
             return True
-        with _worker() as each:
+        with calls_elsewhere(HEADER_LIMITS) as each:
             return each(is_frame_folder, [source], False)[0]

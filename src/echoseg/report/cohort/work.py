@@ -1,7 +1,9 @@
 """What a worker does with a clip of a cohort, and what is written where it cannot."""
 
 import contextlib
+import errno
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -38,6 +40,7 @@ _AGAIN = {
     "crash": "resume with --retry-failed to try it again",
     "outside": "--resume (resume) to try it again",
 }
+_LACKS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _CHANGED = "its file changed while it was read"
 
 
@@ -47,6 +50,17 @@ def _reason(entry: Entry, error: EchosegError) -> str:
     for name in (str(entry.source), entry.clip):
         text = text.removeprefix(f"{printable(name)}: ")
     return text
+
+
+def _what_lacks(error: BaseException | None) -> str:
+    """What the machine had too little of, which is not the clip's fault; empty if it is."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return "memory ran out"
+        if isinstance(error, OSError) and error.errno in _LACKS:
+            return f"memory, threads or open files ran out ({os.strerror(error.errno)})"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 @lru_cache(maxsize=1)
@@ -114,7 +128,14 @@ class Work:
             OutputError: If the disk fails, which is not the clip's fault.
         """
         self.prepare()
-        self._check_place()
+        try:
+            self._check_place()
+            self._do(entry)
+        except OutputError:
+            self._check_place()  # it says more than that a file is missing
+            raise
+
+    def _do(self, entry: Entry) -> None:
         before = read_begun(self.out, entry)
         begun = Begun(tries=before.tries + 1 if before else 1)
         begun.write(begun_path(self.out, entry))
@@ -132,9 +153,6 @@ class Work:
     def _check_place(self) -> None:
         if self.place is not None:
             self.place.check()
-
-    def _is_there(self) -> bool:
-        return self.place is None or self.place.is_there()
 
     def _held(self, entry: Entry) -> Report | Failure | None:
         """What there is of a clip; None for what someone put there meanwhile."""
@@ -157,22 +175,25 @@ class Work:
             folder = self.out / entry.name
             write_results(analysis, folder, pdf=settings.pdf, pages=settings.pages)
         except OutputError as error:
-            if isinstance(error.__cause__, OSError) or not self._is_there():
+            if isinstance(error.__cause__, OSError):
                 raise
+            self._check_place()
             reason = (
                 f"the place of its result is taken; move what is there, then {_AGAIN['outside']}"
             )
             return failure(reason=reason, kind="outside")
         except EchosegError as error:
+            if lack := _what_lacks(error):
+                return failure(reason=f"{lack}; {_AGAIN['outside']}", kind="outside")
             is_other_view = isinstance(error, OtherViewError)
             return failure(
                 reason=_reason(entry, error),
                 is_clip=not is_other_view and not isinstance(error, NotAClipError),
                 is_other_view=is_other_view,
             )
-        except MemoryError:
-            return failure(reason=f"memory ran out; {_AGAIN['outside']}", kind="outside")
         except Exception as error:  # one clip must not end the cohort
+            if lack := _what_lacks(error):
+                return failure(reason=f"{lack}; {_AGAIN['outside']}", kind="outside")
             return failure(reason=f"unexpected, please report it: {type(error).__name__}")
         return None
 
@@ -192,6 +213,7 @@ class Work:
         self._fail(entry, failure)
 
     def _fail(self, entry: Entry, failure: Failure) -> None:
+        self._check_place()
         failure.write(failure_path(self.out, entry))
         self._end("failed", entry, failure.sha256)
 
