@@ -14,6 +14,7 @@ from echoseg.report import cohort
 from echoseg.report.cohort import RunOptions, find_clips, run_cohort
 from echoseg.report.cohort.folder import Begun
 from echoseg.report.hearts import find_hearts
+from misbehave import crash_in_header
 
 LIMITS = Limits(timeout_s=8, memory_gb=0.3)
 AGAIN = "and --resume (resume) to try it again"
@@ -192,11 +193,3 @@ def test_the_process_that_leads_a_run_opens_no_foreign_file(tmp_path, monkeypatc
     assert run(root, out).failed == 1
     assert run(root, out, resume=True).failed == 1
     assert find_hearts(root)[0]
-
-
-def crash_in_header(path):
-    from echoseg.io.clip_header import ClipHeader
-    from misbehave import misbehave
-
-    misbehave(path.stem)
-    return ClipHeader()

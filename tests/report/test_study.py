@@ -19,10 +19,11 @@ from echoseg.files import locked_dir
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.quality.reliability import EfInterval
 from echoseg.report import writer
-from echoseg.report.cohort import Entry, Failure, RunOptions, Settings
+from echoseg.report.cohort import Entry, Failure, RunOptions, Settings, clips
 from echoseg.report.hearts import Heart, StudyClip
 from echoseg.report.study import choose, run_study
 from echoseg.weights.card import find_checkpoint, read_card
+from misbehave import crash_in_header
 from report.test_biplane import analysis
 from report.test_hearts import coded
 
@@ -183,6 +184,16 @@ def test_a_study_is_biplane_of_its_clips_and_says_what_it_passed_over(disc, tmp_
     assert rows["DICOM/IM_9"]["reason"] == "the clip shows no apical view; it was not segmented"
     assert (out / "DICOM" / "A2C" / "report.json").exists()
     assert stub.segmented == stub.measured == ["IM_1", "IM_7"]  # none is segmented twice
+
+
+def test_a_clip_that_ends_the_search_for_hearts_costs_the_study_nothing(
+    disc, tmp_path, stub, monkeypatch
+):
+    monkeypatch.setattr(clips, "read_clip_header", crash_in_header)
+    study = run_study(disc, SETTINGS, tmp_path / "out", options=PLAIN)
+    outcomes = {row[1]: row[4] for row in study.rows}
+    assert outcomes["DICOM/IM_2"] == "failed"
+    assert outcomes["DICOM/IM_1"] == outcomes["DICOM/IM_7"] == "used"
 
 
 def test_a_study_stopped_anywhere_and_resumed_ends_in_the_same_bytes(disc, tmp_path, stub):

@@ -117,10 +117,8 @@ def run_app(app: typer.Typer, name: str = "echoseg") -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a letter shows a ?
-    for name in ("SIGTERM", "SIGHUP"):  # a terminal that is closed sends SIGHUP
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
-            signal.signal(number, _terminate)
+    for number in _heard("SIGTERM", "SIGHUP"):
+        signal.signal(number, _terminate)
     try:
         code = app(prog_name=name, standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
@@ -134,6 +132,15 @@ def run_app(app: typer.Typer, name: str = "echoseg") -> int:
     return code
 
 
+def _heard(*names: str) -> list[int]:
+    """The numbers of signals that exist here and are not ignored, as SIGHUP is under nohup.
+
+    A terminal that is closed sends SIGHUP.
+    """
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def _terminate(number: int, frame: object) -> None:
     """Exit through every `finally`, so that nothing half-written remains; ignore more signals."""
     signal.signal(number, signal.SIG_IGN)
@@ -144,7 +151,7 @@ def _terminate(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def signals_asked() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C or SIGTERM arrived; both are held back meanwhile.
+    """Yield a function that says whether Ctrl-C or SIGTERM arrived; they are held back meanwhile.
 
     For work that stops by itself cleanly and then puts its results in place.
     """
@@ -153,7 +160,8 @@ def signals_asked() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: object) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, *_heard("SIGHUP"))
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: bool(received)
     finally:
