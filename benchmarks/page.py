@@ -1,0 +1,267 @@
+"""Does the worklist stay quick, does the server's memory stay flat, how soon is a clip read?
+
+    python benchmarks/page.py worklist [--rows 10000] [--url postgresql://...] [--seed 0]
+    python benchmarks/page.py memory [--clips 500]
+    python benchmarks/page.py latency [--clips 3] [--jobs 1]
+
+`worklist` times pages of a database of random rows. `memory` puts clips into a server whose
+analysis is a stub (masks by formula in place of the network, everything else as it is), opens each
+as the reader page does, and prints the server's resident memory on the way. `latency` drops clips
+of 1024 x 768 pixels, the simulated clip enlarged, on a server with the shipped network, and prints
+when each can be played and when it is ready. Asserts nothing.
+"""
+
+import argparse
+import os
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import psutil
+
+from experiments.provenance import machine_text
+
+_BEGIN = 1_700_000_000.0
+QUERIES: dict[str, dict[str, Any]] = {
+    "newest": {},
+    "last page": {"first": 9_950},
+    "unreliable": {"filter": "unreliable"},
+    "undecided, what to label next": {"filter": "undecided", "sort": "priority"},
+    "EF 40 to 50 %, by EF": {"ef_from": 40, "ef_to": 50, "sort": "ef"},
+    "text": {"text": "clip-9a"},
+    "by name": {"sort": "name", "descending": False},
+    "failed": {"state": "failed"},
+}
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("worklist", "memory", "latency", "serve"))
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--clips", type=int)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--url", default="")
+    parser.add_argument("--folder", type=Path, help="of `serve`, which the others start")
+    args = parser.parse_args()
+    if args.what == "serve":
+        serve(args.folder)
+        return
+    print(machine_text(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
+    if args.what == "worklist":
+        time_worklist(args.rows, args.url, args.seed)
+    elif args.what == "memory":
+        follow_memory(args.clips or 500)
+    else:
+        time_clips(args.clips or 3, args.jobs)
+
+
+def time_worklist(num_rows: int, url: str, seed: int) -> None:
+    """Print the time of each query, as the server needs it: database and messages to JSON."""
+    from echoseg.audit import AuditLog
+    from echoseg.database import Database
+    from echoseg.web.api import WorklistQuery
+    from echoseg.web.records import SCHEMA_VERSION, ClipRow, PageVersion
+    from echoseg.web.settings import PageSettings
+    from echoseg.web.worklist import Worklist
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = PageSettings(folder=Path(folder), database_url=url)
+        database = Database(settings.url, PageVersion, SCHEMA_VERSION)
+        worklist = Worklist(settings, database, AuditLog(Path(folder) / "audit.jsonl"))
+        draw = random.Random(seed)
+        with database.transaction() as session:
+            database.insert_missing(session, ClipRow, [random_row(draw) for _ in range(num_rows)])
+        print(f"{database.engine.name}, {num_rows} rows; median and slowest of 30, ms")
+        for name, fields in QUERIES.items():
+            query, times_s = WorklistQuery(**fields), []
+            for _ in range(30):
+                begin_s = time.perf_counter()
+                page = worklist.page(query)
+                page.model_dump_json()
+                times_s.append(time.perf_counter() - begin_s)
+            print(
+                f"{name:32} {1000 * statistics.median(times_s):6.1f} {1000 * max(times_s):6.1f}"
+                f"   {page.total} rows"
+            )
+        database.close()
+
+
+def random_row(draw: random.Random) -> dict[str, Any]:
+    """A row as of a clip that was analyzed, or failed, or waits."""
+    state = draw.choices(("ready", "failed", "queued"), (90, 5, 5))[0]
+    kind = (
+        draw.choices(("plain", "unreliable", "none"), (70, 20, 10))[0] if state == "ready" else ""
+    )
+    ef_percent = draw.uniform(15, 75) if kind == "plain" else None
+    sha256 = f"{draw.getrandbits(256):064x}"
+    return {
+        "id": sha256[:32],
+        "name": f"clip-{draw.getrandbits(64):016x}",
+        "source": f"/data/{sha256}.dcm",
+        "sha256": sha256,
+        "study": f"study-{draw.getrandbits(12):016x}",
+        "state": state,
+        "added_s": _BEGIN + draw.uniform(0, 1e7),
+        "view": draw.choice(("A4C", "A2C")),
+        "num_frames": 60,
+        "ef_kind": kind,
+        "ef_percent": ef_percent,
+        "is_corrected": draw.random() < 0.2,
+        "decision": draw.choice(("", "", "accepted", "rejected")),
+        "label_priority": draw.uniform(0, 30) if kind == "plain" else None,
+    }
+
+
+def analyze_stub(task: Any) -> Any:
+    """What a worker process does, with masks by formula."""
+    import numpy as np
+
+    from echoseg.inference.analysis import analyze_masks
+    from echoseg.io import load_clip
+    from echoseg.report.writer import write_results
+    from echoseg.web.analysis import read_result, row_values
+    from echoseg.web.cine import write_cine
+
+    clip = load_clip(task.source, alias=task.alias)
+    rows, columns = np.mgrid[: clip.size[0], : clip.size[1]] / np.array(clip.size)[:, None, None]
+    masks = np.zeros(clip.frames.shape, np.uint8)
+    for index, mask in enumerate(masks):
+        size = 1 - 0.12 * (1 - np.cos(2 * np.pi * index / 20))
+        inside = ((columns - 0.5) / (0.15 * size)) ** 2 + ((rows - 0.75) / (0.5 * size)) ** 2 < 1
+        mask[inside & (rows < 0.75)] = 1
+    task.folder.mkdir(parents=True, exist_ok=True)
+    write_cine(clip, task.folder)
+    write_results(analyze_masks(clip, masks), task.folder / "result", pages=False, force=True)
+    return row_values(read_result(task.folder))  # type: ignore[arg-type]  # it was just written
+
+
+def serve(folder: Path) -> None:
+    """Serve a page whose analysis is the stub."""
+    from functools import partial
+
+    from echoseg.web import app
+    from echoseg.web.clip_queue import ClipQueue
+    from echoseg.web.serve import serve_page
+    from echoseg.web.settings import PageSettings
+
+    app.ClipQueue = partial(ClipQueue, analyze=analyze_stub)  # type: ignore[misc,assignment]
+    serve_page(PageSettings(folder=folder, port=0), on_start=lambda url: print(url, flush=True))
+
+
+@contextmanager
+def running(*words: str) -> Iterator[tuple[httpx2.Client, psutil.Process]]:
+    """A client of a server, with the page's token, and the server's process."""
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        address = re.search(r"https?://[^\s/]+", process.stdout.readline())
+        assert address is not None
+        with httpx2.Client(base_url=address[0], timeout=300) as client:
+            token = re.search(r'csrf-token" content="(\w+)"', client.get("/").text)
+            assert token is not None
+            client.headers["X-CSRF-Token"] = token[1]
+            yield client, psutil.Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def follow_memory(num_clips: int) -> None:
+    """Print the server's memory while clips are analyzed and opened."""
+    from echoseg.clip import Clip
+    from echoseg.io import dicom_writer
+
+    with tempfile.TemporaryDirectory() as folder:
+        clips, rng = Path(folder) / "clips", np.random.default_rng(0)
+        clips.mkdir()
+        for number in range(num_clips):
+            frames = rng.integers(0, 200, (40, 128, 128), np.uint8)
+            clip = Clip(frames=frames, times_s=np.arange(40) / 30, spacing_mm=(1.0, 1.0))
+            dicom_writer.write(clips / f"{number}.dcm", clip)
+        words = (__file__, "serve", "--folder", f"{folder}/page")
+        with running(*words) as (client, process):
+            print(f"{_mb(process):.0f} MB at the start")
+            client.post("/api/folders", json={"path": str(clips)}).raise_for_status()
+            opened: set[str] = set()
+            while len(opened) < num_clips:
+                rows = client.get("/api/clips?state=ready&count=500").json()["rows"]
+                for row in (one for one in rows if one["id"] not in opened):
+                    open_clip(client, row["id"])
+                    opened.add(row["id"])
+                    if len(opened) % 50 == 0:
+                        print(f"{_mb(process):.0f} MB after {len(opened)} clips", flush=True)
+                time.sleep(0.2)
+
+
+def open_clip(client: httpx2.Client, clip: str) -> None:
+    """Open a clip as the reader page does."""
+    for what in ("", "/reading", *(f"/frames/{frame}.jpg" for frame in range(0, 40, 8))):
+        client.get(f"/api/clips/{clip}{what}").raise_for_status()
+
+
+def _mb(process: psutil.Process) -> float:
+    return process.memory_info().rss / 1e6
+
+
+def time_clips(num_clips: int, jobs: int) -> None:
+    """Print when each of some large clips can be played, and when it is ready."""
+    from dataclasses import replace
+
+    from PIL import Image
+
+    from echoseg.io import dicom_writer, load_clip
+
+    source = resources.files("echoseg.weights") / "simulated_a4c.dcm"
+    clip = load_clip(Path(str(source)))
+    large = np.stack(
+        [np.asarray(Image.fromarray(frame).resize((1024, 768))) for frame in clip.frames]
+    )
+    row_mm, column_mm = clip.spacing_mm or (1.0, 1.0)
+    spacing_mm = row_mm * clip.size[0] / 768, column_mm * clip.size[1] / 1024
+    with tempfile.TemporaryDirectory() as folder:
+        words = ("-m", "echoseg", "serve", "--data", f"{folder}/page", "--port", "0")
+        with running(*words, "--no-browser", "--jobs", str(jobs)) as (client, _):
+            for number in range(num_clips):
+                large[0, 0, 0] = number  # another content
+                path = Path(folder) / f"{number}.dcm"
+                dicom_writer.write(path, replace(clip, frames=large, spacing_mm=spacing_mm))
+                print(f"clip {number + 1}, {len(large)} frames: {follow(client, path)}", flush=True)
+
+
+def follow(client: httpx2.Client, path: Path) -> str:
+    """Drop a clip; the seconds until each stage."""
+    begin_s = time.perf_counter()
+    files = [("files", (path.name, path.read_bytes()))]
+    (clip,) = client.post("/api/clips", files=files).raise_for_status().json()["added"]
+    stages = {"in the worklist": time.perf_counter() - begin_s}
+    while "ready" not in stages:
+        detail = client.get(f"/api/clips/{clip}").json()
+        now_s = time.perf_counter() - begin_s
+        if detail["num_frames"]:
+            stages.setdefault("can be played", now_s)
+        if detail["row"]["frames_done"]:
+            stages.setdefault("first frame segmented", now_s)
+        if detail["row"]["state"] == "ready":
+            stages["ready"] = now_s
+        time.sleep(0.02)
+    client.get(f"/api/clips/{clip}/reading").raise_for_status()
+    stages["contours of all frames sent"] = time.perf_counter() - begin_s
+    return ", ".join(f"{name} {value:.1f} s" for name, value in stages.items())
+
+
+if __name__ == "__main__":
+    main()
