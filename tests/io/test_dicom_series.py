@@ -47,6 +47,15 @@ def test_times_of_acquisition_are_times_of_frames(tmp_path):
     assert clip.decision("frame_rate_hz").value == pytest.approx(25)
 
 
+def test_a_frame_time_that_the_times_of_acquisition_contradict_is_told(tmp_path):
+    times = [f"120000.{20 * n:03d}" for n in range(10)]
+    clip = load_clip(write_series(tmp_path / "s", times, FrameTime=40))
+    assert clip.frame_rate_hz == pytest.approx(25)
+    (note,) = clip.warnings
+    assert "25 fps" in note.message and "Acquisition Time (0008,0032) 50 fps" in note.message
+    assert load_clip(write_series(tmp_path / "t", times, FrameTime=20)).warnings == ()
+
+
 def test_without_any_time_a_rate_is_assumed(tmp_path):
     clip = load_clip(write_series(tmp_path / "s", ["101500"] * 10))
     assert "assumed_frame_rate" in {note.code for note in clip.warnings}

@@ -111,6 +111,11 @@ def test_r_waves_that_no_heart_has_are_not_used(tmp_path):
     assert stated.unused_because == "the rate of no heart"
 
 
+def test_r_waves_are_in_the_order_of_time_and_each_is_one(tmp_path):
+    clip = clip_of(tmp_path, FrameTime=25, RWaveTimeVector=[900, 100, 100])
+    assert clip.r_wave_times_s == pytest.approx((0.1, 0.9))
+
+
 def test_heart_rates_that_differ_are_told(tmp_path):
     clip = clip_of(tmp_path, FrameTime=25, RWaveTimeVector=[0, 1000], HeartRate=90)
     (warning,) = clip.warnings

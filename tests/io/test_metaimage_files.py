@@ -102,3 +102,16 @@ def test_the_whole_frames_of_a_cut_file_are_used_where_that_is_allowed(tmp_path,
     (tmp_path / "a.raw").write_bytes(packed[: len(packed) // 8])
     with pytest.raises(DamagedError, match="cut off"):
         load_clip(path, **KNOWN, allow_damaged=True)
+
+
+def test_pixels_as_text_and_time_as_the_first_axis_are_refused(tmp_path):
+    path = header(tmp_path / "a.mhd", "a.raw", "BinaryData = False\n")
+    (tmp_path / "a.raw").write_text(" ".join(map(str, FRAMES.ravel())))
+    with pytest.raises(FormatError, match="pixels are text, BinaryData = False"):
+        load_clip(path, **KNOWN)
+    frames = np.pad(moving_frames(30), ((0, 0), (9, 9), (9, 9)))
+    rows, columns = frames.shape[1:]
+    (tmp_path / "a.raw").write_bytes(np.moveaxis(frames, 0, -1).tobytes())
+    path = header(tmp_path / "a.mhd", "a.raw", size=f"30 {columns} {rows}")
+    with pytest.raises(FormatError, match="the first seems to be time"):
+        load_clip(path, **KNOWN)

@@ -140,11 +140,17 @@ def read(path: Path, options: OpenOptions) -> Clip:
         clip = dicom.read_dataset(path, dataset, options, decode, len(row))
     for name, origin in _CLOCKS.items():
         stamps_s = _stamps_s(files, name)
-        if clip.times_s is None and len(stamps_s) and (np.diff(stamps_s) > 0).all():
-            places = [index for index, one in enumerate(row) if one is not None]
-            stamps_s = stamps_s[~np.isin(places, clip.damaged_frames)]
-            rate_hz = (len(stamps_s) - 1) / np.ptp(stamps_s)
-            rate = decide("frame_rate_hz", [SourceStatement(origin=origin, value=float(rate_hz))])
-            others = [one for one in clip.sources if one.quantity != "frame_rate_hz"]
+        if not len(stamps_s) or not (np.diff(stamps_s) > 0).all():
+            continue
+        places = [index for index, one in enumerate(row) if one is not None]
+        stamps_s = stamps_s[~np.isin(places, clip.damaged_frames)]
+        stated = SourceStatement(origin=origin, value=1 / float(np.median(np.diff(stamps_s))))
+        rate = clip.decision("frame_rate_hz")
+        others = [one for one in clip.sources if one.quantity != "frame_rate_hz"]
+        if clip.times_s is None:
+            rate = decide("frame_rate_hz", [stated])
             clip = replace(clip, times_s=stamps_s - stamps_s[0], sources=(rate, *others))
+        elif name == "AcquisitionTime":  # that of content may be of the export
+            rate = decide("frame_rate_hz", [*rate.statements, stated])
+            clip = replace(clip, sources=(rate, *others))
     return clip

@@ -97,7 +97,7 @@ def read_times(
     if stream_rate_hz:
         statements.append(SourceStatement(origin="rate of the video stream", value=stream_rate_hz))
     rate = decide_for_user(decide("frame_rate_hz", statements), fps)
-    r_waves_s = [value / 1000 for value in read_numbers(dataset, "RWaveTimeVector")[0]]
+    r_waves_s = sorted({value / 1000 for value in read_numbers(dataset, "RWaveTimeVector")[0]})
     heart_rate = decide("heart_rate_bpm", _heart_rates(dataset, r_waves_s))
     if any(one.unused_because for one in heart_rate.statements):
         r_waves_s = []

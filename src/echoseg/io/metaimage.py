@@ -20,7 +20,7 @@ from echoseg.frame_store import each, map_file, map_stream
 from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions, check_time_axis
 from echoseg.io.grey import Decoded, collect
-from echoseg.io.header_scale import header_scale
+from echoseg.io.header_scale import header_scale, is_time_last
 from echoseg.io.label_maps import merge_channels
 from echoseg.untrusted import inside
 
@@ -127,6 +127,8 @@ def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray
         big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
         dtype = np.dtype((">" if big.lower() == "true" else "<") + TYPES[fields["ElementType"]])
         spacing = [float(value) for value in fields.get("ElementSpacing", "").split()]
+        if fields.get("BinaryData", "True").lower() == "false":
+            raise Unfit("its pixels are text, BinaryData = False; save it as binary")
         if not fields["ElementDataFile"] or min(size) < 1:
             raise Unfit("a side of it is not positive, or it names no pixels")
         budget.check(math.prod(size[2:]), *size[1::-1])
@@ -196,6 +198,11 @@ def load(
     if data.ndim != 3:
         raise FormatError(
             f"{path}: a clip must be grey and (x, y, t), DimSize is {list(data.shape[::-1])}"
+        )
+    if not masks and is_time_last(data):
+        raise FormatError(
+            f"{path}: DimSize must be columns, rows and frames, but of this, "
+            f"{list(data.shape[::-1])}, the first seems to be time; reorder the axes"
         )
     if len(spacing) == 3 and options.fps is None:
         check_time_axis(path, spacing)
