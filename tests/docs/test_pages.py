@@ -42,9 +42,13 @@ def options_of(program: str, words: list[str]) -> set[str]:
     """The options of the command that `words` begin with."""
     command = typer.main.get_command(PROGRAMS[program])
     for word in words:
-        if not hasattr(command, "commands") or word.startswith("--"):
+        if not hasattr(command, "commands"):
             break
-        command = command.commands[word]
+        name = word if word in command.commands else getattr(command, "default", "")
+        if not name:
+            assert word.startswith("--"), f"there is no command {word}"
+            break
+        command = command.commands[name]
     return {
         option
         for parameter in command.params

@@ -79,7 +79,7 @@ def test_a_page_elsewhere_may_link_to_the_page_and_not_embed_it(client):
 def test_a_proxy_does_not_open_the_page_to_others(client):
     response = client.get("/", headers={"X-Forwarded-For": "10.0.0.1"})
     assert response.status_code == 403
-    assert "--sign-in" in error_of(response)
+    assert "--proxy" in error_of(response)
 
 
 def test_a_body_is_limited_before_it_is_read(client):

@@ -193,7 +193,7 @@ def test_accounts_on_the_command_line(tmp_path):
     [
         (["--port", "70000"], "port"), (["--tls-key", "a"], "belong together"),
         (["--host", "nowhere.invalid", "--sign-in"], "not an address"),
-        (["--server-name", "a b"], "server_names"), (["--trusted-proxy", "x"], "trusted_proxy"),
+        (["--server-name", "a b"], "server_names"), (["--proxy", "x"], "proxy"),
         (["--database-url", "mysql://a:secret@b/c"], "SQLite or PostgreSQL"),
         (["nothing.dcm"], "nothing.dcm"), (["--jobs", "0"], "jobs"), (["--data", ""], "empty"),
         (["--model", "nonsense"], "nonsense"),

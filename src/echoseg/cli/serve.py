@@ -15,15 +15,15 @@ from echoseg.errors import ConfigError, validation_message
 if TYPE_CHECKING:
     from echoseg.web.settings import PageSettings
 
-_COMMAND = "page"
-
 
 class _ServeGroup(TyperGroup):
     """`serve CLIPS...` is short for `serve page CLIPS...`."""
 
+    default = "page"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after `serve`."""
-        return super().parse_args(ctx, args if args[:1] == ["account"] else [_COMMAND, *args])
+        return super().parse_args(ctx, args if args[:1] == ["account"] else [self.default, *args])
 
 
 app = typer.Typer(name="serve", cls=_ServeGroup, help="Read, correct and sign clips in a browser.")
@@ -37,7 +37,7 @@ DatabaseUrl = Annotated[
 Name = Annotated[str, typer.Argument(help="Name of the account.")]
 
 
-@app.command(_COMMAND)
+@app.command(_ServeGroup.default)
 def page(
     clips: Annotated[
         list[Path] | None, typer.Argument(help="Clips and folders to put into the worklist.")
@@ -67,7 +67,7 @@ def page(
         list[str] | None,
         typer.Option(help="Name under which browsers reach the page; repeatable."),
     ] = None,
-    trusted_proxy: Annotated[
+    proxy: Annotated[
         str | None,
         typer.Option(help="IP address of a proxy in front; its X-Forwarded headers count."),
     ] = None,
@@ -101,7 +101,7 @@ def page(
         sign_in=sign_in,
         clip_folders=tuple(clip_folder or ()),
         server_names=tuple(name.lower() for name in server_name or ()),
-        trusted_proxy=trusted_proxy,
+        proxy=proxy,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
         node=node,

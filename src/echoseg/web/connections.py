@@ -19,7 +19,7 @@ Place = tuple[str, int]
 def is_stranger(client: Place | None, server: Place | None) -> bool:
     """Whether another account of this machine holds the client's end of a connection.
 
-    Linux says whose it is (proc(5), `/proc/net/tcp`); root is nobody's stranger. Elsewhere, and for
+    Linux says whose it is (proc(5), `/proc/net/tcp`); root is never a stranger. Elsewhere, and for
     connections from other machines, the answer is no.
 
     Args:
@@ -81,7 +81,7 @@ class Protocol(H11Protocol):
             self._watch()
 
     def handle_events(self) -> None:
-        """Go on with what was received."""
+        """Handle what was received."""
         super().handle_events()
         self._watch()
 

@@ -177,7 +177,9 @@ def _check_account(one: HTTPConnection) -> None:
         Refusal: With 403, if it comes from another one of this machine, or through a proxy.
     """
     if {"forwarded", "x-forwarded-for"} & set(one.headers.keys()):
-        raise Refusal(403, "A proxy passed this request on; start the page with --sign-in for it.")
+        raise Refusal(
+            403, "A proxy passed this request on; start the page with --proxy and its address."
+        )
     if is_stranger(one.scope.get("client"), one.scope.get("server")):
         raise Refusal(
             403,

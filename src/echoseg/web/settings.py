@@ -23,7 +23,7 @@ class PageSettings(BaseModel):
         clip_folders: Where clips may be added from by their paths; on the machine's own address,
             anywhere.
         server_names: Names under which browsers may ask for the page, besides its addresses.
-        trusted_proxy: Address of a proxy in front; its `X-Forwarded-For` and `-Proto` count.
+        proxy: Address of a proxy in front; its `X-Forwarded-For` and `-Proto` count.
         tls_certificate: PEM file of the certificate, and those up to the authority.
         tls_key: PEM file of its private key, without a password.
         show_names: Show names of files; otherwise keyed hashes.
@@ -42,7 +42,7 @@ class PageSettings(BaseModel):
     model: str = DEFAULT_MODEL
     clip_folders: tuple[Path, ...] = ()
     server_names: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")], ...] = ()
-    trusted_proxy: IPvAnyAddress | None = None
+    proxy: IPvAnyAddress | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     show_names: bool = False
@@ -69,7 +69,7 @@ class PageSettings(BaseModel):
     @property
     def is_here(self) -> bool:
         """Whether only browsers of this machine reach the page."""
-        return self.host in LOOPBACK and self.trusted_proxy is None
+        return self.host in LOOPBACK and self.proxy is None
 
     @property
     def needs_sign_in(self) -> bool:
