@@ -7,7 +7,8 @@ import torch
 from echoseg.errors import ArgumentError
 from echoseg.measure.measurement import Measurement
 from echoseg.quality.assess import Ends, assess_reliability, clip_uncertainty
-from echoseg.quality.uncertainty import still_features, temporal_features
+from echoseg.quality.flicker import temporal_features
+from echoseg.quality.uncertainty import still_features
 
 
 class Fixed:

@@ -9,10 +9,11 @@ from torch import Tensor
 from echoseg.errors import ArgumentError
 from echoseg.measure.measurement import Measurement
 from echoseg.quality.conformal import Calibration, ef_interval
+from echoseg.quality.flicker import temporal_features
 from echoseg.quality.image_quality import NUM_SEGMENTS, frame_quality
 from echoseg.quality.reasons import unreliable_because
 from echoseg.quality.reliability import ClipReliability, ClipUncertainty
-from echoseg.quality.uncertainty import still_features, temporal_features
+from echoseg.quality.uncertainty import still_features
 
 if TYPE_CHECKING:
     from echoseg.models.segmenter import Segmenter

@@ -1,7 +1,6 @@
-"""Uncertainty of a network at ED and ES: entropy, EF of other poses; flicker of masks over time."""
+"""Uncertainty of a network at ED and ES: entropy, EF of other poses and of other grey levels."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -9,14 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoseg.clip import Label
-from echoseg.frame_store import count_pixels, each
-from echoseg.metrics.segmentation import area_jitter_percent, dice
+from echoseg.metrics.segmentation import dice
 from echoseg.models.segmenter import Segmenter
 from echoseg.models.windows import each_still
-
-MIN_FRAMES = 4
-"""Frames of a clip, not stills, whose change over time can be measured."""
-
 
 ROTATION_DEG, ZOOM = 8.0, 1.1
 """How far pictures are turned, either way, and enlarged or reduced."""
@@ -75,20 +69,3 @@ def _area_ef(labels: Tensor) -> float:
     """EF in percent, 0 to 100, of the areas of the cavity at ED and ES."""
     ed, es = (labels == Label.LV_CAVITY).sum((1, 2)).tolist()
     return 100 * (1 - min(1.0, es / ed) ** 1.5) if ed else 0.0
-
-
-def temporal_features(masks: np.ndarray) -> dict[str, float | None]:
-    """`flicker_percent` and `area_jitter_percent` of a clip's label maps, `(T, H, W)`.
-
-    None where there are too few frames, or no cavity on any.
-    """
-    areas = count_pixels(masks, Label.LV_CAVITY)
-    if len(masks) < MIN_FRAMES or not areas.any():
-        return {"flicker_percent": None, "area_jitter_percent": None}
-    cavities = (mask == Label.LV_CAVITY for mask in each(masks))
-    common = np.array([np.count_nonzero(one & other) for one, other in pairwise(cavities)])
-    scores = 2 * common / (areas[1:] + areas[:-1]).clip(min=1)  # 0 without a cavity
-    return {
-        "flicker_percent": 100 * (1 - float(np.percentile(scores, 10))),
-        "area_jitter_percent": area_jitter_percent(areas),
-    }

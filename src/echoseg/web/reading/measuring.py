@@ -19,9 +19,9 @@ from echoseg.measure.frame import MeasuredFrame
 from echoseg.measure.measurement import Measurement, refused
 from echoseg.measure.messages import flag_wall
 from echoseg.quality.conformal import ef_interval
+from echoseg.quality.flicker import temporal_features
 from echoseg.quality.reasons import unreliable_because
 from echoseg.quality.reliability import ClipReliability, ClipUncertainty
-from echoseg.quality.uncertainty import temporal_features
 from echoseg.web.reading.opened import OpenedClip
 from echoseg.web.reading.state import State
 

@@ -20,7 +20,6 @@ from echoseg.web.api import (
     SetView,
     Structure,
 )
-from echoseg.web.reading.carry import carry_masks
 from echoseg.web.reading.contours import MIN_PIXELS, Drawn, draw_contour, frame_contours
 from echoseg.web.reading.opened import OpenedClip
 from echoseg.web.reading.regions import brushed, region_of, set_region
@@ -92,6 +91,8 @@ def _(operation: Carry, opened: OpenedClip, state: State, measurement: Measureme
         check_frame(state, frame)
     if operation.first > operation.last:
         raise Refusal(422, "The first frame must not lie after the last one.")
+    from echoseg.web.reading.carry import carry_masks  # loads torch
+
     return _change_masks(state, carry_masks(operation, opened, state), {})
 
 
