@@ -31,8 +31,6 @@ import httpx2
 import numpy as np
 import psutil
 
-from experiments.provenance import machine_text
-
 _BEGIN = 1_700_000_000.0
 QUERIES: dict[str, dict[str, Any]] = {
     "newest": {},
@@ -60,6 +58,8 @@ def main() -> None:
     if args.what == "serve":
         serve(args.folder)
         return
+    from experiments.provenance import machine_text  # loads torch, which the server does not
+
     print(machine_text(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
     if args.what == "worklist":
         time_worklist(args.rows, args.url, args.seed)

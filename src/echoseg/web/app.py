@@ -113,6 +113,7 @@ class Page:
             self.node_clips.close()
         self.exporter.close()
         self.queue.close()
+        self.worklist.close()
         self.database.close()
 
 

@@ -132,7 +132,7 @@ class Drop:
         self.end()
         if not self._paths:
             return AddedClips(added=(), refused=tuple(self._refused))
-        addition = self._worklist.add([self.folder], account)
+        addition = self._worklist.add([self.folder], account, is_drop=True)
         used, clips = self._worklist.sources_in(self.folder), set(addition.clips)
         reasons = {self.folder / name: reason for name, reason in addition.refused.items()}
         for path, name in self._paths.items():

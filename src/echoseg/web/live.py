@@ -28,6 +28,7 @@ from echoseg.private import hide_path
 from echoseg.web.live_messages import LiveEnd, LiveFrame
 
 MAX_RUNS = 2
+_MAX_MEMORY_BYTES = 8 * 2**30
 _JPEG_QUALITY = 85
 _MAX_LINE_POINTS = 160
 _END_S = 5.0
@@ -98,6 +99,10 @@ def run_child() -> None:
     """Play the source of the task on standard input."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the messages
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
     task = LiveTask.model_validate_json(receive(requests))
     try:
         ended = _play(task, requests, answers)

@@ -6,6 +6,7 @@ the truth: what was added is there after a kill, and what was running is queued 
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ from echoseg.audit import Event as AuditEvent
 from echoseg.database import Database
 from echoseg.errors import printable
 from echoseg.io import source_sha256
-from echoseg.parallel import Limits, Loss, parallel_map
+from echoseg.parallel import Limits
+from echoseg.parallel.calls import CallEach, calls_elsewhere
 from echoseg.private import Pseudonyms
 from echoseg.report.cohort import FoundClips, list_clips
 from echoseg.report.hearts import group_by_heart
@@ -31,6 +33,7 @@ CLIPS = "clips"
 ID_LENGTH = 32
 _MAX_NAME = 500
 _BATCH = 100
+_LIMITS = Limits(timeout_s=600.0, memory_gb=2.0)
 _UNREADABLE = "the file cannot be read"
 _NOT_UTF8 = "its path is not UTF-8; rename it"
 _UNRELIABLE = ("unreliable", "none", "part_of_beat")
@@ -71,10 +74,15 @@ class Worklist:
         self.folder = settings.folder.absolute() / CLIPS
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.is_work = Event()
-        self._adding = Lock()
+        self._lock, self._process = Lock(), ExitStack()
+        self._each: CallEach | None = None
         with database.transaction() as session:
             running = ClipRow.state == ClipState.RUNNING
             session.execute(update(ClipRow).where(running).values(state=ClipState.QUEUED))
+
+    def close(self) -> None:
+        """End the process that opens files."""
+        self._process.close()
 
     def clip_folder(self, clip: str) -> Path:
         """Folder of a clip's cine and results.
@@ -84,31 +92,42 @@ class Worklist:
         """
         return self.folder / self.row(clip).id
 
-    def add(self, sources: Sequence[Path], account: str) -> Addition:
+    def add(self, sources: Sequence[Path], account: str, *, is_drop: bool = False) -> Addition:
         """Put clips into the worklist: files, folders of frames, and folders of both.
 
         Args:
             sources: What is added, by reference.
             account: Who adds it.
+            is_drop: A few files, for which no process is started.
 
         Raises:
             ConfigError: If a source does not exist.
             DatasetError: If a folder cannot be read.
         """
-        with self._adding:
-            clips = list_clips([one.absolute() for one in sources])
-            hashes = parallel_map(source_sha256, clips.values(), limits=Limits(), on_loss=_no_hash)
-            studies = self._studies(clips)
-            rows: dict[Path, dict[str, Any]] = {}
-            refused = dict(clips.others)
-            for (name, path), sha256 in zip(clips.items(), hashes, strict=True):
-                is_utf8 = str(path) == printable(str(path))
-                if sha256 and is_utf8:
-                    rows[path] = self._new_row(name, path, sha256, studies[name])
-                else:
-                    refused[name] = _NOT_UTF8 if sha256 else _UNREADABLE
-            self._insert(list(rows.values()), account)
-        return Addition({path: row["id"] for path, row in rows.items()}, refused)
+        ids: dict[Path, str] = {}
+        with nullcontext(self._standby()) if is_drop else calls_elsewhere(_LIMITS) as each:
+            clips = list_clips([one.absolute() for one in sources], each=each)
+            refused, studies, names = dict(clips.others), self._studies(clips), list(clips)
+            for start in range(0, len(names), _BATCH):  # so that the first ones are there soon
+                batch = names[start : start + _BATCH]
+                hashes = each(source_sha256, [clips[name] for name in batch], "")
+                rows = []
+                for name, sha256 in zip(batch, hashes, strict=True):
+                    path = clips[name]
+                    if sha256 and str(path) == printable(str(path)):
+                        rows.append(self._new_row(name, path, sha256, studies[name]))
+                        ids[path] = rows[-1]["id"]
+                    else:
+                        refused[name] = _NOT_UTF8 if sha256 else _UNREADABLE
+                self._insert({row["id"]: row for row in rows}, account)
+        return Addition(ids, refused)
+
+    def _standby(self) -> CallEach:
+        """Calls functions in a process that stays, so that a drop waits for no start of one."""
+        with self._lock:
+            if self._each is None:
+                self._each = self._process.enter_context(calls_elsewhere(_LIMITS))
+            return self._each
 
     def _studies(self, clips: FoundClips) -> dict[str, str]:
         """Keyed hash of the study of each clip; of a clip that stands alone it is empty."""
@@ -133,24 +152,20 @@ class Worklist:
             "added_s": time.time(),
         }
 
-    def _insert(self, rows: list[dict[str, Any]], account: str) -> None:
-        """Insert rows; a clip that failed, or whose file is gone, is queued with its new file."""
-        for start in range(0, len(rows), _BATCH):
-            batch = {row["id"]: row for row in rows[start : start + _BATCH]}
-            with self.database.transaction() as session:
-                known = session.scalars(select(ClipRow).where(ClipRow.id.in_(batch))).all()
-                for row in known:
-                    if row.state == ClipState.FAILED or not Path(row.source).exists():
-                        new = batch[row.id]
-                        row.source, row.reason = new["source"], ""
-                        if row.state == ClipState.FAILED:
-                            row.state = ClipState.QUEUED
-                    del batch[row.id]
-                self.database.insert_missing(session, ClipRow, list(batch.values()))
-                for row in batch.values():
-                    options = {"account": account}
-                    event = AuditEvent(event="added", input_sha256=row["sha256"], options=options)
-                    self.audit.append(event)
+    def _insert(self, new: dict[str, dict[str, Any]], account: str) -> None:
+        """Insert rows by id; a clip that failed, or whose file is gone, gets its new file."""
+        with self.database.transaction() as session:
+            for row in session.scalars(select(ClipRow).where(ClipRow.id.in_(new))):
+                if row.state == ClipState.FAILED or not Path(row.source).exists():
+                    row.source, row.reason = new[row.id]["source"], ""
+                    if row.state == ClipState.FAILED:
+                        row.state = ClipState.QUEUED
+                del new[row.id]
+            self.database.insert_missing(session, ClipRow, list(new.values()))
+            for row in new.values():
+                options = {"account": account}
+                event = AuditEvent(event="added", input_sha256=row["sha256"], options=options)
+                self.audit.append(event)
         self.is_work.set()
 
     def row(self, clip: str) -> ClipRow:
@@ -260,10 +275,6 @@ _SORT: dict[str, Any] = {
     "name": ClipRow.name,
     "priority": ClipRow.label_priority,
 }
-
-
-def _no_hash(path: Path, loss: Loss) -> str:
-    return ""
 
 
 def _order(query: WorklistQuery) -> tuple[Any, ...]:

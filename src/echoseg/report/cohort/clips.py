@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from echoseg.clip import View
@@ -66,7 +67,9 @@ def find_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
     return clips
 
 
-def list_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
+def list_clips(
+    sources: Sequence[Path], out: Path | None = None, each: CallEach | None = None
+) -> FoundClips:
     """List the clips of files and folders, by name: as given, or the path relative to the folder.
 
     A folder of frames only is one clip. Files in `out` and in result folders are left out. So
@@ -74,12 +77,17 @@ def list_clips(sources: Sequence[Path], out: Path | None = None) -> FoundClips:
     links to folders that are read already. Files are opened in other processes only, so that a
     broken one ends nothing: its analysis fails with the reason.
 
+    Args:
+        sources: The files and folders.
+        out: A folder that is left out.
+        each: Calls functions in another process; by default one that is started for it.
+
     Raises:
         ConfigError: If a source does not exist.
         DatasetError: If a folder cannot be read, so that clips would be missed.
     """
     clips = FoundClips()
-    with calls_elsewhere(HEADER_LIMITS) as each:
+    with nullcontext(each) if each else calls_elsewhere(HEADER_LIMITS) as each:
         for source in sources:
             _add_clips(clips, source, out, each)
     return clips
