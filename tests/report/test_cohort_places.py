@@ -97,6 +97,26 @@ def test_an_output_folder_that_goes_while_it_is_written_ends_the_run_and_is_not_
         assert (out / "results.csv").read_bytes() == (whole / "results.csv").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("goes", "message"), [(False, "cannot be written .No such file"), (True, "moved, removed or")]
+)
+def test_a_result_that_is_removed_before_it_is_logged_ends_the_run_in_plain_words(
+    tmp_path, monkeypatch, goes, message
+):
+    root, out = write_clips(tmp_path / "clips", "a"), tmp_path / "out"
+    plain = Work._end
+
+    def remove_first(self, event, entry, sha256):
+        shutil.rmtree(out / "a")
+        if goes:
+            out.rename(tmp_path / "moved")
+        plain(self, event, entry, sha256)
+
+    monkeypatch.setattr(Work, "_end", remove_first)
+    with pytest.raises(OutputError, match=message):
+        run(root, out, limits=None)
+
+
 def test_a_link_in_the_place_of_a_result_meanwhile_costs_that_clip_only(tmp_path, monkeypatch):
     real_work(monkeypatch, tmp_path)
     root, out = write_clips(tmp_path / "clips", "a", "b", "c"), tmp_path / "out"

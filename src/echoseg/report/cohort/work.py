@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -14,7 +15,7 @@ import numpy as np
 
 from echoseg.audit import AuditLog, Event
 from echoseg.errors import EchosegError, NotAClipError, OtherViewError, OutputError, printable
-from echoseg.files import SameFolder, remove_document
+from echoseg.files import SameFolder, disk_error, remove_document
 from echoseg.inference.analysis import Analysis
 from echoseg.io import load_clip, source_sha256
 from echoseg.parallel import Limits, Loss, one_thread
@@ -128,12 +129,8 @@ class Work:
             OutputError: If the disk fails, which is not the clip's fault.
         """
         self.prepare()
-        try:
-            self._check_place()
+        with self._in_place():
             self._do(entry)
-        except OutputError:
-            self._check_place()  # it says more than that a file is missing
-            raise
 
     def _do(self, entry: Entry) -> None:
         before = read_begun(self.out, entry)
@@ -149,6 +146,18 @@ class Work:
             self._fail(entry, failure)
         else:
             self._end("analyzed", entry, sha256)
+
+    @contextlib.contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Check before that the folder is there, and again where something in it is missing."""
+        self._check_place()
+        try:
+            yield
+        except (OutputError, OSError) as error:
+            self._check_place()
+            if isinstance(error, OSError):
+                raise disk_error(self.out, error) from error
+            raise
 
     def _check_place(self) -> None:
         if self.place is not None:
@@ -210,10 +219,10 @@ class Work:
             kind=kind,
             limit=limit,
         )
-        self._fail(entry, failure)
+        with self._in_place():
+            self._fail(entry, failure)
 
     def _fail(self, entry: Entry, failure: Failure) -> None:
-        self._check_place()
         failure.write(failure_path(self.out, entry))
         self._end("failed", entry, failure.sha256)
 
