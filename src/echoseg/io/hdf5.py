@@ -181,7 +181,7 @@ def _ecg(file: Any, image: dict[str, Any]) -> Ecg | None:
 
 
 def _scalar(value: Any) -> float:
-    """The number of an array of one; 0 where it is none."""
+    """The number of an array of one; 0 where there is not one."""
     is_one = value is not None and value.dtype.kind in "uif" and prod(value.shape) == 1
     number = float(np.asarray(value).reshape(())) if is_one else 0.0
     return number if math.isfinite(number) else 0.0

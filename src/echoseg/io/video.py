@@ -157,7 +157,7 @@ def container_statement(path: Path) -> ContainerStatement:
 
 
 def main_stream(container: Any) -> Any:
-    """The video stream of most pixels that is no attached picture: others are thumbnails."""
+    """The video stream of most pixels other than attached pictures: others are thumbnails."""
     from av.stream import Disposition
 
     def rank(one: Any) -> tuple[bool, int]:
