@@ -24,6 +24,7 @@ from echoseg.web.settings import PageSettings
 
 _BACKLOG, _MAX_CONNECTIONS = 128, 500
 _KEEP_ALIVE_S, _END_S = 30, 5
+_MAX_MESSAGE_BYTES = 2**16
 
 
 def serve_page(
@@ -110,6 +111,7 @@ def _config(settings: PageSettings, app: Any) -> uvicorn.Config:
         proxy_headers=settings.proxy is not None,
         forwarded_allow_ips=str(settings.proxy or ""),
         limit_concurrency=_MAX_CONNECTIONS,
+        ws_max_size=_MAX_MESSAGE_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_END_S,
         ssl_certfile=settings.tls_certificate,
