@@ -48,7 +48,7 @@ export class Pane {
     this.scrubber = h("input", { type: "range", min: "0", max: String(player.count - 1), value: "0", step: "1", "aria-label": "Frame", on: { input: () => player.seek(this.scrubber.valueAsNumber) } });
     this.position = h("output", { class: "position" });
     this.spoken = h("p", { class: "spoken", role: "status" });
-    this.numbers = h("aside", { class: "numbers", "aria-label": "Measurements" });
+    this.numbers = h("aside", { class: "numbers", "aria-label": "Measurements" }, h("p", { class: "dim" }, "Opening the measurements"));
     this.bar = h("div", { class: "bar" });
     this.tools = toolbar(this);
     this.element = h("section", { class: "pane", "aria-label": `Clip ${this.detail.row.name}` },

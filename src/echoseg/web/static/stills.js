@@ -56,7 +56,7 @@ export class Stills {
     const caption = this.captions[kind];
     if (frame === null) {
       screen.drawPicture(null);
-      caption.textContent = `${NAMES[kind]}: not found in this clip`;
+      caption.textContent = reading ? `${NAMES[kind]}: not seen in this clip` : NAMES[kind];
       return;
     }
     screen.drawPicture(this.pictures[kind]?.picture, ui);

@@ -1,0 +1,86 @@
+"""The shipped clip from `echoseg serve` to a corrected EF, in Chromium; the server is killed."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+import echoseg.weights
+from browsers import chromium, opened, serious_findings
+from echoseg.audit import AuditLog
+from page_makers import running_page
+
+CLIP = Path(echoseg.weights.__file__).parent / "simulated_a4c.dcm"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+_WAIT_MS = 300_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+def read(page):
+    """What the page says of the EF."""
+    return page.locator(".ef").inner_text().replace("\xa0", " ")
+
+
+def drag(page, index, by):
+    handle = page.locator('.handle[data-kind=""]').nth(index)
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + by / 2, y)
+    page.mouse.move(x + by, y)
+    page.mouse.up()
+
+
+def edits_of(folder):
+    lines = (folder / "audit.jsonl").read_text("utf-8").splitlines()
+    return [one for one in map(json.loads, lines) if one["event"] == "edit"]
+
+
+def test_a_correction_survives_a_kill(browser, tmp_path):
+    folder = tmp_path / "page"
+    with running_page(folder, clips=[CLIP]) as (url, process), opened(browser, url) as page:
+        page.locator("#rows tr.ready a").click(timeout=_WAIT_MS)
+        page.locator("#ef").wait_for()
+        before = read(page)
+        assert "90 % interval" in before and "network" in before
+        assert serious_findings(page) == []
+        page.get_by_role("button", name="Go to end of diastole").click()
+        page.keyboard.press("p")
+        drag(page, 2, 25)
+        page.locator('.pane[data-waiting="0"] .badge', has_text="corrected by reader").wait_for()
+        corrected = read(page)
+        assert corrected.splitlines()[1] != before.splitlines()[1]
+        assert "network " + before.splitlines()[1] in corrected
+        assert len(edits_of(folder)) == 1
+        port, address = url.rpartition(":")[2].strip("/"), page.url
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        drag(page, 5, -25)  # in the middle of it there is no server
+        page.locator(".view .note", has_text="not stored yet").wait_for()
+        with running_page(folder, "--port", port) as (again, _):
+            assert again == url
+            page.locator('.pane[data-waiting="0"]').wait_for()
+            last, revision = read(page), page.locator(".pane").get_attribute("data-revision")
+            assert last != corrected
+            page.goto(address)
+            page.locator(f'.pane[data-revision="{revision}"]').wait_for()
+            assert read(page) == last
+            page.keyboard.press("h")
+            assert page.locator("table.history tbody tr").count() == 2
+            page.keyboard.press("Escape")
+            for _ in range(2):
+                page.keyboard.press("Control+z")
+            page.locator('.pane[data-waiting="0"] .badge', has_text="network").wait_for()
+            assert read(page).splitlines()[1] == before.splitlines()[1]
+    assert len(edits_of(folder)) >= 2
+    AuditLog(folder / "audit.jsonl").check()
+    shutil.rmtree(folder)
