@@ -1,7 +1,6 @@
 """The shipped clip from `echoseg serve` to a corrected EF, in Chromium; the server is killed."""
 
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -25,8 +24,9 @@ def browser():
 
 
 def read(page):
-    """What the page says of the EF."""
-    return page.locator(".ef").inner_text().replace("\xa0", " ")
+    """What the page says of the EF, and its headline."""
+    card, headline = (page.locator(one).inner_text().replace("\xa0", " ") for one in (".ef", "#ef"))
+    return card, headline
 
 
 def drag(page, index, by):
@@ -50,17 +50,17 @@ def test_a_correction_survives_a_kill(browser, tmp_path):
     with running_page(folder, clips=[CLIP]) as (url, process), opened(browser, url) as page:
         page.locator("#rows tr.ready a").click(timeout=_WAIT_MS)
         page.locator("#ef").wait_for()
-        before = read(page)
-        assert "90 % interval" in before and "network" in before
+        card, before = read(page)
+        assert "90 % interval" in card and before.endswith(" %")
         assert serious_findings(page) == []
         page.get_by_role("button", name="Go to end of diastole").click()
         page.keyboard.press("p")
         drag(page, 2, 25)
         page.locator('.pane[data-waiting="0"] .badge', has_text="corrected by reader").wait_for()
-        corrected = read(page)
-        assert corrected.splitlines()[1] != before.splitlines()[1]
-        assert "network " + before.splitlines()[1] in corrected
+        card, corrected = read(page)
+        assert corrected != before and f"network {before}, 90 % interval" in card
         assert len(edits_of(folder)) == 1
+        curve = page.locator(".curve .raw").get_attribute("d")
         port, address = url.rpartition(":")[2].strip("/"), page.url
         process.send_signal(signal.SIGKILL)
         process.wait(30)
@@ -69,18 +69,20 @@ def test_a_correction_survives_a_kill(browser, tmp_path):
         with running_page(folder, "--port", port) as (again, _):
             assert again == url
             page.locator('.pane[data-waiting="0"]').wait_for()
-            last, revision = read(page), page.locator(".pane").get_attribute("data-revision")
-            assert last != corrected
+            last = read(page)
+            revision = page.locator(".pane").get_attribute("data-revision")
+            assert page.locator(".curve .raw").get_attribute("d") != curve
             page.goto(address)
             page.locator(f'.pane[data-revision="{revision}"]').wait_for()
             assert read(page) == last
             page.keyboard.press("h")
+            page.locator("table.history tr.current").wait_for()
             assert page.locator("table.history tbody tr").count() == 2
             page.keyboard.press("Escape")
             for _ in range(2):
                 page.keyboard.press("Control+z")
             page.locator('.pane[data-waiting="0"] .badge', has_text="network").wait_for()
-            assert read(page).splitlines()[1] == before.splitlines()[1]
+            assert read(page)[1] == before
     assert len(edits_of(folder)) >= 2
-    AuditLog(folder / "audit.jsonl").check()
+    assert AuditLog(folder / "audit.jsonl").verify().problems == ()
     shutil.rmtree(folder)

@@ -115,8 +115,20 @@ export class VolumeCurve {
   }
 
   #marks() {
-    return this.reading.beats.flatMap((beat, index) => ["ed", "es"].map((kind) => this.#mark(beat, index, kind)));
+    const { beats } = this.reading;
+    const kinds = ["ed", "es"];
+    const lone = beats.length ? [] : kinds.filter((kind) => this.reading[`${kind}_frame`] !== null).map((kind) => this.#loneMark(kind));
+    return [...lone, ...beats.flatMap((beat, index) => kinds.map((kind) => this.#mark(beat, index, kind)))];
   }
+
+  // The largest and the smallest volume of a clip without a whole beat.
+  #loneMark(kind) {
+    const frame = this.reading[`${kind}_frame`];
+    return s("g", { class: `mark ${kind} shown`, transform: `translate(${this.#frameX(frame)} ${this.#y(this.values[frame] ?? 0)})` },
+      s("title", {}, `${NAMES[kind]}, frame ${frame}: not of a whole beat`), s("circle", { r: 6 }), this.#name(kind));
+  }
+
+  #name(kind) { return s("text", { y: kind === "ed" ? -10 : 19, "text-anchor": "middle" }, NAMES[kind]); }
 
   #mark(beat, index, kind) {
     const frame = beat[`${kind}_frame`];
@@ -129,7 +141,7 @@ export class VolumeCurve {
       tabindex: 0, role: "slider", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": this.player.count - 1,
       "aria-valuenow": frame, "aria-valuetext": `frame ${frame}, ${this.reading.curve.unit === "ml" ? quantity(value, "ml") : "relative volume"}`,
     }, s("title", {}, `${label}, frame ${frame}: drag, or arrow keys`), s("circle", { class: "touch", r: 15 }), s("circle", { r: isShown ? 6 : 4.5 }),
-    s("text", { y: kind === "ed" ? -10 : 19, "text-anchor": "middle" }, NAMES[kind]));
+    this.#name(kind));
     mark.addEventListener("keydown", (event) => this.#key(event, mark, index, kind));
     return mark;
   }
@@ -143,7 +155,7 @@ export class VolumeCurve {
   #press(event) {
     if (event.button > 0) return;
     event.preventDefault();
-    const mark = event.target.closest(".mark");
+    const mark = event.target.closest(".mark[data-mark]");
     mark?.focus();
     this.svg.setPointerCapture(event.pointerId);
     let isMoved = false;

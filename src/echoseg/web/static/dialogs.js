@@ -33,17 +33,22 @@ export async function askFrameRate(value) {
   return isSet ? { kind: "frame_rate", frame_rate_hz: rate.valueAsNumber } : null;
 }
 
-// Sign a reading: the reason (perhaps empty), or null.
+const DECISIONS = {
+  accepted: ["Accept", "Accept this reading", (ef) => `You accept: ${ef}.`],
+  rejected: ["Reject", "Reject this reading", () => "The clip is marked as not measurable. A reason is needed."],
+  reopened: ["Reopen", "Reopen this reading", () => "It can be edited again, and must be signed anew. A reason is needed."],
+};
+
+// Sign a reading or reopen it: the reason (perhaps empty), or null.
 export async function askDecision(decision, efWords) {
-  const isRejected = decision === "rejected";
-  const reason = h("textarea", { rows: "3", maxlength: "500", required: isRejected, autofocus: true });
+  const [name, title, text] = DECISIONS[decision];
+  const isNeeded = decision !== "accepted";
+  const reason = h("textarea", { rows: "3", maxlength: "500", required: isNeeded, autofocus: true });
   const body = [
-    h("p", {}, isRejected ? "The clip is marked as not measurable. A reason is needed." : `You accept: ${efWords}.`),
-    field(isRejected ? "Reason" : "Remark (optional)", reason),
+    h("p", {}, text(efWords)), field(isNeeded ? "Reason" : "Remark (optional)", reason),
     h("p", { class: "dim" }, "A signed reading takes no more edits. It is stored with your account, the time and its history."),
   ];
-  const isSigned = await ask(isRejected ? "Reject this reading" : "Accept this reading", body,
-    [CANCEL, { text: isRejected ? "Reject" : "Accept", value: true, isMain: true }]);
+  const isSigned = await ask(title, body, [CANCEL, { text: name, value: true, isMain: true }]);
   return isSigned ? reason.value.trim() : null;
 }
 
@@ -69,6 +74,24 @@ export function showExports(clip, slot) {
   const address = (format) => `/api/clips/${encodeURIComponent(clip)}/export?format=${format}&slot=${slot}`;
   const items = EXPORTS.map(([format, name, what]) => h("li", {}, h("a", { href: address(format), download: true }, name), " ", h("span", { class: "dim" }, what)));
   return ask("Export", h("ul", { class: "plain" }, items), [{ text: "Close", value: null, isMain: true }]);
+}
+
+const QUANTITIES = { ef_percent: ["EF", "points"], edv_ml: ["EDV", "ml"], esv_ml: ["ESV", "ml"] };
+
+// How far first and second reads agree.
+export function showAgreement(answer) {
+  const head = ["", "Clips", "ICC (95 % interval)", "Bias", "Limits of agreement"].map((name) => h("th", { scope: "col" }, name));
+  const number = (value) => (value === null ? "" : value.toFixed(1));
+  const rows = Object.entries(QUANTITIES).map(([name, [label, unit]]) => {
+    const one = answer[name];
+    const isKnown = one.icc !== null;
+    return h("tr", {}, h("th", { scope: "row" }, label), h("td", {}, String(one.n)),
+      h("td", {}, isKnown ? `${one.icc.toFixed(2)} (${one.icc_low?.toFixed(2) ?? ""} to ${one.icc_high?.toFixed(2) ?? ""})` : "too few clips"),
+      h("td", {}, isKnown ? `${number(one.bias)} ${unit}` : ""), h("td", {}, isKnown ? `${number(one.limit_low)} to ${number(one.limit_high)} ${unit}` : ""));
+  });
+  const body = [h("p", {}, "Clips that two readers accepted, each without the other's read; first minus second."),
+    h("div", { class: "scroll", tabindex: 0 }, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)))];
+  return ask("Agreement of readers", body, [{ text: "Close", value: null, isMain: true }]);
 }
 
 // The keys of a page: [[keys, what they do]].

@@ -5,6 +5,8 @@ import { efText, headline, intervalText, isReliable, quantity } from "./words.js
 
 const BOUNDS_PERCENT = [40, 50]; // ends of the classes of the EF that the bar marks
 
+const FIRST_WARNINGS = 2; // that are shown at once; the most important come first
+
 // Why the number is, or is not, to be relied on.
 function reliability(reading) {
   const { ef, is_corrected: isCorrected } = reading;
@@ -40,6 +42,13 @@ function efPart(reading) {
   ];
 }
 
+// Row by column; one number where they are equal.
+function spacingText(spacing) {
+  if (!spacing) return "unknown";
+  const [row, column] = spacing.map((value) => value.toFixed(3));
+  return row === column ? `${row} mm` : `${row} × ${column} mm`;
+}
+
 function volumesPart(reading, { onScale, onFrameRate }) {
   const { ef, spacing_mm: spacing, frame_rate_hz: rate, decision } = reading;
   const caveat = isReliable(ef) ? "" : ", not reliable";
@@ -50,7 +59,7 @@ function volumesPart(reading, { onScale, onFrameRate }) {
     isReliable(ef) && [row("End-diastolic volume", quantity(reading.edv_ml, "ml", missing)), row("End-systolic volume", quantity(reading.esv_ml, "ml", missing))],
     row(`Heart rate${caveat}`, quantity(reading.heart_rate_bpm, "bpm", "unknown")),
     row("Beats in the mean", `${inMean} of ${reading.beats.length}`),
-    row("Scale", spacing ? `${spacing[0].toFixed(3)} × ${spacing[1].toFixed(3)} mm` : "unknown", onScale),
+    row("Pixel spacing", spacingText(spacing), onScale),
     row("Frame rate", rate ? `${Number(rate.toFixed(1))} Hz` : "unknown", onFrameRate)));
 }
 
@@ -75,14 +84,16 @@ function beatsPart(reading, { onSeek, onExclude }) {
 
 function warningsPart(reading) {
   if (!reading.warnings.length) return null;
+  const list = (texts) => h("ul", {}, texts.map((text) => h("li", {}, text)));
+  const rest = reading.warnings.slice(FIRST_WARNINGS);
   return h("section", { class: "alert", "aria-label": "Before you read the numbers" }, h("h2", {}, "Before you read the numbers"),
-    h("ul", {}, reading.warnings.map((text) => h("li", {}, text))));
+    list(reading.warnings.slice(0, FIRST_WARNINGS)), rest.length > 0 && h("details", {}, h("summary", {}, `${rest.length} more`), list(rest)));
 }
 
 function decisionPart(reading, { onDecide }) {
   if (reading.decision) {
     return h("section", { class: `decision ${reading.decision}` }, h("strong", {}, reading.decision === "accepted" ? "Accepted" : "Rejected"),
-      ` by ${reading.reader}`, reading.decision_reason && h("p", {}, reading.decision_reason));
+      ` by ${reading.reader}`, reading.decision_reason && h("p", {}, reading.decision_reason), h("p", {}, button("Reopen", () => onDecide("reopened"))));
   }
   return h("div", { class: "decide" }, button("Accept", () => onDecide("accepted"), { class: "main" }), button("Reject", () => onDecide("rejected")));
 }

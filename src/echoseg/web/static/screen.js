@@ -59,6 +59,17 @@ export class Screen extends EventTarget {
     this.#moveTo([this.center[0] - dx / sx, this.center[1] - dy / sy]);
   }
 
+  // Zoom to a box around points, with a margin as a fraction of its size on each side.
+  fit(points, margin) {
+    const [xs, ys] = [0, 1].map((i) => points.map((point) => point[i]));
+    const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    this.zoom = 1;
+    const [sx, sy] = this.scale;
+    const grown = 1 + 2 * margin;
+    this.zoom = Math.min(MAX_ZOOM, Math.max(1, Math.min(this.width / (sx * grown * (right - left)), this.height / (sy * grown * (bottom - top)))));
+    this.#moveTo([(left + right + 1) / 2, (top + bottom + 1) / 2]);
+  }
+
   reset() {
     this.zoom = 1;
     this.#moveTo([this.columns / 2, this.rows / 2]);

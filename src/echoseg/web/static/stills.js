@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { Screen } from "./screen.js";
 import { quantity } from "./words.js";
 
+const MARGIN = 0.25; // around the heart, of its size
 const NAMES = { ed: "End of diastole", es: "End of systole" };
 
 export class Stills {
@@ -36,6 +37,7 @@ export class Stills {
   show() {
     const { reading } = this.pane.session;
     if (!reading) return;
+    if (reading.ed_frame !== null && this.fitted !== reading.ed_frame) { this.fitted = reading.ed_frame; this.frame(); }
     for (const kind of Object.keys(NAMES)) {
       const frame = reading[`${kind}_frame`];
       if (frame !== null && this.pictures[kind]?.frame !== frame) {
@@ -46,6 +48,14 @@ export class Stills {
       }
       this.draw(kind);
     }
+  }
+
+  // Both pictures show the heart at ED, at the same scale.
+  frame() {
+    const { reading } = this.pane.session;
+    const points = Object.values(this.pane.session.at(reading.ed_frame)).flatMap((contour) => contour.points);
+    if (!points.length) return;
+    for (const kind of Object.keys(NAMES)) this.screens[kind].fit(points, MARGIN);
   }
 
   draw(kind) {

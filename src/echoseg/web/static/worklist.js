@@ -1,7 +1,7 @@
 // The worklist: what there is, how far it is, what to read next.
 
 import { get, post } from "./api.js";
-import { showKeys } from "./dialogs.js";
+import { showAgreement, showKeys } from "./dialogs.js";
 import { ask, button, find, h, isTyping, s, say } from "./dom.js";
 import { acceptDrops, addFolder, sendFiles } from "./drop.js";
 import { headline, quantity, span, stateText, when } from "./words.js";
@@ -151,6 +151,20 @@ async function askFolder() {
   try { await addFolder(path.value.trim(), load); } catch (error) { say(error.message, { isError: true }); }
 }
 
+async function askTraining() {
+  const folder = h("input", { required: true, autofocus: true, "aria-label": "New folder of the server", placeholder: "/data/corrected" });
+  const body = [h("p", {}, "Clips with corrected contours are written with their masks to a new folder of the machine that the server runs on, as `echoseg train` reads them."), folder];
+  if (!await ask("Corrected clips as training data", body, [{ text: "Cancel", value: null }, { text: "Write", value: true, isMain: true }])) return;
+  try {
+    const { num_clips: count, num_unsigned: unsigned } = await post("/api/training", { folder: folder.value.trim() });
+    say(`${count} clips written${unsigned ? `, ${unsigned} of them not accepted yet` : ""}.`);
+  } catch (error) { say(error.message, { isError: true }); }
+}
+
+async function agreement() {
+  try { await showAgreement(await get("/api/agreement")); } catch (error) { say(error.message, { isError: true }); }
+}
+
 function pick(isFolder) {
   const input = h("input", { type: "file", multiple: true });
   if (isFolder) input.webkitdirectory = true;
@@ -182,6 +196,8 @@ for (const place of document.querySelectorAll("[data-add]")) {
     place.dataset.admin ? button("Add a folder of the server", askFolder) : "");
 }
 find("actions").append(button("Read next", readNext, { key: "r", class: "main" }), button("Keys", () => showKeys(KEYS), { key: "?" }));
+find("agreement").addEventListener("click", agreement);
+find("training")?.addEventListener("click", askTraining);
 find("table-export").addEventListener("click", () => { location.assign(`/api/export.csv?${query()}`); });
 acceptDrops(load);
 load();
