@@ -51,7 +51,7 @@ function spacingText(spacing) {
 
 function volumesPart(reading, { onScale, onFrameRate }) {
   const { ef, spacing_mm: spacing, frame_rate_hz: rate, decision } = reading;
-  const caveat = isReliable(ef) ? "" : ", not reliable";
+  const caveat = isReliable(ef) || reading.heart_rate_bpm === null ? "" : ", not reliable";
   const missing = spacing ? "none" : "no scale";
   const row = (name, value, ask) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value, ask && !decision && button("Set", ask, { "aria-label": `Set ${name.toLowerCase()}` })));
   const inMean = reading.beats.filter((beat) => !beat.is_excluded && !beat.left_out).length;
@@ -95,7 +95,7 @@ function decisionPart(reading, { onDecide }) {
     return h("section", { class: `decision ${reading.decision}` }, h("strong", {}, reading.decision === "accepted" ? "Accepted" : "Rejected"),
       ` by ${reading.reader}`, reading.decision_reason && h("p", {}, reading.decision_reason), h("p", {}, button("Reopen", () => onDecide("reopened"))));
   }
-  return h("div", { class: "decide" }, button("Accept", () => onDecide("accepted"), { class: "main" }), button("Reject", () => onDecide("rejected")));
+  return h("div", { class: "decide" }, button("Accept", () => onDecide("accepted"), { class: isReliable(reading.ef) ? "main" : "" }), button("Reject", () => onDecide("rejected")));
 }
 
 // Everything beside the pictures; `actions` are called by its buttons.
