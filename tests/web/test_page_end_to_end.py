@@ -1,10 +1,13 @@
 """The shipped clip from `echoseg serve` to a corrected EF, in Chromium; the server is killed."""
 
+import io
 import json
 import shutil
 import signal
+import zipfile
 from pathlib import Path
 
+import pydicom
 import pytest
 
 import echoseg.weights
@@ -40,6 +43,21 @@ def drag(page, index, by):
     page.mouse.up()
 
 
+def sr_ef(page, url):
+    """The EF (LOINC 18043-0) of the structured report that the page exports."""
+    clip = page.url.rpartition("/")[2]
+    answer = page.request.get(f"{url}/api/clips/{clip}/export?format=dicom", timeout=_WAIT_MS)
+    with zipfile.ZipFile(io.BytesIO(answer.body())) as objects:
+        report = pydicom.dcmread(io.BytesIO(objects.read("sr.dcm")))
+    waiting = [report]
+    for item in waiting:
+        waiting.extend(item.get("ContentSequence", []))
+        concept = item.get("ConceptNameCodeSequence")
+        if concept and concept[0].CodeValue == "18043-0":
+            return float(item.MeasuredValueSequence[0].NumericValue)
+    raise AssertionError("the SR has no EF")
+
+
 def edits_of(folder):
     lines = (folder / "audit.jsonl").read_text("utf-8").splitlines()
     return [one for one in map(json.loads, lines) if one["event"] == "edit"]
@@ -60,6 +78,7 @@ def test_a_correction_survives_a_kill(browser, tmp_path):
         card, corrected = read(page)
         assert corrected != before and f"network {before}, 90 % interval" in card
         assert len(edits_of(folder)) == 1
+        assert f"{sr_ef(page, url):.0f} %" == corrected
         curve = page.locator(".curve .raw").get_attribute("d")
         port, address = url.rpartition(":")[2].strip("/"), page.url
         process.send_signal(signal.SIGKILL)

@@ -19,10 +19,11 @@ const line = s("path", { class: "line" });
 const trace = s("svg", { class: "curve", viewBox: `0 0 ${TRACE_WIDTH} ${TRACE_HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": "Volume over the last seconds" }, line);
 const clips = h("select", { "aria-label": "Clip of the worklist" }, h("option", { value: "" }, "a clip of the worklist"));
 const source = h("input", { placeholder: "0, rtsp://..., /data/clip.mp4", "aria-label": "Camera number, address of a stream, or file of the server" });
-const state = { socket: null, screen: null, waiting: null, volumes: [] };
+const state = { socket: null, screen: null, waiting: null, volumes: [], unit: "" };
 
 function drawTrace(frame) {
-  if (frame.reset) state.volumes = [];
+  if (frame.reset || frame.unit !== state.unit) state.volumes = [];
+  state.unit = frame.unit;
   state.volumes.push([frame.time_s, frame.volume]);
   while (state.volumes[0][0] < frame.time_s - TRACE_S) state.volumes.shift();
   const top = Math.max(...state.volumes.map(([, volume]) => volume ?? 0), 1e-9) * 1.1;
