@@ -1,6 +1,7 @@
 """Accounts and sessions, on both databases."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import argon2
 import pytest
@@ -69,6 +70,20 @@ def test_a_name_or_password_that_breaks_a_rule_is_refused(page, name, password, 
         page.accounts.add(name, password, Role.READER)
     assert page.accounts.all() == []
     assert events(page) == []
+
+
+def test_an_account_that_two_add_at_one_time_is_added_once(page):
+    def add(role):
+        try:
+            return page.accounts.add("meier", PASSWORD, role).role
+        except ConfigError:
+            return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        roles = list(pool.map(add, [Role.READER, Role.ADMIN] * 2))
+    assert sorted(roles)[:3] == ["", "", ""]
+    assert [reader.role for reader in page.accounts.all()] == [max(roles)]
+    assert len(events(page)) == 1
 
 
 def test_accounts_that_are_there_or_not_are_named(page):

@@ -177,6 +177,10 @@ def test_accounts_on_the_command_line(tmp_path):
         words = ["serve", "account", *words, "--data", str(folder)]
         return CliRunner().invoke(app, words, input=password)
 
+    for words in (["list"], ["remove", "meier"], ["password", "meier"]):
+        done = account(*words, password=PASSWORD)
+        assert done.exit_code == 2 and "there is no page" in done.output
+    assert not folder.exists()
     assert account("add", "Meier", password=PASSWORD).output == "account meier added, reader\n"
     assert account("add", "chief", "--role", "admin", password=PASSWORD + "\n").exit_code == 0
     done = account("add", "x", password="short")

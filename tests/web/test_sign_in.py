@@ -32,6 +32,7 @@ def test_only_the_sign_in_page_and_static_files_are_open(client):
     assert client.get("/api/clips").status_code == 401
     assert client.post("/clip/a").status_code == 401
     assert client.get("/static/nothing").status_code == 404
+    assert client.get("/sign-in%3F", follow_redirects=False).status_code == 303
     assert client.get("/static/../api/clips").status_code == 401
     assert client.get("/static/%2e%2e/%2e%2e/app.py").status_code == 404
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,9 @@ from echoseg.cli.options import demo_clips
 from echoseg.errors import ConfigError, validation_message
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from echoseg.web.accounts import Accounts
     from echoseg.web.settings import PageSettings
 
 
@@ -137,7 +141,7 @@ def add(
     database_url: DatabaseUrl = "",
 ) -> None:
     """Add an account; its password is asked for, or read from standard input."""
-    with _accounts(data, database_url) as accounts:
+    with _accounts(data, database_url, is_new=True) as accounts:
         from echoseg.web.records import Role
 
         if role not in tuple(Role):
@@ -171,22 +175,21 @@ def list_accounts(data: Data = Path("echoseg-page"), database_url: DatabaseUrl =
         typer.echo(f"{reader.name} {reader.role}")
 
 
-def _accounts(data: Path, database_url: str) -> "Any":
-    """The accounts of a folder, as a context."""
-    settings = _settings(folder=data, database_url=database_url)
-    from contextlib import contextmanager
+@contextmanager
+def _accounts(data: Path, database_url: str, *, is_new: bool = False) -> "Iterator[Accounts]":
+    """The accounts of a folder, which exists unless it may be new.
 
+    Raises:
+        ConfigError: If there is no page in the folder, or it cannot be opened.
+    """
+    settings = _settings(folder=data, database_url=database_url)
     from echoseg.web.accounts import open_accounts
 
-    @contextmanager
-    def opened() -> Any:
-        database, _, accounts = open_accounts(settings)
-        try:
-            yield accounts
-        finally:
-            database.close()
-
-    return opened()
+    if not (is_new or (data / "page.sqlite").is_file() or database_url):
+        raise ConfigError(f"there is no page in {data}; name its folder by --data")
+    database, _, accounts = open_accounts(settings)
+    with closing(database):
+        yield accounts
 
 
 def _password() -> str:

@@ -68,16 +68,15 @@ class Accounts:
                 "the name of an account must be 1 to 64 letters a to z, digits, '.', '-' or '_', "
                 f"beginning and ending with a letter or digit, got {name!r:.80}"
             )
-        hashed = self._hash(name, password)
+        hashed, now_s = self._hash(name, password), self._clock()
+        row = {"name": name, "password_hash": hashed, "role": role, "created_s": now_s}
         with self._database.transaction() as session:
-            if session.get(Account, name):
+            self._database.insert_missing(session, Account, [row])
+            if session.get_one(Account, name).password_hash != hashed:  # of another salt
                 raise ConfigError(
                     f"the account {name} exists; give it a new password by `account password`, or "
                     "choose another name"
                 )
-            session.add(
-                Account(name=name, password_hash=hashed, role=role, created_s=self._clock())
-            )
             self._note("account added", name, role=role)
         return Reader(name, role)
 

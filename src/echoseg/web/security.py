@@ -128,7 +128,7 @@ class Guard:
         if self._local is None and not one.state.is_new:
             sessions = self._page.sessions
             one.state.reader = await anyio.to_thread.run_sync(sessions.reader, token)
-        path = one.url.path
+        path = one.scope["path"]
         is_open = any(path == p or (p[-1] == "/" and path.startswith(p)) for p in _OPEN_PATHS)
         if one.state.reader is None and not is_open:
             raise Refusal(401, "Sign in first.")
@@ -236,7 +236,7 @@ class _Answer:
 
 
 def _error_response(one: HTTPConnection, error: Exception) -> Response:
-    path = one.url.path
+    path = one.scope["path"]
     if isinstance(error, EchosegError):
         status, text = status_of(error), without_paths(str(error))
         headers = getattr(error, "headers", None)
@@ -263,7 +263,7 @@ def _is_page(headers: Headers) -> bool:
 
 
 def _max_body_bytes(settings: PageSettings, one: HTTPConnection) -> int:
-    return settings.max_upload_bytes if one.url.path in _UPLOADS else MAX_BODY_BYTES
+    return settings.max_upload_bytes if one.scope["path"] in _UPLOADS else MAX_BODY_BYTES
 
 
 def _is_our_name(settings: PageSettings, host: str) -> bool:
