@@ -37,11 +37,13 @@ class FakePage:
     Attributes:
         refusals: Status and sentence of the next answers to edits, in order.
         requests: (path, body) of all that was posted.
+        answers: Answers by the last part of their path, in place of the fake's own.
     """
 
     def __init__(self, num_clips=1, num_frames=30, shape=(480, 640), name="clip-1"):
         self.num_frames, self.shape, self.name = num_frames, shape, name
         self.num_clips, self.refusals, self.requests = num_clips, [], []
+        self.answers = {}
         self.states = [self._first_state()]
         self.head, self.decision, self.is_down = 0, ("", ""), False
         self.lock = threading.Lock()
@@ -190,7 +192,8 @@ class FakePage:
         elif path.endswith("/redo"):
             self.head += 1
         elif path.endswith("/decision"):
-            self.decision = (body["decision"], body["reason"])
+            is_reopened = body["decision"] == "reopened"
+            self.decision = ("", "") if is_reopened else (body["decision"], body["reason"])
         elif path.endswith("/carry"):
             return {"contours": self._carried(body["operation"])}
         else:
@@ -258,6 +261,8 @@ class FakePage:
             return self.clips(query)
         answers = {"reading": self.reading, "history": self.history}
         what = path.rpartition("/")[2]
+        if what in self.answers:
+            return self.answers[what]
         if what == "biplane":
             ef = state_ef(57.0, interval=INTERVAL).model_dump()
             volumes = {"edv_ml": 120.0, "esv_ml": 51.6, "warnings": ()}

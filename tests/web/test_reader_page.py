@@ -221,11 +221,11 @@ def test_view_scale_and_frame_rate_are_stated_with_a_reason(page, fake):
     page.mouse.click(box["x"] + 300, box["y"] + 300)
     page.get_by_label("Distance").first.fill("5")
     page.get_by_role("dialog").get_by_role("button", name="Set scale").click()
-    settled(page)
+    page.locator('.pane[data-revision="2"]').wait_for()
     page.get_by_role("button", name="Set frame rate").click()
     page.get_by_label("Frames per second").fill("25")
     page.get_by_role("dialog").get_by_role("button", name="Set frame rate").click()
-    settled(page)
+    page.locator('.pane[data-revision="3"]').wait_for()
     view, scale, rate = posted(fake)
     assert view["operation"] == {"kind": "view", "view": "A2C"}
     assert view["reason"] == "apex was cut"
@@ -245,7 +245,14 @@ def test_a_rejection_needs_a_reason_and_a_signed_reading_takes_no_edits(page, fa
     page.keyboard.press("p")
     assert page.locator(".handle").count() == 0
     assert page.get_by_role("button", name="Points").is_disabled()
-    assert posted(fake, "/api/clips/clip0/decision")[0]["decision"] == "rejected"
+    page.get_by_role("button", name="Reopen").click()
+    dialog.get_by_label("Reason").fill("another beat is whole")
+    dialog.get_by_role("button", name="Reopen").click()
+    page.get_by_role("button", name="Accept").wait_for()
+    page.keyboard.press("p")
+    page.locator(".handle").first.wait_for()
+    decisions = [body["decision"] for body in posted(fake, "/api/clips/clip0/decision")]
+    assert decisions == ["rejected", "reopened"]
 
 
 def test_a_structure_is_removed_and_drawn_anew(page, fake):

@@ -114,3 +114,22 @@ def test_a_folder_of_the_server_is_added(browser):
         page.get_by_role("button", name="Add", exact=True).click()
         page.get_by_text("not a clip").wait_for()
     assert fake.requests == [("/api/folders", {"path": "/data/echo"})]
+
+
+def test_agreement_and_training_data_are_one_click_away(browser):
+    fake = FakePage(num_clips=1)
+    one = {"n": 12, "icc": 0.93, "icc_low": 0.8, "icc_high": 0.98, "bias": -1.25, "sd": 3.0,
+           "limit_low": -7.1, "limit_high": 4.6}  # fmt: skip
+    few = dict.fromkeys(one) | {"n": 1}
+    fake.answers["agreement"] = {"ef_percent": one, "edv_ml": few, "esv_ml": few}
+    fake.post = lambda path, body: (200, {"folder": "x", "num_clips": 5, "num_unsigned": 2})
+    with running(fake) as url, opened(browser, url) as page:
+        page.get_by_role("button", name="Agreement of readers").click()
+        text = page.get_by_role("dialog").inner_text()
+        assert "0.93 (0.80 to 0.98)" in text and "-7.1 to 4.6 points" in text
+        assert text.count("too few clips") == 2
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Training data").click()
+        page.get_by_label("New folder of the server").fill("/data/new")
+        page.get_by_role("button", name="Write").click()
+        page.locator("#say", has_text="5 clips written, 2 of them not accepted yet.").wait_for()

@@ -17,7 +17,7 @@ import { STRUCTURES, efText, seconds } from "./words.js";
 
 const MIN_RADIUS_PX = 1;
 
-export class Pane {
+class Pane {
   constructor(detail, session, slot) {
     this.detail = detail;
     this.clip = detail.row.id;

@@ -9,7 +9,6 @@ export class Player extends EventTarget {
     this.count = count;
     this.frame = 0;
     this.isPlaying = false;
-    this.shown = 0;
     this.setTimes(times);
   }
 

@@ -2,8 +2,8 @@
 
 import { sampleCurve } from "./spline.js";
 
-export const MAX_POINTS = 64;
-export const MIN_POINTS = 4;
+const MAX_POINTS = 64;
+const MIN_POINTS = 4;
 const REACH_FRACTION = 0.12; // of the perimeter: how far the wall follows a point that is dragged
 
 const isHinge = (kind) => kind === "septal" || kind === "lateral";
@@ -69,7 +69,7 @@ export function movePoint({ points, kinds }, index, [dx, dy], isAlone = false) {
 }
 
 // The point of the curve that is nearest to a place: {x, y, segment, distance}.
-export function nearestOnCurve(points, [x, y]) {
+function nearestOnCurve(points, [x, y]) {
   let best = { distance: Infinity };
   for (const sample of sampleCurve(points)) {
     const distance = Math.hypot(sample.x - x, sample.y - y);
