@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
@@ -67,6 +68,19 @@ def test_the_page_answers_at_the_address_that_is_printed(page):
     assert answer.status == 200 and "not a medical device" in html
     assert folder.stat().st_mode & 0o077 == 0
     assert "server" not in answer.headers
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement(page):
+    parts = urlsplit(page[0])
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    times_s = []
+    for _ in range(20):
+        start_s = time.monotonic()
+        connection.request("GET", "/static/api.js")
+        connection.getresponse().read()
+        times_s.append(time.monotonic() - start_s)
+    connection.close()
+    assert min(times_s) < 0.03  # Nagle's algorithm and delayed ACKs make it 0.04 at least
 
 
 def test_a_second_server_of_a_folder_or_port_is_refused_in_one_sentence(page, tmp_path):
