@@ -52,6 +52,7 @@ class Pane {
     this.bar = h("div", { class: "bar" });
     this.tools = toolbar(this);
     this.element = h("section", { class: "pane", "aria-label": `Clip ${this.detail.row.name}` },
+      h("h2", { class: "name" }, [this.detail.row.view, this.detail.row.name].filter((word) => word !== "unknown").join(", ")),
       this.tools.element,
       h("div", { class: "view" }, this.surface, this.note, this.bar),
       h("div", { class: "transport" }, this.playButton, this.scrubber, this.position),

@@ -81,8 +81,9 @@ export function toolbar(pane) {
     undo.disabled = isSigned || (!reading.can_undo && !numWaiting);
     redo.disabled = isSigned || !reading.can_redo;
     view.disabled = isSigned;
+    const unknown = pane.detail.predicted_view ? `View not stated, looks like ${pane.detail.predicted_view}` : "View not stated";
     const views = [...new Set([...VIEWS, reading.view])];
-    view.replaceChildren(...views.map((name) => h("option", { value: name, selected: name === reading.view }, name === "unknown" ? "View unknown" : name)));
+    view.replaceChildren(...views.map((name) => h("option", { value: name, selected: name === reading.view }, name === "unknown" ? unknown : name)));
   };
   update();
   return { element, update, reason };
