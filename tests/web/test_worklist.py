@@ -1,6 +1,7 @@
 """The worklist: what is added, queried, and there after a restart; on SQLite and PostgreSQL."""
 
 import shutil
+import time
 
 import pytest
 
@@ -147,3 +148,21 @@ def test_a_failed_clip_that_is_added_again_is_tried_again(worklist, tmp_path):
     moved = path.rename(tmp_path / "in" / "b.dcm")
     worklist.add([moved], "ann")
     assert (worklist.row(clip).state, worklist.row(clip).source) == ("queued", str(moved))
+
+
+def test_ten_thousand_clips_stay_quick(worklist):
+    rows = [
+        {"ef_kind": "plain", "ef_percent": number % 80, "label_priority": number % 37}
+        for number in range(10_000)
+    ]
+    add_rows(worklist, *rows)
+    for query in (
+        {},
+        {"first": 9_950, "sort": "name"},
+        {"filter": "undecided", "sort": "priority"},
+        {"ef_from": 40, "ef_to": 50, "sort": "ef"},
+        {"text": "clip-77"},
+    ):
+        begin_s = time.perf_counter()
+        page = worklist.page(WorklistQuery(**query))
+        assert len(page.rows) == 50 and time.perf_counter() - begin_s < 2, query
