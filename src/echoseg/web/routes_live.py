@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
+from starlette.websockets import WebSocketState
 
 from echoseg.errors import EchosegError
 from echoseg.web.live import MAX_RUNS, LiveRun, LiveTask
@@ -42,7 +43,8 @@ def live_router(page: "Page") -> APIRouter:
                 await socket.send_text(LiveEnd(ended=without_paths(str(error))).model_dump_json())
             except TimeoutError:
                 pass
-            await socket.close()
+            if socket.client_state is WebSocketState.CONNECTED:  # the page has not left
+                await socket.close()
 
     return router
 
