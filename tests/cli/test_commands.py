@@ -42,7 +42,7 @@ def test_the_demo_writes_every_file(demo):
     assert names == {
         "masks.nii.gz",
         "overlay.mp4",
-        "curve.png",
+        "curve.svg",
         "frames.csv",
         "report.json",
         "report.html",

@@ -17,7 +17,8 @@ from echoseg.data import IssueKind, load_dataset
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError, OutputError
 from echoseg.evaluation import results, run
 from echoseg.evaluation.items import Item
-from echoseg.evaluation.results import Source, write_results
+from echoseg.evaluation.report import html, markdown
+from echoseg.evaluation.results import Source, document, write_results
 from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.segment import segment
 from echoseg.evaluation.summary import summarise
@@ -279,7 +280,7 @@ def test_the_command_writes_a_whole_folder(tmp_path, by_grey):
     assert len(told["model"]["sha256"]) == len(told["data"]["sha256"]) == 64
     page = (tmp_path / "out" / "report.html").read_text()
     assert "The worst frames" in page
-    assert "http" not in page
+    assert "http:" not in page and "https:" not in page
     bare = command("camus", copy.root, "-o", tmp_path / "bare", "--no-pictures", "--split", "val")
     assert bare.exit_code == 0
     assert "The worst frames" not in (tmp_path / "bare" / "report.html").read_text()
@@ -401,3 +402,18 @@ def test_data_that_is_none_is_a_type_error_and_a_device_may_be_auto():
         evaluate("phantom", None)
     records = phantom_records("test", ("easy",), 1)[:1]
     assert evaluate("phantom", records, device="auto").clips
+
+
+def test_the_report_begins_with_ef_and_points_at_failures(tmp_path, by_grey):
+    found = evaluate("camus", load_dataset(make_camus(tmp_path / "a").root).records)
+    text = markdown(document(found, SOURCE))
+    assert text.index("EF against the experts' masks in 6 clips") < text.index("Mean Dice: LV endo")
+    assert text.index("## Ejection fraction") < text.index("## By structure")
+    assert text.index("## By structure") < text.index("Model sha256")
+    assert "Failures:" not in text
+    by_grey.empty = True
+    found = evaluate("camus", load_dataset(make_camus(tmp_path / "b").root).records)
+    text = markdown(document(found, SOURCE))
+    assert "EF was not compared" in text
+    assert "100.0 % of LV endo" in text and "6 clips without an EF" in text
+    assert "class=caution>Failures" in html(document(found, SOURCE), b"", [])

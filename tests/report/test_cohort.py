@@ -332,7 +332,7 @@ def test_one_clip_is_analysed_without_pages_too(clips, tmp_path):
     done = CliRunner().invoke(app, [*words, "--model", "phantom", "--device", "cpu"])
     assert done.exit_code == 1 and "segmentation only" in " ".join(done.output.split())
     assert {path.name for path in (tmp_path / "o" / "a").iterdir()} == FILES - {
-        "overlay.mp4", "curve.png", "report.html", "report.pdf",
+        "overlay.mp4", "curve.svg", "report.html", "report.pdf",
     }  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def stub(monkeypatch):
     monkeypatch.setattr(
         writer, "_write_all", lambda one, folder, **_: write(one, folder, pages=False)
     )
-    for name, page in (("biplane_page_html", ""), ("biplane_pdf", b"")):
+    for name, page in (("biplane_page_html", ""), ("biplane_content", {}), ("report_pdf", b"")):
         monkeypatch.setattr(writer, name, lambda *args, page=page: page)
     return analyzer
 

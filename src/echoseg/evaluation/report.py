@@ -22,13 +22,14 @@ Table = tuple[str, list[str], list[list[str]]]
 
 def markdown(document: dict[str, Any], figure: str = "") -> str:
     """Markdown report of the content of `summary.json`; `figure` is an image's relative path."""
-    parts = [f"# {markdown_text(_title(document))}", *map(markdown_text, _about(document))]
+    parts = [f"# {markdown_text(_title(document))}", *map(markdown_text, _summary(document))]
     for title, columns, rows in _tables(document):
         text = "\n".join(markdown_table(columns, rows))
         parts.append(f"## {markdown_text(title)}\n\n{text}")
     if figure:
         parts.append(f"![scatter, Bland-Altman and Dice]({figure})")
     parts += [f"- {markdown_text(line)}" for line in _problems(document)]
+    parts += ["## Data, model, protocol", *map(markdown_text, _about(document))]
     return "\n\n".join([*parts, _NOTE]) + "\n"
 
 
@@ -37,6 +38,7 @@ def html(document: dict[str, Any], figure: bytes, worst: Sequence[bytes]) -> str
     return render(
         "evaluation.html",
         title=_title(document),
+        summary=_summary(document),
         about=_about(document),
         tables=_tables(document),
         figure=figure,
@@ -50,6 +52,40 @@ def _title(document: dict[str, Any]) -> str:
     data = document["data"]
     split = f", {data['split']}" if data["split"] else ""
     return f"{document['model']['name']} on {data['title']}{split}"
+
+
+def _summary(document: dict[str, Any]) -> list[str]:
+    """What a reader asks first: EF and masks in one line, what failed in a line of its own."""
+    ef, counts = document["ef"], document["counts"]
+    data = document["data"]
+    lines = [f"EF was not compared: no clip of {data['title']} has one on both sides."]
+    if ef and ef["n"]:
+        over = ef.get("share_over_15")
+        lines = [
+            f"EF against the experts' masks in {ef['n']} clips: mean absolute error "
+            f"{ef['mae']:.1f} points {_interval(ef['mae_ci95'], 1)}, bias {ef['bias']:+.1f}, SD "
+            f"{_number(ef['sd'], 1)}"
+            + ("." if over is None else f"; {100 * over:.0f} % are off by more than 15 points.")
+        ]
+    dice = [
+        f"{STRUCTURE_NAMES[name]} {_number(scores['dice']['mean'], 3)}"
+        for name, scores in document["structures"].items()
+        if scores["dice"]["mean"] is not None
+    ]
+    lines[0] += f" Mean Dice: {', '.join(dice)}." if dice else ""
+    failed = [
+        f"{100 * scores['failure_rate']:.1f} % of {STRUCTURE_NAMES[name]}"
+        for name, scores in document["structures"].items()
+        if scores["failure_rate"]
+    ]
+    without = ef["n_failed"] if ef else 0
+    if failed or without or counts["not_judged"]:
+        dice_of = f"Dice under {FAILED_DICE} in {', '.join(failed)}" if failed else "no low Dice"
+        lines.append(
+            f"Failures: {dice_of}; {without} clips without an EF; {counts['not_judged']} clips "
+            "could not be read or segmented."
+        )
+    return lines
 
 
 def _about(document: dict[str, Any]) -> list[str]:
@@ -72,7 +108,9 @@ def _problems(document: dict[str, Any]) -> list[str]:
 
 
 def _tables(document: dict[str, Any]) -> list[Table]:
-    tables = [_structures("By structure", document["structures"])]
+    agreement = _agreement(document)
+    tables = [agreement] if agreement else []
+    tables.append(_structures("By structure", document["structures"]))
     for group, by_value in document["by"].items():
         rows, columns = [], []
         for name, scores in by_value.items():
@@ -84,8 +122,6 @@ def _tables(document: dict[str, Any]) -> list[Table]:
     if document["smoothness"]:
         rows = [[n.replace("_", " "), _with(s)] for n, s in document["smoothness"].items()]
         tables.append(("Temporal smoothness", ["", "mean [95 %]"], rows))
-    if agreement := _agreement(document):
-        tables.append(agreement)
     if classes := document["ef_classes"]:
         rows = [
             [one.replace("_", " "), *(str(number) for number in row.values())]

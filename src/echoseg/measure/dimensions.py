@@ -77,10 +77,9 @@ def mean_known(values: Iterable[float | None]) -> float | None:
 
 
 def sd_known(values: Iterable[float | None]) -> float | None:
-    """The standard deviation (n - 1) of the values; None of fewer than two, or where one is."""
-    every = list(values)
-    known = [value for value in every if value is not None]
-    return float(np.std(known, ddof=1)) if len(known) == len(every) > 1 else None
+    """The standard deviation (n - 1) of the values that are not None; None of fewer than two."""
+    known = [value for value in values if value is not None]
+    return float(np.std(known, ddof=1)) if len(known) > 1 else None
 
 
 def measure_dimensions(frames: Frames, beats: Sequence[Beat], *, scaled: bool) -> dict[str, Any]:

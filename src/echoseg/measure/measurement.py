@@ -152,8 +152,8 @@ class Measurement(FrozenModel):
         peak_filling_rate_ml_per_s: The same in ml per second.
         heart_rate_bpm: From R waves or from the period of the volume curve; null where the frame
             times imply a rate or a systole of no heart, as are all rates then.
-        heart_rate_sd_bpm: Standard deviation over the beats in the means; null for fewer than two,
-            or where the length of one is unknown.
+        heart_rate_sd_bpm: Standard deviation over the beats in the means; null for fewer than two
+            whose length is known.
         gls_unreliable_percent: The shortening that was measured, in a report that withholds it with
             the EF; null otherwise.
         heart_rate_unreliable_bpm: The heart rate, where it is withheld; null otherwise.

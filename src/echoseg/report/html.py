@@ -1,12 +1,16 @@
 """HTML pages from the templates in `report/templates`: one file each, nothing fetched."""
 
 import base64
+import hashlib
 import re
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+_UNITS = r"(?:%|ml|mm|cm²|bpm|points|Hz|EDV/s|g|s)(?!\w)"
 
 
 @cache
@@ -22,7 +26,11 @@ def _environment() -> "Environment":
     )
     environment.filters["data_uri"] = data_uri
     environment.filters["plain_words"] = plain_words
-    environment.globals["quantity"] = quantity
+    environment.filters["keep_units"] = keep_units
+    script = files("echoseg.report").joinpath("templates/player.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    environment.globals["script_hash"] = f"sha256-{digest}"
+    environment.globals["script"] = script
     return environment
 
 
@@ -49,3 +57,8 @@ def plain_words(message: str) -> str:
 def quantity(value: float | None, unit: str, missing: str = "", digits: int = 0) -> str:
     """A value with its unit, or what to print where there is none."""
     return missing if value is None else f"{value:.{digits}f}\u00a0{unit}"
+
+
+def keep_units(text: str) -> str:
+    """A text whose numbers are never broken from their units."""
+    return re.sub(rf"(?<=\d) (?={_UNITS})", "\u00a0", text)

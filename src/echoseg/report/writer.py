@@ -19,10 +19,17 @@ from echoseg.report.biplane import (
     biplane_row,
     build_biplane_report,
 )
-from echoseg.report.figures.curve import curve_png, phase_marks
+from echoseg.report.figures.curve import phase_marks
+from echoseg.report.figures.curve_svg import curve_svg
 from echoseg.report.figures.overlay import overlay_frames
-from echoseg.report.figures.page import biplane_page_html, page_html
-from echoseg.report.figures.pdf import biplane_pdf, page_pdf
+from echoseg.report.figures.page import (
+    DEFAULT_RATE_HZ,
+    biplane_content,
+    biplane_page_html,
+    clip_content,
+    page_html,
+)
+from echoseg.report.figures.pdf import report_pdf
 from echoseg.report.html import data_uri
 from echoseg.report.schema import Report, build_report, registry_row
 
@@ -30,7 +37,7 @@ DICOM = "dicom"
 """Folder of DICOM objects in a result folder, which `echoseg.dicom` writes."""
 MARK = "report.json"
 """The file that identifies a result folder."""
-PDF, OVERLAY = "report.pdf", "overlay.mp4"
+PDF, OVERLAY, CURVE = "report.pdf", "overlay.mp4", "curve.svg"
 FILES = frozenset(
     {
         PDF,
@@ -38,7 +45,7 @@ FILES = frozenset(
         "registry.csv",
         "masks.nii.gz",
         OVERLAY,
-        "curve.png",
+        CURVE,
         "frames.csv",
         "report.html",
     }
@@ -140,9 +147,10 @@ def write_biplane(
             _write_all(one, partial / plane, pdf=pdf)
         report = build_biplane_report(analysis)
         _write_csv([biplane_row(report)], partial / "registry.csv")
-        write_text(partial / "report.html", biplane_page_html(analysis, report, output.path.name))
+        content = biplane_content(analysis, report, output.path.name)
+        write_text(partial / "report.html", biplane_page_html(content))
         if pdf:
-            (partial / PDF).write_bytes(biplane_pdf(analysis, report, output.path.name))
+            (partial / PDF).write_bytes(report_pdf(content))
         _write_report(report, partial)
     return output.path
 
@@ -155,14 +163,14 @@ def _write_all(analysis: Analysis, folder: Path, *, pdf: bool = False, pages: bo
     _write_csv(_frame_rows(analysis), folder / "frames.csv")
     report = build_report(analysis)
     _write_csv([registry_row(report)], folder / "registry.csv")
+    content = clip_content(analysis, report) if pages or pdf else {}
     if pages:
-        write_h264(folder / OVERLAY, overlay_frames(analysis), rate_hz or 30.0)
-        curve = curve_png(analysis)
-        (folder / "curve.png").write_bytes(curve)
-        page = page_html(analysis, report, curve, _address(folder / OVERLAY))
+        write_h264(folder / OVERLAY, overlay_frames(analysis), rate_hz or DEFAULT_RATE_HZ)
+        write_text(folder / CURVE, curve_svg(analysis, alone=True))
+        page = page_html(analysis, content, _address(folder / OVERLAY))
         write_text(folder / "report.html", page)
     if pdf:
-        (folder / PDF).write_bytes(page_pdf(analysis, report))
+        (folder / PDF).write_bytes(report_pdf(content))
     _write_report(report, folder)
 
 

@@ -1,7 +1,6 @@
 """Pictures of a made-up analysis: what is drawn where, and what is said where nothing can be."""
 
 from dataclasses import dataclass, replace
-from io import BytesIO
 from itertools import pairwise
 
 import numpy as np
@@ -17,9 +16,9 @@ from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.report.figures import curve as curve_module
 from echoseg.report.figures import overlay
 from echoseg.report.figures.colours import CONTOURS, ED_COLOUR, ES_COLOUR
-from echoseg.report.figures.curve import curve_png
+from echoseg.report.figures.curve_svg import curve_svg
 from echoseg.report.figures.overlay import draw_contours, overlay_frames
-from echoseg.report.figures.page import page_html
+from echoseg.report.figures.page import clip_content, page_html
 from echoseg.report.schema import DISCLAIMER, build_report
 from echoseg.weights.card import ModelCard
 
@@ -140,7 +139,7 @@ def test_a_clip_of_one_frame_without_times_is_drawn():
     analysis = made_up(volumes=(50.0,), refusal="one frame only")
     analysis = replace(analysis, clip=replace(analysis.clip, times_s=None))
     assert len(list(overlay_frames(analysis))) == 1
-    assert curve_png(analysis)[:4] == b"\x89PNG"
+    assert "<svg" in curve_svg(analysis)
 
 
 @pytest.mark.parametrize("refusal", ["found on 0 of 5 frames", "a $broken$ _word^ " * 40])
@@ -148,31 +147,26 @@ def test_a_refusal_is_written_on_overlay_and_curve(refusal):
     analysis = made_up(volumes=(None,) * 5, refusal=refusal)
     panel = panel_of(next(overlay_frames(analysis)))
     assert has_colour(panel, ED_COLOUR)
-    silent = curve_png(
-        replace(analysis, measurement=analysis.measurement.model_copy(update={"refusal": ""}))
-    )
-    assert curve_png(analysis) != silent
+    first = refusal.split()[0]
+    assert first in curve_svg(analysis, alone=True)
+    figure = curve_module.curve_figure(analysis)
+    assert any(first in text.get_text() for text in figure.axes[0].texts)
 
 
 def test_every_picture_says_it_is_for_research_only(monkeypatch):
     analysis = made_up()
-    report = build_report(analysis)
-    page = page_html(analysis, report, b"")
-    assert page.index("Research use only, not a medical device") < page.index("<h1>")
-    with_text = next(overlay_frames(analysis)), curve_png(analysis)
-    for module in (overlay, curve_module):
-        monkeypatch.setattr(module, "DISCLAIMER", "")
-    without = next(overlay_frames(analysis)), curve_png(analysis)
-    assert not np.array_equal(with_text[0], without[0])
-    assert not np.array_equal(
-        np.asarray(Image.open(BytesIO(with_text[1]))), np.asarray(Image.open(BytesIO(without[1])))
-    )
+    page = page_html(analysis, clip_content(analysis, build_report(analysis)))
+    assert page.index(DISCLAIMER) < page.index("<main>")
+    assert DISCLAIMER in curve_svg(analysis, alone=True)
+    with_text = next(overlay_frames(analysis))
+    monkeypatch.setattr(overlay, "DISCLAIMER", "")
+    assert not np.array_equal(with_text, next(overlay_frames(analysis)))
 
 
 def test_warnings_come_before_the_numbers():
     analysis = made_up(volumes=(None,) * 5, refusal="nothing <found>")
-    page = page_html(analysis, build_report(analysis), b"")
-    assert page.index("No EF: nothing &lt;found&gt;") < page.index("<table>")
+    page = page_html(analysis, clip_content(analysis, build_report(analysis)))
+    assert page.index("No EF: nothing &lt;found&gt;") < page.index("Volume over time")
 
 
 def test_letters_and_lines_grow_with_the_picture():
@@ -211,23 +205,6 @@ def test_the_disclaimer_is_clear_of_a_browsers_controls(monkeypatch):
     monkeypatch.setattr(overlay, "DISCLAIMER", "")
     changed = (with_text != panel_of(next(overlay_frames(analysis)))).any((1, 2)).nonzero()[0]
     assert len(with_text) - changed.max() > 150
-
-
-def test_a_mark_at_the_edge_leaves_the_plot_its_width():
-    def plot_width(analysis):
-        dark = np.asarray(Image.open(BytesIO(curve_png(analysis))).convert("RGB")).astype(int)
-        orange = np.abs(dark - (217, 96, 26)).sum(-1) < 40
-        columns = orange.any(0).nonzero()[0]
-        return columns.max() - columns.min()
-
-    def marked(ed, es):
-        found = made_up().measurement.model_copy(update={"ed_frame": ed, "es_frame": es})
-        return replace(made_up(), measurement=found)
-
-    widths = [
-        plot_width(marked(ed, es)) for ed, es in ((2, 1), (0, 1), (1, 0), (4, 1), (1, 4), (3, 4))
-    ]
-    assert max(widths) - min(widths) <= 2 + 10  # the dot of a mark covers the line's end
 
 
 def test_the_r_waves_of_the_file_are_drawn_at_their_times():

@@ -1,8 +1,7 @@
-"""The volume curve of a clip as a figure."""
+"""The volume curve of a clip as a matplotlib figure, for notebooks; pages have `curve_svg`."""
 
 import textwrap
 from collections.abc import Iterable
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,14 +55,7 @@ def curve_figure(analysis: Analysis) -> "Figure":
     return figure
 
 
-def curve_png(analysis: Analysis) -> bytes:
-    """The same figure as PNG bytes; equal analyses give equal bytes."""
-    buffer = BytesIO()
-    curve_figure(analysis).savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def draw_curve(axes: Any, analysis: Analysis, *, title: bool = True) -> None:
+def draw_curve(axes: Any, analysis: Analysis) -> None:
     """Draw single frames, the curve that is read, and ED and ES of every beat onto axes."""
     measurement = analysis.measurement
     scaled = measurement.spacing_mm is not None
@@ -83,8 +75,7 @@ def draw_curve(axes: Any, analysis: Analysis, *, title: bool = True) -> None:
     axes.set_ylim(0, 1.18 * top)
     axes.set_xlabel("frame" if times is None else "time (s)")
     axes.set_ylabel("LV volume (ml)" if scaled else "relative LV volume")
-    if title:
-        _draw_title(axes, analysis)
+    _draw_title(axes, analysis)
     if len(x) > 1:
         axes.set_xlim(x[0] - 0.03 * (x[-1] - x[0]), x[-1] + 0.03 * (x[-1] - x[0]))
     if not np.isfinite(values).any():

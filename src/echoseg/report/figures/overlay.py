@@ -292,6 +292,12 @@ def _draw_badge(picture: Image.Image, analysis: Analysis, curve: _Curve, now: in
             draw.text(place, name, fill=(20, 20, 20), font=curve.font(24), anchor="mm")
 
 
+def picture_size(analysis: Analysis) -> tuple[int, int]:
+    """(width, height) in pixels of the picture in the overlay, which is above its curve."""
+    first = frame_picture(analysis, 0)
+    return max(first.width, _MIN_WIDTH_PX), first.height
+
+
 def overlay_frames(analysis: Analysis) -> Iterator[np.ndarray]:
     """Yield the overlay's frames, `(H, W, 3)` uint8 RGB, one per frame of the clip."""
     first = frame_picture(analysis, 0)

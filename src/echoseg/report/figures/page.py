@@ -1,98 +1,57 @@
-"""The pages of a clip and of a biplane analysis, each in one file."""
+"""The reports of a clip and of a biplane analysis as pages, each in one file."""
 
 from html import escape
-from io import BytesIO
 
 from echoseg.clip import View
 from echoseg.inference.analysis import Analysis
-from echoseg.measure.reference import HEART_FAILURE_2021, NormalRange
+from echoseg.measure.reference import NormalRange
 from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport
-from echoseg.report.figures.curve import curve_png
-from echoseg.report.figures.overlay import frame_picture
+from echoseg.report.figures import content
+from echoseg.report.figures.content import Content
+from echoseg.report.figures.overlay import picture_size
 from echoseg.report.html import quantity, render
 from echoseg.report.schema import Report, build_report
 
-_VALUES: tuple[tuple[str, str, str, int], ...] = (
-    ("Ejection fraction", "ef_percent", "%", 0),
-    ("SD of EF over the beats", "ef_sd_points", "points", 1),
-    ("End-diastolic volume, disks", "edv_ml", "ml", 0),
-    ("End-systolic volume, disks", "esv_ml", "ml", 0),
-    ("Stroke volume", "stroke_volume_ml", "ml", 0),
-    ("End-diastolic volume, area-length", "edv_area_length_ml", "ml", 0),
-    ("End-systolic volume, area-length", "esv_area_length_ml", "ml", 0),
-    ("LV length at ED", "lv_length_ed_mm", "mm", 0),
-    ("LV length at ES", "lv_length_es_mm", "mm", 0),
-    ("LV area at ED", "lv_area_ed_cm2", "cm\u00b2", 1),
-    ("LV area at ES", "lv_area_es_cm2", "cm\u00b2", 1),
-    ("Fractional area change", "fractional_area_change_percent", "%", 0),
-    ("Longitudinal strain of the contour (not speckle tracking)", "gls_percent", "%", 1),
-    ("Mitral annular excursion", "annular_excursion_mm", "mm", 1),
-    ("Left atrial volume at ES, one plane", "la_volume_ml", "ml", 0),
-    ("Mean wall thickness at ED", "wall_thickness_mm", "mm", 1),
-    ("LV mass, estimate from one plane", "lv_mass_g", "g", 0),
-    ("Peak ejection rate", "peak_ejection_rate_edv_per_s", "EDV/s", 1),
-    ("Peak ejection rate", "peak_ejection_rate_ml_per_s", "ml/s", 0),
-    ("Peak filling rate", "peak_filling_rate_edv_per_s", "EDV/s", 1),
-    ("Peak filling rate", "peak_filling_rate_ml_per_s", "ml/s", 0),
-    ("Heart rate", "heart_rate_bpm", "bpm", 0),
-)
-"""Title, field of `Measurement`, unit, digits."""
+DEFAULT_RATE_HZ = 30.0
+"""Frame rate of the overlay of a clip without times."""
 
 
-def measured_values(report: Report) -> list[tuple[str, str, NormalRange | None]]:
-    """Title, value with unit, and normal range of everything that was measured."""
-    return [
-        (title, quantity(value, unit, digits=digits), report.normal_ranges.get(key))
-        for title, key, unit, digits in _VALUES
-        if (value := getattr(report.results, key)) is not None
-    ]
+def clip_content(analysis: Analysis, report: Report) -> Content:
+    """The report of a clip."""
+    name = report.input.file_name or "clip"
+    beats = analysis.measurement.beats_text
+    return {
+        "title": f"Left ventricle: {name}",
+        "disclaimer": report.disclaimer,
+        "facts": content.facts(report),
+        "ef": content.statement(analysis.ef, "Ejection fraction", beats=beats),
+        "keys": content.key_values(analysis, report),
+        "reading": content.reading_lines(report),
+        "reader": report.reading.reader if report.reading else "",
+        "read_on": report.reading.read_on if report.reading else "",
+        "alerts": content.alerts(report.warnings, report.results.refusal),
+        "planes": [content.plane(analysis, report)],
+        "values": content.value_table(analysis, report),
+        "notes": content.notes(analysis, report),
+        "provenance": content.provenance(report),
+    }
 
 
-def provenance(report: Report, digits: int = 16) -> str:
-    """Software, model, hashes and method in one sentence."""
-    model = "masks from another tool"
-    if report.model is not None:
-        model = (
-            f"model {report.model.name} ({report.model.licence}), "
-            f"weights sha256 {report.model.sha256[:digits]}"
-        )
-    return (
-        f"echoseg {report.software.version}, {model}, input sha256 "
-        f"{report.input.sha256[:digits]}. {report.results.method}."
-    )
-
-
-def page_html(analysis: Analysis, report: Report, curve: bytes, video: str = "") -> str:
-    """Render a clip's page, with its curve (PNG) or, where given, its overlay (its address)."""
-    return render(
-        "clip.html",
-        title=report.input.file_name or "clip",
-        report=report,
-        ef=analysis.ef,
-        beats=analysis.measurement.beats_text,
-        scheme=HEART_FAILURE_2021,
-        values=measured_values(report),
-        stills=_stills(analysis),
-        curve=curve,
-        video=video,
-        provenance=provenance(report),
-    )
-
-
-def _stills(analysis: Analysis) -> list[tuple[str, bytes]]:
-    """Caption and JPEG of ED and ES, with the long axis and the disks."""
-    measurement, stills = analysis.measurement, []
-    for phase, frame in (("ED", measurement.ed_frame), ("ES", measurement.es_frame)):
-        if frame is not None:
-            buffer = BytesIO()
-            frame_picture(analysis, frame, disks=True).save(buffer, "JPEG", quality=88)
-            stills.append((f"{phase}, frame {frame}", buffer.getvalue()))
-    return stills
+def page_html(analysis: Analysis, parts: Content, video: str = "") -> str:
+    """Render a clip's page from its content, with its overlay (its address) where given."""
+    width, height = picture_size(analysis)
+    overlay = {
+        "address": video,
+        "rate_hz": analysis.clip.frame_rate_hz or DEFAULT_RATE_HZ,
+        "num_frames": analysis.clip.num_frames,
+        "shape": f"{width} / {height}",
+    }
+    return render("report.html", overlay=overlay if video else None, links=False, **parts)
 
 
 def notebook_html(analysis: Analysis) -> str:
     """The page without its video, in a frame that keeps its style from the notebook's."""
-    page = page_html(analysis, build_report(analysis), curve_png(analysis))
+    page = page_html(analysis, clip_content(analysis, build_report(analysis)))
     attributes = f'style="width: 100%; height: 640px; border: 0" title="{escape(repr(analysis))}"'
     return f'<iframe {attributes} srcdoc="{escape(page)}"></iframe>'
 
@@ -107,42 +66,59 @@ _BIPLANE_VALUES = (
 )
 
 
-def biplane_values(
-    analysis: BiplaneAnalysis, report: BiplaneReport
-) -> list[tuple[str, list[str], NormalRange | None]]:
-    """Title, values of both planes, A4C and A2C, where their EF is stated, and normal range."""
+def _biplane_table(analysis: BiplaneAnalysis, report: BiplaneReport) -> Content:
+    """Values of both planes, A4C and A2C, where their EF is stated, and normal ranges."""
     sides = (
         (analysis.ef, report.results),
         (analysis.a4c.ef, report.a4c.results),
         (analysis.a2c.ef, report.a2c.results),
     )
-    return [
-        (
-            title,
-            [quantity(getattr(one, key, None), unit) if ef.value else "" for ef, one in sides],
-            report.normal_ranges.get(key),
-        )
-        for title, key, unit in _BIPLANE_VALUES
+    ranges: dict[str, NormalRange] = report.normal_ranges
+    rows = [
+        ["Ejection fraction", *(content.ef_row(ef) for ef, _ in sides)],
+        ["EF interval", *(content.keep_units(ef.interval_span or "none") for ef, _ in sides)],
     ]
+    rows[0] += content.range_cells(ranges.get("ef_percent"))
+    rows[1] += ["", ""]
+    for title, key, unit in _BIPLANE_VALUES:
+        values = [quantity(getattr(one, key, None), unit) if ef.value else "" for ef, one in sides]
+        rows.append([title, *values, *content.range_cells(ranges.get(key))])
+    return {"caveat": "", **content.ranged(ranges, ["biplane", "A4C alone", "A2C alone"], rows)}
 
 
-def biplane_page_html(analysis: BiplaneAnalysis, report: BiplaneReport, name: str) -> str:
-    """Render a biplane page; it links to the page of each plane in the folders next to it."""
-    rows = biplane_values(analysis, report)
-    planes = [
-        {
-            "view": view,
-            "file_name": plane_report.input.file_name,
-            "ef": plane.ef,
-            "stills": _stills(plane),
-            "curve": curve_png(plane),
-            "provenance": provenance(plane_report),
-        }
-        for view, plane, plane_report in (
-            (View.A4C, analysis.a4c, report.a4c),
-            (View.A2C, analysis.a2c, report.a2c),
-        )
-    ]
-    return render(
-        "biplane.html", title=name, report=report, ef=analysis.ef, rows=rows, planes=planes
+def biplane_content(analysis: BiplaneAnalysis, report: BiplaneReport, name: str) -> Content:
+    """The report of both planes of a heart."""
+    planes = (
+        (View.A4C, analysis.a4c, report.a4c),
+        (View.A2C, analysis.a2c, report.a2c),
     )
+    source = report.a4c
+    head = [
+        ["Study", source.input.study],
+        ["Heart", name],
+        ["Acquired", source.input.acquired_on],
+        ["Analyzed", source.analyzed_on],
+        ["Software", dict(content.facts(source))["Software"]],
+    ]
+    origins = " ".join(f"{view}: {content.provenance(one)}" for view, _, one in planes)
+    return {
+        "title": f"Left ventricle, biplane: {name}",
+        "disclaimer": report.disclaimer,
+        "facts": [row for row in head if row[1]],
+        "ef": content.statement(analysis.ef, "Ejection fraction, biplane"),
+        "keys": [],
+        "reading": [f"{view}: {line}" for view, _, one in planes
+                    for line in content.reading_lines(one)],
+        "reader": source.reading.reader if source.reading else "",
+        "read_on": source.reading.read_on if source.reading else "",
+        "alerts": content.alerts(report.warnings, report.results.refusal),
+        "planes": [content.plane(plane, one, str(view)) for view, plane, one in planes],
+        "values": _biplane_table(analysis, report),
+        "notes": [],
+        "provenance": f"{report.results.method}. {origins}",
+    }  # fmt: skip
+
+
+def biplane_page_html(parts: Content) -> str:
+    """Render a biplane page; it links to the page of each plane in the folders next to it."""
+    return render("report.html", overlay=None, links=True, **parts)
