@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 
 from echoseg.errors import ArgumentError
-from echoseg.measure.frame import measure_each
+from echoseg.measure.frame import measure_each, measure_frame
 from echoseg.measure.measure import Timing, measure_frames
 from echoseg.measure.phases import Beat
-from echoseg.measure.stated_beats import StatedBeat, state_beats
-from heart_makers import beating
+from echoseg.measure.stated_beats import StatedBeat, Statements, state_beats
+from heart_makers import beating, heart
 
 MASKS, TIMES_S, _ = beating(120, bpm=60)
 FRAMES = measure_each(MASKS, (1.0, 1.0))
 CURVE = np.linspace(100, 40, 30)
 
 
-def measured(*stated, frames=FRAMES, times_s=TIMES_S):
-    return measure_frames(frames, Timing(times_s=times_s, stated_beats=stated))
+def measured(*stated, frames=FRAMES, times_s=TIMES_S, drawn=()):
+    return measure_frames(
+        frames, Timing(times_s=times_s, stated=Statements(beats=stated, drawn_frames=drawn))
+    )
 
 
 def span(beat):
@@ -88,3 +90,24 @@ def test_a_statement_follows_the_beat_it_shares_frames_with():
 def test_a_frame_that_is_none_of_the_clip_is_refused():
     with pytest.raises(ArgumentError, match="0 to 29, got 30"):
         state_beats([], [StatedBeat(span=(0, 9), ed_frame=3, es_frame=30)], CURVE)
+
+
+def test_a_frame_that_is_drawn_alone_at_es_is_es_with_its_own_volume():
+    found = measured()
+    first = found.beats[0]
+    frame = first.es_frame + 1
+    frames = list(FRAMES)
+    smaller = heart(10, 50, spacing_mm=(1.0, 1.0), size=(150, 150))
+    frames[frame] = measure_frame(smaller, (1.0, 1.0))
+    own_ml = frames[frame].volume
+    drawn = measured(frames=frames, drawn=(frame,))
+    assert drawn.beats[0].es_frame == frame
+    assert drawn.beats[0].esv_ml == pytest.approx(own_ml)
+    assert drawn.beats[1] == found.beats[1]
+    unseen = measured(frames=frames)  # one frame of jitter, to the smoothing
+    assert abs(unseen.beats[0].esv_ml - own_ml) > abs(unseen.beats[0].esv_ml - first.esv_ml)
+
+
+def test_drawing_every_frame_smooths_as_if_none_was_drawn():
+    everything = measured(drawn=tuple(range(len(FRAMES))))
+    assert everything == measured()

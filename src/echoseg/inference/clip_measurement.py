@@ -11,7 +11,7 @@ from echoseg.measure.frame import MeasuredFrame, measure_each
 from echoseg.measure.measure import Timing, measure_frames
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.plausible import NO_SCALE, depth_warnings
-from echoseg.measure.stated_beats import StatedBeat
+from echoseg.measure.stated_beats import NOTHING_STATED, Statements
 from echoseg.preprocess.sector import Sector
 
 MAX_EF_CHANGE_POINTS = 2.0
@@ -27,7 +27,7 @@ def measure_clip(
     sector: Sector | None = None,
     smoothing: bool = True,
     cavity_only: bool = False,
-    stated_beats: tuple[StatedBeat, ...] = (),
+    stated: Statements = NOTHING_STATED,
 ) -> Measurement:
     """Measure the masks of a clip as `measure_masks` does, which has the other arguments.
 
@@ -41,7 +41,7 @@ def measure_clip(
     frames = measure_each(masks, usable_spacing_mm(clip, sector))
 
     def measure(num: int, times_s: np.ndarray | None, *r_wave_times_s: float) -> Measurement:
-        timing = Timing(times_s=times_s, r_wave_times_s=r_wave_times_s, stated_beats=stated_beats)
+        timing = Timing(times_s=times_s, r_wave_times_s=r_wave_times_s, stated=stated)
         return measure_frames(frames[:num], timing, smoothing=smoothing, cavity_only=cavity_only)
 
     measurement = by_curve = measure(len(frames), clip.times_s)

@@ -33,6 +33,7 @@ class MeasuredFrame:
         shape: The cavity's; None where there is none, or only a stray piece.
         ring_fraction: Of the cavity's border, by `shape.ring_fraction`.
         is_cut_off: The cavity touches the edge of the picture.
+        box: (top, left, bottom, right) of the cavity in pixels, half open; all 0 without one.
     """
 
     mask: np.ndarray
@@ -41,6 +42,7 @@ class MeasuredFrame:
     shape: Shape | None
     ring_fraction: float
     is_cut_off: bool
+    box: tuple[int, int, int, int]
 
     @property
     def volume(self) -> float:
@@ -66,6 +68,10 @@ def measure_frame(mask: np.ndarray, spacing_mm: Spacing) -> MeasuredFrame:
     """Measure a label map `(H, W)`."""
     cavity = mask == Label.LV_CAVITY
     area_px = int(np.count_nonzero(cavity))
+    rows, columns = np.flatnonzero(cavity.any(1)), np.flatnonzero(cavity.any(0))
+    box = (0, 0, 0, 0)
+    if area_px:
+        box = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
     is_piece = area_px < max(1, MIN_LV_FRACTION * mask.size)
     return MeasuredFrame(
         mask=mask,
@@ -74,6 +80,7 @@ def measure_frame(mask: np.ndarray, spacing_mm: Spacing) -> MeasuredFrame:
         shape=None if is_piece else measure_shape(mask, spacing_mm or (1.0, 1.0)),
         ring_fraction=ring_fraction(mask),
         is_cut_off=bool(cavity[[0, -1]].any() or cavity[:, [0, -1]].any()),
+        box=box,
     )
 
 

@@ -39,7 +39,13 @@ from echoseg.measure.rhythm import (
     systole_frames,
     time_beats,
 )
-from echoseg.measure.stated_beats import StatedBeat, state_beats
+from echoseg.measure.stated_beats import (
+    NOTHING_STATED,
+    Statements,
+    drawn_alone,
+    on_drawn_frames,
+    state_beats,
+)
 
 MAX_CLOCK_STEPS = 2
 """Times that beats are found anew where the clock does not fit them."""
@@ -52,12 +58,12 @@ class Timing:
     Attributes:
         times_s: Time of each frame; None when unknown.
         r_wave_times_s: R waves, when the file has them.
-        stated_beats: What a reader states of beats.
+        stated: What a reader states of the volumes.
     """
 
     times_s: np.ndarray | None
     r_wave_times_s: tuple[float, ...] = ()
-    stated_beats: tuple[StatedBeat, ...] = ()
+    stated: Statements = NOTHING_STATED
 
     @property
     def r_wave_frames(self) -> tuple[int, ...]:
@@ -210,8 +216,10 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
     num_frames = systole_frames(beats) if times_s is not None else None
     systole_s = None if num_frames is None else num_frames * clock_s
     is_timed = is_heart_rate(heart_rate_bpm(lengths_s)) and is_systole(systole_s, clock_s)
-    smoothed, stated = smooth(filled, frame_s), timing.stated_beats
+    smoothed, stated = smooth(filled, frame_s), timing.stated
     cut = cut_reason(smoothed, beats, known, frame_s)
+    drawn = drawn_alone(stated.drawn_frames, len(filled), frame_s)
+    smoothed[drawn] = filled[drawn]
     curves = Curves(
         volumes=volumes,
         filled=filled,
@@ -219,11 +227,12 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
         parabola_s=smoothing_s(filled, frame_s),
         frame_s=clock_s if is_timed else None,
         systole_s=systole_s,
-        cut_reason="" if any(one.is_moved for one in stated) else cut,
+        cut_reason="" if any(one.is_moved for one in stated.beats) else cut,
     )
     beats = time_beats(mark_premature(beats), times_s, timing.r_wave_times_s)
     beats = [beat.at_extremes() for beat in beats]
-    return curves, state_beats(beats, stated, smoothed), lengths_s
+    beats = on_drawn_frames(beats, drawn, smoothed, frame_s)
+    return curves, state_beats(beats, stated.beats, smoothed), lengths_s
 
 
 def check_masks(masks: np.ndarray) -> None:

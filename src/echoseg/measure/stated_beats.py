@@ -1,6 +1,6 @@
 """Beats as a reader states them: ED or ES moved, or taken out of the mean or into it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +35,68 @@ class StatedBeat(FrozenModel):
         """Whether a found beat is this one."""
         first, last = sorted((beat.ed_frame, beat.es_frame))
         return first <= self.span[1] and self.span[0] <= last
+
+
+class Statements(FrozenModel):
+    """What a reader states of a clip's volumes.
+
+    Attributes:
+        beats: Of beats.
+        drawn_frames: Frames whose cavity a reader drew.
+    """
+
+    beats: tuple[StatedBeat, ...] = ()
+    drawn_frames: tuple[int, ...] = ()
+
+
+NOTHING_STATED = Statements()
+REACH_S = 0.075
+"""How far from a beat's ED or ES a frame that a reader drew becomes it: half a parabola's length
+(`measure.curve`), in which a single frame would be smoothed away."""
+
+
+def drawn_alone(drawn_frames: Sequence[int], num_frames: int, frame_s: float) -> list[int]:
+    """Frames that were drawn with some, but not all, of those within `REACH_S` of them."""
+    drawn, reach = set(drawn_frames), _reach(frame_s)
+    near = (range(max(0, f - reach), min(num_frames, f + reach + 1)) for f in drawn_frames)
+    return [f for f, some in zip(drawn_frames, near, strict=True) if not drawn.issuperset(some)]
+
+
+def on_drawn_frames(
+    beats: Sequence[Beat], drawn: Sequence[int], curve: np.ndarray, frame_s: float
+) -> list[Beat]:
+    """Beats with ED and ES on the nearest of the frames drawn alone, where one is within reach.
+
+    Args:
+        beats: With ED and ES on the frames of their extremes.
+        drawn: As `drawn_alone` returns them.
+        curve: The smoothed curve `T`, with the own volumes of these frames.
+        frame_s: Frame interval.
+    """
+    result = []
+    for beat in beats:
+        ed, es = (
+            min(
+                (f for f in drawn if abs(f - end) <= _reach(frame_s)),
+                key=_distance(end),
+                default=end,
+            )
+            for end in (beat.ed_frame, beat.es_frame)
+        )
+        if {ed, es} & set(drawn) and ed < es:
+            largest = float(curve[ed]) if ed in drawn else beat.largest
+            smallest = float(curve[es]) if es in drawn else beat.smallest
+            beat = replace(beat, ed_frame=ed, es_frame=es, largest=largest, smallest=smallest)
+        result.append(beat)
+    return result
+
+
+def _distance(end: int) -> Callable[[int], int]:
+    return lambda frame: abs(frame - end)
+
+
+def _reach(frame_s: float) -> int:
+    return max(1, round(REACH_S / frame_s))
 
 
 def state_beats(

@@ -81,17 +81,57 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
 
 def intraclass_correlation(one: np.ndarray, other: np.ndarray) -> float | None:
     """ICC(2,1) of two readers; None below 2 clips or when all are equal."""
-    readings = np.stack([one, other], 1)
+    return icc(np.stack([one, other], 1))
+
+
+def icc(readings: np.ndarray) -> float | None:
+    """ICC(2,1), absolute agreement, of readings `N K` of N clips by K readers.
+
+    None below 2 clips or when all are equal.
+    """
     n, readers = readings.shape
     if n < 2:
         return None
+    between, of_readers, error = _mean_squares(readings)
+    total = between + (readers - 1) * error + readers * (of_readers - error) / n
+    return float((between - error) / total) if total > 0 else None
+
+
+def icc_interval(readings: np.ndarray, level: float = 0.95) -> Interval | None:
+    """Confidence interval of `icc` from F distributions; None where ICC or its error is.
+
+    Reference:
+        McGraw and Wong, Psychological Methods 1(1):30-46, 1996, table 7: ICC(A,1).
+    """
+    from scipy.stats import f
+
+    value = icc(readings)
+    if value is None:
+        return None
+    n, k = readings.shape
+    between, of_readers, error = _mean_squares(readings)
+    if error <= 0:
+        return None
+    ratio = of_readers / error
+    common = n * (1 + (k - 1) * value) - k * value
+    freedom = (k - 1) * (n - 1) * (k * value * ratio + common) ** 2
+    freedom /= (n - 1) * (k * value * ratio) ** 2 + common**2
+    tail = (1 + level) / 2
+    upper, lower = float(f.ppf(tail, n - 1, freedom)), float(f.ppf(tail, freedom, n - 1))
+    rest = k * of_readers + (k * n - k - n) * error
+    low = n * (between - upper * error) / (upper * rest + n * between)
+    high = n * (lower * between - error) / (rest + n * lower * between)
+    return float(low), float(high)
+
+
+def _mean_squares(readings: np.ndarray) -> tuple[float, float, float]:
+    """Mean squares of readings `N K` between clips, between readers, and of the error."""
+    n, readers = readings.shape
     rows, columns, mean = readings.mean(1), readings.mean(0), readings.mean()
     between = readers * ((rows - mean) ** 2).sum() / (n - 1)
     of_readers = n * ((columns - mean) ** 2).sum() / (readers - 1)
     rest = readings - rows[:, None] - columns + mean
-    error = (rest**2).sum() / ((n - 1) * (readers - 1))
-    total = between + (readers - 1) * error + readers * (of_readers - error) / n
-    return float((between - error) / total) if total > 0 else None
+    return between, of_readers, (rest**2).sum() / ((n - 1) * (readers - 1))
 
 
 def mean_interval(

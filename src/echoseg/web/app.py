@@ -27,7 +27,7 @@ from echoseg.web.refusal import status_of, without_paths
 from echoseg.web.routes_export import export_router
 from echoseg.web.routes_live import live_router
 from echoseg.web.routes_pages import pages_router, sign_in_router
-from echoseg.web.routes_reading import reading_router
+from echoseg.web.routes_reading import reading_router, readings_router
 from echoseg.web.routes_worklist import worklist_router
 from echoseg.web.security import Guard, local_reader
 from echoseg.web.sessions import Sessions
@@ -138,8 +138,8 @@ def create_app(settings: PageSettings) -> FastAPI:
     app.state.page = page
     app.add_middleware(Guard, page=page)
     _answer_errors(app)
-    routers = (sign_in_router, pages_router, worklist_router, reading_router, export_router)
-    for router_of in (*routers, live_router):
+    routers = (sign_in_router, pages_router, worklist_router, reading_router, readings_router)
+    for router_of in (*routers, export_router, live_router):
         app.include_router(router_of(page))
     mimetypes.add_type("text/javascript", ".js")  # Windows may say otherwise
     app.mount("/static", _Static(directory=_STATIC), name="static")

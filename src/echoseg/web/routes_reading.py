@@ -6,8 +6,11 @@ POST /api/clips/ID/carry        the same with `Carry`; `Preview`, nothing is sto
 POST /api/clips/ID/undo, /redo  `RevisionRequest`
 GET  /api/clips/ID/history      `HistoryEntry`s
 POST /api/clips/ID/decision     `DecisionRequest`
+GET  /api/agreement             `AgreementAnswer` of clips that were read twice
+POST /api/training              `TrainingRequest`; admin
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -21,7 +24,9 @@ from echoseg.web.api import (
     Reading,
     RevisionRequest,
 )
-from echoseg.web.security import current_reader
+from echoseg.web.reading_messages import AgreementAnswer, TrainingAnswer, TrainingRequest
+from echoseg.web.refusal import Refusal
+from echoseg.web.security import current_admin, current_reader
 
 if TYPE_CHECKING:
     from echoseg.web.app import Page
@@ -62,5 +67,27 @@ def reading_router(page: "Page") -> APIRouter:
     @router.post("/decision")
     def decide(clip: str, request: DecisionRequest, reader: Asking, slot: Slot = 1) -> Reading:
         return readings.decide(clip, slot, reader, request)
+
+    return router
+
+
+def readings_router(page: "Page") -> APIRouter:
+    """The routes of all readings together."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/agreement")
+    def agreement(reader: Asking) -> AgreementAnswer:
+        return page.readings.agreement()
+
+    @router.post("/training")
+    def training(
+        request: TrainingRequest, reader: Annotated[Reader, Depends(current_admin)]
+    ) -> TrainingAnswer:
+        folder = Path(request.folder).expanduser()
+        if not folder.is_absolute():
+            raise Refusal(400, "The folder must be an absolute path, such as /data/corrected.")
+        if folder.exists():
+            raise Refusal(400, "This folder exists already; give a new one.")
+        return page.readings.write_training_data(folder, reader)
 
     return router

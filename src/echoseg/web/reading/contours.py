@@ -4,6 +4,8 @@ A curve that was not edited changes no pixel. One that was moves the pixels betw
 that was shown before, and no others.
 """
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from echoseg.measure.frame import MeasuredFrame
@@ -16,6 +18,7 @@ from echoseg.web.refusal import Refusal
 NUM_POINTS = (14, 16, 20, 24, 32)
 """Numbers of control points that are tried, until the curve's Dice with the mask is enough."""
 MIN_DICE = 0.992
+MARGIN_PX = 8
 MIN_PIXELS = 12
 """Pixels of a region below which it has no curve."""
 _UNIT = (1.0, 1.0)
@@ -23,6 +26,7 @@ _UNIT = (1.0, 1.0)
 Points = tuple[Point, ...]
 Drawn = dict[Structure, Points]
 """Control points of the curves of a frame that a reader drew."""
+_FITTED: WeakKeyDictionary[MeasuredFrame, dict[Structure, Contour | None]] = WeakKeyDictionary()
 
 
 def frame_contours(
@@ -36,16 +40,30 @@ def frame_contours(
         is_reader: Whether a reader changed the frame.
     """
     contours: dict[Structure, Contour] = {}
-    axis = None if frame.shape is None else pixel_axis(frame)
     for structure in STRUCTURES:
-        own = drawn.get(structure)
-        if own is None:
-            contour = _fitted(region_of(frame.mask, structure), structure, axis)
-        else:
-            contour = Contour(points=own, kinds=_kinds(np.array(own), structure, axis))
+        contour = frame_contour(frame, structure, drawn.get(structure))
         if contour is not None:
             contours[structure] = contour.model_copy(update={"is_reader": is_reader})
     return contours
+
+
+def frame_contour(
+    frame: MeasuredFrame, structure: Structure, drawn: Points | None = None
+) -> Contour | None:
+    """The curve of a structure; None where it is not there.
+
+    Args:
+        frame: The frame, measured; its fitted curves are remembered as long as it lives.
+        structure: The structure.
+        drawn: Its control points, where a reader drew it.
+    """
+    axis = None if frame.shape is None else pixel_axis(frame)
+    if drawn is not None:
+        return Contour(points=drawn, kinds=_kinds(np.array(drawn), structure, axis))
+    known = _FITTED.setdefault(frame, {})
+    if structure not in known:
+        known[structure] = _fitted(region_of(frame.mask, structure), structure, axis)
+    return known[structure]
 
 
 def pixel_axis(frame: MeasuredFrame) -> LongAxis:
@@ -64,6 +82,9 @@ def _fitted(region: np.ndarray, structure: Structure, axis: LongAxis | None) -> 
     """The curve with few points that fits a region; None where it is too small."""
     if np.count_nonzero(region) < MIN_PIXELS:
         return None
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    origin = np.array([columns[0] - MARGIN_PX, rows[0] - MARGIN_PX])
+    crop = np.pad(region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], MARGIN_PX)
     contour = mask_contour_mm(region, _UNIT)[:-1]
     anchors = _anchors(contour, structure, axis)
     places = sorted(set(anchors.values()))
@@ -72,7 +93,7 @@ def _fitted(region: np.ndarray, structure: Structure, axis: LongAxis | None) -> 
         if num_points > len(contour):
             break
         points = fit_curve(contour, places, num_points)
-        if _dice(fill_curve(points, region.shape), region) >= MIN_DICE:
+        if _dice(fill_curve(points - origin, crop.shape), crop) >= MIN_DICE:
             break
     if not len(points):
         return None

@@ -12,12 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from echoseg.clip import ClipWarning, Label
+from echoseg.clip import ClipWarning
 from echoseg.inference.analysis import CORRECTED, Analysis
 from echoseg.inference.clip_measurement import measure_clip
 from echoseg.measure.frame import MeasuredFrame
 from echoseg.measure.measurement import Measurement, refused
 from echoseg.measure.messages import flag_wall
+from echoseg.measure.stated_beats import Statements
 from echoseg.quality.conformal import ef_interval
 from echoseg.quality.flicker import temporal_features
 from echoseg.quality.reasons import unreliable_because
@@ -41,7 +42,8 @@ def measure_state(opened: OpenedClip, state: State, *, is_whole: bool = False) -
     parameters = state.parameters
     clip = opened.clip(parameters, opened.frames if is_whole else None)
     sector = opened.sector if is_whole else opened.depth_sector(parameters)
-    measurement = measure_clip(clip, state.frames, sector=sector, stated_beats=parameters.beats)
+    stated = Statements(beats=parameters.beats, drawn_frames=parameters.changed)
+    measurement = measure_clip(clip, state.frames, sector=sector, stated=stated)
     if is_whole and sector is not None:
         measurement = flag_wall(measurement, state.frames, sector.mask)
     if parameters.changed:
@@ -128,12 +130,10 @@ def _of_frames(
     own: ClipUncertainty, frames: Sequence[MeasuredFrame], measurement: Measurement
 ) -> ClipUncertainty:
     """The features with those that rest on masks alone measured anew, about the cavities only."""
-    cavities = [frame.mask == Label.LV_CAVITY for frame in frames]
-    lines = [np.logical_or.reduce([one.any(axis) for one in cavities]) for axis in (1, 0)]
-    rows, columns = (np.flatnonzero(one) for one in lines)
-    if len(rows):
-        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        masks = np.stack([one[box] for one in cavities]).astype(np.uint8)  # 1: the cavity
+    boxes = np.array([frame.box for frame in frames if frame.area_px])
+    if len(boxes):
+        (top, left), (bottom, right) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+        masks = np.stack([frame.mask[top:bottom, left:right] for frame in frames])
         own = replace(own, **temporal_features(masks))
     return replace(own, beats_error_points=_spread(measurement))
 

@@ -20,7 +20,7 @@ from echoseg.web.api import (
     SetView,
     Structure,
 )
-from echoseg.web.reading.contours import MIN_PIXELS, Drawn, draw_contour, frame_contours
+from echoseg.web.reading.contours import MIN_PIXELS, Drawn, draw_contour, frame_contour
 from echoseg.web.reading.opened import OpenedClip
 from echoseg.web.reading.regions import brushed, region_of, set_region
 from echoseg.web.reading.state import Change, Parameters, State
@@ -62,9 +62,8 @@ def _(operation: SetContour, opened: OpenedClip, state: State, measurement: Meas
     frame, points = state.frames[operation.frame], operation.points
     if points and len(points) < 4:
         raise Refusal(422, f"A curve must have at least 4 points, got {len(points)}.")
-    current = frame_contours(
-        frame, state.parameters.drawn.get(operation.frame, {}), is_reader=False
-    ).get(operation.structure)
+    own = state.parameters.drawn.get(operation.frame, {})
+    current = frame_contour(frame, operation.structure, own.get(operation.structure))
     mask = draw_contour(frame, operation.structure, points, current)
     drawn: Drawn = {operation.structure: points} if points else {}
     return _change_masks(state, {operation.frame: mask}, drawn)

@@ -2,18 +2,15 @@
 
 import json
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from threading import Lock
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from echoseg.inference.analysis import Analysis
 from echoseg.web.accounts import Reader
-from echoseg.web.analysis import row_values
 from echoseg.web.api import (
     Carry,
     DecisionRequest,
@@ -24,47 +21,21 @@ from echoseg.web.api import (
     SetBeat,
 )
 from echoseg.web.reading import access, decisions, store
+from echoseg.web.reading.agreement import reader_agreement, with_limits
 from echoseg.web.reading.measuring import measure_state
 from echoseg.web.reading.message import contours_of, for_clinician, reading_numbers
 from echoseg.web.reading.note import report_note
-from echoseg.web.reading.opened import OpenedClip, open_clip
 from echoseg.web.reading.operations import apply
-from echoseg.web.reading.packing import pack, unpack
-from echoseg.web.reading.state import Parameters, State
-from echoseg.web.records import ReadRow
+from echoseg.web.reading.packing import pack
+from echoseg.web.reading.sessions import OpenReading, Sessions
+from echoseg.web.reading.state import State
+from echoseg.web.reading.training import corrected_reads, write_training_data
+from echoseg.web.reading_messages import AgreementAnswer, TrainingAnswer
+from echoseg.web.records import ClipRow, ReadRow
 from echoseg.web.refusal import Refusal
 
 if TYPE_CHECKING:
     from echoseg.web.app import Page
-
-MAX_OPEN = 4
-"""Readings that are held in memory."""
-_COLUMNS = {"view", "ef_kind", "ef_percent", "ef_low_percent", "ef_high_percent"}
-MAX_STATES = 16
-"""Revisions of a reading whose frames are held in memory."""
-
-
-@dataclass
-class _Session:
-    """An opened reading; `states` by revision, the last used at the end."""
-
-    opened: OpenedClip
-    network: dict[str, Any]
-    states: "OrderedDict[int, State]" = field(default_factory=OrderedDict)
-    analyses: dict[int, Analysis] = field(default_factory=dict)
-
-    def hold(self, state: State) -> None:
-        self.states[state.revision] = state
-        self.states.move_to_end(state.revision)
-        while len(self.states) > MAX_STATES:
-            revision, _ = self.states.popitem(last=False)
-            self.analyses.pop(revision, None)
-
-    def analysis(self, state: State) -> Analysis:
-        """The numbers of a state."""
-        if state.revision not in self.analyses:
-            self.analyses[state.revision] = measure_state(self.opened, state)
-        return self.analyses[state.revision]
 
 
 class Readings:
@@ -75,10 +46,7 @@ class Readings:
     """
 
     def __init__(self, page: "Page") -> None:
-        self._page = page
-        self._sessions: OrderedDict[tuple[str, int], _Session] = OrderedDict()
-        self._lock = Lock()
-        self._locks: dict[tuple[str, int], Lock] = {}
+        self._page, self._sessions = page, Sessions(page)
 
     def reading(self, clip: str, slot: int, reader: Reader) -> Reading:
         """A reading with all its contours.
@@ -87,9 +55,9 @@ class Readings:
             Refusal: With 404, 403 or 409, if it may not be shown.
         """
         begin = time.perf_counter()
-        with self._alone(clip, slot):
-            one, line, row = self._open(clip, slot, reader)
-            state = self._state(one, line, line.head)
+        with self._sessions.alone(clip, slot):
+            one, line, row = self._sessions.open(clip, slot, reader)
+            state = self._sessions.state(one, line, line.head)
             frames = list(range(len(state.frames)))
             return self._message(one, state, (clip, slot, row, line), frames, begin)
 
@@ -104,10 +72,10 @@ class Readings:
                 the change cannot be made.
         """
         begin = time.perf_counter()
-        with self._alone(clip, slot):
-            one, line, row = self._open(clip, slot, reader, is_change=True)
+        with self._sessions.alone(clip, slot):
+            one, line, row = self._sessions.open(clip, slot, reader, is_change=True)
             store.check_current(row, request.revision)
-            before = self._state(one, line, line.head)
+            before = self._sessions.state(one, line, line.head)
             after, analysis = self._changed(one, before, request)
             changed = {
                 index: frame.mask
@@ -144,10 +112,10 @@ class Readings:
         """
         if not isinstance(request.operation, Carry):
             raise Refusal(422, "Only a correction that is carried can be previewed.")
-        with self._alone(clip, slot):
-            one, line, row = self._open(clip, slot, reader, is_change=True)
+        with self._sessions.alone(clip, slot):
+            one, line, row = self._sessions.open(clip, slot, reader, is_change=True)
             store.check_current(row, request.revision)
-            before = self._state(one, line, line.head)
+            before = self._sessions.state(one, line, line.head)
             after, _ = self._changed(one, before, request)
             return contours_of(after, before.changed_to(after))
 
@@ -193,9 +161,9 @@ class Readings:
             Refusal: As `edit`; with 422, where a reason is missing.
         """
         begin = time.perf_counter()
-        with self._alone(clip, slot):
-            one, line, row = self._open(clip, slot, reader, is_change=True)
-            state = self._state(one, line, line.head)
+        with self._sessions.alone(clip, slot):
+            one, line, row = self._sessions.open(clip, slot, reader, is_change=True)
+            state = self._sessions.state(one, line, line.head)
             analysis = one.analysis(state)
             decisions.check(row, line.head, request)
 
@@ -214,60 +182,49 @@ class Readings:
         Raises:
             Refusal: As `reading`.
         """
-        with self._alone(clip, slot):
-            one, line, row = self._open(clip, slot, reader)
-            state = self._state(one, line, line.head)
+        with self._sessions.alone(clip, slot):
+            one, line, row = self._sessions.open(clip, slot, reader)
+            state = self._sessions.state(one, line, line.head)
             analysis = (
                 measure_state(one.opened, state, is_whole=True) if is_whole else one.analysis(state)
             )
             return replace(analysis, reading=report_note(one.opened, state, row))
 
-    def _open(
-        self, clip: str, slot: int, reader: Reader, *, is_change: bool = False
-    ) -> tuple[_Session, store.Line, ReadRow | None]:
-        """The opened reading, its edits, and its row."""
-        row = self._page.worklist.row(clip)
+    def agreement(self) -> AgreementAnswer:
+        """Inter-reader statistics of clips that were read twice."""
         with self._page.database.transaction() as session:
-            check = access.check_may_change if is_change else access.check_may_see
-            check(session, clip, slot, reader)
-            read = store.find_read(session, clip, slot)
-            if slot == access.FIRST:
-                access.note_seen(session, clip, read, reader)
-            line = store.line_of(session, read)
-        with self._lock:
-            one = self._sessions.pop((clip, slot), None)
-        if one is None:
-            opened = open_clip(row, self._page.worklist.clip_folder(clip))
-            network = row_values(opened.report).model_dump(include=_COLUMNS)
-            one = _Session(opened, network | {"is_corrected": False, "decision": ""})
-            one.hold(opened.first)
-        with self._lock:
-            self._sessions[clip, slot] = one
-            while len(self._sessions) > MAX_OPEN:
-                self._sessions.popitem(last=False)
-        return one, line, read
+            return reader_agreement(session)
 
-    def _state(self, one: _Session, line: store.Line, revision: int) -> State:
-        """A reading at a revision: from memory, or from the newest revision before it that is."""
-        chain = line.chain(revision)
-        known = next((edit for edit in reversed(chain) if edit in one.states), 0)
-        state = one.states.get(known) or one.opened.first
-        missing = chain[chain.index(known) + 1 :] if known else chain
-        if missing:
-            with self._page.database.transaction() as session:
-                rows = store.masks_of(session, missing)
-            size = (one.opened.cine.rows, one.opened.cine.columns)
-            masks = {}
-            for _, packed, _ in rows:
-                masks |= unpack(packed, size)
-            parameters = Parameters.model_validate_json(rows[-1][2])
-            frames = state.with_masks(masks, one.opened.spacing_mm(parameters))
-            state = State(revision=revision, frames=frames, parameters=parameters)
-        one.hold(state)
-        return state
+    def write_training_data(self, folder: Path, reader: Reader) -> TrainingAnswer:
+        """Write corrected clips whose first read is accepted as training data.
+
+        Args:
+            folder: A new folder.
+            reader: Who asks.
+
+        Raises:
+            OutputError: If the folder exists or cannot be written, or there is no such clip.
+        """
+        with self._page.database.transaction() as session:
+            reads = corrected_reads(session)
+            clips = [row.clip for row in reads if row.decision == "accepted"]
+        num_clips = write_training_data(folder, (self._item(clip) for clip in clips))
+        self._page.note("training data", reader.name, num_clips=num_clips)
+        return TrainingAnswer(
+            folder=str(folder), num_clips=num_clips, num_unsigned=len(reads) - len(clips)
+        )
+
+    def _item(self, clip: str) -> tuple[ClipRow, Analysis, tuple[int, ...]]:
+        """Row, accepted first read and changed frames of a clip, whoever asks."""
+        slot = access.FIRST
+        with self._sessions.alone(clip, slot):
+            one, line, _ = self._sessions.open(clip, slot, None)
+            state = self._sessions.state(one, line, line.head)
+        analysis = measure_state(one.opened, state, is_whole=True)
+        return self._page.worklist.row(clip), analysis, state.parameters.changed
 
     def _changed(
-        self, one: _Session, before: State, request: EditRequest
+        self, one: OpenReading, before: State, request: EditRequest
     ) -> tuple[State, Analysis]:
         """The state after an edit that is not stored yet, and its numbers."""
         opened, operation = one.opened, request.operation
@@ -288,13 +245,13 @@ class Readings:
 
     def _move(self, clip: str, slot: int, reader: Reader, revision: int, way: str) -> Reading:
         begin = time.perf_counter()
-        with self._alone(clip, slot):
-            one, line, row = self._open(clip, slot, reader, is_change=True)
+        with self._sessions.alone(clip, slot):
+            one, line, row = self._sessions.open(clip, slot, reader, is_change=True)
             store.check_current(row, revision)
             target = line.parents.get(revision) if way == "undo" else line.newest_child(revision)
             if row is None or target is None:
                 raise Refusal(409, f"There is nothing to {way}.")
-            before, after = (self._state(one, line, at) for at in (revision, target))
+            before, after = (self._sessions.state(one, line, at) for at in (revision, target))
 
             def write(session: Session, read: ReadRow) -> None:
                 read.head = target or None
@@ -307,7 +264,7 @@ class Readings:
     def _write(
         self,
         known: tuple[str, int, int | None],
-        one: _Session,
+        one: OpenReading,
         reader: Reader,
         current: tuple[State, Analysis],
         what: tuple[str, dict[str, Any], Callable[[Session, ReadRow], None]],
@@ -335,17 +292,9 @@ class Readings:
             self._page.note(event, reader.name, clip_sha256=one.opened.sha256, **options)
         return read, line
 
-    @contextmanager
-    def _alone(self, clip: str, slot: int) -> Iterator[None]:
-        """One request of a reading at a time."""
-        with self._lock:
-            lock = self._locks.setdefault((clip, slot), Lock())
-        with lock:
-            yield
-
     def _message(
         self,
-        one: _Session,
+        one: OpenReading,
         state: State,
         known: tuple[str, Any, ReadRow | None, store.Line],
         frames: list[int],
@@ -354,6 +303,8 @@ class Readings:
         clip, slot, row, line = known
         decision: Any = row.decision if row is not None else ""
         numbers = reading_numbers(one.analysis(state), state, one.opened.network_ef)
+        if state.parameters.changed:
+            numbers["ef"] = with_limits(numbers["ef"], self.agreement().ef_percent)
         return Reading(
             clip=clip,
             slot=slot,

@@ -104,7 +104,7 @@ export function showKeys(keys) {
 export function carryBar(frame, count, { onPreview, onTake, onClose }) {
   const first = h("input", { type: "number", min: "0", max: String(frame), value: String(Math.max(0, frame - 3)), "aria-label": "First frame" });
   const last = h("input", { type: "number", min: String(frame), max: String(count - 1), value: String(Math.min(count - 1, frame + 3)), "aria-label": "Last frame" });
-  const by = h("select", { "aria-label": "How the contours are carried" }, h("option", { value: "flow" }, "optical flow"), h("option", { value: "network" }, "network"));
+  const by = h("select", { "aria-label": "How the contours are carried" }, h("option", { value: "flow" }, "optical flow"));
   const note = h("span", { role: "status" });
   const take = button("Take it", () => onTake(operation()), { class: "main", disabled: true });
   const operation = () => ({ kind: "carry", frame, first: first.valueAsNumber, last: last.valueAsNumber, by: by.value });
