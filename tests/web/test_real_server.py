@@ -1,14 +1,16 @@
-"""A real server in Chromium: names and tags that are markup stay text, on every page."""
+"""A real server in Chromium: markup in names and tags stays text, and a reader signs in."""
 
 import shutil
 from pathlib import Path
 
 import pydicom
 import pytest
+from typer.testing import CliRunner
 
 import echoseg.weights
 from browsers import chromium, opened
-from page_makers import running_page
+from echoseg.cli import app
+from page_makers import PASSWORD, running_page
 
 MARKUP = '"><img src=x onerror=alert(1)>&lt;<svg onload=alert(2)>'
 CLIP = Path(echoseg.weights.__file__).with_name("simulated_a4c.dcm")
@@ -45,3 +47,22 @@ def test_markup_stays_text_and_no_page_breaks_the_policy(tmp_path):
             page.goto(address + path)
             page.wait_for_timeout(1500)
     assert dialogs == []
+
+
+def test_a_reader_signs_in_and_out_in_a_browser(tmp_path):
+    words = ["serve", "account", "add", "meier", "--data", str(tmp_path / "data")]
+    assert CliRunner().invoke(app, words, input=PASSWORD).exit_code == 0
+    with (
+        chromium() as browser,
+        running_page(tmp_path / "data", "--sign-in") as (address, _),
+        opened(browser, address) as page,
+    ):
+        for password in ("a wrong password", PASSWORD):
+            page.fill("[name=name]", "meier")
+            page.fill("[name=password]", password)
+            page.keyboard.press("Enter")
+            if password != PASSWORD:
+                page.get_by_text("Name and password do not fit.").wait_for()
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url("**/sign-in")
+        page.locator("[name=password]").wait_for()
