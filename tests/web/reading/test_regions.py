@@ -94,7 +94,7 @@ def test_a_moved_point_changes_only_what_lies_near_it(structure, index, step):
     around = np.array(contour.points)[[index - 3, (index + 3) % len(points)]]
     reach = 14 + max(np.linalg.norm(around - contour.points[index], axis=1))
     far = np.hypot(columns - contour.points[index][0], rows - contour.points[index][1])
-    assert not len(far) or far.max() <= reach
+    assert (far > reach).sum() <= 4  # ripples of a spline fall by 3/4 from point to point
     # and back again: the pixels between both curves are as the first curve has them
     back = draw_contour(
         measure_frame(moved, None), structure, contour.points,
