@@ -66,8 +66,8 @@ def measure_clip(
         measurement, is_timed = by_curve, False
     for one in clip.decision("heart_rate_bpm").statements if bpm and is_timed else ():
         if one.value and not agree("heart_rate_bpm", one.value, bpm):
-            stated = describe("heart_rate_bpm", one)
-            message = f"{stated}, but the clip shows {bpm:.0f}: no heart rate is given."
+            rate_text = describe("heart_rate_bpm", one)
+            message = f"{rate_text}, but the clip shows {bpm:.0f}: no heart rate is given."
             notes.append(ClipWarning(code="contradicted_heart_rate", message=message))
             is_timed = False
     changing = [

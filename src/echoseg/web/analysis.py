@@ -18,6 +18,7 @@ from echoseg.clip import Clip, View
 from echoseg.errors import EchosegError, MeasurementError, OutputError, printable
 from echoseg.files import read_json
 from echoseg.private import hide_path
+from echoseg.quality.reliability import label_priority
 from echoseg.report.cohort import Settings
 from echoseg.report.schema import Report, ef_statement
 from echoseg.report.writer import MARK
@@ -196,23 +197,7 @@ def row_values(report: Report) -> ClipResult:
         ef_percent=ef.ef_percent,
         ef_low_percent=ef.interval.low_percent if ef.interval else None,
         ef_high_percent=ef.interval.high_percent if ef.interval else None,
-        label_priority=label_priority(report),
-    )
-
-
-def label_priority(report: Report) -> float | None:
-    """How much correcting a clip is expected to teach: disagreement, in points; None without EF.
-
-    Standard deviation of the EF over turned and zoomed pictures, plus 100 minus the Dice over
-    another gamma, plus the standard error of the EF over the beats.
-    """
-    if report.reliability is None:
-        return None
-    uncertainty = report.reliability.uncertainty
-    return (
-        uncertainty.pose_points
-        + uncertainty.gamma_percent
-        + (uncertainty.beats_error_points or 0.0)
+        label_priority=report.reliability and label_priority(report.reliability.uncertainty),
     )
 
 

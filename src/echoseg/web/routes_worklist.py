@@ -10,13 +10,16 @@ GET  /api/clips/ID/cine.bin         all frames, by ranges; `ClipDetail.offsets` 
 """
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, Response
 
+from echoseg.clip import ClipWarning
 from echoseg.errors import ConfigError
+from echoseg.report.html import plain_words
 from echoseg.web.accounts import Reader
 from echoseg.web.analysis import read_result
 from echoseg.web.api import (
@@ -128,15 +131,20 @@ def _opened(page: "Page", clip: str) -> tuple[ClipRow, Cine]:
     return row, cine
 
 
+def _sentences(warnings: Iterable[ClipWarning]) -> tuple[str, ...]:
+    """Warnings without the options of the command line; one of nothing else is left out."""
+    return tuple(filter(None, (plain_words(one.message) for one in warnings)))
+
+
 def _detail(page: "Page", row: ClipRow) -> ClipDetail:
     folder = page.worklist.folder / row.id
     cine, report = read_cine(folder), read_result(folder)
     own: dict[str, Any] = {}
     if cine is not None:
         own = {name: getattr(cine, name) for name in _OF_CINE}
-        own["warnings"] = tuple(one.message for one in cine.warnings)
+        own["warnings"] = _sentences(cine.warnings)
     if report is not None:
-        own["warnings"] = tuple(one.message for one in report.warnings)
+        own["warnings"] = _sentences(report.warnings)
     return ClipDetail(
         row=page.worklist.message(row),
         predicted_view=report.predicted_view.view if report and report.predicted_view else "",

@@ -10,6 +10,7 @@ from echoseg.inference.ef_statement import EfStatement
 from echoseg.measure.frame import MeasuredFrame
 from echoseg.measure.geometry import disk_lines_mm, mask_contour_mm
 from echoseg.measure.measurement import Measurement
+from echoseg.report.html import plain_words
 from echoseg.web.api import Beat, Curve, DiskLines, FrameContours, Point
 from echoseg.web.reading.contours import frame_contours, pixel_axis
 from echoseg.web.reading.state import Parameters, State
@@ -33,7 +34,7 @@ def for_clinician(message: str) -> str:
     """A message in words of the page instead of those of the command line."""
     for option, words in _WORDS:
         message = message.replace(option, words)
-    return message
+    return plain_words(message)
 
 
 def reading_numbers(analysis: Analysis, state: State, network_ef: EfStatement) -> dict[str, Any]:
@@ -57,7 +58,9 @@ def reading_numbers(analysis: Analysis, state: State, network_ef: EfStatement) -
         "view": str(clip.view),
         "spacing_mm": measurement.spacing_mm,
         "frame_rate_hz": clip.frame_rate_hz,
-        "warnings": tuple(dict.fromkeys(for_clinician(one.message) for one in analysis.warnings)),
+        "warnings": tuple(
+            dict.fromkeys(filter(None, (for_clinician(w.message) for w in analysis.warnings)))
+        ),
         "is_corrected": state.parameters.are_numbers_changed,
     }
 
