@@ -29,7 +29,7 @@ def start(root, out, *options):
 
 
 def wait_for(paths, process):
-    while not all(path.exists() for path in paths):
+    while not all(path.exists() and path.stat().st_size for path in paths):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
 

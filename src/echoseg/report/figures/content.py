@@ -17,6 +17,7 @@ from echoseg.report.schema import Report
 
 Content = dict[str, Any]
 """Texts, tables and drawings by name; JSON types, and bytes of JPEG."""
+_EF_VALUE = (("Ejection fraction, disks", "ef_percent", "%", 0),)
 _VALUES: tuple[tuple[str, str, str, int], ...] = (
     ("End-diastolic volume, disks", "edv_ml", "ml", 0),
     ("End-systolic volume, disks", "esv_ml", "ml", 0),
@@ -196,7 +197,7 @@ def value_table(analysis: Analysis, report: Report) -> Content | None:
     """Everything that was measured, with normal ranges where the EF is stated."""
     rows = [
         [title, quantity(value, unit, digits=digits), *range_cells(report.normal_ranges.get(key))]
-        for title, key, unit, digits in _VALUES
+        for title, key, unit, digits in (*_EF_VALUE[analysis.ef.kind != "plain" :], *_VALUES)
         if (value := getattr(report.results, key)) is not None
     ]
     if not rows:
