@@ -125,7 +125,8 @@ class OutputFolder(RuleBasedStateMachine):
     def they_edit_a_result(self, data):
         results = sorted(p for p in files_in(self.out) if p not in self.theirs and p.parent.name)
         results = [p for p in results if ".echoseg" not in p.parts and p.name != "manifest.json"]
-        results = [p for p in results if p.parent.name != "failures"]
+        # the log grows: what was changed in it stays before what is added (`tests/test_audit.py`)
+        results = [p for p in results if p.parent.name != "failures" and p.name != "audit.jsonl"]
         if results:
             path = data.draw(st.sampled_from(results))
             path.write_bytes(path.read_bytes() + self.their_bytes())

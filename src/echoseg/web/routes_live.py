@@ -78,13 +78,14 @@ def _task(page: "Page", socket: WebSocket, text: str) -> LiveTask:
 
 async def _play(socket: WebSocket, task: LiveTask) -> None:
     """Pass the messages of a run on until it ends, or the page closes the connection."""
-    run = await asyncio.to_thread(LiveRun, task)
+    run = LiveRun(task)  # not in a thread: what is cancelled then would leave the process
     sending = asyncio.create_task(_send(socket, run))
     leaving = asyncio.create_task(_wait_until_closed(socket))
     try:
         await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await asyncio.to_thread(run.stop)
+        # begun and ended even where this is cancelled, as when the server ends
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, run.stop))
         for task_ in (sending, leaving):
             task_.cancel()
         await asyncio.gather(sending, leaving, return_exceptions=True)
