@@ -165,8 +165,8 @@ def _grid(path: Path, sector: dict[str, Any], size: tuple[int, ...]) -> Grid:
             "are beams; convert it to a scan-converted image, save that as .npy and give "
             "--spacing-mm and --fps"
         )
-    depth_mm = 1000 * np.linspace(*depths, size[0])  # type: ignore[call-overload]
-    angle = np.linspace(*angles, size[1])  # type: ignore[call-overload]
+    depth_mm = 1000 * np.linspace(*depths, size[0])  # type: ignore[call-overload]  # two ends
+    angle = np.linspace(*angles, size[1])  # type: ignore[call-overload]  # two ends
     x, z = np.outer(depth_mm, np.sin(angle)), np.outer(depth_mm, np.cos(angle))
     return Grid(np.stack([x, z], -1))
 

@@ -199,7 +199,7 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
     """The curves, the beats with their extremes' frames, and their lengths by the clip's times.
 
     Where the times imply no heart's rate or systole, the curve is smoothed as if a systole lasted
-    `TYPICAL_SYSTOLE_S`. Lengths and rhythm are those of the beats that are found, not stated.
+    `TYPICAL_SYSTOLE_S`. Lengths and rhythm are those of the detected beats, not of stated ones.
     """
     times_s, r_wave_frames = timing.times_s, timing.r_wave_frames
     frame_s = clock_s = frame_interval_s(times_s)

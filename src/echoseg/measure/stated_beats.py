@@ -14,11 +14,11 @@ class StatedBeat(FrozenModel):
     """What a reader states of a beat.
 
     Attributes:
-        span: First and last frame of the beat as it was shown: those found that share a frame
+        span: First and last frame of the beat as it was shown: those detected that share a frame
             with it, ED to ES, are the same beat.
-        ed_frame: Its ED; None: as found.
-        es_frame: Its ES; None: as found.
-        is_excluded: Whether it is left out of the mean; None: as found.
+        ed_frame: Its ED; None: as detected.
+        es_frame: Its ES; None: as detected.
+        is_excluded: Whether it is left out of the mean; None: as detected.
     """
 
     span: tuple[int, int]
@@ -32,7 +32,7 @@ class StatedBeat(FrozenModel):
         return self.ed_frame is not None or self.es_frame is not None
 
     def is_of(self, beat: Beat) -> bool:
-        """Whether a found beat is this one."""
+        """Whether a detected beat is this one."""
         first, last = sorted((beat.ed_frame, beat.es_frame))
         return first <= self.span[1] and self.span[0] <= last
 
@@ -102,11 +102,11 @@ def _reach(frame_s: float) -> int:
 def state_beats(
     beats: Sequence[Beat], stated: Sequence[StatedBeat], curve: np.ndarray
 ) -> list[Beat]:
-    """The beats, found and stated, in the order of their ED.
+    """The beats, detected and stated, in the order of their ED.
 
     Args:
-        beats: As found, with ED and ES on the frames of their extremes.
-        stated: What the reader says; the first that fits a found beat changes it, and one with
+        beats: As detected, with ED and ES on the frames of their extremes.
+        stated: What the reader says; the first that fits a detected beat changes it, and one with
             both frames that fits none is a beat of its own.
         curve: The curve that volumes are read off, `T`.
 

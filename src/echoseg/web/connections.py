@@ -69,6 +69,7 @@ class Protocol(H11Protocol):
     _timer: TimerHandle | None = None
     _is_websocket = False
 
+    # uvicorn narrows the type of asyncio's protocol
     def connection_made(self, transport: BaseTransport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)  # type: ignore[arg-type]
