@@ -10,6 +10,7 @@ from echoseg.errors import ConfigError
 from echoseg.web.accounts import Reader
 from echoseg.web.app import Page
 from echoseg.web.records import Account, Role, SignIn
+from echoseg.web.refusal import Refusal
 from echoseg.web.sessions import IDLE_S, MAX_AGE_S, Sessions
 from node_makers import Clock
 from page_makers import PASSWORD
@@ -139,6 +140,19 @@ def test_a_session_holds_until_it_is_idle_or_old(page, sessions, clock):
         assert sessions.reader(token) == reader
     clock.wait(1)
     assert sessions.reader(token) is None
+
+
+def test_a_sign_in_that_overlaps_a_new_password_or_a_removal_is_none(page, sessions):
+    page.accounts.add("meier", PASSWORD, Role.READER)
+    verified = page.accounts.verify("meier", PASSWORD)
+    page.accounts.set_password("meier", "another long sentence")
+    with pytest.raises(Refusal, match="do not fit"):
+        sessions.begin(verified)
+    verified = page.accounts.verify("meier", "another long sentence")
+    assert verified.password_hash not in repr(verified)
+    page.accounts.remove("meier")
+    with pytest.raises(Refusal, match="do not fit"):
+        sessions.begin(verified)
 
 
 def test_a_session_ends_with_sign_out_a_new_password_and_the_account(page, sessions):

@@ -6,8 +6,9 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from echoseg.errors import FormatError, OutputError
+from echoseg.web.listener import client_network
 from echoseg.web.records import Role
-from echoseg.web.security import CONTENT_SECURITY_POLICY, client_network
+from echoseg.web.security import CONTENT_SECURITY_POLICY
 from page_makers import ADDRESS, PASSWORD, csrf_of, page_client, sign_in
 
 LIVE = ADDRESS.replace("http", "ws") + "/api/live"

@@ -1,14 +1,19 @@
 """Signing in and out, and what an attacker may try there."""
 
+import time
+
 import pytest
+from starlette.websockets import WebSocketDisconnect
 
 from echoseg.errors import ConfigError
+from echoseg.web import sockets
 from echoseg.web.limits import RateLimit, SignInLimit
-from echoseg.web.records import Role
+from echoseg.web.records import Account, Role
 from echoseg.web.refusal import Refusal
 from echoseg.web.serve import serve_page
+from echoseg.web.sessions import IDLE_S
 from node_makers import Clock
-from page_makers import PASSWORD, csrf_of, page_client, sign_in
+from page_makers import ADDRESS, PASSWORD, csrf_of, page_client, sign_in
 
 
 @pytest.fixture
@@ -125,6 +130,53 @@ def test_a_removed_account_is_out_at_once_and_a_role_holds_at_once(client):
     assert client.get("/").status_code == 200
     page.accounts.remove("meier")
     assert client.get("/api/clips").status_code == 401
+
+
+@pytest.fixture
+def fast_checks(monkeypatch):
+    monkeypatch.setattr(sockets, "CHECK_INTERVAL_S", 0.05)
+
+
+def closing_code(client, act):
+    """The code by which a live connection is closed after an act."""
+    headers = {"Origin": ADDRESS}
+    with client.websocket_connect("ws://127.0.0.1:8080/api/live", headers=headers) as socket:
+        with pytest.raises(WebSocketDisconnect) as end:
+            act()
+            socket.receive_text()
+    return end.value.code
+
+
+def test_a_web_socket_ends_with_its_session(client, fast_checks):
+    page = client.app.state.page
+    for act in (
+        lambda: client.post("/sign-out", data={"csrf_token": csrf_of(client.get("/").text)}),
+        lambda: page.accounts.set_password("meier", PASSWORD),
+        lambda: set_role(page, "meier", Role.ADMIN),
+        lambda: page.accounts.remove("meier"),
+    ):
+        sign_in(client)
+        assert closing_code(client, act) == 4401
+
+
+def set_role(page, name, role):
+    with page.database.transaction() as session:
+        session.get_one(Account, name).role = role
+
+
+def test_a_web_socket_is_no_use_of_its_session(client, fast_checks):
+    """One that is left open does not keep the session from ending."""
+    sign_in(client)
+    page = client.app.state.page
+    clock = page.sessions._clock = Clock()
+    clock.now = time.time()
+
+    def wait():
+        clock.wait(0.6 * IDLE_S)
+        time.sleep(0.3)  # it is asked for again and again
+        clock.wait(0.6 * IDLE_S)
+
+    assert closing_code(client, wait) == 4401
 
 
 def test_waits_double_and_are_forgotten():

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +30,14 @@ _MAX_HASHES, _BUSY_S = 2, 10
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who asks: the name of an account, and its role."""
+    """Who asks: the name of an account, its role, and the hash by which its password was checked.
+
+    The hash is there from `Accounts.verify` to `Sessions.begin` alone, and empty elsewhere.
+    """
 
     name: str
     role: Role
+    password_hash: str = field(default="", repr=False, compare=False)
 
     @property
     def is_admin(self) -> bool:
@@ -133,7 +137,7 @@ class Accounts:
                 self._hasher.verify(expected, password[: MAX_PASSWORD + 1])
         except (VerificationError, InvalidHashError):
             return None
-        return Reader(account.name, Role(account.role)) if account else None
+        return Reader(account.name, Role(account.role), expected) if account else None
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

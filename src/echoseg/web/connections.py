@@ -1,4 +1,4 @@
-"""Connections: who opened one on this machine, how long it may wait, how many a client may have."""
+"""Connections: who opened one on this machine, and how long it may wait for a request."""
 
 import ipaddress
 import os
@@ -11,9 +11,10 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from echoseg.web.listener import Listener, descriptor
+
 _TABLES = {4: Path("/proc/net/tcp"), 6: Path("/proc/net/tcp6")}
 _REQUEST_TIMEOUT_S = 30.0
-_MAX_PER_CLIENT = 64
 Place = tuple[str, int]
 
 
@@ -61,13 +62,21 @@ def _hexadecimal(place: Place) -> bytes:
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 that closes what does not send a whole request head in 30 s, and what is too many.
+    """HTTP/1.1 that closes what does not send a whole request head in 30 s.
 
     uvicorn itself waits without end for the first head, and for the rest of a refused body.
+
+    Args:
+        listener: Notes when a connection is served, and when it waits.
+        **options: As of uvicorn's own.
     """
 
     _timer: TimerHandle | None = None
     _is_websocket = False
+
+    def __init__(self, *, listener: Listener | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._listener = listener
 
     # uvicorn narrows the type of asyncio's protocol
     def connection_made(self, transport: BaseTransport) -> None:  # type: ignore[override]
@@ -76,14 +85,7 @@ class Protocol(H11Protocol):
         if one := transport.get_extra_info("socket"):
             # asyncio does it for its own sockets alone; without it an answer waits 40 ms for an ACK
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host = self.client[0] if self.client else ""
-        clients = (getattr(one, "client", None) for one in self.connections)
-        number = sum(client is not None and client[0] == host for client in clients)
-        is_proxy = host == self.config.forwarded_allow_ips
-        if number > _MAX_PER_CLIENT and not (is_proxy or ipaddress.ip_address(host).is_loopback):
-            self.transport.abort()
-        else:
-            self._watch()
+        self._watch()
 
     def handle_events(self) -> None:
         """Handle what was received."""
@@ -110,8 +112,12 @@ class Protocol(H11Protocol):
         is_served = self.cycle is not None and not self.cycle.response_complete
         if is_served or self._is_websocket:
             self._cancel()
+            if self._listener is not None:
+                self._listener.work(descriptor(self.transport))
         elif self._timer is None and not self.transport.is_closing():
             self._timer = self.loop.call_later(_REQUEST_TIMEOUT_S, self.transport.close)
+            if self._listener is not None:
+                self._listener.wait(descriptor(self.transport))
 
     def _cancel(self) -> None:
         if self._timer is not None:

@@ -8,8 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from echoseg import __version__
 from echoseg.web.limits import SignInLimit
+from echoseg.web.listener import client_network
 from echoseg.web.refusal import Refusal
-from echoseg.web.security import check_csrf, client_network, cookie
+from echoseg.web.security import check_csrf, cookie
 
 if TYPE_CHECKING:
     from echoseg.web.app import Page

@@ -8,6 +8,7 @@ import getpass
 import ipaddress
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,10 +21,12 @@ from echoseg.errors import EchosegError
 from echoseg.web.accounts import Reader
 from echoseg.web.connections import is_stranger
 from echoseg.web.limits import RateLimit, limited_body
+from echoseg.web.listener import client_network
 from echoseg.web.records import Role
 from echoseg.web.refusal import Refusal, status_of, without_paths
 from echoseg.web.sessions import is_token, new_token
 from echoseg.web.settings import LOOPBACK, PageSettings
+from echoseg.web.sockets import serve_while
 
 if TYPE_CHECKING:
     from echoseg.web.app import Page
@@ -102,7 +105,11 @@ class Guard:
             if scope["type"] == "http":
                 limit = _max_body_bytes(self._page.settings, one)
                 receive = limited_body(receive, one.headers.get("content-length", ""), limit)
-            await self._app(scope, receive, answer.send)
+            if scope["type"] == "websocket" and self._local is None:
+                may_stay = partial(self._is_signed_in, one)
+                await serve_while(may_stay, self._app, scope, receive, answer.send)
+            else:
+                await self._app(scope, receive, answer.send)
         except Exception as error:  # never a traceback to the client
             if answer.is_begun:
                 raise
@@ -111,6 +118,11 @@ class Guard:
                 await send({"type": "websocket.close", "code": 4000 + response.status_code})
             else:
                 await response(scope, receive, answer.send)
+
+    async def _is_signed_in(self, one: HTTPConnection) -> bool:
+        """Whether the reader of a WebSocket is who opened it, in the same role."""
+        reader_of = partial(self._page.sessions.reader, is_use=False)
+        return await anyio.to_thread.run_sync(reader_of, one.state.token) == one.state.reader
 
     async def _admit(self, one: HTTPConnection) -> None:
         """Find the reader of a request.
@@ -191,15 +203,6 @@ def _check_account(one: HTTPConnection) -> None:
 def client_address(one: HTTPConnection) -> str:
     """The address of a client."""
     return one.client.host if one.client else ""
-
-
-def client_network(address: str) -> str:
-    """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else address
 
 
 def cookie_name(one: HTTPConnection) -> str:

@@ -9,6 +9,7 @@ import ssl
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from echoseg.files import locked_dir
 from echoseg.web.accounts import open_accounts
 from echoseg.web.app import Page, create_app
 from echoseg.web.connections import Protocol
+from echoseg.web.listener import Listener
 from echoseg.web.security import local_reader
 from echoseg.web.settings import PageSettings
 
-_BACKLOG, _MAX_CONNECTIONS = 128, 500
+_BACKLOG = 128
 _KEEP_ALIVE_S, _END_S = 30, 5
 _MAX_MESSAGE_BYTES = 2**16
 
@@ -62,7 +64,9 @@ def serve_page(
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-        _Server(_config(settings, app), _address(settings, listener), start).run([listener])
+        _Server(_config(settings, app, listener), _address(settings, listener), start).run(
+            [listener]
+        )
 
 
 def _add(page: Page, clips: Sequence[Path]) -> None:
@@ -100,17 +104,18 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _config(settings: PageSettings, app: Any) -> uvicorn.Config:
+def _config(settings: PageSettings, app: Any, listener: Listener) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        # one per connection; a class to uvicorn
+        http=partial(Protocol, listener=listener),  # type: ignore[arg-type]
+        loop="echoseg.web.listener:Loop",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=settings.proxy is not None,
         forwarded_allow_ips=str(settings.proxy or ""),
-        limit_concurrency=_MAX_CONNECTIONS,
         ws_max_size=_MAX_MESSAGE_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_END_S,
@@ -143,11 +148,12 @@ def _check_accounts(settings: PageSettings) -> None:
             )
 
 
-def _listen(settings: PageSettings) -> socket.socket:
+def _listen(settings: PageSettings) -> Listener:
     host, port = settings.host, settings.port
     try:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(place, family=family, backlog=_BACKLOG)
+        plain = socket.create_server(place, family=family, backlog=_BACKLOG)
+        return Listener(plain, str(settings.proxy or ""))
     except (OSError, UnicodeError) as error:
         is_name = isinstance(error, UnicodeError | socket.gaierror)
         reason = "this is not an address" if is_name else os.strerror(error.errno or 0)

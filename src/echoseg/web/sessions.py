@@ -20,6 +20,7 @@ from echoseg.database import Database
 from echoseg.errors import OutputError
 from echoseg.web.accounts import Reader
 from echoseg.web.records import Account, Role, SignIn
+from echoseg.web.refusal import Refusal
 
 IDLE_S, MAX_AGE_S = 60 * 60, 12 * 60 * 60
 _USED_EVERY_S = 60
@@ -56,9 +57,17 @@ class Sessions:
         self._key = _read_key(folder / "page.key")
 
     def begin(self, reader: Reader) -> str:
-        """Begin a session with a new token, which is returned; remove those that are over."""
+        """Begin a session with a new token, which is returned; remove those that are over.
+
+        Raises:
+            Refusal: With 401, if the account was removed, or its password changed, after it was
+                verified.
+        """
         token, now_s = new_token(), self._clock()
         with self._database.transaction() as session:
+            account = session.get(Account, reader.name, with_for_update=True)
+            if account is None or reader.password_hash not in ("", account.password_hash):
+                raise Refusal(401, "Name and password do not fit.")
             is_over = or_(SignIn.last_used_s < now_s - IDLE_S, SignIn.created_s < now_s - MAX_AGE_S)
             session.execute(delete(SignIn).where(is_over))
             session.add(
@@ -71,8 +80,13 @@ class Sessions:
             )
         return token
 
-    def reader(self, token: str) -> Reader | None:
-        """Who holds a token; None where the session is over or there was none."""
+    def reader(self, token: str, *, is_use: bool = True) -> Reader | None:
+        """Who holds a token; None where the session is over or there was none.
+
+        Args:
+            token: The token.
+            is_use: Whether this is a use of the session, which keeps it from ending.
+        """
         if not is_token(token):
             return None
         now_s = self._clock()
@@ -83,7 +97,7 @@ class Sessions:
             if now_s - row.last_used_s > IDLE_S or now_s - row.created_s > MAX_AGE_S:
                 session.delete(row)
                 return None
-            if now_s - row.last_used_s > _USED_EVERY_S:
+            if is_use and now_s - row.last_used_s > _USED_EVERY_S:
                 row.last_used_s = now_s
             account = session.get_one(Account, row.account)
             return Reader(account.name, Role(account.role))
