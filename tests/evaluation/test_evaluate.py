@@ -15,7 +15,7 @@ from dataset_makers import made_clip, make_camus, make_camus_mhd, make_echonet_d
 from echoseg.cli import app
 from echoseg.data import IssueKind, load_dataset
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError, OutputError
-from echoseg.evaluation import results, run
+from echoseg.evaluation import predictors
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.report import html, markdown
 from echoseg.evaluation.results import Source, document, write_results
@@ -59,8 +59,7 @@ class ByGrey(torch.nn.Module):
 def by_grey(monkeypatch):
     """Let the network that reads labels off greys stand in for a checkpoint."""
     network = ByGrey()
-    for module in (run, results):
-        monkeypatch.setattr(module, "loaded", lambda model, device="cpu": (network, 64))
+    monkeypatch.setattr(predictors, "loaded", lambda model, device="cpu": (network, 64))
     return network
 
 
@@ -212,7 +211,7 @@ def test_a_network_that_cannot_do_a_clip_is_told_and_does_not_change_the_data(
             raise ModelError("the clip must have 64 frames, it has 2")
         return segment(network, image_size, frames, **options)
 
-    monkeypatch.setattr(run, "segment", picky)
+    monkeypatch.setattr(predictors, "segment", picky)
     found = evaluate("camus", records)
     assert found.data_sha256 == whole.data_sha256
     assert [row.clip for row in found.clips] == [row.clip for row in whole.clips[1:]]

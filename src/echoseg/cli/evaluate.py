@@ -17,7 +17,6 @@ from echoseg.cli.options import (
     Jobs,
     Keep,
     KeepFile,
-    ModelGiven,
     Tiers,
     replacing,
 )
@@ -25,12 +24,24 @@ from echoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from echoseg.data import Record
+    from echoseg.evaluation.predictors import Predictor
     from echoseg.evaluation.results import Source
 
 
 def evaluate(
-    model: ModelGiven,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Name (see `echoseg models`), .safetensors or .onnx file."),
+    ] = None,
     data: Data = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Instead of MODEL: folder of another tool's masks, by clip name."),
+    ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="JSON: labels, size, grey levels of an .onnx file (default: beside it)."),
+    ] = None,
     phantom: Tiers = None,
     split: Annotated[
         str | None,
@@ -53,7 +64,7 @@ def evaluate(
     force: Force = False,
     keep: Keep = False,
 ) -> None:
-    """Evaluate a model on a data set: Dice, distances, EF, confidence intervals, report.
+    """Evaluate a model, or any tool's masks: Dice, distances, EF, confidence intervals, report.
 
     Exit codes: 0 all clips were evaluated; 1 some clips failed (listed in the report); 2 invalid
     command.
@@ -65,6 +76,9 @@ def evaluate(
     from echoseg.parallel import check_jobs
 
     jobs, device = check_jobs(jobs), choose_device(device)
+    if predictions is not None and model is not None and data is None:
+        model, data = None, Path(model)  # one argument, which is the data
+    chosen = _predictor(model, predictions, adapter)
     replace_old = replacing(force, keep)
     backup = check_output(output, replace_old)
     if not 0 <= corrupt <= 1:
@@ -75,12 +89,31 @@ def evaluate(
         note = f"frames were corrupted with probability {corrupt:g}"
         source = replace(source, notes=(*source.notes, note))
     with progress_bar(source.title, "clips") as update:
-        evaluation = run_evaluation(model, records, device=device, jobs=jobs, progress=update)
+        evaluation = run_evaluation(chosen, records, device=device, jobs=jobs, progress=update)
     summary = write_results(evaluation, source, output, pictures=pictures, force=replace_old)
     _show(summary, output)
     show_backup(backup)
     if any(problem["kind"] != "known" for problem in summary["problems"]):
         raise typer.Exit(1)
+
+
+def _predictor(
+    model: str | None, predictions: Path | None, adapter: Path | None
+) -> "str | Predictor":
+    """What makes the masks: a checkpoint, an ONNX file, or another tool."""
+    if (model is None) == (predictions is None):
+        raise ConfigError("give either a model or --predictions FOLDER, and the data")
+    if adapter is not None and not (model and model.endswith(".onnx")):
+        raise ConfigError(f"--adapter needs an .onnx file as model, got {model or predictions}")
+    if predictions is not None:
+        from echoseg.evaluation.predictions import PredictionFolder
+
+        return PredictionFolder(predictions)
+    if adapter is not None:
+        from echoseg.evaluation.onnx_network import OnnxNetwork, read_adapter
+
+        return OnnxNetwork(Path(str(model)), read_adapter(adapter))
+    return str(model)
 
 
 def select_records(

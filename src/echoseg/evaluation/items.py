@@ -11,6 +11,7 @@ import numpy as np
 
 from echoseg.clip import Annotation, Clip, Label
 from echoseg.data import Record
+from echoseg.evaluation.predictors import Predicted, Predictor
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.volumes import cavity_volumes_ml, ef_percent
 from echoseg.metrics.segmentation import area_jitter_percent, compare_masks
@@ -97,18 +98,21 @@ def ef_band(ef_percent: float | None) -> str:
 
 
 def evaluate_clip(
-    record: Record, clip: Clip, annotation: Annotation, predicted: np.ndarray
+    record: Record, clip: Clip, annotation: Annotation, predicted: Predicted
 ) -> tuple[list[Item], ClipRow]:
-    """Compare predicted label maps `T H W` with the experts' annotation."""
+    """Compare predicted label maps with the experts' annotation."""
     row = _clip_row(record, clip, annotation, predicted)
     columns = ("clip", "patient", "view", "split", "quality", "ef_band")
     about = {name: getattr(row, name) for name in columns}
     phases = {annotation.ed_frame: "ED", annotation.es_frame: "ES"}
     items = []
     for frame in annotation.labelled_frames:
+        if not predicted.all_frames and frame not in phases:
+            continue
         for name in _structures(record, annotation):
             one, other = (
-                np.isin(masks[frame], STRUCTURES[name]) for masks in (predicted, annotation.masks)
+                np.isin(masks[frame], STRUCTURES[name])
+                for masks in (predicted.masks, annotation.masks)
             )
             item = Item(
                 **about,
@@ -133,14 +137,15 @@ def _structures(record: Record, annotation: Annotation) -> list[str]:
     return [name for name, labels in STRUCTURES.items() if set(labels) <= set(covered)]
 
 
-def _clip_row(record: Record, clip: Clip, annotation: Annotation, predicted: np.ndarray) -> ClipRow:
-    predicted_volumes = _volumes(predicted, annotation, clip.spacing_mm)
+def _clip_row(record: Record, clip: Clip, annotation: Annotation, predicted: Predicted) -> ClipRow:
+    predicted_volumes = _volumes(predicted.masks, annotation, clip.spacing_mm)
     reference_volumes = _volumes(annotation.masks, annotation, clip.spacing_mm)
     ef_reference = _ef(reference_volumes)
     volumes_ml = [
         volume if clip.spacing_mm else None for volume in (*predicted_volumes, *reference_volumes)
     ]
     all_labelled = not record.stills and len(annotation.labelled_frames) == clip.num_frames
+    in_time = predicted.all_frames and not record.stills
     return ClipRow(
         clip=record.name,
         patient=record.patient,
@@ -160,7 +165,7 @@ def _clip_row(record: Record, clip: Clip, annotation: Annotation, predicted: np.
         edv_reference_ml=volumes_ml[2],
         esv_predicted_ml=volumes_ml[1],
         esv_reference_ml=volumes_ml[3],
-        jitter_percent=None if record.stills else _jitter_percent(predicted),
+        jitter_percent=_jitter_percent(predicted.masks) if in_time else None,
         jitter_reference_percent=_jitter_percent(annotation.masks) if all_labelled else None,
     )
 
@@ -188,6 +193,27 @@ def _ef(volumes: tuple[float | None, float | None]) -> float | None:
 def _jitter_percent(masks: np.ndarray) -> float | None:
     areas = (masks == Label.LV_CAVITY).sum((1, 2))
     return area_jitter_percent(areas) if len(areas) > 2 and areas.any() else None
+
+
+def scored_items(
+    items: list[Item], predictor: Predictor, predicted: Iterable[frozenset[Label]]
+) -> tuple[list[Item], tuple[str, ...]]:
+    """The items of structures that the predictor can give, and a note where that leaves some out.
+
+    Args:
+        items: Of all structures that are annotated.
+        predictor: Its `labels`, or, where it names none, those that occur in any of its masks.
+        predicted: Labels in the masks of each clip.
+    """
+    labels = frozenset(predictor.labels or frozenset().union(*predicted))
+    missing = [label for label in Label if label not in labels | {Label.BACKGROUND}]
+    scored = {name for name, inner in STRUCTURES.items() if not set(inner) & set(missing)}
+    left_out = sorted({item.structure for item in items} - scored)
+    if not left_out or not labels - {Label.BACKGROUND}:
+        return items, ()
+    names = " and ".join(f"{label.value}" for label in missing)
+    note = f"{predictor.name} gives no label {names}: {', '.join(left_out)} not scored"
+    return [item for item in items if item.structure in scored], (note,)
 
 
 def in_fixed_order(items: Iterable[Item]) -> list[Item]:

@@ -95,7 +95,7 @@ def _about(document: dict[str, Any]) -> list[str]:
         f"{counts['clips']} clips of {counts['patients']} patients, {counts['items']} items; "
         f"{counts['one_empty']} with one mask empty, {counts['both_empty']} with both; "
         f"{counts['not_judged']} clips failed. Scores are over {document['frames']}.",
-        f"Model sha256 {model['sha256']}, licence {model['licence']}; data sha256 "
+        f"Model sha256 {model['sha256']}, licence {model['licence'] or 'not known'}; data sha256 "
         f"{data['sha256']}; echoseg {document['software']['echoseg']}, torch "
         f"{document['software']['torch']}.",
         f"Protocol: {protocol}.",

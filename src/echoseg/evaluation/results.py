@@ -13,13 +13,11 @@ from echoseg.errors import EchosegError
 from echoseg.evaluation.items import ClipRow, Item
 from echoseg.evaluation.report import STRUCTURE_NAMES, html, markdown
 from echoseg.evaluation.run import Evaluation
-from echoseg.evaluation.segment import PROTOCOL, loaded, segment
 from echoseg.evaluation.summary import summarise
 from echoseg.evaluation.tables import CLIPS, ITEMS, PARQUET, has_parquet, table_text, write_parquet
 from echoseg.files import OwnedFolder, Replace, write_mark, write_text
 from echoseg.report.figures.agreement import Readings, agreement_png
 from echoseg.report.figures.worst_cases import case_png
-from echoseg.weights.card import find_checkpoint, read_card
 
 MARK, FIGURE = "summary.json", "figure.png"
 NUM_WORST = 6
@@ -68,27 +66,18 @@ def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
     return {
         "note": "research use only, not a medical device",
         "software": {name: version(name) for name in ("echoseg", "torch", "numpy", "scipy")},
-        "model": _model(evaluation),
+        "model": evaluation.predictor.about(),
         "data": {
             "dataset": source.dataset,
             "title": source.title,
             "split": source.split,
             "sha256": evaluation.data_sha256,
-            "notes": list(source.notes),
+            "notes": [*source.notes, *evaluation.notes],
         },
-        "protocol": PROTOCOL,
+        "protocol": evaluation.predictor.protocol,
         **summarise(evaluation),
         "problems": [asdict(problem) for problem in (*source.problems, *evaluation.problems)],
     }
-
-
-def _model(evaluation: Evaluation) -> dict[str, Any]:
-    names = ("name", "sha256", "architecture", "image_size", "licence")
-    if evaluation.network is not None:  # in memory: without a file there is no card
-        size = evaluation.network[1]
-        return dict(zip(names, (evaluation.model, "", evaluation.model, size, ""), strict=True))
-    card = read_card(find_checkpoint(evaluation.model))
-    return {name: getattr(card, name) for name in names}
 
 
 def write_results(
@@ -158,7 +147,6 @@ def _worst(evaluation: Evaluation) -> list[bytes]:
     scored = [i for i in evaluation.items if i.structure == "lv_endo" and i.dice is not None]
     scored.sort(key=lambda item: (item.dice, item.clip, item.frame))
     by_name = {record.name: record for record in evaluation.records}
-    network, image_size = evaluation.network or loaded(evaluation.model)
     pictures = []
     for item in scored[:NUM_WORST]:
         record = by_name[item.clip]
@@ -168,7 +156,7 @@ def _worst(evaluation: Evaluation) -> list[bytes]:
             continue
         if annotation is None:
             continue
-        masks = segment(network, image_size, clip.frames, stills=record.stills)
+        masks = evaluation.predictor.predict(record, clip, annotation).masks
         caption = f"{item.clip} frame {item.frame} {item.phase} Dice {item.dice:.3f}"
         covered = tuple(Label) if record.labels is None else record.labels
         reference = annotation.masks[item.frame]

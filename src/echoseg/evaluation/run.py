@@ -7,19 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch.nn import Module
 
-from echoseg.clip import Annotation, Clip
+from echoseg.clip import Annotation, Clip, Label
 from echoseg.data import Dataset, Issue, Record, load_dataset
 from echoseg.data.hashing import sha256_of, source_files
 from echoseg.data.records import IssueKind
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError
-from echoseg.evaluation.items import ClipRow, Item, evaluate_clip, in_fixed_order
-from echoseg.evaluation.segment import loaded, segment
+from echoseg.evaluation.items import ClipRow, Item, evaluate_clip, in_fixed_order, scored_items
+from echoseg.evaluation.predictors import Predictor, predictor_of
 from echoseg.files import Replace
 from echoseg.inference.backends.select import choose_device
-from echoseg.models.adapt import as_segmenter
-from echoseg.models.segmenter import Segmenter
 from echoseg.parallel import check_jobs, parallel_map
 
 Progress = Callable[[int, int], None]
@@ -37,7 +36,8 @@ class Evaluation:
         data_sha256: Hash of the names and bytes of everything that was read.
         records: The clips, labeled or not.
         dataset: Where they come from; None for records.
-        network: The network and the side of its square input, where it is not a checkpoint's.
+        predictor: Where the masks come from.
+        notes: What a reader must know of the scores.
     """
 
     model: str
@@ -47,7 +47,8 @@ class Evaluation:
     data_sha256: str
     records: tuple[Record, ...] = ()
     dataset: Dataset | None = None
-    network: tuple[Segmenter, int] | None = None
+    predictor: Predictor
+    notes: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -99,10 +100,12 @@ class _ClipResult:
     row: ClipRow | None = None
     problem: Issue | None = None
     """Why the clip cannot be read, or not be segmented by this network."""
+    labels: frozenset[Label] = frozenset()
+    """Labels in its masks."""
 
 
 def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
-    model: str | Path | Module,
+    model: str | Path | Module | Predictor,
     data: str | Path | Dataset | Sequence[Record],
     *,
     split: str | None = None,
@@ -117,7 +120,8 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
         >>> echoseg.evaluate("camus", "CAMUS/", split="test")
 
     Args:
-        model: Name or path of a checkpoint, or a network, already on `device`.
+        model: Name or path of a checkpoint, an `.onnx` file, a network, already on `device`, or a
+            predictor: `OnnxNetwork` or `PredictionFolder`.
         data: A data set, its folder, or records in any order.
         split: Split of a data set, or "all"; None: test, else validation.
         image_size: Side of the network's square input in pixels; None: that of its card.
@@ -132,27 +136,18 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
         DatasetError: If there is no such split, no clip has an annotation, or none can be
             evaluated.
     """
-    model = str(model) if isinstance(model, Path) else model
-    if not isinstance(model, str | Module):
-        raise TypeError(f"evaluate takes a model name, a path or a network, got {type(model)}")
-    if isinstance(model, str) and image_size is not None:
-        raise ConfigError(
-            f"image_size is that of the checkpoint for model {model!r}; leave it out, or give the "
-            "network of load_model with another image_size"
-        )
     check_jobs(jobs)
     device = choose_device(device)
     dataset = load_dataset(data) if isinstance(data, str | Path) else data
     records = select_split(dataset, split)
-    network = _network(model, device, image_size)
+    predictor = predictor_of(model, device, image_size)
     labelled = sorted((r for r in records if r.labelled), key=lambda record: record.name)
     if not labelled:
         raise DatasetError(
             f"the data must have masks to evaluate with, none of its {len(records)} clips has one"
         )
     results: list[_ClipResult] = []
-    # worker processes load a checkpoint themselves
-    work = partial(_evaluate_record, model if isinstance(model, str) else network, device)
+    work = partial(_evaluate_record, predictor)
     for index, result in enumerate(parallel_map(work, labelled, jobs)):
         results.append(result)
         progress(index + 1, len(labelled))
@@ -162,15 +157,18 @@ def evaluate(  # noqa: PLR0913  # what to evaluate, and how to run it
             f"none of the {len(labelled)} clips can be evaluated, the first: {problems[0].reason}"
         )
     read = [f"{result.name} {result.sha256}\n" for result in results if result.sha256]
+    items = in_fixed_order(item for result in results for item in result.items)
+    items, notes = scored_items(items, predictor, [result.labels for result in results])
     return Evaluation(
-        model=model if isinstance(model, str) else type(model).__name__,
-        items=tuple(in_fixed_order(item for result in results for item in result.items)),
+        model=predictor.name,
+        items=tuple(items),
         clips=tuple(result.row for result in results if result.row is not None),
         problems=problems,
         data_sha256=hashlib.sha256("".join(read).encode()).hexdigest(),
         records=tuple(records),
         dataset=dataset if isinstance(dataset, Dataset) else None,
-        network=None if isinstance(model, str) else network,
+        predictor=predictor,
+        notes=notes,
     )
 
 
@@ -206,23 +204,7 @@ def select_split(
     return dataset.records if split == "all" else dataset.split(split).records
 
 
-def _network(model: str | Module, device: str, image_size: int | None) -> tuple[Segmenter, int]:
-    """The network and the side of its square input; loads a checkpoint."""
-    if isinstance(model, str):
-        return loaded(model, device)
-    card = getattr(model, "card", None)
-    size = image_size or getattr(model, "image_size", None) or (card and card.image_size)
-    if size is None:
-        raise ConfigError(
-            f"image_size must be given with a network; pass that of its training, such as 160, "
-            f"for {type(model).__name__}"
-        )
-    return as_segmenter(model).eval(), size
-
-
-def _evaluate_record(
-    model: str | tuple[Segmenter, int], device: str, record: Record
-) -> _ClipResult:
+def _evaluate_record(predictor: Predictor, record: Record) -> _ClipResult:
     """Evaluate one record; an error of one clip does not stop the others."""
     try:
         clip, annotation = record.load()
@@ -232,14 +214,14 @@ def _evaluate_record(
         problem = Issue(place=record.name, kind=IssueKind.BROKEN, reason=str(error))
         return _ClipResult(record.name, problem=problem)
     sha256 = _sha256(record, clip, annotation)
-    network, image_size = loaded(model, device) if isinstance(model, str) else model
     try:
-        masks = segment(network, image_size, clip.frames, stills=record.stills)
-    except ModelError as error:  # of the network, not the data, whose hash stays the same
+        predicted = predictor.predict(record, clip, annotation)
+    except ModelError as error:  # of the predictor, not the data, whose hash stays the same
         problem = Issue(place=record.name, kind=IssueKind.INCONSISTENT, reason=str(error))
         return _ClipResult(record.name, sha256, problem=problem)
-    items, row = evaluate_clip(record, clip, annotation, masks)
-    return _ClipResult(record.name, sha256, items, row)
+    items, row = evaluate_clip(record, clip, annotation, predicted)
+    labels = frozenset(Label(int(value)) for value in np.unique(predicted.masks))
+    return _ClipResult(record.name, sha256, items, row, labels=labels)
 
 
 def _sha256(record: Record, clip: Clip, annotation: Annotation) -> str:
