@@ -85,19 +85,19 @@ def test_it_equals_the_plain_forms_at_any_size(kind, size, monkeypatch):
     scan = make_scan(kind)
     features = torch.randn(2, 8, *size, dtype=torch.float64)
     results = []
-    for max_as_matrix in (1000, 0, 0):
-        monkeypatch.setattr("echoseg.nn.scan2d.MAX_AS_MATRIX", max_as_matrix)
+    for two_way in (True, False, False):
+        monkeypatch.setattr("echoseg.nn.scan2d.TWO_WAY", two_way)
         y = scan(features)
         results.append([y, *torch.autograd.grad(y.square().sum(), [*scan.parameters()])])
-        if max_as_matrix:
+        if two_way:
             continue
         monkeypatch.setattr(
             "echoseg.nn.scans.ssd_chunked", lambda *tokens, chunk: ssd_recurrent(*tokens)
         )
         monkeypatch.setattr("echoseg.nn.scans.selective_scan_chunked", selective_scan_recurrent)
-    for matrix, chunked, plain in zip(*results, strict=True):
+    for fast, chunked, plain in zip(*results, strict=True):
         assert torch.allclose(chunked, plain, atol=1e-10, rtol=1e-10)
-        assert torch.allclose(matrix, plain, atol=1e-10, rtol=1e-10)
+        assert torch.allclose(fast, plain, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("log_decay", [0.0, -1e-4, -3.0, -200.0])
@@ -107,7 +107,7 @@ def test_slow_and_fast_decays_are_the_same_as_a_matrix(log_decay, monkeypatch):
         scan.scan.log_a.fill_(torch.tensor(-log_decay).log())
     features = torch.randn(1, 8, 10, 10)
     matrix = scan(features)
-    monkeypatch.setattr("echoseg.nn.scan2d.MAX_AS_MATRIX", 0)
+    monkeypatch.setattr("echoseg.nn.scan2d.TWO_WAY", False)
     assert matrix.isfinite().all()
     assert torch.allclose(matrix, scan(features), atol=1e-5)
 

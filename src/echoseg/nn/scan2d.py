@@ -12,17 +12,12 @@ decays; the four are computed together, as four times the heads of one scan, and
 Rotating the map by 180 degrees exchanges each direction with its reverse, transposing it exchanges
 rows with columns. Mirroring one axis alone is not a symmetry: a row still follows the row above.
 
-For a map of few pixels the directions are not scanned separately. With M_w the matrix of a
-direction in the map's own order (`nn.ssd.ssd_matrix`) and x, which they share,
-
-    y = (sum_w M_w diag(dt_w) + skip_w) x
-
-is one product per head, and equal.
+A direction and its reverse share x. Mamba-2's four are therefore computed as two sequences, each
+read in both ways at once (`nn.two_way`), which is equal.
 
 Reference:
     Liu et al., "VMamba: Visual State Space Model", NeurIPS 2024, section 4.2 (cross-scan and
-    cross-merge); Dao and Gu, "Transformers are SSMs", ICML 2024, sections 3 (the matrix) and 7 (the
-    block).
+    cross-merge); Dao and Gu, "Transformers are SSMs", ICML 2024, section 7 (the block).
 """
 
 import torch
@@ -31,11 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echoseg.nn.scans import SCANS, ScanConfig, SSDScan
-from echoseg.nn.ssd import at_least_float32, ssd_matrix, without_autocast
+from echoseg.nn.ssd import at_least_float32, without_autocast
+from echoseg.nn.two_way import ssd_two_way
 
 NUM_DIRECTIONS = 4
-MAX_AS_MATRIX = 100
-"""Maps of up to this many pixels use Mamba-2's matrix form; affects speed only."""
+TWO_WAY = True
+"""Whether Mamba-2's scans read rows and columns in both ways at once; affects speed only."""
 
 
 def cross_scan(maps: Float[Tensor, "B H W 4 F"]) -> Float[Tensor, "B L 4 F"]:
@@ -58,15 +54,6 @@ def cross_merge(
     by_rows = (rows + rows_back.flip(1)).unflatten(1, size)  # (B, H, W, F)
     by_columns = (columns + columns_back.flip(1)).unflatten(1, size[::-1])  # (B, W, H, F)
     return by_rows + by_columns.transpose(1, 2)
-
-
-def causal_masks(size: tuple[int, int], device: torch.device) -> Float[Tensor, "4 L L"]:
-    """Masks of the four directions: 1 where the pixel of the last axis is no later, else 0."""
-    height, width = size
-    rows = torch.arange(height * width, device=device)
-    columns = rows % width * height + rows // width
-    orders = (rows, -rows, columns, -columns)
-    return torch.stack([order[None, :] <= order[:, None] for order in orders]).float()
 
 
 class GatedNorm(nn.Module):
@@ -107,9 +94,8 @@ class ScanSSD2d(nn.Module):
         )  # (B, H, W, ...)
         mixed = functional.silu(self.conv(mixed.movedim(-1, 1)).movedim(1, -1))
         x, b, c = mixed.split(self.scan_widths, -1)
-        is_small = x.shape[1] * x.shape[2] <= MAX_AS_MATRIX
-        as_matrix = is_small and isinstance(self.scan, SSDScan)
-        y = (self._scan_as_matrix if as_matrix else self._scan)(x, b, c, dt)
+        two_way = TWO_WAY and isinstance(self.scan, SSDScan)
+        y = (self._scan_two_way if two_way else self._scan)(x, b, c, dt).to(z.dtype)
         return self.out(self.norm(y, z)).movedim(-1, 1)
 
     def _scan(
@@ -128,26 +114,31 @@ class ScanSSD2d(nn.Module):
         y = self.scan(x.flatten(2), dt, b, c)  # (B, L, 4E)
         return cross_merge(y.unflatten(2, (NUM_DIRECTIONS, -1)), size)
 
-    def _scan_as_matrix(
+    def _scan_two_way(
         self,
         x: Float[Tensor, "B H W E"],
         b: Float[Tensor, "B H W _"],
         c: Float[Tensor, "B H W _"],
         dt: Float[Tensor, "B H W _"],
     ) -> Float[Tensor, "B H W E"]:
-        """Compute the same as `_scan` by one matrix product per head."""
+        """Compute the same as `_scan`, without a copy of x per direction."""
         scan, size = self.scan, (x.shape[1], x.shape[2])
         assert isinstance(scan, SSDScan)
-        dt, log_decay = scan.steps(dt)
-        b, c, dt, log_decay = (
-            part.flatten(1, 2).unflatten(2, (NUM_DIRECTIONS, -1)).transpose(1, 2)
-            for part in (b, c, dt, log_decay)
-        )  # (B, 4, L, ...)
-        before = causal_masks(size, x.device)  # (4, L, L)
-        matrix = (ssd_matrix(log_decay, b, c, before) * dt.mT[..., None, :]).sum(1)
-        heads = x.flatten(1, 2).unflatten(2, (-1, scan.head_channels))
-        heads = at_least_float32(heads.transpose(1, 2))  # (B, h, L, P)
-        skip = scan.skip.unflatten(0, (NUM_DIRECTIONS, -1)).sum(0)  # (h)
+        x, b, c = (at_least_float32(part) for part in (x, b, c))
+        parts = (part.unflatten(-1, (2, -1)).unbind(3) for part in (*scan.steps(dt), b, c))
+        sequences = (_sequences(*part).unflatten(2, (2, -1)) for part in parts)
         with without_autocast(x):
-            y = matrix @ heads + skip[:, None, None] * heads
-        return y.transpose(1, 2).flatten(2).unflatten(1, size).to(x.dtype)
+            y = ssd_two_way(
+                _sequences(x, x).unflatten(2, (-1, scan.head_channels)), *sequences
+            )  # (2 * B, L, h, P)
+        by_rows, by_columns = y.flatten(2).chunk(2)
+        skip = scan.skip.unflatten(0, (NUM_DIRECTIONS, -1)).sum(0)
+        y = by_rows.unflatten(1, size) + by_columns.unflatten(1, size[::-1]).transpose(1, 2)
+        return y + skip.repeat_interleave(scan.head_channels) * x
+
+
+def _sequences(
+    rows: Float[Tensor, "B H W F"], columns: Float[Tensor, "B H W F"]
+) -> Float[Tensor, "2*B L F"]:
+    """Maps flattened along rows, then maps flattened along columns."""
+    return torch.cat([rows.flatten(1, 2), columns.transpose(1, 2).flatten(1, 2)])

@@ -1,4 +1,4 @@
-"""State-space duality (SSD, Mamba-2): the recurrence, its chunked form, and its matrix.
+"""State-space duality (SSD, Mamba-2): the recurrence and its chunked form.
 
 H_t = a_t H_(t-1) + B_t x_t^T,   y_t = C_t H_t,   a_t = exp(log_decay_t) in [0, 1]
 
@@ -8,9 +8,7 @@ of matrices. With s_i = log a_1 + ... + log a_i from the start of the chunk:
     y_i   = exp(s_i) C_i H_in + sum_(j <= i) exp(s_i - s_j) (C_i . B_j) x_j
     H_out = exp(s_Q) H_in + sum_j exp(s_Q - s_j) B_j x_j^T
 
-No exponent is positive and nothing is divided by a product of decays, so nothing overflows. For
-short sequences without an initial state, y is the product of x and one matrix (`ssd_matrix`): more
-arithmetic than the chunks, in far fewer and larger operations.
+No exponent is positive and nothing is divided by a product of decays, so nothing overflows.
 
 Letters: `B` batch, `L` tokens, `H` heads, `P` channels of a head, `G` groups of H/G consecutive
 heads that share b and c, `N` state size, `Q` tokens of a chunk, `K` chunks. All forms compute in
@@ -91,34 +89,6 @@ def ssd_chunked(
         )
         y, state = _in_chunks(inputs, decays, bs, cs, at_least_float32(state))
         return y[:, :length].to(x.dtype), state
-
-
-def ssd_matrix(
-    log_decay: Float[Tensor, "*G L H"],
-    b: Float[Tensor, "*G L N"],
-    c: Float[Tensor, "*G L N"],
-    before: Float[Tensor, "*#G L L"],
-) -> Float[Tensor, "*G H L L"]:
-    """Compute the matrix M of the recurrence, y_i = sum_j M_ij x_j, from an empty state.
-
-    Tokens may be stored in any order, which `before` gives, so that several scan directions over
-    one map need no reordering.
-
-    Args:
-        log_decay: At most 0; of the heads that share b and c.
-        b: Input projection.
-        c: Output projection.
-        before: 1 where token j is i or precedes it, else 0.
-    """
-    with without_autocast(log_decay):
-        decay, b, c = map(at_least_float32, (log_decay, b, c))
-        before = before.to(decay)
-        # sums start at the middle token, so that none is longer than half the sequence
-        counted = before - before[..., before.shape[-1] // 2, :].unsqueeze(-2)
-        sums = (counted @ decay.clamp(min=MIN_LOG_DECAY)).mT  # (..., H, L)
-        # clamped before exp: where j comes after i the exponents are positive
-        between = (sums[..., :, None] - sums[..., None, :]).clamp(max=0).exp()  # (..., H, L, L)
-        return between * ((c @ b.mT) * before)[..., None, :, :]
 
 
 def check_tokens(x: Tensor, b: Tensor, c: Tensor, *, letters: str, axis: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from echoseg.inference.backends.base import State, StateShape, each_frame, state_of
 from echoseg.models import windows
 from echoseg.models.segmenter import Segmenter
+from echoseg.nn.fused import fuse
 
 
 class TorchSession:
@@ -28,7 +29,10 @@ class TorchSession:
         self.network, self.size_px, self.bf16 = network.eval(), size_px, bf16
         self.name = f"torch{' compiled' if compiled else ''} {'bf16' if bf16 else 'f32'}"
         self.device = next(network.parameters()).device
-        self._step: Any = torch.compile(network.step) if compiled else network.step
+        self._step: Any = torch.compile(network.step) if compiled else self._fused().step
+
+    def _fused(self) -> Any:
+        return fuse(self.network, bf16=self.bf16) if self.network.streams else self.network
 
     @cached_property
     def _shape(self) -> StateShape:
