@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.measure import label
 
-from echoseg.measure.clean import keep_largest
+from echoseg.measure.clean import clean_mask, keep_largest
 
 
 def plainly(region):
@@ -19,7 +19,14 @@ def test_looking_at_the_box_alone_changes_nothing(seed):
     noise = np.random.default_rng(seed).normal(size=(40, 55))
     region = ndimage.gaussian_filter(noise, 1 + seed % 3) > 0.03 * (seed % 4)
     region[: seed % 5] = False  # some touch the edge, some do not
-    assert np.array_equal(keep_largest(region), plainly(region))
+    assert np.array_equal(clean_mask(region.astype(np.uint8)), plainly(region))
+    labels = np.where(region, 1, np.where(region[::-1], 3, 2 * (noise > 0))).astype(np.uint8)
+    whole = labels.copy()
+    for value in (3, 1):
+        pieces = whole == value
+        whole[pieces] = 0
+        whole[plainly(pieces)] = value
+    assert np.array_equal(clean_mask(labels), whole)
 
 
 def test_a_ring_at_the_edge_is_filled_and_nothing_stays_nothing():

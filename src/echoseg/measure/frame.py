@@ -8,6 +8,7 @@ import numpy as np
 
 from echoseg.clip import Label
 from echoseg.frame_store import each
+from echoseg.measure.box import region_box
 from echoseg.measure.shape import (
     Shape,
     Wall,
@@ -68,10 +69,7 @@ def measure_frame(mask: np.ndarray, spacing_mm: Spacing) -> MeasuredFrame:
     """Measure a label map `(H, W)`."""
     cavity = mask == Label.LV_CAVITY
     area_px = int(np.count_nonzero(cavity))
-    rows, columns = np.flatnonzero(cavity.any(1)), np.flatnonzero(cavity.any(0))
-    box = (0, 0, 0, 0)
-    if area_px:
-        box = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    rows, columns = region_box(cavity)
     is_piece = area_px < max(1, MIN_LV_FRACTION * mask.size)
     return MeasuredFrame(
         mask=mask,
@@ -80,7 +78,7 @@ def measure_frame(mask: np.ndarray, spacing_mm: Spacing) -> MeasuredFrame:
         shape=None if is_piece else measure_shape(mask, spacing_mm or (1.0, 1.0)),
         ring_fraction=ring_fraction(mask),
         is_cut_off=bool(cavity[[0, -1]].any() or cavity[:, [0, -1]].any()),
-        box=box,
+        box=(rows.start, columns.start, rows.stop, columns.stop),
     )
 
 

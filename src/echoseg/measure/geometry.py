@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from skimage.measure import find_contours
 
 from echoseg.clip import Label
 from echoseg.errors import ArgumentError, MeasurementError
+from echoseg.measure.box import region_box
+from echoseg.measure.outline import longest_outline
 
 NUM_DISKS = 20
 """Disks along the long axis (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
@@ -49,14 +50,11 @@ def mask_contour_mm(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.nda
     Raises:
         MeasurementError: If the mask is empty.
     """
-    rows, columns = np.nonzero(mask)
-    if not rows.size:
+    rows, columns = region_box(mask)
+    if rows.stop == 0:
         raise MeasurementError("mask must have at least one pixel to have a contour, got none")
-    top, left = int(rows.min()), int(columns.min())
-    crop = mask[top : rows.max() + 1, left : columns.max() + 1]
-    contour = max(find_contours(np.pad(crop, 1).astype(float), 0.5), key=len)
-    offset = np.array([top - 1, left - 1])
-    return ((contour + offset) * np.asarray(spacing_mm))[:, ::-1]
+    contour = longest_outline(mask[rows, columns]) + [rows.start, columns.start]
+    return (contour * np.asarray(spacing_mm))[:, ::-1]
 
 
 def long_axis(mask: np.ndarray, spacing_mm: tuple[float, float]) -> LongAxis:
@@ -72,7 +70,14 @@ def long_axis(mask: np.ndarray, spacing_mm: tuple[float, float]) -> LongAxis:
         MeasurementError: If there is no cavity.
     """
     contour = mask_contour_mm(mask == Label.LV_CAVITY, spacing_mm)
-    base = _points_near(contour, mask == Label.LA_CAVITY, spacing_mm)
+    return contour_axis(contour, mask == Label.LA_CAVITY, spacing_mm)
+
+
+def contour_axis(
+    contour: np.ndarray, atrium: np.ndarray, spacing_mm: tuple[float, float]
+) -> LongAxis:
+    """The long axis as `long_axis` finds it, of a cavity's contour `P 2` and the atrium `H W`."""
+    base = _points_near(contour, atrium, spacing_mm)
     if len(base) >= 3:
         hinges = _annulus(base, _TRIM_PX * max(spacing_mm))
         middle = hinges.mean(0)
@@ -148,13 +153,18 @@ def _points_near(
     contour: np.ndarray, region: np.ndarray, spacing_mm: tuple[float, float]
 ) -> np.ndarray:
     """Return the contour points within two pixels of a region."""
-    if not region.any():
-        return contour[:0]
-    near = np.asarray(ndimage.binary_dilation(region, iterations=2))
     index = np.rint(contour[:, ::-1] / np.asarray(spacing_mm)).astype(int)
-    rows = index[:, 0].clip(0, region.shape[0] - 1)
-    columns = index[:, 1].clip(0, region.shape[1] - 1)
-    return contour[near[rows, columns].astype(bool)]
+    index = index.clip(0, np.array(region.shape) - 1)
+    (top, left), (bottom, right) = index.min(0), index.max(0)
+    # nothing farther away than two pixels reaches the contour
+    around = region[max(0, top - 2) : bottom + 3, max(0, left - 2) : right + 3]
+    rows, columns = region_box(around, 2)
+    if rows.stop == 0:
+        return contour[:0]
+    near = np.zeros(around.shape, bool)
+    near[rows, columns] = ndimage.binary_dilation(around[rows, columns], iterations=2)
+    index -= np.maximum(0, [top - 2, left - 2])
+    return contour[near[index[:, 0], index[:, 1]]]
 
 
 def disk_diameters_mm(contour: np.ndarray, axis: LongAxis, *, level: bool = True) -> np.ndarray:

@@ -9,14 +9,15 @@ import numpy as np
 from scipy import ndimage
 
 from echoseg.clip import Label
+from echoseg.measure.box import region_box
 from echoseg.measure.geometry import (
     LongAxis,
     area_length_volume_ml,
+    contour_axis,
     disk_diameters_mm,
     disk_volume_ml,
     line_length_mm,
     line_over_apex_mm,
-    long_axis,
     mask_contour_mm,
     polygon_area_mm2,
 )
@@ -55,8 +56,8 @@ def measure_shape(mask: np.ndarray, spacing_mm: tuple[float, float]) -> Shape | 
     Raises:
         MeasurementError: If there is no cavity.
     """
-    axis = long_axis(mask, spacing_mm)
     contour = mask_contour_mm(mask == Label.LV_CAVITY, spacing_mm)
+    axis = contour_axis(contour, mask == Label.LA_CAVITY, spacing_mm)
     diameters = disk_diameters_mm(contour, axis)
     volume = disk_volume_ml(diameters, axis.length_mm)
     if not volume > 0:
@@ -138,10 +139,9 @@ def measure_atrium(
 def ring_fraction(mask: np.ndarray) -> float:
     """Fraction of the outer border pixels of the cavity of `H W` that are myocardium or atrium."""
     cavity = mask == Label.LV_CAVITY
-    rows, columns = np.flatnonzero(cavity.any(1)), np.flatnonzero(cavity.any(0))
-    if not rows.size:
+    box = region_box(cavity)
+    if box[0].stop == 0:
         return 0.0
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     around = tuple(slice(max(0, one.start - 1), one.stop + 1) for one in box)
     margins = [
         (int(one.start == 0), int(one.stop == side))

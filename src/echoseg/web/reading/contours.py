@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from echoseg.measure.box import region_box
 from echoseg.measure.frame import MeasuredFrame
 from echoseg.measure.geometry import LongAxis, mask_contour_mm
 from echoseg.web.api import Contour, Point, PointKind, Structure
@@ -82,9 +83,9 @@ def _fitted(region: np.ndarray, structure: Structure, axis: LongAxis | None) -> 
     """The curve with few points that fits a region; None where it is too small."""
     if np.count_nonzero(region) < MIN_PIXELS:
         return None
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    origin = np.array([columns[0] - MARGIN_PX, rows[0] - MARGIN_PX])
-    crop = np.pad(region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], MARGIN_PX)
+    rows, columns = region_box(region)
+    origin = np.array([columns.start - MARGIN_PX, rows.start - MARGIN_PX])
+    crop = np.pad(region[rows, columns], MARGIN_PX)
     contour = mask_contour_mm(region, _UNIT)[:-1]
     anchors = _anchors(contour, structure, axis)
     places = sorted(set(anchors.values()))

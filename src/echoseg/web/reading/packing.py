@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 
 from echoseg.errors import OutputError
+from echoseg.measure.box import region_box
 
 _LEVEL = 1
 _NUM_FIELDS = 5
@@ -16,11 +17,9 @@ def pack(masks: dict[int, np.ndarray]) -> bytes:
         return b""
     header, pixels = [], []
     for frame, mask in sorted(masks.items()):
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        top, left = (int(rows[0]), int(columns[0])) if len(rows) else (0, 0)
-        crop = mask[top : rows[-1] + 1, left : columns[-1] + 1] if len(rows) else mask[:0, :0]
-        header.append((frame, top, left, *crop.shape))
-        pixels.append(crop.tobytes())
+        rows, columns = region_box(mask)
+        header.append((frame, rows.start, columns.start, *mask[rows, columns].shape))
+        pixels.append(mask[rows, columns].tobytes())
     fields = np.array([len(header), *np.ravel(header)], "<i4").tobytes()
     return zlib.compress(fields + b"".join(pixels), _LEVEL)
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from echoseg.clip import Label
+from echoseg.measure.box import region_box
 from echoseg.measure.clean import clean_mask
 from echoseg.web.api import Structure
 
@@ -25,18 +26,15 @@ _OWN: dict[Structure, Label] = {
     "lv_epi": Label.LV_MYOCARDIUM,
     "la": Label.LA_CAVITY,
 }
-_YIELDS: dict[Structure, tuple[Label, ...]] = {
+_NEIGHBORS: dict[Structure, tuple[Label, ...]] = {
     "lv_cavity": (Label.BACKGROUND, Label.LV_MYOCARDIUM, Label.LA_CAVITY),
     "lv_epi": (Label.BACKGROUND, Label.LA_CAVITY),
     "la": (Label.BACKGROUND,),
 }
-"""Labels that give way to a structure that grows."""
-_FALLS_TO: dict[Structure, tuple[Label, ...]] = {
-    "lv_cavity": (Label.BACKGROUND, Label.LV_MYOCARDIUM, Label.LA_CAVITY),
-    "lv_epi": (Label.BACKGROUND, Label.LA_CAVITY),
-    "la": (Label.BACKGROUND,),
-}
-"""Labels of which a structure that shrinks leaves the nearest behind."""
+"""Labels that give way to a structure that grows; one that shrinks leaves the nearest behind."""
+_IS_NEIGHBOR = {one: np.isin(range(len(Label)), labels) for one, labels in _NEIGHBORS.items()}
+_MARGIN_PX = 4
+"""Pixels about those that a structure leaves in which the nearest label is looked for first."""
 
 
 def region_of(mask: np.ndarray, structure: Structure) -> np.ndarray:
@@ -59,35 +57,36 @@ def set_region(mask: np.ndarray, structure: Structure, region: np.ndarray) -> np
         structure: What changes.
         region: `H W` bool; empty: the structure is not there.
     """
-    before, own = region_of(mask, structure), _OWN[structure]
-    changed = mask.copy()
-    grows = region & ~before & np.isin(mask, _YIELDS[structure])
-    leaves = before & ~region & (mask == own)
-    changed[grows] = own
+    changed, own = mask.copy(), _OWN[structure]
+    is_neighbor, changes = _IS_NEIGHBOR[structure], region_of(mask, structure) ^ region
+    box, leaves = region_box(changes), np.zeros_like(changes)
+    part, inside = changed[box], region[box]
+    leaves[box] = changes[box] & ~inside & (part == own)
+    part[changes[box] & inside & is_neighbor[part]] = own
     if not region.any():
         changed[leaves] = Label.BACKGROUND
     elif leaves.any():
-        _leave(changed, leaves, _FALLS_TO[structure])
+        _leave(changed, leaves, is_neighbor)
     return clean_mask(changed)
 
 
-def _leave(mask: np.ndarray, leaves: np.ndarray, labels: tuple[Label, ...]) -> None:
-    """Give pixels the nearest of some labels, in place."""
-    rows, columns = np.flatnonzero(leaves.any(1)), np.flatnonzero(leaves.any(0))
-    reach = max(len(rows), len(columns)) + 2
-    box = (
-        slice(max(0, rows[0] - reach), rows[-1] + 1 + reach),
-        slice(max(0, columns[0] - reach), columns[-1] + 1 + reach),
-    )
-    crop, released = mask[box], leaves[box]
-    others = np.isin(crop, labels) & ~released
-    if not others.any():
-        crop[released] = Label.BACKGROUND
-        return
-    nearest = np.asarray(
-        ndimage.distance_transform_edt(~others, return_distances=False, return_indices=True)
-    )
-    crop[released] = crop[tuple(nearest[:, released])]
+def _leave(mask: np.ndarray, leaves: np.ndarray, is_neighbor: np.ndarray) -> None:
+    """Give pixels the nearest label of some, in place; the box that is searched grows as needed."""
+    reach, margin = 2 + max(line.stop - line.start for line in region_box(leaves)), _MARGIN_PX
+    while True:
+        margin = min(margin, reach)
+        box = region_box(leaves, margin)
+        crop, released = mask[box], leaves[box]
+        others = is_neighbor[crop] & ~released
+        if others.any():
+            away, nearest = ndimage.distance_transform_edt(~others, return_indices=True)
+            if margin == reach or away[released].max() <= margin:  # nothing outside is nearer
+                crop[released] = crop[tuple(nearest[:, released])]
+                return
+        elif margin == reach:
+            crop[released] = Label.BACKGROUND
+            return
+        margin *= 2
 
 
 def brushed(

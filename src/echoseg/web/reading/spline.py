@@ -58,10 +58,15 @@ def fill_polygon(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     begin = np.ceil(crossing[::2]).clip(0, columns).astype(int)
     end = (np.floor(crossing[1::2]) + 1).clip(0, columns).astype(int)
     is_any = end > begin
-    changes = np.zeros((rows, columns + 1), np.int8)
-    np.add.at(changes, (row[is_any], begin[is_any]), 1)
-    np.add.at(changes, (row[is_any], end[is_any]), -1)
-    return np.cumsum(changes[:, :columns], axis=1, dtype=np.int8) > 0
+    inside, row, begin, end = np.zeros(size, bool), row[is_any], begin[is_any], end[is_any]
+    if len(row):  # only the box of the polygon is looked at
+        top, left, right = int(row[0]), int(begin.min()), int(end.max())
+        changes = np.zeros((int(row[-1]) + 1 - top, right + 1 - left), np.int8)
+        np.add.at(changes, (row - top, begin - left), 1)
+        np.add.at(changes, (row - top, end - left), -1)
+        filled = np.cumsum(changes[:, :-1], axis=1, dtype=np.int8) > 0
+        inside[top : top + len(filled), left:right] = filled
+    return inside
 
 
 def fit_curve(contour: np.ndarray, anchors: list[int], num_points: int) -> np.ndarray:
