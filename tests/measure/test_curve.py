@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from echoseg.measure.curve import SMOOTHING_S, jitter, rates_per_s, smooth, smoothing_s
+from echoseg.measure.curve import SMOOTHING_S, jitter, rates_per_s, smooth, smooth_at_length
 from echoseg.measure.phases import find_beats
 from heart_makers import curve_of
 
@@ -26,7 +26,7 @@ def test_a_clean_curve_keeps_its_largest_and_smallest_wherever_it_begins(skip_s,
     assert curve.max() <= volume.max()
     assert curve.max() == pytest.approx(100, abs=0.1)
     assert curve.min() == pytest.approx(40, abs=0.5)
-    assert smoothing_s(volume, 1 / rate_hz) == SMOOTHING_S
+    assert smooth_at_length(volume, 1 / rate_hz)[1] == SMOOTHING_S
 
 
 def test_jitter_is_the_standard_deviation_of_what_differs_from_frame_to_frame():
@@ -47,7 +47,7 @@ def test_a_weak_heart_whose_masks_jitter_has_no_beats_but_its_own(ef, bound):
         beats = find_beats(smooth(noisy, 0.025), 0.025)
         found.append(len(beats))
         ratios += [100 * beat.ejection_ratio for beat in beats]
-    assert smoothing_s(noisy, 0.025) > SMOOTHING_S
+    assert smooth_at_length(noisy, 0.025)[1] > SMOOTHING_S
     assert 2.5 <= np.mean(found) <= 3.8  # 3 s of 0.8 s each: three or four whole systoles
     assert abs(np.mean(ratios) - ef) < bound
 

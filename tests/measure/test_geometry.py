@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from echoseg.errors import ArgumentError
 from echoseg.measure.geometry import (
     LongAxis,
+    _points_near,
     area_length_volume_ml,
     disk_diameters_mm,
     disk_volume_ml,
@@ -85,6 +87,17 @@ def measured_ml(mask, spacing_mm):
     axis = long_axis(mask, spacing_mm)
     contour = mask_contour_mm(mask == 1, spacing_mm)
     return disk_volume_ml(disk_diameters_mm(contour, axis), axis.length_mm)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_points_near_a_region_are_those_that_its_dilation_reaches(seed):
+    noise = np.random.default_rng(seed).normal(size=(2, 44, 50))
+    cavity, atrium = (ndimage.gaussian_filter(one, 2) > 0.01 * seed for one in noise)
+    contour = mask_contour_mm(cavity, (0.5, 0.7))
+    reached = ndimage.binary_dilation(atrium, iterations=2)
+    rows, columns = np.rint(contour[:, ::-1] / (0.5, 0.7)).astype(int).clip(0, (43, 49)).T
+    near = _points_near(contour, atrium, (0.5, 0.7))
+    assert np.array_equal(near, contour[reached[rows, columns]])
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -15,7 +15,7 @@ def keep_largest(region: np.ndarray) -> np.ndarray:
         return region
     pieces = np.asarray(connected(region, connectivity=1))
     largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
-    return ndimage.binary_fill_holes(pieces == largest)
+    return np.asarray(ndimage.binary_fill_holes(pieces == largest))
 
 
 def clean_mask(mask: np.ndarray) -> np.ndarray:

@@ -43,9 +43,9 @@ def smooth(
     return _smooth(values, frame_s, LONGER_S if longer else ())[0]
 
 
-def smoothing_s(values: np.ndarray, frame_s: float = ASSUMED_FRAME_S) -> float:
-    """Return the length of the parabola that `smooth` takes for a curve `T`, in seconds."""
-    return _smooth(values, frame_s, LONGER_S)[1]
+def smooth_at_length(values: np.ndarray, frame_s: float) -> tuple[np.ndarray, float]:
+    """Return what `smooth` makes of a curve `T`, and the length of its parabola in seconds."""
+    return _smooth(values, frame_s, LONGER_S)
 
 
 def jitter(values: np.ndarray) -> float:

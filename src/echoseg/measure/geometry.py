@@ -13,7 +13,7 @@ from scipy import ndimage
 from echoseg.clip import Label
 from echoseg.errors import ArgumentError, MeasurementError
 from echoseg.measure.box import region_box
-from echoseg.measure.outline import longest_outline
+from echoseg.measure.outline import trace_outline
 
 NUM_DISKS = 20
 """Disks along the long axis (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
@@ -53,7 +53,7 @@ def mask_contour_mm(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.nda
     rows, columns = region_box(mask)
     if rows.stop == 0:
         raise MeasurementError("mask must have at least one pixel to have a contour, got none")
-    contour = longest_outline(mask[rows, columns]) + [rows.start, columns.start]
+    contour = trace_outline(mask[rows, columns]) + np.array([rows.start, columns.start])
     return (contour * np.asarray(spacing_mm))[:, ::-1]
 
 

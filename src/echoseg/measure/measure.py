@@ -8,7 +8,7 @@ import numpy as np
 from echoseg.clip import Label
 from echoseg.errors import MeasurementError
 from echoseg.frame_store import each
-from echoseg.measure.curve import frame_interval_s, smooth, smoothing_s
+from echoseg.measure.curve import frame_interval_s, smooth_at_length
 from echoseg.measure.dimensions import (
     mean_disks,
     mean_known,
@@ -204,27 +204,28 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
     times_s, r_wave_frames = timing.times_s, timing.r_wave_frames
     frame_s = clock_s = frame_interval_s(times_s)
     filled, known = fill_gaps(volumes), np.isfinite(volumes)
-    beats = find_beats(smooth(filled, frame_s), frame_s, r_wave_frames, known)
+    smoothed, parabola_s = smooth_at_length(filled, frame_s)
+    beats = find_beats(smoothed, frame_s, r_wave_frames, known)
     for _ in range(MAX_CLOCK_STEPS if times_s is not None else 0):
         num_frames = systole_frames(beats)
         ratio = 1.0 if num_frames is None else num_frames * frame_s / TYPICAL_SYSTOLE_S
         if 1 / MAX_SYSTOLE_RATIO <= ratio <= MAX_SYSTOLE_RATIO:
             break
         frame_s /= ratio
-        beats = find_beats(smooth(filled, frame_s), frame_s, r_wave_frames, known)
+        smoothed, parabola_s = smooth_at_length(filled, frame_s)
+        beats = find_beats(smoothed, frame_s, r_wave_frames, known)
     lengths_s = beat_lengths_s(beats, times_s, timing.r_wave_times_s)
     num_frames = systole_frames(beats) if times_s is not None else None
     systole_s = None if num_frames is None else num_frames * clock_s
     is_timed = is_heart_rate(heart_rate_bpm(lengths_s)) and is_systole(systole_s, clock_s)
-    smoothed, stated = smooth(filled, frame_s), timing.stated
-    cut = cut_reason(smoothed, beats, known, frame_s)
+    cut, stated = cut_reason(smoothed, beats, known, frame_s), timing.stated
     drawn = drawn_alone(stated.drawn_frames, len(filled), frame_s)
     smoothed[drawn] = filled[drawn]
     curves = Curves(
         volumes=volumes,
         filled=filled,
         smoothed=smoothed,
-        parabola_s=smoothing_s(filled, frame_s),
+        parabola_s=parabola_s,
         frame_s=clock_s if is_timed else None,
         systole_s=systole_s,
         cut_reason="" if any(one.is_moved for one in stated.beats) else cut,

@@ -33,7 +33,7 @@ _COUNTS = np.array([len(_STEPS.get(case, ())) for case in range(16)])
 _TABLE = np.array([(_STEPS.get(case, []) + 2 * [((0, 0), (0, 0))])[:2] for case in range(16)])
 
 
-def longest_outline(region: np.ndarray) -> np.ndarray:
+def trace_outline(region: np.ndarray) -> np.ndarray:
     """The longest outline of a region `H W` bool, the topmost of two that are equally long.
 
     Returns:
@@ -43,11 +43,11 @@ def longest_outline(region: np.ndarray) -> np.ndarray:
     set_ = np.pad(region, 1).astype(bool).view(np.uint8)
     cases = set_[:-1, :-1] | set_[:-1, 1:] << 1 | set_[1:, :-1] << 2 | set_[1:, 1:] << 3
     rows, columns = np.nonzero((cases > 0) & (cases < 15))
-    found = cases[rows, columns]
-    squares = np.repeat(np.arange(len(found)), _COUNTS[found])
+    cases = cases[rows, columns]
+    squares = np.repeat(np.arange(len(cases)), _COUNTS[cases])
     is_second = np.zeros(len(squares), int)
     is_second[1:] = squares[1:] == squares[:-1]
-    corners = 2 * np.stack([rows, columns], 1)[squares, None] + _TABLE[found[squares], is_second]
+    corners = 2 * np.stack([rows, columns], 1)[squares, None] + _TABLE[cases[squares], is_second]
     width = 2 * set_.shape[1]
     begins, ends = (corners @ (width, 1)).T.tolist()
     following = dict(zip(begins, ends, strict=True))
@@ -59,6 +59,6 @@ def longest_outline(region: np.ndarray) -> np.ndarray:
                 line.append(corner)
             lines.append(line)
     size = max(map(len, lines))
-    longest = {corner: line for line in lines if len(line) == size for corner in line}
-    first = next(filter(longest.__contains__, begins))
-    return np.stack(np.divmod(longest[first], width), 1) / 2 - 1
+    largest = {corner: line for line in lines if len(line) == size for corner in line}
+    first = next(filter(largest.__contains__, begins))
+    return np.stack(np.divmod(largest[first], width), 1) / 2 - 1

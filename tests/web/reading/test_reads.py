@@ -105,9 +105,11 @@ def test_agreement_counts_pairs_that_stayed_independent(page_and_clip):
     answer = page.readings.agreement()
     assert answer.ef_percent.n == 1 and answer.num_reopened == 0
     assert answer.ef_percent.bias == pytest.approx(one.ef.ef_percent - two.ef.ef_percent)
+    assert page.readings._ef_agreement() == answer.ef_percent
     sign(page, clip, 1, ADA, "reopened", "after all")
     sign(page, clip, 1, ADA)
     again = page.readings.agreement()
+    assert page.readings._ef_agreement() == again.ef_percent  # held until a decision
     assert (again.ef_percent.n, again.num_reopened) == (0, 1)
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from skimage.draw import polygon2mask
 
+from echoseg.measure.clean import clean_mask
 from echoseg.measure.frame import measure_frame
 from echoseg.measure.measure import measure_masks
 from echoseg.web.reading.contours import draw_contour, frame_contour
@@ -101,6 +103,34 @@ def test_a_moved_point_changes_only_what_lies_near_it(structure, index, step):
         contour.model_copy(update={"points": tuple(map(tuple, points))}),
     )  # fmt: skip
     assert dice(region_of(back, structure), region_of(MASK, structure)) > 0.985
+
+
+def plainly_set(mask, structure, region):
+    """`set_region` on the whole picture."""
+    before, own = region_of(mask, structure), {"lv_cavity": 1, "lv_epi": 2, "la": 3}[structure]
+    labels = {"lv_cavity": (0, 2, 3), "lv_epi": (0, 3), "la": (0,)}[structure]
+    changed = mask.copy()
+    changed[region & ~before & np.isin(mask, labels)] = own
+    leaves = before & ~region & (mask == own)
+    others = np.isin(changed, labels) & ~leaves
+    if region.any() and others.any():
+        _, nearest = ndimage.distance_transform_edt(~others, return_indices=True)
+        changed[leaves] = changed[tuple(nearest[:, leaves])]
+    else:
+        changed[leaves] = 0
+    return clean_mask(changed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    structure=st.sampled_from(STRUCTURES),
+    step=st.tuples(st.integers(-25, 25), st.integers(-25, 25)),
+    times=st.integers(0, 8),
+)
+def test_a_region_is_set_about_its_change_as_on_the_whole_picture(structure, step, times):
+    region = ndimage.binary_erosion(region_of(MASK, structure), iterations=1 + times)
+    region = np.roll(region, step, (0, 1))
+    assert np.array_equal(set_region(MASK, structure, region), plainly_set(MASK, structure, region))
 
 
 def test_what_the_cavity_leaves_is_wall_at_the_sides_and_atrium_at_the_annulus():

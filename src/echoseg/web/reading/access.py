@@ -8,7 +8,6 @@ anyone else see the second. Who opened a first read is kept (`SeenRow`).
 from sqlalchemy.orm import Session
 
 from echoseg.web.accounts import Reader
-from echoseg.web.reading.store import find_read
 from echoseg.web.records import EditRow, ReadRow, SeenRow
 from echoseg.web.refusal import Refusal
 
@@ -21,34 +20,45 @@ _NOT_BLINDED = (
 )
 
 
-def check_may_see(session: Session, clip: str, slot: int, reader: Reader) -> None:
+def check_may_see(
+    session: Session, reads: dict[int, ReadRow], clip: str, slot: int, reader: Reader
+) -> None:
     """Refuse to show a reading that is hidden from a reader.
+
+    Args:
+        session: The transaction.
+        reads: The readings of the clip.
+        clip: Its id.
+        slot: The reading that is asked for.
+        reader: Who asks.
 
     Raises:
         Refusal: With 403.
     """
-    second = find_read(session, clip, SECOND)
+    second = reads.get(SECOND)
     is_own = second is not None and second.reader == reader.name
     is_open = second is not None and not second.decision
     if slot == FIRST and is_open and is_own:
         raise Refusal(403, _BLINDED)
     if slot == SECOND:
         if second is None:
-            _check_may_begin(session, clip, reader)
+            _check_may_begin(session, reads.get(FIRST), clip, reader)
         elif is_open and not is_own:
             raise Refusal(403, _NOT_YOURS)
-        elif not is_own and _is_first_open(session, clip, reader):
+        elif not is_own and _is_first_open(reads.get(FIRST), reader):
             raise Refusal(403, "Sign the first read before the second one is shown to you.")
 
 
-def check_may_change(session: Session, clip: str, slot: int, reader: Reader) -> None:
-    """Refuse a change of a reading by a reader.
+def check_may_change(
+    session: Session, reads: dict[int, ReadRow], clip: str, slot: int, reader: Reader
+) -> None:
+    """Refuse a change of a reading by a reader; arguments as of `check_may_see`.
 
     Raises:
         Refusal: With 403.
     """
-    check_may_see(session, clip, slot, reader)
-    second = find_read(session, clip, SECOND)
+    check_may_see(session, reads, clip, slot, reader)
+    second = reads.get(SECOND)
     if slot == SECOND and second is not None and second.reader != reader.name:
         raise Refusal(403, "Only its own reader may change a second read.")
     if slot == FIRST and second is not None and second.reader == reader.name:
@@ -61,8 +71,7 @@ def note_seen(session: Session, clip: str, row: ReadRow | None, reader: Reader) 
         session.add(SeenRow(clip=clip, account=reader.name))
 
 
-def _check_may_begin(session: Session, clip: str, reader: Reader) -> None:
-    first = find_read(session, clip, FIRST)
+def _check_may_begin(session: Session, first: ReadRow | None, clip: str, reader: Reader) -> None:
     if first is None:
         raise Refusal(409, "The first read of this clip has not begun; begin with it.")
     edits = session.query(EditRow.id).filter_by(read=first.id, account=reader.name)
@@ -71,6 +80,5 @@ def _check_may_begin(session: Session, clip: str, reader: Reader) -> None:
         raise Refusal(403, _NOT_BLINDED)
 
 
-def _is_first_open(session: Session, clip: str, reader: Reader) -> bool:
-    first = find_read(session, clip, FIRST)
+def _is_first_open(first: ReadRow | None, reader: Reader) -> bool:
     return first is not None and first.reader == reader.name and not first.decision

@@ -4,7 +4,8 @@ A curve that was not edited changes no pixel. One that was moves the pixels betw
 that was shown before, and no others.
 """
 
-from weakref import WeakKeyDictionary
+from typing import NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -27,7 +28,17 @@ _UNIT = (1.0, 1.0)
 Points = tuple[Point, ...]
 Drawn = dict[Structure, Points]
 """Control points of the curves of a frame that a reader drew."""
-_FITTED: WeakKeyDictionary[MeasuredFrame, dict[Structure, Contour | None]] = WeakKeyDictionary()
+
+
+class _Fit(NamedTuple):
+    """A fitted curve, None where there is none, and the places on the outline it is fitted at."""
+
+    contour: Contour | None
+    anchors: dict[PointKind, int]
+
+
+_FITTED: WeakKeyDictionary[MeasuredFrame, dict[Structure, _Fit]] = WeakKeyDictionary()
+_BEFORE: WeakKeyDictionary[MeasuredFrame, ref[MeasuredFrame]] = WeakKeyDictionary()
 
 
 def frame_contours(
@@ -63,8 +74,18 @@ def frame_contour(
         return Contour(points=drawn, kinds=_kinds(np.array(drawn), structure, axis))
     known = _FITTED.setdefault(frame, {})
     if structure not in known:
-        known[structure] = _fitted(region_of(frame.mask, structure), structure, axis)
-    return known[structure]
+        region, before = region_of(frame.mask, structure), _BEFORE.get(frame)
+        one = before() if before is not None else None
+        fit = None
+        if one is not None and np.array_equal(region, region_of(one.mask, structure)):
+            fit = _FITTED.get(one, {}).get(structure)
+        known[structure] = _fitted(region, structure, axis, fit)
+    return known[structure].contour
+
+
+def follows(frame: MeasuredFrame, before: MeasuredFrame) -> None:
+    """Note which frame one was edited from: curves of what did not change are not fitted anew."""
+    _BEFORE[frame] = ref(before)
 
 
 def pixel_axis(frame: MeasuredFrame) -> LongAxis:
@@ -79,15 +100,33 @@ def pixel_axis(frame: MeasuredFrame) -> LongAxis:
     )
 
 
-def _fitted(region: np.ndarray, structure: Structure, axis: LongAxis | None) -> Contour | None:
-    """The curve with few points that fits a region; None where it is too small."""
+def _fitted(
+    region: np.ndarray, structure: Structure, axis: LongAxis | None, known: _Fit | None
+) -> _Fit:
+    """The curve with few points that fits a region; there is none where it is too small.
+
+    Args:
+        region: The region, `H W` bool.
+        structure: What it is.
+        axis: The long axis of its frame.
+        known: A fit of the same region by what may be another axis.
+    """
     if np.count_nonzero(region) < MIN_PIXELS:
-        return None
+        return _Fit(None, {})
+    contour = mask_contour_mm(region, _UNIT)[:-1]
+    anchors = _anchors(contour, structure, axis)
+    if known is not None and known.anchors == anchors:
+        return known
+    return _Fit(_fitted_at(contour, anchors, region), anchors)
+
+
+def _fitted_at(
+    contour: np.ndarray, anchors: dict[PointKind, int], region: np.ndarray
+) -> Contour | None:
+    """The curve with few points that fits the outline of a region at some places of it."""
     rows, columns = region_box(region)
     origin = np.array([columns.start - MARGIN_PX, rows.start - MARGIN_PX])
     crop = np.pad(region[rows, columns], MARGIN_PX)
-    contour = mask_contour_mm(region, _UNIT)[:-1]
-    anchors = _anchors(contour, structure, axis)
     places = sorted(set(anchors.values()))
     points = contour[:0]
     for num_points in NUM_POINTS:

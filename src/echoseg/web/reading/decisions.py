@@ -15,7 +15,7 @@ from echoseg.inference.analysis import Analysis
 from echoseg.web.accounts import Reader
 from echoseg.web.api import DecisionRequest
 from echoseg.web.reading.access import FIRST, SECOND
-from echoseg.web.reading.store import STALE, find_read
+from echoseg.web.reading.store import STALE, reads_of
 from echoseg.web.records import ClipRow, DecisionRow, ReadRow
 from echoseg.web.refusal import Refusal
 
@@ -44,7 +44,7 @@ def decide(
     session: Session, row: ReadRow, reader: Reader, request: DecisionRequest, analysis: Analysis
 ) -> None:
     """Write a decision of a reading, with its numbers."""
-    other = find_read(session, row.clip, FIRST + SECOND - row.slot)
+    other = reads_of(session, row.clip).get(FIRST + SECOND - row.slot)
     is_signing, now_s = request.decision != REOPENED, time.time()
     has_numbers = request.decision == "accepted" and bool(analysis.ef.value)
     numbers: dict[str, Any] = {
@@ -87,15 +87,18 @@ def row_summary(analysis: Analysis, *, is_corrected: bool, decision: str) -> dic
     }
 
 
-def show_in_worklist(session: Session, clip: str, network: dict[str, Any]) -> None:
+def show_in_worklist(
+    session: Session, reads: dict[int, ReadRow], clip: str, network: dict[str, Any]
+) -> None:
     """Set what the worklist shows of a clip: its first read, unless a second one is going on.
 
     Args:
         session: The transaction.
+        reads: The readings of the clip.
         clip: Its id.
         network: What it shows of the network's result.
     """
-    first, second = (find_read(session, clip, slot) for slot in (FIRST, SECOND))
+    first, second = reads.get(FIRST), reads.get(SECOND)
     is_hidden = second is not None and not second.decision
     values = network
     if first is not None and first.summary and not is_hidden:

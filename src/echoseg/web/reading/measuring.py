@@ -9,10 +9,12 @@ own remain until ED and ES of the beat that is shown are the reader's.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
-from echoseg.clip import ClipWarning
+from echoseg.clip import ClipWarning, Label
 from echoseg.inference.analysis import CORRECTED, Analysis
 from echoseg.inference.clip_measurement import measure_clip
 from echoseg.measure.frame import MeasuredFrame
@@ -20,13 +22,14 @@ from echoseg.measure.measurement import Measurement, refused
 from echoseg.measure.messages import flag_wall
 from echoseg.measure.stated_beats import Statements
 from echoseg.quality.conformal import ef_interval
-from echoseg.quality.flicker import temporal_features
+from echoseg.quality.flicker import area_features
 from echoseg.quality.reasons import unreliable_because
 from echoseg.quality.reliability import ClipReliability, ClipUncertainty
 from echoseg.web.reading.opened import OpenedClip
 from echoseg.web.reading.state import State
 
 STATE_VIEW = "State the view if the clip shows A4C or A2C, and check the contours"
+_COMMON_PX: WeakKeyDictionary[MeasuredFrame, tuple[ref[MeasuredFrame], int]] = WeakKeyDictionary()
 _NOTE = "A reader corrected the masks of {} of {} frames."
 
 
@@ -129,13 +132,25 @@ def _of_masks(own: ClipReliability, state: State, measurement: Measurement) -> C
 def _of_frames(
     own: ClipUncertainty, frames: Sequence[MeasuredFrame], measurement: Measurement
 ) -> ClipUncertainty:
-    """The features with those that rest on masks alone measured anew, about the cavities only."""
-    boxes = np.array([frame.box for frame in frames if frame.area_px])
-    if len(boxes):
-        (top, left), (bottom, right) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
-        masks = np.stack([frame.mask[top:bottom, left:right] for frame in frames])
-        own = replace(own, **temporal_features(masks))
+    """The features with those that rest on masks alone measured anew."""
+    areas = np.array([frame.area_px for frame in frames])
+    if areas.any():
+        common = np.array([_common_px(one, other) for one, other in pairwise(frames)])
+        own = replace(own, **area_features(areas, common))
     return replace(own, beats_error_points=_spread(measurement))
+
+
+def _common_px(one: MeasuredFrame, next_: MeasuredFrame) -> int:
+    """Pixels that the cavities of two frames share; counted once."""
+    known = _COMMON_PX.get(one)
+    if known is None or known[0]() is not next_:
+        both = np.array([one.box, next_.box])
+        (top, left), (bottom, right) = both[:, :2].max(0), both[:, 2:].min(0)
+        box = slice(top, max(top, bottom)), slice(left, max(left, right))
+        cavities = [frame.mask[box] == Label.LV_CAVITY for frame in (one, next_)]
+        known = ref(next_), int(np.count_nonzero(cavities[0] & cavities[1]))
+        _COMMON_PX[one] = known
+    return known[1]
 
 
 def _spread(measurement: Measurement) -> float | None:

@@ -1,6 +1,7 @@
 """A reading as it is sent to the page."""
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -28,6 +29,7 @@ _WORDS = (
     (" Turn it off with smoothing=False (--no-smoothing).", ""),
 )
 """Words of the command line, and what they are on the page."""
+_DISK_LINES: WeakKeyDictionary[MeasuredFrame, DiskLines] = WeakKeyDictionary()
 
 
 def for_clinician(message: str) -> str:
@@ -113,7 +115,14 @@ def _curve(analysis: Analysis) -> Curve:
 
 
 def disk_lines(frame: MeasuredFrame, index: int) -> DiskLines:
-    """Long axis, annulus and disks of a frame with a cavity, in pixels."""
+    """Long axis, annulus and disks of a frame with a cavity, in pixels; found once."""
+    lines = _DISK_LINES.get(frame)
+    if lines is None or lines.frame != index:
+        lines = _DISK_LINES[frame] = _disk_lines(frame, index)
+    return lines
+
+
+def _disk_lines(frame: MeasuredFrame, index: int) -> DiskLines:
     axis = pixel_axis(frame)
     contour = mask_contour_mm(frame.mask == Label.LV_CAVITY, (1.0, 1.0))
     return DiskLines(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
@@ -30,7 +31,7 @@ from echoseg.web.reading.packing import pack
 from echoseg.web.reading.sessions import OpenReading, Sessions
 from echoseg.web.reading.state import State
 from echoseg.web.reading.training import corrected_reads, write_training_data
-from echoseg.web.reading_messages import AgreementAnswer, TrainingAnswer
+from echoseg.web.reading_messages import AgreementAnswer, ReaderAgreement, TrainingAnswer
 from echoseg.web.records import ClipRow, ReadRow
 from echoseg.web.refusal import Refusal
 
@@ -47,6 +48,8 @@ class Readings:
 
     def __init__(self, page: "Page") -> None:
         self._page, self._sessions = page, Sessions(page)
+        self._known_agreement: ReaderAgreement | None = None
+        self._agreement_lock = Lock()
 
     def reading(self, clip: str, slot: int, reader: Reader) -> Reading:
         """A reading with all its contours.
@@ -143,8 +146,9 @@ class Readings:
         """
         self._page.worklist.row(clip)
         with self._page.database.transaction() as session:
-            access.check_may_see(session, clip, slot, reader)
-            row = store.find_read(session, clip, slot)
+            reads = store.reads_of(session, clip)
+            access.check_may_see(session, reads, clip, slot, reader)
+            row = reads.get(slot)
             if slot == access.FIRST:
                 access.note_seen(session, clip, row, reader)
             entries = store.history_of(session, row)
@@ -174,6 +178,8 @@ class Readings:
             known = (clip, slot, None)
             current = (state, analysis)
             row, line = self._write(known, one, reader, current, (request.decision, note, write))
+            with self._agreement_lock:
+                self._known_agreement = None
             return self._message(one, state, (clip, slot, row, line), [], begin)
 
     def analysis(self, clip: str, slot: int, reader: Reader, *, is_whole: bool = True) -> Analysis:
@@ -194,6 +200,13 @@ class Readings:
         """Inter-reader statistics of clips that were read twice."""
         with self._page.database.transaction() as session:
             return reader_agreement(session)
+
+    def _ef_agreement(self) -> ReaderAgreement:
+        """Agreement on the EF; only decisions change it."""
+        with self._agreement_lock:
+            if self._known_agreement is None:
+                self._known_agreement = self.agreement().ef_percent
+            return self._known_agreement
 
     def write_training_data(self, folder: Path, reader: Reader) -> TrainingAnswer:
         """Write corrected clips whose first read is accepted as training data.
@@ -273,12 +286,13 @@ class Readings:
         clip, slot, revision = known
         event, note, write = what
         with self._page.database.transaction() as session:
-            access.check_may_change(session, clip, slot, reader)
-            read = store.find_read(session, clip, slot, lock=True)
+            reads = store.reads_of(session, clip, lock=True)
+            access.check_may_change(session, reads, clip, slot, reader)
+            read = reads.get(slot)
             if revision is not None:
                 store.check_current(read, revision)
             if read is None:
-                read = store.begin_read(session, clip, slot, reader.name)
+                read = reads[slot] = store.begin_read(session, clip, slot, reader.name)
             write(session, read)
             is_corrected = current[0].parameters.are_numbers_changed
             values = decisions.row_summary(
@@ -286,7 +300,7 @@ class Readings:
             )
             read.summary = json.dumps(values)
             session.flush()
-            decisions.show_in_worklist(session, clip, one.network)
+            decisions.show_in_worklist(session, reads, clip, one.network)
             line = store.line_of(session, read)
             options = {"slot": slot, "revision": line.head, **note}
             self._page.note(event, reader.name, clip_sha256=one.opened.sha256, **options)
@@ -304,7 +318,7 @@ class Readings:
         decision: Any = row.decision if row is not None else ""
         numbers = reading_numbers(one.analysis(state), state, one.opened.network_ef)
         if state.parameters.changed:
-            numbers["ef"] = with_limits(numbers["ef"], self.agreement().ef_percent)
+            numbers["ef"] = with_limits(numbers["ef"], self._ef_agreement())
         return Reading(
             clip=clip,
             slot=slot,

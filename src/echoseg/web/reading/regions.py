@@ -79,9 +79,12 @@ def _leave(mask: np.ndarray, leaves: np.ndarray, is_neighbor: np.ndarray) -> Non
         crop, released = mask[box], leaves[box]
         others = is_neighbor[crop] & ~released
         if others.any():
-            away, nearest = ndimage.distance_transform_edt(~others, return_indices=True)
-            if margin == reach or away[released].max() <= margin:  # nothing outside is nearer
-                crop[released] = crop[tuple(nearest[:, released])]
+            nearest = np.asarray(
+                ndimage.distance_transform_edt(~others, return_distances=False, return_indices=True)
+            )[:, released]
+            steps = nearest - np.array(np.nonzero(released))
+            if margin == reach or np.hypot(*steps).max() <= margin:  # nothing outside is nearer
+                crop[released] = crop[tuple(nearest)]
                 return
         elif margin == reach:
             crop[released] = Label.BACKGROUND

@@ -92,9 +92,10 @@ class Sessions:
         row = self._page.worklist.row(clip)
         with self._page.database.transaction() as session:
             check = access.check_may_change if is_change else access.check_may_see
+            reads = store.reads_of(session, clip)
             if reader is not None:
-                check(session, clip, slot, reader)
-            read = store.find_read(session, clip, slot)
+                check(session, reads, clip, slot, reader)
+            read = reads.get(slot)
             if slot == access.FIRST and reader is not None:
                 access.note_seen(session, clip, read, reader)
             line = store.line_of(session, read)

@@ -9,7 +9,7 @@ from pydantic import Field
 from echoseg.measure.frame import MeasuredFrame, measure_each, measure_frame
 from echoseg.measure.measurement import FrozenModel
 from echoseg.measure.stated_beats import StatedBeat
-from echoseg.web.reading.contours import Drawn
+from echoseg.web.reading.contours import Drawn, follows
 
 
 class Parameters(FrozenModel):
@@ -70,7 +70,8 @@ class State:
         frames = list(self.frames)
         for index, mask in masks.items():
             if not np.array_equal(mask, frames[index].mask):
-                frames[index] = measure_frame(mask, spacing_mm)
+                before, frames[index] = frames[index], measure_frame(mask, spacing_mm)
+                follows(frames[index], before)
         return measure_each(frames, spacing_mm)
 
 

@@ -42,10 +42,10 @@ class Line:
         )
 
 
-def find_read(session: Session, clip: str, slot: int, *, lock: bool = False) -> ReadRow | None:
-    """The row of a reading; None before its first edit."""
-    chosen = select(ReadRow).where(ReadRow.clip == clip, ReadRow.slot == slot)
-    return session.scalars(chosen.with_for_update() if lock else chosen).first()
+def reads_of(session: Session, clip: str, *, lock: bool = False) -> dict[int, ReadRow]:
+    """The readings of a clip by their slot; one that has no edit yet is not there."""
+    chosen = select(ReadRow).where(ReadRow.clip == clip)
+    return {row.slot: row for row in session.scalars(chosen.with_for_update() if lock else chosen)}
 
 
 def begin_read(session: Session, clip: str, slot: int, reader: str) -> ReadRow:
