@@ -329,7 +329,7 @@ def _html(path):
     return templates.get_template(names.get(kind, "worklist.html")).render(
         csrf_token=CSRF_TOKEN,
         reader={"name": "tester", "is_admin": True},
-        settings={"needs_sign_in": False},
+        settings={"needs_sign_in": False, "live_sources": [{"name": "lab 1"}]},
         version="0",
         clip="clip0" if kind == "clip" else "",
         study="study0" if kind == "study" else "",

@@ -364,11 +364,24 @@ def test_a_class_is_what_the_interval_allows(ef, low, high, grade):
 @pytest.mark.parametrize(
     ("message", "plain"),
     [
-        ("The view is unknown. Give --view (view) if the clip shows one.", "The view is unknown."),
-        ("A4C only; give --view (view), others are invalid.", "A4C only."),
+        (
+            "Unknown. Give --view (view) if the clip shows one.",
+            "Unknown. Give the view if the clip shows one.",
+        ),
+        ("Too slow; set --fps (fps) if it is known", "Too slow; set the frame rate if it is known"),
+        (
+            "A --spacing-mm (spacing_mm) is that of a copy.",
+            "A stated pixel spacing is that of a copy.",
+        ),
+        (
+            "It names one. Use --private (private), or mend it first (echoseg deidentify).",
+            "It names one. Use the option that blackens it, or mend it first.",
+        ),
         ("The spacing 9 x 9 mm is odd.", "The spacing 9 x 9 mm is odd."),
-        ("Set --fps (fps) if it is known", ""),
+        ("Smoothed. Turn it off with smoothing=False (--no-smoothing).", "Smoothed."),
+        ("It was lost; raise --reconnect (reconnect_s) to wait longer", "It was lost."),
+        ("Set --size to the frames'", ""),
     ],
 )
-def test_what_names_an_option_is_left_out_of_plain_words(message, plain):
+def test_options_are_in_plain_words_what_they_state_or_left_out(message, plain):
     assert plain_words(message) == plain

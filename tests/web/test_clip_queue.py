@@ -3,11 +3,16 @@
 import os
 import shutil
 import signal
+from contextlib import closing
 
 import pytest
 
 from echoseg.audit import AuditLog
+from echoseg.errors import ConfigError
+from echoseg.inference.backends import select
+from echoseg.inference.backends.select import Choice
 from echoseg.parallel import Limits
+from echoseg.report import cohort
 from echoseg.web.analysis import ClipTask, analyze_clip, page_settings, read_progress
 from echoseg.web.api import WorklistQuery
 from echoseg.web.cine import read_cine
@@ -108,7 +113,7 @@ def test_closing_gives_the_clip_in_work_back(worklist, tmp_path):
 
 def test_the_network_analyzes_a_clip_and_a_second_time_takes_what_is_there(tmp_path):
     path = write_clip(tmp_path / "Miller.dcm", num_frames=6)
-    how = page_settings("camus")
+    how = page_settings("camus", "torch")
     folder = tmp_path / "clips" / "1"
     from echoseg.io import source_sha256
 
@@ -129,3 +134,19 @@ def test_the_network_analyzes_a_clip_and_a_second_time_takes_what_is_there(tmp_p
     os.truncate(path, 700)
     broken = analyze_clip(task.model_copy(update={"sha256": source_sha256(path)}))
     assert broken.reason and "Miller" not in broken.reason
+
+
+@pytest.mark.parametrize(("backend", "used"), [("onnx", "onnx"), ("auto", "openvino")])
+def test_clips_are_analyzed_by_the_backend_of_the_page(tmp_path, monkeypatch, backend, used):
+    monkeypatch.setattr(cohort, "select_backend", lambda *_, **__: Choice(backend="openvino"))
+    with closing(open_worklist(tmp_path / "page", backend=backend)) as worklist:
+        (clip,) = worklist.add([write_clip(tmp_path / "a.dcm")], "ann").ids
+        with closing(ClipQueue(worklist, Limits(), analyze_by_formula)) as queue:
+            assert queue.task(worklist.row(clip)).settings.backend == used
+
+
+def test_a_backend_that_is_not_installed_is_refused_at_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(select, "find_spec", lambda name: None)
+    with closing(open_worklist(tmp_path / "page", backend="openvino-bf16")) as worklist:
+        with pytest.raises(ConfigError, match=r"openvino-bf16 needs openvino; pip install"):
+            ClipQueue(worklist, Limits(), analyze_by_formula)

@@ -214,7 +214,10 @@ def test_accounts_on_the_command_line(tmp_path):
         (["--server-name", "a b"], "server_names"), (["--proxy", "x"], "proxy"),
         (["--database-url", "mysql://a:secret@b/c"], "SQLite or PostgreSQL"),
         (["nothing.dcm"], "nothing.dcm"), (["--jobs", "0"], "jobs"), (["--data", ""], "empty"),
-        (["--model", "nonsense"], "nonsense"),
+        (["--model", "nonsense"], "nonsense"), (["--backend", "fast"], "backend"),
+        (["--live-source", "rtsp://a:secret@b"], "NAME=ADDRESS"), (["--live-limit", "0"], "live_"),
+        (["--live-source", "a=-"], "live_sources"), (["--live-source", "/=secret b"], "live_"),
+        (["--live-source", "a=0", "--live-source", "a=1"], "different names"),
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused_in_one_sentence(tmp_path, monkeypatch, words, text):

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from echoseg.cli.console import DISCLAIMER
-from echoseg.cli.options import demo_clips
+from echoseg.cli.options import BackendName, demo_clips
 from echoseg.errors import ConfigError, validation_message
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def page(
     model: Annotated[
         str, typer.Option(help="Name (see `echoseg models`) or .safetensors file.")
     ] = "camus",
+    backend: BackendName = "torch",
     jobs: Annotated[int, typer.Option(help="Worker processes that analyze clips.")] = 1,
     sign_in: Annotated[
         bool, typer.Option("--sign-in", help="Readers sign in on this machine too.")
@@ -79,6 +80,14 @@ def page(
         Path | None, typer.Option(help="Certificate for https, PEM; with --tls-key.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    live_source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=ADDRESS",
+            help="Camera or stream that readers may play live, by its name; repeatable.",
+        ),
+    ] = None,
+    live_limit: Annotated[float, typer.Option(help="Minutes after which a live run ends.")] = 30.0,
     node: Annotated[
         Path | None,
         typer.Option(help="Settings of a node (TOML); the clips that it receives are shown too."),
@@ -101,6 +110,7 @@ def page(
         port=port,
         database_url=database_url,
         model=model,
+        backend=backend,
         jobs=jobs,
         sign_in=sign_in,
         clip_folders=tuple(clip_folder or ()),
@@ -108,6 +118,8 @@ def page(
         proxy=proxy,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
+        live_sources=tuple(live_source or ()),
+        live_limit_min=live_limit,
         node=node,
         show_names=show_names,
     )

@@ -58,7 +58,7 @@ def read_view(dataset: Any) -> tuple[View, tuple[ClipWarning, ...]]:
             return view, ()
     name = _standard_name(value, scheme)
     message = (
-        f"The file gives an unknown view, {name}: masks and numbers may be invalid. Give view "
-        "(--view) if the file is wrong."
+        f"The file gives an unknown view, {name}: masks and numbers may be invalid. Give "
+        "--view (view) if the file is wrong."
     )
     return View.UNKNOWN, (ClipWarning(code="view_in_file", message=message),)

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
 _UNITS = r"(?:%|ml|mm|cm²|bpm|points|Hz|EDV/s|g|s)(?!\w)"
 
+_STATED = {
+    "view": "view",
+    "fps": "frame rate",
+    "spacing-mm": "pixel spacing",
+    "force-view": "override of the view check",
+    "private": "option that blackens it",
+}
+"""What options state, for `plain_words`."""
+
 
 @cache
 def _environment() -> "Environment":
@@ -45,13 +54,20 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def plain_words(message: str) -> str:
-    """A message without what names a command-line option, which is for the terminal.
+    """A message in words for a clinician: what an option states in place of the option.
 
-    Options stand in a clause of their own, such as `Give --view (view) if the clip shows one.`
+    `Give --view (view) if you know it.` is `Give the view if you know it.`. A clause that names any
+    other option or a command, which are for the terminal, is left out.
     """
-    clauses = re.split(r"(?<=[.;])\s+", message)
-    text = " ".join(clause for clause in clauses if not re.search(r"--[a-z]", clause))
-    return re.sub(r"[;,]$", ".", text)
+    message = re.sub(r" \(echoseg [a-z ]+\)", "", message)
+    text = re.sub(r"(\bA )?--([a-z-]+)(?: \(\w+\))?", _stated, message)
+    clauses = re.split(r"(?<=[.;])\s+", text)
+    return re.sub(r"[;,]$", ".", " ".join(one for one in clauses if "--" not in one))
+
+
+def _stated(option: re.Match[str]) -> str:
+    noun = _STATED.get(option[2])
+    return option[0] if noun is None else f"{'A stated' if option[1] else 'the'} {noun}"
 
 
 def quantity(value: float | None, unit: str, missing: str = "", digits: int = 0) -> str:

@@ -19,7 +19,7 @@ from echoseg.errors import EchosegError, MeasurementError, OutputError, printabl
 from echoseg.files import read_json
 from echoseg.private import hide_path
 from echoseg.quality.reliability import label_priority
-from echoseg.report.cohort import Settings
+from echoseg.report.cohort import Settings, with_backend
 from echoseg.report.schema import Report, ef_statement
 from echoseg.report.writer import MARK
 from echoseg.web.cine import read_cine, write_cine
@@ -74,16 +74,22 @@ class ClipFailure(BaseModel):
     reason: str
 
 
-def page_settings(model: str) -> Settings:
+def page_settings(model: str, backend: str) -> Settings:
     """How clips of the page are analyzed: as `echoseg analyze --no-pages`.
 
+    `auto` becomes the fastest backend; where that is not known yet, it is measured now.
+
     Raises:
+        ConfigError: If there is no such backend, or it is not installed.
         ModelError: If there is no such model.
     """
+    from echoseg.inference.backends.select import check_backend
     from echoseg.weights.card import find_checkpoint, read_card
 
+    check_backend(backend)
     card = read_card(find_checkpoint(model))
-    return Settings(model=model, model_sha256=card.sha256, pages=False)
+    how = Settings(model=model, model_sha256=card.sha256, backend=backend, pages=False)
+    return with_backend(how)
 
 
 def analyze_clip(task: ClipTask) -> ClipResult | ClipFailure:

@@ -38,6 +38,7 @@ class ClipQueue:
         analyze: What is done with a clip, in the process.
 
     Raises:
+        ConfigError: If there is no such backend, or it is not installed.
         ModelError: If there is no such model.
     """
 
@@ -48,7 +49,7 @@ class ClipQueue:
         analyze: Callable[[ClipTask], ClipResult | ClipFailure] = analyze_clip,
     ) -> None:
         settings = worklist.settings
-        self._worklist, self._how = worklist, page_settings(settings.model)
+        self._worklist, self._how = worklist, page_settings(settings.model, settings.backend)
         self._jobs = check_jobs(settings.jobs)
         self._pool = WorkerPool(
             analyze,

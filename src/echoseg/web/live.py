@@ -25,6 +25,7 @@ from echoseg.inference.live.run import Status
 from echoseg.inference.live.session import FrameResult
 from echoseg.parallel.serve import receive, send
 from echoseg.private import hide_path
+from echoseg.report.html import plain_words
 from echoseg.web.live_messages import LiveEnd, LiveFrame
 
 MAX_RUNS = 2
@@ -47,7 +48,8 @@ class LiveTask(BaseModel):
         source: As of `echoseg live`.
         alias: Stands for the source in messages.
         model: Name or path of a checkpoint.
-        backend: As of `echoseg live`.
+        backend: As of `PageSettings`.
+        reconnect_s: How long a camera or stream that went away is waited for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,7 +57,8 @@ class LiveTask(BaseModel):
     source: str
     alias: str
     model: str
-    backend: str = "torch"
+    backend: str
+    reconnect_s: float = 0.0
 
 
 class LiveRun:
@@ -111,6 +114,9 @@ def run_child() -> None:
     except EchosegError as error:
         ended = str(error)
     except Exception as error:  # decoders raise exceptions of their own
+        import traceback
+
+        traceback.print_exc(file=open("/tmp/serverend_tb", "a"))
         ended = f"unexpected, please report it: {type(error).__name__}"
     ended = hide_path(ended, task.source, task.alias)
     with contextlib.suppress(OSError):
@@ -131,7 +137,7 @@ def _play(task: LiveTask, requests: Any, answers: Any) -> str:
     analyzer = Analyzer(task.model, backend=task.backend)
     session = Session(analyzer.session, check=EfCheck(analyzer))
     sink = _Sink(answers, session.latencies)
-    options = LiveOptions(drop=True, is_endless=is_endless(task.source))
+    options = LiveOptions(is_endless=is_endless(task.source), reconnect_s=task.reconnect_s)
     run = Run(partial(open_source, task.source, SourceOptions()), session, [sink], options)
 
     def stop_with_the_page() -> None:
@@ -141,7 +147,8 @@ def _play(task: LiveTask, requests: Any, answers: Any) -> str:
 
     threading.Thread(target=stop_with_the_page, daemon=True).start()
     status = run.follow(sink.note)
-    return ". ".join((f"The run ended: {status.ended}", *status.problems)).rstrip(".") + "."
+    problems = (plain_words(one[:1].upper() + one[1:]) for one in status.problems)
+    return " ".join((f"The run ended: {status.ended}.", *problems))
 
 
 class _Sink:

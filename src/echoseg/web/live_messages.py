@@ -13,16 +13,18 @@ from echoseg.web.api import Frame, Message, Point, Structure
 
 
 class LiveRequest(Message):
-    """First message of the page on `/api/live`: what to play; exactly one of the two.
+    """First message of the page on `/api/live`: what to play; exactly one of the three.
 
     Attributes:
         clip: Id of a clip of the worklist, played at its own speed.
-        source: As of `echoseg live`: a camera's number, the address of a stream, or a file of the
-            server's machine; for an admin.
+        source: Name of a camera or stream of `PageSettings.live_sources`.
+        address: For an admin: on the machine itself as of `echoseg live`, elsewhere a file in one
+            of `PageSettings.clip_folders`.
     """
 
     clip: str = ""
-    source: Annotated[str, Field(max_length=4096)] = ""
+    source: str = ""
+    address: Annotated[str, Field(max_length=4096)] = ""
 
 
 class LiveFrame(Message):

@@ -14,12 +14,13 @@ from echoseg.errors import EchosegError
 from echoseg.web.live import MAX_RUNS, LiveRun, LiveTask
 from echoseg.web.live_messages import LiveEnd, LiveRequest
 from echoseg.web.refusal import Refusal, without_paths
-from echoseg.web.security import current_admin
+from echoseg.web.security import current_admin, current_reader
+from echoseg.web.settings import PageSettings
 
 if TYPE_CHECKING:
     from echoseg.web.app import Page
 
-_REQUEST_TIMEOUT_S = 30.0
+_REQUEST_TIMEOUT_S, _RECONNECT_S = 30.0, 10.0
 
 
 def live_router(page: "Page") -> APIRouter:
@@ -36,7 +37,7 @@ def live_router(page: "Page") -> APIRouter:
                 if not places.acquire(blocking=False):
                     raise Refusal(503, "Other live runs are on; stop one of them first.")
                 try:
-                    await _play(socket, task)
+                    await _play(socket, task, page.settings.live_limit_min)
                 finally:
                     places.release()
             except EchosegError as error:
@@ -59,36 +60,77 @@ def _task(page: "Page", socket: WebSocket, text: str) -> LiveTask:
         request = LiveRequest.model_validate_json(text)
     except ValidationError as error:
         raise Refusal(400, "The request of a live run is not valid.") from error
-    if bool(request.clip) == bool(request.source):
-        raise Refusal(400, "Choose a clip, or name a source.")
-    model = page.settings.model
+    if len(list(filter(None, (request.clip, request.source, request.address)))) != 1:
+        raise Refusal(400, "Choose a clip or a source.")
+    settings, reader = page.settings, current_reader(socket)
     if request.clip:
         row = page.worklist.row(request.clip)
-        return LiveTask(source=row.source, alias=row.name, model=model)
-    reader = current_admin(socket)
-    if request.source == "-":
+        address, alias = row.source, row.name
+    elif request.source:
+        named = {one.name: one.address for one in settings.live_sources}
+        if request.source not in named:
+            raise Refusal(404, "There is no such source; load the page again.")
+        address, alias = named[request.source], request.source
+    else:
+        current_admin(socket)
+        address, alias = _allowed_address(settings, request.address), "the source"
+    shown = page.worklist.names.name(address) if request.address else alias
+    page.note("live", reader.name, source=shown)
+    address = f"/dev/video{address}" if address.isdecimal() and len(address) < 4 else address
+    return LiveTask(
+        source=address,
+        alias=alias,
+        model=settings.model,
+        backend=settings.backend,
+        reconnect_s=_RECONNECT_S,
+    )
+
+
+def _allowed_address(settings: PageSettings, address: str) -> str:
+    """What may be played of an address that an admin gives.
+
+    Raises:
+        Refusal: If it may not.
+    """
+    if address == "-" or not address.isprintable():
         raise Refusal(400, "Standard input is not a source here; give a camera, stream or file.")
-    source, is_here = request.source, page.settings.is_here
-    source = f"/dev/video{source}" if source.isdecimal() and len(source) < 4 else source
-    if not page.settings.may_add(Path(source)) or not (is_here or Path(source).exists()):
-        raise Refusal(403, "From elsewhere, sources are files in what --clip-folder names.")
-    page.note("live", reader.name, source=page.worklist.names.name(source))
-    return LiveTask(source=source, alias="the source", model=model)
+    if settings.is_here:
+        return address
+    path = Path(address).resolve()  # has no "//": it is no address of a stream
+    if not (settings.may_add(path) and path.exists()):
+        raise Refusal(
+            403,
+            "From elsewhere, an address is a file in what --clip-folder names; cameras and streams "
+            "are those that --live-source names.",
+        )
+    return str(path)
 
 
-async def _play(socket: WebSocket, task: LiveTask) -> None:
-    """Pass the messages of a run on until it ends, or the page closes the connection."""
+async def _play(socket: WebSocket, task: LiveTask, limit_min: float) -> None:
+    """Pass the messages of a run on until it ends, or the page closes the connection.
+
+    Raises:
+        Refusal: With 408, at the end of its time.
+    """
     run = LiveRun(task)  # not in a thread: what is cancelled then would leave the process
     sending = asyncio.create_task(_send(socket, run))
     leaving = asyncio.create_task(_wait_until_closed(socket))
     try:
-        await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            (sending, leaving), timeout=60 * limit_min, return_when=asyncio.FIRST_COMPLETED
+        )
     finally:
         # begun and ended even where this is cancelled, as when the server ends
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, run.stop))
         for task_ in (sending, leaving):
             task_.cancel()
         await asyncio.gather(sending, leaving, return_exceptions=True)
+    if not done:
+        raise Refusal(
+            408,
+            f"The run ended after {limit_min:g} min, the limit of this server; start it again to "
+            "go on.",
+        )
 
 
 async def _send(socket: WebSocket, run: LiveRun) -> None:

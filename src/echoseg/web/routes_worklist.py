@@ -61,7 +61,7 @@ def worklist_router(page: "Page") -> APIRouter:
     @router.post("/folders")
     def folder(request: FolderRequest, reader: _Admin) -> AddedClips:
         path = Path(request.path).expanduser()
-        if not path.is_absolute():
+        if not path.is_absolute() or "\0" in request.path:
             raise Refusal(400, "The path must be absolute, such as /data/clips.")
         if not page.settings.may_add(path):
             raise Refusal(

@@ -2,13 +2,45 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    field_validator,
+    model_validator,
+)
 
 from echoseg.weights.card import DEFAULT_MODEL
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class LiveSource(BaseModel):
+    """A camera or stream that readers may play live; they see its name, not its address.
+
+    Attributes:
+        name: Up to 40 letters, digits, spaces, `.`, `-` or `_`.
+        address: As of `echoseg live`: a camera's number, or the address of a stream, which may hold
+            a password.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[\w.-][\w .-]{0,39}$")
+    address: str = Field(pattern=r"^[^-\s]\S*$", max_length=4096, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, equals, address = value.partition("=")
+        if not equals:
+            raise ValueError("must be NAME=ADDRESS, such as lab=rtsp://camera/1")
+        return {"name": name.strip(), "address": address.strip()}
 
 
 class PageSettings(BaseModel):
@@ -20,6 +52,7 @@ class PageSettings(BaseModel):
         port: Port; 0: any free one.
         database_url: SQLAlchemy URL of the database; by default an SQLite file in `folder`.
         model: Name or path of a checkpoint.
+        backend: As of `echoseg analyze`, for analyses and live runs.
         clip_folders: Where clips may be added from by their paths; on the machine's own address,
             anywhere.
         server_names: Names under which browsers may ask for the page, besides its addresses.
@@ -29,6 +62,8 @@ class PageSettings(BaseModel):
         show_names: Show names of files; otherwise keyed hashes.
         sign_in: Readers sign in on the machine's own address too.
         node: TOML file of a node's settings, whose received clips are in the worklist too.
+        live_sources: Cameras and streams that readers may play live, by name.
+        live_limit_min: Minutes after which a live run ends.
         max_upload_bytes: Largest file that may be dropped.
         jobs: Worker processes that analyze clips.
     """
@@ -40,6 +75,7 @@ class PageSettings(BaseModel):
     port: int = Field(default=8080, ge=0, le=65535)
     database_url: str = Field(default="", repr=False)
     model: str = DEFAULT_MODEL
+    backend: str = "torch"
     clip_folders: tuple[Path, ...] = ()
     server_names: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")], ...] = ()
     proxy: IPvAnyAddress | None = None
@@ -48,8 +84,17 @@ class PageSettings(BaseModel):
     show_names: bool = False
     sign_in: bool = False
     node: Path | None = None
+    live_sources: tuple[LiveSource, ...] = ()
+    live_limit_min: float = Field(default=30.0, gt=0, le=24 * 60)
     max_upload_bytes: int = Field(default=2 * 2**30, gt=0)
     jobs: int = Field(default=1, ge=1)
+
+    @field_validator("live_sources")
+    @classmethod
+    def _check_names(cls, value: tuple[LiveSource, ...]) -> tuple[LiveSource, ...]:
+        if len({one.name for one in value}) < len(value):
+            raise ValueError("must have different names")
+        return value
 
     @model_validator(mode="after")
     def _check_tls(self) -> "PageSettings":

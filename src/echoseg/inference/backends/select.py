@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from echoseg.errors import ConfigError, EchosegError, OutputError
 from echoseg.inference.backends import cache
-from echoseg.inference.backends.base import InferenceSession
+from echoseg.inference.backends.base import INSTALL, InferenceSession
 from echoseg.inference.backends.verify import check, compare, demo_frames
 from echoseg.weights.card import ModelCard, find_checkpoint, read_card
 
@@ -50,6 +51,7 @@ BACKENDS: dict[str, Backend] = {
     "openvino-bf16": Backend(reduced_precision=True, from_file=True),
 }
 AUTO = "auto"
+_LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,15 +72,18 @@ class Choice:
 
 
 def check_backend(backend: str) -> None:
-    """Check the name of a backend.
+    """Check the name of a backend, and that what it runs on is installed.
 
     Raises:
-        ConfigError: If it is neither `auto` nor a key of `BACKENDS`.
+        ConfigError: If it is neither `auto` nor a key of `BACKENDS`, or not installed.
     """
     if backend != AUTO and backend not in BACKENDS:
         raise ConfigError(
             f"backend must be {AUTO} or one of {', '.join(BACKENDS)}, got {backend!r}"
         )
+    library = _LIBRARIES.get(backend.partition("-")[0], "torch")
+    if find_spec(library) is None:
+        raise ConfigError(f"backend {backend} needs {library}; {INSTALL}")
 
 
 def choose_device(device: str = "auto") -> str:

@@ -78,7 +78,7 @@ def run_cohort(
     folder = ResumableFolder(out, MANIFEST, Cohort, "a cohort")
     with folder.locked() as place:
         held = folder.read() if options.resume else None
-        settings = _with_backend(settings, held)
+        settings = with_backend(settings, held)
         cohort = plan(clips, settings, held, out)
         folder.check(cohort, resume=options.resume, varying=["entries"])
         left = not_done(out, cohort.entries, options)
@@ -125,7 +125,7 @@ def _tables_if_interrupted(
         raise
 
 
-def _with_backend(settings: Settings, held: Cohort | None) -> Settings:
+def with_backend(settings: Settings, held: Cohort | None = None) -> Settings:
     """Replace the backend `auto`: by that of the resumed cohort, else by the fastest."""
     if settings.backend != AUTO:
         return settings
@@ -159,5 +159,6 @@ __all__ = [
     "not_done",
     "read_outcome",
     "run_cohort",
+    "with_backend",
     "write_tables",
 ]

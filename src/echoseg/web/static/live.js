@@ -1,4 +1,4 @@
-// The live page: a clip, camera or stream, with contours, running EF and latency. Messages are
+// The live page: a clip of the worklist, a camera or a stream, with contours, running EF and latency. Messages are
 // `LiveRequest` out; `LiveFrame`, its JPEG, and at last `LiveEnd` in.
 
 import { get } from "./api.js";
@@ -7,6 +7,7 @@ import { Screen } from "./screen.js";
 import { efText, headline, quantity } from "./words.js";
 
 const TRACE_S = 6;
+const SIGNED_OUT = 4401;
 const [TRACE_WIDTH, TRACE_HEIGHT] = [600, 120];
 
 const main = find("live");
@@ -17,8 +18,14 @@ const detail = h("p", { class: "dim" });
 const facts = h("table", { class: "values" }, h("tbody", {}));
 const line = s("path", { class: "line" });
 const trace = s("svg", { class: "curve", viewBox: `0 0 ${TRACE_WIDTH} ${TRACE_HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": "Volume over the last seconds" }, line);
-const clips = h("select", { "aria-label": "Clip of the worklist" }, h("option", { value: "" }, "a clip of the worklist"));
-const source = h("input", { placeholder: "0, rtsp://..., /data/clip.mp4", "aria-label": "Camera number, address of a stream, or file of the server" });
+const latency = h("span", { class: "latency", title: "From the arrival of the frame to its contours" });
+const ended = h("p", { class: "alert", role: "status", hidden: true });
+const sources = JSON.parse(main.dataset.sources);
+const clipGroup = h("optgroup", { label: "Clips of the worklist" });
+const choice = h("select", { "aria-label": "Camera, stream or clip" },
+  sources.length ? h("optgroup", { label: "Cameras and streams" }, sources.map((name) => h("option", { value: name, data: { kind: "source" } }, name))) : null, clipGroup);
+const address = main.dataset.mayName
+  ? h("input", { placeholder: "0, rtsp://..., /data/clip.mp4", "aria-label": "Camera number, address of a stream, or file of the server" }) : null;
 const state = { socket: null, screen: null, waiting: null, volumes: [], unit: "" };
 
 function drawTrace(frame) {
@@ -49,6 +56,7 @@ function showNumbers(frame) {
     ["Latency of this frame", milliseconds(frame.latency_ms)], ["Median, 95 % of frames within", `${milliseconds(frame.p50_ms)}, ${milliseconds(frame.p95_ms)}`],
     ["Frames per second", frame.rate_hz.toFixed(1)], ["Dropped", String(frame.dropped)],
   ];
+  latency.textContent = `${milliseconds(frame.latency_ms)} behind`;
   facts.tBodies[0].replaceChildren(...rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value))));
 }
 
@@ -81,27 +89,38 @@ function stop(reason = "Stopped.") {
   state.socket?.close();
   state.socket = null;
   startButton.textContent = "Start";
-  say(reason);
+  ended.textContent = reason;
+  ended.hidden = false;
 }
+
+function request() {
+  if (address?.value.trim()) return { address: address.value.trim() };
+  const option = choice.selectedOptions[0];
+  if (!option) return null;
+  return option.dataset.kind === "source" ? { source: option.value } : { clip: option.value };
+}
+
+const closed = ({ code }) => (code === SIGNED_OUT ? "You are signed out; load the page again to sign in." : "The server closed the connection.");
 
 function start() {
   if (state.socket) { stop(); return; }
-  const request = source.value.trim() ? { source: source.value.trim() } : { clip: clips.value };
-  if (!request.source && !request.clip) { say("Choose a clip, or name a source."); return; }
+  const message = request();
+  if (!message) { say("Choose a clip or a source."); return; }
+  ended.hidden = true;
   state.volumes = [];
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const socket = new WebSocket(`${scheme}://${location.host}/api/live`);
   socket.binaryType = "arraybuffer";
-  socket.addEventListener("open", () => socket.send(JSON.stringify(request)));
+  socket.addEventListener("open", () => socket.send(JSON.stringify(message)));
   socket.addEventListener("message", receive);
-  socket.addEventListener("close", () => { if (state.socket === socket) stop("The server closed the connection."); });
+  socket.addEventListener("close", (event) => { if (state.socket === socket) stop(closed(event)); });
   state.socket = socket;
   startButton.textContent = "Stop";
 }
 
 const startButton = button("Start", start, { class: "main" });
 main.append(h("section", { class: "pane" },
-  h("div", { class: "tools" }, clips, "or", source, startButton),
-  h("div", { class: "view" }, surface), trace,
-  h("aside", { class: "numbers", "aria-label": "Measurements" }, h("section", { class: "ef" }, h("h2", {}, "Ejection fraction of the last beats"), ef, detail), facts)));
-get("/api/clips?state=ready&count=200").then(({ rows }) => clips.append(...rows.map((row) => h("option", { value: row.id }, row.name))), (error) => say(error.message, { isError: true }));
+  h("div", { class: "tools" }, choice, address ? ["or", address] : null, startButton),
+  h("div", { class: "view" }, surface, latency), trace,
+  h("aside", { class: "numbers", "aria-label": "Measurements" }, h("section", { class: "ef" }, h("h2", {}, "Ejection fraction of the last beats"), ef, detail), facts, ended)));
+get("/api/clips?state=ready&count=200").then(({ rows }) => clipGroup.append(...rows.map((row) => h("option", { value: row.id }, row.name))), (error) => say(error.message, { isError: true }));
