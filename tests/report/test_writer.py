@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from echoseg.clip import Clip, ClipWarning
+from echoseg.clip import Clip, ClipWarning, View
 from echoseg.errors import OutputError
 from echoseg.inference.analysis import Analysis
 from echoseg.measure.measure import measure_masks
@@ -44,6 +44,7 @@ def made_up(num_frames=12, *, empty=False, source="<b>x&.avi", spacing_mm=None):
         times_s=np.arange(num_frames) / 25,
         spacing_mm=spacing_mm,
         source=f"some/folder/{source}",
+        view=View.A4C,
         warnings=(warning,),
     )
     found = measure_masks(masks, spacing_mm=spacing_mm, times_s=clip.times_s)

@@ -41,6 +41,7 @@ UNRELIABLE_CODES = frozenset(
         "wrong_view",
         "view_doubtful",
         "view_not_learnt",
+        "view_unknown",
         "little_motion",
         CONTRADICTED_EF,
         CUT_BEAT,

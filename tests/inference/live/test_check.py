@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from echoseg.clip import Clip, ClipWarning, View
+from echoseg.clip import Clip, View
 from echoseg.errors import MeasurementError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.ef_statement import state_ef
@@ -23,9 +23,9 @@ WHOLE = Sector(mask=np.ones((150, 150), bool), box=(0, 0, 150, 150))
 class StandIn:
     """An analyzer whose answers are given; keeps the clips it gets."""
 
-    def __init__(self, ef=STATED, warnings=(), is_mirrored=False, no_ef_because=""):
+    def __init__(self, ef=STATED, is_mirrored=False, no_ef_because=""):
         self.model_card = SimpleNamespace(ef_unsupported_because=no_ef_because)
-        self.analysis = SimpleNamespace(ef=ef, ef_percent=ef.ef_percent, warnings=warnings)
+        self.analysis = SimpleNamespace(ef=ef, ef_percent=ef.ef_percent)
         self.view, self.clips = SimpleNamespace(is_mirrored=is_mirrored), []
 
     def score_view(self, clip, sector):
@@ -77,7 +77,6 @@ def test_the_last_beats_are_checked_at_the_end_and_no_beat_twice():
 @pytest.mark.parametrize(
     ("analyzer", "reason"),
     [
-        (StandIn(warnings=(ClipWarning(code="view_unknown", message="Which view?"),)), "Which"),
         (StandIn(is_mirrored=True), MIRRORED),
         (StandIn(state_ef(55.0, reliable=False, reason="It trembles.")), "It trembles."),
     ],

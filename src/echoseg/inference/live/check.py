@@ -80,8 +80,6 @@ class EfCheck:
             analysis = self._analyzer.assess(clip, sector, masks, view)
         except EchosegError as error:
             return state_ef(None, reason=str(error))
-        reasons = [one.message for one in analysis.warnings if one.code == "view_unknown"]
-        reasons += [MIRRORED] * view.is_mirrored
-        if reasons and analysis.ef.value:
-            return state_ef(analysis.ef_percent, reliable=False, reason=" ".join(reasons))
+        if view.is_mirrored and analysis.ef.value:
+            return state_ef(analysis.ef_percent, reliable=False, reason=MIRRORED)
         return analysis.ef
