@@ -74,8 +74,8 @@ def _task(page: "Page", socket: WebSocket, text: str) -> LiveTask:
     else:
         current_admin(socket)
         address, alias = _allowed_address(settings, request.address), "the source"
-    shown = page.worklist.names.name(address) if request.address else alias
-    page.note("live", reader.name, source=shown)
+    label = page.worklist.names.name(address) if request.address else alias
+    page.note("live", reader.name, source=label)
     address = f"/dev/video{address}" if address.isdecimal() and len(address) < 4 else address
     return LiveTask(
         source=address,
@@ -96,7 +96,7 @@ def _allowed_address(settings: PageSettings, address: str) -> str:
         raise Refusal(400, "Standard input is not a source here; give a camera, stream or file.")
     if settings.is_here:
         return address
-    path = Path(address).resolve()  # has no "//": it is no address of a stream
+    path = Path(address).resolve()  # without "//", so never the address of a stream
     if not (settings.may_add(path) and path.exists()):
         raise Refusal(
             403,
