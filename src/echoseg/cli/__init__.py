@@ -15,6 +15,7 @@ from echoseg.cli import (
     analyze,
     audit,
     calibrate,
+    cohort,
     data,
     deidentify,
     dicom,
@@ -189,7 +190,7 @@ for _sub_app in (data.app, phantom.app, audit.app):
     app.add_typer(_sub_app, rich_help_panel="Data")
 
 
-for _sub_app in (node.app, serve.app):
+for _sub_app in (cohort.app, node.app, serve.app):
     app.add_typer(_sub_app, rich_help_panel="Analyze clips")
 
 

@@ -241,6 +241,13 @@ def analyze(
     retry_failed: Annotated[
         bool, cohort_option("--retry-failed", help="Resume a cohort; try failed clips again too.")
     ] = False,
+    shard: Annotated[
+        str | None,
+        cohort_option(
+            help="Analyze part I of N of a cohort, such as 3/8; see echoseg cohort merge.",
+            metavar="I/N",
+        ),
+    ] = None,
     clip_timeout: Annotated[
         float | None,
         cohort_option(help="Seconds that a clip of a cohort may take (default: 600).", min=1),
@@ -285,6 +292,7 @@ def analyze(
     OpenOptions(**options)
     _check_inputs(clips or [], a4c, a2c, study)
     run_options = _run_options(jobs, resume, retry_failed, clip_timeout, clip_memory)
+    run_options |= _shard(shard, study)
     settings = dict(known, device=device, model=model, backend=backend, pages=pages, dicom=dicom)
     if study is not None:
         if view is not None or not pages:
@@ -328,6 +336,21 @@ def _run_options(
         limits={name: value for name, value in limits.items() if value is not None} or None,
     )
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _shard(shard: str | None, study: Path | None) -> dict[str, Any]:
+    """The shard, where one is given.
+
+    Raises:
+        ConfigError: If it is not one, or of a study.
+    """
+    if shard is None:
+        return {}
+    from echoseg.report.cohort import Shard
+
+    if study is not None:
+        raise ConfigError("--shard does not apply to --study; give CLIPS")
+    return {"shard": Shard.parse(shard)}
 
 
 def _are_many(clips: Sequence[Path]) -> bool:

@@ -1,17 +1,140 @@
-"""`echoseg analyze FOLDER`: a cohort."""
+"""`echoseg analyze FOLDER`: a cohort, and `echoseg cohort`: its folder while it runs, and after."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from echoseg.cli.console import progress_bar, public, show_backup, show_notice
+from echoseg.cli.options import ForceFile, KeepFile, replacing
 from echoseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from echoseg.report.cohort import RunOptions, Settings
+    from echoseg.report.cohort import Outcome, RunOptions, Settings
+
+app = typer.Typer(
+    name="cohort",
+    help="State, tables and failed clips of a cohort's output folder.",
+    no_args_is_help=True,
+)
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a cohort.")]
+_MAX_REASONS = 10
+
+
+@app.callback()
+def root() -> None:
+    """State, tables and failed clips of a cohort's output folder."""
+
+
+@app.command()
+def status(output: Out) -> None:
+    """Show how many clips are done, failed, in work and pending, the rate, and the time left."""
+    from echoseg.report.cohort.manage import read_status
+
+    state = read_status(output)
+    failed = sum(state.failed.values())
+    typer.echo(
+        f"{state.clips} clips: {state.done} done, {failed} failed, {state.pending} pending, of "
+        f"these {state.in_work} in work; files that are not clips: {state.others}"
+    )
+    if failed:
+        kinds = ", ".join(f"{kind} {number}" for kind, number in state.failed.most_common())
+        again = f"; to be tried again: {state.retried}" if state.retried else ""
+        typer.echo(f"failed by kind: {kinds}{again}")
+    for reason, number in state.reasons.most_common(_MAX_REASONS):
+        typer.echo(public(f"  {number}: {reason}"))
+    if len(state.reasons) > _MAX_REASONS:
+        typer.echo(f"  and {len(state.reasons) - _MAX_REASONS} other reasons")
+    shards = [name for name in state.running if name != "run"]
+    what = f"shards {', '.join(shards)}" if shards else "running"
+    if not state.running:
+        typer.echo("not running" + ("; continue with --resume" if state.pending else ""))
+    elif state.clips_per_min is None or state.left_s is None:
+        typer.echo(f"{what}; no rate yet")
+    else:
+        typer.echo(f"{what}; {state.clips_per_min:.1f} clips/min, {_duration(state.left_s)} left")
+
+
+def _duration(time_s: float) -> str:
+    minutes = round(time_s / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes else "less than a minute"
+
+
+@app.command()
+def merge(output: Out) -> None:
+    """Write the tables of a cohort that was analyzed in shards, when all have ended.
+
+    Exit codes: 0: no clip failed; 1: clips failed or are pending; 2: something runs in the folder.
+    """
+    from echoseg.report.cohort.manage import merge as merge_cohort
+
+    done, pending = merge_cohort(output)
+    _show_outcome(done, output)
+    if pending:
+        typer.echo(f"pending: {pending}; run their shards again, then merge")
+    if done.failed or pending:
+        raise typer.Exit(1)
+
+
+@app.command()
+def retry(
+    output: Out,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only clips that failed for it: clip, timeout, memory, crash, outside, or words "
+            "of the reason; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Let the next run try failed clips again; nothing is analyzed yet.
+
+    Continue with the command that began the cohort, and --resume (or the same --shard).
+    """
+    from echoseg.report.cohort.manage import mark_for_retry
+
+    marked = mark_for_retry(output, reason or ())
+    kinds = ", ".join(f"{kind} {number}" for kind, number in marked.most_common())
+    typer.echo(f"to be tried again: {sum(marked.values())}{kinds and f' ({kinds})'}")
+    if not marked:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    output: Out,
+    table: Annotated[
+        Path | None, typer.Option("-o", "--output", help="NAME.parquet or NAME.xlsx.")
+    ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="SQLite or PostgreSQL database, as an SQLAlchemy URL.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the cohort in the database (default: its folder's).")
+    ] = None,
+    force: ForceFile = False,
+    keep: KeepFile = False,
+) -> None:
+    """Write the results for R, Excel, pandas or SQL, with numbers as numbers."""
+    from echoseg.report.cohort.export import write_database, write_file
+    from echoseg.report.cohort.manage import read_cohort
+    from echoseg.report.cohort.tables import read_rows
+
+    if (table is None) == (database_url is None):
+        raise ConfigError("give -o NAME.parquet or NAME.xlsx, or --database-url, one of them")
+    rows = read_rows(read_cohort(output), output)
+    if table is not None:
+        backup = write_file(rows, table, replacing(force, keep))
+        typer.echo(public(f"{table}: {len(rows.results)} results"))
+        show_backup(backup)
+    if database_url is not None:
+        write_database(rows, database_url, name or output.resolve().name)
+        typer.echo(
+            f"{len(rows.results)} rows in table results, {len(rows.failures)} in failures, "
+            f"{len(rows.others)} in not_clips"
+        )
 
 
 def run_cohort(
@@ -22,7 +145,7 @@ def run_cohort(
     Raises:
         EchosegError: If it cannot be started or resumed.
     """
-    from echoseg.cli.analyze import count_efs, write_all_dicom
+    from echoseg.cli.analyze import write_all_dicom
     from echoseg.report import cohort
 
     settings, how = cohort_settings(options, run_options)
@@ -39,18 +162,29 @@ def run_cohort(
             options=how,
             progress=update,
         )
+    _show_outcome(done, output, how.shard is None)
+    without = write_all_dicom(output, list(sources.values())) if options["dicom"] else 0
+    if done.failed or without or not (done.clips or how.shard):
+        raise typer.Exit(1)
+
+
+def _show_outcome(done: "Outcome", output: Path, has_tables: bool = True) -> None:
+    """Print the numbers of a cohort or shard, and where its tables are."""
+    from echoseg.cli.analyze import count_efs
+    from echoseg.report import cohort
+
     typer.echo(
         count_efs(done.clips, withheld=done.unreliable, none=done.without_ef, failed=done.failed)
     )
+    if not has_tables:
+        typer.echo(public(f"when all shards have ended: echoseg cohort merge {output}"))
+        return
     tables = (cohort.RESULTS_TABLE, cohort.FAILURES_TABLE, cohort.OTHERS_TABLE)
     others = f"files that are not clips: {done.others}; tables in {output}: {', '.join(tables)}"
     typer.echo(public(others))
     typer.echo(f"audit log: {cohort.AUDIT}, last hash {done.audit_sha256}")
     for backup in done.backups:
         show_backup(backup)
-    without = write_all_dicom(output, list(sources.values())) if options["dicom"] else 0
-    if done.failed or without or not done.clips:
-        raise typer.Exit(1)
 
 
 def cohort_settings(
@@ -65,6 +199,8 @@ def cohort_settings(
     from echoseg.report.cohort import RunOptions, Settings
     from echoseg.weights.card import find_checkpoint, read_card
 
+    if run_options.get("shard") and options["dicom"]:
+        raise ConfigError("--dicom does not apply to --shard; run echoseg dicom afterwards")
     if options["force"]:
         raise ConfigError("--force does not apply to a cohort or study; choose another -o")
     card = read_card(find_checkpoint(options["model"]))

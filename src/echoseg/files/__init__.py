@@ -19,7 +19,7 @@ from echoseg.files.owned import (
     write_owned_text,
     write_table,
 )
-from echoseg.files.resumable import ResumableFolder, SameFolder, locked_dir
+from echoseg.files.resumable import ResumableFolder, SameFolder, is_locked, locked_dir
 from echoseg.files.tables import csv_text, markdown_table, markdown_text, read_csv
 from echoseg.files.work import HIDDEN, work_folder
 from echoseg.files.write import (
@@ -50,6 +50,7 @@ __all__ = [
     "csv_text",
     "disk_error",
     "ensure_dir",
+    "is_locked",
     "locked_dir",
     "markdown_table",
     "markdown_text",

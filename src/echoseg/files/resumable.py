@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from echoseg.errors import ConfigError, OutputError
 from echoseg.files.owned import ANOTHER_FOLDER
-from echoseg.files.work import HIDDEN, hidden_folder, remove_hidden, sweep
+from echoseg.files.work import HIDDEN, fcntl, hidden_folder, remove_hidden, sweep
 from echoseg.files.write import (
     check_writable,
     disk_error,
@@ -21,6 +21,7 @@ from echoseg.files.write import (
     write_json,
 )
 
+_LOCK = "lock"
 FOREIGN = ("missing", "extra_forbidden")  # pydantic's errors of a file with other fields
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -63,8 +64,12 @@ class SameFolder:
 
 
 @contextlib.contextmanager
-def locked_dir(folder: Path) -> Iterator[SameFolder]:
+def locked_dir(folder: Path, wait_s: float = 0.0) -> Iterator[SameFolder]:
     """Lock a folder, which is made if missing; the lock ends with its process.
+
+    Args:
+        folder: The folder.
+        wait_s: How long to wait for another process that works in it.
 
     Raises:
         OutputError: If another process works in it, or it cannot be made.
@@ -74,9 +79,9 @@ def locked_dir(folder: Path) -> Iterator[SameFolder]:
     new = missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = hidden_folder(folder) / "lock"
+        path = hidden_folder(folder) / _LOCK
         lock = FileLock(path)
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=wait_s)
         same = SameFolder.of(folder)
     except Timeout as error:
         raise OutputError(
@@ -93,6 +98,20 @@ def locked_dir(folder: Path) -> Iterator[SameFolder]:
         lock.release()
         remove_hidden(folder)
         remove_empty(new)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the lock of a folder, by `locked_dir`; nothing is written."""
+    if fcntl is None:
+        return (folder / HIDDEN / _LOCK).exists()
+    try:
+        with (folder / HIDDEN / _LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class ResumableFolder(Generic[Settings]):
@@ -121,14 +140,17 @@ class ResumableFolder(Generic[Settings]):
         self.settings_path = path / settings_file
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[SameFolder]:
+    def locked(self, wait_s: float = 0.0) -> Iterator[SameFolder]:
         """Hold the lock; after an exception before the first unit, the folder is as it was.
+
+        Args:
+            wait_s: As of `locked_dir`.
 
         Raises:
             OutputError: If another process works in the folder, or it cannot be written.
         """
         check_writable(self.path, ANOTHER_FOLDER)
-        with locked_dir(self.path) as same:
+        with locked_dir(self.path, wait_s) as same:
             before = self.settings_path.read_bytes() if self.settings_path.exists() else None
             held = set(self.path.iterdir())
             try:

@@ -5,7 +5,7 @@ Measured values are the records of `echoseg.measure` and `echoseg.quality` thems
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Field
 
@@ -27,6 +27,8 @@ WITHHELD = {
     "heart_rate_bpm": "heart_rate_unreliable_bpm",
 }
 """Values withheld with an unreliable EF, and the fields that hold what was measured."""
+
+_NOT_COLUMNS = {"method", "gls_method", "ef_grade", "beats", "smoothed"}
 
 
 class Software(FrozenModel):
@@ -197,7 +199,6 @@ def registry_row(report: Report) -> dict[str, Any]:
     The clip is identified by the hash of its bytes. Warnings are their codes, separated by spaces.
     """
     source, grade = report.input, report.results.ef_grade
-    not_columns = {"method", "gls_method", "ef_grade", "beats", "smoothed"}
     interval = report.reliability.interval if report.reliability else None
     limits = interval.model_dump() if interval else {}
     return {
@@ -209,13 +210,31 @@ def registry_row(report: Report) -> dict[str, Any]:
         "predicted_view": report.predicted_view.view if report.predicted_view else "",
         "num_frames": source.num_frames,
         "frame_rate_hz": report.input.model_dump()["frame_rate_hz"],
-        **report.results.model_dump(exclude=not_columns),
+        **report.results.model_dump(exclude=_NOT_COLUMNS),
         "ef_grade": grade.name if grade else "",
         "ef_low_percent": limits.get("low_percent"),
         "ef_high_percent": limits.get("high_percent"),
         "ef_grade_scheme": HEART_FAILURE_2021,
         "warnings": " ".join(warning.code for warning in report.warnings),
         **reliability_columns(report),
+    }
+
+
+def registry_columns() -> dict[str, type]:
+    """The columns of `registry_row`, in its order, and what they hold; any value may be missing."""
+    measured: dict[str, type] = {}
+    for name, field in Measurement.model_fields.items():
+        kinds = get_args(field.annotation) or (field.annotation,)
+        measured[name] = next((kind for kind in (bool, int, float) if kind in kinds), str)
+    left_out = _NOT_COLUMNS | {n for n, f in Measurement.model_fields.items() if f.exclude}
+    source = "input_sha256 software_version schema_version model view predicted_view".split()
+    limits = dict.fromkeys(("ef_low_percent", "ef_high_percent"), float)
+    return {
+        **dict.fromkeys(source, str),
+        **{"num_frames": int, "frame_rate_hz": float},
+        **{name: kind for name, kind in measured.items() if name not in left_out},
+        **{"ef_grade": str, **limits, "ef_grade_scheme": str, "warnings": str},
+        **{"ef_reliable": bool, "ef_reason": str, "ef_unreliable_percent": float},
     }
 
 

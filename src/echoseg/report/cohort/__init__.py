@@ -1,4 +1,4 @@
-"""Analyze many clips on one machine; resumable after any interruption.
+"""Analyze many clips; resumable after any interruption.
 
     OUT/manifest.json       which clips, and how they are analyzed; written first
     OUT/NAME/...            one result folder per clip, written atomically
@@ -8,6 +8,7 @@
                             one per file that is something else; written last, also by a run that
                             is interrupted
     OUT/audit.jsonl         what was done when and by whom, see `echoseg.audit`
+    OUT/.shards/I-of-N/     lock and audit log of a shard, where several runs share the work
 
 The tables are made from the folders, in the manifest's order, and hold no times: a run that was
 killed and resumed ends in the same bytes as one that was not. A result belongs to the hash of its
@@ -18,7 +19,7 @@ clip. Those that were in work when a run was killed come last in the next.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,10 +47,14 @@ from echoseg.report.cohort.folder import (
     read_begun,
     read_outcome,
 )
-from echoseg.report.cohort.tables import Outcome, readable_outcome, write_tables
+from echoseg.report.cohort.shard import Shard, check_no_shard_runs
+from echoseg.report.cohort.tables import Outcome, read_rows, readable_outcome, write_tables
 from echoseg.report.cohort.work import Work, analyze_entry
 
 Progress = Callable[[int, int], None]
+VARYING = ("entries", "others")
+SHARD_WAIT_S = 600.0
+"""How long a shard waits for others that begin."""
 
 
 def run_cohort(
@@ -76,43 +81,60 @@ def run_cohort(
     """
     check_backend(settings.backend)
     folder = ResumableFolder(out, MANIFEST, Cohort, "a cohort")
-    with folder.locked() as place:
-        held = folder.read() if options.resume else None
+    shard = options.shard
+    with contextlib.ExitStack() as whole, contextlib.ExitStack() as own:
+        place = whole.enter_context(folder.locked(SHARD_WAIT_S if shard else 0.0))
+        is_resumed = options.resume or shard is not None
+        held = folder.read() if is_resumed else None
         settings = with_backend(settings, held)
         cohort = plan(clips, settings, held, out)
-        folder.check(cohort, resume=options.resume, varying=["entries"])
-        left = not_done(out, cohort.entries, options)
-        begun = {entry.name: read_begun(out, entry) for entry in cohort.entries}
-        tries = {name: note.tries if note else 0 for name, note in begun.items()}
-        folder.begin(cohort, resume=options.resume, varying=["entries"])
+        folder.check(cohort, resume=is_resumed, varying=VARYING)
+        if shard:
+            own.enter_context(shard.locked(out))
+        else:
+            check_no_shard_runs(out)
+        entries = [entry for entry in cohort.entries if shard is None or shard.owns(entry.clip)]
+        left = [] if shard else not_done(out, entries, options)
+        folder.begin(cohort, resume=is_resumed, varying=VARYING)
         (out / FAILURES).mkdir(exist_ok=True)
-        done = len(cohort.entries) - len(left)
-        progress(done, len(cohort.entries))
+        if shard:
+            whole.close()  # the others begin
+            left = not_done(out, entries, options)
         work = Work(settings=settings, out=out, options=options, place=place)
-        for entry in cohort.entries:
-            if tries[entry.name]:
-                work.log_found(entry)
-        left.sort(key=lambda entry: tries[entry.name])
-        with _tables_if_interrupted(cohort, place, clips):
-            results = parallel_map(
-                work,
-                left,
-                options.jobs,
-                limits=options.limits,
-                on_loss=work.lose,
-                prepare=work.prepare,
-            )
-            for index, _ in enumerate(results, done + 1):
-                progress(index, len(cohort.entries))
+        with contextlib.nullcontext() if shard else _tables_if_interrupted(cohort, place):
+            _analyze_all(work, entries, left, progress)
         place.check()
-        outcome = write_tables(cohort, out, getattr(clips, "others", {}))
+        if shard:
+            return read_rows(cohort.model_copy(update={"entries": entries}), out).outcome()
+        outcome = write_tables(cohort, out)
         return replace(outcome, audit_sha256=work.log("tables", out / RESULTS_TABLE))
 
 
+def _analyze_all(
+    work: Work, entries: Sequence[Entry], left: Sequence[Entry], progress: Progress
+) -> None:
+    """Analyze the clips that are left, those last that were in work when a run was killed."""
+    notes = {entry.name: read_begun(work.out, entry) for entry in entries}
+    tries = {name: note.tries if note else 0 for name, note in notes.items()}
+    for entry in entries:
+        if tries[entry.name]:
+            work.log_found(entry)
+    done = len(entries) - len(left)
+    progress(done, len(entries))
+    results = parallel_map(
+        work,
+        sorted(left, key=lambda entry: tries[entry.name]),
+        work.options.jobs,
+        limits=work.options.limits,
+        on_loss=work.lose,
+        prepare=work.prepare,
+    )
+    for index, _ in enumerate(results, done + 1):
+        progress(index, len(entries))
+
+
 @contextlib.contextmanager
-def _tables_if_interrupted(
-    cohort: Cohort, place: SameFolder, clips: dict[str, Path]
-) -> Iterator[None]:
+def _tables_if_interrupted(cohort: Cohort, place: SameFolder) -> Iterator[None]:
     """Write the tables after Ctrl-C and errors too, unless no clip has been analyzed."""
     try:
         yield
@@ -121,7 +143,7 @@ def _tables_if_interrupted(
         with contextlib.suppress(OutputError):
             place.check()
             if any(readable_outcome(out, entry) for entry in cohort.entries):
-                write_tables(cohort, out, getattr(clips, "others", {}))
+                write_tables(cohort, out)
         raise
 
 
@@ -152,6 +174,7 @@ __all__ = [
     "Progress",
     "RunOptions",
     "Settings",
+    "Shard",
     "analyze_entry",
     "find_clips",
     "is_clip",

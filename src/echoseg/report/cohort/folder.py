@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from echoseg.errors import ConfigError, OutputError
 from echoseg.files import ANOTHER_FOLDER, read_json, write_document
 from echoseg.io import source_sha256
 from echoseg.parallel import Limits, parallel_map
+from echoseg.report.cohort.shard import Shard
 from echoseg.report.schema import Report
 from echoseg.report.writer import MARK, free_names
 
@@ -54,6 +55,8 @@ class RunOptions(BaseModel):
         jobs: Worker processes; each loads the model once.
         resume: Continue the cohort in the folder, with new clips added.
         retry_failed: Try all failed clips again.
+        shard: Of several runs in one folder this one's part; implies `resume`. The tables are
+            written by `merge` when all are done.
         limits: Time and memory of one clip. None: one job works in this process, unguarded.
     """
 
@@ -62,10 +65,15 @@ class RunOptions(BaseModel):
     jobs: int = 1
     resume: bool = False
     retry_failed: bool = False
+    shard: Shard | None = None
     limits: Limits | None = Limits()
 
 
 DEFAULT_OPTIONS = RunOptions()
+
+
+FolderName = Annotated[str, Field(max_length=255, pattern=r"^[^/\\.\x00][^/\\\x00]*$")]
+"""Name of a folder in the cohort's: a manifest that another wrote leads nowhere else."""
 
 
 class Entry(BaseModel):
@@ -76,7 +84,7 @@ class Entry(BaseModel):
     clip: str
     source: Path = Field(default=Path(), exclude=True)
     """Where it is now; not written, since it may hold a patient's name."""
-    name: str
+    name: FolderName
     view: View | None = None
     """That of this clip, if the settings state none for all."""
 
@@ -117,10 +125,12 @@ class Failure(_OwnDocument):
     """How its worker process was lost; `outside` is not the clip's fault, and tried again."""
     limit: float | None = None
     """What was exceeded, in seconds or GB."""
+    retry: bool = False
+    """Tried again by the next run, as `echoseg cohort retry` asked."""
 
     def is_final(self, options: RunOptions) -> bool:
         """Whether a resumed cohort keeps it as long as the file is the same."""
-        if options.retry_failed:
+        if options.retry_failed or self.retry:
             return False
         now = options.limits or Limits.none()
         limit = {"timeout": now.timeout_s, "memory": now.memory_gb}.get(self.kind, 0.0)
@@ -141,6 +151,8 @@ class Cohort(BaseModel):
 
     settings: Settings
     entries: tuple[Entry, ...]
+    others: dict[str, str] = Field(default_factory=dict)
+    """Files that are not clips, by name with the reason."""
 
 
 def plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: Path) -> Cohort:
@@ -164,6 +176,7 @@ def plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: P
     views = getattr(clips, "views", {})
     return Cohort(
         settings=settings,
+        others=getattr(clips, "others", {}),
         entries=tuple(
             Entry(clip=c, source=clips[c].absolute(), name=names[c], view=views.get(c))
             for c in sorted(names)

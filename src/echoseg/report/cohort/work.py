@@ -114,6 +114,12 @@ class Work:
     place: SameFolder | None = None
     """Which folder `out` is; it is not made again where it was removed meanwhile."""
 
+    @property
+    def audit_log(self) -> AuditLog:
+        """The log of this run: the cohort's, or the shard's own."""
+        shard = self.options.shard
+        return AuditLog(shard.audit_log(self.out) if shard else self.out / AUDIT)
+
     def prepare(self) -> None:
         """Load the model: one that does not load ends the run, not its clips.
 
@@ -241,7 +247,7 @@ class Work:
             event, path, sha256 = "analyzed", self.out / entry.name / MARK, outcome.input.sha256
         else:
             return
-        known = {record.result_sha256 for record in AuditLog(self.out / AUDIT).records()}
+        known = {record.result_sha256 for record in self.audit_log.records()}
         if _sha256(path) not in known:
             self.log(event, path, sha256)
         remove_document(begun_path(self.out, entry))
@@ -252,16 +258,27 @@ class Work:
         Raises:
             OutputError: If it cannot be written.
         """
-        return AuditLog(self.out / AUDIT).append(
-            Event(
-                event=event,
-                input_sha256=input_sha256,
-                result_sha256=_sha256(result),
-                model_sha256=self.settings.model_sha256,
-                version=version("echoseg"),
-                options=self.settings.model_dump(mode="json", exclude={"model", "model_sha256"}),
-            )
+        return log_event(self.audit_log, event, self.settings, result, input_sha256)
+
+
+def log_event(
+    log: AuditLog, event: str, settings: Settings, result: Path, input_sha256: str = ""
+) -> str:
+    """Append to an audit log; return the record's hash.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    return log.append(
+        Event(
+            event=event,
+            input_sha256=input_sha256,
+            result_sha256=_sha256(result),
+            model_sha256=settings.model_sha256,
+            version=version("echoseg"),
+            options=settings.model_dump(mode="json", exclude={"model", "model_sha256"}),
         )
+    )
 
 
 def _sha256(path: Path) -> str:
