@@ -248,6 +248,16 @@ def analyze(
             metavar="I/N",
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        cohort_option(help="Analyze a cohort on a cluster: dask.", metavar="dask"),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        cohort_option(
+            help="Address or scheduler file of the cluster (default: DASK_SCHEDULER_ADDRESS)."
+        ),
+    ] = None,
     clip_timeout: Annotated[
         float | None,
         cohort_option(help="Seconds that a clip of a cohort may take (default: 600).", min=1),
@@ -274,6 +284,7 @@ def analyze(
     results.csv, failures.csv and not_clips.csv for all. --study sorts the clips of a folder by view
     and writes study.csv. Of both the exit code is 0 when no clip failed.
     """
+    from echoseg.cli.cohort import given_engine, given_options, given_shard
     from echoseg.io.frames import OpenOptions
     from echoseg.report.writer import result_folder_names
 
@@ -291,8 +302,8 @@ def analyze(
     known["names"] = names
     OpenOptions(**options)
     _check_inputs(clips or [], a4c, a2c, study)
-    run_options = _run_options(jobs, resume, retry_failed, clip_timeout, clip_memory)
-    run_options |= _shard(shard, study)
+    run_options = given_options(jobs, resume, retry_failed, clip_timeout, clip_memory)
+    run_options |= given_shard(shard, study) | given_engine(engine, scheduler, jobs, study)
     settings = dict(known, device=device, model=model, backend=backend, pages=pages, dicom=dicom)
     if study is not None:
         if view is not None or not pages:
@@ -318,39 +329,6 @@ def analyze(
         for some, name in zip(sources, folders, strict=True)
     ]
     run(runs, model=model, device=device, backend=backend, timing=timing)
-
-
-def _run_options(
-    jobs: int | None,
-    resume: bool,
-    retry_failed: bool,
-    clip_timeout: float | None,
-    clip_memory: float | None,
-) -> dict[str, Any]:
-    """The options of a cohort that are given."""
-    limits = {"timeout_s": clip_timeout, "memory_gb": clip_memory}
-    options: dict[str, Any] = dict(
-        jobs=jobs,
-        resume=resume or retry_failed or None,
-        retry_failed=retry_failed or None,
-        limits={name: value for name, value in limits.items() if value is not None} or None,
-    )
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _shard(shard: str | None, study: Path | None) -> dict[str, Any]:
-    """The shard, where one is given.
-
-    Raises:
-        ConfigError: If it is not one, or of a study.
-    """
-    if shard is None:
-        return {}
-    from echoseg.report.cohort import Shard
-
-    if study is not None:
-        raise ConfigError("--shard does not apply to --study; give CLIPS")
-    return {"shard": Shard.parse(shard)}
 
 
 def _are_many(clips: Sequence[Path]) -> bool:

@@ -218,3 +218,57 @@ def cohort_settings(
     run_options["jobs"] = check_jobs(run_options["jobs"])
     show_notice(card)
     return settings, RunOptions(**run_options)
+
+
+def given_options(
+    jobs: int | None,
+    resume: bool,
+    retry_failed: bool,
+    clip_timeout: float | None,
+    clip_memory: float | None,
+) -> dict[str, Any]:
+    """The options of a cohort that are given."""
+    limits = {"timeout_s": clip_timeout, "memory_gb": clip_memory}
+    options: dict[str, Any] = dict(
+        jobs=jobs,
+        resume=resume or retry_failed or None,
+        retry_failed=retry_failed or None,
+        limits={name: value for name, value in limits.items() if value is not None} or None,
+    )
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def given_shard(shard: str | None, study: Path | None) -> dict[str, Any]:
+    """The shard, where one is given.
+
+    Raises:
+        ConfigError: If it is not one, or of a study.
+    """
+    if shard is None:
+        return {}
+    from echoseg.report.cohort import Shard
+
+    if study is not None:
+        raise ConfigError("--shard does not apply to --study; give CLIPS")
+    return {"shard": Shard.parse(shard)}
+
+
+def given_engine(
+    engine: str | None, scheduler: str | None, jobs: int | None, study: Path | None
+) -> dict[str, Any]:
+    """The cluster, where one is given.
+
+    Raises:
+        ConfigError: If it is not one, or does not go with the other options.
+    """
+    if engine is None and scheduler is None:
+        return {}
+    from echoseg.report.cohort.folder import Engine
+
+    if engine != "dask":
+        raise ConfigError(f"--engine must be dask, got {engine}; leave it out for local processes")
+    if study is not None or jobs is not None:
+        raise ConfigError(
+            "--engine does not apply to --study, nor with --jobs: the cluster has its own workers"
+        )
+    return {"engine": Engine(scheduler=scheduler or "")}

@@ -29,6 +29,7 @@ from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_backend, select_backend
 from echoseg.parallel import parallel_map
 from echoseg.report.cohort.clips import FoundClips, find_clips, is_clip, list_clips
+from echoseg.report.cohort.engine import engine_map
 from echoseg.report.cohort.folder import (
     AUDIT,
     DEFAULT_OPTIONS,
@@ -116,21 +117,33 @@ def _analyze_all(
     """Analyze the clips that are left, those last that were in work when a run was killed."""
     notes = {entry.name: read_begun(work.out, entry) for entry in entries}
     tries = {name: note.tries if note else 0 for name, note in notes.items()}
-    for entry in entries:
-        if tries[entry.name]:
-            work.log_found(entry)
+    if any(tries.values()):
+        known = {record.result_sha256 for record in work.audit_log.records()}
+        for entry in (entry for entry in entries if tries[entry.name]):
+            work.log_found(entry, known)
     done = len(entries) - len(left)
     progress(done, len(entries))
-    results = parallel_map(
-        work,
-        sorted(left, key=lambda entry: tries[entry.name]),
-        work.options.jobs,
-        limits=work.options.limits,
-        on_loss=work.lose,
-        prepare=work.prepare,
-    )
-    for index, _ in enumerate(results, done + 1):
+    left = sorted(left, key=lambda entry: tries[entry.name])
+    for index, _ in enumerate(_results(work, left), done + 1):
         progress(index, len(entries))
+
+
+def _results(work: Work, left: Sequence[Entry]) -> Iterator[None]:
+    """Analyze clips, on the cluster or in local processes; yield as often as one has ended."""
+    options = work.options
+    if options.engine is None:
+        yield from parallel_map(
+            work,
+            left,
+            options.jobs,
+            limits=options.limits,
+            on_loss=work.lose,
+            prepare=work.prepare,
+        )
+        return
+    for entry in engine_map(work, left, options.engine):
+        work.log_found(entry)
+        yield
 
 
 @contextlib.contextmanager

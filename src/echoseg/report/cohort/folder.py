@@ -48,6 +48,21 @@ class Settings(BaseModel):
     """Clips whose pictures alone show another view are not segmented, as for a study."""
 
 
+class Engine(BaseModel):
+    """The cluster on which a cohort is analyzed in place of local processes.
+
+    Attributes:
+        scheduler: Address of a Dask scheduler, or path of its scheduler file; empty: that of
+            `DASK_SCHEDULER_ADDRESS`.
+        timeout_s: How long to wait for the scheduler, and for its first worker.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scheduler: str = ""
+    timeout_s: float = Field(default=60.0, gt=0)
+
+
 class RunOptions(BaseModel):
     """How a cohort is run; its results do not depend on it.
 
@@ -57,6 +72,7 @@ class RunOptions(BaseModel):
         retry_failed: Try all failed clips again.
         shard: Of several runs in one folder this one's part; implies `resume`. The tables are
             written by `merge` when all are done.
+        engine: The cluster that analyzes the clips; None: `jobs` local processes.
         limits: Time and memory of one clip. None: one job works in this process, unguarded.
     """
 
@@ -66,6 +82,7 @@ class RunOptions(BaseModel):
     resume: bool = False
     retry_failed: bool = False
     shard: Shard | None = None
+    engine: Engine | None = None
     limits: Limits | None = Limits()
 
 

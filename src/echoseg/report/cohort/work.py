@@ -4,7 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -113,6 +113,8 @@ class Work:
     options: RunOptions
     place: SameFolder | None = None
     """Which folder `out` is; it is not made again where it was removed meanwhile."""
+    logs: bool = True
+    """False on a cluster: the process that leads the run logs what the others did."""
 
     @property
     def audit_log(self) -> AuditLog:
@@ -147,6 +149,9 @@ class Work:
         if isinstance(held, Failure) and held.sha256 == sha256 and held.is_final(self.options):
             remove_document(begun_path(self.out, entry))
             return
+        if self._has_result(entry, sha256):  # of a machine that was lost before it said so
+            self._end("analyzed", entry, sha256)
+            return
         begun.model_copy(update={"sha256": sha256}).write(begun_path(self.out, entry))
         if failure := self._analyze(entry, sha256):
             self._fail(entry, failure)
@@ -175,6 +180,10 @@ class Work:
             return read_outcome(self.out, entry)
         return None
 
+    def _has_result(self, entry: Entry, sha256: str) -> bool:
+        held = self._held(entry)
+        return isinstance(held, Report) and held.input.sha256 == sha256
+
     def _analyze(self, entry: Entry, sha256: str) -> Failure | None:
         """Write a clip's result; else return why not."""
         from echoseg.report.writer import write_results
@@ -193,6 +202,8 @@ class Work:
             if isinstance(error.__cause__, OSError):
                 raise
             self._check_place()
+            if self._has_result(entry, sha256):  # of a machine that was lost, and lived on
+                return None
             reason = (
                 f"the place of its result is taken; move what is there, then {_AGAIN['outside']}"
             )
@@ -234,12 +245,14 @@ class Work:
 
     def _end(self, event: str, entry: Entry, sha256: str) -> None:
         """Log the outcome of a clip, then remove the note that it is in work."""
+        if not self.logs:
+            return
         result = self.out / entry.name / MARK
         self.log(event, failure_path(self.out, entry) if event == "failed" else result, sha256)
         remove_document(begun_path(self.out, entry))
 
-    def log_found(self, entry: Entry) -> None:
-        """Log an outcome that was written by a run which was killed before it logged it."""
+    def log_found(self, entry: Entry, known: Collection[str] = ()) -> None:
+        """Log an outcome that another process wrote, unless its hash is known to be logged."""
         outcome = read_outcome(self.out, entry)
         if isinstance(outcome, Failure):
             event, path, sha256 = "failed", failure_path(self.out, entry), outcome.sha256
@@ -247,7 +260,6 @@ class Work:
             event, path, sha256 = "analyzed", self.out / entry.name / MARK, outcome.input.sha256
         else:
             return
-        known = {record.result_sha256 for record in self.audit_log.records()}
         if _sha256(path) not in known:
             self.log(event, path, sha256)
         remove_document(begun_path(self.out, entry))
