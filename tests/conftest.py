@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import itertools
+import os
 import signal
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 import shape_checks
 
 shape_checks.install()
+
+# Commands would export the network and measure every backend first; tests of that name theirs.
+os.environ.setdefault("ECHOSEG_BACKEND", "torch")
 
 # A shell starts what it puts into the background with Ctrl-C ignored, and children inherit that;
 # the tests that interrupt a command would then wait for ever.

@@ -32,10 +32,12 @@ from echoseg.cli.options import (
     Pdf,
     Private,
     PrivateKey,
+    Quiet,
     Smoothing,
     SpacingMm,
     Timing,
     ViewGiven,
+    chosen_backend,
     cohort_option,
     input_option,
     output_option,
@@ -275,7 +277,8 @@ def analyze(
     ] = True,
     device: Device = "auto",
     model: Model = "camus",
-    backend: BackendName = "torch",
+    backend: BackendName = "auto",
+    quiet: Quiet = False,
     timing: Timing = False,
 ) -> None:
     """Segment and measure clips: masks, overlay video, volume curve, EF, report.
@@ -308,12 +311,14 @@ def analyze(
     if study is not None:
         if view is not None or not pages:
             raise ConfigError("--view and --no-pages do not apply to --study; leave them out")
+        chosen_backend(backend, model, device, quiet=quiet, num_threads=1)
         from echoseg.cli.study import run_study
 
         return run_study(study, settings, output, run_options)
     if clips and (run_options or _are_many(clips)):
         from echoseg.cli.cohort import run_cohort
 
+        chosen_backend(backend, model, device, quiet=quiet, num_threads=1)
         return run_cohort(clips, settings, output, run_options)
     is_pair = a4c is not None and a2c is not None
     if is_pair and (run_options or not pages):
@@ -328,6 +333,7 @@ def analyze(
         Job(sources=some, folder=output / name, pages=pages, dicom=dicom, **known)
         for some, name in zip(sources, folders, strict=True)
     ]
+    backend = chosen_backend(backend, model, device, quiet=quiet)
     run(runs, model=model, device=device, backend=backend, timing=timing)
 
 

@@ -25,8 +25,10 @@ from echoseg.cli.options import (
     Model,
     Private,
     PrivateKey,
+    Quiet,
     SpacingMm,
     ViewGiven,
+    chosen_backend,
 )
 from echoseg.clip import View
 from echoseg.errors import ConfigError, FormatError, OutputError
@@ -69,7 +71,8 @@ def live(
     private_key: PrivateKey = None,
     device: Device = "auto",
     model: Model = "camus",
-    backend: BackendName = "torch",
+    backend: BackendName = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Segment frames as they come; Ctrl-C or SIGTERM ends it, and what was written is whole.
 
@@ -89,6 +92,7 @@ def live(
         size=size, frame_rate_hz=fps, spacing_mm=spacing_mm, view=view, paced=not every_frame
     )
     _check_places(output, overlay)
+    backend = chosen_backend(backend, model, device, quiet=quiet)
     analyzer = Analyzer(model, device, backend)
     session = Session(
         analyzer.session,

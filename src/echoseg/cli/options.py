@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echoseg.cli.console import one_line
 from echoseg.clip import View
 from echoseg.errors import ConfigError
 
@@ -133,7 +134,50 @@ BackendName = Annotated[
     str,
     model_option(
         "--backend",
+        envvar="ECHOSEG_BACKEND",
         help="torch, torch-bf16, torch-compile, torch-compile-bf16, onnx, openvino, openvino-bf16, "
-        "or auto (the fastest).",
+        "or auto: the fastest in full precision.",
     ),
 ]
+Quiet = Annotated[
+    bool, model_option("--quiet", help="Do not say which backend was chosen on the first run.")
+]
+
+
+def chosen_backend(
+    name: str, model: str, device: str, *, quiet: bool, num_threads: int | None = None
+) -> str:
+    """The backend that --backend means: `auto` becomes the fastest one of this machine.
+
+    On the first run, which measures it, standard error says what was chosen and why.
+
+    Raises:
+        ConfigError: If there is no such backend or device.
+        ModelError: If the checkpoint cannot be loaded.
+    """
+    from echoseg.inference.backends.select import (
+        AUTO,
+        check_backend,
+        choose_device,
+        select_backend,
+    )
+
+    check_backend(name)
+    if name != AUTO:
+        return name
+    if choose_device(device) != "cpu":
+        return "torch"
+    import torch
+
+    def say(text: str, *, ends: bool = True) -> None:
+        if not quiet:
+            typer.echo(one_line(text), nl=ends, err=True)
+
+    choice = select_backend(
+        model,
+        num_threads=num_threads or torch.get_num_threads(),
+        begin=lambda: say("finding the fastest backend, once on this machine ... ", ends=False),
+    )
+    if choice.time_s:
+        say(choice.describe())
+    return choice.backend

@@ -39,11 +39,15 @@ class Software(FrozenModel):
 
 
 class Model(FrozenModel):
-    """The network that made the masks."""
+    """The network that made the masks.
+
+    `backend` is what computed it, and its precision, such as `openvino f32`.
+    """
 
     name: str
     sha256: str
     licence: str
+    backend: str = ""
 
 
 class Input(FrozenModel):
@@ -117,7 +121,13 @@ def build_report(analysis: Analysis) -> Report:
         reliability = reliability.model_copy(update={"interval": None})
     return Report(
         software=Software(version=version("echoseg")),
-        model=card and Model(name=card.name, sha256=card.sha256, licence=card.licence),
+        model=card
+        and Model(
+            name=card.name,
+            sha256=card.sha256,
+            licence=card.licence,
+            backend=analysis.backend,
+        ),
         input=Input(
             # names that are not UTF-8 reach Python as lone surrogates, which JSON cannot hold
             file_name=Path(clip.source).name.encode("utf-8", "replace").decode("utf-8"),

@@ -67,6 +67,30 @@ def test_the_fastest_is_chosen_remembered_and_not_measured_again(own_cache, monk
     assert saved["backend"] == "openvino"
 
 
+def test_without_a_runtime_torch_is_chosen_at_once_and_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "none"))
+    monkeypatch.setattr(choose, "find_spec", lambda name: None if name == "onnx" else name)
+    found = choose.select_backend("camus", begin=pytest.fail)
+    assert (found.backend, found.time_s) == ("torch", 0)
+    assert found.describe() == "torch (no other is installed)"
+    assert not (tmp_path / "none").exists()
+
+
+def test_where_no_export_can_be_kept_torch_is_chosen_without_measuring(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "file" / "below"))
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(choose, "rate_hz", None)
+    begun = []
+    found = choose.select_backend("camus", begin=lambda: begun.append(1))
+    assert begun
+    assert (found.backend, found.cacheable) == ("torch", False)
+    assert "cannot be written" in found.describe()
+
+
+def test_no_reduced_precision_is_chosen_automatically():
+    assert not [b for b in BACKENDS.values() if b.automatic and b.reduced_precision]
+
+
 def test_a_backend_that_says_something_else_is_excluded_with_the_reason(monkeypatch):
     class Wrong:
         name, size_px = "onnx f32", 160

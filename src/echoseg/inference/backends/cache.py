@@ -14,7 +14,7 @@ from echoseg.untrusted import read_json
 
 TIMINGS = "backends.json"
 CHECKSUM_SUFFIX = ".sha256"
-EXPORT_FORMAT = "2"
+EXPORT_FORMAT = "3"
 """Changes when exported files change, so that older ones are not used."""
 
 

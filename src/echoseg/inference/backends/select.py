@@ -1,14 +1,16 @@
-"""Backends by name, and `auto`: the fastest one whose masks equal those of torch.
+"""Backends by name, and `auto`: the fastest one in full precision.
 
 `auto` times each installed backend for part of a second on the demo clip, leaves out those whose
-masks or EF differ (`backends.verify`), and caches the result for this machine, these weights and
-these versions. `torch-compile` runs only by name: compiling takes a minute.
+logits differ from torch's (`backends.verify`), and caches the result for this machine, these
+weights and these versions. Where neither ONNX Runtime nor OpenVINO is installed it is torch, at
+once. bfloat16 runs only by name, as it may change an EF by more than is checked on the demo clip;
+so does `torch-compile`: compiling takes a minute.
 """
 
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,12 +45,12 @@ class Backend:
 
 BACKENDS: dict[str, Backend] = {
     "torch": Backend(),
-    "torch-bf16": Backend(reduced_precision=True),
+    "torch-bf16": Backend(reduced_precision=True, automatic=False),
     "torch-compile": Backend(automatic=False),
     "torch-compile-bf16": Backend(reduced_precision=True, automatic=False),
     "onnx": Backend(from_file=True),
     "openvino": Backend(from_file=True),
-    "openvino-bf16": Backend(reduced_precision=True, from_file=True),
+    "openvino-bf16": Backend(reduced_precision=True, automatic=False, from_file=True),
 }
 AUTO = "auto"
 _LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino"}
@@ -62,13 +64,23 @@ class Choice:
         backend: Key of `BACKENDS`, the fastest.
         frames_per_s: Rate of each backend that was timed.
         excluded: Why the others were not timed.
+        time_s: Seconds that it took to find out; 0 from the cache, and where there is no choice.
         cacheable: False when a full or read-only disk kept a backend from being tried.
     """
 
     backend: str
     frames_per_s: dict[str, float] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
+    time_s: float = field(default=0.0, compare=False)
     cacheable: bool = True
+
+    def describe(self) -> str:
+        """What was chosen and why, in one line."""
+        if len(self.frames_per_s) < 2:
+            return f"{self.backend} ({next(iter(self.excluded.values()), 'no other is installed')})"
+        rates = sorted(self.frames_per_s.items(), key=lambda rate: -rate[1])
+        listed = ", ".join(f"{name} {rate:.0f}" for name, rate in rates)
+        return f"{self.backend} (frames/s here: {listed}; all give the same masks)"
 
 
 def check_backend(backend: str) -> None:
@@ -142,20 +154,37 @@ def open_session(
     return _open(model, card, backend, num_threads)
 
 
-def select_backend(model: str, *, num_threads: int = 1) -> Choice:
+def select_backend(
+    model: str, *, num_threads: int = 1, begin: Callable[[], None] = lambda: None
+) -> Choice:
     """Find the fastest backend on this machine, from the cache or by measuring now.
+
+    Args:
+        model: Name of a shipped checkpoint, or path of one.
+        num_threads: Of the backends.
+        begin: Called before measuring, which takes some 20 s.
 
     Raises:
         ModelError: If the checkpoint cannot be loaded, or looks ahead.
     """
+    if not has_runtime():
+        return Choice(backend="torch")
+    start = time.perf_counter()
     card = read_card(find_checkpoint(model))
     key = cache.machine_key(card.sha256, card.image_size, num_threads)
     if (cached := _cached(key)) is not None:
         return cached
+    begin()
     choice = _measure(model, card, num_threads)
     if choice.cacheable:
         cache.cache_put(key, {"model": card.name, **asdict(choice)})
-    return choice
+    return replace(choice, time_s=time.perf_counter() - start)
+
+
+def has_runtime() -> bool:
+    """Whether an exported file can be written and run here: what `echoseg[runtime]` installs."""
+    writers, readers = ("onnx", "onnxscript"), ("onnxruntime", "openvino")
+    return all(map(find_spec, writers)) and any(map(find_spec, readers))
 
 
 def _cached(key: str) -> Choice | None:
@@ -182,6 +211,8 @@ def _measure(model: str, card: ModelCard, num_threads: int) -> Choice:
         except EchosegError as error:
             excluded[name] = str(error)
             cacheable = cacheable and not isinstance(error, OutputError)
+    if len(sessions) == 1:
+        return Choice(backend="torch", excluded=excluded, cacheable=cacheable)
     rates = {
         name: round(rate_hz(session, frames, TIMING_S / len(sessions)), 1)
         for name, session in sessions.items()
