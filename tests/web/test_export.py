@@ -35,7 +35,7 @@ def clip(app, tmp_path):
 
 
 def export(client, clip, kind, status=200):
-    answer = client.get(f"/api/clips/{clip}/export?format={kind}")
+    answer = client.get(f"/api/clips/{clip}/export?format={kind}&slot=1")  # as the page asks
     assert answer.status_code == status, answer.text
     return answer
 

@@ -5,7 +5,7 @@ GET /api/export.csv           registry rows of a filter of the worklist
 GET /api/studies/STUDY/biplane
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query
@@ -18,6 +18,7 @@ from echoseg.report.writer import free_names
 from echoseg.web.accounts import Reader
 from echoseg.web.api import Biplane, WorklistQuery
 from echoseg.web.export import ExportFormat, biplane_of, registry
+from echoseg.web.routes_reading import Slot
 from echoseg.web.security import current_reader
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def export_router(page: "Page") -> APIRouter:
 
     @router.get("/clips/{clip}/export")
     def export(
-        clip: str, reader: _Reader, format: ExportFormat = "zip", slot: Literal[1, 2] = 1
+        clip: str, reader: _Reader, format: ExportFormat = "zip", slot: Slot = 1
     ) -> Response:
         row = page.worklist.row(clip)
         if format == "csv":
