@@ -5,6 +5,7 @@ import sys
 import typer
 
 from echoseg.cli.console import CommandGroup, run_app
+from experiments.carry_command import carry
 from experiments.grid_command import bench, curve, ssg
 from experiments.keyframes_command import keyframes
 from experiments.label_order_command import label_order
@@ -24,6 +25,7 @@ app.command()(ssg)
 app.command()(keyframes)
 app.command()(robustness)
 app.command()(label_order)
+app.command()(carry)
 
 
 @app.callback()
