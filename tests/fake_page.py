@@ -101,7 +101,8 @@ class FakePage:
         """The clip that was opened."""
         rows, columns = self.shape
         return {
-            "row": self.row(0), "rows": rows, "columns": columns, "num_frames": self.num_frames,
+            "row": self.row(0), "slot": 1, "rows": rows, "columns": columns,
+            "num_frames": self.num_frames,
             "times_s": [n / 30 for n in range(self.num_frames)], "frame_rate_hz": 30.0,
             "spacing_mm": (0.4, 0.4), "view": "A4C", "predicted_view": "A4C",
             "r_wave_times_s": (0.0, 0.5), "warnings": (), "model": "fake", "study": [],

@@ -64,6 +64,10 @@ def page(
     sign_in: Annotated[
         bool, typer.Option("--sign-in", help="Readers sign in on this machine too.")
     ] = False,
+    double_read: Annotated[
+        bool,
+        typer.Option("--double-read", help="Two readers read each clip, blinded; readers sign in."),
+    ] = False,
     clip_folder: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of this machine from which admins elsewhere may add clips."),
@@ -113,6 +117,7 @@ def page(
         backend=backend,
         jobs=jobs,
         sign_in=sign_in,
+        double_read=double_read,
         clip_folders=tuple(clip_folder or ()),
         server_names=tuple(name.lower() for name in server_name or ()),
         proxy=proxy,

@@ -344,6 +344,7 @@ class ClipDetail(Message):
 
     Attributes:
         row: Its row.
+        slot: The read that this reader opens: 2 where the first is hidden from them.
         rows: Rows of a frame.
         columns: Its columns.
         num_frames: Number of frames.
@@ -360,6 +361,7 @@ class ClipDetail(Message):
     """
 
     row: WorklistRow
+    slot: Literal[1, 2] = 1
     rows: int = 0
     columns: int = 0
     num_frames: int = 0

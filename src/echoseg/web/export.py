@@ -171,11 +171,12 @@ class Exporter:
 def registry(page: "Page", query: WorklistQuery, reader: Reader) -> Iterator[str]:
     """The rows of a registry's table, CSV, of the analyzed clips of a filter, line by line.
 
-    The numbers are those of the first read; where the reader may not see it, since a second read
-    is blinded, the clip is left out.
+    The numbers are those of the first read. While a second one is blinded, or is still to come
+    where each clip is read twice, they are the network's; where the reader may not see the first
+    read all the same, the clip is left out.
     """
     is_first = True
-    for row in page.worklist.select(query):
+    for row in page.worklist.select(query, reader.name):
         if row.state != ClipState.READY:
             continue
         try:
@@ -219,7 +220,11 @@ def biplane_of(page: "Page", study: str, reader: Reader) -> Biplane:
     if len(clips) < len(PLANES):
         missing = " and no ".join(str(view) for view in PLANES if view not in best)
         return Biplane(clips=clips, ef=state_ef(None, reason=f"The study has no {missing}."))
-    planes = [page.readings.analysis(clip, 1, reader, is_whole=False) for clip in clips]
+    slots = [page.readings.slot(clip, reader) for clip in clips]
+    planes = [
+        page.readings.analysis(clip, slot, reader, is_whole=False)
+        for clip, slot in zip(clips, slots, strict=True)
+    ]
     both = BiplaneAnalysis(a4c=planes[0], a2c=planes[1])
     is_stated = both.ef.kind in ("plain", "part_of_beat")
     return Biplane(

@@ -51,8 +51,8 @@ def worklist_router(page: "Page") -> APIRouter:
     router, worklist = APIRouter(prefix="/api"), page.worklist
 
     @router.get("/clips")
-    def rows(query: Annotated[WorklistQuery, Query()]) -> WorklistPage:
-        return worklist.page(query)
+    def rows(query: Annotated[WorklistQuery, Query()], reader: _Reader) -> WorklistPage:
+        return worklist.page(query, reader.name)
 
     @router.post("/clips")
     async def drop(request: Request, reader: _Reader) -> AddedClips:
@@ -81,12 +81,12 @@ def _clip_router(page: "Page") -> APIRouter:
     router, worklist = APIRouter(), page.worklist
 
     @router.get("/clips/{clip}")
-    def detail(clip: str) -> ClipDetail:
-        return _detail(page, worklist.row(clip))
+    def detail(clip: str, reader: _Reader) -> ClipDetail:
+        return _detail(page, worklist.row(clip), reader)
 
     @router.post("/clips/{clip}/retry")
     def retry(clip: str, reader: _Reader) -> WorklistRow:
-        return worklist.message(worklist.retry(clip))
+        return worklist.messages([worklist.retry(clip)], reader.name)[0]
 
     @router.get("/clips/{clip}/frames/{frame}.jpg")
     def frame(clip: str, frame: int) -> Response:
@@ -136,7 +136,7 @@ def _sentences(warnings: Iterable[ClipWarning]) -> tuple[str, ...]:
     return tuple(filter(None, (plain_words(one.message) for one in warnings)))
 
 
-def _detail(page: "Page", row: ClipRow) -> ClipDetail:
+def _detail(page: "Page", row: ClipRow, reader: Reader) -> ClipDetail:
     folder = page.worklist.folder / row.id
     cine, report = read_cine(folder), read_result(folder)
     own: dict[str, Any] = {}
@@ -145,10 +145,12 @@ def _detail(page: "Page", row: ClipRow) -> ClipDetail:
         own["warnings"] = _sentences(cine.warnings)
     if report is not None:
         own["warnings"] = _sentences(report.warnings)
+    shown, *study = page.worklist.messages([row, *page.worklist.study(row.study)], reader.name)
     return ClipDetail(
-        row=page.worklist.message(row),
+        row=shown,
+        slot=page.readings.slot(row.id, reader),
         predicted_view=report.predicted_view.view if report and report.predicted_view else "",
         model=report.model.name if report and report.model else "",
-        study=tuple(map(page.worklist.message, page.worklist.study(row.study))),
+        study=tuple(study),
         **own,
     )

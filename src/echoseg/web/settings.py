@@ -61,6 +61,7 @@ class PageSettings(BaseModel):
         tls_key: PEM file of its private key, without a password.
         show_names: Show names of files; otherwise keyed hashes.
         sign_in: Readers sign in on the machine's own address too.
+        double_read: Two readers read each clip, each blinded to the other; readers sign in.
         node: TOML file of a node's settings, whose received clips are in the worklist too.
         live_sources: Cameras and streams that readers may play live, by name.
         live_limit_min: Minutes after which a live run ends.
@@ -83,6 +84,7 @@ class PageSettings(BaseModel):
     tls_key: Path | None = None
     show_names: bool = False
     sign_in: bool = False
+    double_read: bool = False
     node: Path | None = None
     live_sources: tuple[LiveSource, ...] = ()
     live_limit_min: float = Field(default=30.0, gt=0, le=24 * 60)
@@ -119,7 +121,7 @@ class PageSettings(BaseModel):
     @property
     def needs_sign_in(self) -> bool:
         """Whether readers must sign in."""
-        return self.sign_in or not self.is_here
+        return self.sign_in or self.double_read or not self.is_here
 
     def may_add(self, path: Path) -> bool:
         """Whether an admin may add the file or folder of a path, links resolved."""

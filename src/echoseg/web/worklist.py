@@ -4,6 +4,7 @@ A clip is `queued`, then `running` in a worker process, then `ready` or `failed`
 the truth: what was added is there after a kill, and what was running is queued again.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
@@ -25,7 +26,7 @@ from echoseg.report.cohort import FoundClips, list_clips
 from echoseg.report.hearts import group_by_heart
 from echoseg.web.analysis import ClipFailure, ClipResult, read_progress
 from echoseg.web.api import AddedClips, RefusedFile, WorklistPage, WorklistQuery, WorklistRow
-from echoseg.web.records import ClipRow, ClipState
+from echoseg.web.records import ClipRow, ClipState, ReadRow
 from echoseg.web.refusal import Refusal
 from echoseg.web.settings import PageSettings
 
@@ -180,18 +181,37 @@ class Worklist:
             raise Refusal(404, "There is no such clip in the worklist.")
         return row
 
-    def message(self, row: ClipRow) -> WorklistRow:
-        """A row as the page shows it."""
+    def messages(self, rows: Sequence[ClipRow], reader: str = "") -> tuple[WorklistRow, ...]:
+        """Rows as the page shows them to a reader: of what is read twice, as they read it."""
+        own = {}
+        if self.settings.double_read:
+            ids = [row.id for row in rows]
+            chosen = select(ReadRow.clip, ReadRow.summary).where(ReadRow.reader == reader)
+            with self.database.transaction() as session:
+                own = {
+                    clip: text
+                    for clip, text in session.execute(chosen.where(ReadRow.clip.in_(ids)))
+                }
+        return tuple(self._message(row, own.get(row.id) or "{}") for row in rows)
+
+    def _message(self, row: ClipRow, own: str) -> WorklistRow:
         fields: dict[str, Any] = {name: getattr(row, name) for name in _ROW_FIELDS}
         done, total = row.num_frames, row.num_frames
         if row.state == ClipState.RUNNING:
             done, total = read_progress(self.folder / row.id)
-        fields |= {"frames_done": done, "num_frames": total}
+        fields |= {"frames_done": done, "num_frames": total} | json.loads(own)
         return WorklistRow(**fields)
 
-    def page(self, query: WorklistQuery) -> WorklistPage:
-        """The rows that a query asks for."""
-        where = _conditions(query)
+    def _decision(self, reader: str) -> Any:
+        """The column of a clip's decision; of what is read twice, a reader's own goes before."""
+        if not self.settings.double_read:
+            return ClipRow.decision
+        own = select(ReadRow.decision).where(ReadRow.clip == ClipRow.id, ReadRow.reader == reader)
+        return func.coalesce(own.limit(1).scalar_subquery(), ClipRow.decision)
+
+    def page(self, query: WorklistQuery, reader: str = "") -> WorklistPage:
+        """The rows that a query of a reader asks for."""
+        where = _conditions(query, self._decision(reader))
         chosen = select(ClipRow).where(*where).order_by(*_order(query))
         with self.database.transaction() as session:
             counts = session.execute(select(ClipRow.state, func.count()).group_by(ClipRow.state))
@@ -202,12 +222,13 @@ class Worklist:
             total=total or 0,
             first=query.first,
             counts={str(state): by_state.get(state, 0) for state in ClipState},
-            rows=tuple(map(self.message, rows)),
+            rows=self.messages(rows, reader),
         )
 
-    def select(self, query: WorklistQuery) -> list[ClipRow]:
-        """All rows of a filter, in its order."""
-        chosen = select(ClipRow).where(*_conditions(query)).order_by(*_order(query))
+    def select(self, query: WorklistQuery, reader: str = "") -> list[ClipRow]:
+        """All rows of a reader's filter, in its order."""
+        where = _conditions(query, self._decision(reader))
+        chosen = select(ClipRow).where(*where).order_by(*_order(query))
         with self.database.transaction() as session:
             return list(session.scalars(chosen))
 
@@ -283,7 +304,7 @@ def _order(query: WorklistQuery) -> tuple[Any, ...]:
     return order.nulls_last(), ClipRow.id
 
 
-def _conditions(query: WorklistQuery) -> list[Any]:
+def _conditions(query: WorklistQuery, decision: Any) -> list[Any]:
     """Conditions of the filters."""
     conditions: list[Any] = []
     if query.state:
@@ -295,7 +316,7 @@ def _conditions(query: WorklistQuery) -> list[Any]:
     elif query.filter == "uncorrected":
         conditions.append(ClipRow.is_corrected.is_(False))
     elif query.filter == "undecided":
-        conditions.append(ClipRow.decision == "")
+        conditions.append(decision == "")
     if query.ef_from is not None:
         conditions.append(ClipRow.ef_percent >= query.ef_from)
     if query.ef_to is not None:

@@ -6,20 +6,24 @@ history; two signed reads of a clip, of which one is reopened, are not independe
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from echoseg.inference.analysis import Analysis
+from echoseg.report.schema import Report
 from echoseg.web.accounts import Reader
+from echoseg.web.analysis import read_result, row_values
 from echoseg.web.api import DecisionRequest
-from echoseg.web.reading.access import FIRST, SECOND
+from echoseg.web.reading.access import FIRST, SECOND, Access
 from echoseg.web.reading.store import STALE, reads_of
 from echoseg.web.records import ClipRow, DecisionRow, ReadRow
 from echoseg.web.refusal import Refusal
 
 REOPENED = "reopened"
+_NETWORK_COLUMNS = {"view", "ef_kind", "ef_percent", "ef_low_percent", "ef_high_percent"}
 
 
 def check(row: ReadRow | None, head: int, request: DecisionRequest) -> None:
@@ -87,23 +91,46 @@ def row_summary(analysis: Analysis, *, is_corrected: bool, decision: str) -> dic
     }
 
 
-def show_in_worklist(
-    session: Session, reads: dict[int, ReadRow], clip: str, network: dict[str, Any]
-) -> None:
-    """Set what the worklist shows of a clip: its first read, unless a second one is going on.
+def network_summary(report: Report) -> dict[str, Any]:
+    """What the worklist shows of the network's result: columns of `ClipRow`."""
+    values = row_values(report).model_dump(include=_NETWORK_COLUMNS)
+    return values | {"is_corrected": False, "decision": ""}
+
+
+def show_in_worklist(session: Session, clip: str, network: dict[str, Any], first: str) -> None:
+    """Set what the worklist shows of a clip.
 
     Args:
         session: The transaction.
-        reads: The readings of the clip.
         clip: Its id.
         network: What it shows of the network's result.
+        first: The summary of the first read; empty: it is not shown.
     """
-    first, second = reads.get(FIRST), reads.get(SECOND)
-    is_hidden = second is not None and not second.decision
-    values = network
-    if first is not None and first.summary and not is_hidden:
-        values = network | json.loads(first.summary)
+    values = network | json.loads(first or "{}")
     session.execute(update(ClipRow).where(ClipRow.id == clip).values(**values))
+
+
+def show_all_in_worklist(session: Session, access: Access, folder: Path) -> None:
+    """Show what may be seen now of each clip, after the server was started with other settings.
+
+    Args:
+        session: The transaction.
+        access: Who may see which reading now.
+        folder: Where the folders of clips are.
+    """
+    second = aliased(ReadRow)
+    chosen = select(ReadRow.summary, second.decision, ClipRow).join(
+        ClipRow, ReadRow.clip == ClipRow.id
+    )
+    chosen = chosen.outerjoin(second, (second.clip == ReadRow.clip) & (second.slot == SECOND))
+    chosen = chosen.where(ReadRow.slot == FIRST, ReadRow.summary != "")
+    for summary, decision, row in session.execute(chosen).all():
+        is_hidden, own = access.is_hidden(decision), json.loads(summary)
+        shown = {"is_corrected": False, "decision": ""} if is_hidden else own
+        is_same = (row.is_corrected, row.decision) == (shown["is_corrected"], shown["decision"])
+        if not is_same and (report := read_result(folder / row.id)) is not None:
+            first = "" if is_hidden else summary
+            show_in_worklist(session, row.id, network_summary(report), first)
 
 
 def signed_pairs(session: Session) -> list[tuple[ReadRow, ReadRow]]:

@@ -48,8 +48,16 @@ class Readings:
 
     def __init__(self, page: "Page") -> None:
         self._page, self._sessions = page, Sessions(page)
+        self._access = self._sessions.access
         self._known_agreement: ReaderAgreement | None = None
         self._agreement_lock = Lock()
+        with page.database.transaction() as session:
+            decisions.show_all_in_worklist(session, self._access, page.worklist.folder)
+
+    def slot(self, clip: str, reader: Reader) -> access.Slot:
+        """The read of a clip that a reader opens: first or second."""
+        with self._page.database.transaction() as session:
+            return self._access.slot(session, store.reads_of(session, clip), reader)
 
     def reading(self, clip: str, slot: int, reader: Reader) -> Reading:
         """A reading with all its contours.
@@ -147,7 +155,7 @@ class Readings:
         self._page.worklist.row(clip)
         with self._page.database.transaction() as session:
             reads = store.reads_of(session, clip)
-            access.check_may_see(session, reads, clip, slot, reader)
+            self._access.check_may_see(session, reads, slot, reader)
             row = reads.get(slot)
             if slot == access.FIRST:
                 access.note_seen(session, clip, row, reader)
@@ -220,7 +228,10 @@ class Readings:
         """
         with self._page.database.transaction() as session:
             reads = corrected_reads(session)
-            clips = [row.clip for row in reads if row.decision == "accepted"]
+            accepted = [row for row in reads if row.decision == "accepted"]
+            for row in accepted:  # who takes a first read with them does no blinded second one
+                access.note_seen(session, row.clip, row, reader)
+            clips = [row.clip for row in accepted]
         num_clips = write_training_data(folder, (self._item(clip) for clip in clips))
         self._page.note("training data", reader.name, num_clips=num_clips)
         return TrainingAnswer(
@@ -287,7 +298,7 @@ class Readings:
         event, note, write = what
         with self._page.database.transaction() as session:
             reads = store.reads_of(session, clip, lock=True)
-            access.check_may_change(session, reads, clip, slot, reader)
+            self._access.check_may_change(session, reads, slot, reader)
             read = reads.get(slot)
             if revision is not None:
                 store.check_current(read, revision)
@@ -300,7 +311,10 @@ class Readings:
             )
             read.summary = json.dumps(values)
             session.flush()
-            decisions.show_in_worklist(session, reads, clip, one.network)
+            first, second = reads.get(access.FIRST), reads.get(access.SECOND)
+            is_hidden = first is None or self._access.is_hidden(second and second.decision)
+            summary = "" if is_hidden else first.summary
+            decisions.show_in_worklist(session, clip, one.network, summary)
             line = store.line_of(session, read)
             options = {"slot": slot, "revision": line.head, **note}
             self._page.note(event, reader.name, clip_sha256=one.opened.sha256, **options)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from echoseg.inference.analysis import Analysis
 from echoseg.web.accounts import Reader
-from echoseg.web.analysis import row_values
-from echoseg.web.reading import access, store
+from echoseg.web.reading import access, decisions, store
 from echoseg.web.reading.measuring import measure_state
 from echoseg.web.reading.opened import OpenedClip, open_clip
 from echoseg.web.reading.packing import unpack
@@ -24,7 +23,6 @@ MAX_OPEN = 4
 """Readings that are held in memory."""
 MAX_STATES = 16
 """Revisions of a reading whose frames are held in memory."""
-_COLUMNS = {"view", "ef_kind", "ef_percent", "ef_low_percent", "ef_high_percent"}
 
 
 @dataclass
@@ -59,10 +57,15 @@ class OpenReading:
 
 
 class Sessions:
-    """The opened readings of a page."""
+    """The opened readings of a page.
+
+    Attributes:
+        access: Who may see and change which of them.
+    """
 
     def __init__(self, page: "Page") -> None:
         self._page = page
+        self.access = access.Access(double_read=page.settings.double_read)
         self._sessions: OrderedDict[tuple[str, int], OpenReading] = OrderedDict()
         self._lock = Lock()
         self._locks: dict[tuple[str, int], Lock] = {}
@@ -91,10 +94,10 @@ class Sessions:
         """
         row = self._page.worklist.row(clip)
         with self._page.database.transaction() as session:
-            check = access.check_may_change if is_change else access.check_may_see
-            reads = store.reads_of(session, clip)
+            who, reads = self.access, store.reads_of(session, clip)
+            check = who.check_may_change if is_change else who.check_may_see
             if reader is not None:
-                check(session, reads, clip, slot, reader)
+                check(session, reads, slot, reader)
             read = reads.get(slot)
             if slot == access.FIRST and reader is not None:
                 access.note_seen(session, clip, read, reader)
@@ -103,8 +106,7 @@ class Sessions:
             one = self._sessions.pop((clip, slot), None)
         if one is None:
             opened = open_clip(row, self._page.worklist.clip_folder(clip))
-            network = row_values(opened.report).model_dump(include=_COLUMNS)
-            one = OpenReading(opened, network | {"is_corrected": False, "decision": ""})
+            one = OpenReading(opened, decisions.network_summary(opened.report))
             one.hold(opened.first)
         with self._lock:
             self._sessions[clip, slot] = one

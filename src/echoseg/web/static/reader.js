@@ -120,7 +120,7 @@ async function begin(clip) {
   const detail = await detailOf(clip);
   if (detail.row.state !== "ready") { waitFor(clip, detail.row); return; }
   main.replaceChildren();
-  const slot = new URLSearchParams(location.search).get("slot") === "2" ? 2 : 1;
+  const slot = Number(new URLSearchParams(location.search).get("slot")) || detail.slot;
   const { row } = detail;
   const views = new Set(detail.study.map((other) => other.view));
   const others = views.has("A4C") && views.has("A2C");
@@ -135,7 +135,8 @@ async function beginStudy(study) {
   heading("Two views", []);
   const clips = await showBiplane(study, place);
   for (const clip of clips) {
-    const pane = await open(await detailOf(clip), 1);
+    const detail = await detailOf(clip);
+    const pane = await open(detail, detail.slot);
     pane.session.addEventListener("state", () => { if (!pane.session.numWaiting) showBiplane(study, place); });
   }
 }
