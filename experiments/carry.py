@@ -205,7 +205,7 @@ def _none(run: Run, own: Masks, start: int, corrected: Any, wanted: Sequence[int
 
 
 def _contour(run: Run, own: Masks, start: int, corrected: Any, wanted: Sequence[int]) -> Masks:
-    return dict.fromkeys(wanted, corrected)
+    return {frame: corrected for frame in wanted}
 
 
 def _offset(run: Run, own: Masks, start: int, corrected: Any, wanted: Sequence[int]) -> Masks:

@@ -35,6 +35,7 @@ def carry(
         methods = tuple(dict.fromkeys(("none", *(method or METHODS))))
         if unknown := set(methods) - set(METHODS):
             raise ConfigError(f"--method must be of {', '.join(METHODS)}, got {unknown.pop()!r}")
+        output.mkdir(parents=True, exist_ok=True)
         rows = []
         for name in dict.fromkeys(data):
             scores = []
