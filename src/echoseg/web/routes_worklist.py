@@ -145,9 +145,9 @@ def _detail(page: "Page", row: ClipRow, reader: Reader) -> ClipDetail:
         own["warnings"] = _sentences(cine.warnings)
     if report is not None:
         own["warnings"] = _sentences(report.warnings)
-    shown, *study = page.worklist.messages([row, *page.worklist.study(row.study)], reader.name)
+    message, *study = page.worklist.messages([row, *page.worklist.study(row.study)], reader.name)
     return ClipDetail(
-        row=shown,
+        row=message,
         slot=page.readings.slot(row.id, reader),
         predicted_view=report.predicted_view.view if report and report.predicted_view else "",
         model=report.model.name if report and report.model else "",

@@ -4,8 +4,8 @@ Slot 1 is the first read; any reader may correct it. Slot 2 is the second one: i
 opened the first read of this clip, and until the second is signed sees nothing of it; nor does
 anyone else see the second. Who opened a first read is kept (`SeenRow`).
 
-Where each clip is read twice (`PageSettings.double_read`), nobody else sees a first read from its
-beginning until the second one is signed: who opens the clip begins the second.
+Where each clip is read twice (`PageSettings.double_read`), only its own reader sees a first read
+until the second one is signed: who else opens the clip begins the second.
 """
 
 from dataclasses import dataclass

@@ -126,8 +126,8 @@ def show_all_in_worklist(session: Session, access: Access, folder: Path) -> None
     chosen = chosen.where(ReadRow.slot == FIRST, ReadRow.summary != "")
     for summary, decision, row in session.execute(chosen).all():
         is_hidden, own = access.is_hidden(decision), json.loads(summary)
-        shown = {"is_corrected": False, "decision": ""} if is_hidden else own
-        is_same = (row.is_corrected, row.decision) == (shown["is_corrected"], shown["decision"])
+        due = {"is_corrected": False, "decision": ""} if is_hidden else own
+        is_same = (row.is_corrected, row.decision) == (due["is_corrected"], due["decision"])
         if not is_same and (report := read_result(folder / row.id)) is not None:
             first = "" if is_hidden else summary
             show_in_worklist(session, row.id, network_summary(report), first)
