@@ -312,8 +312,8 @@ class Readings:
             read.summary = json.dumps(values)
             session.flush()
             first, second = reads.get(access.FIRST), reads.get(access.SECOND)
-            is_hidden = first is None or self._access.is_hidden(second and second.decision)
-            summary = "" if is_hidden else first.summary
+            is_hidden = self._access.is_hidden(second and second.decision)
+            summary = "" if first is None or is_hidden else first.summary
             decisions.show_in_worklist(session, clip, one.network, summary)
             line = store.line_of(session, read)
             options = {"slot": slot, "revision": line.head, **note}
