@@ -232,7 +232,6 @@ def test_pictures_named_as_masks_of_the_frames_are_passed_over(tmp_path, mask):
 @pytest.mark.parametrize(
     ("start", "words"),
     [
-        (b"NRRD0005\ntype: uchar\n", "NRRD"),
         (b"MATLAB 5.0 MAT-file, Platform: PCWIN64", "a MATLAB file"),
         (b"MATLAB 7.3 MAT-file, Platform: PCWIN64", "a MATLAB file"),
         (b"\x5c\x01\0\0" + bytes(344), "an Analyze 7.5 image"),

@@ -19,6 +19,7 @@ from echoseg.io.describe_arrays import (
     hdf5_header,
     metaimage_header,
     nifti_header,
+    nrrd_header,
     numpy_header,
     zarr_header,
 )
@@ -35,6 +36,7 @@ HEADERS: dict[str, Callable[[Path], Header]] = {
     "dicom": dicom_header,
     "nifti": nifti_header,
     "metaimage": metaimage_header,
+    "nrrd": nrrd_header,
     "images": pictures_header,
     "numpy": numpy_header,
     "hdf5": hdf5_header,
@@ -49,7 +51,7 @@ _DECODERS = {
     "images": ("tifffile",),
 }
 _DECODERS["dicom_series"] = _DECODERS["dicom"]
-_STARTS = {b"\x1f\x8b": "gzip", b"PK": "ZIP", b"%PDF": "PDF", b"NRRD": "NRRD", b"MATLAB": "MATLAB"}
+_STARTS = {b"\x1f\x8b": "gzip", b"PK": "ZIP", b"%PDF": "PDF", b"MATLAB": "MATLAB"}
 """First bytes of other files, by which a refusal is understood."""
 _ALIAS = "FILE"
 

@@ -4,8 +4,10 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from echoseg.errors import FormatError
-from echoseg.io import hdf5, metaimage, nifti, numpy_file
+from echoseg.io import hdf5, metaimage, nifti, nrrd, numpy_file
 from echoseg.io.describe_words import Header, word
 from echoseg.io.zarr_array import ZarrArray, read_attributes
 
@@ -15,6 +17,12 @@ _FIELDS = frozenset(
     "ElementSize ElementDataFile Offset TransformMatrix AnatomicalOrientation".split()
 )
 _TERMS = frozenset("Image True False mm um cm".split()) | set(metaimage.TYPES)
+_NRRD_WORDS = ("type", "encoding", "endian", "space")
+_NRRD_TERMS = frozenset(
+    "uchar uint8 signed char int8 ushort uint16 short int16 uint uint32 int int32 float double "
+    "unsigned raw gzip gz bzip2 bz2 little big left-posterior-superior right-anterior-superior "
+    "domain space list time vector none RGB-color RGBA-color 3-color 4-color".split()
+)
 _GROUPS = frozenset(
     "data image image_sc values pixels coordinates extent timestamps metadata subject id probe "
     "scan tracks track_0 raw_data aligned_data beamformed_data envelope_data segmentation".split()
@@ -67,6 +75,21 @@ def metaimage_header(path: Path) -> Header:
         size = f"{sum(there)} bytes{missing}" if there else "which is missing"
         rows["ElementDataFile"] = f"{kind}, {size}"
     others = [name for name, value in fields.items() if name not in _FIELDS and value]
+    return Header({"header": rows}, [f"other fields: {len(others)}"] if others else [])
+
+
+def nrrd_header(path: Path) -> Header:
+    """Sizes, axes, spacings and encoding of an NRRD; texts by name."""
+    fields, _ = nrrd.read_header(path)
+    words = {name: word(str(fields[name]), _NRRD_TERMS) for name in _NRRD_WORDS if name in fields}
+    rows = {"sizes": " ".join(str(int(side)) for side in fields.get("sizes", [])), **words}
+    if "kinds" in fields:
+        rows["kinds"] = " ".join(word(str(kind), _NRRD_TERMS) for kind in fields["kinds"])
+    for name in ("space directions", "spacings"):
+        if name in fields:
+            rows[name] = " ".join(f"{v:g}" for v in np.ravel(np.asarray(fields[name], float)))
+    known = {*rows, "dimension", "space origin", "measurement frame", "units", "labels"}
+    others = [name for name in fields if name not in known]
     return Header({"header": rows}, [f"other fields: {len(others)}"] if others else [])
 
 

@@ -19,6 +19,7 @@ from echoseg.io import (
     images,
     metaimage,
     nifti,
+    nrrd,
     numpy_file,
     video,
     zarr_store,
@@ -36,7 +37,6 @@ _PACKED = (
     b"\x28\xb5\x2f\xfd",
 )
 _NAMED = {
-    b"NRRD": "NRRD (of 3D Slicer)",
     b"MATLAB 5.0": "a MATLAB file",
     b"MATLAB 7.3": "a MATLAB file",
 }
@@ -78,6 +78,13 @@ FORMATS: dict[str, Format] = {
         title="MetaImage MHD, MHA",
         library="numpy",
         files=lambda path: [path, *filter(Path.is_file, metaimage.data_files(path))],
+    ),
+    "nrrd": Format(
+        sniff=nrrd.sniff,
+        read=nrrd.read,
+        title="NRRD and sequences of 3D Slicer",
+        library="pynrrd",
+        files=nrrd.data_files,
     ),
     "images": Format(
         sniff=images.sniff,

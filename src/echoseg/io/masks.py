@@ -9,7 +9,7 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, Label
 from echoseg.errors import FormatError
-from echoseg.io import dicom_seg, image_folder, images, metaimage, nifti, numpy_file
+from echoseg.io import dicom_seg, image_folder, images, metaimage, nifti, nrrd, numpy_file
 from echoseg.io.budget import Budget
 from echoseg.io.formats import find_format
 from echoseg.io.frame_names import frame_numbers
@@ -41,8 +41,8 @@ def read_masks(path: Path, options: OpenOptions) -> ReadMasks:
     name = "" if _is_still(path) else find_format(path)
     if name not in _READERS:
         raise FormatError(
-            f"{path}: masks must be NIfTI or MetaImage (x, y, t), NumPy (T, H, W), DICOM SEG or "
-            f"pictures such as PNG and TIFF, the content is {name}"
+            f"{path}: masks must be NIfTI, MetaImage or NRRD (x, y, t), NumPy (T, H, W), DICOM SEG "
+            f"or pictures such as PNG and TIFF, the content is {name}"
         )
     values, known = _READERS[name](path, options)
     masks, notes = to_labels(path, values)
@@ -92,6 +92,10 @@ def _metaimage(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, 
     return metaimage.load(path, options, masks=True)
 
 
+def _nrrd(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
+    return nrrd.load(path, options, masks=True)
+
+
 def _seg(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
     return dicom_seg.load(path, options), {}
 
@@ -103,6 +107,7 @@ _READERS: dict[str, Callable[[Path, OpenOptions], tuple[np.ndarray, dict[str, An
     "numpy": _numpy,
     "nifti": _nifti,
     "metaimage": _metaimage,
+    "nrrd": _nrrd,
     "dicom": _seg,
 }
 
