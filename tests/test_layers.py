@@ -30,7 +30,7 @@ ROWS: list[tuple[str, ...]] = [
     ("data",),
     ("inference",),
     ("report",),
-    ("evaluation", "dicom"),
+    ("evaluation", "dicom", "exchange"),
     ("node", "train"),
     ("__init__",),
     ("web",),

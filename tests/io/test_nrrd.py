@@ -12,8 +12,9 @@ from echoseg import load_clip
 from echoseg.errors import DamagedError, EchosegError, FormatError, NotAClipError
 from echoseg.io import describe, load_masks
 from echoseg.io.frames import OpenOptions
+from echoseg.io.label_names import NAMES
 from echoseg.io.masks import read_masks
-from echoseg.io.slicer import SEGMENTS, write_segmentation, write_sequence
+from echoseg.io.slicer import write_segmentation, write_sequence
 
 FRAMES = moving_frames()
 SPACING_MM = (0.4, 0.3)
@@ -67,8 +68,8 @@ def test_a_segmentation_is_read_by_slicers_reader_and_comes_back(tmp_path):
     path, masks = tmp_path / "masks.seg.nrrd", label_maps()
     write_segmentation(path, masks, SPACING_MM)
     segmentation = slicerio.read_segmentation(str(path))
-    assert slicerio.segment_names(segmentation) == [name for name, _ in SEGMENTS.values()]
-    for label, (name, _) in SEGMENTS.items():
+    assert slicerio.segment_names(segmentation) == list(NAMES.values())
+    for label, name in NAMES.items():
         segment = slicerio.segment_from_name(segmentation, name)
         assert np.array_equal(slicerio.segment_mask(segmentation, segment).T, masks == label)
     assert np.array_equal(masks_of(path).masks, masks)

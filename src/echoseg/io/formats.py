@@ -219,7 +219,7 @@ def _folder_reason(path: Path) -> str:
 
 def content_sha256(path: Path, name: str) -> str:
     """Hash the bytes of a clip's files; of several, their names too."""
-    files = FORMATS[name].files(path) if name else [path]
+    files = FORMATS[name].files(path) if name in FORMATS else [path]
     digest = hashlib.sha256()
     for file in files:
         if len(files) > 1:

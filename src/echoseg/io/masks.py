@@ -9,7 +9,17 @@ import numpy as np
 
 from echoseg.clip import Clip, ClipWarning, Label
 from echoseg.errors import FormatError
-from echoseg.io import dicom_seg, image_folder, images, metaimage, nifti, nrrd, numpy_file
+from echoseg.io import (
+    coco,
+    cvat,
+    dicom_seg,
+    image_folder,
+    images,
+    metaimage,
+    nifti,
+    nrrd,
+    numpy_file,
+)
 from echoseg.io.budget import Budget
 from echoseg.io.formats import find_format
 from echoseg.io.frame_names import frame_numbers
@@ -38,16 +48,25 @@ def read_masks(path: Path, options: OpenOptions) -> ReadMasks:
     Raises:
         FormatError: If the content is of another kind, broken, or has other values.
     """
-    name = "" if _is_still(path) else find_format(path)
+    name = _annotation_format(path) or ("" if _is_still(path) else find_format(path))
     if name not in _READERS:
         raise FormatError(
-            f"{path}: masks must be NIfTI, MetaImage or NRRD (x, y, t), NumPy (T, H, W), DICOM SEG "
-            f"or pictures such as PNG and TIFF, the content is {name}"
+            f"{path}: masks must be NIfTI, MetaImage or NRRD (x, y, t), NumPy (T, H, W), DICOM "
+            f"SEG, COCO, CVAT, or pictures such as PNG and TIFF, the content is {name}"
         )
     values, known = _READERS[name](path, options)
     masks, notes = to_labels(path, values)
     known["warnings"] = known.get("warnings", ()) + notes
     return ReadMasks(Clip(frames=np.asarray(_GREYS, np.uint8)[masks], **known), masks, name)
+
+
+def _annotation_format(path: Path) -> str:
+    """`coco` or `cvat` of such a file, else empty."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        head = file.read(2048)
+    return "coco" if coco.sniff(head, path) else "cvat" if cvat.sniff(head, path) else ""
 
 
 def _is_still(path: Path) -> bool:
@@ -96,6 +115,14 @@ def _nrrd(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]
     return nrrd.load(path, options, masks=True)
 
 
+def _coco(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
+    return coco.load(path, options), {}
+
+
+def _cvat(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
+    return cvat.load(path, options), {}
+
+
 def _seg(path: Path, options: OpenOptions) -> tuple[np.ndarray, dict[str, Any]]:
     return dicom_seg.load(path, options), {}
 
@@ -108,6 +135,8 @@ _READERS: dict[str, Callable[[Path, OpenOptions], tuple[np.ndarray, dict[str, An
     "nifti": _nifti,
     "metaimage": _metaimage,
     "nrrd": _nrrd,
+    "coco": _coco,
+    "cvat": _cvat,
     "dicom": _seg,
 }
 

@@ -12,19 +12,13 @@ import numpy as np
 from echoseg.clip import Label
 from echoseg.errors import ConfigError, FormatError
 from echoseg.files import atomic_write
+from echoseg.io.label_names import NAMES, label_of, paint
 
-SEGMENTS = {
-    Label.LV_CAVITY: ("LV cavity", "0.85 0.2 0.2"),
-    Label.LV_MYOCARDIUM: ("LV myocardium", "0.2 0.7 0.3"),
-    Label.LA_CAVITY: ("left atrium", "0.25 0.45 0.9"),
+_COLORS = {
+    Label.LV_CAVITY: "0.85 0.2 0.2",
+    Label.LV_MYOCARDIUM: "0.2 0.7 0.3",
+    Label.LA_CAVITY: "0.25 0.45 0.9",
 }
-"""Name and color of each label in a segmentation that is written."""
-_NAMES = {
-    "lv cavity": 1, "lv": 1, "left ventricle": 1, "lv endo": 1, "endocardium": 1, "cavity": 1,
-    "lv myocardium": 2, "myocardium": 2, "lv wall": 2, "wall": 2,
-    "left atrium": 3, "la": 3, "atrium": 3, "la cavity": 3,
-}  # fmt: skip
-"""Names of segments, in small letters, that are understood; others count by their value."""
 
 
 def has_segments(header: dict[str, Any]) -> bool:
@@ -33,26 +27,31 @@ def has_segments(header: dict[str, Any]) -> bool:
 
 
 def merge_segments(path: Path, header: dict[str, Any], data: np.ndarray) -> np.ndarray:
-    """One label map `T H W` of segments in one layer or several; a later one covers an earlier one.
+    """One label map `T H W` of segments in one layer or several, the cavity over all.
+
+    Segments count by their names, those of other names by their values.
 
     Raises:
         FormatError: If a segment is not one of our labels.
     """
     layers = data if data.ndim == 4 else data[None]
     masks = np.zeros(layers.shape[1:], np.uint8)
+    regions = list[tuple[Label, np.ndarray]]()
     for index in itertools.count():
         value = header.get(f"Segment{index}_LabelValue")
         if value is None:
-            return masks
+            break
         name = str(header.get(f"Segment{index}_Name", "")).strip()
-        label = _NAMES.get(name.lower().replace("_", " "), int(value))
+        label = label_of(name) or int(value)
         layer = int(header.get(f"Segment{index}_Layer", 0))
         if label not in set(Label) or layer >= len(layers):
             raise FormatError(
                 f"{path}: segments must be the LV cavity, the LV myocardium or the left atrium, "
                 f"got segment {index + 1} of value {label}; name it so, or delete it"
             )
-        masks[layers[layer] == int(value)] = label
+        regions.append((Label(label), layers[layer] == int(value)))
+    paint(masks, regions)
+    return masks
     return masks
 
 
@@ -99,8 +98,13 @@ def write_segmentation(
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
     extent = " ".join(f"0 {side - 1}" for side in masks.shape[::-1])
-    for index, (label, (name, color)) in enumerate(SEGMENTS.items()):
-        values = {"ID": name.replace(" ", "_"), "Name": name, "Color": color, "Extent": extent}
+    for index, (label, name) in enumerate(NAMES.items()):
+        values = {
+            "ID": name.replace(" ", "_"),
+            "Name": name,
+            "Color": _COLORS[label],
+            "Extent": extent,
+        }
         values |= {"LabelValue": str(int(label)), "Layer": "0"}
         fields |= {f"Segment{index}_{key}": value for key, value in values.items()}
     _write(path, masks, spacing_mm, fields)
