@@ -117,7 +117,9 @@ def test_a_mirrored_clip_is_segmented_mirrored_and_its_masks_are_its_own(analyze
     clip = simulate(config).clip
     plain = analyzer.analyze(clip, force_view=True)
     turned = replace(clip, frames=clip.frames[..., ::-1].copy(), sector_box=None)
-    mirrored = analyzer.analyze(turned, force_view=True)
+    masks: list[np.ndarray] = []
+    mirrored = analyzer.analyze(turned, force_view=True, on_mask=masks.append)
+    assert np.array_equal(masks, mirrored.masks)
     assert not plain.predicted_view.is_mirrored and mirrored.predicted_view.is_mirrored
     assert mirrored.ef_percent == pytest.approx(plain.ef_percent, abs=0.5)
     cavity, own = plain.masks == 1, mirrored.masks[..., ::-1] == 1

@@ -1,5 +1,6 @@
 """Worker processes of the page: results, failures in plain words, and kills at any moment."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from echoseg.web.analysis import ClipTask, analyze_clip, page_settings, read_pro
 from echoseg.web.api import WorklistQuery
 from echoseg.web.cine import read_cine
 from echoseg.web.clip_queue import ClipQueue
+from echoseg.web.curves import Curves
 from worklist_makers import analyze_by_formula, open_worklist, processes, wait_for, write_clip
 
 
@@ -123,6 +125,10 @@ def test_the_network_analyzes_a_clip_and_a_second_time_takes_what_is_there(tmp_p
     first = analyze_clip(task)
     written = (folder / "result" / "report.json").stat().st_mtime_ns
     assert first.num_frames == 6 and read_progress(folder) == (0, 0)
+    curves = Curves.read(folder)
+    assert [one.frame for one in curves.frames] == list(range(6))
+    masks = (folder / "result" / "masks.nii.gz").read_bytes()
+    assert curves.masks_sha256 == hashlib.sha256(masks).hexdigest()
     assert b"Miller" not in b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
     assert analyze_clip(task) == first
     assert (folder / "result" / "report.json").stat().st_mtime_ns == written

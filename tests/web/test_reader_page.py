@@ -67,6 +67,56 @@ def test_a_drag_of_a_control_point_changes_ef_history_and_curve(page, fake):
     assert "contour" in page.locator("table.history").inner_text()
 
 
+ORANGE_PIXELS = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4)
+    count += data[i] > 240 && Math.abs(data[i + 1] - 138) < 12 && Math.abs(data[i + 2] - 61) < 12;
+  return count;
+}"""
+
+
+def test_contours_of_a_running_analysis_are_provisional_until_it_is_ready(browser, fake):
+    detail = fake.detail()
+    detail["row"] |= {"state": "running"}
+    curves = [fake._curves(fake.states[0], frame).model_dump(mode="json") for frame in range(2)]
+    fake.answers = {"clip0": detail, "curves": {"contours": []}}
+    with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
+        page.locator('.pane[data-provisional="0"]').wait_for()
+        canvas = page.locator("canvas.cine")
+        assert canvas.evaluate(ORANGE_PIXELS) == 0
+        fake.answers["curves"] = {"contours": curves}
+        page.locator('.pane[data-provisional="2"]').wait_for()
+        dashed = canvas.evaluate(ORANGE_PIXELS)
+        text = page.locator(".numbers").inner_text()
+        assert "12 of 30 frames" in text and "provisional" in text and "%" not in text
+        page.keyboard.press("ArrowRight")
+        page.locator('.pane[data-frame="1"]').wait_for()
+        assert canvas.evaluate(ORANGE_PIXELS) > 0
+        for key in ("p", "d", "x", "c", "h", "Control+z"):
+            page.keyboard.press(key)
+        assert page.get_by_role("button", name="Points").is_disabled()
+        assert page.locator(".handle").count() == page.locator("dialog").count() == 0
+        page.keyboard.press("Home")
+        fake.answers = {}
+        page.locator("#ef").wait_for()
+        page.locator('.pane[data-provisional=""]').wait_for()
+        assert 0.4 * canvas.evaluate(ORANGE_PIXELS) < dashed < 0.8 * canvas.evaluate(ORANGE_PIXELS)
+        assert page.get_by_role("button", name="Points").is_enabled()
+    assert posted(fake) == []
+
+
+def test_a_clip_whose_analysis_fails_while_it_is_shown_says_why(browser, fake):
+    detail = fake.detail()
+    detail["row"] |= {"state": "running"}
+    fake.answers = {"clip0": detail, "curves": {"contours": []}}
+    with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
+        page.locator('.pane[data-provisional="0"]').wait_for()
+        failed = {"state": "failed", "reason": "no ultrasound sector"}
+        fake.answers["clip0"] = detail | {"row": detail["row"] | failed}
+        page.get_by_text("no ultrasound sector").wait_for()
+
+
 def test_escape_takes_a_drag_back(page, fake):
     page.keyboard.press("p")
     handle = page.locator(".handle").nth(3)

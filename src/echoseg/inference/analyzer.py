@@ -47,6 +47,8 @@ FORCE_VIEW = "Give an apical clip in grey B-mode, or --force-view (force_view) f
 WRONG_STATEMENT = "If the stated view is wrong, give --view (view)"
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
+OnMask = Callable[[np.ndarray], None]
+"""Called with the label map `H W` uint8 of one frame after another."""
 
 
 def segment_frames(
@@ -54,11 +56,15 @@ def segment_frames(
     frames: np.ndarray,
     transform: FrameTransform,
     progress: Progress | None = None,
+    on_mask: OnMask | None = None,
 ) -> np.ndarray:
     """Segment a clip: frames `T H W` uint8 -> label maps `T H W` uint8, not cleaned."""
     with FrameStore() as masks:
         for logits in session.run(map(transform.apply, each(frames))):
-            masks.add(transform.invert(logits))
+            mask = transform.invert(logits)
+            masks.add(mask)
+            if on_mask is not None:
+                on_mask(mask)
             if progress is not None:
                 progress(masks.num_frames, len(frames))
         return masks.frames()
@@ -113,7 +119,7 @@ class Analyzer:
             return self.session.network  # type: ignore[attr-defined]
         return load_model(str(self.model_card.path))[0]
 
-    def analyze(
+    def analyze(  # what to take over, how to measure, and who follows
         self,
         clip: Clip,
         *,
@@ -121,6 +127,7 @@ class Analyzer:
         smoothing: bool = True,
         force_view: bool = False,
         progress: Progress | None = None,
+        on_mask: OnMask | None = None,
     ) -> Analysis:
         """Segment and measure a clip.
 
@@ -133,6 +140,8 @@ class Analyzer:
             smoothing: See `measure_masks`.
             force_view: Give an EF, not a reliable one, where the clip shows another view.
             progress: Called after each frame.
+            on_mask: Called with each frame's mask as the analysis will have it, once it is
+                segmented; not with given masks.
 
         Raises:
             MeasurementError: If nothing in the picture moves, so that no ultrasound sector is
@@ -156,7 +165,9 @@ class Analyzer:
         oriented = (_mirror_clip(clip), sector.mirror()) if view.is_mirrored else (clip, sector)
         lap("view")
         if masks is None:
-            masks = self.segment(*oriented, progress=progress)
+            follow = on_mask and _cleaned(on_mask, is_mirrored=view.is_mirrored)
+            frames, transform = oriented[0].frames, self.transform(*oriented)
+            masks = segment_frames(self.session, frames, transform, progress, follow)
             for mask in each(masks):
                 mask[:] = clean_mask(mask)
         elif view.is_mirrored:
@@ -205,7 +216,7 @@ class Analyzer:
         smoothing: bool = True,
         force_view: bool = False,
     ) -> Analysis:
-        """Measure the masks of a clip and assess the EF: all that follows `segment`.
+        """Measure the masks of a clip and assess the EF: all that follows `segment_frames`.
 
         Args:
             clip: The clip in the orientation it was segmented in.
@@ -294,13 +305,6 @@ class Analyzer:
             clip.size, self.session.size_px, sector=sector, gain=sector_gain(clip, sector)
         )
 
-    def segment(
-        self, clip: Clip, sector: Sector, *, progress: Progress | None = None
-    ) -> np.ndarray:
-        """Label maps `T H W` uint8 on the clip's grid, not cleaned."""
-        transform = self.transform(clip, sector)
-        return segment_frames(self.session, clip.frames, transform, progress)
-
 
 def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the network
     source: "str | Path | bytes | ArrayLike | Clip",
@@ -342,6 +346,16 @@ def analyze(  # noqa: PLR0913  # how to read the clip, and how to run the networ
     """
     clip = _as_clip(source, spacing_mm, fps, view)
     return Analyzer(model, device).analyze(clip, force_view=force_view, progress=progress)
+
+
+def _cleaned(on_mask: OnMask, *, is_mirrored: bool) -> OnMask:
+    """What gives the masks of a network as `analyze` returns them, in the clip's orientation."""
+
+    def give(mask: np.ndarray) -> None:
+        mask = clean_mask(mask)
+        on_mask(mask[:, ::-1].copy() if is_mirrored else mask)
+
+    return give
 
 
 def _still(clip: Clip) -> str:

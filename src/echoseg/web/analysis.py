@@ -1,6 +1,7 @@
 """What a worker process does with a clip of the worklist: open it, write cine and result.
 
     clips/ID/cine.*     see `cine`; written before the analysis, so that the clip can be played
+    clips/ID/curves.*   see `curves`; written as frames are segmented
     clips/ID/result/    what `echoseg analyze` writes, without pages
     clips/ID/progress   `DONE TOTAL`, frames that are segmented
 
@@ -24,7 +25,7 @@ from echoseg.report.schema import Report, ef_statement
 from echoseg.report.writer import MARK
 from echoseg.web.cine import read_cine, write_cine
 
-RESULT, PROGRESS = "result", "progress"
+RESULT, PROGRESS, MASKS = "result", "progress", "masks.nii.gz"
 _PROGRESS_INTERVAL_S = 0.2
 _LOCK_TIMEOUT_S = 60.0
 
@@ -144,16 +145,20 @@ def _analyze(task: ClipTask) -> Report:
     from echoseg.parallel import one_thread
     from echoseg.report.cohort.work import load_analyzer
     from echoseg.report.writer import write_results
+    from echoseg.web.curves import CurveWriter  # loads what readers need
 
     how, clip = task.settings, load_source(task)
     write_cine(clip, task.folder)
     analyzer = load_analyzer(how.model, how.device, how.backend)
+    curves = CurveWriter(task.folder, clip.spacing_mm)
     with one_thread():
-        analysis = analyzer.analyze(clip, progress=_Progress(task.folder / PROGRESS))
+        progress = _Progress(task.folder / PROGRESS)
+        analysis = analyzer.analyze(clip, progress=progress, on_mask=curves.add)
     write_results(analysis, task.folder / RESULT, pages=how.pages, force=True)
     report = read_result(task.folder)
     if report is None:
         raise MeasurementError("its result is not there; try it again")
+    curves.finish(report.files[MASKS])
     return report
 
 

@@ -215,7 +215,7 @@ class RevisionRequest(Message):
 
 
 class Preview(Message):
-    """Curves that carrying a correction would give."""
+    """Curves that are not stored: of a correction to be carried, or of a running analysis."""
 
     contours: tuple[FrameContours, ...]
 

@@ -6,6 +6,7 @@ POST /api/folders                   a file or folder of this machine; admin
 GET  /api/clips/ID                  `ClipDetail`
 POST /api/clips/ID/retry            queue a failed clip again
 GET  /api/clips/ID/frames/N.jpg     a frame
+GET  /api/clips/ID/curves           `Preview` of a clip that is being analyzed, from a frame on
 GET  /api/clips/ID/cine.bin         all frames, by ranges; `ClipDetail.offsets` says where
 """
 
@@ -26,11 +27,13 @@ from echoseg.web.api import (
     AddedClips,
     ClipDetail,
     FolderRequest,
+    Preview,
     WorklistPage,
     WorklistQuery,
     WorklistRow,
 )
 from echoseg.web.cine import FRAMES, Cine, read_cine, read_jpeg
+from echoseg.web.curves import Curves
 from echoseg.web.drops import Drop, receive
 from echoseg.web.records import ClipRow
 from echoseg.web.refusal import Refusal
@@ -95,6 +98,10 @@ def _clip_router(page: "Page") -> APIRouter:
             raise Refusal(404, f"The clip has frames 0 to {cine.num_frames - 1}.")
         jpeg = read_jpeg(worklist.folder / row.id, cine, frame)
         return Response(jpeg, media_type="image/jpeg", headers=_IMMUTABLE)
+
+    @router.get("/clips/{clip}/curves")
+    def curves(clip: str, first: Annotated[int, Query(ge=0)] = 0) -> Preview:
+        return Preview(contours=Curves.read(worklist.clip_folder(clip), first).frames)
 
     @router.get("/clips/{clip}/cine.bin")
     def cine(clip: str) -> Response:

@@ -4,6 +4,7 @@ A curve that was not edited changes no pixel. One that was moves the pixels betw
 that was shown before, and no others.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary, ref
 
@@ -31,10 +32,13 @@ Drawn = dict[Structure, Points]
 
 
 class _Fit(NamedTuple):
-    """A fitted curve, None where there is none, and the places on the outline it is fitted at."""
+    """A fitted curve, None where there is none, and the places on the outline it is fitted at.
+
+    The places of a curve that was read from a file are not known.
+    """
 
     contour: Contour | None
-    anchors: dict[PointKind, int]
+    anchors: dict[PointKind, int] | None
 
 
 _FITTED: WeakKeyDictionary[MeasuredFrame, dict[Structure, _Fit]] = WeakKeyDictionary()
@@ -86,6 +90,11 @@ def frame_contour(
 def follows(frame: MeasuredFrame, before: MeasuredFrame) -> None:
     """Note which frame one was edited from: curves of what did not change are not fitted anew."""
     _BEFORE[frame] = ref(before)
+
+
+def remember(frame: MeasuredFrame, contours: Mapping[Structure, Contour]) -> None:
+    """Take over the curves of a frame that were fitted before."""
+    _FITTED[frame] = {one: _Fit(contours.get(one), None) for one in STRUCTURES}
 
 
 def pixel_axis(frame: MeasuredFrame) -> LongAxis:

@@ -17,8 +17,11 @@ from echoseg.measure.frame import measure_each
 from echoseg.preprocess.sector import BURNED_IN, Sector, find_sector
 from echoseg.quality.conformal import Calibration, load_calibration
 from echoseg.report.schema import Report, ef_statement
-from echoseg.web.analysis import RESULT, read_result
+from echoseg.web.analysis import MASKS, RESULT, read_result
+from echoseg.web.api import FrameContours
 from echoseg.web.cine import Cine, read_cine, read_frames
+from echoseg.web.curves import Curves
+from echoseg.web.reading.contours import remember
 from echoseg.web.reading.state import Parameters, State
 from echoseg.web.records import ClipRow, ClipState
 from echoseg.web.refusal import Refusal
@@ -40,6 +43,7 @@ class OpenedClip:
         masks: The network's label maps, `(T, H, W)` uint8.
         card: The network; None where its weights are not on this machine any more.
         calibration: Of its EF interval.
+        curves: The curves of its masks, of all frames; empty where they are to be fitted.
     """
 
     id: str
@@ -50,6 +54,7 @@ class OpenedClip:
     masks: np.ndarray
     card: ModelCard | None
     calibration: Calibration | None
+    curves: tuple[FrameContours, ...] = ()
 
     @cached_property
     def frames(self) -> np.ndarray:
@@ -71,6 +76,8 @@ class OpenedClip:
         """The network's result as revision 0."""
         parameters = Parameters()
         frames = measure_each(self.masks, self.spacing_mm(parameters))
+        for frame, one in zip(frames, self.curves, strict=False):
+            remember(frame, one.contours)
         return State(revision=0, frames=frames, parameters=parameters)
 
     def depth_sector(self, parameters: Parameters) -> Sector | None:
@@ -121,8 +128,9 @@ def open_clip(row: ClipRow, folder: Path) -> OpenedClip:
     if row.state != ClipState.READY or cine is None or report is None:
         raise Refusal(409, "This clip is not analyzed yet; wait until it is ready.")
     shape = (cine.num_frames, cine.rows, cine.columns)
-    masks = read_labels(folder / RESULT / "masks.nii.gz", shape)
-    card = _card_of(report)
+    masks = read_labels(folder / RESULT / MASKS, shape)
+    card, curves = _card_of(report), Curves.read(folder)
+    is_whole = curves.masks_sha256 == report.files.get(MASKS) and len(curves.frames) == len(masks)
     return OpenedClip(
         id=row.id,
         sha256=row.sha256,
@@ -132,6 +140,7 @@ def open_clip(row: ClipRow, folder: Path) -> OpenedClip:
         masks=masks,
         card=card,
         calibration=card and load_calibration(card.path, card.sha256),
+        curves=curves.frames if is_whole else (),
     )
 
 

@@ -39,6 +39,9 @@ class Pane {
 
   get isSigned() { return Boolean(this.session.reading?.decision); }
 
+  // Whether nothing can be edited: the reading is signed, or not there yet.
+  get isLocked() { return this.isSigned || !this.session.reading; }
+
   #build() {
     const { player } = this;
     this.canvas = h("canvas", { class: "cine", role: "img", "aria-label": "Clip" });
@@ -51,18 +54,29 @@ class Pane {
     this.numbers = h("aside", { class: "numbers", "aria-label": "Measurements" }, h("p", { class: "dim" }, "Opening the measurements"));
     this.bar = h("div", { class: "bar" });
     this.tools = toolbar(this);
+    this.name = h("h2", { class: "name" });
     this.element = h("section", { class: "pane", "aria-label": `Clip ${this.detail.row.name}` },
-      h("h2", { class: "name" }, [this.detail.row.view, this.detail.row.name].filter((word) => word !== "unknown").join(", ")),
+      this.name,
       this.tools.element,
       h("div", { class: "view" }, this.surface, this.note, this.bar),
       h("div", { class: "transport" }, this.playButton, this.scrubber, this.position),
       this.curve.svg, this.stills.element, this.numbers, this.spoken);
   }
 
+  // What is known of the clip by now; frames that are measured while it is analyzed.
+  describe(detail) {
+    this.detail = detail;
+    const { row } = detail;
+    this.name.textContent = [row.view, row.name].filter((word) => word !== "unknown").join(", ");
+    if (!this.session.isProvisional) return;
+    this.numbers.firstElementChild.textContent = `Being measured: ${row.frames_done} of ${detail.num_frames} frames. Dashed contours are provisional, and no number is taken from them.`;
+  }
+
   // Put the pane into the page and begin.
   async start(parent) {
     parent.append(this.element);
     const { detail, player, session } = this;
+    this.describe(detail);
     const spacing = detail.spacing_mm;
     const aspect = spacing ? Math.min(4, Math.max(0.25, spacing[0] / spacing[1])) : 1;
     const size = { rows: detail.rows, columns: detail.columns, aspect };
@@ -128,8 +142,9 @@ class Pane {
     const disks = ui.disks && session.reading?.disks.find((lines) => lines.frame === frame);
     if (disks) screen.drawDisks(disks, ui.opacity);
     const active = ui.tool === "view" ? null : ui.active;
-    screen.drawContours(session.at(frame), { ...ui, active });
-    if (session.reading && this.frames.at(frame)) this.element.dataset.firstContourMs ??= performance.now().toFixed(0);
+    screen.drawContours(session.at(frame), { ...ui, active, isProvisional: session.isProvisional });
+    this.element.dataset.provisional = session.isProvisional ? session.contours.size : "";
+    if ((session.reading || session.contours.has(frame)) && this.frames.at(frame)) this.element.dataset.firstContourMs ??= performance.now().toFixed(0);
     if (this.preview?.has(frame)) screen.drawContours(this.preview.get(frame), { ...ui, isPreview: true });
     for (const stroke of [...this.strokes, this.pointer?.stroke]) {
       if (stroke && (stroke.frame ?? frame) === frame) screen.drawStroke(stroke.line, ui.radius, stroke.isErasing ? "white" : COLORS[ui.active]);
@@ -288,9 +303,19 @@ class Pane {
   showExports() { return showExports(this.clip, this.slot); }
 }
 
-// The pane of a clip, not yet in the page; its reading is on the way.
-export function makePane(detail, slot) {
+// The pane of a clip, not yet in the page; its reading is on the way, or its analysis: then
+// `refresh` fetches what is known of the clip by now.
+export function makePane(detail, slot, refresh) {
   const session = new Session(detail.row.id, slot);
-  session.load();
-  return new Pane(detail, session, slot);
+  const pane = new Pane(detail, session, slot);
+  if (detail.row.state === "ready") session.load();
+  else {
+    session.follow(async () => {
+      const now = await refresh();
+      pane.describe(now);
+      if (now.row.state === "failed") throw new Error(now.row.reason);
+      return now.row.state === "ready";
+    });
+  }
+  return pane;
 }

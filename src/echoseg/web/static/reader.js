@@ -35,6 +35,7 @@ const actions = {
   "+": (pane) => pane.screen.zoomBy(1.4), "=": (pane) => pane.screen.zoomBy(1.4), "-": (pane) => pane.screen.zoomBy(1 / 1.4), 0: (pane) => pane.screen.reset(),
   h: (pane) => pane.showHistory(), n: () => nextClip(), w: () => location.assign("/"), "?": () => showKeys(KEYS),
 };
+const VIEWING = new Set([" ", "ArrowLeft", "ArrowRight", "Home", "End", "v", "1", "2", "3", "t", "+", "=", "-", "0", "n", "w", "?"]);
 const EDITING = new Set(["p", "b", "e", "k", "a", "c", "d", "s", "x"]);
 
 function undoKey(event) {
@@ -53,7 +54,7 @@ document.addEventListener("pointerdown", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
   if (event.key === "Escape" && event.target.matches("input, select, summary")) event.target.blur();
-  if (!current?.session.reading || undoKey(event) || event.defaultPrevented || isTyping(event)) return;
+  if (!current || (!current.session.reading && !VIEWING.has(event.key)) || undoKey(event) || event.defaultPrevented || isTyping(event)) return;
   const isButton = event.target.closest("button, summary, a, [role=slider], input[type=checkbox]");
   if (isButton && (event.key === " " || event.key === "Enter")) return;
   const action = actions[event.key];
@@ -97,7 +98,7 @@ async function showBiplane(study, place) {
 }
 
 async function open(detail, slot) {
-  const pane = makePane(detail, slot);
+  const pane = makePane(detail, slot, () => detailOf(detail.row.id));
   panes.push(pane);
   current ??= pane;
   for (const type of ["pointerdown", "focusin"]) pane.element.addEventListener(type, () => { current = pane; });
@@ -107,18 +108,25 @@ async function open(detail, slot) {
   return pane;
 }
 
+const WAIT_MS = 300;
+
+function cannotShow(error) {
+  main.replaceChildren(h("div", { class: "empty" }, h("h2", {}, "This clip cannot be shown"), h("p", {}, error.message), h("a", { href: "/" }, "Worklist")));
+}
+
 function waitFor(clip, row) {
   const isFailed = row.state === "failed";
   main.replaceChildren(h("div", { class: "empty" }, h("h2", {}, isFailed ? "This clip could not be measured" : "This clip is being measured"),
     h("p", {}, isFailed ? row.reason : row.num_frames ? `${row.frames_done} of ${row.num_frames} frames` : "It waits for its turn."), h("a", { href: "/" }, "Worklist")));
-  if (!isFailed) setTimeout(() => begin(clip), 1000);
+  if (!isFailed) setTimeout(() => begin(clip).catch(cannotShow), WAIT_MS);
 }
 
 const detailOf = (clip) => get(`/api/clips/${encodeURIComponent(clip)}`);
 
 async function begin(clip) {
   const detail = await detailOf(clip);
-  if (detail.row.state !== "ready") { waitFor(clip, detail.row); return; }
+  const { state } = detail.row;
+  if (state === "failed" || (state !== "ready" && !detail.num_frames)) { waitFor(clip, detail.row); return; }
   main.replaceChildren();
   const slot = Number(new URLSearchParams(location.search).get("slot")) || detail.slot;
   const { row } = detail;
@@ -143,6 +151,4 @@ async function beginStudy(study) {
 
 find("actions").append(button("Next clip", nextClip, { key: "n" }), button("Keys", () => showKeys(KEYS), { key: "?" }));
 const { clip, study } = main.dataset;
-(clip ? begin(clip) : beginStudy(study)).catch((error) => {
-  main.replaceChildren(h("div", { class: "empty" }, h("h2", {}, "This clip cannot be shown"), h("p", {}, error.message), h("a", { href: "/" }, "Worklist")));
-});
+(clip ? begin(clip) : beginStudy(study)).catch(cannotShow);

@@ -97,8 +97,9 @@ export class Screen extends EventTarget {
     context.filter = "none";
   }
 
-  // Draw curves: {structure: {points}}; `isPreview` marks what is not taken yet.
-  drawContours(contours, { show, opacity = 1, active = null, isPreview = false }) {
+  // Draw curves: {structure: {points}}; `isPreview` marks what is not taken yet, `isProvisional`
+  // what is not measured yet.
+  drawContours(contours, { show, opacity = 1, active = null, isPreview = false, isProvisional = false }) {
     const { context } = this;
     for (const structure of Object.keys(COLORS)) {
       const contour = contours?.[structure];
@@ -109,7 +110,7 @@ export class Screen extends EventTarget {
       context.fill(path);
       context.globalAlpha = opacity;
       this.#stroke(path, "rgb(0 0 0 / .55)", structure === active ? 4 : 3.2);
-      if (isPreview) context.setLineDash([6, 4].map((length) => length / this.scale[0]));
+      if (isPreview || isProvisional) context.setLineDash([6, 4].map((length) => length / this.scale[0]));
       this.#stroke(path, isPreview ? PREVIEW_COLOR : COLORS[structure], structure === active ? 2.4 : 1.6);
       context.setLineDash([]);
     }

@@ -4,6 +4,7 @@ import { ApiError, get, post } from "./api.js";
 import { say } from "./dom.js";
 
 const RETRY_MS = 1000;
+const FOLLOW_MS = 250;
 const CONFLICT = 409;
 
 export class Session extends EventTarget {
@@ -12,6 +13,7 @@ export class Session extends EventTarget {
     this.address = (what) => `/api/clips/${encodeURIComponent(clip)}/${what}?slot=${slot}`;
     this.reading = null;
     this.contours = new Map();
+    this.isProvisional = false; // contours as they are segmented, before there is a reading
     this.numWaiting = 0;
     this.isOffline = false;
     this.roundTripMs = 0;
@@ -23,9 +25,27 @@ export class Session extends EventTarget {
   load() {
     this.loading = get(this.address("reading")).then((reading) => {
       this.contours = new Map();
+      this.isProvisional = false;
       this.#merge(reading);
     });
     this.loading.catch(() => {}); // whoever waits for it sees the error
+    return this.loading;
+  }
+
+  // Show the contours of a clip that is being analyzed as they come; `isReady()` says, or throws,
+  // when there is no more to come. Then the reading takes their place.
+  follow(isReady) {
+    this.isProvisional = true;
+    this.loading = (async () => {
+      while (!(await isReady())) {
+        const answer = await get(`${this.address("curves")}&first=${this.contours.size}`).catch(() => ({ contours: [] }));
+        for (const { frame, contours } of answer.contours) this.contours.set(frame, contours);
+        this.dispatchEvent(new Event("contours"));
+        await new Promise((resolve) => { setTimeout(resolve, FOLLOW_MS); });
+      }
+      await this.load();
+    })();
+    this.loading.catch(() => {});
     return this.loading;
   }
 

@@ -58,16 +58,17 @@ export function toolbar(pane) {
   const undo = button("Undo", () => pane.undo(), { key: "Ctrl+Z" });
   const redo = button("Redo", () => pane.redo(), { key: "Ctrl+Shift+Z" });
   const view = h("select", { "aria-label": "View", on: { change: () => pane.edit({ kind: "view", view: view.value }) } });
+  const others = more(pane);
   const reason = h("input", { class: "reason", maxlength: "500", placeholder: "Reason (optional)", "aria-label": "Reason for the next edits" });
   const element = h("div", { class: "tools", role: "toolbar", "aria-label": "Tools" },
     group("Tool", tools.map(([, one]) => one)), group("Structure", layers.map(({ pick, eye }) => h("span", { class: "layer" }, eye, pick))),
-    points, size, group("History", undo, redo), view, display(pane), more(pane), reason);
+    points, size, group("History", undo, redo), view, display(pane), others, reason);
 
   const update = () => {
-    const { ui, isSigned, session: { reading, numWaiting } } = pane;
+    const { ui, isSigned, isLocked, session: { reading, numWaiting } } = pane;
     for (const [tool, one] of tools) {
       one.setAttribute("aria-pressed", String(ui.tool === tool));
-      one.disabled = isSigned && tool !== "view";
+      one.disabled = isLocked && tool !== "view";
     }
     for (const { structure, pick, eye } of layers) {
       pick.setAttribute("aria-pressed", String(ui.active === structure));
@@ -77,6 +78,8 @@ export function toolbar(pane) {
     size.hidden = ui.tool !== "brush" && ui.tool !== "erase";
     reason.hidden = ui.tool === "view" || isSigned;
     radius.textContent = `${ui.radius} px`;
+    view.hidden = others.hidden = !reading;
+    undo.disabled = redo.disabled = true;
     if (!reading) return;
     undo.disabled = isSigned || (!reading.can_undo && !numWaiting);
     redo.disabled = isSigned || !reading.can_redo;
