@@ -22,7 +22,7 @@ def analyzer():
 
 
 def analysis_of(analyzer, monkeypatch, masks, times_s, force_view=False, **known):
-    monkeypatch.setattr(Analyzer, "segment", lambda *args, **options: masks.copy())
+    monkeypatch.setattr("echoseg.inference.analyzer.segment_frames", lambda *args, **options: masks.copy())
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, masks.shape, dtype=np.uint8)
     clip = Clip(frames=frames, times_s=times_s, **known)
@@ -98,7 +98,7 @@ def test_pictures_alone_tell_another_view_before_anything_is_segmented(analyzer,
     def refuse(*args, **options):
         raise AssertionError("segmented")
 
-    monkeypatch.setattr(Analyzer, "segment", refuse)
+    monkeypatch.setattr("echoseg.inference.analyzer.segment_frames", refuse)
     frames = np.random.default_rng(0).integers(0, 255, (12, 96, 96), dtype=np.uint8)
     clip = Clip(frames=frames, times_s=np.arange(12) / 20)
     in_view(analyzer, monkeypatch, 0.02, 0.03, 0.05, 0.9)

@@ -1,9 +1,19 @@
 """The regularized curve: exact where it is smooth, calm where it jitters, within its range."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from echoseg.measure.curve import SMOOTHING_S, jitter, rates_per_s, smooth, smooth_at_length
+from echoseg.measure.curve import (
+    SMOOTHING_S,
+    jitter,
+    parabolas,
+    rates_per_s,
+    smooth,
+    smooth_at_length,
+)
 from echoseg.measure.phases import find_beats
 from heart_makers import curve_of
 
@@ -56,3 +66,18 @@ def test_few_frames_and_a_flat_curve_stay_as_they_are():
     assert smooth(np.array([3.0, 1.0, 2.0])).tolist() == [3, 1, 2]
     assert smooth(np.full(30, 7.0)) == pytest.approx(np.full(30, 7.0))
     assert jitter(np.array([1.0, 2.0])) == 0
+
+
+@pytest.mark.parametrize(("num_frames", "window"), [(5, 5), (7, 5), (40, 11), (41, 41)])
+def test_parabolas_are_the_filter_of_savitzky_and_golay_at_the_ends_too(num_frames, window):
+    from scipy.signal import savgol_filter
+
+    values = np.random.default_rng(num_frames).normal(size=num_frames)
+    curve, slopes = parabolas(values, window)
+    assert curve == pytest.approx(savgol_filter(values, window, 2), abs=1e-12)
+    assert slopes == pytest.approx(savgol_filter(values, window, 2, deriv=1), abs=1e-12)
+
+
+def test_measuring_does_not_load_scipy_s_signal_processing():
+    code = "import sys, echoseg.inference.analyzer; print('scipy.signal' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

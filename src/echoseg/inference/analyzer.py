@@ -119,6 +119,13 @@ class Analyzer:
             return self.session.network  # type: ignore[attr-defined]
         return load_model(str(self.model_card.path))[0]
 
+    @cached_property
+    def _fused(self) -> Any:
+        """The same network, faster on a CPU (`nn.fused`)."""
+        from echoseg.nn.fused import fuse
+
+        return fuse(self.network)
+
     def analyze(  # what to take over, how to measure, and who follows
         self,
         clip: Clip,
@@ -291,7 +298,7 @@ class Analyzer:
         stills = np.concatenate([*map(self.transform(clip, sector).apply, clip.frames[ends])])
         inputs = torch.from_numpy(stills).to(next(self.network.parameters()).device)
         return assess_reliability(
-            self.network,
+            self._fused,
             Ends(inputs, clip.frames[ends], masks[ends], sector.mask),
             masks,
             measurement,

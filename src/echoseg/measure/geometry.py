@@ -137,16 +137,19 @@ def _exit(contour: np.ndarray, apex: np.ndarray, middle: np.ndarray) -> np.ndarr
     direction = (middle - apex) / size
     points = contour - apex
     along, across = points @ direction, points @ np.array([-direction[1], direction[0]])
-    places = _crossings(across, along, 0.0)
+    (places,) = _crossings(across, along, np.zeros(1))
     return apex + direction * (places.max() if places.size else size)
 
 
-def _crossings(level: np.ndarray, place: np.ndarray, height: float) -> np.ndarray:
-    """Return `place` wherever a closed line crosses `level = height`, sorted."""
+def _crossings(level: np.ndarray, place: np.ndarray, heights: np.ndarray) -> list[np.ndarray]:
+    """Return, for each height, `place` wherever a closed line crosses it, sorted."""
     next_level, next_place = np.roll(level, -1), np.roll(place, -1)
-    crosses = (level <= height) != (next_level <= height)
-    share = (height - level[crosses]) / (next_level[crosses] - level[crosses])
-    return np.sort(place[crosses] + share * (next_place[crosses] - place[crosses]))
+    below = level <= heights[:, None]  # (heights, P)
+    which, at = np.nonzero(below != np.roll(below, -1, 1))
+    share = (heights[which] - level[at]) / (next_level[at] - level[at])
+    places = place[at] + share * (next_place[at] - place[at])
+    places = places[np.lexsort((places, which))]
+    return np.split(places, np.searchsorted(which, np.arange(1, len(heights))))
 
 
 def _points_near(
@@ -199,7 +202,7 @@ def _cuts(contour: np.ndarray, axis: LongAxis) -> tuple[np.ndarray, list[np.ndar
     points = contour - axis.annulus_mid_mm
     along, across = points @ axis.direction, points @ normal
     heights = (np.arange(NUM_DISKS) + 0.5) / NUM_DISKS * axis.length_mm
-    return heights, [_crossings(along, across, height) for height in heights]
+    return heights, _crossings(along, across, heights)
 
 
 def _wedge_mm(axis: LongAxis, heights: np.ndarray) -> np.ndarray:
