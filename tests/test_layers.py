@@ -31,7 +31,7 @@ ROWS: list[tuple[str, ...]] = [
     ("inference",),
     ("report",),
     ("evaluation", "dicom", "exchange"),
-    ("node", "train"),
+    ("node", "train", "mcp_server"),
     ("__init__",),
     ("web",),
     ("cli",),

@@ -1,0 +1,1 @@
+"""MCP. Clips and results for assistants over the Model Context Protocol, within named folders."""
