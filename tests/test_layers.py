@@ -19,6 +19,7 @@ ROWS: list[tuple[str, ...]] = [
         "database",
         "preprocess",
         "private",
+        "remote",
         "measure",
         "metrics",
         "losses",

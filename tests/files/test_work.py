@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from echoseg.errors import OutputError
-from echoseg.files import HIDDEN, OwnedFolder, atomic_write, locked_dir, work_folder, write_text
+from echoseg.files import (
+    HIDDEN,
+    OwnedFolder,
+    atomic_write,
+    locked_dir,
+    work,
+    work_folder,
+    write_text,
+)
 from echoseg.files.owned import remove_document, write_document
 from echoseg.files.work import backup_path, sweep
 
@@ -189,3 +197,22 @@ def test_a_document_is_not_written_or_removed_behind_a_link(tmp_path):
         write_document(tmp_path / "notes" / "a.json", str)
     remove_document(tmp_path / "notes" / "a.json")
     assert theirs.read_text() == "precious"
+
+
+def test_a_folder_that_another_process_removes_is_made_again(tmp_path, monkeypatch):
+    """It may be gone between the two looks at it, as `.echoseg` where several processes write."""
+    folder, removed = tmp_path / "f", []
+    folder.mkdir()
+    plain = os.lstat
+
+    def lstat(path):
+        if path == folder and len(removed) < 2:
+            removed.append(path)
+            folder.rmdir()
+        return plain(path)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert work.plain_folder(folder) == folder and len(removed) == 2 and folder.is_dir()
+    monkeypatch.setattr(os, "lstat", lambda path: (folder.rmdir(), plain(path))[1])
+    with pytest.raises(OutputError, match="is removed again and again"):
+        work.plain_folder(folder)

@@ -287,7 +287,7 @@ def analyze(
     results.csv, failures.csv and not_clips.csv for all. --study sorts the clips of a folder by view
     and writes study.csv. Of both the exit code is 0 when no clip failed.
     """
-    from echoseg.cli.cohort import given_engine, given_options, given_shard
+    from echoseg.cli.cohort import given_engine, given_options, given_shard, is_remote
     from echoseg.io.frames import OpenOptions
     from echoseg.report.writer import result_folder_names
 
@@ -308,6 +308,8 @@ def analyze(
     run_options = given_options(jobs, resume, retry_failed, clip_timeout, clip_memory)
     run_options |= given_shard(shard, study) | given_engine(engine, scheduler, jobs, study)
     settings = dict(known, device=device, model=model, backend=backend, pages=pages, dicom=dicom)
+    if (study or a4c or a2c) and is_remote(*filter(None, (study, a4c, a2c, output))):
+        raise ConfigError("--study, --a4c and --a2c take local files and folders; copy them first")
     if study is not None:
         if view is not None or not pages:
             raise ConfigError("--view and --no-pages do not apply to --study; leave them out")
@@ -315,7 +317,7 @@ def analyze(
         from echoseg.cli.study import run_study
 
         return run_study(study, settings, output, run_options)
-    if clips and (run_options or _are_many(clips)):
+    if clips and (run_options or is_remote(*clips, output) or _are_many(clips)):
         from echoseg.cli.cohort import run_cohort
 
         chosen_backend(backend, model, device, quiet=quiet, num_threads=1)

@@ -32,8 +32,10 @@ def root() -> None:
 def status(output: Out) -> None:
     """Show how many clips are done, failed, in work and pending, the rate, and the time left."""
     from echoseg.report.cohort.manage import read_status
+    from echoseg.report.cohort.remote import watched
 
-    state = read_status(output)
+    with watched(output) as folder:
+        state = read_status(folder)
     failed = sum(state.failed.values())
     typer.echo(
         f"{state.clips} clips: {state.done} done, {failed} failed, {state.pending} pending, of "
@@ -49,7 +51,9 @@ def status(output: Out) -> None:
         typer.echo(f"  and {len(state.reasons) - _MAX_REASONS} other reasons")
     shards = [name for name in state.running if name != "run"]
     what = f"shards {', '.join(shards)}" if shards else "running"
-    if not state.running:
+    if is_remote(output):
+        typer.echo("pending clips may be in work: a remote folder does not show what runs")
+    elif not state.running:
         typer.echo("not running" + ("; continue with --resume" if state.pending else ""))
     elif state.clips_per_min is None or state.left_s is None:
         typer.echo(f"{what}; no rate yet")
@@ -69,8 +73,10 @@ def merge(output: Out) -> None:
     Exit codes: 0: no clip failed; 1: clips failed or are pending; 2: something runs in the folder.
     """
     from echoseg.report.cohort.manage import merge as merge_cohort
+    from echoseg.report.cohort.remote import mirrored
 
-    done, pending = merge_cohort(output)
+    with mirrored(output) as (folder, _):
+        done, pending = merge_cohort(folder)
     _show_outcome(done, output)
     if pending:
         typer.echo(f"pending: {pending}; run their shards again, then merge")
@@ -94,8 +100,12 @@ def retry(
     Continue with the command that began the cohort, and --resume (or the same --shard).
     """
     from echoseg.report.cohort.manage import mark_for_retry
+    from echoseg.report.cohort.remote import mirrored
 
-    marked = mark_for_retry(output, reason or ())
+    with mirrored(output) as (folder, mirror):
+        marked = mark_for_retry(folder, reason or ())
+        if mirror is not None:
+            mirror.push(*folder.glob("failures/*.json"))
     kinds = ", ".join(f"{kind} {number}" for kind, number in marked.most_common())
     typer.echo(f"to be tried again: {sum(marked.values())}{kinds and f' ({kinds})'}")
     if not marked:
@@ -120,11 +130,13 @@ def export(
     """Write the results for R, Excel, pandas or SQL, with numbers as numbers."""
     from echoseg.report.cohort.export import write_database, write_file
     from echoseg.report.cohort.manage import read_cohort
+    from echoseg.report.cohort.remote import mirrored
     from echoseg.report.cohort.tables import read_rows
 
     if (table is None) == (database_url is None):
         raise ConfigError("give -o NAME.parquet or NAME.xlsx, or --database-url, one of them")
-    rows = read_rows(read_cohort(output), output)
+    with mirrored(output) as (folder, _):
+        rows = read_rows(read_cohort(folder), folder)
     if table is not None:
         backup = write_file(rows, table, replacing(force, keep))
         typer.echo(public(f"{table}: {len(rows.results)} results"))
@@ -146,33 +158,52 @@ def run_cohort(
         EchosegError: If it cannot be started or resumed.
     """
     from echoseg.cli.analyze import write_all_dicom
+    from echoseg.remote import Remote
     from echoseg.report import cohort
+    from echoseg.report.cohort.remote import find_remote_clips, mirrored
 
     settings, how = cohort_settings(options, run_options)
+    _check_remote(clips, output, options, how)
     if names := options["names"]:
         for folder in clips:
             names.hide_folder(folder)
-    sources = cohort.find_clips(clips, output)
+    remote = Remote.parse(clips[0])
+    sources = find_remote_clips(remote, output) if remote else cohort.find_clips(clips, output)
     sources = sources.hidden(names, clips) if names else sources
     with progress_bar("cohort" if names else output.name, "clips") as update:
-        done = cohort.run_cohort(
-            sources,
-            settings,
-            output,
-            options=how,
-            progress=update,
-        )
+        with mirrored(output, how.shard) as (place, mirror):
+            done = cohort.run_cohort(sources, settings, place, how, update, mirror)
     _show_outcome(done, output, how.shard is None)
     without = write_all_dicom(output, list(sources.values())) if options["dicom"] else 0
     if done.failed or without or not (done.clips or how.shard):
         raise typer.Exit(1)
 
 
-def _show_outcome(done: "Outcome", output: Path, has_tables: bool = True) -> None:
+def _check_remote(
+    clips: Sequence[Path], output: Path, options: dict[str, Any], how: "RunOptions"
+) -> None:
+    """Check what cannot be combined with remote clips or a remote output folder.
+
+    Raises:
+        ConfigError: If an option does not apply to them.
+    """
+    if is_remote(*clips) and len(clips) > 1:
+        raise ConfigError("give one remote folder, or local clips; not several, nor both")
+    if options["dicom"] and is_remote(*clips, output):
+        raise ConfigError("--dicom does not apply to remote folders; leave it out")
+    if how.engine and is_remote(output):
+        raise ConfigError(
+            "--engine needs an output folder that all machines share; give one, or use --shard"
+        )
+
+
+def _show_outcome(done: "Outcome", folder: Path, has_tables: bool = True) -> None:
     """Print the numbers of a cohort or shard, and where its tables are."""
     from echoseg.cli.analyze import count_efs
+    from echoseg.remote import Remote
     from echoseg.report import cohort
 
+    output = Remote.parse(folder) or folder
     typer.echo(
         count_efs(done.clips, withheld=done.unreliable, none=done.without_ef, failed=done.failed)
     )
@@ -272,3 +303,10 @@ def given_engine(
             "--engine does not apply to --study, nor with --jobs: the cluster has its own workers"
         )
     return {"engine": Engine(scheduler=scheduler or "")}
+
+
+def is_remote(*paths: Path) -> bool:
+    """Whether a path is the address of a remote folder."""
+    from echoseg.remote import Remote
+
+    return any(Remote.parse(path) for path in paths)

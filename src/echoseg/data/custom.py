@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from echoseg.clip import Annotation, Clip, View
@@ -104,8 +104,13 @@ def candidate_files(
         return [path for path in paths if _may_be_clip(path, folders)]
 
 
+def is_clip_name(path: PurePath) -> bool:
+    """Whether a file may be a clip by its name: not masks, tables or texts beside clips."""
+    return not (path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS)
+
+
 def _may_be_clip(path: Path, folders: set[Path]) -> bool:
-    if path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS:
+    if not is_clip_name(path):
         return False
     return path in folders or not (path.is_dir() or folders.intersection(path.parents))
 

@@ -40,11 +40,14 @@ def plain_folder(folder: Path) -> Path:
         OutputError: If its name is taken by a link or a file: what is behind a link is not ours.
         OSError: If it cannot be made.
     """
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-    if not is_plain_folder(folder):
-        raise OutputError(f"{folder} must be a folder, it is a link or a file; move it")
-    return folder
+    for _ in range(_MAX_TRIES):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        with contextlib.suppress(FileNotFoundError):  # another process found it empty
+            if stat.S_ISDIR(os.lstat(folder).st_mode):
+                return folder
+            raise OutputError(f"{folder} must be a folder, it is a link or a file; move it")
+    raise OutputError(f"{folder} is removed again and again; end what removes it")
 
 
 def hidden_folder(parent: Path) -> Path:

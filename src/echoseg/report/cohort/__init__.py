@@ -48,6 +48,7 @@ from echoseg.report.cohort.folder import (
     read_begun,
     read_outcome,
 )
+from echoseg.report.cohort.remote import Mirror
 from echoseg.report.cohort.shard import Shard, check_no_shard_runs
 from echoseg.report.cohort.tables import Outcome, read_rows, readable_outcome, write_tables
 from echoseg.report.cohort.work import Work, analyze_entry
@@ -64,6 +65,7 @@ def run_cohort(
     out: Path,
     options: RunOptions = DEFAULT_OPTIONS,
     progress: Progress = lambda done, total: None,
+    mirror: Mirror | None = None,
 ) -> Outcome:
     """Analyze every clip that is not done, then write the tables.
 
@@ -73,6 +75,7 @@ def run_cohort(
         out: The output folder.
         options: How it is run.
         progress: Called with (clips done, all clips).
+        mirror: Stores what is written in `out`, see `remote.mirrored`.
 
     Raises:
         ConfigError: If `out` holds a cohort without `options.resume`, or one of other settings, or
@@ -101,7 +104,16 @@ def run_cohort(
         if shard:
             whole.close()  # the others begin
             left = not_done(out, entries, options)
-        work = Work(settings=settings, out=out, options=options, place=place)
+        if mirror is not None:
+            mirror.push(out / MANIFEST)
+        work = Work(
+            settings=settings,
+            out=out,
+            options=options,
+            place=place,
+            inputs=getattr(clips, "remote", None),
+            mirror=mirror,
+        )
         with contextlib.nullcontext() if shard else _tables_if_interrupted(cohort, place):
             _analyze_all(work, entries, left, progress)
         place.check()

@@ -14,6 +14,7 @@ from echoseg.io.images import SUFFIXES
 from echoseg.parallel import Limits
 from echoseg.parallel.calls import CallEach, calls_elsewhere
 from echoseg.private import Pseudonyms
+from echoseg.remote import Remote
 from echoseg.report.writer import FILES, MARK
 
 HEADER_LIMITS = Limits(timeout_s=60.0, memory_gb=2.0)
@@ -23,7 +24,9 @@ _UNKNOWN = ClipHeader()
 class FoundClips(dict[str, Path]):
     """Clips by name; `others` are the files that are not clips, by name with the reason.
 
-    `views` are those stated of single clips, by name; `headers` are of all clips.
+    `views` are those stated of single clips, by name; `headers` are of all clips. Of clips that
+    are objects, `remote` is their folder, their paths are relative to it, and `versions` are what
+    changes with their content.
     """
 
     def __init__(self) -> None:
@@ -31,6 +34,8 @@ class FoundClips(dict[str, Path]):
         self.others: dict[str, str] = {}
         self.views: dict[str, View] = {}
         self.headers: dict[str, ClipHeader] = {}
+        self.remote: Remote | None = None
+        self.versions: dict[str, str] = {}
 
     def add(self, name: str, path: Path, header: ClipHeader = _UNKNOWN) -> None:
         """Add a clip; its name is changed where it is taken."""
@@ -45,7 +50,11 @@ class FoundClips(dict[str, Path]):
     def hidden(self, names: Pseudonyms, folders: Sequence[Path]) -> "FoundClips":
         """The same with hashes as names; `folders` are those that `others` are relative to."""
         hidden = FoundClips()
-        hidden |= {names.name(path): path for path in self.values()}
+        hidden.remote = self.remote
+        for clip, path in self.items():
+            name = names.name(f"{self.remote}/{path.as_posix()}" if self.remote else path)
+            hidden[name] = path
+            hidden.versions[name] = self.versions.get(clip, "")
         for name, reason in self.others.items():
             places = [folder / name for folder in folders]
             path = next(filter(os.path.exists, places), places[0])

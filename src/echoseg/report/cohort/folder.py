@@ -104,6 +104,10 @@ class Entry(BaseModel):
     name: FolderName
     view: View | None = None
     """That of this clip, if the settings state none for all."""
+    version: str = ""
+    """Of an object, whose content is not hashed again: what changes with it."""
+    is_changed: bool = Field(default=False, exclude=True)
+    """Whether the version is another now."""
 
 
 class _OwnDocument(BaseModel):
@@ -190,12 +194,21 @@ def plan(clips: dict[str, Path], settings: Settings, held: Cohort | None, out: P
     reserved = (*_OWN, *existing, *(entry.name for entry in entries.values()))
     names = {clip: entry.name for clip, entry in entries.items()}
     names |= zip(new, free_names([_stem(clip) for clip in new], reserved), strict=True)
-    views = getattr(clips, "views", {})
+    views, versions = getattr(clips, "views", {}), getattr(clips, "versions", {})
+    is_remote = getattr(clips, "remote", None) is not None
+    before = {clip: entry.version for clip, entry in entries.items()}
     return Cohort(
         settings=settings,
         others=getattr(clips, "others", {}),
         entries=tuple(
-            Entry(clip=c, source=clips[c].absolute(), name=names[c], view=views.get(c))
+            Entry(
+                clip=c,
+                source=clips[c] if is_remote else clips[c].absolute(),
+                name=names[c],
+                view=views.get(c),
+                version=versions.get(c, ""),
+                is_changed=before.get(c, versions.get(c, "")) != versions.get(c, ""),
+            )
             for c in sorted(names)
         ),
     )
@@ -221,12 +234,15 @@ def not_done(
     """
     outcomes = {entry: read_outcome(out, entry) for entry in entries}
     known = [entry for entry, outcome in outcomes.items() if _needs_hash(outcome, options)]
-    paths = [entry.source for entry in known]
-    hashes = parallel_map(
-        source_sha256, paths, options.jobs, limits=options.limits, on_loss=lambda path, loss: ""
+    paths = [entry.source for entry in known if not entry.version]
+    hashes = iter(
+        parallel_map(
+            source_sha256, paths, options.jobs, limits=options.limits, on_loss=lambda path, loss: ""
+        )
     )
-    for entry, sha256 in zip(known, hashes, strict=True):
+    for entry in known:
         outcome = outcomes[entry]
+        sha256 = _sha256_by_version(entry, outcome) if entry.version else next(hashes)
         if isinstance(outcome, Report) and outcome.input.sha256 != sha256:
             raise ConfigError(
                 f"{entry.clip} is not the file whose result is in {out / entry.name} (another "
@@ -236,6 +252,13 @@ def not_done(
         if isinstance(outcome, Failure) and outcome.sha256 != sha256:
             outcomes[entry] = None
     return [entry for entry, outcome in outcomes.items() if not _is_final(outcome, options)]
+
+
+def _sha256_by_version(entry: Entry, outcome: Report | Failure | None) -> str:
+    """The hash of an object as far as its version tells: that of its outcome, or another."""
+    if entry.is_changed or outcome is None:
+        return "another"
+    return outcome.input.sha256 if isinstance(outcome, Report) else outcome.sha256
 
 
 def _needs_hash(outcome: Report | Failure | None, options: RunOptions) -> bool:

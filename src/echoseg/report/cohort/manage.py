@@ -109,7 +109,10 @@ def read_status(out: Path) -> Status:
             retried += failure.retry
     pending = len(cohort.entries) - len(ends_s)
     running = (*["run"] * is_locked(out), *running_shards(out))
-    rate = _clips_per_min(ends_s) if running else None
+    now_s = time.time()
+    recent = [end_s for end_s in ends_s if end_s > now_s - RATE_WINDOW_S]
+    has_rate = bool(running) and len(recent) > 1
+    rate = 60 * len(recent) / max(now_s - min(recent), 1.0) if has_rate else None
     return Status(
         clips=len(cohort.entries) - others,
         done=done,
@@ -138,14 +141,6 @@ def _end_of(out: Path, entry: Entry) -> tuple[float | None, Failure | None]:
     except OutputError:
         outcome = Failure(clip=entry.clip, reason="its failure cannot be read", kind="outside")
     return end_s, outcome if isinstance(outcome, Failure) else None
-
-
-def _clips_per_min(ends_s: list[float]) -> float | None:
-    now_s = time.time()
-    recent = [end_s for end_s in ends_s if end_s > now_s - RATE_WINDOW_S]
-    if len(recent) < 2:
-        return None
-    return 60 * len(recent) / max(now_s - min(recent), 1.0)
 
 
 def kind_of(failure: Failure) -> str:

@@ -14,12 +14,20 @@ from typing import Any
 import numpy as np
 
 from echoseg.audit import AuditLog, Event
-from echoseg.errors import EchosegError, NotAClipError, OtherViewError, OutputError, printable
+from echoseg.errors import (
+    EchosegError,
+    NotAClipError,
+    OtherViewError,
+    OutputError,
+    TooLargeError,
+    printable,
+)
 from echoseg.files import SameFolder, disk_error, remove_document
 from echoseg.inference.analysis import Analysis
 from echoseg.io import load_clip, source_sha256
 from echoseg.parallel import Limits, Loss, one_thread
 from echoseg.preprocess.sector import blank_outside
+from echoseg.remote import Remote
 from echoseg.report.cohort.folder import (
     AUDIT,
     Begun,
@@ -32,6 +40,7 @@ from echoseg.report.cohort.folder import (
     read_begun,
     read_outcome,
 )
+from echoseg.report.cohort.remote import Mirror, fetched
 from echoseg.report.schema import Report
 from echoseg.report.writer import MARK
 
@@ -51,6 +60,17 @@ def _reason(entry: Entry, error: EchosegError) -> str:
     for name in (str(entry.source), entry.clip):
         text = text.removeprefix(f"{printable(name)}: ")
     return text
+
+
+def _not_fetched(entry: Entry, error: EchosegError) -> Failure:
+    """The failure of an object that is not there, too large, or not a clip."""
+    is_its_own = isinstance(error, NotAClipError | TooLargeError)
+    return Failure(
+        clip=entry.clip,
+        reason=str(error) if is_its_own else f"{error}; {_AGAIN['outside']}",
+        is_clip=not isinstance(error, NotAClipError),
+        kind="" if is_its_own else "outside",
+    )
 
 
 def _what_lacks(error: BaseException | None) -> str:
@@ -115,6 +135,10 @@ class Work:
     """Which folder `out` is; it is not made again where it was removed meanwhile."""
     logs: bool = True
     """False on a cluster: the process that leads the run logs what the others did."""
+    inputs: Remote | None = None
+    """The folder of the clips, where they are objects; `source` is relative to it."""
+    mirror: Mirror | None = None
+    """Stores what is written in `out`, where the output folder is remote."""
 
     @property
     def audit_log(self) -> AuditLog:
@@ -137,7 +161,13 @@ class Work:
             OutputError: If the disk fails, which is not the clip's fault.
         """
         self.prepare()
-        with self._in_place():
+        with self._in_place(), contextlib.ExitStack() as stack:
+            if self.inputs is not None:
+                local = fetched(self.inputs, entry, self.settings.max_decoded_gib)
+                try:
+                    entry = stack.enter_context(local)
+                except EchosegError as error:
+                    return self._fail(entry, _not_fetched(entry, error))
             self._do(entry)
 
     def _do(self, entry: Entry) -> None:
@@ -249,6 +279,8 @@ class Work:
             return
         result = self.out / entry.name / MARK
         self.log(event, failure_path(self.out, entry) if event == "failed" else result, sha256)
+        if self.mirror is not None:
+            self.mirror.push_outcome(entry)
         remove_document(begun_path(self.out, entry))
 
     def log_found(self, entry: Entry, known: Collection[str] = ()) -> None:
