@@ -73,3 +73,17 @@ def test_a_report_names_its_backend(tmp_path):
     assert result.exit_code == 0, result.output
     (report,) = tmp_path.rglob("report.json")
     assert json.loads(report.read_text())["model"]["backend"] == "torch f32"
+
+
+@pytest.mark.parametrize(("options", "threads"), [((), 1), (("--threads", "3"), 3)])
+def test_live_runs_the_network_in_one_thread_unless_told(tmp_path, options, threads):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        result = CliRunner().invoke(app, ["live", str(tmp_path / "none.mp4"), *options])
+        assert result.exit_code == 2
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

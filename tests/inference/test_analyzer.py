@@ -22,7 +22,9 @@ def analyzer():
 
 
 def analysis_of(analyzer, monkeypatch, masks, times_s, force_view=False, **known):
-    monkeypatch.setattr("echoseg.inference.analyzer.segment_frames", lambda *args, **options: masks.copy())
+    monkeypatch.setattr(
+        "echoseg.inference.analyzer.segment_frames", lambda *args, **options: masks.copy()
+    )
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, masks.shape, dtype=np.uint8)
     clip = Clip(frames=frames, times_s=times_s, **known)

@@ -29,6 +29,7 @@ from echoseg.cli.options import (
     SpacingMm,
     ViewGiven,
     chosen_backend,
+    model_option,
 )
 from echoseg.clip import View
 from echoseg.errors import ConfigError, FormatError, OutputError
@@ -72,6 +73,9 @@ def live(
     device: Device = "auto",
     model: Model = "camus",
     backend: BackendName = "auto",
+    threads: Annotated[
+        int, model_option(help="Threads of the network; on busy cores more are slower.", min=1)
+    ] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Segment frames as they come; Ctrl-C or SIGTERM ends it, and what was written is whole.
@@ -80,6 +84,8 @@ def live(
     a frame's arrival to its mask and numbers. Exit code 0 at the source's end or when stopped, 1
     when something went wrong on the way (what came before is kept), 2 when nothing was written.
     """
+    import torch
+
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.live.check import EfCheck
     from echoseg.inference.live.session import Session
@@ -92,6 +98,7 @@ def live(
         size=size, frame_rate_hz=fps, spacing_mm=spacing_mm, view=view, paced=not every_frame
     )
     _check_places(output, overlay)
+    torch.set_num_threads(threads)
     backend = chosen_backend(backend, model, device, quiet=quiet)
     analyzer = Analyzer(model, device, backend)
     session = Session(

@@ -6,7 +6,12 @@ import numpy as np
 
 from echoseg.clip import Label, check_spacing
 from echoseg.errors import ArgumentError, MeasurementError
-from echoseg.measure.geometry import disk_diameters_mm, disk_volume_ml, long_axis, mask_contour_mm
+from echoseg.measure.geometry import (
+    contour_axis,
+    disk_diameters_mm,
+    disk_volume_ml,
+    mask_contour_mm,
+)
 
 
 def mask_volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[float, float]:
@@ -15,8 +20,8 @@ def mask_volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[f
     Raises:
         MeasurementError: If there is no cavity.
     """
-    axis = long_axis(mask, spacing_mm)
-    contour = mask_contour_mm(mask == 1, spacing_mm)
+    contour = mask_contour_mm(mask == Label.LV_CAVITY, spacing_mm)
+    axis = contour_axis(contour, mask == Label.LA_CAVITY, spacing_mm)
     return disk_volume_ml(disk_diameters_mm(contour, axis), axis.length_mm), axis.length_mm
 
 

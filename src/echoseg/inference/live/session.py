@@ -22,7 +22,7 @@ from echoseg.inference.live.check import NOT_CHECKED, EfCheck
 from echoseg.inference.live.latency import LatencyHistogram
 from echoseg.inference.live.scene_change import SceneChangeDetector
 from echoseg.io.frames import FRAME_SIDE_PX, OpenOptions
-from echoseg.measure.clean import clean_masks
+from echoseg.measure.clean import clean_mask
 from echoseg.measure.frame import MIN_LV_FRACTION
 from echoseg.measure.plausible import MAX_LV_LENGTH_MM, MIN_LV_LENGTH_MM, depth_warnings
 from echoseg.measure.volumes import mask_volume_ml
@@ -282,7 +282,7 @@ class Session:
         if self._sector is None:
             self._update_sector(frame, time_s)
         logits, self._state = self.network.step(self._transform.apply(frame), self._state)
-        return clean_masks(self._transform.invert(logits)[None])[0]
+        return clean_mask(self._transform.invert(logits))
 
     def _update_sector(self, frame: np.ndarray, time_s: float) -> None:
         """Store a bounded number of frames of the first second, then find the sector."""

@@ -15,6 +15,7 @@ from skimage.measure import find_contours
 from echoseg.clip import Label
 from echoseg.frame_store import release
 from echoseg.inference.analysis import Analysis
+from echoseg.measure.box import region_box
 from echoseg.measure.geometry import disk_lines_mm, long_axis, mask_contour_mm
 from echoseg.report.figures.colours import AXIS_COLOUR, CONTOURS, DISK_COLOUR, ED_COLOUR, ES_COLOUR
 from echoseg.report.figures.curve import curve_values, phase_marks
@@ -51,16 +52,16 @@ def draw_contours(picture: Image.Image, mask: np.ndarray, zoom: float) -> None:
 
     Lines are drawn three times too large and reduced, since Pillow does not anti-alias them.
     """
+    top, left = region_box(mask)
+    heart = mask[top, left]
     for labels, colour in CONTOURS.values():
-        region = np.isin(mask, labels)
-        rows, columns = np.nonzero(region)
-        if not rows.size:
-            continue
-        corner = np.array([rows.min(), columns.min()]) - 0.5  # undoes the pad, to pixel edges
-        crop = np.pad(region[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1)
-        for contour in find_contours(crop.astype(float), 0.5):
+        region = np.isin(heart, labels)
+        rows, columns = region_box(region)
+        corner = np.array([top.start + rows.start, left.start + columns.start])
+        # half a pixel less, which undoes the pad, to pixel edges
+        for contour in find_contours(np.pad(region[rows, columns], 1).astype(float), 0.5):
             if len(contour) > 4:
-                closed = (_smoothed(contour) + corner) * zoom
+                closed = (_smoothed(contour) + corner - 0.5) * zoom
                 _draw_line(picture, np.concatenate([closed, closed[:2]]), colour)
 
 
@@ -71,7 +72,7 @@ def _draw_line(
     (top, left), (bottom, right) = np.floor(points.min(0)) - 3, np.ceil(points.max(0)) + 3
     size = (int(right - left) * _SUPERSAMPLING, int(bottom - top) * _SUPERSAMPLING)
     layer = Image.new("L", size)
-    line = [tuple((point - (top, left))[::-1] * _SUPERSAMPLING) for point in points]
+    line = ((points - (top, left))[:, ::-1] * _SUPERSAMPLING).ravel().tolist()
     width_px = round(width * _unit(picture.width) * _SUPERSAMPLING)
     ImageDraw.Draw(layer).line(line, fill=255, width=width_px, joint="curve")
     picture.paste(colour, (int(left), int(top)), layer.reduce(_SUPERSAMPLING))
