@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[str, typer.Argument(help="Name (see `echoseg models`) or .safetensors file.")],
-    kind: Annotated[str, typer.Option("--to", help="onnx, openvino or torch-export.")] = "onnx",
+    kind: Annotated[
+        str, typer.Option("--to", help="onnx, openvino, torch-export, or huggingface.")
+    ] = "onnx",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Output file (default: MODEL.onnx).")
+        Path | None,
+        typer.Option("--output", "-o", help="Output file, or folder (default: MODEL.onnx)."),
     ] = None,
     size: Annotated[
         int | None, typer.Option(help="Frame size in pixels (default: the model's).")
@@ -25,12 +28,18 @@ def export(
     force: ForceFile = False,
     keep: KeepFile = False,
 ) -> None:
-    """Export one step of a network for ONNX Runtime, OpenVINO or torch.
+    """Export one step of a network for ONNX Runtime, OpenVINO or torch, or as a repository.
 
     Inputs are a frame and the state, outputs are logits and the new state. The file is kept only
-    if every logit on the demo clip agrees with torch to 1e-3.
+    if every logit on the demo clip agrees with torch to 1e-3. `huggingface` writes weights and
+    model card as a folder to upload, which `--model hf:OWNER/NAME` then loads.
     """
     replace = replacing(force, keep)
+    if kind == "huggingface":
+        _write_repository(
+            model, Path(f"{Path(model).stem}-hub") if output is None else output, replace
+        )
+        return
     path, backups = _path(model, kind, output, replace)
     agreement = _export(model, kind, path, size, replace)
     ef = agreement.ef_difference_points
@@ -60,3 +69,18 @@ def _export(model: str, kind: str, path: Path, size: int | None, force: "Replace
 
     network, card = load_model(model)
     return export(network, card, kind, path, size_px=size, force=force)
+
+
+def _write_repository(model: str, folder: Path, replace: "Replace") -> None:
+    import json
+
+    from echoseg.files import WRITTEN, OwnedFolder, write_mark
+    from echoseg.weights.hub import write_folder
+
+    target = OwnedFolder(folder, WRITTEN, replace)
+    backup = target.check()
+    with target.write() as partial:
+        write_folder(model, partial)
+        write_mark(partial, WRITTEN, lambda files: json.dumps({"files": files}, indent=1) + "\n")
+    show_backup(backup)
+    typer.echo(f"{target.path}: README.md, model.safetensors; upload by `hf upload OWNER/NAME DIR`")

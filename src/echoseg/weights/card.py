@@ -71,7 +71,7 @@ def find_checkpoint(name_or_path: str = DEFAULT_MODEL, *, field: str = "model") 
     """Find the file of a shipped checkpoint, or check that the path is one.
 
     Args:
-        name_or_path: One of `SHIPPED`, or a path.
+        name_or_path: One of `SHIPPED`, a path, or `hf:OWNER/NAME` on the Hugging Face Hub.
         field: Option or config field that holds the name, for the message.
 
     Raises:
@@ -84,6 +84,10 @@ def find_checkpoint(name_or_path: str = DEFAULT_MODEL, *, field: str = "model") 
         )
     if name_or_path in SHIPPED:
         return Path(str(files("echoseg") / "weights" / f"{name_or_path}.safetensors"))
+    if str(name_or_path).startswith("hf:"):
+        from echoseg.weights.hub import fetch
+
+        return fetch(str(name_or_path))
     path = Path(name_or_path)
     if not path.is_file() and fullmatch(r"[\w.]+:[\w.]+", str(path)):
         raise ModelError(
