@@ -119,24 +119,6 @@ def test_the_page_is_whole_in_dark_and_in_light(tmp_path, mode):
     assert bright < 0.05 if mode == 0 else bright > 0.85
 
 
-def test_a_phone_shows_one_column_without_scrolling_sideways(tmp_path):
-    analysis = heart()
-    page = page_html(analysis, content_of(analysis))
-    probe = "<script>document.title = document.documentElement.scrollWidth</script>"
-    page = re.sub(r"<meta http-equiv[^>]*>", "", page).replace("</body>", f"{probe}</body>")
-    (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    if CHROMIUM is None:
-        pytest.skip("no chromium")
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom",
-        "--window-size=390,900", (tmp_path / "page.html").as_uri(),
-    ]  # fmt: skip
-    run = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
-    width = int(re.search(r"<title>(\d+)</title>", run.stdout)[1])
-    assert width <= 500  # chromium's narrowest window
-
-
 def test_a_reader_is_named_with_what_the_network_had_stated():
     analysis = heart()
     own = state_ef(48.2, reliable=True, interval=RELIABILITY.interval)
