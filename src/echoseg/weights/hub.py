@@ -56,7 +56,7 @@ def fetch(reference: str) -> Path:
     if ":" in read_card(path).architecture:
         raise ModelError(
             f"model {reference!r} needs a network of another package, whose code would run; if "
-            f"you trust it, download {FILE} and give its path"
+            f"you know it to be safe, download {FILE} and give its path"
         )
     return path
 
@@ -75,8 +75,8 @@ def write_folder(model: str, folder: Path) -> None:
     card = read_card(path)
     shutil.copy(path, folder / FILE)
     for suffix in SIDE_FILES:
-        if (beside := path.with_suffix(suffix)).is_file():
-            shutil.copy(beside, folder / f"{Path(FILE).stem}{suffix}")
+        if (own := path.with_suffix(suffix)).is_file():
+            shutil.copy(own, folder / f"{Path(FILE).stem}{suffix}")
     (folder / "README.md").write_text(model_card(card), "utf-8")
 
 
