@@ -121,6 +121,24 @@ class Ecg:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class ColourFrames:
+    """Pictures of the frames of a file that show colour, such as a green ECG or a tinted map.
+
+    They are of one array of frames alone. Of another one, be it cut, mirrored or black outside the
+    sector, there are none, so that nothing is shown that was taken out.
+
+    Attributes:
+        frames: That array, `T H W` uint8.
+        data: JPEGs of RGB pictures, one after another, `N` uint8.
+        ends: Where that of each frame ends; one without colour is empty.
+    """
+
+    frames: "np.ndarray"
+    data: "np.ndarray"
+    ends: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
     """Frames of one acquisition of one view.
 
@@ -146,6 +164,7 @@ class Clip:
         warnings: Qualifications of the numbers.
         sources: Per quantity, all that the file and the user state of it, and what was taken;
             empty for clips made in memory.
+        colour: Pictures of the frames that show colour in the file; for `jpeg`.
 
     Raises:
         ArgumentError: If shape, dtype, spacing or times are invalid.
@@ -169,6 +188,7 @@ class Clip:
     acquired_on: str = ""
     warnings: tuple[ClipWarning, ...] = ()
     sources: tuple[SourceDecision, ...] = ()
+    colour: ColourFrames | None = None
 
     def __repr__(self) -> str:
         """One line: frames, columns x rows, view, rate, column x row spacing and file name."""
@@ -182,6 +202,13 @@ class Clip:
         if self.source:
             parts.append(repr(self.source.replace("\\", "/").rpartition("/")[2]))
         return f"Clip({', '.join(parts)})"
+
+    def jpeg(self, frame_index: int) -> bytes | None:
+        """The picture of a frame that shows colour, as a JPEG; None where the grey frame is it."""
+        if self.colour is None or self.colour.frames is not self.frames:
+            return None
+        start, end = ((0, *self.colour.ends)[frame_index + step] for step in (0, 1))
+        return self.colour.data[start:end].tobytes() or None
 
     def __post_init__(self) -> None:
         """Validate, so that no later number is wrong."""

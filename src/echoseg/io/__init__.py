@@ -18,6 +18,7 @@ from echoseg.errors import ArgumentError, ConfigError, EchosegError, FormatError
 from echoseg.frame_store import each
 from echoseg.io import nifti
 from echoseg.io.arbitration import settle
+from echoseg.io.colour import ColourSink
 from echoseg.io.formats import (
     FORMATS,
     Format,
@@ -82,6 +83,7 @@ def load_clip(  # noqa: PLR0913  # what is known of the clip, and what may be re
         allow_damaged=allow_damaged,
         max_decoded_gib=max_decoded_gib,
         allow_outside=allow_outside,
+        colour=(colour := ColourSink()),
     )
     if isinstance(source, str | os.PathLike):
         with hidden((source, alias)):
@@ -95,7 +97,8 @@ def load_clip(  # noqa: PLR0913  # what is known of the clip, and what may be re
         raise TypeError(
             f"load_clip takes a path, bytes or an array (T, H, W), got {type(source).__name__}"
         )
-    return _with_options(clip, options)
+    clip = _with_options(clip, options)
+    return replace(clip, colour=colour.finish(clip.frames))
 
 
 def _renamed(clip: Clip, alias: str) -> Clip:

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from echoseg.clip import ClipWarning, View
 from echoseg.errors import ConfigError, DamagedError, NotAClipError
+
+if TYPE_CHECKING:
+    from echoseg.io.colour import ColourSink
 
 ASSUMED_FRAME_RATE_HZ = 30.0
 FRAME_SIDE_PX = (16, 8192)
@@ -33,6 +36,8 @@ class OpenOptions:
     """Limit of frames x pixels, and of what a compressed file unpacks to, in GiB."""
     allow_outside: bool = False
     """Follow a file's reference to another file outside of its folder."""
+    colour: "ColourSink | None" = None
+    """Takes the pictures while they are read; of a clip that is read once."""
 
     def __post_init__(self) -> None:
         """Refuse values that would make a number wrong."""

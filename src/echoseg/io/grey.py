@@ -69,6 +69,13 @@ def collect(
     first: np.ndarray | None = None
     damaged, total, reason, budget = [], 0, None, Budget(path, options)
     with FrameStore() as store:
+
+        def add(frame: np.ndarray) -> None:
+            colour.add(frame)
+            store.add(to_grey(frame))
+            if options.colour is not None:
+                options.colour.add(frame)
+
         for index, frame in enumerate(decode()):
             total = index + 1
             if isinstance(frame, Exception):
@@ -80,16 +87,14 @@ def collect(
             first = frame if first is None else first
             _check_alike(path, first, frame, index - len(damaged))
             if frame.dtype == np.uint8:
-                colour.add(frame)
-                store.add(to_grey(frame))
+                add(frame)
             else:
                 levels.add(frame)
         _check_number(path, total - len(damaged), reason)
         notes = damage(path, damaged, total, options)
         if not store.num_frames:
             for frame in levels.to_bytes(lambda: _intact(decode())):
-                colour.add(frame)
-                store.add(to_grey(frame))
+                add(frame)
         frames = store.frames()
     if are_label_maps(frames):
         raise NotAClipError(f"{path}: {MASKS_ONLY}")

@@ -1,6 +1,6 @@
 """A clip as the page shows it: its frames as JPEG in one file, and what is known of it in another.
 
-    cine.bin    JPEGs, quality 90, one after another
+    cine.bin    JPEGs, quality 90, one after another, in colour where the file is
     cine.json   `Cine`: where each begins, times, spacing, warnings, what the file states
 
 The server reads these two, never the file that was given. `cine.json` is written last.
@@ -119,11 +119,13 @@ def write_cine(clip: Clip, folder: Path) -> None:
 
     offsets, buffer = [0], io.BytesIO()
     with atomic_write(folder / FRAMES) as partial, partial.open("wb") as file:
-        for frame in each(clip.frames):
-            buffer.seek(0)
-            buffer.truncate()
-            Image.fromarray(np.ascontiguousarray(frame)).save(buffer, "JPEG", quality=_QUALITY)
-            file.write(buffer.getbuffer())
+        for index, frame in enumerate(each(clip.frames)):
+            if (jpeg := clip.jpeg(index)) is None:
+                buffer.seek(0)
+                buffer.truncate()
+                Image.fromarray(np.ascontiguousarray(frame)).save(buffer, "JPEG", quality=_QUALITY)
+                jpeg = buffer.getvalue()
+            file.write(jpeg)
             offsets.append(file.tell())
         file.flush()
         os.fsync(file.fileno())

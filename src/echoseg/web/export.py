@@ -65,8 +65,8 @@ def write_export(task: ExportTask) -> Path | ClipFailure:
     from echoseg.report.writer import write_results
 
     try:
-        frames = load_source(task.clip).frames
-        clip = replace(task.analysis.clip, frames=frames)
+        source = load_source(task.clip)
+        clip = replace(task.analysis.clip, frames=source.frames, colour=source.colour)
         clip = blank_outside(clip) if task.clip.is_private else clip
         result = task.folder / "result"
         analysis, is_all = replace(task.analysis, clip=clip), task.format in ("zip", "dicom")

@@ -5,6 +5,7 @@ second.
 """
 
 from collections.abc import Iterator
+from io import BytesIO
 from itertools import groupby
 from typing import Any
 
@@ -104,10 +105,12 @@ def _smoothed(contour: np.ndarray) -> np.ndarray:
 
 
 def frame_picture(analysis: Analysis, frame_index: int, *, disks: bool = False) -> Image.Image:
-    """One frame, enlarged, with its contours, and with `disks` those too, as RGB."""
+    """One frame, enlarged, with its contours, and with `disks` those too, as RGB; in its colors."""
     zoom = _zoom(analysis)
     rows, columns = analysis.clip.size
-    picture = Image.fromarray(analysis.clip.frames[frame_index]).convert("RGB")
+    jpeg = analysis.clip.jpeg(frame_index)
+    frame = Image.fromarray(analysis.clip.frames[frame_index])
+    picture = (frame if jpeg is None else Image.open(BytesIO(jpeg))).convert("RGB")
     picture = picture.resize((round(columns * zoom), round(rows * zoom)), Image.Resampling.BICUBIC)
     if disks:
         spacing_mm = analysis.measurement.spacing_mm or (1.0, 1.0)
