@@ -9,7 +9,7 @@ from echoseg.frame_store import EACH_BYTES, FrameStore
 
 _QUALITY = 90
 _SPREAD, _MIN_PIXELS = 32, 16
-"""Difference of a pixel's channels that is colour, and how many such pixels a picture needs."""
+"""Difference of a pixel's channels that is colour, and how many such pixels are needed."""
 _STEP = (2, 3)
 """Rows and columns between pixels that are looked at."""
 
