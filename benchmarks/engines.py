@@ -30,6 +30,7 @@ from typing import Any
 
 import psutil
 
+from cohort import num_done
 from speed import machine
 
 TESTS = Path(__file__).parents[1] / "tests"
@@ -244,7 +245,7 @@ def kills(args: argparse.Namespace, root: Path) -> dict[str, object]:
     shutil.rmtree(out, ignore_errors=True)
     if not (quiet / TABLES[0]).exists():
         start("local", root, quiet, "1").wait()
-    draw, counts = random.Random(args.seed), Counter[str]()
+    draw, counts, ended = random.Random(args.seed), Counter[str](), 0
     cluster = Cluster("dask", args.nodes, args.work, args.port)
     begin_s = time.perf_counter()
     driver = start("dask", root, out, cluster.address)
@@ -257,8 +258,10 @@ def kills(args: argparse.Namespace, root: Path) -> dict[str, object]:
             driver = start("dask", root, out, cluster.address)
         time.sleep(draw.uniform(0.2, args.every_s))
         cluster.revive()
-        if sum(counts[k] for k in ("worker", "scheduler", "driver")) >= args.kills:
+        num_kills = sum(counts[k] for k in ("worker", "scheduler", "driver"))
+        if num_kills >= args.kills or num_done(out) == ended:
             continue
+        ended = num_done(out)  # the next while it works, not while it starts
         what = draw.choice(["worker", "worker", "scheduler", "driver"])
         counts[what] += 1
         if what == "worker":

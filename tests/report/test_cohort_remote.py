@@ -322,3 +322,24 @@ def test_a_store_without_atomic_writes_gets_partial_names_first(tmp_path):
     place.remove("p/x.avi")
     place.remove("p/x.avi")
     assert place.files() == {}
+
+
+def test_clips_and_output_on_an_sftp_server(clips, quiet, tmp_path):
+    pytest.importorskip("paramiko", reason="the extra remote is not installed")
+    from sftp_server import PASSWORD, USER, sftp_server
+
+    folder = tmp_path / "served"
+    shutil.copytree(clips, folder / "in")
+    with sftp_server(folder) as host:
+        place = f"sftp:/{USER}:{PASSWORD}@{host}"
+        out = remote_path(tmp_path, f"{place}/out")
+        remote_run(out, f"{place}/in")
+        remote_run(out, f"{place}/in", resume=True)
+        assert [(folder / "out" / name).read_bytes() for name in TABLES] == quiet
+        held = [path for path in (folder / "out").rglob("*") if path.is_file()]
+        assert not [path for path in held if path.name.endswith("-partial")]
+        assert not any(PASSWORD.encode() in path.read_bytes() for path in held)
+        wrong = Remote.parse(f"sftp:/{USER}:wrong@{host}/in")
+        with pytest.raises(DatasetError, match="access is denied") as error:
+            wrong.files()
+        assert "wrong" not in str(error.value) and f"sftp://{host}/in" in str(error.value)
