@@ -165,3 +165,22 @@ def test_the_command_and_its_refusals(out, tmp_path, monkeypatch):
         assert f"pip install 'echoseg[{extra}]'" in done.stderr
     with pytest.raises(ConfigError, match=r"pip install 'echoseg\[server\]'"):
         write_database(Rows(), "sqlite://", "c")
+
+
+def test_postgresql_holds_the_same(rows, postgresql_url):
+    from sqlalchemy import create_engine, text
+
+    url = postgresql_url()
+    odd = Rows(results=rows.results, failures=[("a\0b.avi", "its name holds a NUL")])
+    for name in ("first", "second", "first"):
+        write_database(odd, url, name)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        held = connection.execute(text("SELECT * FROM results ORDER BY cohort, clip")).mappings()
+        found = [dict(row) for row in held]
+        failed = connection.execute(text("SELECT cohort, clip FROM failures ORDER BY cohort")).all()
+    engine.dispose()
+    assert [row["cohort"] for row in found] == ["first"] * 3 + ["second"] * 3
+    assert {row["clip"] for row in found} == {row["clip"] for row in rows.results}
+    assert isinstance(found[0]["num_frames"], int) and found[0]["ef_reliable"] in (True, False)
+    assert [tuple(row) for row in failed] == [("first", "a\ufffdb.avi"), ("second", "a\ufffdb.avi")]

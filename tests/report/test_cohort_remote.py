@@ -223,6 +223,19 @@ def test_objects_that_are_too_large_fail_alone_and_leave_nothing(store, clips, t
     assert not list((tmp_path / "cache" / "fetched").rglob("large*"))
 
 
+def test_what_cannot_be_fetched_is_tried_again(store, clips, quiet, tmp_path):
+    upload(store, clips)
+    found = find_remote_clips(Remote.parse("s3://b/in"), tmp_path / "o")
+    content = store.objects.pop("b/in/a.avi")
+    cohort.run_cohort(found, SETTINGS, tmp_path / "o", cohort.RunOptions(limits=None))
+    text = (tmp_path / "o" / "failures.csv").read_text()
+    assert "a.avi,it cannot be read (it does not exist); --resume (resume) to try it again" in text
+    store.objects["b/in/a.avi"] = content
+    options = cohort.RunOptions(limits=None, resume=True)
+    cohort.run_cohort(found, SETTINGS, tmp_path / "o", options)
+    assert [(tmp_path / "o" / name).read_bytes() for name in TABLES] == quiet
+
+
 def test_shards_on_machines_without_a_common_disk(store, clips, quiet, tmp_path, monkeypatch):
     upload(store, clips)
     for index in (2, 1, 3):

@@ -151,7 +151,7 @@ def _settle(future: Any, work: Work, entry: Entry) -> None:
     try:
         future.result()
     except KilledWorker:
-        work.lose(entry, _LOST)
+        replace(work, logs=False).lose(entry, _LOST)
     except (CancelledError, OSError) as error:
         raise _scheduler_lost() from error
 

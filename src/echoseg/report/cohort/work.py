@@ -62,17 +62,6 @@ def _reason(entry: Entry, error: EchosegError) -> str:
     return text
 
 
-def _not_fetched(entry: Entry, error: EchosegError) -> Failure:
-    """The failure of an object that is not there, too large, or not a clip."""
-    is_its_own = isinstance(error, NotAClipError | TooLargeError)
-    return Failure(
-        clip=entry.clip,
-        reason=str(error) if is_its_own else f"{error}; {_AGAIN['outside']}",
-        is_clip=not isinstance(error, NotAClipError),
-        kind="" if is_its_own else "outside",
-    )
-
-
 def _what_lacks(error: BaseException | None) -> str:
     """What the machine had too little of, which is not the clip's fault; empty if it is."""
     while error is not None:
@@ -167,8 +156,19 @@ class Work:
                 try:
                     entry = stack.enter_context(local)
                 except EchosegError as error:
-                    return self._fail(entry, _not_fetched(entry, error))
+                    return self._fail(entry, self._not_fetched(entry, error))
             self._do(entry)
+
+    def _not_fetched(self, entry: Entry, error: EchosegError) -> Failure:
+        """The failure of an object that cannot be read, is too large, or is not a clip."""
+        is_its_own = isinstance(error, NotAClipError | TooLargeError)
+        reason = str(error).removeprefix(f"{self.inputs} ")  # the folder may name a patient
+        return Failure(
+            clip=entry.clip,
+            reason=reason if is_its_own else f"it {reason}; {_AGAIN['outside']}",
+            is_clip=not isinstance(error, NotAClipError),
+            kind="" if is_its_own else "outside",
+        )
 
     def _do(self, entry: Entry) -> None:
         before = read_begun(self.out, entry)
