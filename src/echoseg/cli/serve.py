@@ -24,10 +24,13 @@ class _ServeGroup(TyperGroup):
     """`serve CLIPS...` is short for `serve page CLIPS...`."""
 
     default = "page"
+    others = ("account", "training")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after `serve`."""
-        return super().parse_args(ctx, args if args[:1] == ["account"] else [self.default, *args])
+        return super().parse_args(
+            ctx, args if args[:1] and args[0] in self.others else [self.default, *args]
+        )
 
 
 app = typer.Typer(name="serve", cls=_ServeGroup, help="Read, correct and sign clips in a browser.")
@@ -150,6 +153,31 @@ def _has_screen() -> bool:
     return sys.stdout.isatty() and (sys.platform in ("win32", "darwin") or bool(is_unix_screen))
 
 
+@app.command()
+def training(
+    data: Annotated[Path, typer.Argument(help="Folder of the page (--data of `serve`).")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="New folder for the training data.")
+    ],
+    database_url: DatabaseUrl = "",
+) -> None:
+    """Write corrected and accepted clips as training data, as the page's button does.
+
+    Stop the server of the folder first; `echoseg train --data OUTPUT` reads what is written.
+    """
+    settings = _settings(folder=data, database_url=database_url)
+    from echoseg.files import locked_dir
+    from echoseg.web.app import Page
+    from echoseg.web.security import local_reader
+
+    _check_page(data, database_url)
+    with locked_dir(data), closing(Page.open(settings)) as page:
+        answer = page.readings.write_training_data(output.absolute(), local_reader())
+    typer.echo(f"wrote {answer.num_clips} clips in {output}")
+    if answer.num_unsigned:
+        typer.echo(f"{answer.num_unsigned} corrected clips are not accepted yet, and not in it")
+
+
 @account.command()
 def add(
     name: Name,
@@ -202,11 +230,21 @@ def _accounts(data: Path, database_url: str, *, is_new: bool = False) -> "Iterat
     settings = _settings(folder=data, database_url=database_url)
     from echoseg.web.accounts import open_accounts
 
-    if not (is_new or (data / "page.sqlite").is_file() or database_url):
-        raise ConfigError(f"there is no page in {data}; name its folder by --data")
+    if not is_new:
+        _check_page(data, database_url)
     database, _, accounts = open_accounts(settings)
     with closing(database):
         yield accounts
+
+
+def _check_page(data: Path, database_url: str) -> None:
+    """Refuse a folder without a page.
+
+    Raises:
+        ConfigError: With what to name instead.
+    """
+    if not ((data / "page.sqlite").is_file() or database_url):
+        raise ConfigError(f"there is no page in {data}; name the folder that was its --data")
 
 
 def _password() -> str:

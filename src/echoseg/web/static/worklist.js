@@ -153,11 +153,11 @@ async function askFolder() {
 
 async function askTraining() {
   const folder = h("input", { required: true, autofocus: true, "aria-label": "New folder of the server", placeholder: "/data/corrected" });
-  const body = [h("p", {}, "Clips with corrected contours are written with their masks to a new folder of the machine that the server runs on, as `echoseg train` reads them."), folder];
+  const body = [h("p", {}, "Clips whose contours were corrected and accepted are written with their masks to a new folder of the machine that the server runs on, as `echoseg train` reads them."), folder];
   if (!await ask("Corrected clips as training data", body, [{ text: "Cancel", value: null }, { text: "Write", value: true, isMain: true }])) return;
   try {
     const { num_clips: count, num_unsigned: unsigned } = await post("/api/training", { folder: folder.value.trim() });
-    say(`${count} clips written${unsigned ? `, ${unsigned} of them not accepted yet` : ""}.`);
+    say(`${count} clips written${unsigned ? `; ${unsigned} more are corrected and not accepted yet` : ""}.`);
   } catch (error) { say(error.message, { isError: true }); }
 }
 
