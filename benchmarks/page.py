@@ -3,12 +3,15 @@
     python benchmarks/page.py worklist [--rows 10000] [--url postgresql://...] [--seed 0]
     python benchmarks/page.py memory [--clips 500]
     python benchmarks/page.py latency [--clips 3] [--jobs 1]
+    python benchmarks/page.py curves --folder CAMUS
 
 `worklist` times pages of a database of random rows. `memory` puts clips into a server whose
 analysis is a stub (masks by formula in place of the network, everything else as it is), opens each
 as the reader page does, and prints the server's resident memory on the way. `latency` drops clips
 of 1024 x 768 pixels, the simulated clip enlarged, on a server with the shipped network, and prints
-when each can be played and when it is ready. Asserts nothing.
+when each can be played and when it is ready. `curves` replaces the experts' masks of the validation
+patients by the curves that the page fits to them, and prints by how much areas and EF change.
+Asserts nothing.
 """
 
 import argparse
@@ -47,13 +50,13 @@ QUERIES: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("worklist", "memory", "latency", "serve"))
+    parser.add_argument("what", choices=("worklist", "memory", "latency", "curves", "serve"))
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--clips", type=int)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--url", default="")
-    parser.add_argument("--folder", type=Path, help="of `serve`, which the others start")
+    parser.add_argument("--folder", type=Path, help="of `serve`, which the others start; CAMUS")
     args = parser.parse_args()
     if args.what == "serve":
         serve(args.folder)
@@ -63,10 +66,42 @@ def main() -> None:
     print(machine_text(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
     if args.what == "worklist":
         time_worklist(args.rows, args.url, args.seed)
+    elif args.what == "curves":
+        compare_curves(args.folder)
     elif args.what == "memory":
         follow_memory(args.clips or 500)
     else:
         time_clips(args.clips or 3, args.jobs)
+
+
+def compare_curves(folder: Path) -> None:
+    """Print by how much areas and EF change from masks to curves and back."""
+    from echoseg.data import load_dataset
+    from echoseg.measure.frame import measure_frame
+    from echoseg.measure.volumes import ef_percent
+    from echoseg.web.reading.contours import frame_contours
+    from echoseg.web.reading.regions import set_region
+    from echoseg.web.reading.spline import fill_curve
+
+    areas, efs = [], []
+    for record in load_dataset(folder).split("validation").records:
+        clip, annotation = record.read()
+        volumes = []
+        for frame in (annotation.ed_frame, annotation.es_frame):
+            before = measure_frame(annotation.masks[frame], clip.spacing_mm)
+            curve = frame_contours(before, {}, is_reader=False)["lv_cavity"]
+            inside = fill_curve(np.array(curve.points), before.mask.shape)
+            mask = set_region(before.mask, "lv_cavity", inside)
+            after = measure_frame(mask, clip.spacing_mm)
+            areas.append(100 * (after.area_px / before.area_px - 1))
+            volumes.append((before.volume, after.volume))
+        (edv, new_edv), (esv, new_esv) = volumes
+        efs.append(ef_percent(new_edv, new_esv) - ef_percent(edv, esv))
+    for name, values in (("area of the cavity, %", areas), ("EF, points", efs)):
+        size = np.abs(values)
+        parts = {"n": len(values), "mean change": np.mean(values), "median size": np.median(size)}
+        parts |= {"95 %": np.percentile(size, 95), "largest": size.max()}
+        print(name, {key: round(float(value), 3) for key, value in parts.items()})
 
 
 def time_worklist(num_rows: int, url: str, seed: int) -> None:
