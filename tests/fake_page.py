@@ -109,9 +109,10 @@ class FakePage:
             "offsets": np.cumsum([0, *map(len, self.jpegs)]).tolist(),
         }  # fmt: skip
 
-    def reading(self, frames=None):
-        """The reading now, with the curves of some frames (None: of all)."""
-        state = self.states[self.head]
+    def reading(self, frames=None, head=None):
+        """The reading now or at a revision, with the curves of some frames (None: of all)."""
+        head = self.head if head is None else head
+        state = self.states[head]
         volumes = [self._volume(state["contours"][n].get("lv_cavity")) for n in state["contours"]]
         beats = self._beats(state, volumes)
         means = [beat.ef_percent for beat in beats if not beat.is_excluded]
@@ -120,8 +121,9 @@ class FakePage:
         ef = state_ef(ef_percent, interval=None if state["is_corrected"] else INTERVAL)
         kept = state["contours"] if frames is None else frames
         return Reading(
-            clip="clip0", slot=1, reader="tester", revision=self.head,
-            can_undo=self.head > 0, can_redo=self.head + 1 < len(self.states),
+            clip="clip0", slot=1, reader="tester", revision=head,
+            is_past=head != self.head, can_undo=self.head > 0,
+            can_redo=self.head + 1 < len(self.states),
             is_corrected=state["is_corrected"], ef=ef,
             network_ef=state_ef(50.0, interval=INTERVAL), edv_ml=first.edv_ml, esv_ml=first.esv_ml,
             heart_rate_bpm=120.0, ed_frame=first.ed_frame, es_frame=first.es_frame,
@@ -211,7 +213,9 @@ class FakePage:
         old, operation = self.states[self.head], body["operation"]
         change = getattr(self, f"_{operation['kind']}")
         new = old | {"operation": operation, "reason": body.get("reason", "")}
-        self.states[self.head + 1 :] = [new | change(old, operation)]
+        # what is new of an edit stays: a restored state is of another operation
+        kept = {"operation": new["operation"], "reason": new["reason"]}
+        self.states[self.head + 1 :] = [new | change(old, operation) | kept]
         self.head += 1
 
     def _contour(self, old, operation):
@@ -235,6 +239,9 @@ class FakePage:
         ends = old["ends"] | {key: frame for key, frame in moved.items() if frame is not None}
         is_toggled = operation.get("is_excluded") is not None
         return {"ends": ends, "excluded": old["excluded"] ^ ({i} if is_toggled else set())}
+
+    def _restore(self, old, operation):
+        return self.states[operation["version"]]
 
     def _view(self, old, operation):
         return {"view": operation["view"]}
@@ -260,7 +267,8 @@ class FakePage:
         """Answer a get of the API."""
         if path == "/api/clips":
             return self.clips(query)
-        answers = {"reading": self.reading, "history": self.history}
+        revision = int(query.get("revision", self.head))
+        answers = {"reading": lambda: self.reading(head=revision), "history": self.history}
         what = path.rpartition("/")[2]
         if what in self.answers:
             return self.answers[what]

@@ -110,3 +110,33 @@ def test_a_contour_keeps_four_points_and_takes_no_more_than_64():
     angles = np.linspace(0, 6, 64)
     many = np.stack([100 + 50 * np.cos(angles), 100 + 50 * np.sin(angles)], 1).tolist()
     assert run("shape.js", "m.addPoint(v, [100, 50])", {"points": many, "kinds": [""] * 64}) is None
+
+
+BEATS = [{"ed_frame": 2, "es_frame": 8}, {"ed_frame": 20, "es_frame": 26}]
+TIMES = [n / 10 for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("time", "other"),
+    [
+        (0.2, 0.0),  # ED
+        (0.8, 0.5),  # ES
+        (0.5, 0.25),  # half-way between them
+        (1.4, 1.1),  # diastole of a clip with one beat: as long after ES
+        (2.0, 0.0),  # the next ED: it begins again
+        (2.3, 0.25),
+        (3.0, 0.9),  # after the last mark: as long after ES
+        (0.1, -0.1),  # before the first one
+    ],
+)
+def test_two_clips_are_in_step_by_the_phase_of_the_beat(time, other):
+    one = run("step.js", "m.phasesOf(v[0], v[1])", [BEATS, TIMES])
+    assert one == [[0, 0.2], [0.5, 0.8], [1, 2.0], [1.5, 2.6]]
+    there = run("step.js", "m.timeInStep(...v)", [time, one, [[0, 0.0], [0.5, 0.5]]])
+    assert there == pytest.approx(other)
+    assert run("step.js", "m.timeInStep(...v)", [time, one, one]) == pytest.approx(time)
+
+
+def test_clips_without_a_beat_are_in_step_by_time():
+    assert run("step.js", "m.timeInStep(...v)", [0.7, [], [[0, 0.1]]]) == 0.7
+    assert run("step.js", "m.phasesOf(v[0], v[1])", [[], TIMES]) == []

@@ -7,6 +7,7 @@ import pytest
 from browsers import chromium, opened
 from echoseg.inference.ef_statement import state_ef
 from fake_page import FakePage, running
+from worklist_makers import wait_for
 
 EDITS = "/api/clips/clip0/edits"
 
@@ -231,6 +232,56 @@ def test_a_correction_is_carried_only_after_its_preview_was_taken(page, fake):
     }  # fmt: skip
 
 
+def test_an_earlier_version_is_shown_and_taken_as_a_new_one(page, fake):
+    page.keyboard.press("p")
+    drag(page, page.locator(".handle").nth(3), (60, 0))
+    settled(page)
+    corrected = page.locator("#ef").inner_text()
+    page.keyboard.press("Escape")
+    page.keyboard.press("x")  # version 2
+    settled(page)
+    page.keyboard.press("h")
+    page.get_by_role("button", name="Show version 0").click()
+    bar = page.get_by_role("group", name="An earlier version is shown")
+    assert "network's own result" in bar.inner_text()
+    assert page.locator("#ef").inner_text() != corrected
+    assert page.locator(".ef .badge").inner_text() == "network"
+    page.keyboard.press("p")
+    assert page.locator(".handle").count() == 0  # read-only
+    assert page.get_by_role("button", name="Accept").count() == 0
+    page.keyboard.press("x")
+    page.keyboard.press("Control+z")
+    settled(page)
+    assert len(posted(fake)) == 2
+    bar.get_by_role("button", name="Return").click()
+    page.locator('.pane[data-revision="2"]').wait_for()
+    assert bar.count() == 0
+    page.keyboard.press("h")
+    page.get_by_role("button", name="Show version 1").first.click()
+    bar.get_by_role("button", name="Make this the current one").click()
+    page.locator('.pane[data-revision="3"]').wait_for()
+    assert posted(fake)[-1]["operation"] == {"kind": "restore", "version": 1}
+    assert posted(fake)[-1]["revision"] == 2
+    assert page.locator("#ef").inner_text() == corrected
+    page.keyboard.press("h")
+    assert "earlier version restored" in page.get_by_role("dialog").inner_text()
+
+
+def test_the_interval_is_shaded_over_the_beat_and_says_what_it_is(page):
+    band = page.locator(".interval-band rect").bounding_box()
+    curve = page.locator(".curve .line").bounding_box()
+    assert 0.4 * curve["width"] < band["width"] < 0.6 * curve["width"]  # the first of two beats
+    marks = [page.locator(".interval-band line").nth(i).bounding_box()["y"] for i in (0, 1)]
+    assert band["height"] == pytest.approx(abs(marks[1] - marks[0]), abs=1) and band["height"] > 10
+    words = page.locator(".interval-band title").text_content().replace("\xa0", " ")
+    assert "ES volume for an EF of 40 to 66 %, with this ED volume" in words and "ml" in words
+    assert "ES volume" in page.locator(".curve .legend").inner_html()
+    page.keyboard.press("p")
+    drag(page, page.locator(".handle").nth(3), (60, 0))
+    settled(page)
+    assert page.locator(".interval-band").count() == 0  # calibrated for the network's contours
+
+
 def test_ed_and_es_are_moved_by_drag_arrow_and_key(page, fake):
     curve = page.locator(".curve")
     step = curve.bounding_box()["width"] / 30
@@ -351,13 +402,13 @@ def test_what_is_not_reliable_has_no_number(browser):
         "ef": state_ef(61.0, reliable=False, reason="the view is not apical"),
         "warnings": ("The view is not apical.",),
     })  # fmt: skip
-    fake.reading = lambda frames=None: unreliable
+    fake.reading = lambda frames=None, head=None: unreliable
     with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
         page.locator("#ef").wait_for()
         text = page.locator(".numbers").inner_text()
         assert "not reliable" in page.locator("#ef").inner_text()
         assert "61" not in text and "EDV" not in text and "volume" not in text.lower()
-        assert page.locator("svg.interval, .whisker").count() == 0
+        assert page.locator("svg.interval, .interval-band").count() == 0
         assert text.index("Before you read the numbers") < text.index("not reliable")
 
 
@@ -368,7 +419,20 @@ def test_two_views_stand_beside_each_other_with_the_biplane_ef(browser, fake):
         assert "57 %, 90 % interval 40 to 66 %" in biplane and "120 ml" in biplane
         left, right = (page.locator(".pane").nth(i).bounding_box() for i in (0, 1))
         assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
+        assert "by phase" in page.locator(".in-step").inner_text()
         page.locator(".surface").nth(1).click()
+
+        def frames():
+            return [page.locator(".pane").nth(i).get_attribute("data-frame") for i in (0, 1)]
+
         page.keyboard.press("ArrowRight")
-        frames = [page.locator(".pane").nth(i).get_attribute("data-frame") for i in (0, 1)]
-        assert frames == ["0", "1"]
+        assert frames() == ["1", "1"]  # the same clip twice: the same frame
+        page.get_by_label("Both clips").uncheck()
+        page.keyboard.press("ArrowRight")
+        assert frames() == ["1", "2"]
+        page.get_by_label("Both clips").check()
+        page.get_by_role("button", name="Play").first.click()
+        wait_for(lambda: int(frames()[1]) > 6)
+        page.get_by_role("button", name="Pause").first.click()
+        one, other = map(int, frames())
+        assert abs(one - other) <= 1

@@ -81,6 +81,7 @@ class Reading(Message):
         slot: 1 for the first read, 2 for the blinded second one.
         reader: Account of the reader; empty for the network's own.
         revision: Number of the edit that is shown; 0 for the network's result. Every edit names it.
+        is_past: Another revision than the current one is shown, which takes no edits.
         can_undo: Whether an edit can be undone.
         can_redo: Whether one can be done again.
         is_corrected: Whether a reader changed anything that the numbers rest on.
@@ -108,6 +109,7 @@ class Reading(Message):
     slot: Literal[1, 2]
     reader: str
     revision: int
+    is_past: bool = False
     can_undo: bool
     can_redo: bool
     is_corrected: bool
@@ -194,8 +196,15 @@ class SetFrameRate(Message):
     frame_rate_hz: Annotated[float, Field(gt=0, le=1000)]
 
 
+class Restore(Message):
+    """Make an earlier version the current one, as a new version."""
+
+    kind: Literal["restore"] = "restore"
+    version: Annotated[int, Field(ge=0)]
+
+
 Operation = Annotated[
-    SetContour | Brush | Carry | SetBeat | SetView | SetSpacing | SetFrameRate,
+    SetContour | Brush | Carry | SetBeat | SetView | SetSpacing | SetFrameRate | Restore,
     Field(discriminator="kind"),
 ]
 

@@ -1,6 +1,6 @@
 """Routes of readings: shown, edited, undone, signed; `slot` 1 is the first read, 2 the second.
 
-GET  /api/clips/ID/reading      `Reading`, with all contours
+GET  /api/clips/ID/reading      `Reading`, with all contours; ?revision=N as it was then
 POST /api/clips/ID/edits        `EditRequest`; `Reading` with the contours that changed
 POST /api/clips/ID/carry        the same with `Carry`; `Preview`, nothing is stored
 POST /api/clips/ID/undo, /redo  `RevisionRequest`
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from echoseg.web.app import Page
 
 Slot = Annotated[int, Query(ge=1, le=2)]
+Revision = Annotated[int, Query(ge=0)]
 Asking = Annotated[Reader, Depends(current_reader)]
 
 
@@ -41,8 +42,10 @@ def reading_router(page: "Page") -> APIRouter:
     readings = page.readings
 
     @router.get("/reading")
-    def reading(clip: str, reader: Asking, slot: Slot = 1) -> Reading:
-        return readings.reading(clip, slot, reader)
+    def reading(
+        clip: str, reader: Asking, slot: Slot = 1, revision: Revision | None = None
+    ) -> Reading:
+        return readings.reading(clip, slot, reader, revision)
 
     @router.post("/edits")
     def edit(clip: str, request: EditRequest, reader: Asking, slot: Slot = 1) -> Reading:

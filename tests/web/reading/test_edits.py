@@ -213,6 +213,41 @@ def test_a_preview_is_what_is_taken_and_stores_nothing(desk):
     assert [desk.points(one)[0] for one in (17, 23)] != before
 
 
+def test_a_version_is_shown_as_it_was_and_restored_as_a_new_one(desk):
+    first = desk.shown
+    address = f"/api/clips/{desk.clip}/reading?slot=1&revision="
+    one = desk.edit("brush", frame=20, structure="lv_cavity", line=[(95, 60)], radius_px=9)
+    one = desk.load()
+    two = desk.edit("contour", frame=20, structure="la", points=[])
+    past = desk.client.get(f"{address}{one['revision']}").json()
+    assert past["is_past"] and not one["is_past"]
+    assert without_time(past) == without_time(one) | {
+        "is_past": True, "can_redo": past["can_redo"]
+    }  # fmt: skip
+    network = desk.client.get(f"{address}0").json()
+    assert (network["ef"], network["contours"]) == (first["ef"], first["contours"])
+    assert desk.load()["revision"] == two["revision"]  # looking changes nothing
+    restored = desk.edit("restore", version=0)
+    assert restored["revision"] > two["revision"] and not restored["is_corrected"]
+    assert [frame["frame"] for frame in restored["contours"]] == [20]
+    assert desk.load()["contours"] == first["contours"] and desk.shown["ef"] == first["ef"]
+    assert desk.do("undo")["revision"] == two["revision"]
+    assert desk.edit("restore", version=one["revision"])["ef"] == one["ef"]
+    again = Desk(client_of(desk.client.app.state.page.settings), desk.clip)
+    assert again.shown["contours"] == one["contours"]  # from the database
+    kinds = [entry["kind"] for entry in desk.client.get(f"/api/clips/{desk.clip}/history").json()]
+    assert kinds == ["brush", "contour", "restore", "restore"]
+
+
+def test_a_version_that_is_not_there_is_refused(desk):
+    assert desk.client.get(f"/api/clips/{desk.clip}/reading?revision=99").status_code == 404
+    answer = desk.post("edits", operation={"kind": "restore", "version": 99})
+    assert answer.status_code == 404 and "no version 99" in answer.json()["error"]
+    desk.do("decision", decision="accepted")
+    answer = desk.post("edits", operation={"kind": "restore", "version": 0})
+    assert answer.status_code == 409 and "signed" in answer.json()["error"]
+
+
 def test_every_edit_has_its_record_and_its_history(desk):
     desk.edit("brush", reason="apex", frame=2, structure="la", line=[(75, 110)], radius_px=4)
     desk.do("undo")

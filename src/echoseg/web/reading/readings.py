@@ -19,6 +19,7 @@ from echoseg.web.api import (
     FrameContours,
     HistoryEntry,
     Reading,
+    Restore,
     SetBeat,
 )
 from echoseg.web.reading import access, decisions, store
@@ -59,16 +60,22 @@ class Readings:
         with self._page.database.transaction() as session:
             return self._access.slot(session, store.reads_of(session, clip), reader)
 
-    def reading(self, clip: str, slot: int, reader: Reader) -> Reading:
+    def reading(self, clip: str, slot: int, reader: Reader, revision: int | None = None) -> Reading:
         """A reading with all its contours.
 
+        Args:
+            clip: Id of the clip.
+            slot: First or second read.
+            reader: Who asks.
+            revision: As it was then; None: as it is.
+
         Raises:
-            Refusal: With 404, 403 or 409, if it may not be shown.
+            Refusal: With 404, 403 or 409, if it may not be shown, or there is no such revision.
         """
         begin = time.perf_counter()
         with self._sessions.alone(clip, slot):
             one, line, row = self._sessions.open(clip, slot, reader)
-            state = self._sessions.state(one, line, line.head)
+            state = self._sessions.state(one, line, line.head if revision is None else revision)
             frames = list(range(len(state.frames)))
             return self._message(one, state, (clip, slot, row, line), frames, begin)
 
@@ -87,7 +94,7 @@ class Readings:
             one, line, row = self._sessions.open(clip, slot, reader, is_change=True)
             store.check_current(row, request.revision)
             before = self._sessions.state(one, line, line.head)
-            after, analysis = self._changed(one, before, request)
+            after, analysis = self._changed(one, line, before, request)
             changed = {
                 index: frame.mask
                 for index, frame in enumerate(after.frames)
@@ -127,7 +134,7 @@ class Readings:
             one, line, row = self._sessions.open(clip, slot, reader, is_change=True)
             store.check_current(row, request.revision)
             before = self._sessions.state(one, line, line.head)
-            after, _ = self._changed(one, before, request)
+            after, _ = self._changed(one, line, before, request)
             return contours_of(after, before.changed_to(after))
 
     def undo(self, clip: str, slot: int, reader: Reader, revision: int) -> Reading:
@@ -248,13 +255,16 @@ class Readings:
         return self._page.worklist.row(clip), analysis, state.parameters.changed
 
     def _changed(
-        self, one: OpenReading, before: State, request: EditRequest
+        self, one: OpenReading, line: store.Line, before: State, request: EditRequest
     ) -> tuple[State, Analysis]:
         """The state after an edit that is not stored yet, and its numbers."""
         opened, operation = one.opened, request.operation
-        change = apply(operation, opened, before, one.analysis(before).measurement)
-        frames = before.with_masks(change.masks, opened.spacing_mm(change.parameters))
-        after = State(revision=-1, frames=frames, parameters=change.parameters)
+        if isinstance(operation, Restore):
+            after = replace(self._sessions.state(one, line, operation.version), revision=-1)
+        else:
+            change = apply(operation, opened, before, one.analysis(before).measurement)
+            frames = before.with_masks(change.masks, opened.spacing_mm(change.parameters))
+            after = State(revision=-1, frames=frames, parameters=change.parameters)
         analysis = measure_state(opened, after)
         if isinstance(operation, SetBeat):
             why = analysis.measurement.refusal
@@ -338,6 +348,7 @@ class Readings:
             slot=slot,
             reader=row.reader if row is not None else "",
             revision=state.revision,
+            is_past=state.revision != line.head,
             can_undo=state.revision != 0 and not decision,
             can_redo=line.newest_child(state.revision) is not None and not decision,
             contours=contours_of(state, frames),

@@ -15,6 +15,7 @@ from echoseg.web.reading.opened import OpenedClip, open_clip
 from echoseg.web.reading.packing import unpack
 from echoseg.web.reading.state import Parameters, State
 from echoseg.web.records import ReadRow
+from echoseg.web.refusal import Refusal
 
 if TYPE_CHECKING:
     from echoseg.web.app import Page
@@ -115,7 +116,13 @@ class Sessions:
         return one, line, read
 
     def state(self, one: OpenReading, line: store.Line, revision: int) -> State:
-        """A reading at a revision: from memory, or from the newest revision before it that is."""
+        """A reading at a revision: from memory, or from the newest revision before it that is.
+
+        Raises:
+            Refusal: With 404, if it has no such revision.
+        """
+        if revision and revision not in line.parents:
+            raise Refusal(404, f"This reading has no version {revision}; open its history again.")
         chain = line.chain(revision)
         known = next((edit for edit in reversed(chain) if edit in one.states), 0)
         state = one.states.get(known) or one.opened.first

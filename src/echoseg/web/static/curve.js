@@ -4,6 +4,7 @@ import { s } from "./dom.js";
 import { quantity, seconds, span } from "./words.js";
 
 const EDGE = { left: 44, right: 14, top: 34, bottom: 24 };
+const WIDE = 620; // in px, from which the words of the legend fit
 const COMMIT_MS = 500; // after the last arrow key
 const NAMES = { ed: "ED", es: "ES" };
 
@@ -96,16 +97,28 @@ export class VolumeCurve {
     });
   }
 
-  // What the interval of the EF means for the ES volume of the beat that is shown.
+  // What the interval of the EF means for the ES volume of the beat that is shown, shaded over that
+  // beat. Only the EF has a calibrated interval; the volume of a single frame has none.
   #interval() {
     const { ef, ed_frame: ed, es_frame: es } = this.reading;
     if (!ef.interval || ef.kind === "unreliable" || ed === null || es === null || !this.values[ed]) return [];
-    const ends = [ef.interval.high_percent, ef.interval.low_percent].map((percent) => this.#y(this.values[ed] * (1 - percent / 100)));
-    const x = this.#frameX(es);
+    const volumes = [ef.interval.high_percent, ef.interval.low_percent].map((percent) => this.values[ed] * (1 - percent / 100));
+    const [bottom, top] = volumes.map((volume) => this.#y(volume));
+    const [x, [left, right]] = [this.#frameX(es), this.#beatEnds(ed, es)];
+    const volume = this.reading.curve.unit === "ml" ? `: ${volumes.map((one) => one.toFixed(0)).join(" to ")}\u00a0ml` : "";
+    const words = `ES volume for an EF of ${span(ef.interval)}, with this ED volume${volume}`;
     const cap = (y) => s("line", { x1: x - 6, x2: x + 6, y1: y, y2: y });
-    return [s("g", { class: "whisker" }, s("title", {}, `ES volume for an EF of ${span(ef.interval)}`),
-      s("rect", { x: x - 6, width: 12, y: ends[0], height: Math.max(1, ends[1] - ends[0]) }), cap(ends[0]), cap(ends[1]),
-      s("line", { x1: x, x2: x, y1: ends[0], y2: ends[1] }))];
+    return [s("g", { class: "interval-band" }, s("title", {}, words),
+      s("rect", { x: left, width: right - left, y: top, height: Math.max(1, bottom - top) }), cap(top), cap(bottom), s("line", { x1: x, x2: x, y1: top, y2: bottom })),
+    s("g", { class: "legend" }, s("rect", { class: "interval-key", x: this.width - EDGE.right - 10, y: 8, width: 10, height: 10 }),
+      s("text", { x: this.width - EDGE.right - 15, y: 17, "text-anchor": "end" }, this.width < WIDE ? "ES volume by the EF interval" : words))];
+  }
+
+  // From where to where the beat of ED and ES reaches: to the next ED, or to the end of the clip.
+  #beatEnds(ed, es) {
+    const first = Math.min(ed, es);
+    const next = this.reading.beats.map((beat) => beat.ed_frame).filter((frame) => frame > Math.max(ed, es));
+    return [first, next.length ? Math.min(...next) : this.player.count - 1].map((frame) => this.#frameX(frame));
   }
 
   #rWaves() {

@@ -52,15 +52,16 @@ export async function askDecision(decision, efWords) {
   return isSigned ? reason.value.trim() : null;
 }
 
-// Every version: who, when, what and why.
+// Every version: who, when, what and why; resolves to the one that is to be shown, or null.
 export function showHistory(rows, revision) {
+  const version = (number, close) => button(number === 0 ? "network" : String(number), () => close(number), { "aria-label": `Show version ${number}` });
   const head = h("tr", {}, ["Version", "When", "Who", "What", "Frame", "Why"].map((name) => h("th", { scope: "col" }, name)));
-  const body = rows.map((row) => h("tr", { class: row.revision === revision ? "current" : "" },
-    h("td", {}, String(row.revision), row.revision === revision ? " (shown)" : ""), h("td", {}, when(row.time)), h("td", {}, row.account),
+  const body = (close) => [{ revision: 0, time: null, account: "", kind: "the network's result", frame: null, reason: "" }, ...rows].map((row) => h("tr", { class: row.revision === revision ? "current" : "" },
+    h("td", {}, version(row.revision, close), row.revision === revision ? " (shown)" : ""), h("td", {}, row.time === null ? "" : when(row.time)), h("td", {}, row.account),
     h("td", {}, editText(row.kind)), h("td", {}, row.frame ?? ""), h("td", {}, row.reason)));
-  const table = rows.length ? h("table", { class: "history" }, h("thead", {}, head), h("tbody", {}, body))
-    : h("p", {}, "No edits: this is the network's own result.");
-  return ask("History", h("div", { class: "scroll", tabindex: 0 }, table), [{ text: "Close", value: null, isMain: true }]);
+  const table = (close) => (rows.length ? h("table", { class: "history" }, h("thead", {}, head), h("tbody", {}, body(close)))
+    : h("p", {}, "No edits: this is the network's own result."));
+  return ask("History", (close) => h("div", { class: "scroll", tabindex: 0 }, table(close)), [{ text: "Close", value: null, isMain: true }]);
 }
 
 const EXPORTS = [
@@ -98,6 +99,13 @@ export function showAgreement(answer) {
 export function showKeys(keys) {
   const rows = keys.map(([key, what]) => h("tr", {}, h("th", { scope: "row" }, key.split(" ").map((one) => h("kbd", {}, one))), h("td", {}, what)));
   return ask("Keyboard", h("div", { class: "scroll", tabindex: 0 }, h("table", { class: "keys" }, h("tbody", {}, rows))), [{ text: "Close", value: null, isMain: true }]);
+}
+
+// A bar over an earlier version: return, or take it; `onTake` null: it cannot be taken.
+export function versionBar(revision, row, { onReturn, onTake }) {
+  const what = row ? `Version ${revision}, ${editText(row.kind)}, by ${row.account}, ${when(row.time)}` : "The network's own result";
+  return h("div", { class: "carry", role: "group", "aria-label": "An earlier version is shown" },
+    h("span", {}, `${what}. It takes no edits.`), button("Return", onReturn, { class: "main" }), onTake && button("Make this the current one", onTake));
 }
 
 // A bar to carry a correction: asks how far and how, shows it, and takes it or not.

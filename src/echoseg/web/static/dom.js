@@ -41,10 +41,12 @@ export function say(text, { isError = false } = {}) {
 }
 
 // Open a modal dialog with a title; resolves to what its form submits, null when it is closed.
+// `body` may be a function of what closes the dialog with an answer.
 export function ask(title, body, buttons) {
   return new Promise((resolve) => {
     const actions = h("div", { class: "actions" });
-    const form = h("form", { method: "dialog" }, h("h2", { id: "ask-title" }, title), body, actions);
+    const content = typeof body === "function" ? body((value) => close(value)) : body;
+    const form = h("form", { method: "dialog" }, h("h2", { id: "ask-title" }, title), content, actions);
     const dialog = h("dialog", { "aria-labelledby": "ask-title" }, form);
     let answer = null;
     const close = (value) => { answer = value; dialog.close(); };

@@ -27,8 +27,8 @@ export class Handles {
 
   // Put the buttons where the points are; none while the clip plays or another tool is used.
   place() {
-    const { ui, player, screen, isSigned } = this.pane;
-    const contour = ui.tool === "points" && !player.isPlaying && !isSigned && ui.show[ui.active] ? this.contour : null;
+    const { ui, player, screen, isClosed } = this.pane;
+    const contour = ui.tool === "points" && !player.isPlaying && !isClosed && ui.show[ui.active] ? this.contour : null;
     const points = contour?.points ?? [];
     while (this.element.children.length > points.length) this.element.lastChild.remove();
     while (this.element.children.length < points.length) this.element.append(this.#button(this.element.children.length));

@@ -50,10 +50,11 @@ function spacingText(spacing) {
 }
 
 function volumesPart(reading, { onScale, onFrameRate }) {
-  const { ef, spacing_mm: spacing, frame_rate_hz: rate, decision } = reading;
+  const { ef, spacing_mm: spacing, frame_rate_hz: rate } = reading;
+  const isClosed = Boolean(reading.decision || reading.is_past);
   const caveat = isReliable(ef) || reading.heart_rate_bpm === null ? "" : ", not reliable";
   const missing = spacing ? "none" : "no scale";
-  const row = (name, value, ask) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value, ask && !decision && button("Set", ask, { "aria-label": `Set ${name.toLowerCase()}` })));
+  const row = (name, value, ask) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value, ask && !isClosed && button("Set", ask, { "aria-label": `Set ${name.toLowerCase()}` })));
   const inMean = reading.beats.filter((beat) => !beat.is_excluded && !beat.left_out).length;
   return h("table", { class: "values" }, h("tbody", {},
     isReliable(ef) && [row("End-diastolic volume", quantity(reading.edv_ml, "ml", missing)), row("End-systolic volume", quantity(reading.esv_ml, "ml", missing))],
@@ -71,7 +72,7 @@ function beatsPart(reading, { onSeek, onExclude }) {
     const isOut = beat.is_excluded || Boolean(beat.left_out);
     const go = (kind) => button(String(beat[`${kind}_frame`]), () => onSeek(beat[`${kind}_frame`]), { class: `frame ${kind}`, "aria-label": `Go to ${kind.toUpperCase()} of beat ${index + 1}, frame ${beat[`${kind}_frame`]}` });
     const number = (value) => h("td", {}, value === null ? "" : value.toFixed(0));
-    const box = h("input", { type: "checkbox", checked: !isOut, disabled: Boolean(beat.left_out) && !beat.is_excluded, "aria-label": `Beat ${index + 1} is part of the mean`, on: { change: () => onExclude(index, !beat.is_excluded) } });
+    const box = h("input", { type: "checkbox", checked: !isOut, disabled: reading.is_past || (Boolean(beat.left_out) && !beat.is_excluded), "aria-label": `Beat ${index + 1} is part of the mean`, on: { change: () => onExclude(index, !beat.is_excluded) } });
     const why = beat.left_out ? h("div", { class: "dim" }, beat.left_out.replaceAll("_", " ")) : null;
     return h("tr", { class: isOut ? "out" : "" }, h("th", { scope: "row" }, String(index + 1), beat.is_moved ? "*" : "", why),
       h("td", {}, go("ed")), h("td", {}, go("es")), isShown && [number(beat.ef_percent), number(beat.edv_ml), number(beat.esv_ml)], h("td", {}, box));
@@ -91,6 +92,7 @@ function warningsPart(reading) {
 }
 
 function decisionPart(reading, { onDecide }) {
+  if (reading.is_past) return null;
   if (reading.decision) {
     return h("section", { class: `decision ${reading.decision}` }, h("strong", {}, reading.decision === "accepted" ? "Accepted" : "Rejected"),
       ` by ${reading.reader}`, reading.decision_reason && h("p", {}, reading.decision_reason), h("p", {}, button("Reopen", () => onDecide("reopened"))));

@@ -1,7 +1,7 @@
 // One clip on the page: picture, curve, stills and numbers, kept in step.
 
 import { VolumeCurve } from "./curve.js";
-import { askDecision, askFrameRate, askScale, carryBar, showExports, showHistory } from "./dialogs.js";
+import { askDecision, askFrameRate, askScale, carryBar, showExports, showHistory, versionBar } from "./dialogs.js";
 import { button, h, say } from "./dom.js";
 import { FrameStore } from "./frames.js";
 import { Handles, rounded } from "./handles.js";
@@ -37,10 +37,11 @@ class Pane {
     this.#build();
   }
 
-  get isSigned() { return Boolean(this.session.reading?.decision); }
+  // Whether the reading takes no edits: it is signed, or an earlier version is shown.
+  get isClosed() { return Boolean(this.session.reading?.decision || this.session.reading?.is_past); }
 
   // Whether nothing can be edited: the reading is signed, or not there yet.
-  get isLocked() { return this.isSigned || !this.session.reading; }
+  get isLocked() { return this.isClosed || !this.session.reading; }
 
   #build() {
     const { player } = this;
@@ -182,7 +183,7 @@ class Pane {
   reason() { return this.tools.reason.value.trim(); }
 
   edit(operation) {
-    if (this.isSigned) { say("This reading is signed; it takes no more edits."); return; }
+    if (this.isClosed) { say(`${this.session.reading.decision ? "This reading is signed" : "This is an earlier version"}; it takes no edits.`); return; }
     this.handles.flush();
     this.session.edit(operation, this.reason());
   }
@@ -226,14 +227,14 @@ class Pane {
     this.edit(operation);
   }
 
-  undo() { this.handles.flush(); this.session.undo(); }
+  undo() { this.handles.flush(); if (!this.isClosed) this.session.undo(); }
 
-  redo() { this.handles.flush(); this.session.redo(); }
+  redo() { this.handles.flush(); if (!this.isClosed) this.session.redo(); }
 
   // Draw a structure where it is not there, or take it away.
   toggleStructure() {
     const { ui, handles, detail } = this;
-    if (this.isSigned) return;
+    if (this.isClosed) return;
     if (handles.contour) { handles.replace({ points: [], kinds: [] }); say(`${STRUCTURES[ui.active]} removed on this frame.`); return; }
     const points = newContour(this.screen.center, [detail.columns / 8, detail.rows / 6]);
     this.setTool("points");
@@ -281,6 +282,7 @@ class Pane {
   }
 
   carry() {
+    if (this.isClosed) return;
     this.player.pause();
     this.handles.flush();
     const close = () => { this.preview = null; this.bar.replaceChildren(); this.draw(); };
@@ -297,7 +299,28 @@ class Pane {
   }
 
   async showHistory() {
-    try { await showHistory(await this.session.history(), this.session.reading.revision); } catch (error) { say(error.message, { isError: true }); }
+    this.handles.flush();
+    await this.session.queue;
+    try {
+      const rows = await this.session.history();
+      const revision = await showHistory(rows, this.session.reading.revision);
+      if (revision !== null) await this.showVersion(revision, rows.find((row) => row.revision === revision));
+    } catch (error) { say(error.message, { isError: true }); }
+  }
+
+  // Show an earlier version, which takes no edits, until the reader returns or takes it.
+  async showVersion(revision, row) {
+    this.setTool("view");
+    await this.session.load(revision);
+    const { is_past: isPast, decision } = this.session.reading;
+    this.bar.replaceChildren();
+    if (!isPast) return;
+    const close = () => { this.bar.replaceChildren(); return this.session.load(); };
+    this.bar.replaceChildren(versionBar(revision, row, {
+      onReturn: close,
+      onTake: decision ? null : async () => { await close(); this.edit({ kind: "restore", version: revision }); },
+    }));
+    this.bar.querySelector("button").focus();
   }
 
   showExports() { return showExports(this.clip, this.slot); }

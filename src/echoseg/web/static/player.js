@@ -42,6 +42,9 @@ export class Player extends EventTarget {
     this.#go(Math.min(this.count - 1, Math.max(0, frame)));
   }
 
+  // Show a frame as another clip has it, playing or not.
+  show(frame) { this.#go(Math.min(this.count - 1, Math.max(0, frame))); }
+
   step(by) { this.seek((this.frame + by + this.count) % this.count); }
 
   toggle() { if (this.isPlaying) this.pause(); else this.play(); }

@@ -22,7 +22,7 @@ export class Pointer {
     return [event.clientX - box.left, event.clientY - box.top];
   }
 
-  get #brushes() { return (this.pane.ui.tool === "brush" || this.pane.ui.tool === "erase") && !this.pane.isSigned; }
+  get #brushes() { return (this.pane.ui.tool === "brush" || this.pane.ui.tool === "erase") && !this.pane.isClosed; }
 
   #down(event) {
     if (event.target.closest("button")) return;

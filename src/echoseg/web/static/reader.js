@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { showKeys } from "./dialogs.js";
 import { button, find, h, isTyping, say } from "./dom.js";
 import { makePane } from "./pane.js";
+import { keepInStep, stepText } from "./step.js";
 import { efText, quantity } from "./words.js";
 
 const KEYS = [
@@ -58,7 +59,7 @@ document.addEventListener("keydown", (event) => {
   const isButton = event.target.closest("button, summary, a, [role=slider], input[type=checkbox]");
   if (isButton && (event.key === " " || event.key === "Enter")) return;
   const action = actions[event.key];
-  if (!action || (current.isSigned && EDITING.has(event.key))) return;
+  if (!action || (current.isClosed && EDITING.has(event.key))) return;
   event.preventDefault();
   action(current, event);
 });
@@ -147,6 +148,12 @@ async function beginStudy(study) {
     const pane = await open(detail, detail.slot);
     pane.session.addEventListener("state", () => { if (!pane.session.numWaiting) showBiplane(study, place); });
   }
+  if (panes.length < 2) return;
+  const isOn = h("input", { type: "checkbox", checked: true });
+  const words = h("span", {}, stepText(panes));
+  for (const { session } of panes) session.addEventListener("reading", () => { words.textContent = stepText(panes); });
+  place.after(h("label", { class: "in-step" }, isOn, " Both clips ", words));
+  keepInStep(panes, () => isOn.checked);
 }
 
 find("actions").append(button("Next clip", nextClip, { key: "n" }), button("Keys", () => showKeys(KEYS), { key: "?" }));

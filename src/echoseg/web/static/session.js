@@ -21,9 +21,9 @@ export class Session extends EventTarget {
     this.round = 0; // rises when what waits is dropped
   }
 
-  // Fetch the whole reading; also `loading`, for who comes later.
-  load() {
-    this.loading = get(this.address("reading")).then((reading) => {
+  // Fetch the whole reading, or an earlier version of it; also `loading`, for who comes later.
+  load(revision = null) {
+    this.loading = get(this.address("reading") + (revision === null ? "" : `&revision=${revision}`)).then((reading) => {
       this.contours = new Map();
       this.isProvisional = false;
       this.#merge(reading);

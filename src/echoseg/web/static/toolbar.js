@@ -65,7 +65,7 @@ export function toolbar(pane) {
     points, size, group("History", undo, redo), view, display(pane), others, reason);
 
   const update = () => {
-    const { ui, isSigned, isLocked, session: { reading, numWaiting } } = pane;
+    const { ui, isClosed, isLocked, session: { reading, numWaiting } } = pane;
     for (const [tool, one] of tools) {
       one.setAttribute("aria-pressed", String(ui.tool === tool));
       one.disabled = isLocked && tool !== "view";
@@ -76,14 +76,14 @@ export function toolbar(pane) {
     }
     points.hidden = ui.tool !== "points";
     size.hidden = ui.tool !== "brush" && ui.tool !== "erase";
-    reason.hidden = ui.tool === "view" || isSigned;
+    reason.hidden = ui.tool === "view" || isClosed;
     radius.textContent = `${ui.radius} px`;
     view.hidden = others.hidden = !reading;
     undo.disabled = redo.disabled = true;
     if (!reading) return;
-    undo.disabled = isSigned || (!reading.can_undo && !numWaiting);
-    redo.disabled = isSigned || !reading.can_redo;
-    view.disabled = isSigned;
+    undo.disabled = isClosed || (!reading.can_undo && !numWaiting);
+    redo.disabled = isClosed || !reading.can_redo;
+    view.disabled = isClosed;
     const unknown = pane.detail.predicted_view ? `View not stated, looks like ${pane.detail.predicted_view}` : "View not stated";
     const views = [...new Set([...VIEWS, reading.view])];
     view.replaceChildren(...views.map((name) => h("option", { value: name, selected: name === reading.view }, name === "unknown" ? unknown : name)));

@@ -36,6 +36,6 @@ export function when(timeSeconds) {
 
 const KINDS = {
   contour: "contour", brush: "brush", carry: "carried to neighbors", beat: "ED, ES or beat",
-  view: "view", spacing: "scale", frame_rate: "frame rate",
+  view: "view", spacing: "scale", frame_rate: "frame rate", restore: "earlier version restored",
 };
 export const editText = (kind) => KINDS[kind] ?? kind;
