@@ -86,6 +86,7 @@ def compare_curves(folder: Path) -> None:
     areas, efs = [], []
     for record in load_dataset(folder).split("validation").records:
         clip, annotation = record.read()
+        assert annotation is not None
         volumes = []
         for frame in (annotation.ed_frame, annotation.es_frame):
             before = measure_frame(annotation.masks[frame], clip.spacing_mm)

@@ -384,22 +384,3 @@ class ClipDetail(Message):
     warnings: tuple[str, ...] = ()
     model: str = ""
     study: tuple[WorklistRow, ...] = ()
-
-
-class Biplane(Message):
-    """The A4C and A2C of a study together, as they are read now.
-
-    Attributes:
-        clips: Ids of the clips, A4C before A2C; those whose EF is the most reliable. One where the
-            study has one plane only, none where it has neither.
-        ef: What may be stated of the biplane EF.
-        edv_ml: End-diastolic volume.
-        esv_ml: End-systolic volume.
-        warnings: Sentences to be read before the numbers.
-    """
-
-    clips: tuple[str, ...]
-    ef: EfStatement
-    edv_ml: float | None = None
-    esv_ml: float | None = None
-    warnings: tuple[str, ...] = ()

@@ -28,7 +28,8 @@ from echoseg.report.study import plane_of, rank
 from echoseg.report.writer import DICOM, PDF, free_names
 from echoseg.web.accounts import Reader
 from echoseg.web.analysis import ClipFailure, ClipTask, load_source, plain_reason, read_result
-from echoseg.web.api import Biplane, WorklistQuery
+from echoseg.web.api import WorklistQuery
+from echoseg.web.reading_messages import Biplane
 from echoseg.web.records import ClipRow, ClipState
 from echoseg.web.refusal import Refusal
 

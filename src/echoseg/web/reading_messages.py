@@ -1,9 +1,10 @@
-"""What the page and its server say of all readings together, in JSON."""
+"""What the page and its server say of several readings together, in JSON."""
 
 from typing import Annotated
 
 from pydantic import Field
 
+from echoseg.inference.ef_statement import EfStatement
 from echoseg.web.api import Message
 
 
@@ -53,3 +54,22 @@ class TrainingAnswer(Message):
     folder: str
     num_clips: int
     num_unsigned: int
+
+
+class Biplane(Message):
+    """The A4C and A2C of a study together, as they are read now.
+
+    Attributes:
+        clips: Ids of the clips, A4C before A2C; those whose EF is the most reliable. One where the
+            study has one plane only, none where it has neither.
+        ef: What may be stated of the biplane EF.
+        edv_ml: End-diastolic volume.
+        esv_ml: End-systolic volume.
+        warnings: Sentences to be read before the numbers.
+    """
+
+    clips: tuple[str, ...]
+    ef: EfStatement
+    edv_ml: float | None = None
+    esv_ml: float | None = None
+    warnings: tuple[str, ...] = ()

@@ -16,8 +16,9 @@ from echoseg.files import csv_text
 from echoseg.report.schema import build_report, registry_row
 from echoseg.report.writer import free_names
 from echoseg.web.accounts import Reader
-from echoseg.web.api import Biplane, WorklistQuery
+from echoseg.web.api import WorklistQuery
 from echoseg.web.export import ExportFormat, biplane_of, registry
+from echoseg.web.reading_messages import Biplane
 from echoseg.web.routes_reading import Slot
 from echoseg.web.security import current_reader
 
