@@ -1,9 +1,10 @@
-"""Does the worklist stay quick, does the server's memory stay flat, how soon is a clip read?
+"""Does the worklist stay quick, memory flat, how soon is a clip read, how quick are its edits?
 
     python benchmarks/page.py worklist [--rows 10000] [--url postgresql://...] [--seed 0]
     python benchmarks/page.py memory [--clips 500]
     python benchmarks/page.py latency [--clips 3] [--jobs 1]
     python benchmarks/page.py curves --folder CAMUS
+    python benchmarks/page.py edits [--clip FILE] [--edits 60]
 
 `worklist` times pages of a database of random rows. `memory` puts clips into a server whose
 analysis is a stub (masks by formula in place of the network, everything else as it is), opens each
@@ -11,7 +12,10 @@ as the reader page does, and prints the server's resident memory on the way. `la
 of 1024 x 768 pixels, the simulated clip enlarged, on a server with the shipped network, and prints
 when each can be played and when it is ready. `curves` replaces the experts' masks of the validation
 patients by the curves that the page fits to them, and prints by how much areas and EF change.
-Asserts nothing.
+`edits` has a clip analyzed, by default the simulated
+one of 1024 x 768 pixels, restarts the server, and times the opening of its reading and edits: the
+wall of the LV moved by 3 pixels at a few control points, on ED, on ES and on frames between, each
+sent when the one before is answered. Asserts nothing.
 """
 
 import argparse
@@ -50,10 +54,13 @@ QUERIES: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("worklist", "memory", "latency", "curves", "serve"))
+    kinds = ("worklist", "memory", "latency", "edits", "curves", "serve")
+    parser.add_argument("what", choices=kinds)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--clips", type=int)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--clip", type=Path)
+    parser.add_argument("--edits", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--url", default="")
     parser.add_argument("--folder", type=Path, help="of `serve`, which the others start; CAMUS")
@@ -70,6 +77,8 @@ def main() -> None:
         compare_curves(args.folder)
     elif args.what == "memory":
         follow_memory(args.clips or 500)
+    elif args.what == "edits":
+        time_edits(args.clip, args.edits)
     else:
         time_clips(args.clips or 3, args.jobs)
 
@@ -253,8 +262,8 @@ def _mb(process: psutil.Process) -> float:
     return process.memory_info().rss / 1e6
 
 
-def time_clips(num_clips: int, jobs: int) -> None:
-    """Print when each of some large clips can be played, and when it is ready."""
+def write_large_clip(path: Path, number: int = 0) -> None:
+    """Write the simulated clip at 1024 x 768 pixels; another number is another content."""
     from dataclasses import replace
 
     from PIL import Image
@@ -263,19 +272,83 @@ def time_clips(num_clips: int, jobs: int) -> None:
 
     source = resources.files("echoseg.weights") / "simulated_a4c.dcm"
     clip = load_clip(Path(str(source)))
-    large = np.stack(
+    frames = np.stack(
         [np.asarray(Image.fromarray(frame).resize((1024, 768))) for frame in clip.frames]
     )
+    frames[0, 0, 0] = number
     row_mm, column_mm = clip.spacing_mm or (1.0, 1.0)
     spacing_mm = row_mm * clip.size[0] / 768, column_mm * clip.size[1] / 1024
+    dicom_writer.write(path, replace(clip, frames=frames, spacing_mm=spacing_mm))
+
+
+def time_clips(num_clips: int, jobs: int) -> None:
+    """Print when each of some large clips can be played, and when it is ready."""
     with tempfile.TemporaryDirectory() as folder:
         words = ("-m", "echoseg", "serve", "--data", f"{folder}/page", "--port", "0")
         with running(*words, "--no-browser", "--jobs", str(jobs)) as (client, _):
             for number in range(num_clips):
-                large[0, 0, 0] = number  # another content
                 path = Path(folder) / f"{number}.dcm"
-                dicom_writer.write(path, replace(clip, frames=large, spacing_mm=spacing_mm))
-                print(f"clip {number + 1}, {len(large)} frames: {follow(client, path)}", flush=True)
+                write_large_clip(path, number)
+                print(f"clip {number + 1}: {follow(client, path)}", flush=True)
+
+
+def time_edits(path: Path | None, num_edits: int) -> None:
+    """Print the times of opening and editing the reading of a clip."""
+    with tempfile.TemporaryDirectory() as folder:
+        if path is None:
+            path = Path(folder) / "large.dcm"
+            write_large_clip(path)
+        words = ("-m", "echoseg", "serve", "--data", f"{folder}/page", "--port", "0")
+        with running(*words, "--no-browser") as (client, _):
+            follow(client, path)
+        with running(*words, "--no-browser") as (client, process):
+            (row,) = client.get("/api/clips").json()["rows"]
+            address = f"/api/clips/{row['id']}"
+            for what in ("after a start", "again"):
+                begin_s, busy_ms = time.perf_counter(), _busy_ms(process)
+                reading = client.get(f"{address}/reading?slot=1").raise_for_status().json()
+                taken_ms = 1000 * (time.perf_counter() - begin_s)
+                busy_ms = _busy_ms(process) - busy_ms
+                print(f"opened {what}: {taken_ms:.0f} ms, of the processor {busy_ms:.0f}")
+            busy_ms = _busy_ms(process)
+            times_ms = [edit(client, address, reading, number) for number in range(num_edits)]
+            busy_ms = _busy_ms(process) - busy_ms
+        columns = zip(*times_ms, strict=True)
+        for what, values in zip(("answered", "in the server"), columns, strict=True):
+            p95 = statistics.quantiles(values, n=20)[-1]
+            print(
+                f"edits {what}: median {statistics.median(values):.0f}, 95 % {p95:.0f}, "
+                f"largest {max(values):.0f} of {num_edits}, ms"
+            )
+        print(
+            f"{busy_ms / num_edits:.0f} ms of the processor an edit, load {os.getloadavg()[0]:.1f}"
+        )
+
+
+def _busy_ms(process: psutil.Process) -> float:
+    """Time that the processor worked for the server itself, without its worker processes."""
+    times = process.cpu_times()
+    return 1000 * (times.user + times.system)
+
+
+def edit(
+    client: httpx2.Client, address: str, reading: dict[str, Any], number: int
+) -> tuple[float, float]:
+    """Move a part of the wall; ms until the answer, and those of the server. Updates `reading`."""
+    frames = (reading["ed_frame"], reading["es_frame"], 7 * number % len(reading["contours"]))
+    curves = reading["contours"][frames[number % 3]]["contours"]
+    step = 3 if number % 2 else -3
+    own = enumerate(curves["lv_cavity"]["points"])
+    points = [(x + step * (2 < index < 7), y) for index, (x, y) in own]
+    operation = {"kind": "contour", "frame": frames[number % 3], "structure": "lv_cavity"}
+    body = {"revision": reading["revision"], "operation": operation | {"points": points}}
+    begin_s = time.perf_counter()
+    answer = client.post(f"{address}/edits?slot=1", json=body).raise_for_status().json()
+    taken_ms = 1000 * (time.perf_counter() - begin_s)
+    for one in answer.pop("contours"):
+        reading["contours"][one["frame"]] = one
+    reading |= answer
+    return taken_ms, answer["milliseconds"]
 
 
 def follow(client: httpx2.Client, path: Path) -> str:
@@ -289,8 +362,9 @@ def follow(client: httpx2.Client, path: Path) -> str:
         now_s = time.perf_counter() - begin_s
         if detail["num_frames"]:
             stages.setdefault("can be played", now_s)
-        if detail["row"]["frames_done"]:
-            stages.setdefault("first frame segmented", now_s)
+        if "first contours" not in stages and detail["num_frames"]:
+            if client.get(f"/api/clips/{clip}/curves").json()["contours"]:
+                stages["first contours"] = time.perf_counter() - begin_s
         if detail["row"]["state"] == "ready":
             stages["ready"] = now_s
         time.sleep(0.02)

@@ -5,7 +5,6 @@ that was shown before, and no others.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -29,19 +28,7 @@ _UNIT = (1.0, 1.0)
 Points = tuple[Point, ...]
 Drawn = dict[Structure, Points]
 """Control points of the curves of a frame that a reader drew."""
-
-
-class _Fit(NamedTuple):
-    """A fitted curve, None where there is none, and the places on the outline it is fitted at.
-
-    The places of a curve that was read from a file are not known.
-    """
-
-    contour: Contour | None
-    anchors: dict[PointKind, int] | None
-
-
-_FITTED: WeakKeyDictionary[MeasuredFrame, dict[Structure, _Fit]] = WeakKeyDictionary()
+_FITTED: WeakKeyDictionary[MeasuredFrame, dict[Structure, Contour | None]] = WeakKeyDictionary()
 _BEFORE: WeakKeyDictionary[MeasuredFrame, ref[MeasuredFrame]] = WeakKeyDictionary()
 
 
@@ -73,18 +60,12 @@ def frame_contour(
         structure: The structure.
         drawn: Its control points, where a reader drew it.
     """
-    axis = None if frame.shape is None else pixel_axis(frame)
     if drawn is not None:
-        return Contour(points=drawn, kinds=_kinds(np.array(drawn), structure, axis))
+        return Contour(points=drawn, kinds=_kinds(np.array(drawn), structure, _axis(frame)))
     known = _FITTED.setdefault(frame, {})
     if structure not in known:
-        region, before = region_of(frame.mask, structure), _BEFORE.get(frame)
-        one = before() if before is not None else None
-        fit = None
-        if one is not None and np.array_equal(region, region_of(one.mask, structure)):
-            fit = _FITTED.get(one, {}).get(structure)
-        known[structure] = _fitted(region, structure, axis, fit)
-    return known[structure].contour
+        known[structure] = _fitted(frame, structure)
+    return known[structure]
 
 
 def follows(frame: MeasuredFrame, before: MeasuredFrame) -> None:
@@ -94,7 +75,7 @@ def follows(frame: MeasuredFrame, before: MeasuredFrame) -> None:
 
 def remember(frame: MeasuredFrame, contours: Mapping[Structure, Contour]) -> None:
     """Take over the curves of a frame that were fitted before."""
-    _FITTED[frame] = {one: _Fit(contours.get(one), None) for one in STRUCTURES}
+    _FITTED[frame] = {one: contours.get(one) for one in STRUCTURES}
 
 
 def pixel_axis(frame: MeasuredFrame) -> LongAxis:
@@ -109,24 +90,36 @@ def pixel_axis(frame: MeasuredFrame) -> LongAxis:
     )
 
 
-def _fitted(
-    region: np.ndarray, structure: Structure, axis: LongAxis | None, known: _Fit | None
-) -> _Fit:
-    """The curve with few points that fits a region; there is none where it is too small.
+def _axis(frame: MeasuredFrame) -> LongAxis | None:
+    return None if frame.shape is None else pixel_axis(frame)
 
-    Args:
-        region: The region, `H W` bool.
-        structure: What it is.
-        axis: The long axis of its frame.
-        known: A fit of the same region by what may be another axis.
+
+def _fitted(frame: MeasuredFrame, structure: Structure) -> Contour | None:
+    """The curve with few points that fits a structure; None where it is too small.
+
+    Where neither the region nor the places that the curve passes have changed since the frame was
+    edited, it is that of the frame before.
     """
+    region, axis = region_of(frame.mask, structure), _axis(frame)
     if np.count_nonzero(region) < MIN_PIXELS:
-        return _Fit(None, {})
+        return None
+    before = _BEFORE[frame]() if frame in _BEFORE else None
+    known, other = _FITTED.get(before, {}) if before else {}, None
+    if before and known.get(structure):
+        is_same = np.array_equal(region, region_of(before.mask, structure))
+        other = _axis(before) if is_same else None
+    if axis and other and _is_same(axis, other):
+        return known[structure]
     contour = mask_contour_mm(region, _UNIT)[:-1]
     anchors = _anchors(contour, structure, axis)
-    if known is not None and known.anchors == anchors:
-        return known
-    return _Fit(_fitted_at(contour, anchors, region), anchors)
+    if other and anchors == _anchors(contour, structure, other):
+        return known[structure]
+    return _fitted_at(contour, anchors, region)
+
+
+def _is_same(one: LongAxis, other: LongAxis) -> bool:
+    names = ("hinges_mm", "annulus_mid_mm", "apex_mm")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
 def _fitted_at(

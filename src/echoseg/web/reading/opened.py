@@ -75,9 +75,11 @@ class OpenedClip:
     def first(self) -> State:
         """The network's result as revision 0."""
         parameters = Parameters()
-        frames = measure_each(self.masks, self.spacing_mm(parameters))
-        for frame, one in zip(frames, self.curves, strict=False):
-            remember(frame, one.contours)
+        spacing_mm = self.spacing_mm(parameters)
+        frames = measure_each(self.masks, spacing_mm)
+        if spacing_mm == self.cine.spacing_mm:  # which the worker measured with
+            for frame, one in zip(frames, self.curves, strict=False):
+                remember(frame, one.contours)
         return State(revision=0, frames=frames, parameters=parameters)
 
     def depth_sector(self, parameters: Parameters) -> Sector | None:
