@@ -146,6 +146,17 @@ def test_no_request_changes_a_first_read_of_another_reader(clips, ada, ben):
         assert answer.status_code == 403 and "second read" in answer.json()["error"], what
 
 
+def test_no_version_of_the_first_read_is_reached_through_the_second(clips, ada, ben):
+    clip = clips[0]
+    first, _ = first_read(ada, clip)
+    version = first.shown["revision"]
+    assert ben.get(f"/api/clips/{clip}/reading?slot=2&revision={version}").status_code == 404
+    second = Desk(ben, clip, 2)
+    answer = second.post("edits", operation={"kind": "restore", "version": version})
+    assert answer.status_code == 404 and "no version" in answer.json()["error"]
+    assert ben.get(f"/api/clips/{clip}/reading?slot=1&revision=0").status_code == 403
+
+
 def test_the_first_read_is_shown_when_the_second_is_signed(clips, ada, ben):
     clip = clips[0]
     first, _ = first_read(ada, clip)
