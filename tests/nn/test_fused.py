@@ -96,6 +96,24 @@ def test_what_cannot_be_fused_is_returned_as_it_is(monkeypatch):
     assert fuse(network.float()) is network
 
 
+def test_layers_of_another_package_and_other_paddings_stay():
+    class Doubled(nn.Conv2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    foreign = nn.Sequential(Doubled(1, 2, 3), nn.ReLU()).eval()
+    assert fuse(foreign) is foreign
+    x = torch.randn(1, 2, 6, 6)
+    for padding in ({"padding": 1, "padding_mode": "reflect"}, {"padding": "same"}):
+        network = nn.Sequential(nn.Conv2d(2, 3, 3, **padding), nn.ReLU()).eval()
+        with torch.inference_mode():
+            assert torch.equal(fuse(network)(x), network(x))
+    for odd in ({"affine": False}, {"track_running_stats": False}):
+        network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, **odd), nn.ReLU()).eval()
+        with torch.inference_mode():
+            assert torch.allclose(fuse(network)(x), network(x), atol=1e-6)
+
+
 def test_the_backend_torch_runs_fused_and_keeps_the_network():
     network = trained(build_model("mssnet", {"size": "tiny"}))
     session = TorchSession(network, 32)

@@ -25,6 +25,8 @@ from echoseg.nn.blocks import ResidualBlock, UpBlock
 
 MIN_LINEAR = 16384
 """Minimum number of weights of a linear layer that is fused; smaller ones gain nothing."""
+OWN = ("echoseg.", "torch.nn.modules.")
+"""Packages whose layers are known."""
 OPERATIONS = ("_convolution_pointwise", "_linear_pointwise", "_reorder_linear_weight")
 
 
@@ -32,7 +34,8 @@ def fuse(network: nn.Module, *, bf16: bool = False) -> nn.Module:
     """A copy of a network for inference, with its interface and its results.
 
     The network itself is returned where nothing can be fused: in training mode, in another dtype
-    than float32, on another device than a CPU, or without oneDNN.
+    than float32, on another device than a CPU, without oneDNN, or with a layer of another package
+    than torch and echoseg, which may use its parts in ways that are not known here.
 
     Args:
         network: The network.
@@ -42,7 +45,8 @@ def fuse(network: nn.Module, *, bf16: bool = False) -> nn.Module:
     """
     first = next(network.parameters(), None)
     is_usable = first is not None and first.dtype == torch.float32 and first.device.type == "cpu"
-    if not is_usable or network.training or not has_onednn():
+    is_known = all(type(part).__module__.startswith(OWN) for part in network.modules())
+    if not (is_usable and is_known and has_onednn()) or network.training:
         return network
     fused = copy.deepcopy(network)
     _replace_children(fused)
@@ -170,7 +174,7 @@ def _fused(module: nn.Module) -> nn.Module:
         return FusedUpBlock(module)
     if isinstance(module, nn.Sequential):
         return _fused_sequence(list(module))
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and _has_zeros_around(module):
         return FusedConv(module)
     if isinstance(module, nn.Linear) and module.weight.numel() >= MIN_LINEAR:
         return FusedLinear(module)
@@ -182,8 +186,8 @@ def _fused_sequence(modules: list[nn.Module]) -> nn.Module:
     outputs: list[nn.Module] = []
     while modules:
         first = modules.pop(0)
-        if isinstance(first, nn.Conv2d):
-            norm = modules.pop(0) if _is_next(modules, nn.BatchNorm2d) else None
+        if isinstance(first, nn.Conv2d) and _has_zeros_around(first):
+            norm = modules.pop(0) if _is_foldable(modules) else None
             relu = bool(_is_next(modules, nn.ReLU) and modules.pop(0))
             outputs.append(FusedConv(first, cast("nn.BatchNorm2d | None", norm), relu=relu))
         elif isinstance(first, nn.Linear) and _is_next(modules, nn.GELU):
@@ -194,8 +198,18 @@ def _fused_sequence(modules: list[nn.Module]) -> nn.Module:
     return outputs[0] if len(outputs) == 1 else nn.Sequential(*outputs)
 
 
+def _has_zeros_around(conv: nn.Conv2d) -> bool:
+    return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+
+
 def _is_next(modules: list[nn.Module], kind: type[nn.Module]) -> bool:
     return bool(modules) and isinstance(modules[0], kind)
+
+
+def _is_foldable(modules: list[nn.Module]) -> bool:
+    """Whether a batch norm is next that has factors and statistics."""
+    norm = modules[0] if modules else None
+    return isinstance(norm, nn.BatchNorm2d) and norm.affine and norm.track_running_stats
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
