@@ -130,6 +130,18 @@ def test_a_folder_that_is_another_elsewhere_is_refused(quiet, tmp_path):
     close_pools()
 
 
+def test_other_machines_get_whole_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.safetensors").touch()
+    settings = cohort_stub.SETTINGS.model_copy(update={"model": "net.safetensors"})
+    options = cohort.RunOptions(engine=Engine())
+    task = Task.of(Work(settings=settings, out=Path("out"), options=options))
+    assert task.work.out == tmp_path / "out"
+    assert task.work.settings.model == str(tmp_path / "net.safetensors")
+    named = Work(settings=cohort_stub.SETTINGS, out=Path("out"), options=options)
+    assert Task.of(named).work.settings.model == "phantom"
+
+
 def test_a_clip_that_two_machines_did_has_one_result(quiet, tmp_path):
     """One was taken for lost, lived on, and wrote its result first."""
     root, expected = quiet

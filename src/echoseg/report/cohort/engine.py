@@ -48,7 +48,11 @@ class Task:
     @classmethod
     def of(cls, work: Work) -> "Task":
         """Prepare work for other machines: they log nothing, and know the folder by its hash."""
-        return cls(replace(work, place=None, logs=False), _manifest_sha256(work.out))
+        settings, out = work.settings, work.out.absolute()
+        if os.path.isfile(settings.model):
+            settings = settings.model_copy(update={"model": os.path.abspath(settings.model)})
+        elsewhere = replace(work, settings=settings, out=out, place=None, logs=False)
+        return cls(elsewhere, _manifest_sha256(out))
 
 
 _pools: dict[Task, WorkerPool] = {}
