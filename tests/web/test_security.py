@@ -140,8 +140,11 @@ def test_an_admin_elsewhere_adds_clips_from_named_folders_only(settings, tmp_pat
             assert "--clip-folder" in error_of(response)
         for source in ("/etc/passwd", "file:///etc/passwd", "rtsp://10.0.0.1/", "0"):
             with client.websocket_connect(LIVE, headers={"Origin": ADDRESS}) as live:
-                live.send_json({"source": source})
-                assert "--clip-folder" in live.receive_json()["ended"]
+                live.send_json({"address": source})
+                assert "--live-source" in live.receive_json()["ended"]
+            with client.websocket_connect(LIVE, headers={"Origin": ADDRESS}) as live:
+                live.send_json({"source": source})  # a name, and none of the server's
+                assert "no such source" in live.receive_json()["ended"]
         client.app.state.page.accounts.add("meier", PASSWORD, Role.READER)
         sign_in(client, "meier")
         token = {"X-CSRF-Token": csrf_of(client.get("/").text)}

@@ -114,9 +114,6 @@ def run_child() -> None:
     except EchosegError as error:
         ended = str(error)
     except Exception as error:  # decoders raise exceptions of their own
-        import traceback
-
-        traceback.print_exc(file=open("/tmp/serverend_tb", "a"))
         ended = f"unexpected, please report it: {type(error).__name__}"
     ended = hide_path(ended, task.source, task.alias)
     with contextlib.suppress(OSError):
