@@ -89,7 +89,7 @@ def test_every_beat_has_its_marks_and_one_left_out_is_dim(heart):
     assert len(dim[0].get("points").split()) == len(frames) + 1
 
 
-def test_the_whisker_is_the_efs_interval_at_the_measured_ed_volume(heart):
+def test_the_efs_interval_is_shaded_over_the_beat_at_the_measured_ed_volume(heart):
     svg, plot = curve_svg(heart), module._Plot(heart)
     (whisker,) = found(svg, "whisker")
     low, high = re.match(r"M[\d.]+ ([\d.]+)V([\d.]+)", whisker.get("d")).groups()
@@ -97,8 +97,17 @@ def test_the_whisker_is_the_efs_interval_at_the_measured_ed_volume(heart):
     ed = curve[heart.measurement.ed_frame]
     for y, percent in ((low, 31.0), (high, 63.0)):
         assert volume(plot, y) == pytest.approx(ed * (1 - percent / 100), abs=0.1)
-    no_interval = replace(heart, reliability=None)
-    assert not found(curve_svg(no_interval), "whisker")
+    (band,) = found(svg, "interval")
+    top, height = float(band.get("y")), float(band.get("height"))
+    assert (top, top + height) == pytest.approx((float(low), float(high)), abs=0.1)
+    left, width = float(band.get("x")), float(band.get("width"))
+    measured = heart.measurement
+    later = [beat.ed_frame for beat in measured.beats if beat.ed_frame > measured.es_frame]
+    ends = [measured.ed_frame, min(later, default=len(plot.times) - 1)]
+    expected = [plot.x(plot.times[frame]) for frame in ends]
+    assert [left, left + width] == pytest.approx(expected, abs=0.2)
+    no_interval = curve_svg(replace(heart, reliability=None))
+    assert not found(no_interval, "whisker") + found(no_interval, "interval")
 
 
 def test_r_waves_and_ecg_of_the_file_are_at_their_times(heart):
@@ -162,7 +171,7 @@ def test_ticks_are_round_and_few(low, high):
 def test_the_scale_shows_ef_and_interval_in_proportion(heart):
     svg = ef_scale_svg(heart.ef)
     (dot,) = [one for one in found(svg, "ef") if one.get("cx")]
-    ((low, high),) = re.findall(r"M([\d.]+) 22H([\d.]+)", svg)
+    ((low, high),) = re.findall(r"M([\d.]+) 23H([\d.]+)", svg)
     share = (float(dot.get("cx")) - float(low)) / (float(high) - float(low))
     assert share == pytest.approx((heart.ef_percent - 31) / (63 - 31), abs=0.01)
     assert heart.ef.interval_span in svg

@@ -55,15 +55,15 @@ class _Plot:
 def curve_svg(analysis: Analysis, *, alone: bool = False) -> str:
     """Draw single frames, the curve, every beat's ED and ES, R waves and ECG where known.
 
-    Beats left out of the mean are dim. The whisker at ES is the interval of the EF, as the ES
-    volumes that it means for the ED volume measured.
+    Beats left out of the mean are dim. The band over the beat shown is the interval of the EF, as
+    the ES volumes that it means for the ED volume measured; a single volume has no interval.
 
     Args:
         analysis: The analysis.
         alone: For a file of its own, with the EF and the disclaimer above.
     """
     plot, head = _Plot(analysis), _head(analysis) if alone else []
-    extra = _LINE_PX * len(head)
+    extra, interval = _LINE_PX * len(head), _interval(plot, analysis)
     texts = (
         f'<text x="10" y="{-extra - 2 + _LINE_PX * row}" font-size="12" fill="{_INK}">'
         f"{escape(line)}</text>"
@@ -78,10 +78,10 @@ def curve_svg(analysis: Analysis, *, alone: bool = False) -> str:
         *_axes(plot),
         *_ecg(plot, analysis.clip.ecg if plot.has_times else None),
         *_r_waves(plot, analysis.clip.r_wave_times_s if plot.has_times else ()),
+        *interval,
         *_dots(plot),
         *_lines(plot),
-        *_whisker(plot, analysis),
-        *_marks(plot, bool(_whisker(plot, analysis))),
+        *_marks(plot, bool(interval)),
         f'<line class="now" x1="-9" x2="-9" y1="{_TOP}" y2="{_BOTTOM}" stroke="{_INK}"/>',
         "</svg>\n",
     ]
@@ -204,17 +204,24 @@ def _lines(plot: _Plot) -> list[str]:
     return parts
 
 
-def _whisker(plot: _Plot, analysis: Analysis) -> list[str]:
+def _interval(plot: _Plot, analysis: Analysis) -> list[str]:
+    """A band over the beat shown, a whisker at its ES, and what they are."""
     ef, ed, es = analysis.ef, plot.measurement.ed_frame, plot.measurement.es_frame
     if ef.kind != "plain" or ef.interval is None or ed is None or es is None:
         return []
     limits = ef.interval.low_percent, ef.interval.high_percent
-    low, high = (plot.y(plot.curve[ed] * (1 - percent / 100)) for percent in limits)
-    x = plot.x(plot.times[es])
+    top, bottom = (plot.y(plot.curve[ed] * (1 - percent / 100)) for percent in limits)
+    later = [beat.ed_frame for beat in plot.measurement.beats if beat.ed_frame > max(ed, es)]
+    end = min(later, default=len(plot.times) - 1)
+    left, right, x = (plot.x(plot.times[frame]) for frame in (min(ed, es), end, es))
+    text = "shaded: ES volume by the interval of the EF"
     return [
-        f'<path class="whisker" d="M{x:.1f} {low:.1f}V{high:.1f}M{x - 6:.1f} {low:.1f}h12'
-        f'M{x - 6:.1f} {high:.1f}h12" fill="none" stroke="{_ES}" stroke-width="1.6" '
-        'opacity=".75"/>'
+        f'<rect class="interval" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
+        f'height="{max(1.0, bottom - top):.1f}" fill="{_ES}" opacity=".13"/>'
+        f'<path class="whisker" d="M{x:.1f} {top:.1f}V{bottom:.1f}M{x - 6:.1f} {top:.1f}h12'
+        f'M{x - 6:.1f} {bottom:.1f}h12" fill="none" stroke="{_ES}" stroke-width="1.6" '
+        f'opacity=".75"/><text class="axis" x="{_RIGHT}" y="16" font-size="12" fill="{_DIM}" '
+        f'text-anchor="end">{text}</text>'
     ]
 
 
