@@ -48,6 +48,22 @@ def test_dialogs_have_no_serious_findings(browser, url, key):
         assert page.get_by_role("dialog").count() == 0
 
 
+@pytest.mark.parametrize("screen", ["desktop", "phone", "dark"])
+def test_an_earlier_version_has_no_serious_findings(browser, screen):
+    with (
+        running(FakePage()) as url,
+        opened(browser, f"{url}/clip/clip0", **SCREENS[screen]) as page,
+    ):
+        page.locator("#ef").wait_for()
+        page.keyboard.press("x")
+        page.locator('.pane[data-revision="1"]').wait_for()
+        page.keyboard.press("h")
+        page.get_by_role("button", name="Show version 0").click()
+        page.get_by_role("group", name="An earlier version is shown").wait_for()
+        assert overflow(page) <= 0
+        assert serious_findings(page) == []
+
+
 def test_everything_fits_on_one_screen_of_a_desktop(browser, url):
     with opened(browser, f"{url}/clip/clip0") as page:
         page.locator("#ef").wait_for()
