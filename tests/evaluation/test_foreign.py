@@ -87,6 +87,14 @@ def test_a_result_folder_of_analyze_is_read(tmp_path, records):
     assert dice(evaluate(PredictionFolder(tmp_path), [record])) == EXACT
 
 
+def test_segmentations_of_slicer_are_predictions(tmp_path, records):
+    from echoseg.io.slicer import write_segmentation
+
+    record = records[0]
+    write_segmentation(tmp_path / f"{record.name}.seg.nrrd", record.load()[1].masks, None)
+    assert dice(evaluate(PredictionFolder(tmp_path), [record])) == EXACT
+
+
 def test_a_tool_of_the_cavity_alone_is_scored_on_the_cavity_alone(tmp_path, records):
     for record in records:
         save(tmp_path / f"{record.name}.nii.gz", (record.load()[1].masks == 1).astype(np.uint8))

@@ -23,7 +23,10 @@ from echoseg.evaluation.predictors import ABOUT, Predicted
 from echoseg.io.frames import OpenOptions
 from echoseg.io.masks import read_masks
 
-SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".npy", ".npz", ".png", ".tiff", ".tif", ".dcm")
+SUFFIXES = (
+    ".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".seq.nrrd", ".nrrd", ".npy", ".npz", ".png",
+    ".tiff", ".tif", ".dcm",
+)  # fmt: skip
 _MASKS, _ENDINGS = "masks", ("", "_gt", "_pred", "_seg", "_mask")
 _MAX_FILES = 1_000_000
 
