@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def export(
     model: Annotated[str, typer.Argument(help="Name (see `echoseg models`) or .safetensors file.")],
     kind: Annotated[
-        str, typer.Option("--to", help="onnx, openvino, torch-export, or huggingface.")
+        str, typer.Option("--to", help="onnx, openvino, torch-export, huggingface, monai.")
     ] = "onnx",
     output: Annotated[
         Path | None,
@@ -32,13 +32,11 @@ def export(
 
     Inputs are a frame and the state, outputs are logits and the new state. The file is kept only
     if every logit on the demo clip agrees with torch to 1e-3. `huggingface` writes weights and
-    model card as a folder to upload, which `--model hf:OWNER/NAME` then loads.
+    model card as a folder to upload, which `--model hf:OWNER/NAME` then loads; `monai` a bundle.
     """
     replace = replacing(force, keep)
-    if kind == "huggingface":
-        _write_repository(
-            model, Path(f"{Path(model).stem}-hub") if output is None else output, replace
-        )
+    if kind in ("huggingface", "monai"):
+        _write_folder(model, kind, output or Path(f"{Path(model).stem}-{kind}"), replace)
         return
     path, backups = _path(model, kind, output, replace)
     agreement = _export(model, kind, path, size, replace)
@@ -71,16 +69,21 @@ def _export(model: str, kind: str, path: Path, size: int | None, force: "Replace
     return export(network, card, kind, path, size_px=size, force=force)
 
 
-def _write_repository(model: str, folder: Path, replace: "Replace") -> None:
+def _write_folder(model: str, kind: str, folder: Path, replace: "Replace") -> None:
+    """Write a checkpoint as a folder for others: a repository of the Hub, or a bundle of MONAI."""
     import json
 
+    from echoseg.exchange.monai_bundle import write_bundle
     from echoseg.files import WRITTEN, OwnedFolder, write_mark
     from echoseg.weights.hub import write_folder
 
     target = OwnedFolder(folder, WRITTEN, replace)
     backup = target.check()
     with target.write() as partial:
-        write_folder(model, partial)
+        (write_folder if kind == "huggingface" else write_bundle)(model, partial)
         write_mark(partial, WRITTEN, lambda files: json.dumps({"files": files}, indent=1) + "\n")
     show_backup(backup)
-    typer.echo(f"{target.path}: README.md, model.safetensors; upload by `hf upload OWNER/NAME DIR`")
+    way = (
+        "upload it by `hf upload OWNER/NAME DIR`" if kind == "huggingface" else "see docs/README.md"
+    )
+    typer.echo(f"{target.path}: {way}")

@@ -1,4 +1,4 @@
-"""EXCHANGE. Results for annotation tools, whose edited masks `measure` reads again."""
+"""Results for annotation tools, whose edited masks `measure` reads again."""
 
 import json
 from collections.abc import Callable, Mapping
