@@ -13,7 +13,11 @@ from cohort_stub import write_clips
 from echoseg.audit import AuditLog
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals")
-COMMAND = "import cohort_stub; cohort_stub.main()"
+# under nohup, SIGHUP is ignored by whoever does not ask for it
+COMMAND = (
+    "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "import cohort_stub; cohort_stub.main()"
+)
 
 
 def start(root, out, *options):

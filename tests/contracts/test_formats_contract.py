@@ -23,6 +23,7 @@ from clip_makers import (
 from echoseg.errors import FormatError
 from echoseg.io import FORMATS, load_clip
 from echoseg.io.nifti import write_masks
+from echoseg.io.slicer import write_sequence
 from echoseg.io.video import write_h264
 
 WRITERS = {
@@ -46,8 +47,16 @@ def write_straight_zarr(path, frames):
     return (0.5, 0.4 * (1 + 0.00025 * (frames.shape[1] - 1) / 1000))  # at the middle depth
 
 
-WRITERS["zarr"] = write_straight_zarr
-HAS_TIMES = ("dicom", "dicom_series", "video", "nifti", "zarr")
+def write_nrrd(path, frames):
+    """A sequence of 3D Slicer; pynrrd takes the file's kind from its name."""
+    file = path.with_name("clip.nrrd")
+    write_sequence(file, frames, (0.5, 0.4), np.arange(len(frames)) / RATE_HZ)
+    file.rename(path)
+    return 0.5, 0.4
+
+
+WRITERS |= {"zarr": write_straight_zarr, "nrrd": write_nrrd}
+HAS_TIMES = ("dicom", "dicom_series", "video", "nifti", "zarr", "nrrd")
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
