@@ -96,7 +96,7 @@ def test_a_correction_survives_a_kill(browser, tmp_path):
             assert read(page) == last
             page.keyboard.press("h")
             page.locator("table.history tr.current").wait_for()
-            assert page.locator("table.history tbody tr").count() == 2
+            assert page.locator("table.history tbody tr").count() == 3  # with the network's own
             page.keyboard.press("Escape")
             for _ in range(2):
                 page.keyboard.press("Control+z")

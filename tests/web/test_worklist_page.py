@@ -132,4 +132,6 @@ def test_agreement_and_training_data_are_one_click_away(browser):
         page.get_by_role("button", name="Training data").click()
         page.get_by_label("New folder of the server").fill("/data/new")
         page.get_by_role("button", name="Write").click()
-        page.locator("#say", has_text="5 clips written, 2 of them not accepted yet.").wait_for()
+        page.locator(
+            "#say", has_text="5 clips written; 2 more are corrected and not accepted yet."
+        ).wait_for()
