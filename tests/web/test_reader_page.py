@@ -118,6 +118,19 @@ def test_a_clip_whose_analysis_fails_while_it_is_shown_says_why(browser, fake):
         page.get_by_text("no ultrasound sector").wait_for()
 
 
+def test_a_point_stays_in_the_picture(page, fake):
+    page.keyboard.press("p")
+    handle = page.locator(".handle").nth(3)
+    drag(page, handle, (3000, -3000))
+    settled(page)
+    handle.scroll_into_view_if_needed()
+    surface, box = page.locator(".surface").bounding_box(), handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    assert surface["x"] <= x <= surface["x"] + surface["width"] + 1
+    assert surface["y"] - 1 <= y <= surface["y"] + surface["height"]
+    assert len(posted(fake)) == 1
+
+
 def test_escape_takes_a_drag_back(page, fake):
     page.keyboard.press("p")
     handle = page.locator(".handle").nth(3)

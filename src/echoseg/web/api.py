@@ -12,7 +12,9 @@ from echoseg.measure.measurement import BeatMeasurement
 
 MAX_POINTS = 64
 """Most control points of a contour."""
-Point = tuple[float, float]
+Place = Annotated[float, Field(ge=-20_000, le=20_000)]
+"""In pixels; a point may lie outside the picture, but not as far as numbers go."""
+Point = tuple[Place, Place]
 Structure = Literal["lv_cavity", "lv_epi", "la"]
 """Closed curves that are drawn: LV endocardium, LV epicardium, left atrium."""
 PointKind = Literal["septal", "lateral", "apex", ""]
@@ -21,9 +23,9 @@ Frame = Annotated[int, Field(ge=0)]
 
 
 class Message(BaseModel):
-    """Base of all messages: immutable, and with no fields but its own."""
+    """Base of all messages: immutable, with no fields but its own, and with finite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Contour(Message):

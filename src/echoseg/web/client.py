@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from echoseg.errors import ConfigError, EchosegError
+from echoseg.errors import ArgumentError, ConfigError, EchosegError
 from echoseg.files import atomic_write
 from echoseg.web.api import (
     AddedClips,
@@ -115,8 +115,12 @@ class PageClient:
         """Send files into the worklist.
 
         Raises:
+            ArgumentError: If a file cannot be read.
             ServerError: If the server refuses all; single files are in `refused`.
         """
+        for file in map(Path, files):
+            if not file.is_file():
+                raise ArgumentError(f"a file to be added must exist, got {file}")
         with ExitStack() as opened:
             parts = [
                 ("files", (Path(file).name, opened.enter_context(Path(file).open("rb"))))

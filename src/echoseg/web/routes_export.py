@@ -62,5 +62,6 @@ def export_router(page: "Page") -> APIRouter:
 
 
 def _table(text: str, name: str) -> Response:
-    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+    plain = f'filename="{name}"' if quote(name) == name else f"filename*=UTF-8''{quote(name)}"
+    headers = {"Content-Disposition": f"attachment; {plain}"}
     return Response(text, media_type=_CSV, headers=headers)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from echoseg.errors import OutputError
 from echoseg.web.accounts import Reader
 from echoseg.web.api import (
     DecisionRequest,
@@ -88,9 +89,14 @@ def readings_router(page: "Page") -> APIRouter:
     ) -> TrainingAnswer:
         folder = Path(request.folder).expanduser()
         if not folder.is_absolute():
-            raise Refusal(400, "The folder must be an absolute path, such as /data/corrected.")
+            raise Refusal(400, "The folder must be an absolute path of the server's machine.")
         if folder.exists():
             raise Refusal(400, "This folder exists already; give a new one.")
-        return page.readings.write_training_data(folder, reader)
+        try:
+            return page.readings.write_training_data(folder, reader)
+        except OutputError as error:
+            raise Refusal(
+                400, "The folder cannot be written on the server's machine; give another one."
+            ) from error
 
     return router

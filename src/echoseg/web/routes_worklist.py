@@ -65,7 +65,7 @@ def worklist_router(page: "Page") -> APIRouter:
     def folder(request: FolderRequest, reader: _Admin) -> AddedClips:
         path = Path(request.path).expanduser()
         if not path.is_absolute() or "\0" in request.path:
-            raise Refusal(400, "The path must be absolute, such as /data/clips.")
+            raise Refusal(400, "The path must be an absolute one of the server's machine.")
         if not page.settings.may_add(path):
             raise Refusal(
                 403, "Clips may be added from the folders that the server names by --clip-folder."

@@ -274,3 +274,35 @@ def test_edits_are_kept_by_either_database(stored, tmp_path):
     assert without_time(again.shown) == without_time(desk.load())
     assert again.shown["contours"][3]["contours"]["la"]["is_reader"]
     assert again.do("redo")["contours"][0]["contours"].keys() == {"lv_cavity", "lv_epi"}
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e400", "1e308", "1e20"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        '{"kind": "contour", "frame": 0, "structure": "lv_cavity",'
+        ' "points": [[VALUE, 1], [1, 20], [30, 4], [5, 6]]}',
+        '{"kind": "brush", "frame": 0, "structure": "lv_cavity", "line": [[VALUE, 1], [2, 2]],'
+        ' "radius_px": 5}',
+        '{"kind": "spacing", "start": [VALUE, 1], "end": [2, 2], "depth_mm": 50}',
+    ],
+)
+def test_numbers_that_are_none_or_beyond_any_picture_are_refused(desk, operation, value):
+    desk.load()
+    body = f'{{"revision": 0, "operation": {operation.replace("VALUE", value)}}}'
+    headers = {**desk.client.headers, "Content-Type": "application/json"}
+    answer = desk.client.post(f"/api/clips/{desk.clip}/edits", content=body, headers=headers)
+    assert answer.status_code in (400, 422) and answer.json()["error"]
+    assert desk.load()["revision"] == 0
+
+
+def test_training_data_that_cannot_be_written_are_the_requests_fault(desk, tmp_path):
+    desk.edit("contour", frame=0, structure="lv_cavity", points=shifted(desk.points(0), 2))
+    desk.do("decision", decision="accepted")
+    for folder, words in (
+        ("/proc/x", "cannot be written on the server's machine"),
+        ("relative", "must be an absolute path of the server"),
+        (str(tmp_path), "exists already"),
+    ):
+        answer = desk.client.post("/api/training", json={"folder": folder})
+        assert answer.status_code == 400 and words in answer.json()["error"]

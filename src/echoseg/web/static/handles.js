@@ -77,7 +77,7 @@ export class Handles {
       const [sx, sy] = screen.scale;
       const by = [(next.clientX - start[0]) / sx, (next.clientY - start[1]) / sy];
       isMoved ||= Math.hypot(next.clientX - start[0], next.clientY - start[1]) > 2;
-      if (isMoved && !isCancelled) session.draw(frame, structure, { ...before, points: movePoint(before, index, by, next.altKey), is_reader: true });
+      if (isMoved && !isCancelled) session.draw(frame, structure, { ...before, points: movePoint(before, index, this.#inside(before, index, by), next.altKey), is_reader: true });
     };
     const cancel = (key) => {
       if (key.key !== "Escape") return;
@@ -94,13 +94,22 @@ export class Handles {
     }, { once: true });
   }
 
+  // A step that leaves the point in the picture, where it can be seen and taken again.
+  #inside(contour, index, by) {
+    const { columns, rows } = this.pane.screen;
+    return [columns, rows].map((size, axis) => {
+      const at = contour.points[index][axis];
+      return Math.max(Math.min(0, at), Math.min(Math.max(size - 1, at), at + by[axis])) - at;
+    });
+  }
+
   #key(event, index) {
     const { session, player, ui } = this.pane;
     if (ARROWS[event.key]) {
       event.preventDefault();
       event.stopPropagation();
       const by = ARROWS[event.key].map((step) => step * (event.shiftKey ? 10 : 1));
-      session.draw(player.frame, ui.active, { ...this.contour, points: movePoint(this.contour, index, by, event.altKey), is_reader: true });
+      session.draw(player.frame, ui.active, { ...this.contour, points: movePoint(this.contour, index, this.#inside(this.contour, index, by), event.altKey), is_reader: true });
       this.unsent = [player.frame, ui.active];
       clearTimeout(this.committing);
       this.committing = setTimeout(() => this.flush(), COMMIT_MS);
