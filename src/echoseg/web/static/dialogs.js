@@ -54,10 +54,11 @@ export async function askDecision(decision, efWords) {
 
 // Every version: who, when, what and why; resolves to the one that is to be shown, or null.
 export function showHistory(rows, revision) {
-  const version = (number, close) => button(number === 0 ? "network" : String(number), () => close(number), { "aria-label": `Show version ${number}` });
+  // counted within this reading; `revision` counts over all clips
+  const version = (place, row, close) => button(place === 0 ? "network" : String(place), () => close(row.revision), { "aria-label": `Show version ${place}` });
   const head = h("tr", {}, ["Version", "When", "Who", "What", "Frame", "Why"].map((name) => h("th", { scope: "col" }, name)));
-  const body = (close) => [{ revision: 0, time: null, account: "", kind: "the network's result", frame: null, reason: "" }, ...rows].map((row) => h("tr", { class: row.revision === revision ? "current" : "" },
-    h("td", {}, version(row.revision, close), row.revision === revision ? " (shown)" : ""), h("td", {}, row.time === null ? "" : when(row.time)), h("td", {}, row.account),
+  const body = (close) => [{ revision: 0, time: null, account: "", kind: "the network's result", frame: null, reason: "" }, ...rows].map((row, place) => h("tr", { class: row.revision === revision ? "current" : "" },
+    h("td", {}, version(place, row, close), row.revision === revision ? " (shown)" : ""), h("td", {}, row.time === null ? "" : when(row.time)), h("td", {}, row.account),
     h("td", {}, editText(row.kind)), h("td", {}, row.frame ?? ""), h("td", {}, row.reason)));
   const table = (close) => (rows.length ? h("table", { class: "history" }, h("thead", {}, head), h("tbody", {}, body(close)))
     : h("p", {}, "No edits: this is the network's own result."));
@@ -103,7 +104,7 @@ export function showKeys(keys) {
 
 // A bar over an earlier version: return, or take it; `onTake` null: it cannot be taken.
 export function versionBar(revision, row, { onReturn, onTake }) {
-  const what = row ? `Version ${revision}, ${editText(row.kind)}, by ${row.account}, ${when(row.time)}` : "The network's own result";
+  const what = row ? `Earlier version: ${editText(row.kind)}, by ${row.account}, ${when(row.time)}` : "The network's own result";
   return h("div", { class: "carry", role: "group", "aria-label": "An earlier version is shown" },
     h("span", {}, `${what}. It takes no edits.`), button("Return", onReturn, { class: "main" }), onTake && button("Make this the current one", onTake));
 }
