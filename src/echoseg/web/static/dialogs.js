@@ -103,7 +103,7 @@ export function showKeys(keys) {
 }
 
 // A bar over an earlier version: return, or take it; `onTake` null: it cannot be taken.
-export function versionBar(revision, row, { onReturn, onTake }) {
+export function versionBar(row, { onReturn, onTake }) {
   const what = row ? `Earlier version: ${editText(row.kind)}, by ${row.account}, ${when(row.time)}` : "The network's own result";
   return h("div", { class: "carry", role: "group", "aria-label": "An earlier version is shown" },
     h("span", {}, `${what}. It takes no edits.`), button("Return", onReturn, { class: "main" }), onTake && button("Make this the current one", onTake));

@@ -316,7 +316,7 @@ class Pane {
     this.bar.replaceChildren();
     if (!isPast) return;
     const close = () => { this.bar.replaceChildren(); return this.session.load(); };
-    this.bar.replaceChildren(versionBar(revision, row, {
+    this.bar.replaceChildren(versionBar(row, {
       onReturn: close,
       onTake: decision ? null : async () => { await close(); this.edit({ kind: "restore", version: revision }); },
     }));
