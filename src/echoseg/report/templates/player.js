@@ -25,7 +25,7 @@ addEventListener("DOMContentLoaded", () => {
   };
   const name = () => (button("play").textContent = video.paused ? "Play" : "Pause");
   video.addEventListener("play", name);
-  video.addEventListener("pause", name);
+  video.addEventListener("pause", () => { name(); show(now()); });  // a frame may have passed since
   button("play").addEventListener("click", () => (video.paused ? video.play() : video.pause()));
   button("back").addEventListener("click", () => seek(Number(range.value) - 1));
   button("next").addEventListener("click", () => seek(Number(range.value) + 1));
