@@ -1,4 +1,4 @@
-"""The backend of `echoseg analyze`: chosen on the first run, told once, written in the report."""
+"""The backend of `echoseg analyze`: chosen and printed on the first run, written in the report."""
 
 import json
 

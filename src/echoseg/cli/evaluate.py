@@ -40,7 +40,7 @@ def evaluate(
     ] = None,
     adapter: Annotated[
         Path | None,
-        typer.Option(help="JSON: labels, size, grey levels of an .onnx file (default: beside it)."),
+        typer.Option(help="JSON: labels, size, grey levels of an .onnx file (default: FILE.json)."),
     ] = None,
     phantom: Tiers = None,
     split: Annotated[

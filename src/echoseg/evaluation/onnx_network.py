@@ -68,7 +68,7 @@ class OnnxNetwork:
 
     Args:
         path: The `.onnx` file.
-        adapter: How it is used; None: `FILE.json` beside `FILE.onnx` where there is one, else the
+        adapter: How it is used; None: `FILE.json` next to `FILE.onnx` where there is one, else the
             defaults of `OnnxAdapter`.
 
     Raises:

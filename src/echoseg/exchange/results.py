@@ -55,7 +55,7 @@ def convert(
         folder: A folder that `echoseg analyze` or `measure` wrote for one clip.
         to: One of `FORMATS`.
         output: Folder to create.
-        clip: The clip that was analyzed, to be written beside the masks.
+        clip: The clip that was analyzed, to be written with the masks.
         force: Replace a folder that is as echoseg wrote it; "keep": move it aside.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pictures of a clip in colour, beside its grey frames: JPEGs, held only where there is colour."""
+"""Pictures of a clip in color, next to its grey frames: JPEGs, held only where there is color."""
 
 import io
 

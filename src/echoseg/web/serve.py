@@ -109,7 +109,7 @@ def _config(settings: PageSettings, app: Any, listener: Listener) -> uvicorn.Con
     config = uvicorn.Config(
         app,
         # one per connection; a class to uvicorn
-        http=partial(Protocol, listener=listener),  # type: ignore[arg-type]
+        http=partial(Protocol, listener=listener),  # type: ignore[arg-type]  # uvicorn calls it
         loop="echoseg.web.listener:Loop",
         log_config=None,
         access_log=False,

@@ -13,7 +13,7 @@ from echoseg.weights.card import ModelCard, find_checkpoint, read_card
 
 PREFIX, FILE = "hf:", "model.safetensors"
 SIDE_FILES = (".trust.json", ".view.safetensors")
-"""Calibration and view check, which lie beside the weights."""
+"""Calibration and view check, in the folder of the weights."""
 _REFERENCE = r"hf:([\w.-]+/[\w.-]+)(?:@([\w.-]+(?:/[\w.-]+)*))?"
 
 
