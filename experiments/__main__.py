@@ -9,6 +9,7 @@ from experiments.carry_command import carry
 from experiments.grid_command import bench, curve, ssg
 from experiments.keyframes_command import keyframes
 from experiments.label_order_command import label_order
+from experiments.leaderboard_command import app as leaderboard
 from experiments.robustness_command import robustness
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command()(keyframes)
 app.command()(robustness)
 app.command()(label_order)
 app.command()(carry)
+app.add_typer(leaderboard)
 
 
 @app.callback()

@@ -78,7 +78,7 @@ def evaluate(
     jobs, device = check_jobs(jobs), choose_device(device)
     if predictions is not None and model is not None and data is None:
         model, data = None, Path(model)  # one argument, which is the data
-    chosen = _predictor(model, predictions, adapter)
+    chosen = chosen_predictor(model, predictions, adapter)
     replace_old = replacing(force, keep)
     backup = check_output(output, replace_old)
     if not 0 <= corrupt <= 1:
@@ -97,7 +97,7 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _predictor(
+def chosen_predictor(
     model: str | None, predictions: Path | None, adapter: Path | None
 ) -> "str | Predictor":
     """What makes the masks: a checkpoint, an ONNX file, or another tool."""

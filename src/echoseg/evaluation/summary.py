@@ -29,6 +29,7 @@ GROUPS: dict[str, Callable[[Item], str]] = {
 
 EF_GROUPS: dict[str, Callable[[ClipRow], str]] = {
     "view": lambda row: row.view,
+    "quality": lambda row: row.quality,
     "class": lambda row: ef_band(row.ef_reference),
 }
 """Groups that ejection fractions are reported by; the class is that of the experts' masks."""
