@@ -30,7 +30,7 @@ from echoseg.evaluation.segment import loaded
 from echoseg.measure.clean import clean_mask
 from echoseg.metrics.agreement import mean_interval
 from echoseg.metrics.segmentation import dice
-from echoseg.parallel import one_thread
+from echoseg.parallel import torch_threads
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.preprocess.registration import heart_box, signed_distances
 from echoseg.web.reading.carry import carry_correction, moved_mask
@@ -86,7 +86,7 @@ def score_clip(model: str, record: Record, methods: Sequence[str] = METHODS) -> 
     frames, truth = clip.frames, annotation.masks
     network, size_px = loaded(model)
     scores = []
-    with one_thread():
+    with torch_threads(1):
         run = Run(network, clip, size_px)
         own = dict(enumerate(run.masks()))
         for anchor, end in anchors_of(annotation):

@@ -45,7 +45,7 @@ from echoseg.measure.clean import clean_masks
 from echoseg.measure.volumes import cavity_volumes_ml, ef_percent
 from echoseg.metrics.segmentation import dice, dice_of_counts
 from echoseg.models.checkpoint import load_model
-from echoseg.parallel import check_jobs, one_thread, parallel_map
+from echoseg.parallel import check_jobs, parallel_map, torch_threads
 from echoseg.preprocess.frame_transform import FrameTransform
 from experiments.eval_sets import CORRUPTION_PROB, clip_records
 
@@ -304,7 +304,7 @@ def carry_means(
         torch.from_numpy(np.concatenate([transform.apply(x) for x in each]))[None]
         for each in (frames, (255 * hidden).astype(np.uint8))
     )  # (1, T, 1, S, S)
-    with one_thread():
+    with torch_threads(1):
         _, gates = network.carry_logits(inputs)
     means: dict[str, float] = {}
     for logits in gates:

@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import sys
 
 import pytest
 
@@ -13,10 +14,23 @@ shape_checks.install()
 # Commands would export the network and measure every backend first; tests of that name theirs.
 os.environ.setdefault("ECHOSEG_BACKEND", "torch")
 
+# Workers that run side by side would otherwise take all cores each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell starts what it puts into the background with Ctrl-C ignored, and children inherit that;
 # the tests that interrupt a command would then wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def threads_left_alone():
+    """A test that leaves torch another number of threads changes the sums of all that follow."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+    yield
+    if before is not None:
+        assert sys.modules["torch"].get_num_threads() == before
 
 
 @pytest.fixture(scope="session")

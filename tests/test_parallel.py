@@ -118,8 +118,8 @@ def test_few_results_wait_to_be_taken(tmp_path):
 
 
 LOSSES = {
-    "hang": ("timeout", "it took longer than 2 s"),
-    "hang-in-C": ("timeout", "it took longer than 2 s"),
+    "hang": ("timeout", "it took longer than 4 s"),
+    "hang-in-C": ("timeout", "it took longer than 4 s"),
     "grow": ("memory", "it used more than 0.3 GB of memory"),
     "segfault": ("crash", "its process crashed (SIGSEGV)"),
     "exit": ("crash", "its process ended with exit code 3"),
@@ -138,7 +138,7 @@ def test_an_item_that_ends_its_process_takes_no_other_with_it(jobs):
             misbehave,
             items,
             jobs,
-            limits=Limits(timeout_s=2, memory_gb=0.3),
+            limits=Limits(timeout_s=4, memory_gb=0.3),
             on_loss=lambda item, loss: (loss.kind, loss.reason),
         )
     )

@@ -31,7 +31,7 @@ from echoseg.data.torch_dataset import TorchDataset
 from echoseg.errors import ConfigError
 from echoseg.files import ResumableFolder, atomic_write, write_text
 from echoseg.models.checkpoint import load_model
-from echoseg.parallel import one_thread
+from echoseg.parallel import torch_threads
 from echoseg.weights.card import find_checkpoint
 from experiments.eval_sets import clip_records
 from experiments.keyframes import (
@@ -181,7 +181,7 @@ def path_times_s(model: WarpedNetwork, size: int, turns: int = 15) -> dict[str, 
     frame, times = torch.rand(1, 1, size, size), dict[str, list[float]]()
     _, state = model.step(frame, model.init_state(1))
     paths = {"full": model.step, "cheap": model.cheap_step, "observe": model.observe}
-    with one_thread():
+    with torch_threads(1):
         for _ in range(turns):
             for name, path in paths.items():
                 start = time.process_time()

@@ -3,12 +3,14 @@
 import json
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from echoseg.cli import app
 from echoseg.cli.options import chosen_backend, demo_clips
 from echoseg.errors import ConfigError
 from echoseg.inference.backends import select
+from echoseg.parallel import torch_threads
 
 RATES = {"torch": 50.0, "onnx": 90.0, "openvino": 80.0}
 
@@ -76,14 +78,19 @@ def test_a_report_names_its_backend(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "threads"), [((), 1), (("--threads", "3"), 3)])
-def test_live_runs_the_network_in_one_thread_unless_told(tmp_path, options, threads):
+def test_live_runs_the_network_in_one_thread_unless_told(monkeypatch, options, threads):
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        result = CliRunner().invoke(app, ["live", str(tmp_path / "none.mp4"), *options])
-        assert result.exit_code == 2
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+    from echoseg.cli import live
+
+    seen = []
+
+    def follow(*_):
+        seen.append(torch.get_num_threads())
+        raise typer.Exit(0)
+
+    monkeypatch.setattr(live, "_follow", follow)
+    with torch_threads(2):
+        assert CliRunner().invoke(app, ["live", "none.mp4", *options]).exit_code == 0
+        assert torch.get_num_threads() == 2  # what runs next in this process is left alone
+    assert seen == [threads]

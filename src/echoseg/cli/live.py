@@ -84,12 +84,11 @@ def live(
     a frame's arrival to its mask and numbers. Exit code 0 at the source's end or when stopped, 1
     when something went wrong on the way (what came before is kept), 2 when nothing was written.
     """
-    import torch
-
     from echoseg.inference.analyzer import Analyzer
     from echoseg.inference.live.check import EfCheck
     from echoseg.inference.live.session import Session
     from echoseg.inference.live.sources import SourceOptions
+    from echoseg.parallel import torch_threads
 
     names = start_private(private, private_key, output)
     if names is not None and overlay is not None:
@@ -98,17 +97,17 @@ def live(
         size=size, frame_rate_hz=fps, spacing_mm=spacing_mm, view=view, paced=not every_frame
     )
     _check_places(output, overlay)
-    torch.set_num_threads(threads)
-    backend = chosen_backend(backend, model, device, quiet=quiet)
-    analyzer = Analyzer(model, device, backend)
-    session = Session(
-        analyzer.session,
-        spacing_mm=spacing_mm,
-        frame_rate_hz=fps,
-        check=EfCheck(analyzer, view=view or View.UNKNOWN),
-    )
-    show_notice(analyzer.model_card)
-    status = _follow(session, source, options, (output, overlay, reconnect), names)
+    with torch_threads(threads):
+        backend = chosen_backend(backend, model, device, quiet=quiet)
+        analyzer = Analyzer(model, device, backend)
+        session = Session(
+            analyzer.session,
+            spacing_mm=spacing_mm,
+            frame_rate_hz=fps,
+            check=EfCheck(analyzer, view=view or View.UNKNOWN),
+        )
+        show_notice(analyzer.model_card)
+        status = _follow(session, source, options, (output, overlay, reconnect), names)
     typer.echo(_line(status))
     if status.result and status.result.ef.reason:
         typer.echo(f"{status.result.ef.text}: {status.result.ef.reason}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoseg.parallel import one_thread
+from echoseg.parallel import torch_threads
 
 if TYPE_CHECKING:
     from echoseg.models.segmenter import Segmenter
@@ -54,7 +54,7 @@ def segment(
     session = TorchSession(network, image_size)
     transform = FrameTransform((frames.shape[1], frames.shape[2]), image_size)
     window, masks = 1 if network.streams else network.num_frames, []
-    with one_thread():
+    with torch_threads(1):
         for clip in frames[:, None] if stills else frames[None]:
             inputs = clip.repeat(window, 0) if len(clip) == 1 else clip  # to fill the window
             masks.append(segment_frames(session, inputs, transform)[: len(clip)])

@@ -77,7 +77,7 @@ def _folder(task: Task, sha256: str) -> Path:
 def _analyze(task: Task) -> Path:
     from echoseg.io import load_clip
     from echoseg.io.formats import source_sha256
-    from echoseg.parallel import one_thread
+    from echoseg.parallel import torch_threads
     from echoseg.report.cohort.work import load_analyzer
     from echoseg.report.writer import write_results
 
@@ -85,7 +85,7 @@ def _analyze(task: Task) -> Path:
     if read_report(folder) is not None:
         return folder
     clip = load_clip(task.source, **task.options.model_dump())
-    with one_thread():
+    with torch_threads(1):
         analysis = load_analyzer(task.model, "cpu", task.backend).analyze(clip)
     return write_results(analysis, folder)
 

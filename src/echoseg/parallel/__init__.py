@@ -200,16 +200,16 @@ class WorkerPool:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit torch to one thread: another number of threads may sum in another order."""
+def torch_threads(number: int) -> Iterator[None]:
+    """Let torch use `number` threads; another number may sum in another order."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(number)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-__all__ = ["Limits", "Loss", "WorkerPool", "check_jobs", "one_thread", "parallel_map"]
+__all__ = ["Limits", "Loss", "WorkerPool", "check_jobs", "parallel_map", "torch_threads"]

@@ -142,7 +142,7 @@ def load_source(task: ClipTask) -> Clip:
 
 
 def _analyze(task: ClipTask) -> Report:
-    from echoseg.parallel import one_thread
+    from echoseg.parallel import torch_threads
     from echoseg.report.cohort.work import load_analyzer
     from echoseg.report.writer import write_results
     from echoseg.web.curves import CurveWriter  # loads what readers need
@@ -151,7 +151,7 @@ def _analyze(task: ClipTask) -> Report:
     write_cine(clip, task.folder)
     analyzer = load_analyzer(how.model, how.device, how.backend)
     curves = CurveWriter(task.folder, clip.spacing_mm)
-    with one_thread():
+    with torch_threads(1):
         progress = _Progress(task.folder / PROGRESS)
         analysis = analyzer.analyze(clip, progress=progress, on_mask=curves.add)
     write_results(analysis, task.folder / RESULT, pages=how.pages, force=True)

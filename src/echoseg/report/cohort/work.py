@@ -25,7 +25,7 @@ from echoseg.errors import (
 from echoseg.files import SameFolder, disk_error, remove_document
 from echoseg.inference.analysis import Analysis
 from echoseg.io import load_clip, source_sha256
-from echoseg.parallel import Limits, Loss, one_thread
+from echoseg.parallel import Limits, Loss, torch_threads
 from echoseg.preprocess.sector import blank_outside
 from echoseg.remote import Remote
 from echoseg.report.cohort.folder import (
@@ -104,7 +104,7 @@ def analyze_entry(settings: Settings, entry: Entry, masks: np.ndarray | None = N
         allow_outside=settings.allow_outside,
         alias=entry.clip if settings.private else None,
     )
-    with one_thread():
+    with torch_threads(1):
         if settings.sort_views and masks is None and (reason := analyzer.other_view(clip)):
             raise OtherViewError(f"{reason}; it was not segmented")
         analysis = analyzer.analyze(
