@@ -3,6 +3,7 @@
 # make test    run the tests on all cores, with coverage
 # make check   format, lint and types
 # make docs    build the documentation site into ./site
+# make sbom    the bill of materials of a bare installation, into ./sbom.json
 # demo and page install the run-time packages only; test, check and docs add what they need to the same venv.
 
 PYTHON ?= python3
@@ -12,8 +13,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := src experiments scripts benchmarks fuzz tests
 
 COVERAGE := --cov=echoseg --cov-report=
+SBOM := sbom.json
+BARE := $(VENV)-sbom/bare/bin/python
+TOOL := $(VENV)-sbom/tool
 
-.PHONY: demo page test check format docs clean
+.PHONY: demo page test check format docs sbom clean
 
 demo: $(VENV)/.demo
 	$(BIN)/echoseg demo -o echoseg-demo --force
@@ -37,8 +41,19 @@ format: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m mkdocs build --strict
 
+# BARE may name the Python of another bare installation
+sbom: $(BARE)
+	$(PYTHON) -m venv $(TOOL)
+	$(TOOL)/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt cyclonedx-bom
+	$(TOOL)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate -o $(SBOM) $(BARE)
+
+$(VENV)-sbom/bare/bin/python: pyproject.toml constraints.txt requirements.lock
+	$(PYTHON) -m venv --clear $(VENV)-sbom/bare
+	$@ -m pip --disable-pip-version-check install -q --require-hashes --no-deps -r requirements.lock
+	$@ -m pip --disable-pip-version-check install -q -c constraints.txt .
+
 clean:
-	rm -rf $(VENV) build dist site src/echoseg.egg-info .coverage .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-sbom sbom.json build dist site src/echoseg.egg-info .coverage .pytest_cache .ruff_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -17,6 +17,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/dossier").glob("*.md")),
     *sorted((ROOT / "docs/guides").glob("*.md")),
     *sorted((ROOT / "docs/results").glob("*.md")),
 ]

@@ -51,15 +51,17 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
         },
         "ef_by": {
             name: {
-                value: _ef([row for row in evaluation.clips if key(row) == value], "ef_reference")
+                value: ef_agreement(
+                    [row for row in evaluation.clips if key(row) == value], "ef_reference"
+                )
                 for value in sorted({key(row) for row in evaluation.clips if key(row)})
             }
             for name, key in EF_GROUPS.items()
         },
         "every_frame": by_structure(every) if every else {},
         "smoothness": _smoothness(evaluation.clips),
-        "ef": _ef(evaluation.clips, "ef_reference"),
-        "ef_given": _ef(evaluation.clips, "ef_given"),
+        "ef": ef_agreement(evaluation.clips, "ef_reference"),
+        "ef_given": ef_agreement(evaluation.clips, "ef_given"),
         "edv_ml": _pairs(evaluation.clips, "edv_predicted_ml", "edv_reference_ml"),
         "esv_ml": _pairs(evaluation.clips, "esv_predicted_ml", "esv_reference_ml"),
         "ef_classes": _classes(evaluation.clips),
@@ -180,7 +182,7 @@ def _pairs(clips: Sequence[ClipRow], predicted: str, reference: str) -> dict[str
     }
 
 
-def _ef(clips: Sequence[ClipRow], reference: str) -> dict[str, Any]:
+def ef_agreement(clips: Sequence[ClipRow], reference: str) -> dict[str, Any]:
     """Agreement of the ejection fractions in points; a failed one counts as a large error."""
     statistics = _pairs(clips, "ef_predicted", reference)
     if not statistics:

@@ -14,6 +14,10 @@ from echoseg.weights.card import ModelCard, find_checkpoint, read_card
 PREFIX, FILE = "hf:", "model.safetensors"
 SIDE_FILES = (".trust.json", ".view.safetensors")
 """Calibration and view check, in the folder of the weights."""
+INTENDED_USE = """\
+Intended for research on apical clips of adults. Not for diagnosis, not for children, other views or
+contrast clips. Scores of one hospital's stills do not hold for another scanner: calibrate
+(`echoseg calibrate`) and read the warnings of each report."""
 _REFERENCE = r"hf:([\w.-]+/[\w.-]+)(?:@([\w.-]+(?:/[\w.-]+)*))?"
 
 
@@ -137,7 +141,5 @@ On the 50 validation patients of CAMUS, measured by `echoseg evaluate`:
 | | |
 |---|---|
 {table}
-Intended for research on apical clips of adults. Not for diagnosis, not for children, other views or
-contrast clips. Scores of one hospital's stills do not hold for another scanner: calibrate
-(`echoseg calibrate`) and read the warnings of each report.
+{INTENDED_USE}
 """
