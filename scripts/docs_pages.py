@@ -2,10 +2,11 @@
 
 `reference/cli.md` is written by Typer from the commands themselves, `reference/api.md` lists the
 public names of the package for mkdocstrings, `reference/training.md` the fields of `TrainConfig`,
-`changelog.md` is CHANGELOG.md.
+`notebooks/NAME.md` shows a notebook of examples/, `changelog.md` is CHANGELOG.md.
 """
 
 import html
+import json
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -15,6 +16,8 @@ from typing import Any, get_args
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 _CLI_INTRODUCTION = """# Command line
 
@@ -145,12 +148,28 @@ def _summaries(command: Any, path: str) -> Iterator[tuple[str, str]]:
         yield from _summaries(child, f"{path} {name}")
 
 
+def notebook_page(path: Path) -> str:
+    """Markdown of a notebook: its text and code, and where to get the file itself."""
+    cells = []
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        cells.append(f"```python\n{source}\n```" if cell["cell_type"] == "code" else source)
+    title, *rest = cells
+    download = f"[Download this notebook]({path.name}); in a clone it is `examples/{path.name}`."
+    return "\n\n".join([title, download, *rest]) + "\n"
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     root = Path(config.config_file_path).parent
     files.append(File.generated(config, "reference/cli.md", content=cli_page()))
     files.append(File.generated(config, "reference/api.md", content=api_page()))
     files.append(File.generated(config, "reference/training.md", content=settings_page()))
+    for path in sorted(EXAMPLES.glob("*.ipynb")):
+        page = f"notebooks/{path.stem}.md"
+        files.append(File.generated(config, page, content=notebook_page(path)))
+        copy = f"notebooks/{path.name}"
+        files.append(File.generated(config, copy, content=path.read_text("utf-8")))
     changelog = (root / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "](")
     files.append(File.generated(config, "changelog.md", content=changelog))
     return files

@@ -87,6 +87,31 @@ def test_a_result_folder_of_analyze_is_read(tmp_path, records):
     assert dice(evaluate(PredictionFolder(tmp_path), [record])) == EXACT
 
 
+@pytest.mark.parametrize(
+    ("clip", "file"),
+    [
+        ("heart.avi", "heart.nii.gz"),
+        ("heart.nii.gz", "heart_pred.nii.gz"),
+        ("site/heart.DCM", "site_heart/masks.nii.gz"),
+        ("1.2.840.5", "1.2.840.5.nii.gz"),
+        ("heart.avi", "heart_{phase}.nii.gz"),
+    ],
+)
+def test_a_clip_that_is_a_file_is_found_without_its_suffix(tmp_path, records, clip, file):
+    record = replace(records[0], name=clip)
+    annotation = record.load()[1]
+    for frame, phase in ((annotation.ed_frame, "ED"), (annotation.es_frame, "ES")):
+        frames = [frame] if "{" in file else slice(None)
+        save(tmp_path / file.format(phase=phase), annotation.masks[frames])
+    assert dice(evaluate(PredictionFolder(tmp_path), [record])) == EXACT
+
+
+def test_what_is_no_suffix_is_part_of_the_name(tmp_path, records):
+    save(tmp_path / "1.2.840.nii.gz", records[0].load()[1].masks)
+    with pytest.raises(DatasetError, match=r"must hold its masks as 1\.2\.840\.5\.nii\.gz"):
+        evaluate(PredictionFolder(tmp_path), [replace(records[0], name="1.2.840.5")])
+
+
 def test_segmentations_of_slicer_are_predictions(tmp_path, records):
     from echoseg.io.slicer import write_segmentation
 

@@ -5,10 +5,13 @@ Files are matched by the name of the clip, whatever the folder below:
 - `NAME.nii.gz` (or another format of label maps) with as many frames as the clip;
 - `NAME_ED.nii.gz` and `NAME_ES.nii.gz`, stills, as nnU-Net writes them for CAMUS;
 - `NAME/masks.nii.gz`, the result folders of `echoseg analyze`.
+
+The name of a file, such as `site/heart.avi`, may also stand as `site_heart`, as `analyze` names it.
 """
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +31,7 @@ SUFFIXES = (
     ".tiff", ".tif", ".dcm",
 )  # fmt: skip
 _MASKS, _ENDINGS = "masks", ("", "_gt", "_pred", "_seg", "_mask")
+_SUFFIX = re.compile(r"(\.nii)?\.[a-z]\w{1,4}$", re.IGNORECASE)
 _MAX_FILES = 1_000_000
 
 
@@ -107,7 +111,7 @@ class PredictionFolder:
         for phase, frame in (("ED", annotation.ed_frame), ("ES", annotation.es_frame)):
             if frame is None:
                 continue
-            path = self._path(f"{record.name}_{phase}")
+            path = self._path(record.name, f"_{phase}")
             if path is None:
                 raise ModelError(
                     f"{record.name}: {self.folder} must hold its masks as {record.name}.nii.gz or "
@@ -119,11 +123,10 @@ class PredictionFolder:
             masks[frame] = _on_grid(path, still, clip)[0]
         return Predicted(masks, all_frames=clip.num_frames <= 2)
 
-    def _path(self, name: str) -> Path | None:
-        for ending in _ENDINGS:
-            if (path := self._files.get(name + ending)) is not None:
-                return path
-        return None
+    def _path(self, clip: str, phase: str = "") -> Path | None:
+        names = [clip + phase, _SUFFIX.sub("", clip).replace("/", "_") + phase]
+        candidates = (self._files.get(name + ending) for name in names for ending in _ENDINGS)
+        return next((path for path in candidates if path is not None), None)
 
 
 def _masks_in(folder: Path) -> Iterator[tuple[str, Path]]:
