@@ -1,7 +1,8 @@
 """Leaderboard of phantom-v2: one checked row per entry, from `echoseg.evaluation` alone.
 
-An entry is scored on the 320 test clips (40 hearts, two views, four tiers), whose labels must be
-those of the release. Scores are means over ED and ES of the cavity, on the clips' own grid.
+An entry is scored on the test clips of all 40 hearts, or of the first 10, in two views and four
+tiers; their labels must be those of the release. Scores are means over ED and ES of the cavity, on
+the clips' own grid.
 """
 
 import datetime
@@ -25,7 +26,7 @@ from pydantic import (
 
 from echoseg.clip import Annotation, Clip
 from echoseg.data import Record
-from echoseg.errors import DatasetError, validation_message
+from echoseg.errors import ConfigError, DatasetError, validation_message
 from echoseg.evaluation.run import phantom_records
 from echoseg.files import csv_text, read_csv
 from echoseg.phantom import Tier
@@ -36,6 +37,8 @@ SPLIT = "test"
 BENCHMARK = f"{PHANTOM_NAME} {PHANTOM_VERSION}"
 FILE = Path(__file__).parents[1] / "benchmarks" / "leaderboard" / f"{PHANTOM_NAME}.csv"
 MAX_BYTES = 2**20
+HEARTS = (40, 10)
+"""Numbers of hearts that an entry may be scored on; entries of one number are comparable."""
 ROUNDED = 6e-4
 """How far a mean may be from that of its parts, all rounded to 4 digits."""
 
@@ -55,6 +58,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     benchmark: Literal["phantom-v2 2.0.0"]
+    hearts: int
     name: _Text
     who: _Text
     """Who evaluated it."""
@@ -90,6 +94,8 @@ class Entry(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
+        if self.hearts not in HEARTS:
+            raise ValueError(f"hearts must be 40 or 10, got {self.hearts}")
         if not self.dice_low <= self.dice <= self.dice_high:
             raise ValueError(
                 f"dice must lie within dice_low and dice_high, got {self.dice} and "
@@ -139,18 +145,20 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
             entry = Entry.model_validate(row)
         except ValidationError as error:
             raise DatasetError(f"{place}: {validation_message(error)}; {_CORRECT}") from None
-        check_new(entry.name, entry.sha256, entries, place)
+        check_new(entry.name, entry.sha256, entry.hearts, entries, place)
         entries.append(entry)
     return tuple(entries)
 
 
-def check_new(name: str, sha256: str, entries: Sequence[Entry], place: str) -> None:
-    """Refuse a name, or weights, that are listed.
+def check_new(name: str, sha256: str, hearts: int, entries: Sequence[Entry], place: str) -> None:
+    """Refuse a name, or weights, that are listed with the same number of hearts.
 
     Raises:
         DatasetError: If they are.
     """
     for entry in entries:
+        if entry.hearts != hearts:
+            continue
         if entry.name == name:
             raise DatasetError(f"{place}: name {name!r} is listed already; give another name")
         if entry.sha256 == sha256:
@@ -164,11 +172,19 @@ def text_of(entries: Sequence[Entry]) -> str:
     return csv_text(COLUMNS, (entry.model_dump(mode="json").values() for entry in entries))
 
 
-def frozen_records() -> tuple[Record, ...]:
-    """The test clips of phantom-v2; one whose labels are not those of the release fails to load."""
+def frozen_records(hearts: int = HEARTS[0]) -> tuple[Record, ...]:
+    """The test clips of phantom-v2; one whose labels are not those of the release fails to load.
+
+    Raises:
+        ConfigError: If the number of hearts is not one of `HEARTS`.
+    """
+    if hearts not in HEARTS:
+        raise ConfigError(f"--hearts must be 40 or 10, got {hearts}")
+    records = phantom_records(SPLIT, hearts=hearts)  # in the order of the labels
+    labels = frozen_labels()[SPLIT][: len(records)]
     return tuple(
         replace(record, read=partial(_frozen_pair, record.read, known))
-        for record, known in zip(phantom_records(SPLIT), frozen_labels()[SPLIT], strict=True)
+        for record, known in zip(records, labels, strict=True)
     )
 
 
@@ -190,7 +206,7 @@ def entry_of(summary: dict[str, Any], **about: Any) -> Entry:
 
     Args:
         summary: Content of its `summary.json`.
-        about: Name, who, date, training data, commit, machine and frames per second.
+        about: Hearts, name, who, date, training data, commit, machine and frames per second.
 
     Raises:
         DatasetError: If a clip has no score, or a value is not valid.

@@ -54,6 +54,7 @@ def score(
     frames_per_s: Annotated[
         float | None, typer.Option(help="Frames per second that you measured on this machine.")
     ] = None,
+    hearts: Annotated[int, typer.Option(help="40, or the first 10: a quarter of the time.")] = 40,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder of the evaluation, to create.")
     ] = Path("echoseg-leaderboard"),
@@ -69,17 +70,19 @@ def score(
         for option, value in (("--name", name), ("--who", who)):
             if not value:
                 raise ConfigError(f"{option} must be given")
+        records = frozen_records(hearts)
         predictor = predictor_of(chosen_predictor(model, predictions, None), "cpu", None)
         about = predictor.about()
-        check_new(name, about["sha256"], entries, str(file))
+        check_new(name, about["sha256"], hearts, entries, str(file))
         words = trained_on or _training_data(model)
         check_output(output)
         with progress_bar(f"{PHANTOM_NAME}, {SPLIT}", "clips") as update:
-            evaluation = evaluate(predictor, frozen_records(), jobs=jobs, progress=update)
+            evaluation = evaluate(predictor, records, jobs=jobs, progress=update)
         source = Source(dataset=PHANTOM_NAME, title=PHANTOM_NAME, split=SPLIT)
         summary = write_results(evaluation, source, output, pictures=False)
         entry = entry_of(
             summary,
+            hearts=hearts,
             name=name,
             who=who,
             date=datetime.datetime.now(datetime.UTC).date(),
@@ -89,7 +92,7 @@ def score(
             frames_per_s=frames_per_s,
         )
         entries = read_entries(file)  # another entry may have been added meanwhile
-        check_new(entry.name, entry.sha256, entries, str(file))
+        check_new(name, entry.sha256, hearts, entries, str(file))
         write_text(file, text_of([*entries, entry]))
         typer.echo(f"{file}: {entry.name}, Dice {entry.dice:.4f}, EF MAE {entry.ef_mae_points}")
 

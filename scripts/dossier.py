@@ -283,37 +283,44 @@ def provenance(row: dict[str, str]) -> str:
 
 
 def leaderboard_page() -> str:
-    entries = sorted(read_entries(FILE), key=lambda entry: -entry.dice)
+    entries = sorted(read_entries(FILE), key=lambda entry: (-entry.hearts, -entry.dice))
     columns = ["", "Dice [95 %]", "A4C", "A2C", "easy", "medium", "hard", "extreme", "under .8"]
     columns += ["area at ES / true", "EF MAE", "EF bias"]
-    rows = [
-        [
-            one.name,
-            f"{one.dice:.4f} [{one.dice_low:.4f} to {one.dice_high:.4f}]",
-            *(f"{value:.4f}" for value in (one.dice_a4c, one.dice_a2c)),
-            one.dice_easy, one.dice_medium, one.dice_hard, one.dice_extreme,
-            f"{one.failures_percent} %", one.es_area_ratio, one.ef_mae_points, one.ef_bias_points,
-        ]
-        for one in entries
-    ]  # fmt: skip
+    parts = [
+        f"# Leaderboard of {BENCHMARK}\n\n{NOT_A_DEVICE} {GENERATED}",
+        "Test clips of simulated hearts in two views and four tiers: LV cavity at ED and ES, on the "
+        "clips' own grid. These are not patients: the order here says how networks cope with "
+        "shadows, noise and drop-out whose truth is known, and nothing of real hearts. To add a "
+        "row: [phantom guide](../guides/phantom.md#leaderboard). The file: "
+        f"`benchmarks/leaderboard/{FILE.name}`.",
+    ]
+    for hearts in dict.fromkeys(entry.hearts for entry in entries):
+        rows = [
+            [
+                one.name,
+                f"{one.dice:.4f} [{one.dice_low:.4f} to {one.dice_high:.4f}]",
+                *(f"{value:.4f}" for value in (one.dice_a4c, one.dice_a2c)),
+                one.dice_easy, one.dice_medium, one.dice_hard, one.dice_extreme,
+                f"{one.failures_percent} %", one.es_area_ratio, one.ef_mae_points,
+                f"{one.ef_bias_points:+}",
+            ]
+            for one in entries
+            if one.hearts == hearts
+        ]  # fmt: skip
+        parts += [f"## {hearts} hearts, {8 * hearts} clips", table(columns, rows)]
     about = [
-        [one.name, one.trained_on, one.who, one.date, one.commit[:7], one.machine, one.sha256[:12],
-         one.frames_per_s or "not stated"]
+        [one.name, one.hearts, one.trained_on, one.who, one.date, one.commit[:7], one.machine,
+         one.sha256[:12], one.frames_per_s or "not stated"]
         for one in entries
     ]  # fmt: skip
-    about_columns = ["", "trained on", "evaluated by", "date", "commit", "machine", "SHA-256"]
-    return f"""# Leaderboard of {BENCHMARK}
-
-{NOT_A_DEVICE} {GENERATED}
-
-320 test clips of 40 simulated hearts in two views and four tiers: LV cavity at ED and ES, on the clips' own grid. These are not patients: the order here says how networks cope with shadows, noise and drop-out whose truth is known, and nothing of real hearts. To add a row: [phantom guide](../guides/phantom.md#leaderboard). The file: `benchmarks/leaderboard/{FILE.name}`.
-
-{table(columns, rows)}
-
-EF by single-plane disks of the masks, predicted less true, in points, over the clips that gave one; brackets resample hearts.
-
-{table([*about_columns, "frames/s"], about)}
-"""
+    about_columns = ["", "hearts", "trained on", "evaluated by", "date", "commit", "machine"]
+    parts += [
+        "EF by single-plane disks of the masks, predicted less true, in points, over the clips that "
+        "gave one; brackets resample hearts.",
+        "## Entries",
+        table([*about_columns, "SHA-256", "frames/s"], about),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 PAGES: dict[Path, Callable[[], str]] = {

@@ -27,6 +27,7 @@ from experiments.leaderboard import (
 
 VALID = {
     "benchmark": "phantom-v2 2.0.0",
+    "hearts": "40",
     "name": "a network",
     "who": "a laboratory",
     "date": "2026-11-27",
@@ -99,6 +100,7 @@ def test_a_row_comes_back_as_it_was_written(tmp_path):
         ({"commit": "main"}, "commit"),
         ({"date": "yesterday"}, "date must be a valid date"),
         ({"date": "2999-01-01"}, "date must not be in the future"),
+        ({"hearts": "12"}, "hearts must be 40 or 10, got 12"),
         ({"benchmark": "phantom-v1"}, "benchmark must be 'phantom-v2 2.0.0'"),
         ({"name": ""}, "name"),
         ({"name": "a\x1b[2J"}, "name"),
@@ -130,10 +132,10 @@ def test_an_entry_comes_once(tmp_path, change, words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "must have the columns benchmark, name"),
-        (b"name,dice\nx,1\n", "must have the columns benchmark, name"),
-        (",".join(COLUMNS).encode() + b"\nphantom-v2 2.0.0,x\n", "line 2 must have 24 fields"),
-        (",".join(COLUMNS).encode() + b"\n" + 30 * b"x," + b"\n", "line 2 must have 24 fields"),
+        (b"", "must have the columns benchmark, hearts"),
+        (b"name,dice\nx,1\n", "must have the columns benchmark, hearts"),
+        (",".join(COLUMNS).encode() + b"\nphantom-v2 2.0.0,x\n", "line 2 must have 25 fields"),
+        (",".join(COLUMNS).encode() + b"\n" + 30 * b"x," + b"\n", "line 2 must have 25 fields"),
         (b"\xff\xfe\x00", "is not a leaderboard"),
         (b"x" * (2**20 + 1), "it is larger than 1 MiB"),
         (None, "is not a leaderboard"),
@@ -148,6 +150,11 @@ def test_what_is_not_a_leaderboard_is_refused(tmp_path, content, words):
     assert words in result.stderr
 
 
+def test_entries_of_ten_and_of_forty_hearts_are_apart(tmp_path):
+    path = board(tmp_path, {}, {"hearts": "10"})
+    assert [entry.hearts for entry in read_entries(path)] == [40, 10]
+
+
 @pytest.fixture(scope="module")
 def two_hearts():
     """Records of two hearts, each in four tiers and two views, and the clips by name."""
@@ -160,7 +167,7 @@ def small(two_hearts, monkeypatch):
     """phantom-v2 with two hearts, simulated once."""
     records, loaded = two_hearts
     known = tuple(replace(r, read=lambda pair=loaded[r.name]: pair) for r in records)
-    monkeypatch.setattr(leaderboard_command, "frozen_records", lambda: known)
+    monkeypatch.setattr(leaderboard_command, "frozen_records", lambda hearts: known)
     return {name: annotation.masks for name, (_, annotation) in loaded.items()}
 
 
@@ -223,6 +230,7 @@ def test_masks_without_a_cavity_add_no_row(small, tmp_path):
         (("camus", "--who", "me"), "--name must be given"),
         (("camus", "--name", "x"), "--who must be given"),
         (("--name", "x", "--who", "me"), "give either a model or --predictions"),
+        (("camus", "--name", "x", "--who", "me", "--hearts", "3"), "--hearts must be 40 or 10"),
         (("nothing.safetensors", "--name", "x", "--who", "me"), "model must be one of"),
     ],
 )
@@ -245,6 +253,7 @@ def test_labels_that_are_not_those_of_the_release_fail_to_load(monkeypatch):
 def test_the_clips_are_those_that_evaluate_takes(two_hearts):
     records, loaded = two_hearts
     assert [r.name for r in frozen_records()] == [r.name for r in phantom_records("test")]
+    assert [r.name for r in frozen_records(10)] == [r.name for r in frozen_records()[:80]]
     clip, annotation = simulated_pair(phantom_v2("test")[0])
     assert np.array_equal(loaded[records[0].name][0].frames, clip.frames)
     assert np.array_equal(loaded[records[0].name][1].masks, annotation.masks)
