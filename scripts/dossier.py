@@ -216,7 +216,7 @@ def model_page(name: str) -> str:
         "## Subgroups",
         "Left ventricular cavity at ED and ES. Dice and area are means over masks, EF errors over "
         "clips (single-plane disks of the predicted less those of the true masks, in points); "
-        "brackets are 95 % intervals that resample patients. n: patients / masks / clips with an "
+        "brackets are 95 % intervals that resample patients, where there are five or more. n: patients / masks / clips with an "
         "EF. Subgroups are of the same patients, not corrected for their number, and the small "
         "ones decide nothing.",
     ]

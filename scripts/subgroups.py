@@ -24,6 +24,8 @@ from echoseg.files import csv_text, read_csv, write_text
 from experiments.provenance import machine_text
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "results" / "subgroups.csv"
+MIN_PATIENTS = 5
+"""Of a subgroup with an interval: the bootstrap of fewer says nothing."""
 Row = TypeVar("Row", Item, ClipRow)
 GROUPS: dict[str, Callable[[Any], str]] = {
     "": lambda row: "all",
@@ -49,15 +51,20 @@ def scores(items: Sequence[Item], clips: Sequence[ClipRow]) -> dict[str, Any]:
     """Columns of one subgroup."""
     cavity = by_structure(items)["lv_endo"]
     ef = ef_agreement(clips, "ef_reference") if clips else {}
-    patients = {item.patient for item in items}
+    patients = len({item.patient for item in items})
+
+    def with_interval(name: str, values: dict[str, Any], mean: str, ci95: str, digits: int) -> Any:
+        ends = values.get(ci95) if patients >= MIN_PATIENTS else None
+        return interval(name, values.get(mean), ends, digits)
+
     return {
-        "patients": len(patients),
+        "patients": patients,
         "masks": cavity["n"],
         "clips_with_ef": ef.get("n", ""),
-        **interval("dice", cavity["dice"]["mean"], cavity["dice"]["ci95"], 3),
+        **with_interval("dice", cavity["dice"], "mean", "ci95", 3),
         "failures_percent": f"{100 * cavity['failure_rate']:.1f}",
-        **interval("area_ratio", cavity["area_ratio"]["mean"], cavity["area_ratio"]["ci95"], 2),
-        **interval("ef_mae_points", ef.get("mae"), ef.get("mae_ci95"), 1),
+        **with_interval("area_ratio", cavity["area_ratio"], "mean", "ci95", 2),
+        **with_interval("ef_mae_points", ef, "mae", "mae_ci95", 1),
         "ef_bias_points": f"{ef['bias']:+.1f}" if ef.get("n") else "",
         "over_15_percent": f"{100 * ef['share_over_15']:.0f}" if ef else "",
     }

@@ -1,5 +1,6 @@
 """The dossier is current, and every test that it names exists and is collected."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
+from experiments.leaderboard import COLUMNS, FILE, entry_of, read_entries
 from scripts import dossier
 
 ROOT = Path(__file__).parents[2]
@@ -161,3 +163,17 @@ def test_subgroups_are_those_of_the_card(name):
         )
         assert float(row["dice"]) == pytest.approx(card.camus_validation[key], abs=6e-4)
         assert row["sha256"] == card.sha256
+
+
+def test_the_rows_of_shipped_networks_are_their_evaluations():
+    shipped = {read_card(find_checkpoint(name)).sha256: name for name in SHIPPED}
+    rows = [entry for entry in read_entries(FILE) if entry.sha256 in shipped]
+    assert shipped[rows[0].sha256] == "camus"
+    for entry in rows:
+        name = f"{shipped[entry.sha256]}-on-phantom-test"
+        path = ROOT / "docs" / "results" / "evaluation" / name / "summary.json"
+        summary = json.loads(path.read_text("utf-8"))
+        assert summary["counts"]["patients"] == entry.hearts
+        about = ("hearts", "name", "who", "date", "trained_on", "commit", "machine", "frames_per_s")
+        again = entry_of(summary, **{field: getattr(entry, field) for field in about})
+        assert {c: getattr(again, c) for c in COLUMNS} == {c: getattr(entry, c) for c in COLUMNS}
