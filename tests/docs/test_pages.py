@@ -24,6 +24,7 @@ PAGES = [
 COMMAND = re.compile(
     r"^(?: {4})?(?:\w+=\S+ )*(echoseg|python -m experiments) ((?:[^\n\\]|\\\n)+)", re.MULTILINE
 )
+INLINE = re.compile(r"`(echoseg|python -m experiments) ([a-z][^`\n]*)`")
 PROGRAMS = {"echoseg": echoseg_app, "python -m experiments": experiments_app}
 
 
@@ -32,11 +33,11 @@ def page_id(page: Path) -> str:
 
 
 def commands(page: Path) -> list[tuple[str, str]]:
-    """Program and arguments of each command line in the code of a page."""
-    blocks = re.findall(
-        r"```(?:console)?\n(.*?)```|((?:^ {4}\S.*\n)+)", page.read_text("utf-8"), re.S | re.M
-    )
-    return [line for block in blocks for line in COMMAND.findall("".join(block))]
+    """Program and arguments of each command in the code of a page, and between backticks."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"```(?:console)?\n(.*?)```|((?:^ {4}\S.*\n)+)", text, re.S | re.M)
+    lines = [line for block in blocks for line in COMMAND.findall("".join(block))]
+    return lines + INLINE.findall(re.sub(r"```.*?```", "", text, flags=re.S))
 
 
 def options_of(program: str, words: list[str]) -> set[str]:
@@ -76,6 +77,22 @@ def test_an_unknown_option_would_be_seen(tmp_path):
     page.write_text("```\necho x\necho y\nechoseg demo --fancy\n```\n", "utf-8")
     ((program, line),) = commands(page)
     assert "--fancy" not in options_of(program, line.split())
+
+
+def test_an_unknown_option_between_backticks_would_be_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Run `echoseg demo --fancy` or `pip x`.\n", "utf-8")
+    assert commands(page) == [("echoseg", "demo --fancy")]
+
+
+def test_the_faq_has_short_answers_to_sixty_questions():
+    text = (ROOT / "docs/faq.md").read_text("utf-8")
+    questions = re.findall(r"^### (.+)\n((?:.|\n)+?)(?=\n##|\Z)", text, re.MULTILINE)
+    assert len(questions) == text.count("\n### ") >= 60
+    for question, answer in questions:
+        prose = re.sub(r"```.*?```|\([^)]*\)", "", answer, flags=re.DOTALL)
+        assert 0 < len(re.findall(r"[.!?:](?=\s|$)", prose)) <= 5, question
+        assert len(prose.split()) <= 70, question
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=page_id)
