@@ -8,12 +8,14 @@ pictures in the system's Chromium. Needs the extra `page`, Playwright, and Debia
 """
 
 import argparse
+import contextlib
 import io
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +45,43 @@ def main() -> None:
             ("report-dark", report.as_uri(), {"viewport": SHEET, "color_scheme": "dark"}),
             ("report-phone", report.as_uri(), phone),
         ])  # fmt: skip
-        words = ["serve", clip, "--data", f"{folder}/page", "--port", "0", "--no-browser"]
-        command = [sys.executable, "-m", "echoseg", *map(str, words)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
-            match = re.search(r"http://\S+", server.stdout.readline())
-            assert match, "the page did not start"
+        with served(clip, Path(folder) / "page") as address:
             take(out, [
-                ("page-reader", match[0], {"viewport": DESKTOP}),
-                ("page-phone", match[0], phone | {"color_scheme": "dark"}),
+                ("page-reader", address, {"viewport": DESKTOP}),
+                ("page-phone", address, phone | {"color_scheme": "dark"}),
             ])  # fmt: skip
-            server.terminate()
 
 
 def echoseg(*words: object) -> None:
     """Run a command of echoseg."""
     subprocess.run([sys.executable, "-m", "echoseg", *map(str, words)], check=True)
+
+
+@contextlib.contextmanager
+def served(clip: Path, folder: Path) -> Iterator[str]:
+    """Address of a page with one clip, on a free port."""
+    words = ["serve", clip, "--data", folder, "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "echoseg", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        match = re.search(r"http://\S+", server.stdout.readline())
+        assert match, "the page did not start"
+        try:
+            yield match[0]
+        finally:
+            server.terminate()
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """The system's Chromium, by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tool:
+        path = shutil.which("chromium") or sys.exit("Chromium is not installed")
+        browser = tool.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def take(out: Path, shots: list[Shot]) -> None:
@@ -68,20 +91,20 @@ def take(out: Path, shots: list[Shot]) -> None:
         out: Where `NAME.webp` is written.
         shots: (name, address, options of the browser's context) each.
     """
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as tool:
-        path = shutil.which("chromium") or sys.exit("Chromium is not installed")
-        browser = tool.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with chromium() as browser:
         for name, address, options in shots:
             page = browser.new_context(reduced_motion="reduce", **options).new_page()
             page.goto(address)
             if address.startswith("http"):
-                page.goto(f"{address}clip/{first_ready(page, address)}")
-                page.locator(".headline").first.wait_for(timeout=60_000)
+                open_first(page, address)
             page.wait_for_timeout(2000)
             save(out / f"{name}.webp", page.screenshot())
-        browser.close()
+
+
+def open_first(page: Any, address: str) -> None:
+    """Open the first clip of a worklist, once it is analyzed."""
+    page.goto(f"{address}clip/{first_ready(page, address)}")
+    page.locator(".headline").first.wait_for(timeout=60_000)
 
 
 def first_ready(page: Any, address: str) -> str:
