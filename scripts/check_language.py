@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("src", "experiments", "scripts", "benchmarks")
+FOLDERS = ("src", "experiments", "scripts", "benchmarks", "integrations")
 TEXT_SUFFIXES = (".html", ".j2", ".jinja", ".js", ".css")
 
 _UNITS = (
