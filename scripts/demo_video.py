@@ -1,6 +1,6 @@
 """Make the 30-second video of the front page, and its short animation for the README.
 
-    python scripts/demo_video.py
+    python -m scripts.demo_video
 
 A simulated clip from its frames to masks, volume curve and EF; then a contour is dragged on the
 real page, in the system's Chromium, and the real report is scrolled. Writes `demo.mp4` (H.264) and
