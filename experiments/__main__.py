@@ -6,10 +6,12 @@ import typer
 
 from echoseg.cli.console import CommandGroup, run_app
 from experiments.carry_command import carry
+from experiments.compared_command import compared
 from experiments.grid_command import bench, curve, ssg
 from experiments.keyframes_command import keyframes
 from experiments.label_order_command import label_order
 from experiments.leaderboard_command import app as leaderboard
+from experiments.nnunet_command import nnunet
 from experiments.robustness_command import robustness
 
 app = typer.Typer(
@@ -28,6 +30,8 @@ app.command()(robustness)
 app.command()(label_order)
 app.command()(carry)
 app.add_typer(leaderboard)
+app.command()(nnunet)
+app.command()(compared)
 
 
 @app.callback()

@@ -18,6 +18,7 @@ from echoseg.data import load_dataset
 from echoseg.errors import ConfigError, DatasetError, ModelError
 from echoseg.evaluation.onnx_network import OnnxAdapter, OnnxNetwork
 from echoseg.evaluation.predictions import PredictionFolder
+from echoseg.evaluation.tiles import by_tiles
 
 SIZE, STEP = (64, 48), 60  # of the made clips in pixels, and grey levels between their labels
 EXACT = {"lv_endo": 1, "lv_epi": 1, "la": 1}
@@ -195,6 +196,64 @@ def test_letterbox_keeps_the_aspect_ratio(tmp_path, records):
     path = onnx(tmp_path / "square.onnx", by_grey, size=(max(SIZE), max(SIZE)))
     assert dice(evaluate(OnnxNetwork(path, OnnxAdapter(resize="letterbox")), records)) == EXACT
     assert dice(evaluate(path, records)) != EXACT  # stretched
+
+
+# as nnU-Net feeds a network
+@pytest.fixture(scope="module", params=[(32, 32), (64, 48), (96, 112)])
+def patch(request, tmp_path_factory):
+    """`by_grey` of a patch that is smaller than, as large as, or larger than the frames."""
+    return onnx(tmp_path_factory.mktemp("onnx") / "patch.onnx", by_grey, size=request.param)
+
+
+def test_tiles_of_a_frame_at_the_spacing_of_the_training_are_exact(patch, records):
+    clip, annotation = records[0].load()
+    clip = replace(clip, spacing_mm=(0.5, 0.5))
+    network = OnnxNetwork(patch, OnnxAdapter(spacing_mm=0.5))
+    masks = network.predict(records[0], clip, annotation).masks
+    assert np.array_equal(masks, annotation.masks)
+
+
+def test_another_spacing_costs_little(patch, records):
+    network = OnnxNetwork(patch, OnnxAdapter(spacing_mm=0.35))
+    assert all(score > 0.9 for score in dice(evaluate(network, records)).values())
+    assert "resampled to 0.35 mm, in tiles of" in network.protocol["input"]
+
+
+def test_black_margins_are_background_and_change_nothing(patch, records):
+    clip, annotation = records[0].load()
+    margins = ((0, 0), (5, 9), (14, 2))
+    black = replace(clip, frames=np.pad(clip.frames + 1, margins), spacing_mm=(0.4, 0.4))
+    bare = replace(clip, frames=clip.frames + 1, spacing_mm=(0.4, 0.4))
+    network = OnnxNetwork(patch, OnnxAdapter(spacing_mm=0.5, values="z_score"))
+    masks, inner = (network.predict(records[0], c, annotation).masks for c in (black, bare))
+    assert np.array_equal(masks, np.pad(inner, margins))
+    assert not network.predict(records[0], replace(bare, frames=0 * bare.frames), annotation)[
+        0
+    ].any()
+
+
+@pytest.mark.parametrize("patch", [(112, 128), (64, 64), (200, 30)])
+def test_tiles_cover_a_frame_and_give_what_they_are_given(patch):
+    tiles, values = [], np.random.default_rng(0).random((2, 100, 150), np.float32)
+
+    def run(tile):
+        tiles.append(tile.shape)
+        return tile
+
+    assert by_tiles(run, values, patch) == pytest.approx(values, abs=1e-5)
+    assert set(tiles) == {(2, *patch)}
+    assert len(tiles) == {(112, 128): 2, (64, 64): 12, (200, 30): 9}[patch]
+
+
+def test_a_spacing_that_cannot_be_used_is_refused(patch, records):
+    with pytest.raises(ValueError, match="exclude each other"):
+        OnnxAdapter(spacing_mm=0.5, resize="letterbox")
+    clip, annotation = records[0].load()
+    for spacing_mm, words in ((None, "known pixel spacing"), ((0.05, 0.05), "6 x 5 pixels")):
+        with pytest.raises(ModelError, match=words):
+            OnnxNetwork(patch, OnnxAdapter(spacing_mm=0.5)).predict(
+                records[0], replace(clip, spacing_mm=spacing_mm), annotation
+            )
 
 
 def test_channels_at_the_end_are_found(tmp_path, records):

@@ -16,6 +16,7 @@ from echoseg.clip import Annotation, Clip, Label
 from echoseg.data import Record
 from echoseg.errors import ConfigError, ModelError, reason_of, validation_message
 from echoseg.evaluation.predictors import ABOUT, Predicted
+from echoseg.evaluation.tiles import by_tiles, nonzero_box, resample
 from echoseg.inference.backends.base import INSTALL
 from echoseg.preprocess.frame_transform import FrameTransform
 from echoseg.untrusted import read_json
@@ -36,6 +37,9 @@ class OnnxAdapter(BaseModel):
     cavity, 2 LV myocardium, 3 left atrium; a channel of another structure is background."""
     image_size: tuple[Side, Side] | None = None
     """(rows, columns) of the input in pixels, where the file leaves them open."""
+    spacing_mm: Annotated[float, Field(ge=0.05, le=10)] | None = None
+    """Size in mm to which pixels are resampled after `values`, in tiles of the input's size, as
+    nnU-Net does; see `echoseg.evaluation.tiles`."""
     resize: Literal["stretch", "letterbox"] = "stretch"
     """How a frame is brought to that size; "letterbox" keeps its aspect ratio."""
     values: Literal["0..1", "0..255", "-1..1", "z_score"] = "0..1"
@@ -57,6 +61,8 @@ class OnnxAdapter(BaseModel):
                 "threshold must be given where no channel is the background: 0 of logits, 0.5 of "
                 "probabilities"
             )
+        if self.spacing_mm is not None and self.resize != "stretch":
+            raise ValueError("spacing_mm and resize exclude each other; leave one out")
         if not set(self.labels) - {Label.BACKGROUND}:
             raise ValueError("labels must hold one of 1, 2 and 3")
         return self
@@ -106,8 +112,11 @@ class OnnxNetwork:
         """How the masks are made."""
         adapter, session = self._adapter, _session(self.path, self._adapter.model_dump_json())
         rows, columns = session.size
+        how = f"{adapter.resize} to {rows} x {columns}"
+        if adapter.spacing_mm:
+            how = f"resampled to {adapter.spacing_mm:g} mm, in tiles of {rows} x {columns}"
         return {
-            "input": f"whole picture, {adapter.resize} to {rows} x {columns}, {adapter.values}",
+            "input": f"whole picture, {how}, {adapter.values}",
             "clips": "every frame alone",
             "output": "scores resampled to the picture's own grid (bilinear), then argmax",
             "post_processing": "none; for volumes the largest cavity and atrium, holes filled",
@@ -125,10 +134,10 @@ class OnnxNetwork:
         """Segment every frame alone.
 
         Raises:
-            ModelError: If the network fails on a frame.
+            ModelError: If the network fails on a frame, or needs a pixel spacing that is unknown.
         """
         session = _session(self.path, self._adapter.model_dump_json())
-        return Predicted(np.stack([session.segment(frame) for frame in clip.frames]))
+        return Predicted(np.stack([session.segment(f, clip.spacing_mm) for f in clip.frames]))
 
 
 def read_adapter(path: Path) -> OnnxAdapter:
@@ -208,30 +217,48 @@ class _Session:
             )
         return int(rows), int(columns)  # type: ignore[arg-type]  # open sides were refused
 
-    def segment(self, frame: np.ndarray) -> np.ndarray:
-        """Frame `H W` uint8 -> label map `H W` uint8.
+    def segment(
+        self, frame: np.ndarray, spacing_mm: tuple[float, float] | None = None
+    ) -> np.ndarray:
+        """Frame `H W` uint8 and its (row, column) spacing -> label map `H W` uint8.
 
         Raises:
-            ModelError: If the network fails, or its output is neither scores nor labels.
+            ModelError: If the network fails, its output is neither scores nor labels, or the
+                adapter's spacing_mm meets a frame without one.
         """
+        if self._adapter.spacing_mm is not None:
+            masks, box = np.zeros(frame.shape, np.uint8), nonzero_box(frame)
+            masks[box] = self._segment_tiles(frame[box], spacing_mm)
+            return masks
+        shape = frame.shape[0], frame.shape[1]
         values = frame.astype(np.float32) / 255
-        transform = None
         if self._adapter.resize == "letterbox":
-            transform = FrameTransform((frame.shape[0], frame.shape[1]), self.size[0])
-            values = transform.apply(frame)[0, 0]
-        else:
-            values = _resize(values[None], self.size)[0]
+            transform = FrameTransform(shape, self.size[0])
+            return transform.invert(self._scores_of(self._fed(transform.apply(frame)[0, 0]))[None])
+        scores = self._scores_of(self._fed(_resize(values[None], self.size)[0]))
+        return _resize(scores, shape).argmax(0).astype(np.uint8)
+
+    def _segment_tiles(
+        self, frame: np.ndarray, spacing_mm: tuple[float, float] | None
+    ) -> np.ndarray:
+        """Labels of a frame at the adapter's pixel size, in tiles."""
+        shape = frame.shape[0], frame.shape[1]
+        size = _size_at(self._adapter.spacing_mm or 1.0, shape, spacing_mm)
+        fed = resample(self._fed(frame.astype(np.float32) / 255), size, order=3)
+        scores = by_tiles(self._scores_of, fed, self.size)
+        return resample(scores, shape, order=1).argmax(0).astype(np.uint8)
+
+    def _scores_of(self, fed: np.ndarray) -> np.ndarray:
+        """Scores of the four labels, `4 R C`, of what the network is fed, `C R C`."""
+        fed = np.moveaxis(fed, 0, -1) if self._channels_last else fed
         try:
-            (output,) = self._run.run([self._output], {self._input: self._fed(values)})
+            (output,) = self._run.run([self._output], {self._input: fed[None].astype(self._dtype)})
         except Exception as error:  # ONNX Runtime's own
             raise ModelError(f"{self._path} fails on a frame ({str(error)[:160]})") from error
-        scores = self._scores(np.asarray(output))
-        if transform is not None:
-            return transform.invert(scores[None])
-        return _resize(scores, (frame.shape[0], frame.shape[1])).argmax(0).astype(np.uint8)
+        return self._scores(np.asarray(output))
 
     def _fed(self, values: np.ndarray) -> np.ndarray:
-        """Grey levels in [0, 1] as the input of the network."""
+        """Grey levels in [0, 1] as the channels that the network is fed, `C H W`."""
         match self._adapter.values:
             case "0..255":
                 values = values * 255
@@ -242,10 +269,7 @@ class _Session:
         stacked = np.repeat(values[None], self._channels, 0)
         ones = (1.0,) * self._channels
         mean, std = self._adapter.mean or (0.0,) * self._channels, self._adapter.std or ones
-        stacked = (stacked - np.reshape(mean, (-1, 1, 1))) / np.reshape(std, (-1, 1, 1))
-        if self._channels_last:
-            stacked = np.moveaxis(stacked, 0, -1)
-        return stacked[None].astype(self._dtype)
+        return (stacked - np.reshape(mean, (-1, 1, 1))) / np.reshape(std, (-1, 1, 1))
 
     def _scores(self, output: np.ndarray) -> np.ndarray:
         """The output as scores of the four labels, `4 R C`; the highest is the label."""
@@ -294,6 +318,25 @@ def _open(path: Path) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own errors share no base but this
         raise ModelError(f"{path} cannot be read as ONNX ({str(error)[:160]})") from error
+
+
+def _size_at(
+    target_mm: float, shape: tuple[int, int], spacing_mm: tuple[float, float] | None
+) -> tuple[int, int]:
+    """Size of a frame at another pixel spacing.
+
+    Raises:
+        ModelError: If its own is unknown, or the frame would be too large or too small.
+    """
+    if spacing_mm is None:
+        raise ModelError("spacing_mm of the adapter needs clips with a known pixel spacing")
+    rows, columns = (round(n * mm / target_mm) for n, mm in zip(shape, spacing_mm, strict=True))
+    if not 16 <= min(rows, columns) <= max(rows, columns) <= 4096:
+        raise ModelError(
+            f"spacing_mm of the adapter makes frames of {rows} x {columns} pixels; sides must be "
+            "16 to 4096"
+        )
+    return rows, columns
 
 
 def _resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
