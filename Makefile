@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CODE := src experiments scripts benchmarks fuzz integrations tests
+CODE := src experiments scripts benchmarks fuzz integrations tests noxfile.py
 
 COVERAGE := --cov=echoseg --cov-report=
 SBOM := sbom.json

@@ -4,13 +4,14 @@ import datetime
 import os
 import platform
 import shlex
-import subprocess
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from echoseg.build_info import commit_of
 
 
 def machine() -> dict[str, Any]:
@@ -37,21 +38,10 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-@lru_cache(maxsize=1)
+@cache
 def commit() -> str:
-    """Commit of the working tree, with `+changes` where files differ; empty outside of git."""
-
-    def git(*words: str) -> str:
-        root = Path(__file__).parent
-        command = ["git", "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + (
-            "+changes" if git("status", "--porcelain", "-uno") else ""
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    """Commit of the checkout, with `-dirty` where files differ; empty outside of git."""
+    return commit_of(Path(__file__).parents[1])
 
 
 def provenance() -> dict[str, Any]:

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "echoseg"
 
 # bottom row first; a unit is a file or a folder directly under src/echoseg
 ROWS: list[tuple[str, ...]] = [
-    ("errors",),
+    ("errors", "build_info"),
     ("clip", "frame_store", "nn", "files", "plugins"),
     ("untrusted",),
     (

@@ -61,16 +61,19 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from echoseg import __version__
+        from echoseg.build_info import full_version
 
-        typer.echo(f"echoseg {__version__}")
+        typer.echo(f"echoseg {full_version()}")
         raise typer.Exit
 
 
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print version and commit."
+        ),
     ] = False,
 ) -> None:
     """Left ventricle masks, volumes and ejection fraction from echo clips."""

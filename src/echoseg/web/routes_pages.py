@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from echoseg import __version__
+from echoseg.build_info import full_version
 from echoseg.web.limits import SignInLimit
 from echoseg.web.listener import client_network
 from echoseg.web.refusal import Refusal
@@ -26,7 +26,7 @@ def render(page: "Page", request: Request, template: str, **values: Any) -> str:
         csrf_token=page.sessions.csrf_token(request.state.token),
         reader=request.state.reader,
         settings=page.settings,
-        version=__version__,
+        version=full_version(),
         **values,
     )
 
