@@ -129,7 +129,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
         DatasetError: If the file or a row of it is not valid, or an entry comes twice.
     """
     with reading(path, DatasetError, "is not a leaderboard", "take the file of the repository"):
-        table = read_csv(io.StringIO(read_bytes(path, MAX_BYTES).decode("utf-8"), newline=""))
+        table = read_csv(io.StringIO(read_bytes(path, MAX_BYTES).decode("utf-8-sig"), newline=""))
         rows, lines = [], []
         for row in table:
             rows.append(row)

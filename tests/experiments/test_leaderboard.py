@@ -155,6 +155,12 @@ def test_entries_of_ten_and_of_forty_hearts_are_apart(tmp_path):
     assert [entry.hearts for entry in read_entries(path)] == [40, 10]
 
 
+def test_a_mark_that_spreadsheets_write_first_is_passed_over(tmp_path):
+    path = board(tmp_path, {})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read_entries(path)) == 1
+
+
 @pytest.fixture(scope="module")
 def two_hearts():
     """Records of two hearts, each in four tiers and two views, and the clips by name."""
