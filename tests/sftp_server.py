@@ -82,8 +82,8 @@ class Files(paramiko.SFTPServerInterface):
 
 
 @contextmanager
-def sftp_server(folder):
-    """Serve a folder; yields `HOST:PORT`."""
+def sftp_server(folder, known_hosts):
+    """Serve a folder; yields `HOST:PORT`, and writes the host key to a file of known hosts."""
     files = type("FilesOf", (Files,), {"root": str(folder)})
     key = paramiko.RSAKey.generate(2048)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -105,8 +105,11 @@ def sftp_server(folder):
                 continue
 
     threading.Thread(target=serve, daemon=True).start()
+    port = listener.getsockname()[1]
+    known_hosts.parent.mkdir(parents=True, exist_ok=True)
+    known_hosts.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
     try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        yield f"127.0.0.1:{port}"
     finally:
         listener.close()
         for transport in transports:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -164,8 +164,8 @@ class _ObjectStore:
 class _FileServer:
     """Another file system of fsspec: a file gets its name when it is whole."""
 
-    def __init__(self, url: str) -> None:
-        self._system, root = import_module("fsspec.core").url_to_fs(url)
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self._system, root = import_module("fsspec.core").url_to_fs(url, **options)
         self._root = root.rstrip("/")
 
     def files(self) -> Iterator[tuple[str, Stored]]:
@@ -207,6 +207,8 @@ def _reason(error: BaseException) -> str:
         ),
         "an object in it has a name that no file can have, such as one with .. or //; rename or "
         "remove that one": ("InvalidPathError",),
+        "the server's host key is not in ~/.ssh/known_hosts; compare its fingerprint with what its "
+        "administrator states and add it, as ssh does on first contact": ("UnknownHostKey",),
         "it does not exist": ("FileNotFoundError", "NotFoundError"),
         "it cannot be reached": (
             "ConnectionError", "gaierror", "TimeoutError", "ConnectionRefusedError",
@@ -220,10 +222,31 @@ def _reason(error: BaseException) -> str:
     return type(error).__name__
 
 
+def _known_hosts() -> Any:
+    """A policy of paramiko that accepts the host keys in the user's or the system's known hosts."""
+    paramiko = import_module("paramiko")
+
+    class UnknownHostKey(paramiko.SSHException):
+        pass
+
+    class KnownHosts(paramiko.MissingHostKeyPolicy):
+        def missing_host_key(self, client: object, hostname: str, key: Any) -> None:
+            known = paramiko.HostKeys()
+            for path in (Path.home() / ".ssh" / "known_hosts", Path("/etc/ssh/ssh_known_hosts")):
+                with contextlib.suppress(OSError):
+                    known.load(str(path))
+            if not known.check(hostname, key):
+                raise UnknownHostKey
+
+    return KnownHosts()
+
+
 @lru_cache(maxsize=8)
 def _open(protocol: str, path: str, process: int) -> _Access:
-    kind = _ObjectStore if protocol in _OBJECT_STORES else _FileServer
-    return kind(f"{protocol}://{path}")
+    url = f"{protocol}://{path}"
+    if protocol in _OBJECT_STORES:
+        return _ObjectStore(url)
+    return _FileServer(url, {"host_key_policy": _known_hosts()} if protocol == "sftp" else {})
 
 
 def _connect(remote: Remote) -> _Access:

@@ -337,13 +337,15 @@ def test_a_store_without_atomic_writes_gets_partial_names_first(tmp_path):
     assert place.files() == {}
 
 
-def test_clips_and_output_on_an_sftp_server(clips, quiet, tmp_path):
+def test_clips_and_output_on_an_sftp_server(clips, quiet, tmp_path, monkeypatch):
     pytest.importorskip("paramiko", reason="the extra remote is not installed")
     from sftp_server import PASSWORD, USER, sftp_server
 
     folder = tmp_path / "served"
     shutil.copytree(clips, folder / "in")
-    with sftp_server(folder) as host:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    known_hosts = tmp_path / "home" / ".ssh" / "known_hosts"
+    with sftp_server(folder, known_hosts) as host:
         place = f"sftp:/{USER}:{PASSWORD}@{host}"
         out = remote_path(tmp_path, f"{place}/out")
         remote_run(out, f"{place}/in")
@@ -356,3 +358,23 @@ def test_clips_and_output_on_an_sftp_server(clips, quiet, tmp_path):
         with pytest.raises(DatasetError, match="access is denied") as error:
             wrong.files()
         assert "wrong" not in str(error.value) and f"sftp://{host}/in" in str(error.value)
+
+
+@pytest.mark.parametrize("known", ["none", "another"])
+def test_a_host_key_that_ssh_does_not_know_is_refused_before_any_password(
+    tmp_path, monkeypatch, known
+):
+    paramiko = pytest.importorskip("paramiko", reason="the extra remote is not installed")
+    from sftp_server import PASSWORD, USER, Account, sftp_server
+
+    asked = []
+    monkeypatch.setattr(Account, "check_auth_password", lambda *words: asked.append(words))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    known_hosts = tmp_path / ".ssh" / "known_hosts"
+    with sftp_server(tmp_path, known_hosts) as host:
+        address, kind, _ = known_hosts.read_text().split()
+        another = paramiko.RSAKey.generate(2048).get_base64()
+        known_hosts.write_text(f"{address} {kind} {another}\n" if known == "another" else "")
+        with pytest.raises(DatasetError, match="host key is not in"):
+            Remote.parse(f"sftp:/{USER}:{PASSWORD}@{host}/in").files()
+    assert not asked
