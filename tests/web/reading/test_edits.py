@@ -151,9 +151,18 @@ def test_any_sequence_of_edits_is_what_a_restarted_server_replays(tmp_path_facto
     ]
 
 
+def test_what_changes_nothing_is_no_version(desk):
+    one = desk.edit("brush", frame=20, structure="lv_cavity", line=[(95, 60)], radius_px=9)
+    again = desk.edit("brush", frame=20, structure="lv_cavity", line=[(95, 60)], radius_px=9)
+    outside = desk.edit("brush", frame=20, structure="lv_cavity", line=[(-50, -50)], radius_px=9)
+    assert one["revision"] == again["revision"] == outside["revision"]
+    assert again["ef"] == one["ef"] and again["contours"] == []
+    assert len(desk.client.get(f"/api/clips/{desk.clip}/history").json()) == 1
+
+
 def test_undo_and_redo_have_no_end_and_redo_takes_the_newest_way(desk):
     for step in range(20):
-        desk.edit("brush", frame=step, structure="lv_cavity", line=[(75, 70)], radius_px=9 + step)
+        desk.edit("brush", frame=step, structure="lv_cavity", line=[(95, 60)], radius_px=9 + step)
     last = without_time(desk.load())
     for _ in range(20):
         desk.do("undo")
@@ -162,7 +171,7 @@ def test_undo_and_redo_have_no_end_and_redo_takes_the_newest_way(desk):
         desk.do("redo")
     assert without_time(desk.load()) == last and desk.post("redo").status_code == 409
     desk.do("undo")
-    newest = desk.edit("brush", frame=40, structure="la", line=[(75, 110)], radius_px=4)
+    newest = desk.edit("brush", frame=40, structure="lv_cavity", line=[(95, 60)], radius_px=9)
     desk.do("undo")
     assert desk.do("redo")["revision"] == newest["revision"]
 
@@ -249,7 +258,7 @@ def test_a_version_that_is_not_there_is_refused(desk):
 
 
 def test_every_edit_has_its_record_and_its_history(desk):
-    desk.edit("brush", reason="apex", frame=2, structure="la", line=[(75, 110)], radius_px=4)
+    desk.edit("brush", reason="apex", frame=2, structure="lv_cavity", line=[(95, 60)], radius_px=9)
     desk.do("undo")
     desk.do("decision", decision="rejected", reason="poor picture")
     page = desk.client.app.state.page

@@ -130,7 +130,7 @@ def test_limits_of_agreement_are_the_interval_of_a_reader_from_twenty_pairs_on()
 def test_accepted_corrections_are_a_data_set(page_and_clip, tmp_path):
     page, clip = page_and_clip
     folder = tmp_path / "training"
-    with pytest.raises(OutputError, match="no corrected clip is accepted"):
+    with pytest.raises(OutputError, match="no clip is corrected yet"):
         page.readings.write_training_data(folder, ADA)
     assert not folder.exists()
     edit(page, clip, 1, ADA, frame=20)

@@ -80,7 +80,7 @@ class Readings:
             return self._message(one, state, (clip, slot, row, line), frames, begin)
 
     def edit(self, clip: str, slot: int, reader: Reader, request: EditRequest) -> Reading:
-        """Change a reading.
+        """Change a reading; what changes nothing, such as a stroke off the picture, is no version.
 
         Returns:
             The reading with the contours that changed.
@@ -100,6 +100,8 @@ class Readings:
                 for index, frame in enumerate(after.frames)
                 if frame.mask is not before.frames[index].mask
             }
+            if not changed and after.parameters == before.parameters:
+                return self._message(one, before, (clip, slot, row, line), [], begin)
             fields = {
                 "reason": request.reason,
                 "operation": request.operation.model_dump_json(),

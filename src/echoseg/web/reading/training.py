@@ -67,7 +67,7 @@ def write_training_data(
             rows = [_write(partial, *item) for item in items]
             if not rows:
                 raise OutputError(
-                    "no corrected clip is accepted yet; correct clips and accept them first"
+                    "no clip is corrected yet, or all that are were rejected; correct one first"
                 )
             write_text(partial / "clips.csv", csv_text(COLUMNS, rows))
             partial.rename(folder)
