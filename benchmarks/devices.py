@@ -89,8 +89,8 @@ def train(device: str, folder: Path) -> Outcome:
         "train", "supervised", "-o", folder, "--data", "phantom:4",
         "--validation", "phantom:1:7000", *words,
     )  # fmt: skip
-    found = re.search(r"loss ([0-9.]+)", shown)
-    return Outcome(code, seconds, float(found[1]) if found else None, "loss after 4 steps")
+    match = re.search(r"loss ([0-9.]+)", shown)
+    return Outcome(code, seconds, float(match[1]) if match else None, "loss after 4 steps")
 
 
 def live(device: str, folder: Path) -> Outcome:
@@ -98,8 +98,8 @@ def live(device: str, folder: Path) -> Outcome:
         "live", demo_clip(), "-o", folder, "--every-frame", "--device", device,
         "--backend", "torch",
     )  # fmt: skip
-    found = re.search(r"(\d+) frames, 0 dropped", shown)
-    return Outcome(code, seconds, float(found[1]) if found else None, "frames, none dropped")
+    match = re.search(r"(\d+) frames, 0 dropped", shown)
+    return Outcome(code, seconds, float(match[1]) if match else None, "frames, none dropped")
 
 
 COMMANDS: dict[str, Callable[[str, Path], Outcome]] = {
@@ -291,16 +291,16 @@ def main() -> int:
     if args.device == "cuda":
         where["gpu"] = torch.cuda.get_device_name()
     print(where)
-    told: dict[str, Any] = {"machine": where, "device": args.device}
+    outcome: dict[str, Any] = {"machine": where, "device": args.device}
     is_well = True
     if args.speed:
-        told["speed"] = speed(args.device, args.sizes, args.streams, args.seconds)
-        show(told["speed"])
+        outcome["speed"] = speed(args.device, args.sizes, args.streams, args.seconds)
+        show(outcome["speed"])
     else:
-        told["commands"], is_well = compare(args.device)
-        show(told["commands"])
+        outcome["commands"], is_well = compare(args.device)
+        show(outcome["commands"])
     if args.json:
-        args.json.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+        args.json.write_text(json.dumps(outcome, indent=1) + "\n", "utf-8")
     return 0 if is_well else 1
 
 

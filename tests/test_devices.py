@@ -20,9 +20,9 @@ def run(out, *words):
 
 @pytest.mark.slow
 def test_every_command_runs_on_the_device(tmp_path):
-    done, told = run(tmp_path / "told.json")
+    done, outcome = run(tmp_path / "outcome.json")
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = {row["command"]: row for row in told["commands"]}
+    rows = {row["command"]: row for row in outcome["commands"]}
     assert set(rows) == {"analyze", "cohort", "train", "live"}
     assert all(row["exit"] == 0 for row in rows.values())
     assert rows["analyze"]["result"] == rows["cohort"]["result"]
@@ -31,12 +31,12 @@ def test_every_command_runs_on_the_device(tmp_path):
 
 
 def test_speed_counts_every_frame_of_every_stream(tmp_path):
-    done, told = run(
-        tmp_path / "told.json", "--speed", "--sizes", "64", "--streams", "1", "2",
+    done, outcome = run(
+        tmp_path / "outcome.json", "--speed", "--sizes", "64", "--streams", "1", "2",
         "--seconds", "0.05",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows = told["speed"]
+    rows = outcome["speed"]
     assert [row["what"] for row in rows[:3]] == ["1 stream", "2 streams", "2 clips of 8 frames"]
     assert len({row["gflop_per_frame"] for row in rows}) == 1
     assert all(row["frames_s"] > 0 for row in rows)
@@ -47,5 +47,5 @@ def test_a_device_that_is_not_there_is_refused(tmp_path):
 
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    done, _ = run(tmp_path / "told.json", "--device", "cuda")
+    done, _ = run(tmp_path / "outcome.json", "--device", "cuda")
     assert done.returncode == 2 and "use --device cpu" in done.stderr

@@ -129,6 +129,33 @@ def test_the_pictures_may_be_given_and_must_fit(heart_file, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize(
+    ("clip_mm", "masks_mm", "used_mm", "code"),
+    [
+        (0.9, None, 0.9, None),
+        (None, 0.9, 0.9, None),
+        (0.9, 0.9 * (1 + 1e-6), 0.9, None),
+        (0.9, 0.9285, 0.9, "contradicted_pixel_spacing"),
+        (0.9, 1.8, None, "contradicted_pixel_spacing"),
+    ],
+)
+def test_the_clips_scale_comes_before_that_of_the_masks(tmp_path, clip_mm, masks_mm, used_mm, code):
+    masks, _, _ = beating(80, phase=0.5)
+    frames = (60 + 40 * masks + np.arange(masks.shape[2]) % 9).astype(np.uint8)
+    for name, data, spacing_mm in (("clip", frames, clip_mm), ("masks", masks, masks_mm)):
+        write_masks(tmp_path / f"{name}.nii.gz", data, spacing_mm and (spacing_mm,) * 2, 1 / 40)
+    files = tmp_path / "masks.nii.gz", "--clip", tmp_path / "clip.nii.gz"
+    assert run(*files, "-o", tmp_path / "out").exit_code == 0
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert told["input"]["spacing_mm"] == (used_mm and [pytest.approx(used_mm, rel=1e-7)] * 2)
+    found = {one["code"] for one in told["warnings"]}
+    assert (code in found) if code else not any("spacing" in one for one in found)
+    assert run(*files, "-o", tmp_path / "user", "--spacing-mm", "0.8", "0.8").exit_code == 0
+    told = json.loads((tmp_path / "user" / "report.json").read_text())
+    assert told["input"]["spacing_mm"] == [0.8, 0.8]
+    assert not any("spacing" in one["code"] for one in told["warnings"])
+
+
 def wrong_files(folder):
     masks = np.zeros((4, 20, 20), np.uint8)
     write_masks(folder / "labels.nii.gz", masks + 9, SPACING_MM, None)

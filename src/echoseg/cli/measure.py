@@ -98,8 +98,7 @@ def measure(
             f"{masks[0]} is one still; EF needs a clip (x, y, t), or ED and ES as two files"
         )
     if clip is not None:
-        scale_mm = spacing_mm or opened.spacing_mm
-        known = dict(spacing_mm=scale_mm, fps=fps, view=view, alias=clip_alias)
+        known = dict(spacing_mm=spacing_mm, fps=fps, view=view, alias=clip_alias)
         opened, labels = _match_clip(masks[0], opened, labels, clip, {**known, **limits})
         opened = blank_outside(opened) if names else opened
     if (pair := labeled_pair(labels)) is not None:
@@ -119,11 +118,12 @@ def _match_clip(
     """The clip that masks are of, and the masks of all its frames."""
     from echoseg.clip import Annotation
     from echoseg.io import load_clip
+    from echoseg.io.arbitration import add_scale
     from echoseg.io.dicom_seg import check_refers
     from echoseg.io.masks import fill_frames
 
     check_refers(path, clip)
-    opened = load_clip(clip, **options)
+    opened = add_scale(load_clip(clip, **options), masks_clip.spacing_mm, "spacing of the masks")
     if masks_clip.format_name == "dicom masks":
         labels = fill_frames(labels, opened.num_frames)
     Annotation(masks=labels).check_fits(opened)

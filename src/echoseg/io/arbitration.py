@@ -163,8 +163,38 @@ def settle(clip: Clip, options: OpenOptions) -> Clip:
     if options.spacing_mm is not None:
         notes = [note for note in notes if note.code not in SCALE_CODES]
     notes += [note for one in decisions if (note := contradiction(one)) is not None]
-    spacing_mm: Any = None if scale.contradicting and changes_volumes(scale) else scale.value
-    return replace(clip, spacing_mm=spacing_mm, warnings=tuple(notes), sources=decisions)
+    return replace(clip, spacing_mm=_scale_of(scale), warnings=tuple(notes), sources=decisions)
+
+
+def add_scale(clip: Clip, spacing_mm: Any, origin: str) -> Clip:
+    """Let another file state the scale of a settled clip, after the clip's own statements.
+
+    Args:
+        clip: The clip.
+        spacing_mm: Pixel spacing (row, column) that the other file states; None for nothing.
+        origin: What states it, such as `spacing of the masks`.
+    """
+    if spacing_mm is None:
+        return clip
+    own = _decision(clip, "spacing_mm", clip.spacing_mm, None)
+    stated = SourceStatement(origin=origin, value=spacing_mm)
+    scale = decide("spacing_mm", (*own.statements, stated))
+    old = contradiction(own)
+    notes = [note for note in clip.warnings if old is None or note.code != old.code]
+    if scale.value == spacing_mm:
+        notes = [note for note in notes if note.code not in SCALE_CODES]
+    new = contradiction(scale)
+    others = [one for one in clip.sources if one.quantity != "spacing_mm"]
+    return replace(
+        clip,
+        spacing_mm=_scale_of(scale),
+        warnings=(*notes, new) if new else tuple(notes),
+        sources=(scale, *others),
+    )
+
+
+def _scale_of(scale: SourceDecision) -> Any:
+    return None if scale.contradicting and changes_volumes(scale) else scale.value
 
 
 def _decision(clip: Clip, quantity: Quantity, value: Any, by_user: Any) -> SourceDecision:
