@@ -85,20 +85,20 @@ def train(device: str, folder: Path) -> Outcome:
     words = [
         word for one in (*settings, *precision, f"accelerator={device}") for word in ("--set", one)
     ]
-    code, seconds, shown = echoseg(
+    code, seconds, output = echoseg(
         "train", "supervised", "-o", folder, "--data", "phantom:4",
         "--validation", "phantom:1:7000", *words,
     )  # fmt: skip
-    match = re.search(r"loss ([0-9.]+)", shown)
+    match = re.search(r"loss ([0-9.]+)", output)
     return Outcome(code, seconds, float(match[1]) if match else None, "loss after 4 steps")
 
 
 def live(device: str, folder: Path) -> Outcome:
-    code, seconds, shown = echoseg(
+    code, seconds, output = echoseg(
         "live", demo_clip(), "-o", folder, "--every-frame", "--device", device,
         "--backend", "torch",
     )  # fmt: skip
-    match = re.search(r"(\d+) frames, 0 dropped", shown)
+    match = re.search(r"(\d+) frames, 0 dropped", output)
     return Outcome(code, seconds, float(match[1]) if match else None, "frames, none dropped")
 
 

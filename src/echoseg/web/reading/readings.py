@@ -80,7 +80,7 @@ class Readings:
             return self._message(one, state, (clip, slot, row, line), frames, begin)
 
     def edit(self, clip: str, slot: int, reader: Reader, request: EditRequest) -> Reading:
-        """Change a reading; what changes nothing, such as a stroke off the picture, adds no version.
+        """Change a reading; what changes nothing, such as a stroke off the picture, adds no edit.
 
         Returns:
             The reading with the contours that changed.
