@@ -1,6 +1,6 @@
 # make demo    analyze a simulated and a real clip; results in ./echoseg-demo
 # make page    open the page in the browser, with the same two clips
-# make test    run the tests on all cores, with coverage
+# make test    run the tests, with coverage
 # make check   format, lint and types
 # make docs    build the documentation site into ./site
 # make sbom    the bill of materials of a bare installation, into ./sbom.json
@@ -26,7 +26,7 @@ page: $(VENV)/.page
 	$(BIN)/echoseg serve --demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n logical --dist loadfile $(COVERAGE) tests
+	$(BIN)/python -m pytest $(COVERAGE) tests
 	$(BIN)/python -m coverage report --skip-covered --sort=cover | tail -n 25
 
 check: $(VENV)/.dev

@@ -14,10 +14,6 @@ shape_checks.install()
 # Commands would export the network and measure every backend first; tests of that name theirs.
 os.environ.setdefault("ECHOSEG_BACKEND", "torch")
 
-# Workers that run side by side would otherwise take all cores each.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 # A shell starts what it puts into the background with Ctrl-C ignored, and children inherit that;
 # the tests that interrupt a command would then wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
