@@ -47,7 +47,7 @@ def test_the_check_notices_a_page_that_is_not(tmp_path, monkeypatch):
 def test_every_named_test_is_collected():
     named = {test for _, _, tests in dossier.named_tests() for test in tests}
     files = sorted({test.partition("::")[0] for test in named})
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:xdist", *files]
+    command = [sys.executable, "-m", "pytest", "--collect-only", *files]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580)
     collected = {line.partition("[")[0].strip() for line in done.stdout.splitlines()}
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -145,7 +145,7 @@ def test_what_is_not_the_result_of_a_run_is_refused(tmp_path):
 def test_a_run_of_pytest_is_read(tmp_path):
     junit = tmp_path / "tests.xml"
     tests = ["tests/metrics/test_icc.py", "tests/test_paths.py::test_clips"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"--junitxml={junit}"]
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={junit}"]
     subprocess.run([*command, *tests], cwd=ROOT, check=True, capture_output=True, timeout=200)
     outcomes = dossier.outcomes(junit)
     assert outcomes["tests/test_paths.py::test_clips"] == {"passed"}
