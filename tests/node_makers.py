@@ -10,6 +10,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import pytest
+
 from echoseg.node.jobs import ReceivedInstance, ResultObject
 
 
@@ -212,3 +214,13 @@ class ListeningNode:
     def stop(self):
         self.scp.stop()
         self.queue.close()
+
+
+def dcmtk_program(name):
+    """The path of a program of DCMTK; pynetdicom puts others of the same names on the PATH."""
+    for folder in os.get_exec_path():
+        if (place := shutil.which(name, path=folder)) is not None:
+            known = subprocess.run([place, "--version"], capture_output=True, check=False).stdout
+            if b"dcmtk" in known:
+                return place
+    pytest.skip(f"needs DCMTK's {name}")

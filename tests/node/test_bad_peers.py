@@ -19,7 +19,7 @@ from echoseg.io import load_clip
 from echoseg.node import classes
 from echoseg.node.queue import Queue
 from echoseg.node.settings import NodeSettings
-from node_makers import MULTIFRAME, SR, dataset, free_port
+from node_makers import MULTIFRAME, SR, dataset, dcmtk_program, free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 NUM_FRAMES = 10_000
@@ -38,7 +38,7 @@ def send(port, *datasets):
 
 
 def storescu(port, path, *options):
-    program = shutil.which("storescu") or pytest.skip("needs DCMTK's storescu")
+    program = dcmtk_program("storescu")
     words = [program, "-v", *options, "127.0.0.1", str(port), str(path)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr

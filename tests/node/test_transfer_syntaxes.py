@@ -17,6 +17,7 @@ from pydicom.uid import UID
 from clip_makers import moving_frames, region, ultrasound, write_container
 from echoseg.io import load_clip
 from echoseg.node import classes
+from node_makers import dcmtk_program
 
 FRAMES = moving_frames(6, rows=96, columns=128)
 FRAMES[:, 0, 0], FRAMES[:, -1, -1] = 0, 255  # dcmcjpeg stretches grey values to the whole range
@@ -25,7 +26,9 @@ PREFIX = "1.2.840.10008.1.2"
 
 
 def run(program, *words):
-    place = shutil.which(program) or pytest.skip(f"needs {program}")
+    is_dcmtk = program.startswith(("dcm", "storescu"))
+    place = dcmtk_program(program) if is_dcmtk else shutil.which(program)
+    place = place or pytest.skip(f"needs {program}")
     done = subprocess.run([place, *map(str, words)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
