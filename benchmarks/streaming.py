@@ -46,6 +46,7 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
     from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession
     from echoseg.inference.backends.torch import TorchSession
     from echoseg.models import build_model
+    from echoseg.nn.fused import has_bf16
     from echoseg.weights.card import ModelCard
 
     torch.set_num_threads(threads)
@@ -60,8 +61,12 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
         results[f"{name} torch f32"] = TorchSession(network, size_px)
         if name not in WITH_RUNTIMES:
             continue
-        results[f"{name} torch bf16"] = TorchSession(network, size_px, bf16=True)
-        for bf16 in (False, True) if compiles else ():
+        # an instruction set without bf16 cannot make OpenVINO's layers
+        computes_bf16 = has_bf16() and os.environ.get("ONEDNN_MAX_CPU_ISA", "") != "AVX2"
+        precisions = (False, True) if computes_bf16 else (False,)
+        if computes_bf16:
+            results[f"{name} torch bf16"] = TorchSession(network, size_px, bf16=True)
+        for bf16 in precisions if compiles else ():
             stepper = TorchSession(network, size_px, bf16=bf16, compiled=True)
             results[f"{name} {stepper.name}"] = stepper
         path = folder / f"{name}-{size_px}.onnx"
@@ -69,9 +74,7 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
             card = ModelCard(name=name, architecture=name, image_size=size_px, licence="")
             export(network, card, "onnx", path)
         results[f"{name} onnx f32"] = OnnxSession(path, num_threads=threads)
-        # an instruction set without bf16 cannot make its layers
-        hides_bf16 = os.environ.get("ONEDNN_MAX_CPU_ISA", "") == "AVX2"
-        for bf16 in (False,) if hides_bf16 else (False, True):
+        for bf16 in precisions:
             stepper = OpenVinoSession(path, num_threads=threads, bf16=bf16)
             results[f"{name} {stepper.name}"] = stepper
     return results

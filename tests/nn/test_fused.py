@@ -9,7 +9,7 @@ from torch import nn
 from echoseg.inference.backends.torch import TorchSession
 from echoseg.models import build_model
 from echoseg.nn.blocks import ResidualBlock, UpBlock
-from echoseg.nn.fused import FusedConv, FusedLinear, fuse, has_onednn
+from echoseg.nn.fused import FusedConv, FusedLinear, fuse, has_bf16, has_onednn
 
 pytestmark = pytest.mark.skipif(not has_onednn(), reason="torch was built without oneDNN")
 
@@ -125,6 +125,7 @@ def test_the_backend_torch_runs_fused_and_keeps_the_network():
     assert torch.allclose(torch.from_numpy(logits), expected, atol=1e-5)
 
 
+@pytest.mark.skipif(not has_bf16(), reason="the processor does not compute in bfloat16")
 def test_in_reduced_precision_the_encoder_is_in_bfloat16_and_the_decoder_is_not():
     network = trained(build_model("mssnet", {"size": "tiny"}))
     fused, frame = fuse(network, bf16=True), torch.rand(1, 1, 32, 32)

@@ -39,8 +39,8 @@ def fuse(network: nn.Module, *, bf16: bool = False) -> nn.Module:
 
     Args:
         network: The network.
-        bf16: Whether the layers named `encoder...` compute in bfloat16; the copy then needs
-            torch's autocast. The decoder stays in float32: logits in bfloat16 have steps of up to
+        bf16: Whether the layers named `encoder...` compute in bfloat16, for a processor that
+            `has_bf16`; the copy then needs torch's autocast. The decoder stays in float32: logits in bfloat16 have steps of up to
             1/8.
     """
     first = next(network.parameters(), None)
@@ -60,6 +60,11 @@ def has_onednn() -> bool:
     """Whether torch has the operations of oneDNN that are used here."""
     has_all = all(hasattr(torch.ops.mkldnn, name) for name in OPERATIONS)
     return torch.backends.mkldnn.is_available() and has_all
+
+
+def has_bf16() -> bool:
+    """Whether oneDNN computes in bfloat16 on this processor: AVX-512 or newer."""
+    return has_onednn() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class FusedConv(nn.Module):

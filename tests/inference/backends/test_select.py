@@ -11,9 +11,10 @@ import pytest
 from echoseg.clip import Clip
 from echoseg.errors import ConfigError, EchosegError, ModelError, OutputError
 from echoseg.inference.analyzer import Analyzer
-from echoseg.inference.backends import cache
+from echoseg.inference.backends import cache, exported
 from echoseg.inference.backends import select as choose
 from echoseg.inference.backends.select import BACKENDS, open_session
+from echoseg.nn import fused
 from echoseg.phantom import Phantom, PhantomConfig
 
 
@@ -35,7 +36,15 @@ def clip():
     return Clip(frames=phantom.frames(), times_s=np.arange(20) / 25)
 
 
-@pytest.mark.parametrize("backend", ["onnx", "openvino", "openvino-bf16", "torch-bf16"])
+def bf16(name: str):
+    """The backend of that name, skipped where the processor does not compute in bfloat16."""
+    reason = "the processor does not compute in bfloat16"
+    return pytest.param(name, marks=pytest.mark.skipif(not choose._has_bf16(name), reason=reason))
+
+
+@pytest.mark.parametrize(
+    "backend", ["onnx", "openvino", bf16("openvino-bf16"), bf16("torch-bf16")]
+)
 def test_every_backend_analyses_a_clip_alike_and_says_its_name(clip, backend):
     plain, other = Analyzer("camus", "cpu"), Analyzer("camus", "cpu", backend)
     one, two = plain.analyze(clip), other.analyze(clip)
@@ -113,13 +122,28 @@ def test_a_backend_that_says_something_else_is_excluded_with_the_reason(monkeypa
     assert "onnx" not in found.frames_per_s
 
 
-def test_reduced_precision_that_changes_the_ef_is_refused(monkeypatch):
+@pytest.mark.parametrize("backend", [bf16("openvino-bf16"), bf16("torch-bf16")])
+def test_reduced_precision_that_changes_the_ef_is_refused(monkeypatch, backend):
     def differs(found, *, reduced_precision):
         raise ModelError("EF must agree")
 
     monkeypatch.setattr(choose, "check", differs)
     with pytest.raises(ModelError, match="EF must agree"):
-        open_session("phantom", "torch-bf16")
+        open_session("phantom", backend)
+
+
+@pytest.mark.parametrize("backend", ["torch-bf16", "torch-compile-bf16", "openvino-bf16"])
+def test_reduced_precision_is_refused_on_a_processor_without_it(monkeypatch, backend):
+    class Core:
+        def get_property(self, device, name):
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(fused, "has_bf16", lambda: False)
+    monkeypatch.setattr(exported, "openvino_core", Core)
+    plain = backend.removesuffix("-bf16")
+    with pytest.raises(ConfigError, match=rf"bfloat16 \(AVX-512 or AMX\); use --backend {plain}$"):
+        open_session("phantom", backend)
 
 
 def test_a_cache_that_cannot_be_read_or_written_is_none(tmp_path, monkeypatch):

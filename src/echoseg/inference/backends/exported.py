@@ -102,7 +102,7 @@ class OpenVinoSession(_FromFile):
     Args:
         path: The file.
         num_threads: 0 for all.
-        bf16: Compute in bfloat16 where the processor can.
+        bf16: Compute in bfloat16, on a processor that can.
 
     Raises:
         ConfigError: If OpenVINO is missing.

@@ -84,10 +84,11 @@ class Choice:
 
 
 def check_backend(backend: str) -> None:
-    """Check the name of a backend, and that what it runs on is installed.
+    """Check the name of a backend, that what it runs on is installed, and the processor.
 
     Raises:
-        ConfigError: If it is neither `auto` nor a key of `BACKENDS`, or not installed.
+        ConfigError: If it is neither `auto` nor a key of `BACKENDS`, not installed, or computes in
+            bfloat16 where the processor does not.
     """
     if backend != AUTO and backend not in BACKENDS:
         raise ConfigError(
@@ -96,6 +97,22 @@ def check_backend(backend: str) -> None:
     library = _LIBRARIES.get(backend.partition("-")[0], "torch")
     if find_spec(library) is None:
         raise ConfigError(f"backend {backend} needs {library}; {INSTALL}")
+    if backend != AUTO and BACKENDS[backend].reduced_precision and not _has_bf16(backend):
+        raise ConfigError(
+            f"backend {backend} needs a processor that computes in bfloat16 (AVX-512 or AMX); "
+            f"use --backend {backend.removesuffix('-bf16')}"
+        )
+
+
+def _has_bf16(backend: str) -> bool:
+    """Whether what the backend runs on computes in bfloat16 on this processor."""
+    if BACKENDS[backend].from_file:
+        from echoseg.inference.backends.exported import openvino_core
+
+        return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    from echoseg.nn.fused import has_bf16
+
+    return has_bf16()
 
 
 def choose_device(device: str = "auto") -> str:
@@ -137,7 +154,7 @@ def open_session(
         num_threads: Of the backend; torch's own threads are those of the process.
 
     Raises:
-        ConfigError: If the backend is unknown, not installed, or not for that device.
+        ConfigError: If the backend is unknown, not installed, or not for that device or processor.
         ModelError: If the checkpoint is damaged, or the backend gives other masks.
         EchosegError: If the device is not available.
     """
