@@ -20,6 +20,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report):
+    """Say at once what fails: a run that is cut short has no summary."""
+    if report.failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        what = str(crash.message if crash else report.longrepr).partition("\n")[0]
+        sys.__stderr__.write(f"\n{report.when} of {report.nodeid}: {what[:300]}\n")
+
+
 @pytest.fixture(autouse=True)
 def threads_left_alone():
     """A test that leaves torch another number of threads changes the sums of all that follow."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,15 +12,46 @@ PLUGIN = Path(__file__).parents[2] / "integrations" / "napari-echoseg"
 PYTHON = os.environ.get("ECHOSEG_NAPARI", "")
 
 
-@pytest.mark.timeout(3000)
+@pytest.fixture
+def screen():
+    """The name of a screen in memory."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("needs a screen in memory: apt-get install xvfb")
+    reader, writer = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1280x1024x24"]
+    with subprocess.Popen(
+        [*command, "-nolisten", "tcp"], pass_fds=[writer], stderr=subprocess.DEVNULL
+    ) as server:
+        os.close(writer)
+        with open(reader, encoding="ascii") as told:
+            number = told.readline().strip()  # empty where the server ends
+        try:
+            assert number, "Xvfb has not started"
+            yield f":{number}"
+        finally:
+            server.terminate()
+
+
+@pytest.mark.timeout(700)
 @pytest.mark.slow
-def test_the_plugin_passes_its_tests_in_a_real_viewer():
+def test_the_plugin_passes_its_tests_in_a_real_viewer(request, tmp_path):
     if not (PYTHON and Path(PYTHON).exists()):
         pytest.skip("needs napari in an environment of its own: ECHOSEG_NAPARI=PYTHON (guide)")
-    if not shutil.which("xvfb-run"):
-        pytest.skip("needs a screen in memory: apt-get install xvfb")
-    command = ["xvfb-run", "-a", PYTHON, "-m", "pytest", "tests", "-p", "no:cacheprovider"]
-    run = subprocess.run(command, cwd=PLUGIN, capture_output=True, text=True)
-    print(run.stdout[-6000:], run.stderr[-3000:])
+    screen = request.getfixturevalue("screen")
+    output = tmp_path / "output.txt"
+    with output.open("w") as file:
+        run = subprocess.Popen(
+            [PYTHON, "-X", "faulthandler", "-m", "pytest", "tests", "-p", "no:cacheprovider"],
+            cwd=PLUGIN, env=os.environ | {"DISPLAY": screen}, stdout=file,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            run.wait(600)
+        finally:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+            print(output.read_text()[-9000:])
     assert run.returncode == 0
-    assert " passed" in run.stdout and " skipped" not in run.stdout
+    text = output.read_text()
+    assert " passed" in text and " skipped" not in text

@@ -42,9 +42,7 @@ def bf16(name: str):
     return pytest.param(name, marks=pytest.mark.skipif(not choose._has_bf16(name), reason=reason))
 
 
-@pytest.mark.parametrize(
-    "backend", ["onnx", "openvino", bf16("openvino-bf16"), bf16("torch-bf16")]
-)
+@pytest.mark.parametrize("backend", ["onnx", "openvino", bf16("openvino-bf16"), bf16("torch-bf16")])
 def test_every_backend_analyses_a_clip_alike_and_says_its_name(clip, backend):
     plain, other = Analyzer("camus", "cpu"), Analyzer("camus", "cpu", backend)
     one, two = plain.analyze(clip), other.analyze(clip)

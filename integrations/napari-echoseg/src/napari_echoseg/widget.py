@@ -1,6 +1,7 @@
 """The dock widget: analyze a clip, show its contours, measure corrected masks, save the result."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from magicgui.widgets import (
     TextEdit,
 )
 from napari.layers import Image, Labels, Shapes
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
@@ -84,11 +84,14 @@ class EchosegWidget(Container):
             ]
         )  # fmt: skip
         self.result: Analysis | None = None
-        self._worker: Any = None
+        # no thread of Qt: its signals are deleted with the window, before the thread ends
+        self._executor = ThreadPoolExecutor(max_workers=1)
+        self._future: Future[Any] | None = None
+        self._then: Callable[[Any], None] = lambda _: None
         self._is_cancelled = False
         self._frames = 0, 1
-        self._timer = QTimer(self.native)  # the bar is set in the thread of the window
-        self._timer.timeout.connect(self._show_progress)
+        self._timer = QTimer(self.native)  # the window is changed in its own thread
+        self._timer.timeout.connect(self._look)
         self.open.changed.connect(self._open)
         self.analyze.changed.connect(self._analyze)
         self.cancel.changed.connect(self.stop)
@@ -117,7 +120,7 @@ class EchosegWidget(Container):
     @property
     def is_running(self) -> bool:
         """Whether a run has not ended yet."""
-        return self._worker is not None
+        return self._future is not None
 
     def stated(self) -> Statements:
         """What the fields state of the clip.
@@ -152,31 +155,28 @@ class EchosegWidget(Container):
         if self.is_running:
             return
         self._is_cancelled = False
-
-        def attempt() -> tuple[Any, str]:
-            try:
-                return work(), ""
-            except _Cancelled:
-                return None, "Cancelled."
-            except EchosegError as error:
-                return None, str(error)
-
-        def end(outcome: tuple[Any, str]) -> None:
-            value, error = outcome
-            if error or self._is_cancelled:
-                self._show(error or "Cancelled.")
-            else:
-                then(value)
-
-        def finish() -> None:
-            self._worker = None
-            self._set_running(False)
-
+        self._future, self._then = self._executor.submit(work), then
         self._set_running(True)
-        self._worker = create_worker(attempt)
-        self._worker.returned.connect(_while_open(self, end))
-        self._worker.finished.connect(_while_open(self, finish))
-        self._worker.start()
+
+    def _look(self) -> None:
+        """Show how far the run is, and what it returned."""
+        self._show_progress()
+        future = self._future
+        if future is None or not future.done():
+            return
+        self._future = None
+        self._set_running(False)
+        try:
+            value = future.result()
+        except _Cancelled:
+            self._is_cancelled = True
+        except EchosegError as error:
+            self._show(str(error))
+            return
+        if self._is_cancelled:
+            self._show("Cancelled.")
+        else:
+            self._then(value)
 
     def _show_progress(self) -> None:
         done, total = self._frames
@@ -296,16 +296,3 @@ def _numbers(text: str, field: str) -> list[float]:
         return [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
         raise ConfigError(f"{field} must be numbers, got {text!r}; correct or clear it") from error
-
-
-def _while_open(widget: EchosegWidget, slot: Callable[..., None]) -> Callable[..., None]:
-    """A slot that does nothing once the widget was closed during a run."""
-
-    def guarded(*values: Any) -> None:
-        try:
-            slot(*values)
-        except RuntimeError as error:  # Qt deleted the widget
-            if "deleted" not in str(error):
-                raise
-
-    return guarded
