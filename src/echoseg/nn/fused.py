@@ -40,8 +40,8 @@ def fuse(network: nn.Module, *, bf16: bool = False) -> nn.Module:
     Args:
         network: The network.
         bf16: Whether the layers named `encoder...` compute in bfloat16, for a processor that
-            `has_bf16`; the copy then needs torch's autocast. The decoder stays in float32: logits in bfloat16 have steps of up to
-            1/8.
+            `has_bf16`; the copy then needs torch's autocast. The decoder stays in float32: logits
+            in bfloat16 have steps of up to 1/8.
     """
     first = next(network.parameters(), None)
     is_usable = first is not None and first.dtype == torch.float32 and first.device.type == "cpu"
