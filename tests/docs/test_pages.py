@@ -1,6 +1,7 @@
 """What the pages name exists: scripts, commands and their options."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,12 @@ def options_of(program: str, words: list[str]) -> set[str]:
         for parameter in command.params
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
+
+
+def test_the_page_of_installation_has_every_extra():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs/install.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == set(extras["optional-dependencies"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

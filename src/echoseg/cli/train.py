@@ -20,6 +20,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
+            metavar="METHOD",
             help="Training method: supervised, mssnet, mean_teacher, fixmatch, ..., or "
             "package.module:Method."
         ),

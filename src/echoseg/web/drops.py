@@ -22,6 +22,7 @@ from echoseg.web.worklist import Worklist
 DROPS = "drops"
 MAX_FILES = 10_000
 MIN_FREE_BYTES = 2**30
+_NOT_A_CLIP = "it is not a clip; add DICOM, video or NIfTI, or a folder of one picture per frame"
 _MAX_DEPTH, _MAX_PART_BYTES = 12, 200
 _PARTS_OF_CLIPS = (".raw", ".zraw")
 
@@ -141,7 +142,7 @@ class Drop:
                 continue
             path.unlink()
             if not clips.intersection(places):
-                reason = reasons.get(path, "it is not a clip")
+                reason = reasons.get(path, _NOT_A_CLIP)
                 self._refused.append(RefusedFile(name=name, reason=reason))
         return AddedClips(added=addition.ids, refused=tuple(self._refused))
 
