@@ -38,13 +38,12 @@ class FakePage:
         refusals: Status and sentence of the next answers to edits, in order.
         requests: (path, body) of all that was posted.
         answers: Answers by the last part of their path, in place of the fake's own.
-        nearest: Index of the beat whose EF is said to be nearest the mean.
     """
 
     def __init__(self, num_clips=1, num_frames=30, shape=(480, 640), name="clip-1"):
         self.num_frames, self.shape, self.name = num_frames, shape, name
         self.num_clips, self.refusals, self.requests = num_clips, [], []
-        self.answers, self.nearest = {}, 0
+        self.answers = {}
         self.states = [self._first_state()]
         self.head, self.decision, self.is_down = 0, ("", ""), False
         self.lock = threading.Lock()
@@ -118,7 +117,7 @@ class FakePage:
         beats = self._beats(state, volumes)
         means = [beat.ef_percent for beat in beats if not beat.is_excluded]
         ef_percent = float(np.mean(means)) if means else None
-        first, decision = beats[self.nearest], self.decision
+        first, decision = beats[0], self.decision
         ef = state_ef(ef_percent, interval=None if state["is_corrected"] else INTERVAL)
         kept = state["contours"] if frames is None else frames
         return Reading(
@@ -132,7 +131,7 @@ class FakePage:
                 times_s=[n / state["rate"] for n in range(self.num_frames)], volumes=volumes,
                 smoothed=volumes, unit="ml", r_wave_times_s=(0.0, 0.5),
             ),
-            disks=[self._disks(n) for one in beats for n in (one.ed_frame, one.es_frame)],
+            disks=[self._disks(n) for n in (first.ed_frame, first.es_frame)],
             contours=[self._curves(state, n) for n in kept], view=state["view"],
             spacing_mm=state["spacing"], frame_rate_hz=state["rate"], warnings=(),
             decision=decision[0], decision_reason=decision[1], milliseconds=1.0,

@@ -47,6 +47,17 @@ def test_moving_to_where_it_was_changes_nothing():
     assert measured(same).ef_percent == pytest.approx(found.ef_percent, abs=1e-12)
 
 
+def test_ed_and_es_that_are_shown_are_those_of_the_beat_that_a_reader_drew():
+    shown = {(beat.ed_frame, beat.es_frame) for beat in measured().beats}
+    assert len(shown) > 2
+    for ed, es in shown:
+        for drawn in ((ed,), (es,), ((ed + es) // 2,)):
+            found = measured(drawn=drawn)
+            assert (found.ed_frame, found.es_frame) == (ed, es)
+    every, none = measured(drawn=tuple(range(len(FRAMES)))), measured()
+    assert (every.ed_frame, every.es_frame) == (none.ed_frame, none.es_frame)
+
+
 def test_an_excluded_beat_stands_in_the_list_and_not_in_the_mean():
     found = measured()
     out = measured(StatedBeat(span=span(found.beats[0]), is_excluded=True))

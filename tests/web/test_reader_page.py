@@ -1,7 +1,6 @@
 """The reader page in Chromium against a server that plays along, refuses, or is gone."""
 
 import itertools
-import re
 
 import pytest
 
@@ -315,35 +314,6 @@ def test_ed_and_es_are_moved_by_drag_arrow_and_key(page, fake):
     settled(page)
     assert posted(fake)[2]["operation"] == {"kind": "beat", "beat": 1, "ed_frame": 17}
     assert "*" in page.locator(".beats tbody").inner_text()
-
-
-def test_ed_and_es_stay_those_of_the_beat_that_is_corrected(page, fake):
-    captions = page.locator(".stills figcaption")
-
-    def frames():
-        return [re.search(r"frame (\d+)", text)[1] for text in captions.all_inner_texts()]
-
-    assert frames() == ["0", "7"]
-    fake.nearest = 1  # as an edit may have it
-    page.keyboard.press("p")
-    drag(page, page.locator(".handle").nth(3), (60, 0))
-    settled(page)
-    assert frames() == ["0", "7"]
-    assert "disks drawn" in page.locator(".stills canvas").first.get_attribute("aria-label")
-    page.locator(".stills button").nth(1).click()
-    page.keyboard.press("Escape")
-    page.locator(".play").focus()
-    for _ in range(10):
-        page.keyboard.press("ArrowRight")
-    page.keyboard.press("p")
-    fake.nearest = 0
-    drag(page, page.locator(".handle").nth(3), (20, 0))
-    settled(page)
-    assert posted(fake)[-1]["operation"]["frame"] == 17
-    assert frames() == ["15", "22"]
-    page.get_by_label("Beat 2 is part of the mean").uncheck()
-    settled(page)
-    assert frames() == ["0", "7"]
 
 
 def test_a_beat_is_excluded_in_the_table(page, fake):

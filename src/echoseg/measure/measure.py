@@ -83,6 +83,7 @@ class Curves:
     `parabola_s` is None where the volumes are those of single frames. `frame_s` is None where the
     times fit no heart, so that nothing may be computed per second; `systole_s` is by those times.
     `cut_reason` is why the clip may not show ED and ES of one beat, empty where it does.
+    `drawn_frames` are those whose cavity a reader drew.
     """
 
     volumes: np.ndarray
@@ -92,6 +93,7 @@ class Curves:
     frame_s: float | None
     systole_s: float | None = None
     cut_reason: str = ""
+    drawn_frames: tuple[int, ...] = ()
 
     @property
     def reported(self) -> np.ndarray:
@@ -229,6 +231,7 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
         frame_s=clock_s if is_timed else None,
         systole_s=systole_s,
         cut_reason="" if any(one.is_moved for one in stated.beats) else cut,
+        drawn_frames=stated.drawn_frames,
     )
     beats = time_beats(mark_premature(beats), times_s, timing.r_wave_times_s)
     beats = [beat.at_extremes() for beat in beats]
@@ -265,7 +268,7 @@ def measure_reading(
     every = on_frames if curves.parabola_s is None else on_smoothed
     reported, single = ([b for b in some if not b.left_out] for some in (every, on_frames))
     ratios = np.array([beat.ejection_ratio for beat in reported])
-    typical = reported[int(np.abs(ratios - ratios.mean()).argmin())]
+    typical = _typical(reported, curves.drawn_frames)
     rows = measure_beats(every, curves.reported, frames, curves.frame_s, scaled=scaled)
     averaged = [row for row in rows if not row.left_out]
     edv_ml = float(np.mean([beat.largest for beat in reported])) if scaled else None
@@ -307,6 +310,21 @@ def measure_reading(
         notes=notes_on_reading(reported, single, curves.parabola_s),
         disks=mean_disks(frames, reported),
     )
+
+
+def _typical(beats: Sequence[Beat], drawn_frames: Sequence[int]) -> Beat:
+    """The beat whose ED and ES are shown: that of the reader's, else the nearest the mean EF.
+
+    The reader's is the one with the most of its ED and ES drawn, then with any of its frames.
+    """
+    mean, drawn = np.mean([beat.ejection_ratio for beat in beats]), set(drawn_frames)
+
+    def order(beat: Beat) -> tuple[int, bool, float]:
+        ends = {beat.ed_frame, beat.es_frame}
+        is_touched = not drawn.isdisjoint(range(min(ends), max(ends) + 1))
+        return -len(ends & drawn), not is_touched, abs(beat.ejection_ratio - float(mean))
+
+    return min(beats, key=order)
 
 
 def _on(curve: np.ndarray, beat: Beat) -> Beat:

@@ -117,7 +117,8 @@ class Measurement(FrozenModel):
 
     Attributes:
         method: How volumes are computed.
-        ed_frame: Frame of the largest volume of the beat whose EF is nearest the mean.
+        ed_frame: Frame of the largest volume of the beat whose EF is nearest the mean; where a
+            reader drew contours, of the beat with the most of its ED and ES drawn.
         es_frame: Frame of that beat's smallest volume.
         ef_percent: 100 (EDV - ESV) / EDV from single-plane disks; null when refused.
         ef_sd_points: Standard deviation of EF over the beats; null for fewer than two.

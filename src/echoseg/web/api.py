@@ -92,11 +92,11 @@ class Reading(Message):
         edv_ml: End-diastolic volume.
         esv_ml: End-systolic volume.
         heart_rate_bpm: Heart rate.
-        ed_frame: ED of the beat whose EF is nearest the mean.
+        ed_frame: ED of the beat that is shown: the reader's, else the nearest the mean EF.
         es_frame: Its ES.
         beats: All beats.
         curve: The volume curve.
-        disks: Axis and disks at ED and ES of every beat.
+        disks: Axis and disks at ED and ES.
         contours: Curves of all frames.
         view: View in use.
         spacing_mm: Pixel spacing (row, column) in use; None where it is unknown.

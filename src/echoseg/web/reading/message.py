@@ -43,9 +43,7 @@ def reading_numbers(analysis: Analysis, state: State, network_ef: EfStatement) -
     """The fields of a `Reading` that rest on masks and parameters, but for the contours."""
     measurement, clip = analysis.measurement, analysis.clip
     ef, is_withheld = analysis.ef, analysis.ef.kind == "unreliable"
-    pairs = [(measurement.ed_frame, measurement.es_frame)]
-    pairs += [(beat.ed_frame, beat.es_frame) for beat in measurement.beats]
-    ends = dict.fromkeys(frame for pair in pairs for frame in pair if frame is not None)
+    ends = [one for one in (measurement.ed_frame, measurement.es_frame) if one is not None]
     return {
         "ef": ef,
         "network_ef": network_ef,

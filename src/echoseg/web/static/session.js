@@ -60,10 +60,7 @@ export class Session extends EventTarget {
     this.dispatchEvent(new Event("contours"));
   }
 
-  edit(operation, reason = "") {
-    if (operation.frame !== undefined) this.#showBeatOf(operation.frame);
-    return this.#enqueue("edits", () => ({ operation, reason }));
-  }
+  edit(operation, reason = "") { return this.#enqueue("edits", () => ({ operation, reason })); }
 
   undo() { return this.reading.can_undo || this.numWaiting ? this.#enqueue("undo") : null; }
 
@@ -130,23 +127,8 @@ export class Session extends EventTarget {
     this.dispatchEvent(new Event("state"));
   }
 
-  // ED and ES stay those of the beat that was shown, whichever is nearest the mean now.
-  #shownEnds({ ed_frame: ed, beats }) {
-    const shown = this.reading?.ed_frame ?? null;
-    const inMean = beats.filter((beat) => !beat.is_excluded && !beat.left_out);
-    if (shown === null || ed === null || !inMean.length) return {};
-    const { ed_frame, es_frame } = inMean.reduce((one, other) => (Math.abs(other.ed_frame - shown) < Math.abs(one.ed_frame - shown) ? other : one));
-    return { ed_frame, es_frame };
-  }
-
-  // Show the beat in which a frame is.
-  #showBeatOf(frame) {
-    const beat = this.reading.beats.filter((one) => !one.is_excluded && !one.left_out && Math.min(one.ed_frame, one.es_frame) <= frame).at(-1);
-    if (beat) this.reading = { ...this.reading, ed_frame: beat.ed_frame, es_frame: beat.es_frame };
-  }
-
   #merge({ contours, ...reading }) {
-    this.reading = { ...reading, ...this.#shownEnds(reading) };
+    this.reading = reading;
     for (const { frame, contours: curves } of contours) this.contours.set(frame, curves);
     this.dispatchEvent(new Event("contours"));
     this.dispatchEvent(new Event("reading"));
