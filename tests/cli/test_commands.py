@@ -152,6 +152,18 @@ def test_a_clip_with_no_heart_gives_no_ef_and_a_reason(tmp_path, kind):
     assert all(json.loads(p.read_text())["results"]["ef_percent"] is None for p in reports)
 
 
+def test_what_cannot_begin_is_told_before_the_network_is_loaded(tmp_path, ybr_color, monkeypatch):
+    monkeypatch.setattr("echoseg.cli.analyze.chosen_backend", None)
+    (tmp_path / "file").write_text("in the way")
+    for clip, output, message in (
+        ("clpi.dcm", tmp_path / "out", "clpi.dcm: no such file or folder"),
+        (ybr_color, tmp_path / "file", "file cannot be written (Not a directory)"),
+    ):
+        result = run("analyze", str(clip), "-o", str(output))
+        assert result.exit_code == 1 and message in result.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_missing_paths_and_wrong_options_are_told_in_one_line(tmp_path, ybr_color):
     for args, words, code in (
         (["analyze", tmp_path / "none.dcm"], "none.dcm", 1),

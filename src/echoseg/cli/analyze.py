@@ -335,8 +335,25 @@ def analyze(
         Job(sources=some, folder=output / name, pages=pages, dicom=dicom, **known)
         for some, name in zip(sources, folders, strict=True)
     ]
+    if all(refusals := [_refusal(job) for job in runs]):  # before the network is loaded
+        for refusal in refusals:
+            fail(refusal)
+        raise typer.Exit(1)
     backend = chosen_backend(backend, model, device, quiet=quiet)
     run(runs, model=model, device=device, backend=backend, timing=timing)
+
+
+def _refusal(job: Job) -> str:
+    """Why a job cannot begin; empty where it can."""
+    from echoseg.report.writer import check_output
+
+    if missing := next((path for path in job.sources if not os.path.exists(path)), None):
+        return f"{missing}: no such file or folder"
+    try:
+        check_output(job.folder, job.force)
+    except EchosegError as error:
+        return str(error)
+    return ""
 
 
 def _are_many(clips: Sequence[Path]) -> bool:

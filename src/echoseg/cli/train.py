@@ -22,7 +22,7 @@ def train(
         typer.Argument(
             metavar="METHOD",
             help="Training method: supervised, mssnet, mean_teacher, fixmatch, ..., or "
-            "package.module:Method."
+            "package.module:Method.",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path(
