@@ -30,6 +30,7 @@ from echoseg.io.dicom_view import view_code
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.burned_in import TextBox, find_text
 from echoseg.private import Pseudonyms
+from worklist_makers import write_clip
 
 MARK = "ZZMILLER"
 SCREEN = (160, 320)
@@ -278,7 +279,7 @@ def test_what_cannot_be_cleaned_is_not_copied_and_the_reason_names_no_file(tmp_p
     (root / f"{MARK}.pdf").write_bytes(b"%PDF")
     report = deidentify([root], tmp_path / "out", names)
     reasons = {file.name: file.reason for file in report.files if file.outcome == "not copied"}
-    assert len(report.files) == 6 and len(reasons) == 5
+    assert len(report.files) == 5 and len(reasons) == 4  # the PDF is no clip by its name
     assert "text seems to be inside the sector" in reasons[names.name(root / "inside.dcm")]
     assert "no ultrasound sector is found" in reasons[names.name(root / "still.dcm")]
     assert MARK not in report.model_dump_json()
@@ -353,6 +354,19 @@ def test_a_copy_that_tesseract_did_not_check_says_so(tmp_path, screen, names, mo
     assert file.outcome == "not copied" and "tesseract could not check" in file.reason
 
 
+def test_masks_and_tables_of_a_folder_are_left_out_and_damage_names_no_option(tmp_path, names):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name in ("a_masks.nii.gz", "truth.csv", "phantom.json"):
+        (clips / name).write_bytes(b"beside clips")
+    path = write_clip(clips / "a.dcm", num_frames=20)
+    (clips / "cut.dcm").write_bytes(path.read_bytes()[:-4000])
+    report = deidentify([clips], tmp_path / "out", names)
+    assert len(report.files) == 2
+    (cut,) = [file for file in report.files if file.outcome == "not copied"]
+    assert cut.reason.endswith("; give a whole copy of the file") and "--" not in cut.reason
+
+
 def test_two_runs_never_share_an_output_folder(tmp_path, screen, names):
     save(tmp_path / "a.dcm", screen)
     with locked_dir(tmp_path / "out"), pytest.raises(OutputError, match="in use by another"):
@@ -361,7 +375,7 @@ def test_two_runs_never_share_an_output_folder(tmp_path, screen, names):
 
 def test_the_command_says_what_was_copied_and_refuses_a_folder_that_holds_files(tmp_path, screen):
     save(tmp_path / MARK / "a.dcm", screen)
-    (tmp_path / MARK / "b.txt").write_text(MARK)
+    (tmp_path / MARK / "b.dcm").write_text(MARK)
     words = ["deidentify", str(tmp_path / MARK), "-o", str(tmp_path / "out"),
              "--private-key", str(tmp_path / "key")]  # fmt: skip
     done = CliRunner().invoke(app, words)

@@ -9,7 +9,11 @@ import pytest
 
 from clip_makers import RATE_HZ, moving_frames
 from echoseg.errors import FormatError, TooLargeError
+from echoseg.inference.backends.export import export
+from echoseg.inference.backends.exported import OnnxSession
 from echoseg.io.frames import OpenOptions
+from echoseg.models.checkpoint import load_model
+from echoseg.preprocess.frame_transform import FrameTransform
 
 GUIDES = Path(__file__).parents[2] / "docs/guides"
 
@@ -81,3 +85,31 @@ def test_the_numbers_of_patients_in_the_guide_are_those_of_its_formula():
     assert needed
     assert [int(n) for n in needed.groups()] == [math.ceil(factor * (7 / d) ** 2) for d in (2, 1)]
     assert math.sqrt(3) == pytest.approx(1.7, abs=0.05)  # SE of a limit, in SD / sqrt(n)
+
+
+@pytest.mark.slow
+def test_the_loop_for_onnx_runtime_gives_the_masks_of_the_backend(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    path, frames = tmp_path / "camus.onnx", moving_frames(5)
+    network, card = load_model("camus")
+    export(network, card, "onnx", path)
+    monkeypatch.chdir(tmp_path)
+    (block,) = code("backends")
+    names = {"frames": frames}
+    exec(compile(block, "backends.md", "exec"), names)
+    session = OnnxSession(path)
+    transform = FrameTransform(frames.shape[1:], session.size_px)
+    inputs = [transform.apply(frame) for frame in frames]
+    expected = [transform.invert(logits) for logits in session.run(inputs)]
+    assert np.unique(expected).size > 1
+    assert np.mean(np.array(names["masks"]) == np.array(expected)) > 0.97  # labels, not logits, are enlarged
+
+
+def test_the_loop_for_live_frames_gives_a_result_for_each(capsys):
+    (block,) = code("live")
+    names = {"frames": moving_frames(4)}
+    exec(compile(block, "live.md", "exec"), names)
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in printed] == ["0", "1", "2", "3"]
+    assert names["mask"].shape == names["frames"].shape[1:]
+    assert math.isfinite(float(printed[-1][-1]))

@@ -9,6 +9,7 @@ import typer
 
 import echoseg
 from echoseg.cli import app as echoseg_app
+from echoseg.report.schema import registry_columns
 from echoseg.train.config import TrainConfig
 from experiments.__main__ import app as experiments_app
 from scripts import docs_pages
@@ -63,6 +64,14 @@ def test_the_page_of_installation_has_every_extra():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     page = (ROOT / "docs/install.md").read_text("utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == set(extras["optional-dependencies"])
+
+
+def test_the_guide_of_cohorts_has_every_column():
+    text = (ROOT / "docs/guides/cohort.md").read_text("utf-8")
+    table = re.search(r"^## Columns\n(.*?)^## ", text, re.M | re.S)
+    assert table
+    named = set(re.findall(r"`([a-z]\w+)`", " ".join(re.findall(r"^\|[^|]*\|", table[1], re.M))))
+    assert named == {"clip", "folder", *registry_columns()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

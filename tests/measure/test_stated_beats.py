@@ -58,6 +58,19 @@ def test_ed_and_es_that_are_shown_are_those_of_the_beat_that_a_reader_drew():
     assert (every.ed_frame, every.es_frame) == (none.ed_frame, none.es_frame)
 
 
+def test_a_drawn_frame_that_jumps_against_its_neighbors_is_told():
+    def codes(frames, drawn):
+        return {one.code for one in measured(frames=frames, drawn=drawn).warnings}
+
+    es = measured().es_frame
+    frames = list(FRAMES)
+    frames[es] = measure_frame(MASKS[measured().ed_frame], (1.0, 1.0))
+    assert "drawn_jump" in codes(frames, (es,))
+    assert "drawn_jump" not in codes(frames, ())
+    for frame in range(0, len(FRAMES), 3):
+        assert "drawn_jump" not in codes(FRAMES, (frame,))
+
+
 def test_an_excluded_beat_stands_in_the_list_and_not_in_the_mean():
     found = measured()
     out = measured(StatedBeat(span=span(found.beats[0]), is_excluded=True))

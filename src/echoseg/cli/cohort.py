@@ -109,6 +109,7 @@ def retry(
     kinds = ", ".join(f"{kind} {number}" for kind, number in marked.most_common())
     typer.echo(f"to be tried again: {sum(marked.values())}{kinds and f' ({kinds})'}")
     if not marked:
+        fail("no clip failed for such a reason; see echoseg cohort status")
         raise typer.Exit(1)
 
 

@@ -90,7 +90,7 @@ def status(
     with closing(queue):
         counts = queue.counts()
         studies = queue.studies([] if state == _ANY_STATE else [State(state)], limit)
-    for name, numbers in (("studies", counts.studies), ("results", counts.deliveries)):
+    for name, numbers in (("studies", counts.studies), ("results to send", counts.deliveries)):
         parts = [f"{number} {one}" for one, number in numbers.items() if number]
         typer.echo(f"{name}: {', '.join(parts) or 'none'}")
     typer.echo(f"instances: {counts.instances}, {counts.num_bytes / 1e6:.1f} MB")

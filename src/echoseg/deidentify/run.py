@@ -9,6 +9,7 @@ Of DICOM everything but the header and what is outside the sector stays; of othe
 levels, times and pixel spacing.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -19,11 +20,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import Clip
+from echoseg.data.custom import is_clip_name
 from echoseg.deidentify.dicom import clean_dicom
 from echoseg.deidentify.header import summarize
 from echoseg.deidentify.ocr import read_words
 from echoseg.deidentify.sector import sector_of
-from echoseg.errors import ConfigError, EchosegError, MeasurementError, OutputError
+from echoseg.errors import ConfigError, DamagedError, EchosegError, MeasurementError, OutputError
 from echoseg.files import HIDDEN, atomic_write, locked_dir, write_json
 from echoseg.frame_store import each
 from echoseg.io import dicom_writer, is_frame_folder, load_clip, nifti
@@ -126,13 +128,13 @@ def _check_empty(out: Path) -> None:
 
 
 def _files(source: Path, out: Path) -> Iterator[Path]:
-    """Every file of a folder, in order; a folder of frames as one, links to folders not."""
+    """What may be clips of a folder, in order; a folder of frames as one, links to folders not."""
     if not source.is_dir() or is_frame_folder(source):
         yield source
         return
     for entry in sorted(source.iterdir()):
-        is_linked = entry.is_symlink() and entry.is_dir()
-        if not is_linked and entry.absolute() != out.absolute():
+        is_left_out = entry.is_symlink() if entry.is_dir() else not is_clip_name(entry)
+        if not is_left_out and entry.absolute() != out.absolute():
             yield from _files(entry, out)
 
 
@@ -146,6 +148,8 @@ def _copy(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
         raise
     except EchosegError as error:
         reason = names.hide(str(error)).removeprefix(f"{name}: ")
+        if isinstance(error, DamagedError):  # --allow-damaged is no option here: it hides damage
+            reason = f"{re.split('; |[.] ', reason)[0]}; give a whole copy of the file"
     except Exception as error:  # of one file
         reason = f"unexpected {type(error).__name__}; please report it"
     return File(name=name, outcome="not copied", reason=reason)

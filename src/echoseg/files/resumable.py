@@ -85,7 +85,7 @@ def locked_dir(folder: Path, wait_s: float = 0.0) -> Iterator[SameFolder]:
         same = SameFolder.of(folder)
     except Timeout as error:
         raise OutputError(
-            f"{folder} is in use by another process; wait for it, or {ANOTHER_FOLDER}"
+            f"{folder} is in use by another process; wait for it, or choose another folder"
         ) from error
     except OSError as error:
         raise disk_error(folder, error) from error

@@ -21,6 +21,7 @@ from echoseg.measure.measurement import FrameMeasurement, Measurement
 from echoseg.measure.messages import (
     beat_warnings,
     clock_warning,
+    drawn_warnings,
     mask_warnings,
     notes_on_reading,
 )
@@ -188,6 +189,7 @@ def measure_frames(
     if not is_timed:
         warnings.append(clock_warning(timing.times_s, rate_bpm, curves.systole_s))
     warnings += mask_warnings(frames, measurement.ef_percent)
+    warnings += drawn_warnings(curves.filled, curves.drawn_frames)
     return measurement.model_copy(
         update={
             "heart_rate_bpm": rate_bpm if is_timed else None,

@@ -16,6 +16,9 @@ CUT_BEAT = "cut_beat"
 """Code of the warning that a clip may not show ED and ES of one beat: its EF is not reliable."""
 BEATS_IN_SINUS, BEATS_IN_FIBRILLATION = 3, 5
 """Beats to average, by the guideline (Lang et al., J Am Soc Echocardiogr 28:1-39, 2015)."""
+MAX_JUMP = 0.15
+"""Share of the largest volume by which a drawn frame may differ from the mean of the frames before
+and after it: a heart with an EF of 80 % and a systole of 0.2 s stays under .12 at 20 frames/s."""
 MAX_WALL_OUTSIDE = 0.1
 """Share of the wall outside the sector above which its thickness and mass are guesses."""
 
@@ -125,6 +128,31 @@ def mask_warnings(frames: Sequence[MeasuredFrame], ef_percent: float | None) -> 
         message = "The left ventricle touches the edge of the picture: part of it is cut off."
         warnings.append(ClipWarning(code="lv_cut_off", message=message))
     return warnings
+
+
+def drawn_warnings(volumes: np.ndarray, drawn_frames: Sequence[int]) -> list[ClipWarning]:
+    """The warning that frames which a reader drew jump against the frames before and after them.
+
+    Args:
+        volumes: Volume of each frame `T`, without gaps.
+        drawn_frames: The frames that were drawn.
+    """
+    jumps = {}
+    for frame in drawn_frames:
+        if 0 < frame < len(volumes) - 1:
+            around = (volumes[frame - 1] + volumes[frame + 1]) / 2
+            largest = np.delete(volumes, frame).max()
+            jumps[frame] = float(volumes[frame] - around) / max(float(largest), 1e-9)
+    worst = max(jumps, key=lambda frame: abs(jumps[frame]), default=None)
+    if worst is None or abs(jumps[worst]) <= MAX_JUMP:
+        return []
+    message = (
+        f"The contour that a reader drew on frame {worst}, counted from 0, makes its volume "
+        f"{100 * abs(jumps[worst]):.0f} % of the largest one "
+        f"{'more' if jumps[worst] > 0 else 'less'} than the frames before and after it have. "
+        "Check it, or carry the correction to these frames."
+    )
+    return [ClipWarning(code="drawn_jump", message=message)]
 
 
 def flag_wall(

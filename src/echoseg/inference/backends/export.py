@@ -87,7 +87,7 @@ def export(  # what, as what, and where
     _check(network, path, size_px)
     shape = state_of(network, size_px)
     metadata = {
-        "echoseg_card": card.model_dump_json(),
+        "echoseg_card": card.model_dump_json(exclude={"path"}),
         "echoseg_model": card.name,
         "echoseg_sha256": card.sha256,
         "echoseg_size_px": str(size_px),

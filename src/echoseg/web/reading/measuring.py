@@ -29,6 +29,7 @@ from echoseg.web.reading.opened import OpenedClip
 from echoseg.web.reading.state import State
 
 STATE_VIEW = "State the view if the clip shows A4C or A2C, and check the contours"
+GIVE_GREY = "Add an apical clip in grey B-mode"
 _COMMON_PX: WeakKeyDictionary[MeasuredFrame, tuple[ref[MeasuredFrame], int]] = WeakKeyDictionary()
 _NOTE = "A reader corrected the masks of {} of {} frames."
 
@@ -63,7 +64,8 @@ def measure_state(opened: OpenedClip, state: State, *, is_whole: bool = False) -
         predicted_view=None if is_readers else opened.report.predicted_view,
     )
     if analysis.wrong_view:
-        why = f"{analysis.wrong_view}. {STATE_VIEW}"
+        is_doppler = any(warning.code == "colour_doppler" for warning in clip.warnings)
+        why = f"{analysis.wrong_view}. {GIVE_GREY if is_doppler else STATE_VIEW}"
         return replace(analysis, measurement=refused(measurement, why))
     reliability = _reliability(opened, state, analysis)
     return replace(analysis, reliability=reliability)

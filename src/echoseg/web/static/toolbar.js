@@ -84,7 +84,9 @@ export function toolbar(pane) {
     undo.disabled = isClosed || (!reading.can_undo && !numWaiting);
     redo.disabled = isClosed || !reading.can_redo;
     view.disabled = isClosed;
-    const unknown = pane.detail.predicted_view ? `View not stated, looks like ${pane.detail.predicted_view}` : "View not stated";
+    const { predicted_view: predicted } = pane.detail;
+    const looks = predicted === "cannot tell" ? ", not recognized" : predicted && `, looks like ${predicted}`;
+    const unknown = `View not stated${looks || ""}`;
     const views = [...new Set([...VIEWS, reading.view])];
     view.replaceChildren(...views.map((name) => h("option", { value: name, selected: name === reading.view }, name === "unknown" ? unknown : name)));
   };
