@@ -23,7 +23,7 @@ demo: $(VENV)/.demo
 	$(BIN)/echoseg demo -o echoseg-demo --force
 
 page: $(VENV)/.page
-	$(BIN)/echoseg serve --demo
+	$(BIN)/echoseg serve --demo $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(COVERAGE) tests

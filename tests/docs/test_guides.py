@@ -102,7 +102,9 @@ def test_the_loop_for_onnx_runtime_gives_the_masks_of_the_backend(tmp_path, monk
     inputs = [transform.apply(frame) for frame in frames]
     expected = [transform.invert(logits) for logits in session.run(inputs)]
     assert np.unique(expected).size > 1
-    assert np.mean(np.array(names["masks"]) == np.array(expected)) > 0.97  # labels, not logits, are enlarged
+    assert (
+        np.mean(np.array(names["masks"]) == np.array(expected)) > 0.97
+    )  # labels, not logits, are enlarged
 
 
 def test_the_loop_for_live_frames_gives_a_result_for_each(capsys):

@@ -151,6 +151,14 @@ def test_masks_of_another_grid_or_number_are_refused_by_name(tmp_path, records):
             evaluate(PredictionFolder(tmp_path), [record])
 
 
+def test_a_picture_beside_its_masks_is_not_taken_for_them(tmp_path, records):
+    clip, annotation = records[0].load()
+    save(tmp_path / f"{records[0].name}.nii.gz", clip.frames)
+    save(tmp_path / f"{records[0].name}_seg.nii.gz", annotation.masks)
+    with pytest.raises(DatasetError, match=r"\.nii\.gz and .*_seg\.nii\.gz; keep the masks alone"):
+        evaluate(PredictionFolder(tmp_path), records[:1])
+
+
 def test_two_files_of_one_clip_and_empty_folders_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="must be a folder of masks"):
         PredictionFolder(tmp_path / "none")

@@ -92,7 +92,7 @@ class PredictionFolder:
         """Read the masks of a clip.
 
         Raises:
-            ModelError: If there are none, or their grid or number is another than the clip's.
+            ModelError: If there are none or two, or their grid or number is another than the clip's.
         """
         whole = self._path(record.name)
         if whole is not None:
@@ -125,8 +125,14 @@ class PredictionFolder:
 
     def _path(self, clip: str, phase: str = "") -> Path | None:
         names = [clip + phase, _SUFFIX.sub("", clip).replace("/", "_") + phase]
-        candidates = (self._files.get(name + ending) for name in names for ending in _ENDINGS)
-        return next((path for path in candidates if path is not None), None)
+        keys = dict.fromkeys(name + ending for name in names for ending in _ENDINGS)
+        paths = [self._files[key] for key in keys if key in self._files]
+        if len(paths) > 1:  # a picture and its masks, or two tools' masks
+            raise ModelError(
+                f"{self.folder} must hold one file of masks for {clip}{phase}, got "
+                f"{paths[0].name} and {paths[1].name}; keep the masks alone"
+            )
+        return paths[0] if paths else None
 
 
 def _masks_in(folder: Path) -> Iterator[tuple[str, Path]]:
