@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import progress_bar, public, show_backup, show_notice
+from echoseg.cli.console import fail, progress_bar, public, show_backup, show_notice
 from echoseg.cli.options import ForceFile, KeepFile, replacing
 from echoseg.errors import ConfigError
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from echoseg.clip import Annotation, Clip, View
@@ -27,16 +27,13 @@ from echoseg.data.records import SPLIT_WORDS, Issue, IssueKind, Record
 from echoseg.data.table import Row, read_table
 from echoseg.errors import DatasetError, FormatError, Unfit, reason_of
 from echoseg.io import find_format, is_frame_folder, load_clip
-from echoseg.io.clip_header import read_clip_header
+from echoseg.io.clip_header import MASKS_SUFFIX, is_clip_name, read_clip_header
 from echoseg.io.images import SUFFIXES
 from echoseg.untrusted import inside
 
 EXPECTED = "clips (AVI, MP4, DICOM, NIfTI, ...), or a CSV with a column 'clip'"
 TABLE = "clips.csv"
-_MASKS = "_masks.nii.gz"
 _HDF5 = (".hdf5", ".h5")
-_TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
-"""Suffixes of other files that lie next to clips."""
 
 
 def detect(root: Path) -> bool:
@@ -104,11 +101,6 @@ def candidate_files(
         return [path for path in paths if _may_be_clip(path, folders)]
 
 
-def is_clip_name(path: PurePath) -> bool:
-    """Whether a file may be a clip by its name: not masks, tables or texts beside clips."""
-    return not (path.name.endswith(_MASKS) or path.suffix.lower() in _TEXTS)
-
-
 def _may_be_clip(path: Path, folders: set[Path]) -> bool:
     if not is_clip_name(path):
         return False
@@ -151,7 +143,7 @@ def _from_folder(root: Path) -> tuple[list[Record], list[Issue], list[str]]:
         except FormatError as error:
             issues.append(Issue(place=str(path), kind=IssueKind.BROKEN, reason=str(error)))
             continue
-        masks = path.with_name(_stem(path) + _MASKS)
+        masks = path.with_name(_stem(path) + MASKS_SUFFIX)
         known = {"masks": masks} if masks.is_file() else {}
         split = SPLIT_WORDS.get(name.partition("/")[0], "") if path.suffix in _HDF5 else ""
         patient = header.patient or name

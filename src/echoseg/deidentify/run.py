@@ -20,7 +20,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import Clip
-from echoseg.data.custom import is_clip_name
 from echoseg.deidentify.dicom import clean_dicom
 from echoseg.deidentify.header import summarize
 from echoseg.deidentify.ocr import read_words
@@ -29,6 +28,7 @@ from echoseg.errors import ConfigError, DamagedError, EchosegError, MeasurementE
 from echoseg.files import HIDDEN, atomic_write, locked_dir, write_json
 from echoseg.frame_store import each
 from echoseg.io import dicom_writer, is_frame_folder, load_clip, nifti
+from echoseg.io.clip_header import is_clip_name
 from echoseg.io.quiet import quiet
 from echoseg.io.video import GrowingVideo
 from echoseg.preprocess.burned_in import TextBox, find_text
@@ -148,7 +148,7 @@ def _copy(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
         raise
     except EchosegError as error:
         reason = names.hide(str(error)).removeprefix(f"{name}: ")
-        if isinstance(error, DamagedError):  # --allow-damaged is no option here: it hides damage
+        if isinstance(error, DamagedError):  # without --allow-damaged, which hides it
             reason = f"{re.split('; |[.] ', reason)[0]}; give a whole copy of the file"
     except Exception as error:  # of one file
         reason = f"unexpected {type(error).__name__}; please report it"

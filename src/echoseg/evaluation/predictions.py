@@ -92,7 +92,7 @@ class PredictionFolder:
         """Read the masks of a clip.
 
         Raises:
-            ModelError: If there are none or two, or their grid or number is another than the clip's.
+            ModelError: If there are none or two, or grid or number is another than the clip's.
         """
         whole = self._path(record.name)
         if whole is not None:

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from echoseg.clip import View
@@ -20,6 +20,10 @@ from echoseg.untrusted import inside
 
 _SUFFIXES = frozenset(".avi .mp4 .mov .gif .nii .gz .mhd .dcm .dicom".split())
 """Suffixes that name a clip, whatever the content."""
+MASKS_SUFFIX = "_masks.nii.gz"
+"""What the file of a clip's masks is named after the clip's."""
+_TEXTS = frozenset({".csv", ".txt", ".json", ".md", ".pdf", ".cfg", ".raw", ".zraw", ".html"})
+"""Suffixes of other files that lie next to clips."""
 _MAX_RECORDS = 20_000
 _NO_PATIENT = re.compile(
     r"\W*(anon(ymi[sz]ed|ymous)?|unknown|none|null|n/?a|test|removed|patient|[0x]*)\W*",
@@ -38,6 +42,11 @@ class ClipHeader:
     view: View = View.UNKNOWN
     is_picture: bool = False
     """Whether it is a GIF, or another file of pictures."""
+
+
+def is_clip_name(path: PurePath) -> bool:
+    """Whether a file may be a clip by its name: not masks, tables or texts beside clips."""
+    return not (path.name.endswith(MASKS_SUFFIX) or path.suffix.lower() in _TEXTS)
 
 
 def read_clip_header(path: Path) -> ClipHeader:

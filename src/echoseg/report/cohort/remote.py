@@ -17,10 +17,9 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from echoseg.data.custom import is_clip_name
 from echoseg.errors import ConfigError, EchosegError, NotAClipError, printable
 from echoseg.files import cache_folder, locked_dir, work_folder
-from echoseg.io.clip_header import read_clip_header
+from echoseg.io.clip_header import is_clip_name, read_clip_header
 from echoseg.io.images import SUFFIXES
 from echoseg.remote import Remote, file_name
 from echoseg.report.cohort.clips import FoundClips
