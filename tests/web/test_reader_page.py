@@ -316,6 +316,14 @@ def test_ed_and_es_are_moved_by_drag_arrow_and_key(page, fake):
     assert "*" in page.locator(".beats tbody").inner_text()
 
 
+def test_an_export_that_takes_a_while_says_so(page, fake):
+    page.get_by_text("More").click()
+    page.get_by_role("button", name="Export").click()
+    page.get_by_role("link", name="Report", exact=True).click()
+    said = page.locator("dialog [role=status]")
+    assert said.inner_text() == "Report is being prepared; its download begins by itself."
+
+
 def test_a_beat_is_excluded_in_the_table(page, fake):
     page.get_by_label("Beat 2 is part of the mean").uncheck()
     settled(page)

@@ -74,8 +74,10 @@ const EXPORTS = [
 // Links to everything that can be exported.
 export function showExports(clip, slot) {
   const address = (format) => `/api/clips/${encodeURIComponent(clip)}/export?format=${format}&slot=${slot}`;
-  const items = EXPORTS.map(([format, name, what]) => h("li", {}, h("a", { href: address(format), download: true }, name), " ", h("span", { class: "dim" }, what)));
-  return ask("Export", h("ul", { class: "plain" }, items), [{ text: "Close", value: null, isMain: true }]);
+  const line = h("p", { role: "status" });
+  const click = (event) => { line.textContent = `${event.currentTarget.textContent} is being prepared; its download begins by itself.`; };
+  const items = EXPORTS.map(([format, name, what]) => h("li", {}, h("a", { href: address(format), download: true, on: { click } }, name), " ", h("span", { class: "dim" }, what)));
+  return ask("Export", [h("ul", { class: "plain" }, items), line], [{ text: "Close", value: null, isMain: true }]);
 }
 
 const QUANTITIES = { ef_percent: ["EF", "points"], edv_ml: ["EDV", "ml"], esv_ml: ["ESV", "ml"] };
