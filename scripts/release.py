@@ -41,6 +41,7 @@ VERSION_LINES = {
     "CITATION.cff": r"(?m)^(version: ).*()$",
     "README.md": r"(?m)^(  version = \{).*(\},)$",
     "packaging/conda/recipe.yaml": r'(?m)^(  version: ").*(")$',
+    "integrations/napari-echoseg/pyproject.toml": r'(?m)^(version = ").*(")$',
 }
 SDIST_TESTS = (
     "tests/test_house.py tests/test_layers.py tests/test_paths.py tests/test_public_names.py "
