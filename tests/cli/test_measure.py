@@ -40,6 +40,7 @@ def measured(heart_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "result"
     result = run(heart_file[0], "-o", out, "--view", "A4C")
     assert result.exit_code == 0, result.output
+    assert "reliability" in result.output and "not checked: no interval, no class" in result.output
     return out, json.loads((out / "report.json").read_text())
 
 

@@ -26,6 +26,8 @@ def test_a_shipped_checkpoint_loads_is_small_and_says_its_licence(name):
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ModelError, match=r"model must be one of camus, phantom.*'nonsense'"):
         find_checkpoint("nonsense")
+    with pytest.raises(ModelError, match=r"'run/best.safetensors', which is not there$"):
+        find_checkpoint("run/best.safetensors")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(200), b"\x10" + bytes(7) + b"{not json"])

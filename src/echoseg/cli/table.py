@@ -31,10 +31,14 @@ def show_analysis(analysis: Analysis, folder: Path) -> None:
         table.add_row("EF", ef.text.removeprefix("EF "), style="" if ef.kind == "plain" else "red")
     if ef.interval:
         table.add_row(f"EF, {ef.interval_name}", ef.interval_span)
-    if ef.grade:
-        table.add_row("EF class", ef.grade)
-    if measurement.beats_text:
-        table.add_row("measured in", measurement.beats_text)
+    is_unchecked = ef.value and analysis.ef_reliable is None
+    for label, text in (
+        ("reliability", "not checked: no interval, no class" if is_unchecked else ""),
+        ("EF class", ef.grade),
+        ("measured in", measurement.beats_text),
+    ):
+        if text:
+            table.add_row(label, text)
     if ef.value:
         row("EF, SD over beats", measurement.ef_sd_points, " points", 1)
         row("EDV", measurement.edv_ml, " ml")

@@ -95,9 +95,10 @@ def find_checkpoint(name_or_path: str = DEFAULT_MODEL, *, field: str = "model") 
             ".safetensors file that echoseg train wrote for it"
         )
     if not path.is_file():
+        missing = ", which is not there" if path.suffix == ".safetensors" else ""
         raise ModelError(
             f"{field} must be one of {', '.join(SHIPPED)} or a .safetensors file, "
-            f"got {name_or_path!r}"
+            f"got {name_or_path!r}{missing}"
         )
     return path
 
