@@ -138,7 +138,7 @@ class Tools:
                 "there, or start the server with its folder"
             )
         if not is_there:
-            raise ConfigError("nothing is at that path")
+            raise ConfigError("nothing is at that path; give it relative to a folder of the server")
         return resolved
 
 

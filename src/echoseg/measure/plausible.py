@@ -105,8 +105,8 @@ def scale_warnings(frames: Sequence[MeasuredFrame]) -> list[ClipWarning]:
     if max_length is not None and not MIN_LV_LENGTH_MM <= max_length <= MAX_LV_LENGTH_MM:
         message = (
             f"The left ventricle would be {max_length:.0f} mm long, outside {MIN_LV_LENGTH_MM} to "
-            f"{MAX_LV_LENGTH_MM} mm, so the pixel spacing is wrong and there are no volumes in "
-            "ml. Set --spacing-mm (spacing_mm) if it is known."
+            f"{MAX_LV_LENGTH_MM} mm, so the masks or the pixel spacing are wrong and there are no "
+            "volumes in ml. Set --spacing-mm (spacing_mm) if it is known."
         )
         return [ClipWarning(code="implausible_size", message=message)]
     max_volume = max((shape.volume_ml for shape in shapes if shape is not None), default=0.0)
