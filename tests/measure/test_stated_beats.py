@@ -67,7 +67,13 @@ def test_a_drawn_frame_that_jumps_against_its_neighbors_is_told():
     frames[es] = measure_frame(MASKS[measured().ed_frame], (1.0, 1.0))
     assert "drawn_jump" in codes(frames, (es,))
     assert "drawn_jump" not in codes(frames, ())
-    for frame in range(0, len(FRAMES), 3):
+    for end in (0, len(FRAMES) - 1):
+        largest_or_smallest = [measured().ed_frame, measured().es_frame]
+        far = max(largest_or_smallest, key=lambda one: abs(FRAMES[one].volume - FRAMES[end].volume))
+        odd = list(FRAMES)
+        odd[end] = measure_frame(MASKS[far], (1.0, 1.0))
+        assert "drawn_jump" in codes(odd, (end,))
+    for frame in (*range(0, len(FRAMES), 3), len(FRAMES) - 1):
         assert "drawn_jump" not in codes(FRAMES, (frame,))
 
 

@@ -138,14 +138,15 @@ def drawn_warnings(volumes: np.ndarray, drawn_frames: Sequence[int]) -> list[Cli
         drawn_frames: The frames that were drawn.
     """
     jumps = {}
-    for frame in drawn_frames:
-        if 0 < frame < len(volumes) - 1:
-            around = (volumes[frame - 1] + volumes[frame + 1]) / 2
-            largest = np.delete(volumes, frame).max()
-            jumps[frame] = float(volumes[frame] - around) / max(float(largest), 1e-9)
-    worst = max(jumps, key=lambda frame: abs(jumps[frame]), default=None)
-    if worst is None or abs(jumps[worst]) <= MAX_JUMP:
+    for frame in drawn_frames if len(volumes) > 2 else ():
+        around = [volumes[one] for one in (frame - 1, frame + 1) if 0 <= one < len(volumes)]
+        largest = max(float(np.delete(volumes, frame).max()), 1e-9)
+        jump = float(volumes[frame] - np.mean(around)) / largest
+        if abs(jump) > MAX_JUMP * (3 - len(around)):  # twice as much at either end of the clip
+            jumps[frame] = jump
+    if not jumps:
         return []
+    worst = max(jumps, key=lambda frame: abs(jumps[frame]))
     message = (
         f"The contour that a reader drew on frame {worst}, counted from 0, makes its volume "
         f"{100 * abs(jumps[worst]):.0f} % of the largest one "
