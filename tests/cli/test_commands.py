@@ -152,7 +152,9 @@ def test_a_clip_with_no_heart_gives_no_ef_and_a_reason(tmp_path, kind):
     assert all(json.loads(p.read_text())["results"]["ef_percent"] is None for p in reports)
 
 
-def test_what_cannot_begin_is_told_before_the_network_is_loaded(tmp_path, ybr_color, monkeypatch):
+def test_what_cannot_begin_is_refused_before_the_network_is_loaded(
+    tmp_path, ybr_color, monkeypatch
+):
     monkeypatch.setattr("echoseg.cli.analyze.chosen_backend", None)
     (tmp_path / "file").write_text("in the way")
     for clip, output, message in (

@@ -29,7 +29,9 @@ def test_status_shows_states_and_reasons_and_retry_queues_again(queue, tmp_path)
     queue.fail(queue.claim("w"), "no memory")
     shown = invoke(FOLDER, tmp_path, "status")
     assert shown.exit_code == 0
-    assert "studies: 1 queued, 1 failed\nresults to send: none\ninstances: 2, 0.0 MB" in shown.output
+    assert (
+        "studies: 1 queued, 1 failed\nresults to send: none\ninstances: 2, 0.0 MB" in shown.output
+    )
     assert "failed 1 instances" in shown.output and ": no memory" in shown.output
     failed = invoke(FOLDER, tmp_path, "status", "--state", "failed")
     assert "failed 1 instances" in failed.output and "queued 1 instances" not in failed.output

@@ -279,7 +279,7 @@ def test_what_cannot_be_cleaned_is_not_copied_and_the_reason_names_no_file(tmp_p
     (root / f"{MARK}.pdf").write_bytes(b"%PDF")
     report = deidentify([root], tmp_path / "out", names)
     reasons = {file.name: file.reason for file in report.files if file.outcome == "not copied"}
-    assert len(report.files) == 5 and len(reasons) == 4  # the PDF is no clip by its name
+    assert len(report.files) == 5 and len(reasons) == 4  # not the PDF, by its name
     assert "text seems to be inside the sector" in reasons[names.name(root / "inside.dcm")]
     assert "no ultrasound sector is found" in reasons[names.name(root / "still.dcm")]
     assert MARK not in report.model_dump_json()

@@ -23,8 +23,8 @@ def screen():
         [*command, "-nolisten", "tcp"], pass_fds=[writer], stderr=subprocess.DEVNULL
     ) as server:
         os.close(writer)
-        with open(reader, encoding="ascii") as told:
-            number = told.readline().strip()  # empty where the server ends
+        with open(reader, encoding="ascii") as pipe:
+            number = pipe.readline().strip()  # empty where the server ends
         try:
             assert number, "Xvfb has not started"
             yield f":{number}"

@@ -52,13 +52,13 @@ def test_ed_and_es_that_are_shown_are_those_of_the_beat_that_a_reader_drew():
     assert len(shown) > 2
     for ed, es in shown:
         for drawn in ((ed,), (es,), ((ed + es) // 2,)):
-            found = measured(drawn=drawn)
-            assert (found.ed_frame, found.es_frame) == (ed, es)
+            corrected = measured(drawn=drawn)
+            assert (corrected.ed_frame, corrected.es_frame) == (ed, es)
     every, none = measured(drawn=tuple(range(len(FRAMES)))), measured()
     assert (every.ed_frame, every.es_frame) == (none.ed_frame, none.es_frame)
 
 
-def test_a_drawn_frame_that_jumps_against_its_neighbors_is_told():
+def test_a_drawn_frame_that_jumps_against_its_neighbors_is_a_warning():
     def codes(frames, drawn):
         return {one.code for one in measured(frames=frames, drawn=drawn).warnings}
 
@@ -68,8 +68,8 @@ def test_a_drawn_frame_that_jumps_against_its_neighbors_is_told():
     assert "drawn_jump" in codes(frames, (es,))
     assert "drawn_jump" not in codes(frames, ())
     for end in (0, len(FRAMES) - 1):
-        largest_or_smallest = [measured().ed_frame, measured().es_frame]
-        far = max(largest_or_smallest, key=lambda one: abs(FRAMES[one].volume - FRAMES[end].volume))
+        extremes = [measured().ed_frame, measured().es_frame]
+        far = max(extremes, key=lambda one: abs(FRAMES[one].volume - FRAMES[end].volume))
         odd = list(FRAMES)
         odd[end] = measure_frame(MASKS[far], (1.0, 1.0))
         assert "drawn_jump" in codes(odd, (end,))
