@@ -1,6 +1,7 @@
 # make demo    analyze a simulated and a real clip; results in ./echoseg-demo
 # make page    open the page in the browser, with the same two clips
-# make test    run the tests, with coverage
+# make test    run the tests, on all cores
+# make coverage  the same, and what they do not reach
 # make check   format, lint and types
 # make docs    build the documentation site into ./site
 # make sbom    the bill of materials of a bare installation, into ./sbom.json
@@ -12,12 +13,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := src experiments scripts benchmarks fuzz integrations tests noxfile.py
 
-COVERAGE := --cov=echoseg --cov-report=
+# a process per core, at most four: each holds torch and its subprocesses a second one; WORKERS=0 is one
+WORKERS ?= logical
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 SBOM := sbom.json
 BARE := $(VENV)-sbom/bare/bin/python
 TOOL := $(VENV)-sbom/tool
 
-.PHONY: demo page test check format docs sbom clean
+.PHONY: demo page test coverage check format docs sbom clean
 
 demo: $(VENV)/.demo
 	$(BIN)/echoseg demo -o echoseg-demo --force
@@ -26,7 +29,10 @@ page: $(VENV)/.page
 	$(BIN)/echoseg serve --demo $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(COVERAGE) tests
+	$(PYTEST) tests
+
+coverage: $(VENV)/.dev
+	$(PYTEST) --cov=echoseg --cov-report= tests
 	$(BIN)/python -m coverage report --skip-covered --sort=cover | tail -n 25
 
 check: $(VENV)/.dev

@@ -9,6 +9,10 @@ import pytest
 
 import shape_checks
 
+# Threads of processes that run side by side share the cores; torch reads this as it is imported.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 shape_checks.install()
 
 # Commands would export the network and measure every backend first; tests of that name theirs.
