@@ -56,12 +56,13 @@ class DamagedError(FormatError):
     """The file is partially readable.
 
     Attributes:
+        way_out: The end of the message, which may name options of `analyze`.
         damaged_frames: Indices (from 0) of the frames that could not be decoded.
     """
 
-    def __init__(self, message: str, damaged_frames: tuple[int, ...] = ()) -> None:
-        super().__init__(message)
-        self.damaged_frames = damaged_frames
+    def __init__(self, fault: str, way_out: str = "", damaged_frames: tuple[int, ...] = ()) -> None:
+        super().__init__(f"{fault}; {way_out}" if way_out else fault)
+        self.way_out, self.damaged_frames = way_out, damaged_frames
 
 
 class NotAClipError(FormatError):

@@ -9,7 +9,6 @@ Of DICOM everything but the header and what is outside the sector stays; of othe
 levels, times and pixel spacing.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -149,7 +148,8 @@ def _copy(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
     except EchosegError as error:
         reason = names.hide(str(error)).removeprefix(f"{name}: ")
         if isinstance(error, DamagedError):  # without --allow-damaged, which hides it
-            reason = f"{re.split('; |[.] ', reason)[0]}; give a whole copy of the file"
+            fault = reason.removesuffix(f"; {error.way_out}")
+            reason = f"{fault}; give a whole copy of the file"
     except Exception as error:  # of one file
         reason = f"unexpected {type(error).__name__}; please report it"
     return File(name=name, outcome="not copied", reason=reason)

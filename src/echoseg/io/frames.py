@@ -128,8 +128,9 @@ def numbered_row(
     if not options.allow_damaged:
         raise DamagedError(
             f"{path}: the numbers of its frames leave out {len(missing)} of {int(places[-1]) + 1}, "
-            f"such as {numbers[0] + unit * missing[0]}; copy the missing files, or pass "
-            "--allow-damaged (allow_damaged) to use the others at their times",
+            f"such as {numbers[0] + unit * missing[0]}",
+            "copy the missing files, or pass --allow-damaged (allow_damaged) to use the others at "
+            "their times",
             tuple(missing),
         )
     row: list[Any] = [None] * (int(places[-1]) + 1)
@@ -151,7 +152,8 @@ def damage(
     text = describe_damage(damaged, total)
     if not options.allow_damaged:
         raise DamagedError(
-            f"{path}: {text}; pass --allow-damaged (allow_damaged) to use the readable frames",
+            f"{path}: {text}",
+            "pass --allow-damaged (allow_damaged) to use the readable frames",
             tuple(damaged),
         )
     return (ClipWarning(code="damaged_frames", message=f"{text}; the others are used"),)

@@ -146,8 +146,9 @@ def read_array(path: Path, options: OpenOptions = _DEFAULTS) -> tuple[np.ndarray
         if is_cut and (not options.allow_damaged or len(parts) > 1 or len(raw) < frame_bytes):
             raise DamagedError(
                 f"{path}: its pixels are cut off: DimSize states {length} bytes, {len(raw)} are "
-                "there. Get a whole copy, or pass --allow-damaged (allow_damaged) to use the "
-                "whole frames of a clip in one file"
+                "there",
+                "get a whole copy, or pass --allow-damaged (allow_damaged) to use the whole frames "
+                "of a clip in one file",
             )
         if is_cut:
             length = len(raw) - len(raw) % frame_bytes

@@ -204,8 +204,8 @@ def _pixels(
         raw = raw[max(0, len(raw) - size) :] if skipped == -1 else raw[max(0, skipped) :]
     if len(raw) < size:
         raise DamagedError(
-            f"{path}: its pixels are cut off: the sizes state {size} bytes, {len(raw)} are there; "
-            "get a whole copy"
+            f"{path}: its pixels are cut off: the sizes state {size} bytes, {len(raw)} are there",
+            "get a whole copy",
         )
     return raw[:size]
 

@@ -138,8 +138,8 @@ def _raw_frames(
         number += 1
     if got:
         raise DamagedError(
-            f"frame {number} on standard input is cut short, {got} of {len(data)} bytes; check "
-            "--size {} {} against what is written".format(*size)
+            f"frame {number} on standard input is cut short, {got} of {len(data)} bytes",
+            "check --size {} {} against what is written".format(*size),
         )
     if not number:
         raise FormatError("standard input ended before its first frame; pipe raw frames into it")
@@ -301,7 +301,8 @@ def _video_frames(path: Path, options: SourceOptions) -> Iterator[Timed]:
 def _refuse_damage(path: Path, damaged: Sequence[int], total: int) -> None:
     if damaged:
         raise DamagedError(
-            f"{path}: {describe_damage(damaged, total)}, the rest was played; get a whole copy",
+            f"{path}: {describe_damage(damaged, total)}, the rest was played",
+            "get a whole copy",
             tuple(damaged),
         )
 
