@@ -27,7 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report):
     """Say at once what fails: a run that is cut short has no summary."""
-    if report.failed:
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:  # the first process does
         crash = getattr(report.longrepr, "reprcrash", None)
         what = str(crash.message if crash else report.longrepr).partition("\n")[0]
         sys.__stderr__.write(f"\n{report.when} of {report.nodeid}: {what[:300]}\n")
