@@ -256,7 +256,7 @@ def speed(device_name: str, sizes: list[int], streams: list[int], seconds: float
                     what = f"{number} stream{'s' if number > 1 else ''}{', graph' if graph else ''}"
                     moved = stream.bytes_per_step() / number
                     row(what, size_px, bf16, steps_s * number, flop, moved)
-            clip = torch.rand(8, 32, 1, size_px, size_px, device=device)
+            clip = torch.rand(*shape, 1, size_px, size_px, device=device)
 
             def whole(clip: Any = clip, bf16: bool = bf16) -> object:
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

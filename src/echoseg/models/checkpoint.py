@@ -131,6 +131,9 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
     if is_foreign:  # an adapted plain network keeps its arguments in a field of its own
         options = options.get("options", options)
     try:
+        if architecture in MODELS:  # before memory is taken for what the file does not hold
+            with torch.device("meta"):
+                _check_sizes(card, build_model(architecture, options).state_dict())
         model: Any = build_model(architecture, options)
     except ConfigError as error:
         if is_foreign:
@@ -149,6 +152,23 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
     model.card = card
     # channels last: convolutions on a CPU are half as fast again
     return model.to(device, memory_format=torch.channels_last).eval(), card
+
+
+def _check_sizes(card: ModelCard, expected: dict[str, Any]) -> None:
+    """Compare the weights that a file states with those of its network.
+
+    Raises:
+        ModelError: If names or sizes differ.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(card.path), "pt") as file:
+            sizes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise _damaged(card) from error
+    if sizes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
+        raise _damaged(card)
 
 
 def _damaged(card: ModelCard) -> ModelError:
