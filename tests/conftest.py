@@ -18,6 +18,9 @@ shape_checks.install()
 # Commands would export the network and measure every backend first; tests of that name theirs.
 os.environ.setdefault("ECHOSEG_BACKEND", "torch")
 
+# Options of this run, such as a file of results, are not those of a run that a test starts.
+os.environ.pop("PYTEST_ADDOPTS", None)
+
 # A shell starts what it puts into the background with Ctrl-C ignored, and children inherit that;
 # the tests that interrupt a command would then wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
