@@ -10,13 +10,14 @@ from typer.testing import CliRunner
 from echoseg.cli import app
 from echoseg.errors import DatasetError
 from echoseg.evaluation.compare import compare
-from echoseg.evaluation.items import Item
+from echoseg.evaluation.items import ClipRow, Item
 
 COLUMNS = [field.name for field in fields(Item)]
+CLIP_COLUMNS = [field.name for field in fields(ClipRow)]
 
 
-def result(folder, dice, sha256="ab", frames=(0, 1), phases=()):
-    """Write a result folder with one structure: Dice of each patient, on some frames."""
+def result(folder, dice, sha256="ab", frames=(0, 1), phases=(), efs=()):
+    """Write a result folder with one structure: Dice and EF of each patient, on some frames."""
     named = dict(zip(frames, phases, strict=False))
     folder.mkdir()
     (folder / "summary.json").write_text(json.dumps({"data": {"sha256": sha256}}))
@@ -29,7 +30,32 @@ def result(folder, dice, sha256="ab", frames=(0, 1), phases=()):
                 about["phase"] = named.get(frame, "")
                 scores = {"structure": "lv_endo", "dice": value, "asd": 1, "unit": "mm"}
                 writer.writerow(about | scores)
+    with (folder / "clips.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, CLIP_COLUMNS, restval="")
+        writer.writeheader()
+        for number, value in enumerate(efs):
+            about = {"clip": f"c{number}", "patient": f"p{number}", "ef_reference": 50}
+            writer.writerow(about | {"ef_predicted": value})
     return folder
+
+
+def test_the_error_of_the_ef_is_compared_and_few_patients_are_said(tmp_path):
+    a = result(tmp_path / "a", [0.8, 0.8, 0.8], efs=(60, 40, ""))
+    b = result(tmp_path / "b", [0.8, 0.8, 0.8], efs=(44, 50, 50))
+    comparison = compare(a, b)
+    ef = comparison.differences[-1]
+    assert (ef.structure, ef.metric, ef.unit, ef.n, ef.patients) == (
+        "EF",
+        "|error|",
+        "points",
+        2,
+        2,
+    )
+    assert (ef.a_mean, ef.b_mean, ef.difference) == (10, 3, -7)
+    assert ef.p_value == comparison.smallest_p * 2 == 0.5
+    done = CliRunner().invoke(app, ["compare", str(a), str(b)])
+    assert "EF |error| points" in done.output
+    assert "3 patients give no p under 0.25" in done.output
 
 
 def test_a_constant_gain_is_found_with_its_interval(tmp_path):
@@ -43,6 +69,7 @@ def test_a_constant_gain_is_found_with_its_interval(tmp_path):
     assert dice.p_value == pytest.approx(2 / 2**6)  # all six patients better, exact
     assert (asd.unit, asd.difference, asd.p_value) == ("mm", 0, None)
     assert (found.only_a, found.only_b) == (0, 0)
+    assert found.smallest_p == pytest.approx(2 / 2**6)
 
 
 def test_items_that_one_lacks_are_counted(tmp_path):

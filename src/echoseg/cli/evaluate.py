@@ -210,5 +210,7 @@ def compare(
             f"{name:<18}{one.a_mean:>10.4f}{one.b_mean:>10.4f}{one.difference:>+10.4f}  "
             f"{interval:<22}{p:>8}"
         )
+    if comparison.smallest_p > 0.05:
+        typer.echo(f"{patients} patients give no p under {comparison.smallest_p:.2g}")
     if comparison.only_a or comparison.only_b:
         typer.echo(f"items that only A has: {comparison.only_a}, only B: {comparison.only_b}")

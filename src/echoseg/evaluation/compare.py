@@ -1,6 +1,7 @@
 """Compare two evaluations of the same data: paired differences, confidence intervals, a test.
 
-Differences are B - A on the same frame and structure. The interval is a bootstrap that resamples
+Differences are B - A on the same frame and structure, and of the error of the EF, in either
+direction, on the same clip. The interval is a bootstrap that resamples
 patients; the test is Wilcoxon's signed-rank test on the patients' mean differences.
 
 Reference:
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from echoseg.errors import DatasetError
-from echoseg.evaluation.tables import read_items
+from echoseg.evaluation.tables import read_clips, read_items
 from echoseg.metrics.agreement import Interval, mean_interval
 from echoseg.untrusted import read_json, reading
 
@@ -39,12 +40,20 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """All differences, the frames they are on, and the number of items in only one evaluation."""
+    """All differences, the frames they are on, and the number of items in only one evaluation.
+
+    No signed-rank test of that many patients comes under `smallest_p`, 2 / 2^patients.
+    """
 
     frames: str
     differences: tuple[Difference, ...]
     only_a: int
     only_b: int
+
+    @property
+    def smallest_p(self) -> float:
+        """The p value when all patients differ in one direction."""
+        return min(1.0, 2.0 ** (1 - max(one.patients for one in self.differences)))
 
 
 def compare(a: Path, b: Path) -> Comparison:
@@ -77,6 +86,13 @@ def compare(a: Path, b: Path) -> Comparison:
             ]
             if pairs:
                 differences.append(_difference(structure, metric, pairs))
+    errors = [
+        {row["clip"]: row for row in read_clips(folder) if _has_error(row)} for folder in (a, b)
+    ]
+    if pairs := [(errors[0][clip], errors[1][clip]) for clip in errors[0] if clip in errors[1]]:
+        of_a, of_b = (np.array([_error_points(pair[side]) for pair in pairs]) for side in (0, 1))
+        patients = [pair[0]["patient"] for pair in pairs]
+        differences.append(_paired("EF", "|error|", "points", of_a, of_b, patients))
     return Comparison(
         frames="ED and ES" if phased else "every frame with a mask",
         differences=tuple(differences),
@@ -101,16 +117,31 @@ def _difference(
     a, b = (np.array([float(pair[side][metric]) for pair in pairs]) for side in (0, 1))
     patients = [pair[0]["patient"] for pair in pairs]
     units = {pair[0]["unit"] for pair in pairs}
+    unit = "" if metric in ("dice", "iou") else "/".join(sorted(units))
+    return _paired(structure, metric, unit, a, b, patients)
+
+
+def _has_error(row: dict[str, str]) -> bool:
+    return bool(row["ef_predicted"] and row["ef_reference"])
+
+
+def _error_points(row: dict[str, str]) -> float:
+    return abs(float(row["ef_predicted"]) - float(row["ef_reference"]))
+
+
+def _paired(
+    structure: str, metric: str, unit: str, a: np.ndarray, b: np.ndarray, patients: list[str]
+) -> Difference:
     return Difference(
         structure=structure,
         metric=metric,
-        unit="" if metric in ("dice", "iou") else "/".join(sorted(units)),
+        unit=unit,
         a_mean=float(a.mean()),
         b_mean=float(b.mean()),
         difference=float((b - a).mean()),
         ci95=mean_interval(b - a, patients),
         p_value=signed_rank_p(b - a, patients),
-        n=len(pairs),
+        n=len(a),
         patients=len(set(patients)),
     )
 

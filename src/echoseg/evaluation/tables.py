@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.errors import DatasetError, OutputError
-from echoseg.evaluation.items import Item
+from echoseg.evaluation.items import ClipRow, Item
 from echoseg.files import csv_text, read_csv
 
 ITEMS, CLIPS, PARQUET = "items.csv", "clips.csv", "items.parquet"
@@ -30,10 +30,24 @@ def read_items(folder: str | Path) -> list[dict[str, str]]:
     Raises:
         DatasetError: If the table is missing or damaged.
     """
-    path = Path(folder) / ITEMS
+    return _read(Path(folder) / ITEMS, Item, ("frame", "dice", "iou", "hd", "hd95", "asd"))
+
+
+def read_clips(folder: str | Path) -> list[dict[str, str]]:
+    """Rows of the `clips.csv` in a results folder.
+
+    Raises:
+        DatasetError: If the table is missing or damaged.
+    """
+    return _read(Path(folder) / CLIPS, ClipRow, ("ef_predicted", "ef_reference"))
+
+
+def _read(path: Path, kind: type[Any], numbers: Sequence[str]) -> list[dict[str, str]]:
     if not path.is_file():
-        raise DatasetError(f"{folder} is not a result of `echoseg evaluate`: {path} is missing")
-    columns = [field.name for field in fields(Item)]
+        raise DatasetError(
+            f"{path.parent} is not a result of `echoseg evaluate`: {path} is missing"
+        )
+    columns = [field.name for field in fields(kind)]
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = read_csv(file)
@@ -43,16 +57,13 @@ def read_items(folder: str | Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as a table ({error}); evaluate again") from error
     for line, row in enumerate(rows, 2):
-        for name in _NUMBERS:
+        for name in numbers:
             if not _is_number(row[name]):
                 raise DatasetError(
                     f"{path}, line {line}: {name} must be a number or empty, got {row[name]!r}; "
                     "evaluate again"
                 )
     return rows
-
-
-_NUMBERS = ("frame", "dice", "iou", "hd", "hd95", "asd")
 
 
 def _is_number(text: str | None) -> bool:
