@@ -16,6 +16,7 @@ and the network's mean LV Dice on the clip. CLIPS.npz is made by `make_phantom_c
 import argparse
 import json
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from torch.nn import functional
 from echoseg.losses import cross_entropy_dice_loss
 from echoseg.phantom import Phantom
 from echoseg.train.data.sources import phantom_config
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for experiments
+
 from experiments.networks.gdkvm import GDKVM, GDKVMConfig
 
 

@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for experiments
+
 from experiments.networks.mssnet_released import (
     MSSNetReleased,
     MSSNetReleasedConfig,

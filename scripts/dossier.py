@@ -25,6 +25,9 @@ from echoseg.errors import EchosegError, validation_message
 from echoseg.files import markdown_table
 from echoseg.weights.card import SHIPPED, find_checkpoint, read_card
 from echoseg.weights.hub import INTENDED_USE
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for experiments
+
 from experiments.leaderboard import BENCHMARK, FILE, read_entries
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,6 +10,7 @@ value are left out. Then run scripts/dossier.py.
 import argparse
 import datetime
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +22,9 @@ from echoseg.evaluation.items import ClipRow, Item
 from echoseg.evaluation.summary import by_structure, ef_agreement
 from echoseg.evaluation.tables import CLIPS, ITEMS
 from echoseg.files import csv_text, read_csv, write_text
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for experiments
+
 from experiments.provenance import machine_text
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "results" / "subgroups.csv"
