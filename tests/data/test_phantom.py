@@ -96,18 +96,6 @@ def test_the_truth_of_every_frame_is_told(folders, simulated):
     assert recipe["clips"][simulated[1].name]["ed_frame"] == simulated[1].truth.ed_frame
 
 
-def test_clips_on_the_fly_are_the_same_in_any_worker():
-    from torch.utils.data import DataLoader
-
-    configs = [PhantomConfig(seed=s, size_px=64, num_frames=2) for s in range(4)]
-    clips = dataset.PhantomClips(configs)
-    alone = [clips[index] for index in range(4)]
-    loaded = list(DataLoader(clips, batch_size=None, num_workers=2))
-    for (frames, masks), (other_frames, other_masks) in zip(alone, loaded, strict=True):
-        assert np.array_equal(frames, np.asarray(other_frames))
-        assert np.array_equal(masks, np.asarray(other_masks))
-
-
 def test_several_processes_write_the_same(tmp_path, folders):
     phantom_layout.write(tmp_path / "two", CONFIGS, "nifti", num_processes=2)
     one, two = ((root / "truth.csv").read_bytes() for root in (folders / "nifti", tmp_path / "two"))

@@ -16,6 +16,7 @@ from echoseg.train.data.batches import Batches
 from echoseg.train.data.training_set import joined
 from echoseg.train.loop import Progress, Run, _own_part, fit
 from echoseg.train.run_folder import RunFolder
+from echoseg.train.train import make_fabric
 from train.makers import disk_set
 
 SMALL = {
@@ -32,8 +33,7 @@ SMALL = {
 
 def run_of(**changes) -> Run:
     config = train_config(**{"method": "mssnet", **SMALL, **changes})
-    fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)
-    return Run(config, disk_set(12, num_labeled=4), fabric)
+    return Run(config, disk_set(12, num_labeled=4), make_fabric(config))
 
 
 def folder_of(path: Path) -> RunFolder:
@@ -51,6 +51,19 @@ def same(one, other) -> bool:
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other
+
+
+@pytest.mark.parametrize(
+    ("precision", "is_native", "mixed"),
+    [("auto", True, True), ("auto", False, False), ("bf16-mixed", False, True)],
+)
+def test_a_run_computes_in_bfloat16_where_the_processor_does(
+    monkeypatch, precision, is_native, mixed
+):
+    monkeypatch.setattr("echoseg.train.train.has_bf16", lambda: is_native)
+    fabric = make_fabric(train_config(**SMALL, precision=precision))
+    with fabric.autocast():
+        assert torch.is_autocast_enabled("cpu") is mixed
 
 
 @pytest.mark.parametrize("method", ["mssnet", "uncertainty_mean_teacher", "unimatch", "bcp"])

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from echoseg.clip import Annotation, Clip, Phase, View
 from echoseg.data import load_dataset
 from echoseg.errors import ConfigError, DatasetError
@@ -69,30 +67,6 @@ def simulated_pair(config: PhantomConfig) -> tuple[Clip, Annotation]:
     """A simulated clip and its annotation, as a `Record` reads them."""
     simulated = simulate(config)
     return simulated.clip, simulated.annotation
-
-
-class PhantomClips:
-    """Clips on the fly, a map-style data set: item i is the clip of the i-th config.
-
-    Works in `torch.utils.data.DataLoader` with any number of workers; item i depends on its config
-    only.
-
-    Examples:
-        >>> clips = PhantomClips([PhantomConfig(seed=s) for s in range(1000)])
-        >>> frames, masks = clips[3]  # each `T H W` uint8
-    """
-
-    def __init__(self, configs: Iterable[PhantomConfig]) -> None:
-        self.configs = tuple(configs)
-
-    def __len__(self) -> int:
-        """Number of clips."""
-        return len(self.configs)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Frames and masks of one clip, each `T H W` uint8."""
-        phantom = Phantom(self.configs[index])
-        return phantom.frames(), phantom.masks()
 
 
 def stills_of(root: Path, split: str = "train", view: View = View.A4C) -> Iterator[Still]:

@@ -52,7 +52,6 @@ def merge_segments(path: Path, header: dict[str, Any], data: np.ndarray) -> np.n
         regions.append((Label(label), layers[layer] == int(value)))
     paint(masks, regions)
     return masks
-    return masks
 
 
 def write_sequence(

@@ -140,8 +140,9 @@ class TrainConfig(BaseModel):
     """Steps between checkpoints to resume from."""
     keep_last: int = Field(default=2, ge=1)
     """Number of checkpoints to resume from that are kept."""
-    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
-    """Number type of Lightning Fabric; mixed: weights stay in 32 bits."""
+    precision: Literal["auto", "bf16-mixed", "16-mixed", "32-true"] = "auto"
+    """Number type of Lightning Fabric; mixed: weights stay in 32 bits. auto: bf16-mixed where the
+    processor or GPU computes in bfloat16, else 32-true."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device; auto takes a GPU where there is one."""
 

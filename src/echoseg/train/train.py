@@ -21,6 +21,7 @@ from echoseg.models.adapt import Adapted, as_segmenter
 from echoseg.models.build import architecture_of, build_model
 from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.models.segmenter import Segmenter
+from echoseg.nn.fused import has_bf16
 from echoseg.train.card import make_card
 from echoseg.train.config import TrainConfig, train_config
 from echoseg.train.data.sources import Reader, Source
@@ -247,13 +248,17 @@ def run_training(
         elif is_first:
             num_bytes = sum(weight.nbytes for weight in run.module.parameters())
             folder.begin(config, needed_bytes=8 * num_bytes)
-        summary = training_set.summary()
-        steps = run.batches.summary()
-        announce(f"{summary}; {config.num_steps - run.step} steps; {steps}")
+        about = {
+            "data": training_set.summary(),
+            "steps": run.batches.summary(),
+            "precision": _precision(config, fabric.device),
+        }
+        left = f"{config.num_steps - run.step} steps in {about['precision']}"
+        announce(f"{about['data']}; {left}; {about['steps']}")
         for note in notes:
             announce(note)
         if is_first:
-            folder.report({"step": run.step, "data": summary, "steps": steps})
+            folder.report({"step": run.step, **about})
         card = make_card(config, sources, architecture_of(run.module.student))
         tensorboard = TensorBoardLogger(out)
 
@@ -371,9 +376,20 @@ def make_fabric(config: TrainConfig) -> Any:
             devices=num_processes,
             # buffers are the same in all by design, or belong to a process (batch norm)
             strategy=DDPStrategy(broadcast_buffers=False) if num_processes > 1 else "auto",
-            precision=config.precision,
+            precision=_precision(config, Fabric(accelerator=config.accelerator, devices=1).device),
         )
     except RuntimeError as error:
         raise ConfigError(
             f"accelerator must be one that this machine has, {config.accelerator} is not; give auto"
         ) from error
+
+
+def _precision(config: TrainConfig, device: torch.device) -> Any:
+    """The number type of a run; without hardware for it, bfloat16 takes many times as long."""
+    if config.precision != "auto":
+        return config.precision
+    if device.type == "cuda":
+        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_native = device.type == "cpu" and has_bf16()
+    return "bf16-mixed" if is_native else "32-true"
