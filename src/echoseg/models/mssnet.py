@@ -37,6 +37,7 @@ from echoseg.nn.unet import ResidualUNet, Widths
 from echoseg.nn.warp import WarpedMemory
 
 SIZES: dict[str, Widths] = {
+    "nano": (8, 24, 64, 128),
     "tiny": (16, 32, 64, 128),
     "small": (16, 32, 96, 192),
     "base": (24, 48, 128, 256),
@@ -49,7 +50,8 @@ class MSSNetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: Literal["tiny", "small", "base"] = "small"
+    size: Literal["nano", "tiny", "small", "base"] = "small"
+    """Widths; `nano` also has one state-space layer instead of two."""
     num_labels: int = Field(default=4, ge=1, le=32)
     """Number of labels, including background."""
     mixing: Mixing = "ssd"
@@ -89,8 +91,7 @@ class MSSNet(ResidualUNet, Segmenter):
         self.add_encoder(widths)
         self.encoder3 = nn.Sequential(
             ResidualBlock(w2, w3, stride=2),
-            MixingBlock(w3, self.config.mixing),
-            MixingBlock(w3, self.config.mixing),
+            *(MixingBlock(w3, self.config.mixing) for _ in range(1 + (self.config.size != "nano"))),
         )
         self.remembers = self.config.memory != "none"
         self.guidance = SpatiotemporalGuidance(w2, self.config.memory)
