@@ -22,6 +22,12 @@ def test_the_description_of_the_interface_is_up_to_date():
     """Of paths, methods and fields: other words differ between versions of FastAPI."""
     from scripts.openapi import description
 
+    def answer(operation):
+        return {
+            kind: body["schema"]
+            for kind, body in operation["responses"]["200"].get("content", {}).items()
+        }
+
     def parts(document):
         schemas = document["components"]["schemas"].items()
         fields = {name: sorted(schema.get("properties", {})) for name, schema in schemas}
@@ -30,6 +36,14 @@ def test_the_description_of_the_interface_is_up_to_date():
     published = json.loads((ROOT / "docs" / "openapi.json").read_text())
     assert parts(published) == parts(json.loads(description()))
     assert "not a medical device" in published["info"]["description"]
+    paths = published["paths"]
+    assert all(answer(each) for path in paths.values() for each in path.values())
+    assert all(all(answer(each).values()) for path in paths.values() for each in path.values())
+    binary = {"type": "string", "format": "binary"}
+    frame = paths["/api/clips/{clip}/frames/{frame}.jpg"]["get"]
+    assert answer(frame) == {"image/jpeg": binary}
+    body = paths["/api/clips"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert body["properties"]["files"]["items"] == binary
 
 
 @pytest.mark.slow

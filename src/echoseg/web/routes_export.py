@@ -5,7 +5,7 @@ GET /api/export.csv           registry rows of a filter of the worklist
 GET /api/studies/STUDY/biplane
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query
@@ -27,13 +27,20 @@ if TYPE_CHECKING:
 
 _Reader = Annotated[Reader, Depends(current_reader)]
 _CSV = "text/csv; charset=utf-8"
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+
+
+def sends(*media_types: str) -> dict[str, Any]:
+    """What a route that answers with a file says of itself in the OpenAPI description."""
+    content = {kind: BYTES for kind in media_types}
+    return {"response_class": Response, "responses": {200: {"content": content}}}
 
 
 def export_router(page: "Page") -> APIRouter:
     """Routes of exports."""
     router = APIRouter(prefix="/api")
 
-    @router.get("/clips/{clip}/export")
+    @router.get("/clips/{clip}/export", **sends("*/*"))
     def export(
         clip: str, reader: _Reader, format: ExportFormat = "zip", slot: Slot = 1
     ) -> Response:
@@ -48,7 +55,7 @@ def export_router(page: "Page") -> APIRouter:
         done = BackgroundTask(page.exporter.discard, path)
         return FileResponse(path, filename=name, background=done)
 
-    @router.get("/export.csv")
+    @router.get("/export.csv", **sends(_CSV))
     def table(query: Annotated[WorklistQuery, Query()], reader: _Reader) -> Response:
         page.note("export", reader.name, format="registry")
         headers = {"Content-Disposition": 'attachment; filename="registry.csv"'}

@@ -37,6 +37,7 @@ from echoseg.web.curves import Curves
 from echoseg.web.drops import Drop, receive
 from echoseg.web.records import ClipRow
 from echoseg.web.refusal import Refusal
+from echoseg.web.routes_export import BYTES, sends
 from echoseg.web.security import current_admin, current_reader
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _OF_CINE = ("rows", "columns", "num_frames", "times_s", "frame_rate_hz", "spacing_mm", "view")
 _OF_CINE += ("r_wave_times_s", "offsets")
+_UPLOAD = {"properties": {"files": {"type": "array", "items": BYTES["schema"]}}}
+_FILES = {"content": {"multipart/form-data": {"schema": _UPLOAD | {"type": "object"}}}}
 _Reader = Annotated[Reader, Depends(current_reader)]
 _Admin = Annotated[Reader, Depends(current_admin)]
 
@@ -57,7 +60,7 @@ def worklist_router(page: "Page") -> APIRouter:
     def rows(query: Annotated[WorklistQuery, Query()], reader: _Reader) -> WorklistPage:
         return worklist.page(query, reader.name)
 
-    @router.post("/clips")
+    @router.post("/clips", openapi_extra={"requestBody": _FILES})
     async def drop(request: Request, reader: _Reader) -> AddedClips:
         return await _drop(page, request, reader)
 
@@ -91,7 +94,7 @@ def _clip_router(page: "Page") -> APIRouter:
     def retry(clip: str, reader: _Reader) -> WorklistRow:
         return worklist.messages([worklist.retry(clip)], reader.name)[0]
 
-    @router.get("/clips/{clip}/frames/{frame}.jpg")
+    @router.get("/clips/{clip}/frames/{frame}.jpg", **sends("image/jpeg"))
     def frame(clip: str, frame: int) -> Response:
         row, cine = _opened(page, clip)
         if not 0 <= frame < cine.num_frames:
@@ -103,7 +106,7 @@ def _clip_router(page: "Page") -> APIRouter:
     def curves(clip: str, first: Annotated[int, Query(ge=0)] = 0) -> Preview:
         return Preview(contours=Curves.read(worklist.clip_folder(clip), first).frames)
 
-    @router.get("/clips/{clip}/cine.bin")
+    @router.get("/clips/{clip}/cine.bin", **sends("application/octet-stream"))
     def cine(clip: str) -> Response:
         row, _ = _opened(page, clip)
         path = worklist.folder / row.id / FRAMES
