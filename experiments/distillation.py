@@ -45,7 +45,8 @@ class Distilled(Supervised):
         if divergence_weight <= 0:
             raise ConfigError(f"divergence_weight must be positive, got {divergence_weight}")
         network, _ = load_model(trained)
-        self._trained = [network]  # in a list: its weights are no part of the run
+        self._trained = [network]  # in a list, so that its weights are not saved with the run
+        self.checkpoints = (trained,)
         self.divergence_weight, self.pruned = divergence_weight, pruned
 
     def prepare(self, student: Any, training_set: TrainingSet) -> None:

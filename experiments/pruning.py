@@ -31,7 +31,7 @@ from echoseg.train.data.training_set import TrainingSet
 NUM_BATCHES, BATCH_CLIPS, NUM_FRAMES = 16, 8, 2
 HEAD = 32
 """Channels of a head of a scan, which are kept or dropped together (`nn.scans.ScanConfig`)."""
-KEPT = -1
+NO_CHANNEL = -1
 """Channel of a place that is always kept."""
 
 
@@ -51,7 +51,8 @@ def prune(network: Any, student: Any, training_set: TrainingSet) -> None:
         training_set: Clips that tell the importance.
 
     Raises:
-        ConfigError: If they are no MSSNet, differ in more than the size, or a width is larger.
+        ConfigError: If one is not an MSSNet, they differ in more than the size, or a width is
+            larger.
     """
     if not (isinstance(network, MSSNet) and isinstance(student, MSSNet)):
         raise ConfigError(
@@ -72,12 +73,14 @@ def prune(network: Any, student: Any, training_set: TrainingSet) -> None:
         if axis.group
     }
     scores = _importances(network, axes, training_set)
-    kept = {}
+    chosen = {}
     for group, num in wanted.items():
         if num > len(scores.get(group, ())):
             raise ConfigError(f"size must be smaller than {network.config.size!r}, got {size!r}")
-        kept[group] = scores[group].topk(num).indices.sort().values
-    student.load_state_dict({name: _cut(state[name], axes[name], kept) for name in _axes(student)})
+        chosen[group] = scores[group].topk(num).indices.sort().values
+    student.load_state_dict(
+        {name: _cut(state[name], axes[name], chosen) for name in _axes(student)}
+    )
 
 
 def _importances(
@@ -97,7 +100,7 @@ def _importances(
                     continue
                 total = change.movedim(dim, 0).reshape(len(channels), -1).sum(1)
                 sums = total.new_zeros(_num(channels))
-                sums.index_add_(0, channels[channels != KEPT], total[channels != KEPT])
+                sums.index_add_(0, channels[channels != NO_CHANNEL], total[channels != NO_CHANNEL])
                 scores[group] = scores.get(group, 0) + sums.square()
     return scores
 
@@ -124,12 +127,12 @@ def _num(channels: Tensor) -> int:
     return int(channels.max()) + 1
 
 
-def _cut(weight: Tensor, axes: Iterable[Axis], kept: dict[str, Tensor]) -> Tensor:
+def _cut(weight: Tensor, axes: Iterable[Axis], chosen: dict[str, Tensor]) -> Tensor:
     """The places of a weight whose channels are kept."""
     for dim, (group, channels) in enumerate(axes):
         if group:
-            chosen = torch.isin(channels, kept[group]) | (channels == KEPT)
-            weight = weight.index_select(dim, chosen.nonzero()[:, 0])
+            stays = torch.isin(channels, chosen[group]) | (channels == NO_CHANNEL)
+            weight = weight.index_select(dim, stays.nonzero()[:, 0])
     return weight.clone()
 
 
@@ -145,7 +148,7 @@ def _axes_of(name: str, shape: tuple[int, ...], num_heads: int) -> tuple[Axis, .
     """Axes of one weight: what it gives, then what it takes."""
     axes = []
     for group, size in zip(_groups(name), shape, strict=False):
-        channels = torch.arange(size) if group else torch.full((size,), KEPT)
+        channels = torch.arange(size) if group else torch.full((size,), NO_CHANNEL)
         if group.endswith("heads"):
             channels = _heads(name, size, num_heads)
         axes.append(Axis(group, channels))
@@ -161,15 +164,15 @@ def _heads(name: str, size: int, num_heads: int) -> Tensor:
         return steps
     if name.endswith("project.weight"):  # z, x, b and c, dt
         projections -= len(inner) + len(steps)
-        return torch.cat([inner, inner, torch.full((projections,), KEPT), steps])
-    return torch.cat([inner, torch.full((projections,), KEPT)])
+        return torch.cat([inner, inner, torch.full((projections,), NO_CHANNEL), steps])
+    return torch.cat([inner, torch.full((projections,), NO_CHANNEL)])
 
 
 def _groups(name: str) -> tuple[str, str]:
     """Groups of the channels that a weight gives and takes; empty where all are kept."""
     for pattern, gives, takes in RULES:
-        if found := re.match(pattern, name):
-            return found.expand(gives), found.expand(takes)
+        if match := re.match(pattern, name):
+            return match.expand(gives), match.expand(takes)
     return "", ""
 
 

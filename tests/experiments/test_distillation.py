@@ -4,6 +4,7 @@ import torch
 from echoseg.errors import ConfigError
 from echoseg.models.checkpoint import save_checkpoint
 from echoseg.models.mssnet import MSSNet
+from echoseg.train.card import make_card
 from echoseg.train.config import train_config
 from echoseg.train.loop import Components, Run
 from echoseg.train.train import make_fabric
@@ -30,7 +31,9 @@ def trained(tmp_path_factory):
     for _ in range(config.num_steps):
         run.take_step()
     path = tmp_path_factory.mktemp("trained") / "tiny.safetensors"
-    card = ModelCard(architecture="mssnet", image_size=32, licence="")
+    card = ModelCard(
+        architecture="mssnet", image_size=32, licence="CC-BY-NC-SA-4.0", trained_on="disks"
+    )
     save_checkpoint(path, run.module.student.eval(), card)
     return str(path)
 
@@ -119,6 +122,13 @@ def test_another_network_begins_with_random_weights(trained):
     options = {"trained": trained, "pruned": False}
     run = run_of(trained, model="unet", architecture={}, method_options=options)
     assert run.take_step()["divergence"] > 0
+
+
+def test_the_terms_of_the_trained_network_go_on_the_card(trained):
+    run = run_of(trained)
+    card = make_card(run.config, [], run.module)
+    assert (card.licence, card.trained_on) == ("CC-BY-NC-SA-4.0", "disks")
+    assert card.architecture == "mssnet"
 
 
 def test_wrong_options_are_refused(trained):

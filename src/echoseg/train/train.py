@@ -259,7 +259,7 @@ def run_training(
             announce(note)
         if is_first:
             folder.report({"step": run.step, **about})
-        card = make_card(config, sources, architecture_of(run.module.student))
+        card = make_card(config, sources, run.module)
         tensorboard = TensorBoardLogger(out)
 
         def save_model(name: str, model: Any) -> None:

@@ -61,12 +61,14 @@ class TrainingMethod(nn.Module, ABC):
     Attributes:
         uses_unlabeled: Whether it learns from clips without masks; if not, a step holds none.
         uses_sources: Whether a batch holds another augmentation of its labeled clips, `sources`.
+        checkpoints: Trained networks that it learns from; their terms go on the card.
         loss: The supervised loss; None: cross entropy and Dice.
         weights: Weights of the losses that all methods share.
     """
 
     uses_unlabeled = True
     uses_sources = False
+    checkpoints: tuple[str, ...] = ()
     loss: Loss | None = None
     weights: LossWeights = LossWeights()
 
