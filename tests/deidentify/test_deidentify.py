@@ -334,7 +334,7 @@ def test_what_tesseract_reads_decides(tmp_path, screen, names, monkeypatch):
     (file,) = deidentify([tmp_path / "in.dcm"], tmp_path / "o", names, blank_text=True).files
     assert file.outcome == "copied" and file.is_checked_by_ocr and file.text_in_sector == 1
     assert not load_clip(tmp_path / "o" / file.copy_name).frames[:, 90:100, 140:160].any()
-    assert "names of persons" in file.removed_summary and "UIDs" in file.removed_summary
+    assert "names of persons: 1" in file.removed_summary and "UIDs: " in file.removed_summary
     monkeypatch.setattr(reader, lambda picture: [box])
     (file,) = deidentify([tmp_path / "in.dcm"], tmp_path / "p", names, blank_text=True).files
     assert "tesseract still reads words" in file.reason

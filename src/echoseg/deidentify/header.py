@@ -169,7 +169,7 @@ def summarize(keywords: Sequence[str], num_private: int) -> str:
         kinds[kind] = kinds.get(kind, 0) + 1
     if num_private:
         kinds["private elements"] = num_private
-    return ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return ", ".join(f"{kind}: {number}" for kind, number in sorted(kinds.items()))
 
 
 def _clean_region(region: Any) -> Any:

@@ -58,7 +58,7 @@ def _scatter(axes, pairs: Readings) -> None:
 def _bland_altman(axes, pairs: Readings) -> None:
     one, other = np.asarray(pairs.predicted), np.asarray(pairs.reference)
     result = agreement(one, other)
-    axes.plot((one + other) / 2, one - other, "o", color=_DOT, markersize=4, alpha=0.7)
+    axes.plot((one + other) / 2, (one - other).round(6), "o", color=_DOT, markersize=4, alpha=0.7)
     axes.axhline(result.bias, color=_LINE, linewidth=1.5)
     for limit in result.limits or ():
         axes.axhline(limit, color=_LINE, linewidth=1, linestyle="--")
