@@ -32,14 +32,19 @@ from speed import machine  # makes experiments importable
 
 from experiments.networks import NAMES  # isort: skip
 
-NETWORKS = {name: name for name in ("mssnet", "memory_unet", "unet")}
-NETWORKS |= {name: NAMES[name] for name in ("gdkvm", "deeplab_v3", "mssnet_released")}
-WITH_RUNTIMES = ("mssnet", "memory_unet")
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mssnet": ("mssnet", {}),
+    "mssnet_nano": ("mssnet", {"size": "nano"}),
+    "memory_unet": ("memory_unet", {}),
+    "unet": ("unet", {}),
+    **{name: (NAMES[name], {}) for name in ("gdkvm", "deeplab_v3", "mssnet_released")},
+}
+WITH_RUNTIMES = ("mssnet", "mssnet_nano", "memory_unet")
 TURNS, TURN_S = 3, 0.4
 
 
 def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[str, Any]:
-    """Return every network in torch, and two of them in every runtime."""
+    """Return every network in torch, and three of them in every runtime."""
     import torch
 
     from echoseg.inference.backends.export import export
@@ -51,8 +56,8 @@ def steppers(size_px: int, threads: int, folder: Path, compiles: bool) -> dict[s
 
     torch.set_num_threads(threads)
     results: dict[str, Any] = {}
-    for name, architecture in NETWORKS.items():
-        network: Any = build_model(architecture, {})
+    for name, (architecture, options) in NETWORKS.items():
+        network: Any = build_model(architecture, options)
         network = network.eval().to(memory_format=torch.channels_last)
         if not network.streams:
             if network.image_size in (None, size_px):

@@ -3,8 +3,8 @@
     python scripts/subgroups.py FOLDER ... --commit HASH
 
 Each FOLDER is the output of `echoseg evaluate` of a shipped network, made at that commit on this
-machine. Groups: view, phase (Dice only), image quality, band of the true EF; those without a known
-value are left out. Then run scripts/dossier.py.
+machine; rows of other networks and data stay. Groups: view, phase (Dice only), image quality, band
+of the true EF; those without a known value are left out. Then run scripts/dossier.py.
 """
 
 import argparse
@@ -121,7 +121,10 @@ def main() -> None:
     parser.add_argument("--commit", required=True)
     args = parser.parse_args()
     rows = [row for folder in args.folders for row in subgroups(folder, args.commit)]
-    write_text(OUT, csv_text(rows[0], (row.values() for row in rows)))
+    anew = {(row["model"], row["data"]) for row in rows}
+    with OUT.open(encoding="utf-8", newline="") as file:
+        others = [row for row in read_csv(file) if (row["model"], row["data"]) not in anew]
+    write_text(OUT, csv_text(rows[0], (row.values() for row in [*others, *rows])))
 
 
 if __name__ == "__main__":
