@@ -1,6 +1,7 @@
-"""Knowledge distillation: a small network learns the masks and a trained network's probabilities.
+r"""Knowledge distillation: a small network learns the masks and a trained network's probabilities.
 
-    echoseg train experiments.distillation:Distilled --data CAMUS --set architecture.size=nano ...
+    python -m echoseg train experiments.distillation:Distilled --data CAMUS -o OUT \
+        --set architecture.size=nano
 
 With p the probabilities of the trained network and q those of the student, both on the strong
 view, the loss of a batch is

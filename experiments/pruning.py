@@ -26,11 +26,12 @@ from echoseg.errors import ConfigError
 from echoseg.losses import cross_entropy_dice_loss
 from echoseg.models.mssnet import SIZES, MSSNet
 from echoseg.nn.scan2d import NUM_DIRECTIONS
+from echoseg.nn.scans import ScanConfig
 from echoseg.train.data.training_set import TrainingSet
 
 NUM_BATCHES, BATCH_CLIPS, NUM_FRAMES = 16, 8, 2
-HEAD = 32
-"""Channels of a head of a scan, which are kept or dropped together (`nn.scans.ScanConfig`)."""
+HEAD = ScanConfig.model_fields["head_channels"].default
+"""Channels of a head of a scan, which are kept or dropped together."""
 NO_CHANNEL = -1
 """Channel of a place that is always kept."""
 

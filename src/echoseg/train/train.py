@@ -248,13 +248,12 @@ def run_training(
         elif is_first:
             num_bytes = sum(weight.nbytes for weight in run.module.parameters())
             folder.begin(config, needed_bytes=8 * num_bytes)
-        about = {
-            "data": training_set.summary(),
-            "steps": run.batches.summary(),
-            "precision": _precision(config, fabric.device),
-        }
-        left = f"{config.num_steps - run.step} steps in {about['precision']}"
-        announce(f"{about['data']}; {left}; {about['steps']}")
+        about = {"data": training_set.summary(), "steps": run.batches.summary()}
+        about["precision"] = _precision(config, fabric.device)
+        announce(
+            f"{about['data']}; {config.num_steps - run.step} steps in {about['precision']}; "
+            f"{about['steps']}"
+        )
         for note in notes:
             announce(note)
         if is_first:

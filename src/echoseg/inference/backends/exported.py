@@ -3,6 +3,7 @@
 Size and first state come from the metadata of the file.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ METADATA = ("echoseg_size_px", "echoseg_state", "echoseg_first_state")
 """Keys that running a file needs."""
 
 
-class _FromFile:
+class _FromFile(ABC):
     """What all three share: size and first state from the metadata."""
 
     name: str
@@ -38,9 +39,9 @@ class _FromFile:
         """The state before the first frame."""
         return self._first
 
+    @abstractmethod
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Segment one frame."""
-        raise NotImplementedError
 
     def run(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Segment a clip."""
