@@ -1,6 +1,6 @@
-"""Make a small MSSNet from `camus`, and score it; its weights do not ship.
+"""Train the weights that ship as `camus-nano`: a small MSSNet, distilled from `camus`.
 
-    python scripts/train_nano.py CAMUS --work DIR
+    python scripts/train_nano.py CAMUS --work DIR [--write]
 
 1. The stills of every other training patient are animated, one clip of a beat per heart and view.
 2. The network of the size `nano` begins with the channels of `camus` that matter most
@@ -10,7 +10,8 @@
 
 The running average of the weights after the last step is kept, so no step is chosen on the patients
 that score it. 90,000 frames: 1.3 hours of one slow CPU core. What is done is not done again; a
-training that was cut goes on where it was. The weights are DIR/run/model.safetensors.
+training that was cut goes on where it was. `--write` puts the weights into the package, with their
+scores and how they were made on their card.
 """
 
 import argparse
@@ -21,16 +22,22 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for experiments
 
-from train_shipped import validation_scores
+from train_shipped import VIEWS, checked_out_commit, validation_scores
 
 from echoseg.data import load_dataset
 from echoseg.data.animated import animate_dataset
 from echoseg.data.cache import prepare
 from echoseg.errors import EchosegError
+from echoseg.files import write_text
+from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.train import recipes
 from echoseg.train.train import run_training
+from echoseg.weights.card import find_checkpoint
+from experiments.provenance import machine_text
 
+NAME = "camus-nano"
 SIZE_PX = 128
+MACHINE = "machine.txt"
 SETTINGS: dict[str, Any] = {
     "architecture": {"size": "nano"},
     "image_size": SIZE_PX,
@@ -51,13 +58,19 @@ SETTINGS: dict[str, Any] = {
 
 
 def main() -> None:
-    """Train and score."""
+    """Train, score, ship."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("camus", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder of clips and training")
+    parser.add_argument("--write", action="store_true", help="put the weights into the package")
     args = parser.parse_args()
     try:
-        print(validation_scores(str(train(args.camus, args.work)), args.camus))
+        made_at = checked_out_commit() if args.write else None
+        weights = train(args.camus, args.work)
+        scores = validation_scores(str(weights), args.camus)
+        print(scores)
+        if made_at is not None:
+            write(weights, scores, made_at, (args.work / MACHINE).read_text("utf-8").strip())
     except EchosegError as error:
         sys.exit(f"train_nano: {error}")
 
@@ -73,6 +86,7 @@ def train(camus: Path, work: Path) -> Path:
             extra_data=(str(animated(camus, work / "clips")),),
             **SETTINGS,
         )
+        write_text(work / MACHINE, machine_text())
         run_training(None if (folder / "run.json").exists() else config, folder, log=print)
     return done
 
@@ -85,6 +99,20 @@ def animated(camus: Path, folder: Path) -> Path:
     done = prepare(animate_dataset(replace(stills, records=records), variants=1), folder, SIZE_PX)
     print(f"animated clips: {done.written} written, {done.reused} reused")
     return folder
+
+
+def write(weights: Path, scores: dict[str, float], made_at: str, machine: str) -> None:
+    """Put the weights into the package, with their card."""
+    model, card = load_model(str(weights))
+    change = {
+        "views": VIEWS,
+        "trained_on": "A4C and A2C stills (ED, ES) of the CAMUS training patients, clips animated "
+        "from half of them, and the probabilities of camus",
+        "provenance": "python scripts/train_nano.py CAMUS --work DIR --write, at commit "
+        f"{made_at}; {machine}",
+        "camus_validation": {name: round(value, 5) for name, value in scores.items()},
+    }
+    save_checkpoint(find_checkpoint(NAME), model, card.model_copy(update=change))
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the weights into the package")
     args = parser.parse_args()
     try:
-        ship(args.camus, args.work, _commit() if args.write else None)
+        ship(args.camus, args.work, checked_out_commit() if args.write else None)
     except EchosegError as error:
         sys.exit(f"train_shipped: {error}")
 
@@ -175,7 +175,7 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, {device}, torch {torch.__version__}"
 
 
-def _commit() -> str:
+def checked_out_commit() -> str:
     """Return the commit that is checked out; its name goes on the card."""
     return _git("rev-parse", "--short", "HEAD").decode().strip()
 

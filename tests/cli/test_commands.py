@@ -169,7 +169,7 @@ def test_what_cannot_begin_is_refused_before_the_network_is_loaded(
 def test_missing_paths_and_wrong_options_are_told_in_one_line(tmp_path, ybr_color):
     for args, words, code in (
         (["analyze", tmp_path / "none.dcm"], "none.dcm", 1),
-        (["analyze", ybr_color, "--model", "nonsense"], "camus, phantom", 2),
+        (["analyze", ybr_color, "--model", "nonsense"], "camus, camus-nano, phantom", 2),
         (["analyze", ybr_color, "--device", "abacus"], "auto, cpu, cuda or mps", 2),
         (["analyze", ybr_color, "--fps", "-3"], "--fps", 2),
         (["analyze", ybr_color, "--spacing-mm", "0", "1"], "--spacing-mm", 2),

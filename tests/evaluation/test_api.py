@@ -31,5 +31,5 @@ def test_bad_arguments_are_refused(camus):
         echoseg.evaluate("camus", 3)
     with pytest.raises(echoseg.EchosegError, match="no split"):
         echoseg.evaluate("camus", camus, split="nonsense")
-    with pytest.raises(echoseg.EchosegError, match="camus, phantom"):
+    with pytest.raises(echoseg.EchosegError, match="camus, camus-nano, phantom"):
         echoseg.evaluate("nonsense", camus, split=None)

@@ -18,13 +18,13 @@ def test_a_shipped_checkpoint_loads_is_small_and_says_its_licence(name):
     assert find_checkpoint(name).stat().st_size < 10e6
     assert not model.training
     assert all(parameter.isfinite().all() for parameter in model.parameters())
-    assert card.licence == {"camus": "CC-BY-NC-SA-4.0", "phantom": "Apache-2.0"}[name]
-    assert bool(card.notice) == (name == "camus")
+    assert card.licence == ("Apache-2.0" if name == "phantom" else "CC-BY-NC-SA-4.0")
+    assert bool(card.notice) == (name != "phantom")
     assert {"lv_endo", "lv_epi", "la"} <= set(card.camus_validation)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ModelError, match=r"model must be one of camus, phantom.*'nonsense'"):
+    with pytest.raises(ModelError, match=r"model must be one of camus, camus-nano, phantom.*'nonsense'"):
         find_checkpoint("nonsense")
     with pytest.raises(ModelError, match=r"'run/best.safetensors', which is not there$"):
         find_checkpoint("run/best.safetensors")

@@ -202,7 +202,7 @@ def test_recipes_and_percentages_are_taken_as_on_the_command_line(plugin, tmp_pa
         ({"loss": "nosuch"}, "loss must be package.module:Name, got 'nosuch'"),
         ({"loss": lambda logits, masks: logits.detach().mean()}, "loss must return .* a gradient"),
         ({"loss": lambda logits, masks: logits}, r"scalar tensor, got \(\d+, 4"),
-        ({"model": "cammus"}, r"model must be one of .*got 'cammus'; .*camus, phantom"),
+        ({"model": "cammus"}, r"model must be one of .*got 'cammus'; .*camus, camus-nano, phantom"),
         ({"device": "cpu"}, "did you mean accelerator"),
         ({"labeled_fraction": "few"}, "must be a fraction such as 5%"),
     ],

@@ -15,7 +15,7 @@ from echoseg.untrusted import Line, check_regular, parse_json, reading
 
 FORMAT_VERSION = "2"
 """Format that is written; 1 is still read: there `provenance` was called `recipe`."""
-SHIPPED = ("camus", "phantom")
+SHIPPED = ("camus", "camus-nano", "phantom")
 DEFAULT_MODEL = "camus"
 _MAX_HEADER_BYTES = 2**26
 ImageSide = Annotated[int, Field(ge=16, le=2048)]
