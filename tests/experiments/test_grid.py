@@ -235,9 +235,15 @@ def test_evaluation_sets_that_do_not_exist_are_refused_before_the_work(tmp_path)
         (["curve", "phantom:8", "--jobs", "0"], "jobs must be at least 1"),
         (["curve", "no-such-folder"], "does not exist"),
         (["curve", ""], "the argument must not be empty"),
-        (["ssg", "phantom:4", "--init", "nowhere"], "--init must be one of camus, camus-nano, phantom or a"),
+        (
+            ["ssg", "phantom:4", "--init", "nowhere"],
+            "--init must be one of camus, camus-nano, phantom",
+        ),
         (["ssg", "phantom:4", "--init", "camus"], "--init must be a checkpoint with the encoder"),
-        (["keyframes", "--checkpoint", "nowhere"], "--checkpoint must be one of camus, camus-nano, phantom"),
+        (
+            ["keyframes", "--checkpoint", "nowhere"],
+            "--checkpoint must be one of camus, camus-nano, phantom",
+        ),
         (["curve", "phantom:8", "--eval", "phantom:tset"], "split"),
         (["bench", "phantom:6", "--patience", "0"], "patience must be greater than or equal to 1"),
         (["bench", "phantom:6", "--jobs", "0"], "jobs must be at least 1"),

@@ -24,7 +24,7 @@ def test_a_shipped_checkpoint_loads_is_small_and_says_its_licence(name):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ModelError, match=r"model must be one of camus, camus-nano, phantom.*'nonsense'"):
+    with pytest.raises(ModelError, match=r"one of camus, camus-nano, phantom.*'nonsense'"):
         find_checkpoint("nonsense")
     with pytest.raises(ModelError, match=r"'run/best.safetensors', which is not there$"):
         find_checkpoint("run/best.safetensors")
