@@ -49,18 +49,9 @@ def node(
     from echoseg.node.settings import read_settings
 
     settings = read_settings(
-        config,
-        aet=aet,
-        host=host,
-        port=port,
-        web_port=web_port,
-        folder=folder,
-        database_url=database_url,
-        push=push or None,
-        any_peer=any_peer,
-        quiet_s=quiet_s,
-        model=model,
-    )
+        config, aet=aet, host=host, port=port, web_port=web_port, folder=folder, quiet_s=quiet_s,
+        database_url=database_url, push=push or None, any_peer=any_peer, model=model,
+    )  # fmt: skip
     ctx.obj = settings
     if ctx.invoked_subcommand is None:
         _need_extra()

@@ -112,25 +112,12 @@ def page(
     is set by `echoseg serve account`.
     """
     settings = _settings(
-        folder=data,
-        host=host,
-        port=port,
-        database_url=database_url,
-        model=model,
-        backend=backend,
-        jobs=jobs,
-        sign_in=sign_in,
-        double_read=double_read,
-        clip_folders=tuple(clip_folder or ()),
-        server_names=tuple(name.lower() for name in server_name or ()),
-        proxy=proxy,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        live_sources=tuple(live_source or ()),
-        live_limit_min=live_limit,
-        node=node,
-        show_names=show_names,
-    )
+        folder=data, host=host, port=port, database_url=database_url, model=model, backend=backend,
+        jobs=jobs, sign_in=sign_in, double_read=double_read, clip_folders=tuple(clip_folder or ()),
+        server_names=tuple(name.lower() for name in server_name or ()), proxy=proxy, node=node,
+        tls_certificate=tls_certificate, tls_key=tls_key, live_limit_min=live_limit,
+        live_sources=tuple(live_source or ()), show_names=show_names,
+    )  # fmt: skip
     from echoseg.web.serve import serve_page
 
     typer.echo(DISCLAIMER, err=True)

@@ -5,6 +5,7 @@ has one code for all of that where there is one. Both: PS3.16 annex A.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from echoseg.dicom.objects import (
@@ -44,13 +45,7 @@ SR = Kind(
     series_number=9702,
     description="echoseg measurements, research use only",
 )
-SIMPLIFIED_SR = Kind(
-    file_name="sr.dcm",
-    class_uid="1.2.840.10008.5.1.4.1.1.88.72",
-    modality="SR",
-    series_number=9702,
-    description="echoseg measurements, research use only",
-)
+SIMPLIFIED_SR = replace(SR, class_uid="1.2.840.10008.5.1.4.1.1.88.72")
 _COMMENT = Concept("121106", "DCM", "Comment")
 
 

@@ -46,5 +46,11 @@ class ColourSink:
 def has_colour(frame: np.ndarray) -> bool:
     """Whether a picture `H W 3` has more colour than a lossy grey one."""
     part = frame[:: _STEP[0], :: _STEP[1]]
-    low, high = part.min(-1), part.max(-1)
-    return int(np.count_nonzero(high - low > _SPREAD)) >= _MIN_PIXELS
+    return int(np.count_nonzero(channel_spread(part) > _SPREAD)) >= _MIN_PIXELS
+
+
+def channel_spread(frame: np.ndarray) -> np.ndarray:
+    """By how much the channels of `H W 3` uint8 differ, `H W`."""
+    red, green, blue = frame[..., 0], frame[..., 1], frame[..., 2]
+    highest = np.maximum(np.maximum(red, green), blue)
+    return highest - np.minimum(np.minimum(red, green), blue)

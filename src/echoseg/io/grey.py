@@ -14,6 +14,7 @@ from echoseg.clip import ClipWarning
 from echoseg.errors import ArgumentError, FormatError, NotAClipError, reason_of
 from echoseg.frame_store import FrameStore
 from echoseg.io.budget import Budget
+from echoseg.io.colour import channel_spread
 from echoseg.io.frames import OpenOptions, damage
 from echoseg.io.label_maps import MASKS_ONLY, are_label_maps
 
@@ -245,8 +246,10 @@ class ColourCheck:
     def _look_at(self, frame: np.ndarray) -> None:
         from scipy.ndimage import binary_opening
 
-        spread = frame.max(-1) - frame.min(-1)
-        patches = np.asarray(binary_opening(spread > _COLOUR_SPREAD, np.ones((3, 3))), bool)
+        spread = channel_spread(frame)
+        patches = spread > _COLOUR_SPREAD
+        if patches.any():
+            patches = np.asarray(binary_opening(patches, np.ones((3, 3))), bool)
         chroma = frame[..., ::2].astype(np.int16) - frame[..., 1:2]
         if not self._num_looked_at:
             self._patches, self._lowest, self._highest = patches, chroma, chroma.copy()

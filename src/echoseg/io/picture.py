@@ -86,7 +86,8 @@ class Picture:
         kind, is_deep = "rgb24", self.frame.format.components[0].bits > 8
         if self.frame.format.name.startswith("gray"):
             kind = "gray16le" if is_deep else "gray"
-        pixels = square(self.frame.to_ndarray(format=kind), self.aspect)
+        # one thread: PyAV starts as many as there are cores anew for each frame
+        pixels = square(self.frame.reformat(format=kind, threads=1).to_ndarray(), self.aspect)
         matrix = display_matrix(self.frame)
         if matrix is None:
             return pixels

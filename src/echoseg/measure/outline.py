@@ -48,17 +48,17 @@ def trace_outline(region: np.ndarray) -> np.ndarray:
     is_second = np.zeros(len(squares), int)
     is_second[1:] = squares[1:] == squares[:-1]
     corners = 2 * np.stack([rows, columns], 1)[squares, None] + _TABLE[cases[squares], is_second]
-    width = 2 * set_.shape[1]
-    begins, ends = (corners @ (width, 1)).T.tolist()
-    following = dict(zip(begins, ends, strict=True))
-    lines: list[list[int]] = []
-    for last in reversed(ends):  # each begins where its last square is left
-        if last in following:
-            line = [last]
-            while (corner := following.pop(line[-1], -1)) >= 0:
-                line.append(corner)
-            lines.append(line)
-    size = max(map(len, lines))
-    largest = {corner: line for line in lines if len(line) == size for corner in line}
-    first = next(filter(largest.__contains__, begins))
-    return np.stack(np.divmod(largest[first], width), 1) / 2 - 1
+    begins, ends = (corners @ (2 * set_.shape[1], 1)).T
+    order = np.argsort(begins)
+    following = order[np.searchsorted(begins, ends, sorter=order)].tolist()
+    longest: list[int] = []
+    is_left = [True] * len(following)
+    for last in reversed(range(len(following))):  # each line begins where its last square is left
+        line, at = [], last
+        while is_left[at]:
+            is_left[at] = False
+            at = following[at]
+            line.append(at)
+        if len(line) > len(longest) or (len(line) == len(longest) and min(line) < min(longest)):
+            longest = line
+    return corners[[*longest, longest[0]], 0] / 2 - 1

@@ -6,7 +6,6 @@ All in millimetres; without a scale pass (1, 1) and read ratios only.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from echoseg.clip import Label
 from echoseg.measure.box import region_box
@@ -139,15 +138,16 @@ def measure_atrium(
 def ring_fraction(mask: np.ndarray) -> float:
     """Fraction of the outer border pixels of the cavity of `H W` that are myocardium or atrium."""
     cavity = mask == Label.LV_CAVITY
-    box = region_box(cavity)
-    if box[0].stop == 0:
+    rows, columns = region_box(cavity, 1)
+    if rows.stop == 0:
         return 0.0
-    around = tuple(slice(max(0, one.start - 1), one.stop + 1) for one in box)
-    margins = [
-        (int(one.start == 0), int(one.stop == side))
-        for one, side in zip(box, mask.shape, strict=True)
-    ]
-    crop = np.pad(mask[around], margins)  # beyond the edge of the picture is background
-    inside = crop == Label.LV_CAVITY
-    border = crop[ndimage.binary_dilation(inside) & ~inside]
-    return float((border != Label.BACKGROUND).mean())
+    inside = cavity[rows, columns]
+    around = inside.copy()
+    around[1:] |= inside[:-1]
+    around[:-1] |= inside[1:]
+    around[:, 1:] |= inside[:, :-1]
+    around[:, :-1] |= inside[:, 1:]
+    num_outside = np.count_nonzero(cavity[[0, -1]]) + np.count_nonzero(cavity[:, [0, -1]])
+    border = mask[rows, columns][around & ~inside]
+    num_border = border.size + num_outside  # beyond the edge of the picture is background
+    return float(np.count_nonzero(border) / num_border) if num_border else 0.0

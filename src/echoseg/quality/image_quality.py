@@ -40,20 +40,27 @@ def frame_quality(
         mask: Label map, `(H, W)`.
         sector: `(H, W)` bool, true inside the ultrasound sector; default: the whole picture.
     """
-    cavity, wall = mask == Label.LV_CAVITY, mask == Label.LV_MYOCARDIUM
-    if cavity.sum() < 8 or wall.sum() < 8:
+    heart = (mask == Label.LV_CAVITY) | (mask == Label.LV_MYOCARDIUM)
+    rows, columns = np.nonzero(heart)
+    greys = frame[rows, columns].astype(np.float32)
+    is_wall = mask[rows, columns] == Label.LV_MYOCARDIUM
+    cavity, wall = greys[~is_wall], greys[is_wall]
+    if min(cavity.size, wall.size) < 8:
         return None
     try:
         axis = long_axis(mask, (1.0, 1.0))
     except MeasurementError:
         return None
-    greys = frame.astype(np.float32)
-    spread = np.sqrt((greys[cavity].var() + greys[wall].var()) / 2)
-    heart = cavity | wall
+    spread = np.sqrt((cavity.var() + wall.var()) / 2)
     outside = 0.0 if sector is None else float((heart & ~sector).sum() / heart.sum())
+    part = _segments(rows, columns, axis) + NUM_SEGMENTS * is_wall
+    number = np.bincount(part, minlength=2 * NUM_SEGMENTS)
+    mean = np.bincount(part, greys, 2 * NUM_SEGMENTS) / number.clip(1)
+    dark = mean[:NUM_SEGMENTS] + MIN_SEGMENT_CONTRAST * max(float(cavity.std()), 1.0)
+    is_dark = (number[:NUM_SEGMENTS] > 0) & (mean[NUM_SEGMENTS:] < dark)
     return FrameQuality(
-        contrast=float((greys[wall].mean() - greys[cavity].mean()) / max(spread, 1.0)),
-        segments_unseen=_unseen(greys, cavity, wall, axis),
+        contrast=float((wall.mean() - cavity.mean()) / max(spread, 1.0)),
+        segments_unseen=int(np.count_nonzero(is_dark | (number[NUM_SEGMENTS:] == 0))),
         outside_percent=100 * outside,
     )
 
@@ -84,22 +91,9 @@ def quality_by_frame(frames: np.ndarray, masks: np.ndarray) -> list[dict[str, fl
     return rows
 
 
-def _unseen(greys: np.ndarray, cavity: np.ndarray, wall: np.ndarray, axis: LongAxis) -> int:
-    """Number of wall segments that do not stand out from the cavity at the same level."""
-    cavity_part, wall_part = _segments(cavity, axis), _segments(wall, axis)
-    dark = MIN_SEGMENT_CONTRAST * max(float(greys[cavity].std()), 1.0)
-    unseen = 0
-    for segment in range(NUM_SEGMENTS):
-        inside, border = greys[cavity][cavity_part == segment], greys[wall][wall_part == segment]
-        if not border.size or (inside.size and border.mean() < inside.mean() + dark):
-            unseen += 1
-    return unseen
-
-
-def _segments(mask: np.ndarray, axis: LongAxis) -> np.ndarray:
-    """Segment (0 to 5) of each pixel of a mask: thirds of the axis, then its side."""
-    rows, columns = np.nonzero(mask)
-    away = np.stack([columns, rows], 1) - axis.annulus_mid_mm
-    along = away @ axis.direction / max(axis.length_mm, 1e-9)
-    across = away @ np.array([-axis.direction[1], axis.direction[0]])
-    return (3 * along).astype(int).clip(0, 2) + 3 * (across > 0)
+def _segments(rows: np.ndarray, columns: np.ndarray, axis: LongAxis) -> np.ndarray:
+    """Segment (0 to 5) of each pixel: thirds of the axis, then its side."""
+    right, down = columns - axis.annulus_mid_mm[0], rows - axis.annulus_mid_mm[1]
+    x, y = axis.direction
+    along = (right * x + down * y) / max(axis.length_mm, 1e-9)
+    return (3 * along).astype(int).clip(0, 2) + 3 * (down * x > right * y)
