@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -180,3 +182,12 @@ def test_what_is_no_checkpoint_or_device_is_refused_with_the_way_out():
 def test_a_network_takes_tensors_only(frames):
     with pytest.raises(TypeError, match=r"frames must be a torch\.Tensor B T 1 H W"):
         MemoryUNet()(frames)
+
+
+def test_loading_imports_nothing_of_the_compiler():
+    """It takes a second and more of every start; arithmetic on the device `meta` imports it."""
+    code = (
+        "import sys; from echoseg.models.checkpoint import load_model; load_model('camus'); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -295,14 +295,8 @@ def analyze(
     options |= dict(allow_damaged=allow_damaged, allow_outside=allow_outside)
     options["max_decoded_gib"] = max_decoded
     names = start_private(private, private_key, output)
-    known: dict[str, Any] = dict(
-        open_options=options,
-        force=replacing(force, keep),
-        smoothing=smoothing,
-        force_view=force_view,
-        pdf=pdf or dicom,
-    )
-    known["names"] = names
+    known: dict[str, Any] = dict(open_options=options, names=names, force=replacing(force, keep))
+    known |= dict(smoothing=smoothing, force_view=force_view, pdf=pdf or dicom)
     OpenOptions(**options)
     _check_inputs(clips or [], a4c, a2c, study)
     run_options = given_options(jobs, resume, retry_failed, clip_timeout, clip_memory)

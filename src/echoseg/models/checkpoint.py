@@ -1,5 +1,8 @@
 """Weights, config and card in one safetensors file; loading needs nothing else."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -131,18 +134,14 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
     if is_foreign:  # an adapted plain network keeps its arguments in a field of its own
         options = options.get("options", options)
     try:
-        if architecture in MODELS:  # before memory is taken for what the file does not hold
-            with torch.device("meta"):
-                _check_sizes(card, build_model(architecture, options).state_dict())
-        model: Any = build_model(architecture, options)
-    except ConfigError as error:
-        if is_foreign:
-            raise ModelError(f"{card.path}: {error}") from error
-        raise _damaged(card) from error
-    try:
         weights = load_file(card.path)
+        limit = 2 * sum(tensor.numel() for tensor in weights.values())
+        with _no_more_weights(card, limit) if architecture in MODELS else nullcontext():
+            model: Any = build_model(architecture, options)
         model.load_state_dict(weights)
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except (ConfigError, SafetensorError, RuntimeError, OSError) as error:
+        if is_foreign and isinstance(error, ConfigError):
+            raise ModelError(f"{card.path}: {error}") from error
         raise _damaged(card) from error
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ModelError(
@@ -154,21 +153,32 @@ def load_model(name_or_path: str = DEFAULT_MODEL, *, device: str = "cpu") -> tup
     return model.to(device, memory_format=torch.channels_last).eval(), card
 
 
-def _check_sizes(card: ModelCard, expected: dict[str, Any]) -> None:
-    """Compare the weights that a file states with those of its network.
+@contextmanager
+def _no_more_weights(card: ModelCard, limit: int) -> Iterator[None]:
+    """Refuse a network of more weights than LIMIT, that is twice those of its file.
+
+    Twice, for a network may replace some that it made. They are counted when a module takes them,
+    before they are drawn, so that little memory is used.
 
     Raises:
-        ModelError: If names or sizes differ.
+        ModelError: If so.
     """
-    from safetensors import SafetensorError, safe_open
+    from torch.nn.modules.module import register_module_parameter_registration_hook
 
+    thread = threading.get_ident()
+
+    def count(_module: Any, _name: str, parameter: Any) -> None:
+        nonlocal limit
+        if parameter is not None and threading.get_ident() == thread:  # the hook is everyone's
+            limit -= parameter.numel()
+            if limit < 0:
+                raise _damaged(card)
+
+    hook = register_module_parameter_registration_hook(count)
     try:
-        with safe_open(str(card.path), "pt") as file:
-            sizes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise _damaged(card) from error
-    if sizes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
-        raise _damaged(card)
+        yield
+    finally:
+        hook.remove()
 
 
 def _damaged(card: ModelCard) -> ModelError:

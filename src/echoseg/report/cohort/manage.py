@@ -115,17 +115,10 @@ def read_status(out: Path) -> Status:
     rate = 60 * len(recent) / max(now_s - min(recent), 1.0) if has_rate else None
     return Status(
         clips=len(cohort.entries) - others,
-        done=done,
-        failed=failed,
-        reasons=reasons,
-        retried=retried,
-        pending=pending,
-        in_work=in_work,
-        others=others + len(cohort.others),
-        running=running,
-        clips_per_min=rate,
-        left_s=60 * pending / rate if rate else None,
-    )
+        others=others + len(cohort.others), done=done, failed=failed, reasons=reasons,
+        retried=retried, pending=pending, in_work=in_work, running=running,
+        clips_per_min=rate, left_s=60 * pending / rate if rate else None,
+    )  # fmt: skip
 
 
 def _end_of(out: Path, entry: Entry) -> tuple[float | None, Failure | None]:
