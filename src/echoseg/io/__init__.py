@@ -179,12 +179,9 @@ def load_masks(  # noqa: PLR0913  # as `load_clip`
     """
     path = Path(path)
     options = OpenOptions(
-        spacing_mm=spacing_mm,
-        fps=fps,
-        view=view,
-        max_decoded_gib=max_decoded_gib,
+        spacing_mm=spacing_mm, fps=fps, view=view, max_decoded_gib=max_decoded_gib,
         allow_outside=allow_outside,
-    )
+    )  # fmt: skip
     with hidden((path, alias)), refusals(path):
         clip, masks, name = read_masks(path, options)
         digest = content_sha256(path, name)

@@ -27,12 +27,11 @@ def are_label_maps(frames: np.ndarray) -> bool:
     far apart with little noise. A clip has tens of grey levels.
     """
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLES)).round().astype(int)
-    counts = None
     if frames.dtype == np.uint8:
         counts = np.sum([np.bincount(frames[i].ravel(), minlength=256) for i in chosen], axis=0)
         levels = np.flatnonzero(counts)
     else:
-        levels = np.unique(np.concatenate([np.unique(frames[i]) for i in chosen]))
+        counts, levels = None, np.unique(np.concatenate([np.unique(frames[i]) for i in chosen]))
     if len(levels) <= _MAX_LEVELS:
         return len(levels) > 1 and 0 in levels
     return counts is not None and _has_peaks(counts)

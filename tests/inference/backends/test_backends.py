@@ -1,5 +1,6 @@
 """The same network in every runtime: same logits, same state, and refusals of what is not ours."""
 
+import os
 import subprocess
 import sys
 
@@ -61,6 +62,18 @@ def test_an_exported_network_says_the_same_frame_after_frame(tmp_path, checkpoin
     assert session.size_px == SIZE
     hidden = [place.name for place in (tmp_path / ".echoseg").iterdir()]
     assert hidden == ["written.json"]  # the hash of the file, and no partial file
+
+
+def test_openvino_sends_nothing_home(tmp_path):
+    """Importing it sends an event to Google Analytics, and leaves an identifier in HOME."""
+    code = (
+        "import sys; from echoseg.inference.backends.exported import openvino_core\n"
+        "openvino_core(); import openvino.tools.ovc\n"
+        "sys.exit(any(sys.modules[n] for n in sys.modules if n.startswith('openvino_telemetry')))"
+    )
+    environment = os.environ | {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], check=False, env=environment)
+    assert done.returncode == 0 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", sorted(SUFFIXES))

@@ -32,6 +32,7 @@ from echoseg.inference.backends.exported import (
     OnnxSession,
     OpenVinoSession,
     TorchExportSession,
+    load_openvino,
     openvino_core,
 )
 from echoseg.inference.backends.torch import TorchSession
@@ -198,16 +199,12 @@ def _write_onnx(program: _Program, path: Path) -> None:
 
 
 def _write_openvino(program: _Program, path: Path) -> None:
-    try:
-        import openvino
-    except ImportError:
-        raise ConfigError(f"openvino files need OpenVINO; {INSTALL}") from None
     model = openvino_core().read_model(_onnx_bytes(program))
     for key, value in program.metadata.items():
         model.set_rt_info(value, key)
     try:
         # in single precision; reduced precision is chosen when the file is loaded
-        openvino.save_model(model, path, compress_to_fp16=False)
+        load_openvino().save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:  # for a full disk it says only "iostream error"
         raise OSError(f"OpenVINO: {error}") from error
 

@@ -3,11 +3,12 @@
 Size and first state come from the metadata of the file.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -84,6 +85,20 @@ class OnnxSession(_FromFile):
         return outputs[0], tuple(outputs[1:])
 
 
+def load_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which sends an event of the import to Google.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", cast(Any, None))  # so that it cannot be imported
+    try:
+        import openvino
+    except ImportError:
+        raise ConfigError(f"backend openvino needs OpenVINO; {INSTALL}") from None
+    return openvino
+
+
 @cache
 def openvino_core() -> Any:
     """Provide the process's only OpenVINO `Core`, which is never freed.
@@ -92,9 +107,7 @@ def openvino_core() -> Any:
     thread with the unmapped stack of another (seen in OpenVINO 2026.4.1 with two cores freed in
     the order of their creation): the next signal then ends the process.
     """
-    import openvino
-
-    return openvino.Core()
+    return load_openvino().Core()
 
 
 class OpenVinoSession(_FromFile):
@@ -111,10 +124,7 @@ class OpenVinoSession(_FromFile):
     """
 
     def __init__(self, path: Path, *, num_threads: int = 0, bf16: bool = False) -> None:
-        try:
-            core = openvino_core()
-        except ImportError:
-            raise ConfigError(f"backend openvino needs OpenVINO; {INSTALL}") from None
+        core = openvino_core()
         try:
             model = core.read_model(path)
         except RuntimeError as error:
