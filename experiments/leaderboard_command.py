@@ -11,9 +11,9 @@ from echoseg.cli.evaluate import chosen_predictor
 from echoseg.cli.options import Jobs
 from echoseg.errors import ConfigError
 from echoseg.evaluation.predictors import predictor_of
-from echoseg.evaluation.results import Source, check_output, write_results
+from echoseg.evaluation.results import MARK, Source, write_results
 from echoseg.evaluation.run import evaluate
-from echoseg.files import write_text
+from echoseg.files import OwnedFolder, write_text
 from echoseg.phantom.benchmark import PHANTOM_NAME
 from echoseg.weights.card import find_checkpoint, read_card
 from experiments.errors import one_line_errors
@@ -75,7 +75,7 @@ def score(
         about = predictor.about()
         check_new(name, about["sha256"], hearts, entries, str(file))
         words = trained_on or _training_data(model)
-        check_output(output)
+        OwnedFolder(output, MARK).check()
         with progress_bar(f"{PHANTOM_NAME}, {SPLIT}", "clips") as update:
             evaluation = evaluate(predictor, records, jobs=jobs, progress=update)
         source = Source(dataset=PHANTOM_NAME, title=PHANTOM_NAME, split=SPLIT)

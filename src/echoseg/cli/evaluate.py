@@ -70,8 +70,9 @@ def evaluate(
     command.
     """
     from echoseg.evaluation.corruptions import corrupt_records
-    from echoseg.evaluation.results import check_output, write_results
+    from echoseg.evaluation.results import MARK, write_results
     from echoseg.evaluation.run import evaluate as run_evaluation
+    from echoseg.files import OwnedFolder
     from echoseg.inference.analyzer import choose_device
     from echoseg.parallel import check_jobs
 
@@ -80,7 +81,7 @@ def evaluate(
         model, data = None, Path(model)  # one argument, which is the data
     chosen = chosen_predictor(model, predictions, adapter)
     replace_old = replacing(force, keep)
-    backup = check_output(output, replace_old)
+    backup = OwnedFolder(output, MARK, replace_old).check()
     if not 0 <= corrupt <= 1:
         raise ConfigError(f"--corrupt must be a probability from 0 to 1, got {corrupt:g}")
     records, source = select_records(data, phantom, split, hearts, allow_outside=allow_outside)

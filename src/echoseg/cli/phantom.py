@@ -68,7 +68,8 @@ def make(
     keep: Keep = False,
 ) -> None:
     """Simulate clips with ground truth: masks, volumes, landmarks, phases, beats."""
-    from echoseg.data import phantom_writer as phantom_layout
+    from echoseg.data.phantom_writer import MARK, write
+    from echoseg.files import OwnedFolder
 
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}")
@@ -77,11 +78,9 @@ def make(
         ef_percent=ef, rhythm=rhythm, phenotype=phenotype, style=style,
     )  # fmt: skip
     configs, replace = first.next_hearts(num_clips), replacing(force, keep)
-    backup = phantom_layout.check_folder(out, replace)
+    backup = OwnedFolder(out, MARK, replace).check()
     with progress_bar(out.name, "clips") as update:
-        phantom_layout.write(
-            out, configs, layout, num_processes=jobs, force=replace, progress=update
-        )
+        write(out, configs, layout, num_processes=jobs, force=replace, progress=update)
     typer.echo(f"{out}: {len(configs)} simulated clips in the {layout} layout, truth.csv")
     show_backup(backup)
 

@@ -291,10 +291,8 @@ def on_square(clip: Clip, annotation: Annotation | None, size_px: int) -> np.nda
     frames = frames.round().clamp(0, 255).to(torch.uint8).numpy()
     if annotation is None:
         return frames
-    rows, columns = letterbox.inner_size
     masks = np.zeros((len(annotation.labelled_frames), size_px, size_px), np.uint8)
     labelled = torch.from_numpy(annotation.masks[list(annotation.labelled_frames)])[:, None]
-    inner = functional.interpolate(labelled, (rows, columns), mode="nearest-exact")[:, 0]
-    down, across = letterbox.top + rows, letterbox.left + columns
-    masks[:, letterbox.top : down, letterbox.left : across] = inner.numpy()
+    inner = functional.interpolate(labelled, letterbox.inner_size, mode="nearest-exact")[:, 0]
+    masks[:, *letterbox.inside] = inner.numpy()
     return np.concatenate([frames, masks])

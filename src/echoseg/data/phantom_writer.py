@@ -65,7 +65,8 @@ def write(
         raise ConfigError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     configs = _for_layout(configs, layout)
     _check_names(configs)
-    check_folder(root, force)
+    place = OwnedFolder(root, MARK, force)
+    place.check()
     rows: list[tuple[object, ...]] = []
     recipes: dict[str, dict[str, Any]] = {}
 
@@ -78,7 +79,7 @@ def write(
             yield written
 
     try:
-        with OwnedFolder(root, MARK, force).write() as folder:
+        with place.write() as folder:
             _WRITERS[layout](folder, simulated())
             write_text(folder / "truth.csv", csv_text(TRUTH_COLUMNS, rows))
             write_mark(folder, MARK, lambda files: _document(layout, recipes, files))
@@ -87,18 +88,6 @@ def write(
             f"the {layout} layout cannot hold this clip: {error}; give more frames, or another "
             "layout"
         ) from error
-
-
-def check_folder(folder: Path, force: Replace = False) -> Path | None:
-    """Check, before long work, that a folder can be written or replaced.
-
-    Returns:
-        Where what is there will be moved, with `force="keep"`.
-
-    Raises:
-        OutputError: As `OwnedFolder.check`.
-    """
-    return OwnedFolder(folder, MARK, force).check()
 
 
 def _check_names(configs: list[PhantomConfig]) -> None:

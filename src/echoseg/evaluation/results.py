@@ -49,18 +49,6 @@ def source_of(dataset: Dataset | None, records: Sequence[Record]) -> Source:
     )
 
 
-def check_output(folder: Path, force: Replace = False) -> Path | None:
-    """Check, before the long work, that the folder can be written.
-
-    Returns:
-        Where what is there will be moved, with `force="keep"`.
-
-    Raises:
-        OutputError: As `OwnedFolder.check`.
-    """
-    return OwnedFolder(folder, MARK, force).check()
-
-
 def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
     """Content of `summary.json`."""
     return {
@@ -98,7 +86,7 @@ def write_results(
         force: Replace a result that is as echoseg wrote it; "keep": move it aside.
 
     Raises:
-        OutputError: As `check_output`, or if writing fails.
+        OutputError: As `OwnedFolder.check`, or if writing fails.
     """
     summary = document(evaluation, source)
     figure = agreement_png(_readings(evaluation.clips), _dice(evaluation.items))

@@ -37,11 +37,8 @@ class FrameNetwork(nn.Module):
         box = letterbox_for((0, 0, rows, columns), self.image_size)
         squares = letterbox_frames(frames, box).clamp(0, 1)[:, None, None]
         logits = self.network(squares)[:, 0]
-        height, width = box.inner_size
-        inner = logits[:, :, box.top : box.top + height, box.left : box.left + width]
-        logits = functional.interpolate(
-            inner, (rows, columns), mode="bilinear", align_corners=False
-        )
+        inner = logits[:, :, *box.inside]
+        logits = functional.interpolate(inner, (rows, columns), mode="bilinear")
         return logits.transpose(-1, -2) if self.xy else logits
 
 

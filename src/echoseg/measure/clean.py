@@ -1,7 +1,6 @@
 """One cavity, one atrium: what is left of a mask after stray pieces are taken away."""
 
 import numpy as np
-from scipy import ndimage
 from skimage.measure import label as connected
 
 from echoseg.clip import Label
@@ -15,7 +14,11 @@ def keep_largest(region: np.ndarray) -> np.ndarray:
         return region
     pieces = np.asarray(connected(region, connectivity=1))
     largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
-    return np.asarray(ndimage.binary_fill_holes(pieces == largest))
+    # what is not joined to the pixels around the picture is a hole, or the piece
+    outside = np.asarray(
+        connected(np.pad(pieces != largest, 1, constant_values=True), connectivity=1)
+    )
+    return (outside != outside[0, 0])[1:-1, 1:-1]
 
 
 def clean_mask(mask: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def trace_outline(region: np.ndarray) -> np.ndarray:
     begins, ends = (corners @ (2 * set_.shape[1], 1)).T
     order = np.argsort(begins)
     following = order[np.searchsorted(begins, ends, sorter=order)].tolist()
-    longest: list[int] = []
+    outline: list[int] = []
     is_left = [True] * len(following)
     for last in reversed(range(len(following))):  # each line begins where its last square is left
         line, at = [], last
@@ -59,6 +59,6 @@ def trace_outline(region: np.ndarray) -> np.ndarray:
             is_left[at] = False
             at = following[at]
             line.append(at)
-        if len(line) > len(longest) or (len(line) == len(longest) and min(line) < min(longest)):
-            longest = line
-    return corners[[*longest, longest[0]], 0] / 2 - 1
+        if len(line) > len(outline) or (len(line) == len(outline) and min(line) < min(outline)):
+            outline = line
+    return corners[[*outline, outline[0]], 0] / 2 - 1

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
+from echoseg.measure.box import region_box
+
+_PART_PX = 8
+"""Parts of the square begin and end at its multiples, so that they are few."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Letterbox:
@@ -36,6 +41,12 @@ class Letterbox:
         """(rows, columns) of the picture inside the square."""
         rows, columns = self.box[2] - self.box[0], self.box[3] - self.box[1]
         return max(1, round(rows * self.scale)), max(1, round(columns * self.scale))
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the square that the picture takes."""
+        rows, columns = self.inner_size
+        return slice(self.top, self.top + rows), slice(self.left, self.left + columns)
 
 
 def letterbox_for(box: tuple[int, int, int, int], size: int) -> Letterbox:
@@ -62,37 +73,31 @@ class LetterboxResampler:
         rows, columns = letterbox.inner_size
         self._rows_in = _weights(bottom - top, rows, antialias=True)
         self._columns_in = _weights(right - left, columns, antialias=True)
-        self._rows_out = _weights(rows, bottom - top, antialias=False)
-        self._columns_out = _weights(columns, right - left, antialias=False)
+        self._rows_out = _Out(rows, bottom - top)
+        self._columns_out = _Out(columns, right - left)
 
     def letterbox_frame(self, frame: np.ndarray) -> np.ndarray:
         """Float frame `H W` -> square `S S` float32, black around."""
-        letterbox = self.letterbox
-        top, left, bottom, right = letterbox.box
-        rows, columns = letterbox.inner_size
-        square = np.zeros((letterbox.size, letterbox.size), np.float32)
-        square[letterbox.top : letterbox.top + rows, letterbox.left : letterbox.left + columns] = (
-            _both(
-                self._rows_in, self._columns_in, frame[top:bottom, left:right].astype(np.float32)
-            ).T
-        )
+        top, left, bottom, right = self.letterbox.box
+        square = np.zeros((self.letterbox.size, self.letterbox.size), np.float32)
+        part = frame[top:bottom, left:right].astype(np.float32)
+        square[self.letterbox.inside] = _both(self._rows_in, self._columns_in, part).T
         return square
 
     def unletterbox(self, logits: np.ndarray) -> np.ndarray:
         """Logits `K S S` -> label map `H W` uint8 on the picture's grid, 0 outside the box."""
-        letterbox = self.letterbox
-        top, left, bottom, right = letterbox.box
-        rows, columns = letterbox.inner_size
-        inner = logits[
-            :,
-            letterbox.top : letterbox.top + rows,
-            letterbox.left : letterbox.left + columns,
-        ]
+        top, left, bottom, right = self.letterbox.box
+        inner = logits[:, *self.letterbox.inside]
         mask = np.zeros(self.picture_size, np.uint8)
-        target = mask[top:bottom, left:right].T  # `_both` gives transposed maps
-        best = _both(self._rows_out, self._columns_out, inner[0])
+        # where background leads in all pixels that are averaged, it leads in their mean
+        heart = region_box(inner[1:].max(0) > inner[0])
+        rows_here, rows_out = self._rows_out.part(heart[0])
+        columns_here, columns_out = self._columns_out.part(heart[1])
+        # `_both` gives transposed maps
+        target = mask[top:bottom, left:right][rows_here, columns_here].T
+        best = _both(rows_out, columns_out, inner[0])
         for label in range(1, len(inner)):
-            here = _both(self._rows_out, self._columns_out, inner[label])
+            here = _both(rows_out, columns_out, inner[label])
             target[here > best] = label
             np.maximum(best, here, out=best)
         return mask
@@ -101,6 +106,23 @@ class LetterboxResampler:
 def _both(rows: csr_array, columns: csr_array, picture: np.ndarray) -> np.ndarray:
     """`(R X C^T)^T`."""
     return columns @ np.ascontiguousarray((rows @ picture).T)
+
+
+class _Out:
+    """The weights of an axis from the square to the picture, and parts of them, each made once."""
+
+    def __init__(self, num_in: int, num_out: int) -> None:
+        self._weights = _weights(num_in, num_out, antialias=False)
+        self._parts: dict[tuple[int, int], tuple[slice, csr_array]] = {}
+
+    def part(self, pixels: slice) -> tuple[slice, csr_array]:
+        """The pixels of the picture that may depend on these of the square, and their weights."""
+        key = pixels.start // _PART_PX, -(-pixels.stop // _PART_PX)
+        if key not in self._parts:
+            reach = self._weights[:, _PART_PX * key[0] : _PART_PX * key[1]].sum(1)
+            here = region_box(reach[:, None])[0]
+            self._parts[key] = here, self._weights[here]
+        return self._parts[key]
 
 
 def _weights(num_in: int, num_out: int, *, antialias: bool) -> csr_array:
