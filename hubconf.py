@@ -13,8 +13,15 @@ def camus(device: str = "cpu"):
     return load_model("camus", device=device)[0]
 
 
+def camus_nano(device: str = "cpu"):
+    """A smaller MSSNet, distilled from camus (CC BY-NC-SA 4.0, non-commercial)."""
+    from echoseg import load_model
+
+    return load_model("camus-nano", device=device)[0]
+
+
 def phantom(device: str = "cpu"):
-    """MSSNet trained on simulated hearts, in evaluation mode; masks only, no EF."""
+    """A recurrent U-Net trained on simulated hearts, in evaluation mode; masks only, no EF."""
     from echoseg import load_model
 
     return load_model("phantom", device=device)[0]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import echoseg
 from echoseg.cli import app
 from echoseg.errors import ModelError
-from echoseg.weights.card import find_checkpoint
+from echoseg.weights.card import SHIPPED, find_checkpoint
 from echoseg.weights.hub import fetch
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +154,7 @@ def test_a_network_of_another_package_is_not_imported(mirror, tmp_path, monkeypa
         echoseg.load_model("hf:lab/echo")
 
 
-def test_torch_hub_loads_the_shipped_networks():
-    network = torch.hub.load(str(ROOT), "camus", source="local")
-    assert not network.training and type(network).__name__ == "MSSNet"
+@pytest.mark.parametrize("name", SHIPPED)
+def test_torch_hub_loads_the_shipped_networks(name):
+    network = torch.hub.load(str(ROOT), name.replace("-", "_"), source="local")
+    assert not network.training and network.card.name == name
