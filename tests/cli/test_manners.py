@@ -80,6 +80,7 @@ def test_a_terminal_without_the_letters_gets_question_marks(tmp_path):
         (["analyze", "x", "--frames", "3"], "--frames"),
         (["analyze", "x", "--spacing-mm", "1e-300", "1"], "0.001 to 10 mm"),
         (["analyze", "x", "--spacing-mm", "0.3"], "takes two numbers, ROW COL"),
+        (["live", "-", "--size", "200"], "takes two numbers, ROWS COLUMNS"),
         (["analyze", "x", "-o", ""], "-o (--output) must not be empty"),
         (["analyze", ""], "the argument must not be empty, got ''"),
         (["data", "check", ""], "the argument must not be empty, got ''"),

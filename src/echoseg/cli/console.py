@@ -181,6 +181,8 @@ def _wrong_command(error: Any) -> int:
         text = error.format_message().rstrip(".")
         if "--spacing-mm" in text:
             text = "--spacing-mm takes two numbers, ROW COL in mm, such as 0.3 0.3"
+        elif "'--size' requires 2" in text:
+            text = "--size takes two numbers, ROWS COLUMNS in pixels, such as 480 640"
         elif isinstance(error.__cause__, ValidationError):
             option = max(error.param.opts, key=len)
             text = validation_message(error.__cause__, option).rstrip(".")

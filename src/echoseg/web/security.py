@@ -155,7 +155,7 @@ def check_csrf(page: "Page", one: HTTPConnection, text: str) -> None:
         Refusal: With 403, if not.
     """
     if one.state.is_new or not page.sessions.is_csrf_token(one.state.token, text):
-        raise Refusal(403, "This page is out of date; load it again.")
+        raise Refusal(403, "This page is out of date, or sent no X-CSRF-Token; load it again.")
 
 
 def check_origin(settings: PageSettings, one: HTTPConnection) -> None:
