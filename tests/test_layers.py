@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "echoseg"
 # bottom row first; a unit is a file or a folder directly under src/echoseg
 ROWS: list[tuple[str, ...]] = [
     ("errors", "build_info"),
-    ("clip", "frame_store", "nn", "files", "plugins"),
+    ("box", "clip", "frame_store", "nn", "files", "plugins"),
     ("untrusted",),
     (
         "parallel",

@@ -3,9 +3,9 @@
 import numpy as np
 from skimage.measure import label as connected
 
+from echoseg.box import region_box
 from echoseg.clip import Label
 from echoseg.frame_store import FrameStore, each
-from echoseg.measure.box import region_box
 
 
 def keep_largest(region: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
+from echoseg.box import region_box
 from echoseg.clip import Label
 from echoseg.frame_store import each
-from echoseg.measure.box import region_box
 from echoseg.measure.shape import (
     Shape,
     Wall,

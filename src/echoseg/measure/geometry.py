@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from echoseg.box import region_box
 from echoseg.clip import Label
 from echoseg.errors import ArgumentError, MeasurementError
-from echoseg.measure.box import region_box
 from echoseg.measure.outline import trace_outline
 
 NUM_DISKS = 20

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from echoseg.box import region_box
 from echoseg.clip import Label
-from echoseg.measure.box import region_box
 from echoseg.measure.geometry import (
     LongAxis,
     area_length_volume_ml,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from echoseg.measure.box import region_box
+from echoseg.box import region_box
 
 _PART_PX = 8
 """Parts of the square begin and end at its multiples, so that they are few."""

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from skimage.measure import find_contours
 
+from echoseg.box import region_box
 from echoseg.clip import Label
 from echoseg.frame_store import release
 from echoseg.inference.analysis import Analysis
-from echoseg.measure.box import region_box
 from echoseg.measure.geometry import disk_lines_mm, long_axis, mask_contour_mm
 from echoseg.report.figures.colours import AXIS_COLOUR, CONTOURS, DISK_COLOUR, ED_COLOUR, ES_COLOUR
 from echoseg.report.figures.curve import curve_values, phase_marks

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
-from echoseg.measure.box import region_box
+from echoseg.box import region_box
 from echoseg.measure.frame import MeasuredFrame
 from echoseg.measure.geometry import LongAxis, mask_contour_mm
 from echoseg.web.api import Contour, Point, PointKind, Structure

@@ -4,8 +4,8 @@ import zlib
 
 import numpy as np
 
+from echoseg.box import region_box
 from echoseg.errors import OutputError
-from echoseg.measure.box import region_box
 
 _LEVEL = 1
 _NUM_FIELDS = 5

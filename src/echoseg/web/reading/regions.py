@@ -9,8 +9,8 @@ from typing import get_args
 import numpy as np
 from scipy import ndimage
 
+from echoseg.box import region_box
 from echoseg.clip import Label
-from echoseg.measure.box import region_box
 from echoseg.measure.clean import clean_mask
 from echoseg.web.api import Structure
 
