@@ -11,7 +11,12 @@ import torch
 from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.inference.backends.base import each_frame, state_of
 from echoseg.inference.backends.export import SUFFIXES, export
-from echoseg.inference.backends.exported import OnnxSession, OpenVinoSession, TorchExportSession
+from echoseg.inference.backends.exported import (
+    OnnxSession,
+    OpenVinoSession,
+    TorchExportSession,
+    load_openvino,
+)
 from echoseg.inference.backends.torch import TorchSession
 from echoseg.inference.backends.verify import Agreement, check, compare
 from echoseg.models import MODELS
@@ -80,8 +85,6 @@ def test_openvino_sends_nothing_home(tmp_path):
 def test_a_full_disk_is_one_sentence_and_what_was_there_stays(
     tmp_path, checkpoint, kind, monkeypatch
 ):
-    import openvino
-
     def full(*args, **options):
         raise OSError(28, "No space left on device")
 
@@ -92,7 +95,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_there_stays(
     path = tmp_path / f"net{SUFFIXES[kind]}"
     path.write_bytes(b"before")
     with monkeypatch.context() as patched:
-        patched.setattr(openvino, "save_model", full_to_openvino)
+        patched.setattr(load_openvino(), "save_model", full_to_openvino)
         if kind != "openvino":
             patched.setattr(type(path), "write_bytes", full)
         with pytest.raises(OutputError, match=rf"{path.name} cannot be written \(.*; make room"):
