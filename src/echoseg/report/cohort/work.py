@@ -229,11 +229,11 @@ class Work:
             folder = self.out / entry.name
             write_results(analysis, folder, pdf=settings.pdf, pages=settings.pages)
         except OutputError as error:
-            if isinstance(error.__cause__, OSError):
-                raise
             self._check_place()
             if self._has_result(entry, sha256):  # of a machine that was lost, and lived on
                 return None
+            if isinstance(error.__cause__, OSError):
+                raise
             reason = (
                 f"the place of its result is taken; move what is there, then {_AGAIN['outside']}"
             )
