@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from echoseg.clip import Clip
+from echoseg.errors import OutputError
 from echoseg.files import remove_document
 from echoseg.inference.analysis import analyze_masks
 from echoseg.report.cohort import RunOptions, Settings, find_clips, run_cohort
@@ -66,7 +67,11 @@ class StubWork(Work):
         analysis = measured()
         clip = replace(analysis.clip, source=str(entry.source), source_sha256=sha256)
         remove_document(failure_path(self.out, entry))
-        write_results(replace(analysis, clip=clip), self.out / entry.name, pages=False)
+        try:
+            write_results(replace(analysis, clip=clip), self.out / entry.name, pages=False)
+        except OutputError:  # as `Work`: another worker, taken for lost, was first
+            if not self._has_result(entry, sha256):
+                raise
         Kill.here("after")
         return None
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,6 +17,7 @@ from cohort_stub import StubWork, reasons, run, write_clips
 from echoseg.audit import AuditLog
 from echoseg.cli import app
 from echoseg.errors import ConfigError, OutputError
+from echoseg.io.formats import source_sha256
 from echoseg.parallel import Limits
 from echoseg.report import cohort
 from echoseg.report.cohort.engine import Task, close_pools, do_entry
@@ -154,6 +157,27 @@ def test_a_clip_that_two_machines_did_has_one_result(quiet, tmp_path):
     assert not (out / "failures" / "a.json").exists()
     run(root, out, limits=Limits(), resume=True)
     assert tables(out) == expected
+
+
+def test_a_result_that_came_between_check_and_rename_counts(quiet, tmp_path, monkeypatch):
+    root, _ = quiet
+    out = tmp_path / "out"
+    run(root, out, limits=Limits())
+    held = cohort.Cohort.model_validate_json((out / "manifest.json").read_text())
+    entry = held.entries[0].model_copy(update={"source": root / "a.avi"})
+    sha256 = source_sha256(entry.source)
+    work = Work(settings=held.settings, out=out, options=cohort.RunOptions(), logs=False)
+
+    def taken(*_args, **_options):
+        raise OutputError("it cannot be written (Directory not empty)") from OSError(39, "")
+
+    clip = SimpleNamespace(clip=SimpleNamespace(source_sha256=sha256))
+    monkeypatch.setattr("echoseg.report.cohort.work.analyze_entry", lambda *_: clip)
+    monkeypatch.setattr("echoseg.report.writer.write_results", taken)
+    assert work._analyze(entry, sha256) is None
+    shutil.rmtree(out / entry.name)
+    with pytest.raises(OutputError, match="cannot be written"):
+        work._analyze(entry, sha256)
 
 
 def test_refusals_name_the_way(quiet, tmp_path, monkeypatch):
