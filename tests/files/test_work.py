@@ -5,8 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 from echoseg.errors import OutputError
@@ -19,6 +22,7 @@ from echoseg.files import (
     work_folder,
     write_text,
 )
+from echoseg.files import resumable as resumable_files
 from echoseg.files.owned import remove_document, write_document
 from echoseg.files.work import backup_path, sweep
 
@@ -216,3 +220,72 @@ def test_a_folder_that_another_process_removes_is_made_again(tmp_path, monkeypat
     monkeypatch.setattr(os, "lstat", lambda path: (folder.rmdir(), plain(path))[1])
     with pytest.raises(OutputError, match="is removed again and again"):
         work.plain_folder(folder)
+
+
+@pytest.mark.parametrize("removed", ["out/.echoseg", "out", "."])
+def test_a_folder_that_its_last_holder_removes_is_locked_anew(tmp_path, monkeypatch, removed):
+    """Who holds it removes what is empty as it ends, while others begin."""
+    folder, tries = tmp_path / "new" / "out", []
+    plain = filelock.FileLock.acquire
+
+    def acquire(lock, **options):
+        tries.append(lock)
+        if len(tries) < 3:
+            shutil.rmtree(tmp_path / "new" / removed)
+            raise FileNotFoundError
+        return plain(lock, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with locked_dir(folder) as same:
+        assert same.is_there() and len(tries) == 3
+        with pytest.raises(OutputError, match="is in use by another process"), locked_dir(folder):
+            pass
+    assert names(tmp_path) == []
+    monkeypatch.setattr(
+        filelock.FileLock, "acquire", lambda lock, **options: os.stat(lock.lock_file)
+    )
+    with pytest.raises(OutputError, match="is removed again and again"), locked_dir(folder):
+        pass
+
+
+COUNTS = """
+import sys, time
+from pathlib import Path
+from echoseg.files import locked_dir
+folder, count = Path(sys.argv[1]), Path(sys.argv[2])
+for _ in range(60):
+    with locked_dir(folder, wait_s=120.0):
+        number = int(count.read_text())
+        time.sleep(0.001)
+        count.write_text(str(number + 1))
+"""
+
+
+def test_one_process_at_a_time_works_in_a_folder_and_none_fails(tmp_path):
+    count = tmp_path / "count"
+    count.write_text("0")
+    words = [sys.executable, "-c", COUNTS, str(tmp_path / "new" / "out"), str(count)]
+    runs = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    ends = [run.communicate(timeout=240)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, ends
+    assert count.read_text() == "240"
+    assert {Path(name).name for name in names(tmp_path)} <= {"count", "new", "out"}  # no lock
+
+
+def test_a_look_at_a_lock_keeps_nobody_from_taking_it(tmp_path):
+    lock = tmp_path / HIDDEN / "lock"
+    lock.parent.mkdir()
+    lock.touch()
+    with lock.open("rb") as file:
+        work.fcntl.flock(file, work.fcntl.LOCK_SH | work.fcntl.LOCK_NB)  # as `is_locked`
+        threading.Timer(resumable_files.PROBE_S / 4, file.close).start()
+        begun_s = time.monotonic()
+        with locked_dir(tmp_path) as same:
+            assert same.is_there() and time.monotonic() - begun_s >= resumable_files.PROBE_S / 8
+
+
+def test_a_sweep_takes_a_folder_that_goes_for_empty(tmp_path, monkeypatch):
+    (tmp_path / HIDDEN).mkdir()
+    monkeypatch.setattr(work, "is_plain_folder", lambda path: path.rmdir() is None)
+    sweep(tmp_path)
+    assert names(tmp_path) == []

@@ -2,16 +2,17 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from echoseg.errors import ConfigError, OutputError
 from echoseg.files.owned import ANOTHER_FOLDER
-from echoseg.files.work import HIDDEN, fcntl, hidden_folder, remove_hidden, sweep
+from echoseg.files.work import HIDDEN, MAX_TRIES, fcntl, hidden_folder, remove_hidden, sweep
 from echoseg.files.write import (
     check_writable,
     disk_error,
@@ -21,7 +22,12 @@ from echoseg.files.write import (
     write_json,
 )
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 _LOCK = "lock"
+PROBE_S = 0.2
+"""How long a lock is waited for at least: `is_locked` holds it for a moment."""
 FOREIGN = ("missing", "extra_forbidden")  # pydantic's errors of a file with other fields
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -74,30 +80,38 @@ def locked_dir(folder: Path, wait_s: float = 0.0) -> Iterator[SameFolder]:
     Raises:
         OutputError: If another process works in it, or it cannot be made.
     """
+    new = missing(folder)
+    lock, same = _take_lock(folder, wait_s)
+    try:
+        yield same
+    finally:
+        if same.is_there():
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink(missing_ok=True)  # before another process takes it
+        lock.release()
+        remove_hidden(folder)
+        remove_empty(new)
+
+
+def _take_lock(folder: Path, wait_s: float) -> "tuple[FileLock, SameFolder]":
+    """Make and lock a folder, anew where the process that held it took it away as it ended."""
     from filelock import FileLock, Timeout
 
-    new = missing(folder)
+    end_s = time.monotonic() + max(wait_s, PROBE_S)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = hidden_folder(folder) / _LOCK
-        lock = FileLock(path)
-        lock.acquire(timeout=wait_s)
-        same = SameFolder.of(folder)
+        for _ in range(MAX_TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                folder.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(hidden_folder(folder) / _LOCK)
+                lock.acquire(timeout=max(end_s - time.monotonic(), 0.0))
+                return lock, SameFolder.of(folder)
     except Timeout as error:
         raise OutputError(
             f"{folder} is in use by another process; wait for it, or choose another folder"
         ) from error
     except OSError as error:
         raise disk_error(folder, error) from error
-    try:
-        yield same
-    finally:
-        if same.is_there():
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)  # before another process takes it
-        lock.release()
-        remove_hidden(folder)
-        remove_empty(new)
+    raise OutputError(f"{folder} cannot be made, or is removed again and again")
 
 
 def is_locked(folder: Path) -> bool:
@@ -156,8 +170,9 @@ class ResumableFolder(Generic[Settings]):
             try:
                 yield same
             except Exception:
-                if same.is_there():
-                    self._restore(before, held)
+                with contextlib.suppress(OSError):  # the first error is the one to report
+                    if same.is_there():
+                        self._restore(before, held)
                 raise
 
     def read(self) -> Settings | None:

@@ -30,7 +30,7 @@ HIDDEN = ".echoseg"
 """Name of the hidden folder; what is in it under other names than ours is never touched."""
 _ENTRY = re.compile(r"[0-9]{1,10}-[0-9a-f]{16}")
 _PARTS = frozenset({"lock", "new", "old", "done"})
-_MAX_TRIES = 100
+MAX_TRIES = 100
 
 
 def plain_folder(folder: Path) -> Path:
@@ -40,7 +40,7 @@ def plain_folder(folder: Path) -> Path:
         OutputError: If its name is taken by a link or a file: what is behind a link is not ours.
         OSError: If it cannot be made.
     """
-    for _ in range(_MAX_TRIES):
+    for _ in range(MAX_TRIES):
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
         with contextlib.suppress(FileNotFoundError):  # another process found it empty
@@ -89,7 +89,7 @@ def work_folder(parent: Path) -> Iterator[Path]:
 def _begin(parent: Path) -> tuple[Path, int]:
     """Make a folder whose lock this process holds before the folder has its name."""
     name = f"{os.getpid()}-{secrets.token_hex(8)}"
-    for _ in range(_MAX_TRIES):
+    for _ in range(MAX_TRIES):
         hidden = hidden_folder(parent)
         begun = hidden / f"{name}.begun"
         try:
@@ -118,10 +118,10 @@ def _locks(descriptor: int) -> bool:
 
 def sweep(parent: Path) -> None:
     """Remove what processes that died left in the hidden folder, and give back what they moved."""
-    hidden = parent / HIDDEN
-    if not is_plain_folder(hidden):
-        return
-    for entry in sorted(hidden.iterdir()):
+    hidden, entries = parent / HIDDEN, []
+    with contextlib.suppress(FileNotFoundError):  # another process found it empty
+        entries = sorted(hidden.iterdir()) if is_plain_folder(hidden) else []
+    for entry in entries:
         if _ENTRY.fullmatch(entry.name) and is_plain_folder(entry):
             with contextlib.suppress(OSError):
                 _sweep_entry(entry, parent)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from echoseg.clip import Clip
 from echoseg.errors import EchosegError, FormatError
@@ -42,6 +43,7 @@ _NAMED = {
 }
 """First bytes of files of arrays that are not read, and what they are."""
 _TEXTS = frozenset(".txt .csv .json .md .db .ini".split())
+Files = Callable[[Path], list[Path]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,69 +62,47 @@ class Format:
     read: Callable[[Path, OpenOptions], Clip]
     title: str
     library: str
-    files: Callable[[Path], list[Path]] = lambda path: [path]
+    files: Files = lambda path: [path]
+
+
+def _format(module: ModuleType, library: str, title: str, **files: Files) -> Format:
+    return Format(sniff=module.sniff, read=module.read, title=title, library=library, **files)
 
 
 # "video" after all with a magic number, since a transport stream has little of one
 FORMATS: dict[str, Format] = {
-    "dicom": Format(
-        sniff=dicom.sniff,
-        read=dicom.read,
-        title="ultrasound: uncompressed, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K, MPEG-2/4, HEVC",
-        library="pydicom",
+    "dicom": _format(
+        dicom,
+        "pydicom",
+        "ultrasound: uncompressed, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K, MPEG-2/4, HEVC",
     ),
-    "nifti": Format(sniff=nifti.sniff, read=nifti.read, title="NIfTI (x, y, t)", library="nibabel"),
-    "metaimage": Format(
-        sniff=metaimage.sniff,
-        read=metaimage.read,
-        title="MetaImage MHD, MHA",
-        library="numpy",
+    "nifti": _format(nifti, "nibabel", "NIfTI (x, y, t)"),
+    "metaimage": _format(
+        metaimage,
+        "numpy",
+        "MetaImage MHD, MHA",
         files=lambda path: [path, *filter(Path.is_file, metaimage.data_files(path))],
     ),
-    "nrrd": Format(
-        sniff=nrrd.sniff,
-        read=nrrd.read,
-        title="NRRD and sequences of 3D Slicer",
-        library="pynrrd",
-        files=nrrd.data_files,
+    "nrrd": _format(nrrd, "pynrrd", "NRRD and sequences of 3D Slicer", files=nrrd.data_files),
+    "images": _format(images, "pillow", "TIFF of several pages, animated PNG, animated WebP"),
+    "numpy": _format(numpy_file, "numpy", "NumPy .npy, .npz"),
+    "hdf5": _format(hdf5, "h5py", "HDF5 of zea and EchoXFlow"),
+    "video": _format(
+        video, "av", "AVI, MP4, MOV, MKV, WMV, MPG, VOB, TS, FLV, GIF, raw H.264, HEVC, ..."
     ),
-    "images": Format(
-        sniff=images.sniff,
-        read=images.read,
-        title="TIFF of several pages, animated PNG, animated WebP",
-        library="pillow",
+    "zarr": _format(
+        zarr_store, "zarr", "folder of a Zarr store, of EchoXFlow", files=zarr_store.store_files
     ),
-    "numpy": Format(
-        sniff=numpy_file.sniff, read=numpy_file.read, title="NumPy .npy, .npz", library="numpy"
-    ),
-    "hdf5": Format(
-        sniff=hdf5.sniff, read=hdf5.read, title="HDF5 of zea and EchoXFlow", library="h5py"
-    ),
-    "video": Format(
-        sniff=video.sniff,
-        read=video.read,
-        title="AVI, MP4, MOV, MKV, WMV, MPG, VOB, TS, FLV, GIF, raw H.264, HEVC, ...",
-        library="av",
-    ),
-    "zarr": Format(
-        sniff=zarr_store.sniff,
-        read=zarr_store.read,
-        title="folder of a Zarr store, of EchoXFlow",
-        library="zarr",
-        files=zarr_store.store_files,
-    ),
-    "dicom_series": Format(
-        sniff=dicom_series.sniff,
-        read=dicom_series.read,
-        title="folder of DICOM files, one per frame of a series",
-        library="pydicom",
+    "dicom_series": _format(
+        dicom_series,
+        "pydicom",
+        "folder of DICOM files, one per frame of a series",
         files=dicom_series.series_files,
     ),
-    "image_folder": Format(
-        sniff=image_folder.sniff,
-        read=image_folder.read,
-        title="folder of PNG, JPEG, TIFF, BMP or WebP frames",
-        library="pillow",
+    "image_folder": _format(
+        image_folder,
+        "pillow",
+        "folder of PNG, JPEG, TIFF, BMP or WebP frames",
         files=image_folder.frame_files,
     ),
 }
