@@ -1,7 +1,7 @@
 """Tests on each Python and with the lowest, tested and newest dependencies: see docs/release.md.
 
 `nox` runs what the interpreters of this machine allow, `nox -l` lists the sessions,
-`nox -s "tests(python='3.12', resolution='newest')" -- tests/measure` chooses. Needs nox and uv.
+`nox -s "tests-3.12(resolution='newest')" -- tests/measure` chooses. Needs nox and uv.
 On a machine without an NVIDIA GPU set UV_TORCH_BACKEND=cpu: torch's build with CUDA has gigabytes.
 """
 
@@ -26,7 +26,7 @@ nox.options.error_on_missing_interpreters = False
 
 
 @nox.session(python=PYTHONS)
-@nox.parametrize("resolution", RESOLUTIONS)
+@nox.parametrize("resolution", list(RESOLUTIONS))
 def tests(session: nox.Session, resolution: str) -> None:
     """Resolve, install, analyze the demo clips, run tests; warnings of libraries are no errors."""
     pins = f"{session.create_tmp()}/{resolution}.txt"
