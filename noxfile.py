@@ -8,13 +8,6 @@ On a machine without an NVIDIA GPU set UV_TORCH_BACKEND=cpu: torch's build with 
 import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
-EXTRAS = "phantom,train,parquet,excel,hdf5,exchange,dicom"
-TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "beartype", "packaging")
-TESTS = (
-    "tests/measure tests/metrics tests/io tests/contracts/test_formats_contract.py "
-    "tests/preprocess tests/quality tests/data tests/test_clip.py tests/test_public_names.py "
-    "tests/test_untrusted.py tests/cli/test_measure.py"
-).split()
 RESOLUTIONS = {
     "lowest": ("--resolution", "lowest-direct"),
     "tested": ("-c", "constraints.txt"),
@@ -30,16 +23,11 @@ nox.options.error_on_missing_interpreters = False
 def tests(session: nox.Session, resolution: str) -> None:
     """Resolve, install, analyze the demo clips, run tests; warnings of libraries are no errors."""
     pins = f"{session.create_tmp()}/{resolution}.txt"
-    options = (
-        *RESOLUTIONS[resolution],
-        *(word for e in EXTRAS.split(",") for word in ("--extra", e)),
-    )
-    compile_command = ("uv", "pip", "compile", "-q", "--python", str(session.python), *options)
-    session.run(*compile_command, "pyproject.toml", "-o", pins, external=True)
+    words = ("--python", str(session.python), "--extra", "dev", *RESOLUTIONS[resolution])
+    session.run("uv", "pip", "compile", "-q", *words, "pyproject.toml", "-o", pins, external=True)
     session.install("-r", pins)
-    session.install("-c", pins, *TEST_TOOLS)
     session.install("--no-deps", ".")
     session.run("echoseg", "demo", "-o", f"{session.create_tmp()}/demo", "--force")
     environment = {"ECHOSEG_BACKEND": "torch"}
-    words = session.posargs or TESTS
-    session.run("pytest", "-m", "not slow", "-W", "default", *words, env=environment)
+    tests = session.posargs or ["tests"]
+    session.run("pytest", "-m", "not slow", "-W", "default", *tests, env=environment)
