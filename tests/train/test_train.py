@@ -1,5 +1,6 @@
 import inspect
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,35 @@ def test_names_of_another_package_do_the_same(tmp_path, plugin):
     assert result.card.architecture == names[0]
     config = (result.folder / "run.json").read_text()
     assert all(f'"{name}"' in config for name in names)
+
+
+SLOW_START = """
+import json, sys, time
+from echoseg.train.config import train_config
+from echoseg.train.run_folder import RunFolder
+from echoseg.train.train import run_training
+begin = RunFolder.begin
+def late(*arguments, **more):
+    time.sleep(4.0)  # the other process goes on meanwhile
+    begin(*arguments, **more)
+RunFolder.begin = late
+run_training(train_config(**json.loads(sys.argv[1])), sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_begin_one_run_whichever_is_first(tmp_path):
+    (tmp_path / "train.py").write_text(SLOW_START)
+    settings = SMALL | {"data": "phantom:4", "architecture": {"size": "tiny"}, "image_size": 32}
+    launch = "-m torch.distributed.run --nproc-per-node 2 --master-port 29512".split()
+    arguments = [str(tmp_path / "train.py"), json.dumps(settings), str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, *launch, *arguments],
+        capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1  # of one process
 
 
 def test_torch_data_sets_and_lists_are_taken(tmp_path):

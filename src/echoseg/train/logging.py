@@ -1,6 +1,7 @@
 """What a run logs besides its folder's log: TensorBoard curves, and an image of predictions."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,21 @@ Tile = tuple[np.ndarray, np.ndarray | None]
 
 
 class TensorBoardLogger:
-    """Curves under `tensorboard/` of a run's folder; nothing where TensorBoard is missing."""
+    """Curves under `tensorboard/` of a run's folder; nothing where TensorBoard is missing.
+
+    Nothing is written before the first values: of several processes one alone has values.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._writer: Any = None
+        self._folder = folder
+
+    @cached_property
+    def _writer(self) -> Any:
         try:
             from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder / "tensorboard"))
         except ImportError:
-            pass  # the log of the run holds the same numbers
+            return None  # the log of the run holds the same numbers
+        return SummaryWriter(str(self._folder / "tensorboard"))
 
     def log(self, progress: Progress) -> None:
         """Add values to the curves."""
