@@ -28,9 +28,10 @@ def resolve(name: str, table: Mapping[str, Any], kind: str) -> Any:
     try:
         target = import_module(module)
     except Exception as error:  # whatever another package's code raises while it is imported
+        missing = isinstance(error, ModuleNotFoundError)
         raise ConfigError(
             f"{kind} {name!r}: importing {module} failed ({type(error).__name__}: {error}); "
-            "install it or add its folder to PYTHONPATH"
+            f"{'install it or add its folder to PYTHONPATH' if missing else 'mend that module'}"
         ) from error
     try:
         for part in attribute.split("."):

@@ -248,6 +248,14 @@ def test_a_folder_that_its_last_holder_removes_is_locked_anew(tmp_path, monkeypa
         pass
 
 
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="out must be a folder; choose another"):
+        with locked_dir(tmp_path / "out"):
+            pass
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 COUNTS = """
 import sys, time
 from pathlib import Path

@@ -45,6 +45,7 @@ def test_equal_readers_agree_and_an_offset_costs_icc_but_not_r():
 
 def test_what_does_not_vary_has_no_correlation_and_one_pair_no_sd():
     assert agreement([5, 5, 5], [1, 2, 3]).r is None
+    assert agreement([5, 7], [1, 2]).r is None  # a line passes through any two
     one = agreement([5], [4])
     assert (one.bias, one.sd, one.limits, one.icc) == (1, None, None, None)
 

@@ -142,6 +142,18 @@ except echoseg.EchosegError as error:
             fetch(wrong)
 
 
+def test_a_hub_that_does_not_answer_is_named_with_what_chooses_it(monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def offline(*_, **__):
+        raise LocalEntryNotFoundError("a long text with addresses")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    with pytest.raises(ModelError, match=r"\(no answer, and not stored\).*HF_HUB_OFFLINE"):
+        fetch("hf:lab/echo")
+
+
 def test_a_network_of_another_package_is_not_imported(mirror, tmp_path, monkeypatch):
     import huggingface_hub
     from safetensors.torch import save_file

@@ -141,7 +141,8 @@ def _from_folder(root: Path) -> tuple[list[Record], list[Issue], list[str]]:
                 continue
             find_format(path)
         except FormatError as error:
-            issues.append(Issue(place=str(path), kind=IssueKind.BROKEN, reason=str(error)))
+            reason = str(error).removeprefix(f"{path}: ")
+            issues.append(Issue(place=str(path), kind=IssueKind.BROKEN, reason=reason))
             continue
         masks = path.with_name(_stem(path) + MASKS_SUFFIX)
         known = {"masks": masks} if masks.is_file() else {}
@@ -163,9 +164,9 @@ def _from_table(table: Path, allow_outside: bool) -> tuple[list[Record], list[Is
         try:
             records.append(_from_row(table.parent, row, allow_outside))
         except DatasetError as error:
-            is_missing = "is missing" in str(error)
-            kind = IssueKind.MISSING if is_missing else IssueKind.INCONSISTENT
-            issues.append(Issue(place=row.place, kind=kind, reason=str(error)))
+            reason = str(error).removeprefix(f"{row.place}: ")
+            kind = IssueKind.MISSING if "is missing" in reason else IssueKind.INCONSISTENT
+            issues.append(Issue(place=row.place, kind=kind, reason=reason))
     return records, issues
 
 

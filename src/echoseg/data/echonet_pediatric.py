@@ -82,7 +82,8 @@ def _collect_view(folder: Path, view: View) -> tuple[list[Record], list[Issue]]:
         try:
             records.append(_record(row, name, videos[name], view, tracings.get(name, {})))
         except DatasetError as error:
-            issues.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=str(error)))
+            reason = str(error).removeprefix(f"{row.place}: ")
+            issues.append(Issue(place=row.place, kind=IssueKind.INCONSISTENT, reason=reason))
     names = {row.text("FileName").removesuffix(".avi") for row in listed}
     for name in sorted((videos.keys() | tracings.keys()) - names):
         part = "video" if name in videos else "tracing"

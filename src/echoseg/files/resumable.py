@@ -109,6 +109,8 @@ def _take_lock(folder: Path, wait_s: float) -> "tuple[FileLock, SameFolder]":
         raise OutputError(
             f"{folder} is in use by another process; wait for it, or choose another folder"
         ) from error
+    except FileExistsError:
+        raise OutputError(f"{folder} must be a folder; {ANOTHER_FOLDER}") from None
     except OSError as error:
         raise disk_error(folder, error) from error
     raise OutputError(f"{folder} cannot be made, or is removed again and again")

@@ -73,10 +73,10 @@ def agreement(predicted: ArrayLike, reference: ArrayLike) -> Agreement:
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Pearson's r; None when one side is constant."""
+    """Pearson's r; None of 2 or fewer, through which a line always passes, or a constant."""
     a, b = one - one.mean(), other - other.mean()
     size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(np.clip((a @ b) / size, -1, 1)) if size > 0 else None
+    return float(np.clip((a @ b) / size, -1, 1)) if size > 0 and len(a) > 2 else None
 
 
 def intraclass_correlation(one: np.ndarray, other: np.ndarray) -> float | None:

@@ -96,7 +96,7 @@ class TrainConfig(BaseModel):
     num_labeled: int = Field(default=6, ge=1)
     """Labeled clips per step."""
     num_unlabeled: int = Field(default=6, ge=1)
-    """Unlabeled clips per step, added to the labeled ones; a supervised run has none."""
+    """Unlabeled clips per step, at most all, added to the labeled; a supervised run has none."""
     num_frames: int = Field(default=2, ge=1)
     """Frames per clip."""
     still_frames: int = Field(default=2, ge=1)

@@ -26,10 +26,7 @@ Tile = tuple[np.ndarray, np.ndarray | None]
 
 
 class TensorBoardLogger:
-    """Curves under `tensorboard/` of a run's folder; nothing where TensorBoard is missing.
-
-    Nothing is written before the first values: of several processes one alone has values.
-    """
+    """Curves under `tensorboard/` of a run, begun with the first values: one process has them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

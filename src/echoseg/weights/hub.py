@@ -49,10 +49,10 @@ def fetch(reference: str) -> Path:
     try:
         folder = snapshot_download(match[1], revision=match[2], allow_patterns=names)
     except Exception as error:  # of the library, of HTTP, of the network
-        kind = type(error).__name__
+        why = type(error).__name__.replace("LocalEntryNotFoundError", "no answer, and not stored")
         raise ModelError(
-            f"model {reference!r} cannot be fetched ({kind}); check name, revision and network, or "
-            "download model.safetensors and give its path"
+            f"model {reference!r} cannot be fetched ({why}); check name, revision, "
+            "network, HF_ENDPOINT and HF_HUB_OFFLINE, or give the path of a model.safetensors"
         ) from error
     path = Path(folder) / FILE
     if not path.is_file():

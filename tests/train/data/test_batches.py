@@ -161,13 +161,16 @@ def test_all_labeled_serves_for_both_halves():
     assert len(Batches(disk_set(6), small_config(), 2, 6)[0].clips) == 8
 
 
-@pytest.mark.parametrize(
-    ("num_labeled", "message"),
-    [(0, r"labeled clip.*extra_data=\[.phantom"), (10, "2 unlabeled clips")],
-)
-def test_too_few_clips_are_refused(num_labeled, message):
-    with pytest.raises(ConfigError, match=message):
-        Batches(disk_set(12, num_labeled=num_labeled), small_config(), 2, 3)
+def test_no_labeled_clip_is_refused():
+    with pytest.raises(ConfigError, match=r"labeled clip.*extra_data=\[.phantom"):
+        Batches(disk_set(12, num_labeled=0), small_config(), 2, 3)
+
+
+def test_a_step_takes_all_unlabeled_clips_where_there_are_fewer():
+    batches = Batches(disk_set(12, num_labeled=10), small_config(), 2, 3)
+    assert batches.summary() == "each step: 2 labeled and 2 unlabeled x 2 frames"
+    assert sorted(batches[0].clips[2:].tolist()) == [10, 11]
+    assert len(Batches(disk_set(4), small_config(), 2, 6)[0].clips) == 6  # all are labeled
 
 
 def test_sources_are_the_labeled_clips_in_other_views():

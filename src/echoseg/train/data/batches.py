@@ -184,12 +184,12 @@ class Batches(MapDataset[Batch]):
         training_set: What is drawn from.
         config: Frames, sizes, augmentation and seed.
         num_labeled: Labeled clips per batch.
-        num_unlabeled: Unlabeled clips per batch; the target's only. Where all are labeled, those
-            serve for both.
+        num_unlabeled: Unlabeled clips per batch, at most all of the target's. Where all are
+            labeled, those serve for both.
         with_sources: Whether a batch holds its labeled clips twice; see `Batch`.
 
     Raises:
-        ConfigError: If no clip is labeled, or a batch takes more unlabeled clips than there are.
+        ConfigError: If no clip is labeled.
     """
 
     def __init__(
@@ -211,11 +211,7 @@ class Batches(MapDataset[Batch]):
             )
         if not len(unlabeled):
             unlabeled = target.nonzero()[:, 0]
-        if len(unlabeled) < num_unlabeled:
-            raise ConfigError(
-                f"num_unlabeled must be at most the {len(unlabeled)} unlabeled clips, got "
-                f"{num_unlabeled}; give more clips or smaller batches"
-            )
+        num_unlabeled = min(num_unlabeled, len(unlabeled))
         self.clips = StepKind(config.num_frames, num_labeled, num_unlabeled, labeled, unlabeled)
         self.stills, self.stills_share = self.clips, 0.0
         if config.num_frames > config.still_frames:
