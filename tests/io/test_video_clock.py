@@ -125,7 +125,7 @@ def test_an_attached_picture_is_not_the_clip(tmp_path):
         cover = container.add_stream("mjpeg", rate=30)
         stream.height, stream.width, stream.pix_fmt = *FRAMES.shape[1:], "yuv420p"
         cover.height, cover.width, cover.pix_fmt = 600, 600, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
+        cover.disposition = Disposition.attached_pic.value
         for frame in FRAMES:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
         black = np.zeros((600, 600), np.uint8)
