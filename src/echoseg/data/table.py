@@ -83,7 +83,7 @@ def read_table(
             for values in table:
                 place = f"{path}, line {table.line_num}"
                 if None in values.values() or None in values:
-                    reason = f"{place}: must have {len(names)} fields, has another number"
+                    reason = f"must have {len(names)} fields, has another number"
                     kind = IssueKind.INCONSISTENT
                     issues.append(Issue(place=place, kind=kind, reason=reason))
                 else:

@@ -29,18 +29,9 @@ from echoseg.io.frames import OpenOptions
 from echoseg.untrusted import check_regular
 
 _PACKED = (
-    b"PK\x03\x04",
-    b"\x1f\x8b",
-    b"7z\xbc\xaf",
-    b"Rar!",
-    b"BZh",
-    b"\xfd7zXZ",
-    b"\x28\xb5\x2f\xfd",
-)
-_NAMED = {
-    b"MATLAB 5.0": "a MATLAB file",
-    b"MATLAB 7.3": "a MATLAB file",
-}
+    b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd",
+)  # fmt: skip
+_NAMED = {b"MATLAB 5.0": "a MATLAB file", b"MATLAB 7.3": "a MATLAB file"}
 """First bytes of files of arrays that are not read, and what they are."""
 _TEXTS = frozenset(".txt .csv .json .md .db .ini".split())
 Files = Callable[[Path], list[Path]]

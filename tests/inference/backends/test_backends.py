@@ -177,6 +177,18 @@ def test_a_network_that_looks_ahead_cannot_be_exported(tmp_path, checkpoint):
         export(network, checkpoint[1], "onnx", tmp_path / "net.onnx", size_px=256)
 
 
+def test_a_network_that_the_exporter_does_not_know_is_refused(tmp_path, checkpoint, monkeypatch):
+    def convert(*arguments, **options):
+        raise NotImplementedError("a long text of torch")
+
+    monkeypatch.setattr(torch.onnx, "export", convert)
+    refusal = r"cannot be exported by torch .* \(NotImplementedError\); use --backend torch"
+    for kind, name in (("onnx", "net.onnx"), ("openvino", "net.xml")):
+        with pytest.raises(ModelError, match=refusal):
+            export(*checkpoint, kind, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", sorted(SUFFIXES))
 def test_a_file_that_is_not_ours_is_refused(tmp_path, kind):
     path = tmp_path / f"net{SUFFIXES[kind]}"

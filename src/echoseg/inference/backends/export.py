@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from echoseg.errors import ConfigError, ModelError, OutputError
+from echoseg.errors import ConfigError, EchosegError, ModelError, OutputError
 from echoseg.files import Replace, put_owned, work_folder
 from echoseg.inference.backends.base import INSTALL, InferenceSession, StateShape, state_of
 from echoseg.inference.backends.exported import (
@@ -147,6 +147,13 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise OutputError(
             f"output {path} cannot be written ({error.strerror or error}); make room, or choose "
             "another folder"
+        ) from error
+    except EchosegError:
+        raise
+    except Exception as error:  # whatever the exporters raise
+        raise ModelError(
+            f"the network cannot be exported by torch {torch.__version__} "
+            f"({type(error).__name__}); use --backend torch, or another version of torch"
         ) from error
 
 
