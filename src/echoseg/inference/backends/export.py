@@ -98,7 +98,7 @@ def export(  # what, as what, and where
     frame = torch.zeros(1, 1, size_px, size_px)
     state = tuple(torch.from_numpy(part) for part in shape.first)
     write, reader = _KINDS[kind]
-    with _disk_errors(path), work_folder(path.parent) as work:
+    with _export_errors(path), work_folder(path.parent) as work:
         trial = work / "new" / path.name
         with _quiet():
             step = OneStep(network).eval()
@@ -140,7 +140,7 @@ def _check(network: Segmenter, path: Path, size_px: int) -> None:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def _export_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
