@@ -69,5 +69,5 @@ def _bland_altman(axes, pairs: Readings) -> None:
 
 def _boxes(axes, dice: dict[str, list[float]]) -> None:
     axes.boxplot(list(dice.values()), widths=0.6)
-    axes.set_xticks(range(1, len(dice) + 1), ["\n".join(name.rsplit(" ", 1)) for name in dice])
+    axes.set_xticks(range(1, len(dice) + 1), list(dice), rotation=40, ha="right")
     _tidy(axes, "", "Dice of each item")
