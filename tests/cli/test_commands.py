@@ -158,10 +158,11 @@ def test_what_cannot_begin_is_refused_before_the_network_is_loaded(
     monkeypatch.setattr("echoseg.cli.analyze.chosen_backend", None)
     (tmp_path / "file").write_text("in the way")
     for clip, output, message in (
-        ("clpi.dcm", tmp_path / "out", "clpi.dcm: no such file or folder"),
-        (ybr_color, tmp_path / "file", "file cannot be written (Not a directory)"),
+        (["clpi.dcm"], tmp_path / "out", "clpi.dcm: no such file or folder"),
+        (["--a4c", ybr_color, "--a2c", "x.dcm"], tmp_path / "out", "--a2c x.dcm: no such file"),
+        ([ybr_color], tmp_path / "file", "file cannot be written (Not a directory)"),
     ):
-        result = run("analyze", str(clip), "-o", str(output))
+        result = run("analyze", *map(str, clip), "-o", str(output))
         assert result.exit_code == 1 and message in result.output
     assert not (tmp_path / "out").exists()
 

@@ -341,6 +341,7 @@ def test_odd_names_and_a_broken_clip_are_told_and_end_in_one(tmp_path, by_grey):
     told = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert told["counts"]["not_judged"] == 1
     assert told["frames"] == "every frame with a mask"
+    assert "not compared: it needs ed_frame and es_frame" in done.output
 
 
 def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path, by_grey):

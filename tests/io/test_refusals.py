@@ -1,5 +1,6 @@
 """Bad input, one clear sentence each."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydicom.uid import JPEGBaseline8Bit
 
 from clip_makers import moving_frames, region, ultrasound, write_image_folder, write_video
 from echoseg.errors import DamagedError, EchosegError, FormatError
-from echoseg.io import load_clip
+from echoseg.io import FORMATS, find_format, load_clip
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,18 @@ def test_a_missing_path_and_an_empty_folder_are_refused(tmp_path):
         load_clip(tmp_path / "none.dcm")
     with pytest.raises(FormatError, match="holds no frames"):
         load_clip(tmp_path)
+
+
+def test_a_format_of_ones_own_that_cannot_detect_is_named(tmp_path, monkeypatch):
+    def sniff(head, path):
+        return head[0] == path.sufix
+
+    own = dataclasses.replace(FORMATS["video"], sniff=sniff)
+    monkeypatch.setattr("echoseg.io.formats.FORMATS", {"loop": own, **FORMATS})
+    (tmp_path / "clip.loop").write_bytes(b"LOOP 40")
+    for door in (find_format, load_clip):
+        with pytest.raises(FormatError, match=r"'loop' cannot tell .* \(AttributeError\); .*mend"):
+            door(tmp_path / "clip.loop")
 
 
 @pytest.mark.parametrize("size", [0, 16, 200, 400])

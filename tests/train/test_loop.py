@@ -166,6 +166,15 @@ def test_a_loss_that_is_no_number_names_a_way_out_that_can_be_taken(broken):
         run.take_step()
 
 
+def test_a_loss_of_ones_own_is_named_where_it_may_be_at_fault():
+    own = run_of(method="supervised", loss="torch.nn.functional:cross_entropy")
+    with torch.no_grad():
+        for parameter in own.module.student.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(ConfigError, match=r"at step 0; mend a loss of your own, or start again"):
+        own.take_step()
+
+
 def test_only_the_last_checkpoints_stay_and_a_broken_one_is_passed_over(tmp_path):
     folder = folder_of(tmp_path)
     run = run_of()

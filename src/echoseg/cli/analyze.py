@@ -339,10 +339,11 @@ def analyze(
 
 def _refusal(job: Job) -> str:
     """Why a job cannot begin; empty where it can."""
-    from echoseg.report.writer import check_output
+    from echoseg.report.writer import PLANES, check_output
 
     if missing := next((path for path in job.sources if not os.path.exists(path)), None):
-        return f"{missing}: no such file or folder"
+        option = "" if len(job.sources) == 1 else f"--{PLANES[job.sources.index(missing)].lower()} "
+        return f"{option}{missing}: no such file or folder"
     try:
         check_output(job.folder, job.force)
     except EchosegError as error:

@@ -171,6 +171,8 @@ def _show(summary: dict[str, Any], output: Path) -> None:
             f"  EF       MAE {ef['mae']:.2f} points, bias {ef['bias']:+.2f}{sd}, "
             f"{ef['n_failed']} of {ef['n'] + ef['n_failed']} failed"
         )
+    else:
+        typer.echo("  EF       not compared: it needs ed_frame and es_frame, with their masks")
     for problem in summary["problems"][:20]:
         typer.echo(one_line(f"  {problem['kind']}: {problem['place']}: {problem['reason']}"))
     if len(summary["problems"]) > 20:

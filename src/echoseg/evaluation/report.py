@@ -58,7 +58,10 @@ def _summary(document: dict[str, Any]) -> list[str]:
     """What a reader asks first: EF and masks in one line, what failed in a line of its own."""
     ef, counts = document["ef"], document["counts"]
     data = document["data"]
-    lines = [f"EF was not compared: no clip of {data['title']} has one on both sides."]
+    lines = [
+        f"EF was not compared: no clip of {data['title']} has one on both sides. It needs ed_frame "
+        "and es_frame, with the cavity in their masks."
+    ]
     if ef and ef["n"]:
         over = ef.get("share_over_15")
         lines = [

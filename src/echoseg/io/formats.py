@@ -140,9 +140,8 @@ def find_format(path: str | Path) -> str:
             head = file.read(2048)
         if not head:
             raise FormatError(f"{path}: the file is empty")
-    for name, known in FORMATS.items():
-        if known.sniff(head, path):
-            return name
+    if name := _detected(head, path):
+        return name
     if path.is_dir():
         raise FormatError(f"{path}: {_folder_reason(path)}")
     if images.is_picture(head):
@@ -163,6 +162,22 @@ def find_format(path: str | Path) -> str:
         f"{path}: the content is not of a supported format, whatever the name says; echoseg "
         "formats lists those that are read"
     )
+
+
+def _detected(head: bytes, path: Path) -> str:
+    """The first format that recognizes a path; empty if none does."""
+    for name, known in FORMATS.items():
+        try:
+            if known.sniff(head, path):
+                return name
+        except (EchosegError, OSError):
+            raise
+        except Exception as error:  # such as that of a format of one's own
+            raise FormatError(
+                f"{path}: the format {name!r} cannot tell whether it is one of its files "
+                f"({type(error).__name__}); if this format is your own, mend its sniff"
+            ) from error
+    return ""
 
 
 def _folder_reason(path: Path) -> str:

@@ -9,12 +9,7 @@ from echoseg.clip import ClipWarning, check_spacing
 from echoseg.errors import MeasurementError
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.frame import measure_each
-from echoseg.measure.measure import (
-    Curves,
-    check_masks,
-    frame_rows,
-    measure_reading,
-)
+from echoseg.measure.measure import Curves, check_masks, frame_rows, measure_reading
 from echoseg.measure.measurement import STILLS, Measurement
 from echoseg.measure.messages import mask_warnings
 from echoseg.measure.phases import Beat
@@ -73,11 +68,7 @@ def measure_ed_es(
             smoothed=False,
         )
     curves = Curves(
-        volumes=volumes,
-        filled=volumes,
-        smoothed=volumes,
-        parabola_s=None,
-        frame_s=None,
+        volumes=volumes, filled=volumes, smoothed=volumes, parabola_s=None, frame_s=None
     )
     largest, smallest = volumes.tolist()
     beat = Beat(ed_frame=0, es_frame=1, next_ed_frame=None, largest=largest, smallest=smallest)

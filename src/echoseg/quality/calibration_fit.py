@@ -86,7 +86,8 @@ def calibrate(
     planes = [one for one in samples if one.view != BIPLANE and not one.is_part_of_beat]
     if len({one.patient for one in planes}) < min_patients:
         raise ArgumentError(
-            f"a level of {level:g} needs clips of at least {min_patients} patients, got "
+            f"a level of {level:g} needs clips of at least {min_patients} patients in which the EF "
+            "is known (of the data set, or by masks of ED and ES) and can be measured, got "
             f"{len({one.patient for one in planes})}; give more clips or a lower level"
         )
     calibration = _fit(planes, model_sha256=model_sha256, source=source, level=level)

@@ -13,12 +13,7 @@ from echoseg.inference.analysis import Analysis
 from echoseg.io.nifti import write_masks
 from echoseg.io.video import write_h264
 from echoseg.quality.image_quality import quality_by_frame
-from echoseg.report.biplane import (
-    BiplaneAnalysis,
-    BiplaneReport,
-    biplane_row,
-    build_biplane_report,
-)
+from echoseg.report.biplane import BiplaneAnalysis, BiplaneReport, biplane_row, build_biplane_report
 from echoseg.report.figures.curve import phase_marks
 from echoseg.report.figures.curve_svg import curve_svg
 from echoseg.report.figures.overlay import overlay_frames
@@ -39,16 +34,7 @@ MARK = "report.json"
 """The file that identifies a result folder."""
 PDF, OVERLAY, CURVE = "report.pdf", "overlay.mp4", "curve.svg"
 FILES = frozenset(
-    {
-        PDF,
-        MARK,
-        "registry.csv",
-        "masks.nii.gz",
-        OVERLAY,
-        CURVE,
-        "frames.csv",
-        "report.html",
-    }
+    {PDF, MARK, "registry.csv", "masks.nii.gz", OVERLAY, CURVE, "frames.csv", "report.html"}
 )
 """Everything a result folder holds (the PDF is optional)."""
 MAX_VIDEO_BYTES = 32 * 2**20

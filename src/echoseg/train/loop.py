@@ -161,8 +161,9 @@ class Run:
     def _no_number(self, value: str) -> ConfigError:
         """The refusal to continue; saved states of the run may be as broken."""
         config = self.config
+        own = "mend a loss of your own, or " if ":" in f"{config.loss}{config.method}" else ""
         return ConfigError(
-            f"the loss is not a number ({value}) at step {self.step}; start again in another "
+            f"the loss is not a number ({value}) at step {self.step}; {own}start again in another "
             f"folder (-o) with a learning_rate under {config.learning_rate:g}"
             f"{'' if config.precision == '32-true' else ' or precision=32-true'}"
         )
