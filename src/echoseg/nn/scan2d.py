@@ -134,7 +134,7 @@ class ScanSSD2d(nn.Module):
         by_rows, by_columns = y.flatten(2).chunk(2)
         skip = scan.skip.unflatten(0, (NUM_DIRECTIONS, -1)).sum(0)
         y = by_rows.unflatten(1, size) + by_columns.unflatten(1, size[::-1]).transpose(1, 2)
-        return y + skip.repeat_interleave(scan.head_channels, 0) * x
+        return y + skip[:, None].expand(-1, scan.head_channels).flatten() * x
 
 
 def _sequences(
