@@ -16,6 +16,7 @@ from echoseg.inference.backends import select as choose
 from echoseg.inference.backends.select import BACKENDS, open_session
 from echoseg.nn import fused
 from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.weights.card import find_checkpoint, read_card
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +172,10 @@ def test_what_is_remembered_and_is_nothing_of_ours_is_measured_anew(tmp_path, mo
     assert choose.select_backend("camus") == found
 
 
-def test_a_damaged_file_in_the_cache_is_written_anew(own_cache):
+def test_a_damaged_file_in_the_cache_is_written_anew():
     open_session("camus", "onnx")
-    (path,) = own_cache.glob("*.onnx")
+    card = read_card(find_checkpoint("camus"))
+    path = cache.export_path(card.sha256, card.image_size)
     whole = path.read_bytes()
     for damaged in (
         b"",
