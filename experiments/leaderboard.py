@@ -68,7 +68,7 @@ class Entry(BaseModel):
     """Of the weights' file, or of the names and bytes of the masks."""
     echoseg: _Text
     """Version that evaluated it."""
-    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}(\+changes)?$")]
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}(-dirty)?$")]
     """Of this repository, at the evaluation."""
     machine: _Text
     dice: _Dice

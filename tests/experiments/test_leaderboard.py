@@ -81,6 +81,12 @@ def test_a_row_comes_back_as_it_was_written(tmp_path):
     assert (entry.name, entry.frames_per_s) == ("=1+1", 31.5)
 
 
+def test_a_row_may_be_of_a_changed_checkout_as_provenance_names_it(tmp_path):
+    commit = "ab" * 20 + "-dirty"
+    (entry,) = read_entries(board(tmp_path, {"commit": commit}))
+    assert entry.commit == commit
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

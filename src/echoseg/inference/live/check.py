@@ -62,10 +62,9 @@ class EfCheck:
         self._collect(is_last)
         if num_beats > self._num_beats and self._frames and self._running is None:
             self._num_beats = num_beats
-            times_s, frames, masks = (np.stack(part) for part in zip(*self._frames, strict=True))
             view = stated.view if self._view is View.UNKNOWN else self._view
-            clip = replace(stated, frames=frames, times_s=times_s - times_s[0], view=view)
-            self._running = self._thread.submit(self._check, clip, sector, masks)
+            stated, window = replace(stated, view=view), tuple(self._frames)
+            self._running = self._thread.submit(self._check, window, stated, sector)
             self._collect(is_last)
         return self._statement
 
@@ -74,7 +73,12 @@ class EfCheck:
         if self._running and (waits or self._running.done()):
             self._statement, self._running = self._running.result(), None
 
-    def _check(self, clip: Clip, sector: Sector, masks: np.ndarray) -> EfStatement:
+    def _check(
+        self, window: tuple[tuple[float, np.ndarray, np.ndarray], ...], stated: Clip, sector: Sector
+    ) -> EfStatement:
+        # not before the thread begins: of large frames it takes as long as several of them
+        times_s, frames, masks = (np.stack(part) for part in zip(*window, strict=True))
+        clip = replace(stated, frames=frames, times_s=times_s - times_s[0])
         try:
             view = self._analyzer.score_view(clip, sector)
             analysis = self._analyzer.assess(clip, sector, masks, view)
