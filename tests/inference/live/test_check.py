@@ -1,5 +1,6 @@
 """A live EF is what analyzing the last seconds states; it is withheld where they do not suffice."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from echoseg.clip import Clip, View
 from echoseg.errors import MeasurementError
 from echoseg.inference.analyzer import Analyzer
 from echoseg.inference.ef_statement import state_ef
+from echoseg.inference.live import check
 from echoseg.inference.live.check import MIRRORED, WINDOW_S, EfCheck
 from echoseg.inference.live.session import NO_BEAT, Session
 from echoseg.phantom import Phantom, PhantomConfig
@@ -72,6 +74,20 @@ def test_the_last_beats_are_checked_at_the_end_and_no_beat_twice():
     live.state_ef(is_last=True)
     checks = len(analyzer.clips)
     assert live.state_ef(is_last=True).value == "55 %" and len(analyzer.clips) == checks
+
+
+def test_frames_are_copied_in_the_thread_of_the_check_and_never_in_the_loop(monkeypatch):
+    names = []
+
+    def stack(parts):
+        names.append(threading.current_thread().name)
+        return np.stack(parts)
+
+    monkeypatch.setattr(check, "np", SimpleNamespace(stack=stack))
+    live = session(StandIn())
+    pushed(live, 160)
+    assert live.state_ef(is_last=True).value == "55 %"
+    assert names and all(name.startswith("ef-check") for name in names)
 
 
 @pytest.mark.parametrize(
