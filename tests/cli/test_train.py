@@ -116,8 +116,12 @@ def test_a_run_goes_on_where_it_was_cut(tmp_path):
     assert [line["step"] for line in lines if "loss" in line] == [2, 4, 4]
 
 
-def test_ctrl_c_waits_for_the_step_and_loses_none(tmp_path):
-    """The run that goes on ends like one that nobody stopped."""
+@pytest.mark.parametrize(
+    ("name", "exit_code", "said"),
+    [("SIGINT", 130, ""), ("SIGTERM", 143, "echoseg: terminated; finished results are kept\n")],
+)
+def test_a_stop_waits_for_the_step_and_loses_none(tmp_path, name, exit_code, said):
+    """The run that goes on ends like one that nobody stopped; a scheduler stops by SIGTERM."""
     out = tmp_path / "run"
     whole = tmp_path / "whole"
     words = ["supervised", *TINY, "--set", "save_every=4", "--set", "accelerator=cpu"]
@@ -127,7 +131,7 @@ def test_ctrl_c_waits_for_the_step_and_loses_none(tmp_path):
         "step = loop.Run.take_step\n"
         "def stopped(self):\n"
         "    told = step(self)\n"
-        "    if self.step == 1: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    if self.step == 1: os.kill(os.getpid(), signal.{name})\n"
         "    return told\n"
         "loop.Run.take_step = stopped\n"
         "from echoseg.cli import main; main()"
@@ -136,14 +140,24 @@ def test_ctrl_c_waits_for_the_step_and_loses_none(tmp_path):
         [sys.executable, "-c", code, "train", "-o", str(out), *words],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 130, done.stderr
-    assert f"continue with echoseg train --resume {out}" in done.stderr
-    assert "interrupted" not in done.stderr  # one sentence is enough
+    assert done.returncode == exit_code, done.stderr
+    assert done.stderr == f"{said}echoseg: continue with echoseg train --resume {out}\n"
     assert [path.name for path in out.glob("resume-*")] == ["resume-000001.safetensors"]
     assert run("--resume", str(out))[0] == 0
     assert run(words[0], "-o", str(whole), *words[1:])[0] == 0
     one, other = (load_file(folder / "model.safetensors") for folder in (out, whole))
     assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_a_stop_before_the_first_step_offers_no_resume(tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("echoseg.train.train.open_data", stopped)
+    out = tmp_path / "run"
+    code, _, said = run("supervised", "-o", str(out), *TINY)
+    assert code != 0 and "--resume" not in said
+    assert not out.exists()
 
 
 def test_a_folder_that_holds_other_things_is_not_written(tmp_path):

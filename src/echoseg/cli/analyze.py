@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import (
-    fail,
-    progress_bar,
-    public,
-    show_backup,
-    show_notice,
-    start_private,
-)
+from echoseg.cli.console import fail, progress_bar, public, show_backup, show_notice, start_private
 from echoseg.cli.options import (
     AllowOutside,
     BackendName,
@@ -217,8 +210,7 @@ def analyze(
     a4c: Annotated[Path | None, input_option(help="A4C clip; with --a2c: biplane.")] = None,
     a2c: Annotated[Path | None, input_option(help="A2C clip of the same heart.")] = None,
     study: Annotated[
-        Path | None,
-        input_option(help="Folder of a study: its best A4C and A2C clip, biplane."),
+        Path | None, input_option(help="Folder of a study: its best A4C and A2C clip, biplane.")
     ] = None,
     view: ViewGiven = None,
     force_view: ForceView = False,
@@ -251,8 +243,7 @@ def analyze(
         ),
     ] = None,
     engine: Annotated[
-        str | None,
-        cohort_option(help="Analyze a cohort on a cluster: dask.", metavar="dask"),
+        str | None, cohort_option(help="Analyze a cohort on a cluster: dask.", metavar="dask")
     ] = None,
     scheduler: Annotated[
         str | None,

@@ -61,9 +61,10 @@ def train(
 ) -> None:
     """Train a segmentation model, optionally semi-supervised with few labels.
 
-    Without --data it trains on 200 simulated clips. Runs are resumable: Ctrl-C finishes the
-    current step and saves; continue with --resume FOLDER.
+    Without --data it trains on 200 simulated clips. Runs are resumable: Ctrl-C and SIGTERM finish
+    the current step and save; continue with --resume FOLDER.
     """
+    folder = resume or output
     try:
         options = {
             "data": tuple(data) if data else None,
@@ -82,12 +83,15 @@ def train(
         from echoseg.train.run_folder import discarded_when_it_fails
         from echoseg.train.train import run_training
 
-        with discarded_when_it_fails(resume or output):
-            best = run_training(config, resume or output, report=_show, log=typer.echo)
+        with discarded_when_it_fails(folder):
+            best = run_training(config, folder, report=_show, log=typer.echo)
         typer.echo(f"wrote {best}")
-    except KeyboardInterrupt:
-        fail(f"continue with echoseg train --resume {resume or output}")
-        raise SystemExit(INTERRUPTED) from None  # typer.Exit would print it once more
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        if not any(folder.glob("resume-*")):
+            raise
+        fail(f"continue with echoseg train --resume {folder}")
+        # typer.Exit would print it once more
+        raise SystemExit(getattr(stopped, "code", INTERRUPTED)) from None
 
 
 def _config(

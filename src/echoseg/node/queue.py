@@ -15,14 +15,7 @@ from sqlalchemy.orm import Session
 
 from echoseg.database import Database
 from echoseg.node.deliveries import Deliveries, settle
-from echoseg.node.jobs import (
-    Counts,
-    Receipt,
-    ReceivedInstance,
-    ResultObject,
-    StudyJob,
-    StudyStatus,
-)
+from echoseg.node.jobs import Counts, Receipt, ReceivedInstance, ResultObject, StudyJob, StudyStatus
 from echoseg.node.records import (
     SCHEMA_VERSION,
     Delivery,

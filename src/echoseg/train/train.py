@@ -339,23 +339,32 @@ def _labeled(clips: TrainingSet, config: TrainConfig) -> TrainingSet:
 
 @contextmanager
 def interrupt_requested() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C wait for the end of a step; a second one does not wait."""
-    requests: list[int] = []
+    """Let Ctrl-C, or a scheduler's SIGTERM, wait for the end of a step; a second one does not wait.
+
+    SIGTERM is sent on when the state is saved, so that the process ends as it would have.
+    """
+    received: list[int] = []
 
     def request(number: int, frame: object) -> None:
-        requests.append(number)
-        signal.signal(number, signal.default_int_handler)
+        received.append(number)
+        signal.signal(number, before[number])
 
-    before = signal.getsignal(signal.SIGINT)
-    # a process that ignores the signal, or a thread, has nothing to wait for
-    handles = before is signal.default_int_handler
-    if handles and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, request)
+    # a process that ignores a signal, or a thread, has nothing to wait for
+    is_main = threading.current_thread() is threading.main_thread()
+    before: dict[int, Any] = {}
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.default_int_handler
+    if is_main and signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, None):
+        before[signal.SIGTERM] = signal.getsignal(signal.SIGTERM)
+    for number in before:
+        signal.signal(number, request)
     try:
-        yield lambda: bool(requests)
+        yield lambda: bool(received)
     finally:
-        if handles and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if signal.SIGTERM in received:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def make_fabric(config: TrainConfig) -> Any:
