@@ -2,12 +2,15 @@
 
 nnU-Net finds it by `nnUNet_extTrainer`, the path of this folder; `NNUNET_MINUTES` is the budget.
 Loss, network, optimizer, augmentation and sampling are nnU-Net's. Its polynomial decay of the
-learning rate runs over the budget, in seconds instead of epochs, and an epoch is shorter.
+learning rate runs over the budget, in seconds instead of epochs, and an epoch is shorter. Where the
+processor multiplies matrices in bfloat16 (AMX) the network is computed in it, as nnU-Net's is in
+float16 on a GPU, and the loss in float32.
 """
 
 import os
 from time import time
 
+import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -20,6 +23,12 @@ class nnUNetTrainerMinutes(nnUNetTrainer):
         self.budget_s = 60 * float(os.environ.get("NNUNET_MINUTES", "60"))
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 50, 8
         self.save_every = 5
+
+    def initialize(self) -> None:
+        """nnU-Net's, with the network in bfloat16 on a processor that has AMX."""
+        super().initialize()
+        if self.device.type == "cpu" and torch.cpu._is_amx_tile_supported():
+            self.network.forward = in_bf16(self.network.forward)
 
     def configure_optimizers(self):
         """nnU-Net's SGD; the decay counts seconds."""
@@ -54,6 +63,17 @@ class nnUNetTrainerMinutes(nnUNetTrainer):
             super().run_training()
         except BudgetSpent:
             self.on_train_end()
+
+
+def in_bf16(forward):
+    """A network's forward in bfloat16, its logits (one scale, or a list) in float32."""
+
+    def computed(frames):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = forward(frames)
+        return [x.float() for x in logits] if isinstance(logits, list) else logits.float()
+
+    return computed
 
 
 class TimeDecay(PolyLRScheduler):

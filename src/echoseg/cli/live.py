@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echoseg.cli.console import (
-    DISCLAIMER,
-    fail,
-    public,
-    show_notice,
-    signals_asked,
-    start_private,
-)
+from echoseg.cli.console import DISCLAIMER, fail, public, show_notice, signals_asked, start_private
 from echoseg.cli.options import (
     BackendName,
     Device,

@@ -58,9 +58,7 @@ def clip_uncertainty(
     features: dict[str, Any] = still_features(network, ends.stills)
     features |= {} if masks is None else temporal_features(masks)
     uncertainty = ClipUncertainty(
-        **features,
-        segments_unseen=float(np.mean(unseen)),
-        beats_error_points=beats_error_points,
+        **features, segments_unseen=float(np.mean(unseen)), beats_error_points=beats_error_points
     )
     return uncertainty, max((one.outside_percent for one in qualities if one), default=0.0)
 
@@ -93,11 +91,7 @@ def assess_reliability(
     spread = None if beats_sd is None else beats_sd / math.sqrt(measurement.num_beats)
     uncertainty, outside = clip_uncertainty(network, ends, masks, beats_error_points=spread)
     interval = calibration and ef_interval(
-        ef_percent,
-        uncertainty,
-        calibration,
-        view=view,
-        is_part_of_beat=measurement.is_part_of_beat,
+        ef_percent, uncertainty, calibration, view=view, is_part_of_beat=measurement.is_part_of_beat
     )
     return ClipReliability(
         interval=interval,

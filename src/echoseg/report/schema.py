@@ -22,10 +22,7 @@ from echoseg.quality.view import ViewPrediction
 M = TypeVar("M", Measurement, BiplaneMeasurement)
 SCHEMA_VERSION = "2"
 DISCLAIMER = "Research use only, not a medical device."
-WITHHELD = {
-    "gls_percent": "gls_unreliable_percent",
-    "heart_rate_bpm": "heart_rate_unreliable_bpm",
-}
+WITHHELD = {"gls_percent": "gls_unreliable_percent", "heart_rate_bpm": "heart_rate_unreliable_bpm"}
 """Values withheld with an unreliable EF, and the fields that hold what was measured."""
 
 _NOT_COLUMNS = {"method", "gls_method", "ef_grade", "beats", "smoothed"}
@@ -123,10 +120,7 @@ def build_report(analysis: Analysis) -> Report:
         software=Software(version=version("echoseg")),
         model=card
         and Model(
-            name=card.name,
-            sha256=card.sha256,
-            licence=card.licence,
-            backend=analysis.backend,
+            name=card.name, sha256=card.sha256, licence=card.licence, backend=analysis.backend
         ),
         input=Input(
             # names that are not UTF-8 reach Python as lone surrogates, which JSON cannot hold

@@ -55,6 +55,13 @@ def test_where_none_may_be_dropped_all_come_through_in_order():
     assert (status.num_frames, status.dropped) == (30, 0)
 
 
+@pytest.mark.parametrize("drop", [True, False])
+def test_only_a_run_that_may_drop_frames_looks_for_the_sector_aside(drop):
+    session = Session(GreySession())
+    Run(lambda: frames_of(beating(1)[0]), session, (), LiveOptions(drop=drop))
+    assert session.waits is not drop
+
+
 def test_a_source_that_comes_back_goes_on_and_time_does_not_run_back():
     masks, _, _ = beating(10)
     opened, times, resets = [], [], []

@@ -1,6 +1,8 @@
 """A session gives what the whole clip gives, forgets on a cut, and never grows."""
 
 import tracemalloc
+from threading import Event
+from time import sleep
 
 import numpy as np
 import pytest
@@ -272,3 +274,59 @@ def test_a_session_finds_the_sector_and_segments_as_the_analyzer_does():
     late = [found.push(frame).mask for frame in frames][45:]
     cavity = [(a == 1, b == 1) for a, b in zip(late, masks[45:], strict=True)]
     assert all(2 * (a & b).sum() / (a.sum() + b.sum()) > 0.9 for a, b in cavity)
+
+
+def begun(monkeypatch, waits):
+    """A session whose search for the sector waits for the event."""
+    free = Event()
+
+    def search(clip):
+        assert free.wait(30)
+        return WHOLE
+
+    monkeypatch.setattr("echoseg.inference.live.session.find_sector", search)
+    session = Session(GreySession(), frame_rate_hz=8.0)
+    session.waits = waits
+    return session, free
+
+
+def pushed_until_found(session, frame):
+    for _ in range(300):
+        session.push(frame)
+        if session.sector is not None:
+            return True
+        sleep(0.01)
+    return False
+
+
+def test_no_frame_of_a_live_run_waits_while_the_sector_is_found(monkeypatch):
+    session, free = begun(monkeypatch, waits=False)
+    frame = painted(beating(1)[0])[0]
+    for _ in range(30):
+        session.push(frame)
+    assert session.sector is None and session.latencies.number == 30
+    free.set()
+    assert pushed_until_found(session, frame)
+    assert session.network.starts == 3  # checked once, whole picture, sector
+
+
+def test_a_sector_that_was_looked_for_before_a_cut_is_not_taken(monkeypatch):
+    session, free = begun(monkeypatch, waits=False)
+    frame = painted(beating(1)[0])[0]
+    for _ in range(12):
+        session.push(frame)
+    session.reset("cut")
+    free.set()
+    for _ in range(8):  # under a second of frames: nothing new is looked for
+        session.push(frame)
+        sleep(0.02)
+    assert session.sector is None
+    assert pushed_until_found(session, frame)
+
+
+def test_a_session_that_waits_has_the_sector_with_the_same_frame_each_time(monkeypatch):
+    session, free = begun(monkeypatch, waits=True)
+    free.set()
+    frame = painted(beating(1)[0])[0]
+    found = [session.push(frame) and session.sector is not None for _ in range(12)]
+    assert found == [False] * 8 + [True] * 4

@@ -69,7 +69,8 @@ class LiveOptions:
     """Options of a live run.
 
     Attributes:
-        drop: Under load use the newest frame and drop older ones; otherwise lose none.
+        drop: Under load use the newest frame and drop older ones; otherwise lose none, and wait
+            for the sector, so that the same frames give the same masks each time.
         reconnect_s: Time to wait for a lost source; 0: do not wait.
         is_endless: The end of the source means that it was lost.
         is_over: Polled every 0.1 s: whether the run should end, for instance after a signal.
@@ -104,6 +105,7 @@ class Run:
         asides: Sequence[Sink] = (),
     ) -> None:
         self._opener, self._session, self._options = opener, session, options
+        session.waits = not options.drop
         self._sinks, self._asides = sinks, list(asides)
         self._waiting: FrameQueue[LiveFrame | EchosegError] = FrameQueue(drop=False)
         self._stopped = threading.Event()

@@ -2,12 +2,14 @@
 
 The network gets whole frames for the first second. Then the sector is found
 (`preprocess.sector.find_sector` on stored frames), and the network gets the sector only, as in
-`Analyzer`; volumes are in ml from then on, if its depth is plausible. A cut or a probe movement
+`Analyzer`; volumes are in ml from then on, if its depth is plausible. The search takes as long as
+several large frames: a live run does it in a thread. A cut or a probe movement
 (`live.scene_change`) restarts all of this. Memory is constant.
 """
 
 import math
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from numbers import Real
 
@@ -94,6 +96,10 @@ class Session:
         gain: Brightness factor that goes with a given sector.
         check: Checks the EF; without it, none is stated.
 
+    Attributes:
+        waits: Whether a frame waits while the sector is found; otherwise the whole picture is
+            segmented meanwhile, for as many frames as the machine needs.
+
     Raises:
         ConfigError: If scale or rate is out of range.
         ArgumentError: If the gain is not positive.
@@ -119,6 +125,7 @@ class Session:
         self.size: tuple[int, int] | None = None
         self._interval_s = 1 / (frame_rate_hz or ASSUMED_RATE_HZ)
         self._known_sector = sector, gain
+        self.waits, self._thread = True, ThreadPoolExecutor(1, "find-sector")
         self._stated: Clip | None = None
         self._scene = SceneChangeDetector(self._interval_s)
         self._beats = RunningBeats()
@@ -271,6 +278,7 @@ class Session:
         sector, gain = self._known_sector
         self._stored: list[np.ndarray] = []
         self._stored_since_s: float | None = None
+        self._search: Future[tuple[Sector, float] | None] | None = None
         self._set_sector(size, sector, gain)
 
     def _set_sector(self, size: tuple[int, int], sector: Sector | None, gain: float) -> None:
@@ -286,21 +294,28 @@ class Session:
 
     def _update_sector(self, frame: np.ndarray, time_s: float) -> None:
         """Store a bounded number of frames of the first second, then find the sector."""
+        if self._search is None:
+            self._search = self._store(frame, time_s)
+        if self._search is None or not (self.waits or self._search.done()):
+            return
+        found, self._search = self._search.result(), None
+        if found is not None and self.size is not None:  # else nothing moves: again in a second
+            self._set_sector(self.size, *found)
+
+    def _store(
+        self, frame: np.ndarray, time_s: float
+    ) -> Future[tuple[Sector, float] | None] | None:
+        """Store a frame; begin the search when there are enough."""
         if self._stored_since_s is None:
             self._stored_since_s = time_s
         self._stored.append(frame.copy())
         if len(self._stored) == 2 * SECTOR_FRAMES:
             self._stored = self._stored[::2]
         if time_s - self._stored_since_s < SECTOR_AFTER_S or len(self._stored) < 8:
-            return
-        assert self._stated is not None and self.size is not None
-        clip = replace(self._stated, frames=np.stack(self._stored))
-        sector = find_sector(clip)
-        self._stored = []
-        self._stored_since_s = None
-        if sector is None:  # nothing moves yet: try again in a second
-            return
-        self._set_sector(self.size, sector, sector_gain(clip, sector))
+            return None
+        assert self._stated is not None
+        stored, self._stored, self._stored_since_s = self._stored, [], None
+        return self._thread.submit(_search, self._stated, stored)
 
     def _volume(self, mask: np.ndarray) -> tuple[float | None, float | None, float | None]:
         """Volume of the cavity for the curve (one unit per session), in ml, and in cubic pixels."""
@@ -320,6 +335,13 @@ class Session:
             return volume, None, 1000 * mask_volume_ml(mask, (1.0, 1.0))[0]
         except MeasurementError:
             return nothing
+
+
+def _search(stated: Clip, stored: list[np.ndarray]) -> tuple[Sector, float] | None:
+    """The sector and its gain; None where nothing moves."""
+    clip = replace(stated, frames=np.stack(stored))
+    sector = find_sector(clip)
+    return None if sector is None else (sector, sector_gain(clip, sector))
 
 
 def _is_finite(value: object) -> bool:
