@@ -298,9 +298,9 @@ class Session:
             self._search = self._store(frame, time_s)
         if self._search is None or not (self.waits or self._search.done()):
             return
-        found, self._search = self._search.result(), None
-        if found is not None and self.size is not None:  # else nothing moves: again in a second
-            self._set_sector(self.size, *found)
+        result, self._search = self._search.result(), None
+        if result is not None and self.size is not None:  # else nothing moves: again in a second
+            self._set_sector(self.size, *result)
 
     def _store(
         self, frame: np.ndarray, time_s: float
