@@ -7,6 +7,7 @@ import typer
 from echoseg.cli.console import CommandGroup, run_app
 from experiments.carry_command import carry
 from experiments.compared_command import compared
+from experiments.echonet_recipe_command import echonet_recipe
 from experiments.grid_command import bench, curve, ssg
 from experiments.keyframes_command import keyframes
 from experiments.label_order_command import label_order
@@ -32,6 +33,7 @@ app.command()(carry)
 app.add_typer(leaderboard)
 app.command()(nnunet)
 app.command()(compared)
+app.command()(echonet_recipe)
 
 
 @app.callback()
