@@ -349,13 +349,10 @@ def interrupt_requested() -> Iterator[Callable[[], bool]]:
         received.append(number)
         signal.signal(number, before[number])
 
-    # a process that ignores a signal, or a thread, has nothing to wait for
     is_main = threading.current_thread() is threading.main_thread()
-    before: dict[int, Any] = {}
-    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        before[signal.SIGINT] = signal.default_int_handler
-    if is_main and signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, None):
-        before[signal.SIGTERM] = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()  # a thread is not asked
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    before = {n: handler for n, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     for number in before:
         signal.signal(number, request)
     try:
