@@ -48,3 +48,16 @@ def write_camus(root):
         root, dict(zip(camus_writer.SPLITS, [[p] for p in patients], strict=True))
     )
     return patients
+
+
+def write_training_patients(root, num):
+    """CAMUS with training patients alone, each the same stills in both views."""
+    patients = [f"patient{index:04d}" for index in range(1, num + 1)]
+    for index, patient in enumerate(patients):
+        frames, masks = stills(index)
+        clip = Clip(frames=frames, spacing_mm=SPACING_MM, times_s=np.arange(2.0))
+        annotation = Annotation(masks=masks, ed_frame=0, es_frame=1, quality="Good")
+        both = {View.A2C: (clip, annotation), View.A4C: (clip, annotation)}
+        camus_writer.write_patient(root, patient, both)
+    splits = {key: [] for key in camus_writer.SPLITS} | {camus_writer.SPLITS[0]: patients}
+    camus_writer.write_splits(root, splits)

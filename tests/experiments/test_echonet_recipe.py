@@ -2,14 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from animated_makers import SPACING_MM, stills
-from echoseg.clip import Annotation, Clip, Label, View
-from echoseg.data import camus_writer
+from animated_makers import write_training_patients
+from echoseg.clip import Label, View
 from echoseg.errors import ConfigError, DatasetError
 from echoseg.models.checkpoint import load_model
 from experiments import echonet_recipe
@@ -21,16 +19,7 @@ from experiments.networks.deeplab_v3 import DeepLabV3
 def camus(tmp_path_factory):
     """CAMUS with six training patients in two views."""
     root = tmp_path_factory.mktemp("camus")
-    patients = [f"patient{index:04d}" for index in range(1, 7)]
-    for index, patient in enumerate(patients):
-        frames, masks = stills(index)
-        clip = Clip(frames=frames, spacing_mm=SPACING_MM, times_s=np.arange(2.0))
-        annotation = Annotation(masks=masks, ed_frame=0, es_frame=1, quality="Good")
-        camus_writer.write_patient(
-            root, patient, {view: (clip, annotation) for view in (View.A2C, View.A4C)}
-        )
-    splits = {key: [] for key in camus_writer.SPLITS} | {camus_writer.SPLITS[0]: patients}
-    camus_writer.write_splits(root, splits)
+    write_training_patients(root, 6)
     return root
 
 

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from animated_makers import SPACING_MM, stills
+from animated_makers import write_training_patients
 from curve_makers import small_bench
-from echoseg.clip import Annotation, Clip, View
-from echoseg.data import Dataset, Record, camus_writer
+from echoseg.clip import View
+from echoseg.data import Dataset, Record
 from echoseg.errors import ConfigError
 from experiments import held_out
 from experiments.held_out import hold_out
@@ -47,17 +46,9 @@ def test_a_tenth_of_the_training_patients_is_held_out(monkeypatch):
 
 @pytest.fixture(scope="module")
 def camus(tmp_path_factory):
-    """CAMUS with six training patients, of whom one has no masks."""
+    """CAMUS with six training patients."""
     root = tmp_path_factory.mktemp("camus")
-    patients = [f"patient{index:04d}" for index in range(1, 7)]
-    for index, patient in enumerate(patients):
-        frames, masks = stills(index)
-        clip = Clip(frames=frames, spacing_mm=SPACING_MM, times_s=np.arange(2.0))
-        annotation = Annotation(masks=masks, ed_frame=0, es_frame=1, quality="Good")
-        both = {View.A2C: (clip, annotation), View.A4C: (clip, annotation)}
-        camus_writer.write_patient(root, patient, both)
-    splits = {key: [] for key in camus_writer.SPLITS} | {camus_writer.SPLITS[0]: patients}
-    camus_writer.write_splits(root, splits)
+    write_training_patients(root, 6)
     return root
 
 
