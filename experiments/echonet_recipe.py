@@ -35,7 +35,7 @@ from torch.nn import functional
 from echoseg.clip import Label, View
 from echoseg.data import Dataset
 from echoseg.data.torch_dataset import ClipCache, TorchDataset
-from echoseg.errors import DatasetError
+from echoseg.errors import ConfigError, DatasetError
 from echoseg.files import ResumableFolder, atomic_write
 from echoseg.models.build import architecture_of
 from echoseg.models.checkpoint import save_checkpoint
@@ -80,12 +80,14 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = print) -> P
     folder = ResumableFolder(out, "recipe.json", Recipe, "a training by EchoNet's recipe")
     with folder.locked():
         folder.begin(recipe)
+        if recipe.data.startswith("phantom:"):
+            raise ConfigError(f"data must be the folder of a data set, got {recipe.data}")
         parts = hold_out([recipe.data], recipe.seed)
         training, held_out = (_stills(part, recipe) for part in (parts.data[0], parts.validation))
         if len(training[0]) < recipe.clips_per_step:
             raise DatasetError(
                 f"{recipe.data} must have {recipe.clips_per_step} clips with masks of ED and ES to "
-                f"train on, it has {len(training[0])}; give fewer clips_per_step"
+                f"train on, it has {len(training[0])}; give a data set with more"
             )
         card = _card(recipe, parts.data[0])
         grey = training[0].float() / 255
@@ -99,13 +101,17 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = print) -> P
         first, best = 0, math.inf
         resume = out / "resume.safetensors"
         if resume.exists():
-            state = read_state(resume)
+            state = _read(resume)
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             first, best = state["epoch"] + 1, state["best"]
         for epoch in range(first, recipe.num_epochs):
             line = {"epoch": epoch, "loss": _epoch(model, optimizer, training, recipe, epoch)}
             line |= _scores(model, held_out, recipe)
+            if not math.isfinite(line["loss"] + line["held_out_loss"]):
+                raise ConfigError(
+                    f"the loss is not a number in epoch {epoch}; start again in another folder (-o)"
+                )
             if line["held_out_loss"] < best:
                 best = line["held_out_loss"]
                 network = four_labels(model)
@@ -117,7 +123,26 @@ def train(recipe: Recipe, out: Path, report: Callable[[str], None] = print) -> P
             with atomic_write(resume) as partial:
                 write_state(partial, states | {"epoch": epoch, "best": best})
             report(", ".join(f"{name} {value:.4g}" for name, value in line.items()))
+        if not (out / "best.safetensors").exists():
+            raise ConfigError(
+                f"{out} must hold best.safetensors after its last epoch, it does not; start "
+                "again in another folder (-o)"
+            )
     return out / "best.safetensors"
+
+
+def _read(path: Path) -> Any:
+    """The state after the last epoch.
+
+    Raises:
+        ConfigError: If it is damaged.
+    """
+    try:
+        return read_state(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be continued from ({error}); remove the folder to begin anew"
+        ) from error
 
 
 def four_labels(model: DeepLabV3) -> DeepLabV3:

@@ -13,8 +13,8 @@ def echonet_recipe(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")] = Path(
         "echonet-recipe"
     ),
-    seed: Annotated[int, typer.Option(help="Seed of weights, order and held-out patients.")] = 0,
-    num_epochs: Annotated[int, typer.Option(help="Passes through the training clips.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    num_epochs: Annotated[int, typer.Option(min=1, help="Passes through the training clips.")] = 50,
 ) -> None:
     """Train DeepLabV3 on the cavity at ED and ES by EchoNet-Dynamic's recipe; resumable by epoch.
 

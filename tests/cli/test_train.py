@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from echoseg.cli import app
+from echoseg.train.stopping import interrupt_requested
 from echoseg.weights.card import read_card
 from experiments.networks import NAMES
 
@@ -153,11 +156,52 @@ def test_a_stop_before_the_first_step_offers_no_resume(tmp_path, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
+    other = tmp_path / "other"
+    assert run("supervised", "-o", str(other), *TINY)[0] == 0
     monkeypatch.setattr("echoseg.train.train.open_data", stopped)
-    out = tmp_path / "run"
-    code, _, said = run("supervised", "-o", str(out), *TINY)
-    assert code != 0 and "--resume" not in said
-    assert not out.exists()
+    for out in (tmp_path / "run", other):  # nor in the folder of another run
+        code, _, said = run("supervised", "-o", str(out), *TINY)
+        assert code != 0 and "--resume" not in said
+    assert not (tmp_path / "run").exists()
+
+
+def sigterm(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Signals that come to the process's own handler of SIGTERM."""
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    yield received
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_after_the_last_step_is_no_stop(tmp_path, monkeypatch, asked):
+    monkeypatch.setattr(
+        "echoseg.train.train.validation_scores", lambda *_: sigterm() or {"score": 1}
+    )
+    code, shown, said = run("supervised", "-o", str(tmp_path), *TINY, "--set", "validate_every=4")
+    assert (code, said, asked) == (0, "", []) and "wrote" in shown
+
+
+def test_an_error_after_sigterm_is_told(tmp_path, monkeypatch, asked):
+    def full(path, state):
+        sigterm()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("echoseg.train.run_folder.write_state", full)
+    code, _, said = run("supervised", "-o", str(tmp_path / "run"), *TINY)
+    assert code == 2 and "No space left on device" in said and asked == []
+
+
+def test_sigterm_is_sent_on_once_where_it_ends_a_run(asked):
+    with pytest.raises(KeyboardInterrupt), interrupt_requested() as is_requested:
+        sigterm()
+        assert is_requested() and asked == []
+        raise KeyboardInterrupt
+    assert asked == [signal.SIGTERM]
 
 
 def test_a_folder_that_holds_other_things_is_not_written(tmp_path):

@@ -104,3 +104,22 @@ def test_other_settings_and_too_few_clips_are_refused(camus, tmp_path):
     with pytest.raises(DatasetError, match="must have 20 clips with masks of ED and ES"):
         train(small(camus, clips_per_step=20), tmp_path / "few")
     assert not (tmp_path / "few").exists()
+    with pytest.raises(ConfigError, match="data must be the folder of a data set, got phantom:8"):
+        train(small("phantom:8"), tmp_path / "simulated")
+
+
+def test_what_cannot_be_continued_is_refused(camus, tmp_path):
+    train(small(camus, num_epochs=1), tmp_path, report=lambda line: None)
+    (tmp_path / "best.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"must hold best\.safetensors after its last"):
+        train(small(camus, num_epochs=1), tmp_path)
+    resume = tmp_path / "resume.safetensors"
+    resume.write_bytes(resume.read_bytes()[:300])
+    with pytest.raises(ConfigError, match=r"cannot be continued from .*remove the folder"):
+        train(small(camus, num_epochs=1), tmp_path)
+
+
+def test_a_loss_that_is_no_number_ends_it(camus, tmp_path, monkeypatch):
+    monkeypatch.setattr(echonet_recipe, "_epoch", lambda *args: float("nan"))
+    with pytest.raises(ConfigError, match="the loss is not a number in epoch 0"):
+        train(small(camus), tmp_path / "run")

@@ -65,6 +65,7 @@ def train(
     the current step and save; continue with --resume FOLDER.
     """
     folder = resume or output
+    held = set(folder.glob("resume-*.safetensors"))
     try:
         options = {
             "data": tuple(data) if data else None,
@@ -87,7 +88,7 @@ def train(
             best = run_training(config, folder, report=_show, log=typer.echo)
         typer.echo(f"wrote {best}")
     except (KeyboardInterrupt, SystemExit) as stopped:
-        if not any(folder.glob("resume-*")):
+        if not (resume or set(folder.glob("resume-*.safetensors")) - held):
             raise
         fail(f"continue with echoseg train --resume {folder}")
         # typer.Exit would print it once more

@@ -20,12 +20,7 @@ from echoseg.measure.messages import CUT_BEAT
 from echoseg.measure.stills import measure_ed_es
 from echoseg.plugins import resolve
 from echoseg.quality.reliability import UNRELIABLE_EF, ClipReliability
-from echoseg.quality.view import (
-    ViewPrediction,
-    doubtful_view_reason,
-    view_notes,
-    wrong_view_reason,
-)
+from echoseg.quality.view import ViewPrediction, doubtful_view_reason, view_notes, wrong_view_reason
 from echoseg.weights.card import ModelCard
 
 if TYPE_CHECKING:  # matplotlib takes a second to import

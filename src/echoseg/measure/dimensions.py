@@ -17,12 +17,7 @@ _MIN_FRAMES_FOR_RATES = 5
 
 
 def measure_beats(
-    beats: Sequence[Beat],
-    curve: np.ndarray,
-    frames: Frames,
-    frame_s: float | None,
-    *,
-    scaled: bool,
+    beats: Sequence[Beat], curve: np.ndarray, frames: Frames, frame_s: float | None, *, scaled: bool
 ) -> tuple[BeatMeasurement, ...]:
     """Measure each beat; volumes in ml only when `scaled`, rates only with a frame interval."""
     rates = np.zeros(0) if frame_s is None else rates_per_s(curve, frame_s)

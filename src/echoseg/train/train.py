@@ -2,11 +2,9 @@
 
 import logging
 import os
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from echoseg.train.loop import Components, Progress, Run, fit
 from echoseg.train.methods import METHODS, TrainingMethod
 from echoseg.train.recipes import RECIPES
 from echoseg.train.run_folder import RunFolder, discarded_when_it_fails
+from echoseg.train.stopping import interrupt_requested
 from echoseg.train.validation import validation_scores
 from echoseg.weights.card import SHIPPED, ModelCard
 
@@ -335,33 +334,6 @@ def _labeled(clips: TrainingSet, config: TrainConfig) -> TrainingSet:
     if config.labeled_fraction < 1:
         clips = clips.labeled_fraction(config.labeled_fraction, config.split_seed)
     return clips.ed_es_only() if config.labeled_frames == "ed_es" else clips
-
-
-@contextmanager
-def interrupt_requested() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C, or a scheduler's SIGTERM, wait for the end of a step; a second one does not wait.
-
-    SIGTERM is sent on when the state is saved, so that the process ends as it would have.
-    """
-    received: list[int] = []
-
-    def request(number: int, frame: object) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    is_main = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()  # a thread is not asked
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
-    before = {n: handler for n, handler in before.items() if handler not in (signal.SIG_IGN, None)}
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if signal.SIGTERM in received:
-            signal.raise_signal(signal.SIGTERM)
 
 
 def make_fabric(config: TrainConfig) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from echoseg.errors import ArgumentError, EchosegError
+from echoseg.inference.live import session as session_module
 from echoseg.inference.live.beats import ROLLING_BEATS, RunningBeats
 from echoseg.inference.live.check import NOT_CHECKED
 from echoseg.inference.live.latency import LatencyHistogram
@@ -330,3 +331,17 @@ def test_a_session_that_waits_has_the_sector_with_the_same_frame_each_time(monke
     frame = painted(beating(1)[0])[0]
     found = [session.push(frame) and session.sector is not None for _ in range(12)]
     assert found == [False] * 8 + [True] * 4
+
+
+def test_searches_that_a_reset_replaces_are_not_made(monkeypatch):
+    session, free = begun(monkeypatch, waits=False)
+    search, made = session_module.find_sector, []
+    monkeypatch.setattr(session_module, "find_sector", lambda clip: made.append(1) or search(clip))
+    frame = painted(beating(1)[0])[0]
+    for _ in range(5):
+        for _ in range(9):
+            session.push(frame)
+        session.reset("cut")
+    free.set()
+    assert pushed_until_found(session, frame)
+    assert len(made) == 2  # the one that ran, and the last

@@ -126,6 +126,7 @@ class Session:
         self._interval_s = 1 / (frame_rate_hz or ASSUMED_RATE_HZ)
         self._known_sector = sector, gain
         self.waits, self._thread = True, ThreadPoolExecutor(1, "find-sector")
+        self._search: Future[tuple[Sector, float] | None] | None = None
         self._stated: Clip | None = None
         self._scene = SceneChangeDetector(self._interval_s)
         self._beats = RunningBeats()
@@ -278,7 +279,9 @@ class Session:
         sector, gain = self._known_sector
         self._stored: list[np.ndarray] = []
         self._stored_since_s: float | None = None
-        self._search: Future[tuple[Sector, float] | None] | None = None
+        if self._search is not None:
+            self._search.cancel()
+        self._search = None
         self._set_sector(size, sector, gain)
 
     def _set_sector(self, size: tuple[int, int], sector: Sector | None, gain: float) -> None:
