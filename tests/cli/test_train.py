@@ -170,7 +170,7 @@ def sigterm(*_):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked():
     """Signals that come to the process's own handler of SIGTERM."""
     received = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))

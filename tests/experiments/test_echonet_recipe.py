@@ -59,7 +59,7 @@ def test_it_learns_and_goes_on_after_an_interruption_as_if_there_had_been_none(
     assert model.num_labels == 4
 
 
-def test_the_first_step_is_that_of_the_formula(camus, tmp_path):
+def test_the_first_step_is_that_of_the_formula(camus):
     """A step written down again: sums over pixels, ED and ES halved, SGD."""
     frames = torch.randint(0, 255, (4, 2, 32, 32), dtype=torch.uint8)
     cavities = torch.rand(4, 2, 32, 32) > 0.7

