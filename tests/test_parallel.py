@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from echoseg.errors import ConfigError, DatasetError
-from echoseg.parallel import Limits, check_jobs, parallel_map
+from echoseg.parallel import Limits, WorkerPool, check_jobs, parallel_map
 from misbehave import misbehave
+from worklist_makers import processes
 
 
 def slow(path):
@@ -169,6 +170,15 @@ class SlowStart:
 
 def no_model():
     raise ConfigError("no model")
+
+
+def test_a_worker_that_cannot_prepare_is_not_left_behind():
+    pool = WorkerPool(half, 1, prepare=no_model)
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="no model"):
+            pool.submit(1).result()
+    assert not processes("parallel.serve")
+    pool.close(is_finished=True)
 
 
 @pytest.mark.timeout(60)

@@ -86,6 +86,15 @@ def test_paths_are_hidden_in_every_form_and_folders_too(tmp_path, names, monkeyp
     assert names.hide(f"written to {tmp_path / 'out'}/r") == "written to the output folder/r"
 
 
+def test_a_name_with_backslashes_is_hidden(tmp_path, names):
+    path = tmp_path / "apical\\data 4C\\1.avi"
+    path.touch()
+    names.name(path)
+    names.hide_folder(tmp_path, "the folder \\1")
+    assert hide_path(f"{path}: broken", path, "clip\\g<0>") == "clip\\g<0>: broken"
+    assert names.hide(f"{tmp_path}/x") == "the folder \\1/x"
+
+
 def test_a_clip_that_is_loaded_by_an_alias_has_its_path_nowhere(tmp_path, names):
     path = tmp_path / "Miller.avi"
     write_video(path, moving_frames(14))

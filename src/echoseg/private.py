@@ -125,7 +125,7 @@ class Pseudonyms:
             end = re.escape(os.sep) if _is_our_word(folder) else r"(?:$|[^\w-])"
             pattern = rf"(?<![\w-]){re.escape(folder)}(?={end})"  # never within a hash
             if word:
-                text = re.sub(pattern, word, text)
+                text = re.sub(pattern, lambda _, word=word: word, text)
             elif match := re.search(pattern, text):  # what follows may be a name of any letters
                 text = text[: match.start()] + _ELSEWHERE
         return text
@@ -151,7 +151,7 @@ def hide_path(text: str, path: str | Path, name: str) -> str:
         texts |= {os.path.join(folder, entry) for folder in folders for entry in entries}
         texts |= set(entries) if around == path else set()
     for known in sorted(texts, key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(known)}(?!\w)", name, text)
+        text = re.sub(rf"(?<!\w){re.escape(known)}(?!\w)", lambda _: name, text)
     return text
 
 

@@ -14,7 +14,6 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,9 +58,11 @@ class Remote(BaseModel):
 
     def __str__(self) -> str:
         """The address without user and password."""
-        parts = urlsplit(f"//{self.path}")
-        host = parts.netloc.rpartition("@")[2]
-        return f"{self.protocol}://{host}{parts.path}"
+        head, slash, tail = self.path.partition("/")
+        place = head.rpartition("@")[2] + slash + tail
+        if self.protocol == "sftp" and "@" not in head:  # a "/" may be one of the password
+            place = place.rpartition("@")[2]
+        return f"{self.protocol}://{re.split('[?#]', place)[0]}"
 
     def files(self) -> dict[str, Stored]:
         """Every object below the folder, by its name relative to it; in order.

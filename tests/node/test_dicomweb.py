@@ -149,7 +149,9 @@ def test_pages_of_a_browser_and_strangers_are_refused(run):
     assert _post(url, _file(), Origin="http://evil.example").status_code == 403
     _, url = run(allowed_peers={"CART": "10.1.2.3"})
     assert _post(url, _file()).status_code == 403
-    assert requests.get(f"{url}/metrics", timeout=30).status_code == 403
+    for headers in ({}, {"X-Forwarded-For": "10.1.2.3"}):
+        answer = requests.get(f"{url}/metrics", headers=headers, timeout=30)
+        assert answer.status_code == 403
 
 
 def test_health_readiness_and_metrics(run):

@@ -2,14 +2,16 @@
 
 import io
 import time
+from types import SimpleNamespace
 
 import pydicom
 import pytest
 from pydantic import ValidationError
+from pydicom.dataset import Dataset
 
 from echoseg.errors import ConfigError, OutputError
 from echoseg.node.commitment import Commitment
-from echoseg.node.fetch import StudyQuery, fetch
+from echoseg.node.fetch import Fetched, StudyQuery, _retrieve, fetch
 from echoseg.node.queue import Queue
 from echoseg.node.scp import Scp
 from echoseg.node.settings import NodeSettings, Target
@@ -123,3 +125,20 @@ def test_a_source_that_is_not_there_or_cannot_is_named(node):
 def test_a_query_names_studies_and_no_wildcard(fields):
     with pytest.raises(ValidationError):
         StudyQuery(**fields)
+
+
+def test_what_the_store_refused_of_one_series_hides_no_failure_of_another():
+    """A C-GET counts what our own store refused among what failed; each series counts its own."""
+
+    def answers(failed, completed, refused):
+        final = Dataset()
+        final.Status, final.NumberOfFailedSuboperations = 0xB000, failed
+        final.NumberOfCompletedSuboperations = completed
+        result.refused += refused
+        yield final, None
+
+    result = Fetched()
+    for failed, completed, refused in ((3, 0, 3), (3, 10, 0), (4, 1, 1)):
+        assoc = SimpleNamespace(send_c_get=lambda *_, n=(failed, completed, refused): answers(*n))
+        _retrieve(assoc, Target.parse("A@h:1"), NodeSettings(), Dataset(), result, move=False)
+    assert (result.refused, result.failed) == (4, 6)

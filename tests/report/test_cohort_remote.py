@@ -86,6 +86,10 @@ def test_an_address_is_known_and_printed_without_access():
     assert Remote.parse("s3://b/x") == Remote.parse("s3:/b/x")
     place = Remote.parse("sftp://user:pass@host/data")
     assert str(place) == "sftp://host/data" and "pass" not in repr(place)
+    for word in ("pa/ss", "pa#ss", "pa?ss", "p@ss", "p@s/s"):
+        assert str(Remote.parse(f"sftp://user:{word}@host/data")) == "sftp://host/data", word
+    assert str(Remote.parse("s3://bucket/a@b/c")) == "s3://bucket/a@b/c"
+    assert str(Remote.parse("s3://[bucket/x")) == "s3://[bucket/x"
     for local in ("a", "/a/b", "s3/x", "c:/x", "http://x/y", "file:///x", "s3:", "./s3:/x"):
         assert Remote.parse(local) is None, local
 

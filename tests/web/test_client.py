@@ -97,7 +97,10 @@ def test_an_account_signs_in_and_a_wrong_password_is_refused(tmp_path):
 
 
 def test_passwords_are_not_sent_unencrypted_and_no_server_is_told():
-    with pytest.raises(ConfigError, match="https address only"):
-        PageClient("http://10.0.0.1:8080", account="meier", password="x")
+    for host in ("10.0.0.1:8080", "localhost.a.invalid", "127.a.invalid", "127.0.0.1@a.invalid"):
+        with pytest.raises(ConfigError, match="https address only"):
+            PageClient(f"http://{host}", account="meier", password="x")
+    with pytest.raises(ServerError, match="cannot be reached"):
+        PageClient("http://[::1]:9", account="meier", password="x")
     with pytest.raises(ServerError, match="cannot be reached"):
         PageClient("http://127.0.0.1:9")

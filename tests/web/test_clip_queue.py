@@ -9,11 +9,12 @@ from contextlib import closing
 import pytest
 
 from echoseg.audit import AuditLog
-from echoseg.errors import ConfigError
+from echoseg.errors import ConfigError, OutputError
 from echoseg.inference.backends import select
 from echoseg.inference.backends.select import Choice
-from echoseg.parallel import Limits
+from echoseg.parallel import Limits, WorkerPool
 from echoseg.report import cohort
+from echoseg.web import clip_queue
 from echoseg.web.analysis import ClipTask, analyze_clip, page_settings, read_progress
 from echoseg.web.api import WorklistQuery
 from echoseg.web.cine import read_cine
@@ -102,6 +103,39 @@ def test_a_worker_killed_from_outside_is_no_fault_of_the_clip(worklist, tmp_path
     finally:
         one.close()
     assert worklist.row(clip).state == "queued"  # given back
+
+
+def test_a_disk_that_is_full_for_a_moment_holds_no_clip_up(worklist, queue, tmp_path, monkeypatch):
+    paths = [write_clip(tmp_path / "in" / f"{seed}.dcm", seed) for seed in (1, 2, 3)]
+    clips = worklist.add(paths, "ann").ids
+    append, calls = worklist.audit.append, []
+
+    def fail_once(event):
+        calls.append(event)
+        if len(calls) == 1:
+            raise OutputError("No space left on device")
+        return append(event)
+
+    monkeypatch.setattr(worklist.audit, "append", fail_once)
+    monkeypatch.setattr(clip_queue, "_POLL_S", 0.05)
+    queue.start()
+    wait_for(lambda: all(worklist.row(clip).state == "ready" for clip in clips))
+    events = [one.input_sha256 for one in worklist.audit.records() if one.event == "analyzed"]
+    assert sorted(events) == sorted(worklist.row(clip).sha256 for clip in clips)  # each once
+
+
+def test_a_model_that_does_not_fit_into_memory_fails_its_clip_once(worklist, tmp_path, monkeypatch):
+    (clip,) = worklist.add([write_clip(tmp_path / "in" / "a.dcm")], "ann").ids
+    one = ClipQueue(worklist, Limits(timeout_s=60), analyze_by_formula)
+    one._pool = WorkerPool(analyze_by_formula, 1, prepare=no_memory)
+    one.start()
+    wait_for(lambda: worklist.row(clip).state == "failed")
+    assert worklist.row(clip).reason == "RuntimeError" and not processes("parallel.serve")
+    one.close()
+
+
+def no_memory():
+    raise RuntimeError("CUDA out of memory in /home/x")
 
 
 def test_closing_gives_the_clip_in_work_back(worklist, tmp_path):

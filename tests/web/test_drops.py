@@ -1,10 +1,11 @@
 """Dropped files: what a browser sends, hostile names and bodies, and what is left on disk."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from echoseg.errors import FormatError, TooLargeError, Unfit
+from echoseg.errors import FormatError, OutputError, TooLargeError, Unfit
 from echoseg.web import drops
 from echoseg.web.api import WorklistQuery
 from echoseg.web.drops import Drop, receive, safe_name, sweep_drops
@@ -143,3 +144,58 @@ def test_a_drop_that_was_cut_off_by_a_kill_is_removed_at_the_next_start(worklist
     cut.end()
     sweep_drops(worklist)
     assert left(worklist) == ["a.dcm"]
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_drops_are_there_when_the_folder_was_moved_or_linked(worklist, tmp_path, is_linked):
+    content = write_clip(tmp_path / "a.dcm", num_frames=12).read_bytes()
+    clip = drop(worklist, body(("study/a.dcm", content)), size=4096).added[0]
+    worklist.close()
+    worklist.database.close()
+    there = tmp_path / "there"
+    if is_linked:
+        there.symlink_to(tmp_path / "page")
+    else:
+        (tmp_path / "page").rename(there)
+    for folder in (there, tmp_path / "page") if is_linked else (there,):
+        one = open_worklist(folder)
+        sweep_drops(one)
+        source = one.row(clip).source
+        assert source.startswith(f"{folder}/drops/") and source.endswith("/study/a.dcm")
+        assert Path(source).read_bytes() == content
+        one.database.close()
+
+
+def test_pixels_of_any_name_stay_with_their_header(worklist):
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 32 32 10\nElementType = MET_UCHAR\n"
+        "ElementDataFile = b.bin\n"
+    )
+    pixels = bytes(range(256)) * 40
+    files = (("x/b.mhd", header.encode()), ("x/b.bin", pixels), ("y/c.bin", pixels))
+    added = drop(worklist, body(*files), size=4096)
+    assert len(added.added) == 1 and [one.name for one in added.refused] == ["y/c.bin"]
+    assert left(worklist) == ["b.bin", "b.mhd"]
+
+
+def test_clips_that_are_in_the_worklist_outlive_an_error_of_their_drop(
+    worklist, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("echoseg.web.worklist._BATCH", 1)
+    files = body(*(
+        (f"{seed}.dcm", write_clip(tmp_path / f"{seed}.dcm", seed, num_frames=12).read_bytes())
+        for seed in (1, 2)
+    ))  # fmt: skip
+    append, calls = worklist.audit.append, []
+
+    def fail_once(event):
+        calls.append(event)
+        if len(calls) == 2:
+            raise OutputError("no space left")
+        return append(event)
+
+    monkeypatch.setattr(worklist.audit, "append", fail_once)
+    with pytest.raises(OutputError):
+        drop(worklist, files, size=4096)
+    (row,) = worklist.page(WorklistQuery()).rows
+    assert Path(worklist.row(row.id).source).exists()

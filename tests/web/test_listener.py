@@ -55,6 +55,13 @@ def clients(monkeypatch):
         yield one
 
 
+def test_a_proxy_may_have_an_address_of_ipv6(monkeypatch):
+    monkeypatch.setattr(listeners, "MAX_PER_CLIENT", 3)
+    with contextlib.closing(Clients(monkeypatch, proxy="2001:db8::9")) as clients:
+        pairs = [clients.connect("2001:db8::9") for _ in range(7)]
+        assert not any(is_ended(client) for client, _ in pairs)
+
+
 def is_ended(client):
     client.settimeout(0.05)
     try:

@@ -135,9 +135,10 @@ def test_an_admin_elsewhere_adds_clips_from_named_folders_only(settings, tmp_pat
         sign_in(client, "chief")
         token = {"X-CSRF-Token": csrf_of(client.get("/").text)}
         for path in ("/etc/passwd", "/no/such/file"):  # and it does not say what is there
-            response = client.post("/api/folders", json={"path": path}, headers=token)
-            assert response.status_code == 403
-            assert "--clip-folder" in error_of(response)
+            for route, field in (("folders", "path"), ("training", "folder")):
+                response = client.post(f"/api/{route}", json={field: path}, headers=token)
+                assert response.status_code == 403
+                assert "--clip-folder" in error_of(response)
         for source in ("/etc/passwd", "file:///etc/passwd", "rtsp://10.0.0.1/", "0"):
             with client.websocket_connect(LIVE, headers={"Origin": ADDRESS}) as live:
                 live.send_json({"address": source})

@@ -198,6 +198,7 @@ class Web:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # any process of this machine could name an allowed peer
             limit_concurrency=2 * settings.max_associations,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=10,

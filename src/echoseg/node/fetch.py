@@ -198,7 +198,7 @@ def _retrieve(
     assoc: Any, source: Target, settings: NodeSettings, keys: Any, result: Fetched, move: bool
 ) -> None:
     """Retrieve a series, PS3.4 C.4.2 and C.4.3; Orthanc ends one at what it cannot send."""
-    send, arguments = assoc.send_c_get, (keys, GET)
+    send, arguments, refused = assoc.send_c_get, (keys, GET), result.refused
     if move:
         send, arguments = assoc.send_c_move, (keys, settings.aet, MOVE)
     for status, _ in _answers(send, source, *arguments):
@@ -208,7 +208,7 @@ def _retrieve(
         completed = int(status.get("NumberOfCompletedSuboperations") or 0)
         if status.Status not in (classes.SUCCESS, 0xB000) and not (failed or completed):
             raise OutputError(f"{source.name} refused to send with status {status.Status:04X}")
-        result.failed += max(0, failed if move else failed - result.refused)
+        result.failed += max(0, failed if move else failed - (result.refused - refused))
         result.new += completed if move else 0
 
 

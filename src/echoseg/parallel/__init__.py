@@ -159,7 +159,11 @@ class WorkerPool:
             self._workers.add(worker)
         outcome = worker.call(self._task, _STARTING)
         if not isinstance(outcome, Loss):
-            outcome()
+            try:
+                outcome()
+            except BaseException:
+                self._forget(worker)
+                raise
             worker.begin_counting()
             return worker
         self._forget(worker)

@@ -82,6 +82,7 @@ class Reading(Message):
         clip: Its id.
         slot: 1 for the first read, 2 for the blinded second one.
         reader: Account of the reader; empty for the network's own.
+        signed_by: Account that accepted or rejected it; empty while no one has.
         revision: Number of the edit that is shown; 0 for the network's result. Every edit names it.
         is_past: Another revision than the current one is shown, which takes no edits.
         can_undo: Whether an edit can be undone.
@@ -110,6 +111,7 @@ class Reading(Message):
     clip: str
     slot: Literal[1, 2]
     reader: str
+    signed_by: str = ""
     revision: int
     is_past: bool = False
     can_undo: bool

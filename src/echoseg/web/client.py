@@ -14,11 +14,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from echoseg.errors import ArgumentError, ConfigError, EchosegError
 from echoseg.files import atomic_write
+from echoseg.node.settings import is_loopback
 from echoseg.web.api import (
     AddedClips,
     ClipDetail,
@@ -78,7 +80,8 @@ class PageClient:
             raise ConfigError(
                 "the client of the page needs httpx2; pip install 'echoseg[client]'"
             ) from None
-        if password and not re.match(r"https://|http://(127\.|localhost\b|\[::1\])", url):
+        parts = urlsplit(url)
+        if password and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
             raise ConfigError(f"a password is sent to an https address only, got {url}")
         self._errors = httpx2.HTTPError
         verify: Any = True if certificate is None else str(certificate)

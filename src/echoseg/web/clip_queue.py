@@ -1,10 +1,13 @@
 """Analyzes the queued clips, each in a worker process under the limits of untrusted files."""
 
+import contextlib
 import hashlib
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,8 +25,10 @@ from echoseg.web.analysis import (
     page_settings,
 )
 from echoseg.web.records import ClipRow
+from echoseg.web.refusal import without_paths
 from echoseg.web.worklist import Worklist
 
+_LOGGER = logging.getLogger("echoseg.page")
 _POLL_S = 1.0
 _MAX_KILLS = 3
 _AGAIN = {"killed": "try it again", "crash": "the file ends the program that reads it"}
@@ -85,26 +90,30 @@ class ClipQueue:
             if row is None:
                 self._worklist.is_work.wait(_POLL_S)
                 continue
-            self._analyze(row)
+            outcome = self._outcome(row)
+            steps = [partial(self._worklist.release, row.id)]
+            if outcome is not None:
+                finish = partial(self._worklist.finish, row.id, outcome)
+                steps = [partial(self._note, row, outcome), finish]
+            while not _are_done(steps) and not self._is_stopping.wait(_POLL_S):
+                pass
 
-    def _analyze(self, row: ClipRow) -> None:
-        worklist, task = self._worklist, self.task(row)
+    def _outcome(self, row: ClipRow) -> ClipResult | ClipFailure | None:
+        """What became of a clip; None: it is to be queued again."""
         try:
-            outcome = self._pool.submit(task).result()
-        except (CancelledError, RuntimeError):  # stopped
-            worklist.release(row.id)
-            return
-        except EchosegError as error:  # the model does not load
-            outcome = ClipFailure(reason=str(error))
+            outcome = self._pool.submit(self.task(row)).result()
+        except CancelledError:
+            return None
+        except Exception as error:  # the model does not load, or the code is at fault
+            words = str(error) if isinstance(error, EchosegError) else type(error).__name__
+            return None if self._is_stopping.is_set() else ClipFailure(reason=words)
         if isinstance(outcome, Loss):
             self._kills[row.id] += outcome.kind == "killed"
             if outcome.kind == "killed" and self._kills[row.id] < _MAX_KILLS:
-                worklist.release(row.id)
-                return
+                return None
             words = _AGAIN.get(outcome.kind, "")
             outcome = ClipFailure(reason="; ".join(filter(None, (outcome.reason, words))))
-        self._note(row, outcome)
-        worklist.finish(row.id, outcome)
+        return outcome
 
     def task(self, row: ClipRow) -> ClipTask:
         """What a worker process is given of a clip."""
@@ -118,14 +127,28 @@ class ClipQueue:
         )
 
     def _note(self, row: ClipRow, outcome: ClipResult | ClipFailure) -> None:
-        result = self._worklist.folder / row.id / RESULT / MARK
-        is_ready = isinstance(outcome, ClipResult)
+        is_ready, result_sha256 = isinstance(outcome, ClipResult), ""
+        if is_ready:
+            with contextlib.suppress(OSError):  # removed by somebody
+                result = self._worklist.folder / row.id / RESULT / MARK
+                result_sha256 = hashlib.sha256(result.read_bytes()).hexdigest()
         self._worklist.audit.append(
             AuditEvent(
                 event="analyzed" if is_ready else "failed",
                 input_sha256=row.sha256,
                 model_sha256=self._how.model_sha256,
-                result_sha256=hashlib.sha256(result.read_bytes()).hexdigest() if is_ready else "",
+                result_sha256=result_sha256,
                 version=version("echoseg"),
             )
         )
+
+
+def _are_done(steps: list[partial[None]]) -> bool:
+    """Do what is left to store an outcome; False while audit log or database cannot be written."""
+    try:
+        while steps:
+            steps[0]()
+            del steps[0]
+    except EchosegError as error:
+        _LOGGER.error("the outcome of a clip is not stored yet: %s", without_paths(str(error)))
+    return not steps

@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from echoseg.errors import FormatError, TooLargeError, Unfit
@@ -24,7 +25,8 @@ MAX_FILES = 10_000
 MIN_FREE_BYTES = 2**30
 _NOT_A_CLIP = "it is not a clip; add DICOM, video or NIfTI, or a folder of one picture per frame"
 _MAX_DEPTH, _MAX_PART_BYTES = 12, 200
-_PARTS_OF_CLIPS = (".raw", ".zraw")
+_HEADERS = (".mhd", ".nhdr")
+"""Files that name others, of any name, which hold the pixels."""
 
 
 def safe_name(name: str) -> Path:
@@ -61,6 +63,7 @@ class Drop:
         self._paths: dict[Path, str] = {}
         self._refused: list[RefusedFile] = []
         self._file: Any = None
+        self._adding = Lock()
         self._num_bytes, self._path = 0, Path()
 
     def begin(self, name: str) -> None:
@@ -130,15 +133,20 @@ class Drop:
 
     def add(self, account: str) -> AddedClips:
         """Put the clips into the worklist, and remove the other files."""
+        with self._adding:
+            return self._add(account)
+
+    def _add(self, account: str) -> AddedClips:
         self.end()
         if not self._paths:
             return AddedClips(added=(), refused=tuple(self._refused))
         addition = self._worklist.add([self.folder], account, is_drop=True)
         used, clips = self._worklist.sources_in(self.folder), set(addition.clips)
+        headed = {path.parent for path in used if path.suffix.lower() in _HEADERS}
         reasons = {self.folder / name: reason for name, reason in addition.refused.items()}
         for path, name in self._paths.items():
             places = (path, *path.parents)
-            if used.intersection(places) or (used and path.suffix.lower() in _PARTS_OF_CLIPS):
+            if used.intersection(places) or headed.intersection(places):
                 continue
             path.unlink()
             if not clips.intersection(places):
@@ -147,11 +155,13 @@ class Drop:
         return AddedClips(added=addition.ids, refused=tuple(self._refused))
 
     def discard(self) -> None:
-        """Remove all that was received."""
+        """Remove all that was received, unless clips of it are in the worklist already."""
         if self._file is not None:
             self._file.close()
             self._file = None
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with self._adding:  # a request can end while its clips are being added
+            if not self._worklist.sources_in(self.folder):
+                shutil.rmtree(self.folder, ignore_errors=True)
 
 
 async def receive(drop: Drop, content_type: str, pieces: AsyncIterator[bytes]) -> None:
@@ -229,8 +239,8 @@ class _Handler:
 
 
 def sweep_drops(worklist: Worklist) -> None:
-    """Remove drops without a row: those cut off by a kill before they were answered."""
+    """Remove drops without a row, cut off by a kill; the others' rows name where they lie now."""
     place = worklist.settings.folder.absolute() / DROPS
     for folder in place.iterdir() if place.is_dir() else ():
-        if not worklist.sources_in(folder):
+        if not worklist.take_over(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -56,7 +56,7 @@ class Listener(socket.socket):
     ) -> None:
         kind = listening.family, listening.type, listening.proto
         super().__init__(*kind, fileno=listening.detach())
-        self._proxy = proxy
+        self._proxy = client_network(proxy)
         self._rate = RateLimit(CONNECTIONS_PER_S, MAX_CONNECTION_BURST, clock)
         self._open: dict[int, tuple[socket.socket, str]] = {}
         self._waiting: dict[int, None] = {}

@@ -10,7 +10,6 @@ GET  /api/agreement             `AgreementAnswer` of clips that were read twice
 POST /api/training              `TrainingRequest`; admin
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -87,9 +86,7 @@ def readings_router(page: "Page") -> APIRouter:
     def training(
         request: TrainingRequest, reader: Annotated[Reader, Depends(current_admin)]
     ) -> TrainingAnswer:
-        folder = Path(request.folder).expanduser()
-        if not folder.is_absolute():
-            raise Refusal(400, "The folder must be an absolute path of the server's machine.")
+        folder = page.settings.place(request.folder)
         if folder.exists():
             raise Refusal(400, "This folder exists already; give a new one.")
         try:

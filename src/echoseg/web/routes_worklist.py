@@ -12,7 +12,6 @@ GET  /api/clips/ID/cine.bin         all frames, by ranges; `ClipDetail.offsets` 
 
 import asyncio
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -66,13 +65,7 @@ def worklist_router(page: "Page") -> APIRouter:
 
     @router.post("/folders")
     def folder(request: FolderRequest, reader: _Admin) -> AddedClips:
-        path = Path(request.path).expanduser()
-        if not path.is_absolute() or "\0" in request.path:
-            raise Refusal(400, "The path must be an absolute one of the server's machine.")
-        if not page.settings.may_add(path):
-            raise Refusal(
-                403, "Clips may be added from the folders that the server names by --clip-folder."
-            )
+        path = page.settings.place(request.path)
         try:
             return worklist.add([path], reader.name).message()
         except ConfigError as error:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, field_validator, model_validator
 
+from echoseg.web.refusal import Refusal
 from echoseg.weights.card import DEFAULT_MODEL
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -115,6 +116,25 @@ class PageSettings(BaseModel):
     def needs_sign_in(self) -> bool:
         """Whether readers must sign in."""
         return self.sign_in or self.double_read or not self.is_here
+
+    def place(self, text: str) -> Path:
+        """A path of this machine that an admin names.
+
+        Raises:
+            Refusal: With 400, if it cannot be one; with 403, if it is outside of `clip_folders`.
+        """
+        try:
+            path = Path(text).expanduser()
+            if not path.is_absolute():
+                raise Refusal(400, "The path must be an absolute one of the server's machine.")
+            if not self.may_add(path):
+                raise Refusal(
+                    403, "Only what the server names by --clip-folder may be used from elsewhere."
+                )
+            path.exists()
+        except (RuntimeError, OSError, ValueError) as error:  # no such user, too long, a zero byte
+            raise Refusal(400, "The path cannot be one of the server's machine.") from error
+        return path
 
     def may_add(self, path: Path) -> bool:
         """Whether an admin may add the file or folder of a path, links resolved."""

@@ -240,6 +240,20 @@ class Worklist:
         with self.database.transaction() as session:
             return list(session.scalars(chosen.order_by(ClipRow.added_s, ClipRow.id)))
 
+    def take_over(self, folder: Path) -> bool:
+        """Let the rows of a drop name its folder, wherever that lay before; whether there are any.
+
+        Args:
+            folder: `drops/TOKEN` of the page's folder, which may have been moved or restored.
+        """
+        part = f"/{folder.parent.name}/{folder.name}/"
+        chosen = select(ClipRow).where(ClipRow.source.contains(part, autoescape=True))
+        with self.database.transaction() as session:
+            rows = session.scalars(chosen).all()
+            for row in rows:
+                row.source = f"{folder}/{row.source.partition(part)[2]}"
+            return bool(rows)
+
     def sources_in(self, folder: Path) -> set[Path]:
         """Sources of clips that lie in a folder."""
         chosen = select(ClipRow.source).where(

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from echoseg.errors import OutputError
+from echoseg.errors import DatasetError
 from echoseg.web.accounts import Reader
 from echoseg.web.app import Page, create_app
 from echoseg.web.records import Role
@@ -214,6 +214,6 @@ def test_readers_sign_in_where_clips_are_read_twice(settings):
 
 def test_nothing_is_written_when_training_data_are_refused(app, clips, ada, ben, tmp_path):
     page, chief = app.state.page, Reader("chief", Role.ADMIN)
-    with pytest.raises(OutputError, match="no clip is corrected yet"):
+    with pytest.raises(DatasetError, match="no corrected clip is accepted yet"):
         page.readings.write_training_data(tmp_path / "new", chief)
     assert page.readings.slot(clips[0], chief) == 1

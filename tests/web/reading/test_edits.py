@@ -329,8 +329,17 @@ def test_training_data_that_cannot_be_written_are_the_requests_fault(desk, tmp_p
     desk.do("decision", decision="accepted")
     for folder, words in (
         ("/proc/x", "cannot be written on the server's machine"),
-        ("relative", "must be an absolute path of the server"),
+        ("relative", "must be an absolute one of the server"),
+        ("~nobodyhere/x", "cannot be one of the server"),
+        ("/tmp/a\0b", "cannot be one of the server"),
+        ("/" + "a" * 4000, "cannot be one of the server"),
         (str(tmp_path), "exists already"),
     ):
         answer = desk.client.post("/api/training", json={"folder": folder})
         assert answer.status_code == 400 and words in answer.json()["error"]
+
+
+def test_training_data_without_an_accepted_clip_make_no_folder(desk, tmp_path):
+    answer = desk.client.post("/api/training", json={"folder": str(tmp_path / "a" / "b")})
+    assert answer.status_code == 400 and "no corrected clip is accepted" in answer.json()["error"]
+    assert not (tmp_path / "a").exists()

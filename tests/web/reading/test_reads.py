@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoseg.data.custom import collect
-from echoseg.errors import OutputError
+from echoseg.errors import DatasetError, OutputError
 from echoseg.inference.ef_statement import state_ef
 from echoseg.web.accounts import Reader
 from echoseg.web.api import Brush, DecisionRequest, EditRequest
@@ -59,6 +59,15 @@ def test_a_signed_reading_takes_no_more_edits_until_it_is_reopened(page_and_clip
     edit(page, clip, 1, ADA, frame=21)
     kinds = [one.kind for one in page.readings.history(clip, 1, ADA)]
     assert kinds == ["brush", "accepted", "reopened", "brush"]
+
+
+def test_who_signs_need_not_be_who_began(page_and_clip):
+    page, clip = page_and_clip
+    edit(page, clip, 1, ADA)
+    signed = sign(page, clip, 1, BEN)
+    assert (signed.reader, signed.signed_by) == ("ada", "ben")
+    reopened = sign(page, clip, 1, ADA, "reopened")
+    assert (reopened.reader, reopened.signed_by) == ("ada", "")
 
 
 def test_a_second_reader_sees_the_network_alone_until_both_have_signed(page_and_clip):
@@ -130,7 +139,7 @@ def test_limits_of_agreement_are_the_interval_of_a_reader_from_twenty_pairs_on()
 def test_accepted_corrections_are_a_data_set(page_and_clip, tmp_path):
     page, clip = page_and_clip
     folder = tmp_path / "training"
-    with pytest.raises(OutputError, match="no clip is corrected yet"):
+    with pytest.raises(DatasetError, match="no corrected clip is accepted yet"):
         page.readings.write_training_data(folder, ADA)
     assert not folder.exists()
     edit(page, clip, 1, ADA, frame=20)

@@ -63,7 +63,7 @@ def test_what_cannot_be_written_says_why_and_writes_nothing(settings, clip, tmp_
         assert result.exit_code == 2 and words in result.output.replace("\n", " ")
         assert not output.exists()
 
-    refused(settings.folder, "no clip is corrected yet")
+    refused(settings.folder, "no corrected clip is accepted yet")
     refused(tmp_path / "none", "there is no page")
     assert not (tmp_path / "none").exists()
     with locked_dir(settings.folder):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
+from echoseg.errors import DatasetError
 from echoseg.inference.analysis import Analysis
 from echoseg.web.accounts import Reader
 from echoseg.web.api import (
@@ -233,7 +234,8 @@ class Readings:
             reader: Who asks.
 
         Raises:
-            OutputError: If the folder exists or cannot be written, or there is no such clip.
+            DatasetError: If there is no such clip.
+            OutputError: If the folder exists or cannot be written.
         """
         with self._page.database.transaction() as session:
             reads = corrected_reads(session)
@@ -241,6 +243,8 @@ class Readings:
             for row in accepted:  # who takes a first read with them does no blinded second one
                 access.note_seen(session, row.clip, row, reader)
             clips = [row.clip for row in accepted]
+        if not clips:
+            raise DatasetError("no corrected clip is accepted yet; correct and accept one first")
         num_clips = write_training_data(folder, (self._item(clip) for clip in clips))
         self._page.note("training data", reader.name, num_clips=num_clips)
         return TrainingAnswer(
@@ -349,6 +353,7 @@ class Readings:
             clip=clip,
             slot=slot,
             reader=row.reader if row is not None else "",
+            signed_by=row.signed_by if row is not None else "",
             revision=state.revision,
             is_past=state.revision != line.head,
             can_undo=state.revision != 0 and not decision,

@@ -65,10 +65,6 @@ def write_training_data(
         with work_folder(folder.parent) as work:
             partial = work / "new"
             rows = [_write(partial, *item) for item in items]
-            if not rows:
-                raise OutputError(
-                    "no clip is corrected yet, or all that are were rejected; correct one first"
-                )
             write_text(partial / "clips.csv", csv_text(COLUMNS, rows))
             partial.rename(folder)
     except OSError as error:
