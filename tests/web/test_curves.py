@@ -1,33 +1,15 @@
 """The modules that draw curves and move points, run by node against scipy and exact answers."""
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-import echoseg.web
+from node_js import run
 
-STATIC = Path(echoseg.web.__file__).parent / "static"
 KINDS = ["septal", "", "", "apex", "", "", "lateral", ""]
 POINTS = [[40, 100], [30, 70], [35, 40], [60, 20], [85, 40], [90, 70], [80, 100], [60, 104]]
-
-
-def run(module, code, value):
-    """The JSON of what an expression makes of `value` with the module's functions as `m`."""
-    node = shutil.which("node") or pytest.skip("needs node")
-    script = (
-        f"import * as m from {json.dumps((STATIC / module).as_uri())};"
-        f"const v = {json.dumps(value)}; console.log(JSON.stringify({code}));"
-    )
-    done = subprocess.run(
-        [node, "--input-type=module", "-e", script],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    return json.loads(done.stdout)
 
 
 def spline(points):

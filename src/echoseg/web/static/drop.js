@@ -2,9 +2,7 @@
 
 import { post, upload } from "./api.js";
 import { find, h, say } from "./dom.js";
-
-const MAX_PART_FILES = 20;
-const MAX_PART_BYTES = 64 * 2 ** 20;
+import { isOfSystem, parts } from "./parts.js";
 
 // Files of a dropped entry, with names relative to it.
 async function filesOf(entry) {
@@ -21,17 +19,6 @@ async function filesOf(entry) {
   }
 }
 
-function parts(files) {
-  const all = [[]];
-  let bytes = 0;
-  for (const one of files) {
-    if (all.at(-1).length && (all.at(-1).length >= MAX_PART_FILES || bytes + one.file.size > MAX_PART_BYTES)) { all.push([]); bytes = 0; }
-    all.at(-1).push(one);
-    bytes += one.file.size;
-  }
-  return all;
-}
-
 function showRefused(refused) {
   const list = find("refused");
   list.append(...refused.map(({ name, reason }) => h("li", {}, h("strong", {}, name), " ", reason)));
@@ -39,7 +26,8 @@ function showRefused(refused) {
 }
 
 // Send files [{file, name}]; `onAdded` is called after each part.
-export async function sendFiles(files, onAdded) {
+export async function sendFiles(dropped, onAdded) {
+  const files = dropped.filter((one) => !isOfSystem(one));
   if (!files.length) return;
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Upload" });
   const line = h("p", { class: "uploading" }, `Adding ${files.length} ${files.length === 1 ? "file" : "files"}`, bar);
@@ -47,11 +35,12 @@ export async function sendFiles(files, onAdded) {
   let numAdded = 0;
   let numRefused = 0;
   try {
-    const all = parts(files);
-    for (const [i, part] of all.entries()) {
+    let numSent = 0;
+    for (const part of parts(files)) {
       const form = new FormData();
       for (const { file, name } of part) form.append("files", file, name);
-      const { added, refused } = await upload("/api/clips", form, (share) => { bar.value = (i + share) / all.length; });
+      const { added, refused } = await upload("/api/clips", form, (fraction) => { bar.value = (numSent + fraction * part.length) / files.length; });
+      numSent += part.length;
       numAdded += added.length;
       numRefused += refused.length;
       showRefused(refused);
