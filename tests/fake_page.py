@@ -8,6 +8,7 @@ import io
 import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -38,12 +39,15 @@ class FakePage:
         refusals: Status and sentence of the next answers to edits, in order.
         requests: (path, body) of all that was posted.
         answers: Answers by the last part of their path, in place of the fake's own.
+        num_lost: How many of the next answers to posts are not sent, though what they ask is done.
+        num_cut: How many then break off half-way.
     """
 
     def __init__(self, num_clips=1, num_frames=30, shape=(480, 640), name="clip-1"):
         self.num_frames, self.shape, self.name = num_frames, shape, name
         self.num_clips, self.refusals, self.requests = num_clips, [], []
-        self.answers = {}
+        self.answers, self.signatures = {}, []
+        self.num_lost = self.num_cut = 0
         self.states = [self._first_state()]
         self.head, self.decision, self.is_down = 0, ("", ""), False
         self.lock = threading.Lock()
@@ -115,7 +119,8 @@ class FakePage:
         state = self.states[head]
         volumes = [self._volume(state["contours"][n].get("lv_cavity")) for n in state["contours"]]
         beats = self._beats(state, volumes)
-        means = [beat.ef_percent for beat in beats if not beat.is_excluded]
+        in_mean = [beat.ef_percent for beat in beats if not beat.is_excluded]
+        means = [value for value in in_mean if value is not None]
         ef_percent = float(np.mean(means)) if means else None
         first, decision = beats[0], self.decision
         ef = state_ef(ef_percent, interval=None if state["is_corrected"] else INTERVAL)
@@ -187,6 +192,8 @@ class FakePage:
                 return status, {"error": text}
             if "/api/clips/" in path and body["revision"] != self.head:
                 return 409, {"error": "there is a newer revision"}
+            if bool(self.decision[0]) != (body.get("decision") == "reopened"):
+                return 409, {"error": "this reading is signed, or to be reopened is not"}
             return 200, self._change(path, body)
 
     def _change(self, path, body):
@@ -197,6 +204,8 @@ class FakePage:
         elif path.endswith("/decision"):
             is_reopened = body["decision"] == "reopened"
             self.decision = ("", "") if is_reopened else (body["decision"], body["reason"])
+            known = (self.head, self.head, time.time(), body["reason"], body["decision"], None)
+            self.signatures.append(known)
         elif path.endswith("/carry"):
             return {"contours": self._carried(body["operation"])}
         else:
@@ -214,7 +223,7 @@ class FakePage:
         change = getattr(self, f"_{operation['kind']}")
         new = old | {"operation": operation, "reason": body.get("reason", "")}
         # what is new of an edit stays: a restored state is of another operation
-        kept = {"operation": new["operation"], "reason": new["reason"]}
+        kept = {"operation": operation, "reason": new["reason"], "time": time.time()}
         self.states[self.head + 1 :] = [new | change(old, operation) | kept]
         self.head += 1
 
@@ -255,13 +264,15 @@ class FakePage:
         return {"rate": operation["frame_rate_hz"]}
 
     def history(self):
-        """All edits up to the one that is shown."""
-        return [
-            {"revision": i, "parent": i - 1, "account": "tester", "time": 1.7e9 + i,
-             "reason": state["reason"], "kind": state["operation"]["kind"],
-             "frame": state["operation"].get("frame")}
-            for i, state in enumerate(self.states[: self.head + 1]) if i
+        """All edits, those that were undone too, and signatures."""
+        edits = [
+            (i, i - 1, state["time"], state["reason"], state["operation"]["kind"],
+             state["operation"].get("frame"))
+            for i, state in enumerate(self.states) if i
         ]  # fmt: skip
+        names = ("revision", "parent", "time", "reason", "kind", "frame")
+        rows = sorted([*edits, *self.signatures], key=lambda row: row[2])
+        return [dict(zip(names, row, strict=True)) | {"account": "tester"} for row in rows]
 
     def get(self, path, query):
         """Answer a get of the API."""
@@ -297,6 +308,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, status, value):
         self._send(status, json.dumps(value).encode(), "application/json")
 
+    def _cut(self, status, value):
+        """Send half of an answer, and close the connection."""
+        content = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.close_connection = True
+
     def do_GET(self):
         parts, fake = urlsplit(self.path), self.server.fake
         if parts.path.startswith("/static/"):
@@ -326,7 +347,15 @@ class _Handler(BaseHTTPRequestHandler):
             fake.requests.append((self.path, [name.decode() for name in names]))
             self._json(200, {"added": ["clip0"], "refused": []})
             return
-        self._json(*fake.post(urlsplit(self.path).path, json.loads(body)))
+        status, value = fake.post(urlsplit(self.path).path, json.loads(body))
+        if fake.num_lost:
+            fake.num_lost -= 1
+            self.close_connection = True
+        elif fake.num_cut:
+            fake.num_cut -= 1
+            self._cut(status, value)
+        else:
+            self._json(status, value)
 
 
 def _html(path):

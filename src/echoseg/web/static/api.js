@@ -1,6 +1,7 @@
 // Requests to the server: JSON in, JSON out, and its own sentences as errors.
 
 const csrf = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+const NO_ANSWER = "The server does not answer.";
 
 export class ApiError extends Error {
   // `status` 0: the server did not answer.
@@ -10,19 +11,35 @@ export class ApiError extends Error {
   }
 }
 
-async function send(path, options) {
-  let response;
+let aheadMs = 0; // of the server's clock, by its last answer
+
+// The time at the server, in seconds since 1970; up to 2 s early, never late.
+export const serverTime = () => (Date.now() + aheadMs) / 1000;
+
+// The result of a fetch, or of reading its body; a broken connection is an `ApiError` of status 0.
+async function answered(promise) {
   try {
-    response = await fetch(path, { credentials: "same-origin", ...options });
+    return await promise;
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "The server does not answer.");
+    throw new ApiError(0, NO_ANSWER);
   }
+}
+
+async function request(path, options) {
+  const response = await answered(fetch(path, { credentials: "same-origin", ...options }));
+  const date = Date.parse(response.headers.get("Date"));
+  if (date) aheadMs = date - Date.now();
   if (response.status === 401) {
     location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   if (!response.ok) throw new ApiError(response.status, await sentence(response));
-  return response.status === 204 ? null : response.json();
+  return response;
+}
+
+async function send(path, options) {
+  const response = await request(path, options);
+  return response.status === 204 ? null : answered(response.json());
 }
 
 // The sentence of an error answer: of the server, or of what stands between.
@@ -48,12 +65,13 @@ export function upload(path, form, onProgress) {
     request.open("POST", path);
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", (event) => event.total && onProgress(event.loaded / event.total));
-    request.addEventListener("error", () => reject(new ApiError(0, "The server does not answer.")));
+    request.addEventListener("error", () => reject(new ApiError(0, NO_ANSWER)));
     request.addEventListener("load", () => {
-      let body = {};
-      try { body = JSON.parse(request.responseText); } catch { /* not JSON: the status says enough */ }
-      if (request.status < 400) resolve(body);
-      else reject(new ApiError(request.status, body.error ?? `The server answered with status ${request.status}.`));
+      let body = null;
+      try { body = JSON.parse(request.responseText); } catch { /* not JSON: not of the server, or cut off */ }
+      if (request.status < 400 && body) resolve(body);
+      else if (request.status < 400) reject(new ApiError(0, NO_ANSWER));
+      else reject(new ApiError(request.status, body?.error ?? `The server answered with status ${request.status}.`));
     });
     request.send(form);
   });

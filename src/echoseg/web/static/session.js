@@ -1,6 +1,6 @@
 // A reading and its edits: drawn at once, sent one after another in order, and merged as answered.
 
-import { ApiError, get, post } from "./api.js";
+import { ApiError, get, post, serverTime } from "./api.js";
 import { say } from "./dom.js";
 
 const RETRY_MS = 1000;
@@ -89,28 +89,50 @@ export class Session extends EventTarget {
     return this.queue;
   }
 
+  // Never throws: what waits is sent whatever became of this.
   async #send(what, body) {
     const begin = performance.now();
+    const { revision } = this.reading;
+    const sent = { what, ...body, revision, time: serverTime(), loadedTime: this.loadedTime };
     try {
-      const answer = await this.#insist(this.address(what), { revision: this.reading.revision, ...body });
+      const answer = await this.#insist(() => post(this.address(what), { revision, ...body }));
       this.roundTripMs = performance.now() - begin;
       this.#merge(answer);
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      this.round += 1;
       const isStale = error.status === CONFLICT;
+      if (isStale && await this.#isStored(sent)) return;
+      this.round += 1;
       await this.load().catch(() => {});
-      say(isStale
-        ? "This reading was changed elsewhere. It is shown anew; your last change is not part of it."
-        : `Not stored: ${error.message}`, { isError: true });
+      if (isStale) say("This reading was changed elsewhere. It is shown anew; your last change is not part of it.", { isError: true });
+      else if (error instanceof ApiError) say(`Not stored: ${error.message}`, { isError: true });
+      else say(`The answer to your last change could not be shown (${error.message}). The reading is shown anew.`, { isError: true });
+    }
+  }
+
+  // Whether a change that was refused as stale is stored all the same: it was sent before, by
+  // `#insist` or by the browser itself, and the answer was lost. Then the reading is shown with it.
+  async #isStored({ what, revision, time, loadedTime, operation, decision, reason }) {
+    try {
+      const rows = await this.#insist(() => this.history());
+      await this.#insist(() => this.load());
+      const { revision: head } = this.reading;
+      const edits = rows.filter((row) => row.parent !== row.revision);
+      if (what === "undo") return edits.some((row) => row.revision === revision && row.parent === head);
+      // what redo shows was there before; an edit of another window was not
+      if (what === "redo") return edits.some((row) => row.revision === head && row.parent === revision && row.time < loadedTime);
+      const last = rows.at(-1);
+      return last.parent === revision && last.time >= time && last.reason === reason
+        && last.kind === (decision ?? operation.kind) && last.frame === (operation?.frame ?? null);
+    } catch {
+      return false;
     }
   }
 
   // Repeat a request until the server answers: nothing that is drawn is lost by a restart.
-  async #insist(address, body) {
+  async #insist(request) {
     for (;;) {
       try {
-        const answer = await post(address, body);
+        const answer = await request();
         this.#setOffline(false);
         return answer;
       } catch (error) {
@@ -129,6 +151,7 @@ export class Session extends EventTarget {
 
   #merge({ contours, ...reading }) {
     this.reading = reading;
+    this.loadedTime = serverTime();
     for (const { frame, contours: curves } of contours) this.contours.set(frame, curves);
     this.dispatchEvent(new Event("contours"));
     this.dispatchEvent(new Event("reading"));
