@@ -1,6 +1,7 @@
 // Requests to the server: JSON in, JSON out, and its own sentences as errors.
 
 const csrf = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+const REVOKE_MS = 60_000; // after a download began
 const NO_ANSWER = "The server does not answer.";
 
 export class ApiError extends Error {
@@ -40,6 +41,24 @@ async function request(path, options) {
 async function send(path, options) {
   const response = await request(path, options);
   return response.status === 204 ? null : answered(response.json());
+}
+
+// The name that a Content-Disposition gives a file; empty where it gives none.
+export function fileNameOf(disposition) {
+  const [, encoded] = /filename\*=utf-8''([^;]+)/i.exec(disposition ?? "") ?? [];
+  const [, quoted, bare] = /filename=(?:"([^"]*)"|([^;]+))/i.exec(disposition ?? "") ?? [];
+  return encoded ? decodeURIComponent(encoded) : (quoted ?? bare ?? "").trim();
+}
+
+// Fetch a file and save it under the name that the server gives it, or `name`.
+export async function download(path, name) {
+  const response = await request(path);
+  const url = URL.createObjectURL(await answered(response.blob()));
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = fileNameOf(response.headers.get("Content-Disposition")) || name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), REVOKE_MS);
 }
 
 // The sentence of an error answer: of the server, or of what stands between.

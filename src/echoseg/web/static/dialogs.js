@@ -1,6 +1,7 @@
 // Questions that a reader is asked, and lists that are shown: each one dialog.
 
-import { ask, button, h } from "./dom.js";
+import { download } from "./api.js";
+import { ask, button, h, say } from "./dom.js";
 import { editText, when } from "./words.js";
 
 const CANCEL = { text: "Cancel", value: null };
@@ -71,12 +72,24 @@ const EXPORTS = [
   ["fhir", "For a health record", "FHIR R4"],
 ];
 
-// Links to everything that can be exported.
+// Links to everything that can be exported; why something cannot be is said here.
 export function showExports(clip, slot) {
   const address = (format) => `/api/clips/${encodeURIComponent(clip)}/export?format=${format}&slot=${slot}`;
   const line = h("p", { role: "status" });
-  const click = (event) => { line.textContent = `${event.currentTarget.textContent} is being prepared; its download begins by itself.`; };
-  const items = EXPORTS.map(([format, name, what]) => h("li", {}, h("a", { href: address(format), download: true, on: { click } }, name), " ", h("span", { class: "dim" }, what)));
+  const save = async (event, format, name) => {
+    event.preventDefault();
+    line.classList.remove("caution");
+    line.textContent = `${name} is being prepared; its download begins by itself.`;
+    try {
+      await download(address(format), `${clip}-${format}`);
+    } catch (error) {
+      line.classList.add("caution");
+      line.textContent = error.message;
+      say(error.message, { isError: true });
+    }
+  };
+  const items = EXPORTS.map(([format, name, what]) => h("li", {},
+    h("a", { href: address(format), download: "", on: { click: (event) => save(event, format, name) } }, name), " ", h("span", { class: "dim" }, what)));
   return ask("Export", [h("ul", { class: "plain" }, items), line], [{ text: "Close", value: null, isMain: true }]);
 }
 
