@@ -433,6 +433,33 @@ def test_what_is_not_reliable_has_no_number(browser):
         assert text.index("Before you read the numbers") < text.index("not reliable")
 
 
+def test_a_blinded_second_read_begins_at_two_views_too(browser, fake):
+    asked = []
+    with running(fake) as url, opened(browser, f"{url}/study/study0") as page:
+        page.locator("#ef").nth(1).wait_for()
+        page.get_by_text("More", exact=True).nth(1).click()
+        page.on("request", lambda request: asked.append(request.url.removeprefix(url)))
+        page.get_by_role("link", name="Blinded second read").click()
+        page.wait_for_url("**/clip/clip0?slot=2")
+        page.locator("#ef").wait_for()
+        assert "second read, blinded" in page.locator("#title").inner_text()
+        assert "/api/clips/clip0/reading?slot=2" in asked
+        assert not any("slot=1" in path for path in asked)
+        page.get_by_text("More", exact=True).click()
+        page.get_by_role("link", name="First read").click()
+        page.wait_for_url("**/clip/clip0?slot=1")
+
+
+@pytest.mark.parametrize(("signed_by", "name"), [("meier", "meier"), (None, "tester")])
+def test_a_signature_names_who_signed(browser, fake, signed_by, name):
+    fake.decision = ("accepted", "")
+    reading = fake.reading().model_dump(mode="json")
+    fake.answers["reading"] = reading | {"signed_by": signed_by}
+    with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
+        text = page.locator(".decision.accepted").inner_text()
+        assert text.startswith(f"Accepted by {name}")
+
+
 def test_two_views_stand_beside_each_other_with_the_biplane_ef(browser, fake):
     with running(fake) as url, opened(browser, f"{url}/study/study0") as page:
         page.locator("#ef").nth(1).wait_for()

@@ -39,13 +39,12 @@ function structures(pane) {
 
 function more(pane) {
   const item = (text, click, key = "") => button(text, () => { menu.open = false; click(); }, { key });
-  const second = new URL(location.href);
-  second.searchParams.set("slot", pane.slot === 1 ? "2" : "1");
+  const other = `/clip/${encodeURIComponent(pane.clip)}?slot=${pane.slot === 1 ? 2 : 1}`;
   const menu = h("details", { class: "menu" }, h("summary", {}, "More"), h("div", { class: "popover" },
     item("Carry to neighbors", () => pane.carry(), "c"), item("Set ED here", () => pane.markHere("ed"), "d"), item("Set ES here", () => pane.markHere("es"), "s"),
     item("Exclude this beat", () => pane.excludeHere(), "x"), item("Add or remove the structure", () => pane.toggleStructure()),
     item("History", () => pane.showHistory(), "h"), item("Export", () => pane.showExports()),
-    h("a", { href: second.href }, pane.slot === 1 ? "Blinded second read" : "First read")));
+    h("a", { href: other }, pane.slot === 1 ? "Blinded second read" : "First read")));
   return menu;
 }
 
