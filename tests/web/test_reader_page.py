@@ -107,6 +107,17 @@ def test_contours_of_a_running_analysis_are_provisional_until_it_is_ready(browse
     assert posted(fake) == []
 
 
+def test_a_clip_without_frames_yet_says_what_it_waits_for(browser, fake):
+    detail = fake.detail() | {"num_frames": 0}
+    fake.answers = {"clip0": detail | {"row": detail["row"] | {"state": "queued", "num_frames": 0}}}
+    with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
+        page.get_by_text("It waits for its turn.").wait_for()
+        fake.answers["clip0"]["row"]["state"] = "running"
+        page.get_by_text("Its file is being read.").wait_for()
+        fake.answers = {}
+        page.locator("#ef").wait_for()
+
+
 def test_a_clip_whose_analysis_fails_while_it_is_shown_says_why(browser, fake):
     detail = fake.detail()
     detail["row"] |= {"state": "running"}

@@ -1,11 +1,13 @@
 """The worklist page in Chromium: 10,000 clips, keys, drops, and what there is to see at first."""
 
+import itertools
 import time
 
 import pytest
 
 from browsers import chromium, opened
 from fake_page import FakePage, running
+from worklist_makers import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,31 @@ def test_keys_walk_through_the_list_and_open_a_clip(browser):
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         page.wait_for_url("**/clip/clip0")
+
+
+def measured(fake):
+    """A fake whose clip 3 is measured: a frame more at each look."""
+    row, frames = fake.row, itertools.count(1)
+    fake.row = lambda i: row(i) | ({"frames_done": next(frames)} if i == 3 else {})
+    return fake
+
+
+def test_a_clip_is_opened_while_it_is_measured(browser):
+    with running(measured(FakePage(num_clips=8))) as url, opened(browser, url) as page:
+        page.locator("#row-clip3").wait_for()
+        assert page.locator("#row-clip4 a").count() == 0  # it waits for its turn
+        for _ in range(4):
+            page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/clip/clip3")
+        page.goto(url)
+        link = page.locator("#row-clip3 a")
+        link.hover()
+        page.mouse.down()
+        before = page.locator("#row-clip3").inner_text()
+        wait_for(lambda: page.locator("#row-clip3").inner_text() != before)
+        page.mouse.up()
+        page.wait_for_url("**/clip/clip3")
 
 
 def test_a_row_says_how_far_it_is_and_why_it_failed(browser):

@@ -117,8 +117,9 @@ function cannotShow(error) {
 
 function waitFor(clip, row) {
   const isFailed = row.state === "failed";
+  const place = row.state === "queued" ? "It waits for its turn." : "Its file is being read.";
   main.replaceChildren(h("div", { class: "empty" }, h("h2", {}, isFailed ? "This clip could not be measured" : "This clip is being measured"),
-    h("p", {}, isFailed ? row.reason : row.num_frames ? `${row.frames_done} of ${row.num_frames} frames` : "It waits for its turn."), h("a", { href: "/" }, "Worklist")));
+    h("p", {}, isFailed ? row.reason : row.num_frames ? `${row.frames_done} of ${row.num_frames} frames` : place), h("a", { href: "/" }, "Worklist")));
   if (!isFailed) setTimeout(() => begin(clip).catch(cannotShow), WAIT_MS);
 }
 

@@ -52,8 +52,7 @@ function efCell(row) {
 }
 
 function line(row) {
-  const isReady = row.state === "ready";
-  const name = isReady || row.state === "failed" ? h("a", { href: `/clip/${encodeURIComponent(row.id)}` }, row.name) : h("span", {}, row.name);
+  const name = row.state === "queued" ? h("span", {}, row.name) : h("a", { href: `/clip/${encodeURIComponent(row.id)}` }, row.name);
   const marks = [row.is_corrected && "corrected", row.decision].filter(Boolean).join(", ");
   return h("tr", { id: `row-${row.id}`, class: row.state, data: { id: row.id } },
     h("th", { scope: "row" }, name), h("td", {}, row.view === "unknown" ? "" : row.view), h("td", {}, stateText(row.state)), efCell(row),
@@ -69,8 +68,20 @@ const lines = new Map(); // of the rows that are shown: a row that did not chang
 
 function lineOf(row) {
   const text = JSON.stringify(row);
-  if (lines.get(row.id)?.text !== text) lines.set(row.id, { text, element: line(row) });
-  return lines.get(row.id).element;
+  const known = lines.get(row.id);
+  if (known?.text === text) return known.element;
+  const element = known ? updated(known.element, line(row)) : line(row);
+  lines.set(row.id, { text, element });
+  return element;
+}
+
+// A row as it is now; a link that did not change stays, so that a click on it is not lost.
+function updated(element, next) {
+  if (!element.cells[0].isEqualNode(next.cells[0])) return next;
+  while (element.cells.length > 1) element.lastChild.remove();
+  element.append(...[...next.cells].slice(1));
+  element.className = next.className;
+  return element;
 }
 
 function showRows(rows) {
