@@ -70,3 +70,17 @@ def test_an_export_is_saved_under_the_name_that_the_server_gives(page, dispositi
     assert paths == ["clips/clip0/export?format=pdf&slot=1"]
     said = page.get_by_role("dialog").locator("[role=status]").inner_text()
     assert said == "Report is being prepared; its download begins by itself."
+
+
+def test_the_table_of_the_worklist_is_saved_or_says_why_not(browser):
+    with running(FakePage()) as url, opened(browser, url) as page:
+        button = page.get_by_role("button", name="Export these as a table")
+        page.route("**/export.csv?*", lambda route: route.fulfill(status=500, json={"error": "no"}))
+        button.click()
+        page.locator("#say.error", has_text="no").wait_for()
+        headers = {"Content-Disposition": 'attachment; filename="registry.csv"'}
+        page.route("**/export.csv?*", lambda route: route.fulfill(body="clip\n", headers=headers))
+        with page.expect_download() as download:
+            button.click()
+        assert download.value.suggested_filename == "registry.csv"
+        assert page.url.rstrip("/") == url.rstrip("/")

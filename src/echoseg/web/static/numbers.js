@@ -95,7 +95,7 @@ function decisionPart(reading, { onDecide }) {
   if (reading.is_past) return null;
   if (reading.decision) {
     return h("section", { class: `decision ${reading.decision}` }, h("strong", {}, reading.decision === "accepted" ? "Accepted" : "Rejected"),
-      ` by ${reading.signed_by ?? reading.reader}`, reading.decision_reason && h("p", {}, reading.decision_reason), h("p", {}, button("Reopen", () => onDecide("reopened"))));
+      ` by ${reading.signed_by || reading.reader}`, reading.decision_reason && h("p", {}, reading.decision_reason), h("p", {}, button("Reopen", () => onDecide("reopened"))));
   }
   return h("div", { class: "decide" }, button("Accept", () => onDecide("accepted"), { class: isReliable(reading.ef) ? "main" : "" }), button("Reject", () => onDecide("rejected")));
 }

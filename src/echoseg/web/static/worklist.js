@@ -1,6 +1,6 @@
 // The worklist: what there is, how far it is, what to read next.
 
-import { get, post } from "./api.js";
+import { download, get, post } from "./api.js";
 import { showAgreement, showKeys } from "./dialogs.js";
 import { ask, button, find, h, isTyping, s, say } from "./dom.js";
 import { acceptDrops, addFolder, sendFiles } from "./drop.js";
@@ -209,6 +209,8 @@ for (const place of document.querySelectorAll("[data-add]")) {
 find("actions").append(button("Read next", readNext, { key: "r", class: "main" }), button("Keys", () => showKeys(KEYS), { key: "?" }));
 find("agreement").addEventListener("click", agreement);
 find("training")?.addEventListener("click", askTraining);
-find("table-export").addEventListener("click", () => { location.assign(`/api/export.csv?${query()}`); });
+find("table-export").addEventListener("click", () => {
+  download(`/api/export.csv?${query()}`, "registry.csv").catch((error) => say(error.message, { isError: true }));
+});
 acceptDrops(load);
 load();
