@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from clip_makers import moving_frames, write_zarr
 from echoseg.errors import FormatError, OutputError, TooLargeError, Unfit
 from echoseg.web import drops
 from echoseg.web.api import WorklistQuery
@@ -88,6 +89,8 @@ def test_refused_files_are_named(worklist):
         ("/etc/passwd", "etc/passwd"),
         (".hidden/.b", "hidden/b"),
         ("a\x00\nb.dcm", "a__b.dcm"),
+        ("a.zarr/.zgroup", "a.zarr/.zgroup"),
+        ("zarray/..zgroup/.Zgroup", "zarray/zgroup/Zgroup"),
         ("é <img src=x>.dcm", "é <img src=x>.dcm"),
     ],
 )
@@ -164,6 +167,16 @@ def test_drops_are_there_when_the_folder_was_moved_or_linked(worklist, tmp_path,
         assert source.startswith(f"{folder}/drops/") and source.endswith("/study/a.dcm")
         assert Path(source).read_bytes() == content
         one.database.close()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_zarr_store_is_a_clip(worklist, tmp_path, zarr_format):
+    store = tmp_path / "a.zarr"
+    write_zarr(store, moving_frames(14), zarr_format=zarr_format)
+    paths = [path for path in store.rglob("*") if path.is_file()]
+    files = [(str(path.relative_to(tmp_path)), path.read_bytes()) for path in paths]
+    added = drop(worklist, body(*files), size=2**16)
+    assert len(added.added) == 1 and len(left(worklist)) == len(paths)
 
 
 def test_pixels_of_any_name_stay_with_their_header(worklist):

@@ -454,11 +454,13 @@ def test_a_blinded_second_read_begins_at_two_views_too(browser, fake):
         page.wait_for_url("**/clip/clip0?slot=2")
         page.locator("#ef").wait_for()
         assert "second read, blinded" in page.locator("#title").inner_text()
+        assert not page.get_by_role("link", name="Both views").count()  # shows the first read
         assert "/api/clips/clip0/reading?slot=2" in asked
         assert not any("slot=1" in path for path in asked)
         page.get_by_text("More", exact=True).click()
         page.get_by_role("link", name="First read").click()
         page.wait_for_url("**/clip/clip0?slot=1")
+        page.get_by_role("link", name="Both views").wait_for()
 
 
 @pytest.mark.parametrize(("signed_by", "name"), [("meier", "meier"), (None, "tester")])

@@ -22,6 +22,7 @@ from echoseg.web.worklist import Worklist
 
 DROPS = "drops"
 MAX_FILES = 10_000
+_OF_ZARR = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
 MIN_FREE_BYTES = 2**30
 _NOT_A_CLIP = "it is not a clip; add DICOM, video or NIfTI, or a folder of one picture per frame"
 _MAX_DEPTH, _MAX_PART_BYTES = 12, 200
@@ -30,7 +31,7 @@ _HEADERS = (".mhd", ".nhdr")
 
 
 def safe_name(name: str) -> Path:
-    """A relative path from the name that a browser sends: no step upwards, nothing hidden.
+    """A relative path from a browser's name: no step upwards, nothing hidden but Zarr's.
 
     Raises:
         Unfit: If nothing is left of it, or it is too long.
@@ -39,7 +40,7 @@ def safe_name(name: str) -> Path:
     for part in re.split(r"[/\\]", name):
         clean = re.sub(r"[\x00-\x1f\x7f-\x9f]", "_", part).strip().lstrip(".")
         if clean:
-            parts.append(clean)
+            parts.append(part if part in _OF_ZARR else clean)
     if not parts or len(parts) > _MAX_DEPTH:
         raise Unfit("the name of a file must have 1 to 12 parts")
     if max(len(os.fsencode(part)) for part in parts) > _MAX_PART_BYTES:

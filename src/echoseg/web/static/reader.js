@@ -134,7 +134,7 @@ async function begin(clip) {
   const { row } = detail;
   const views = new Set(detail.study.map((other) => other.view));
   const others = views.has("A4C") && views.has("A2C");
-  heading(row.name, [slot === 2 && h("span", { class: "badge" }, "second read, blinded"), others && h("a", { href: `/study/${encodeURIComponent(row.study)}` }, "Both views")].filter(Boolean));
+  heading(row.name, [slot === 2 && h("span", { class: "badge" }, "second read, blinded"), others && slot === 1 && h("a", { href: `/study/${encodeURIComponent(row.study)}` }, "Both views")].filter(Boolean));
   await open(detail, slot);
 }
 
