@@ -444,8 +444,11 @@ def test_what_is_not_reliable_has_no_number(browser):
         assert text.index("Before you read the numbers") < text.index("not reliable")
 
 
-def test_a_blinded_second_read_begins_at_two_views_too(browser, fake):
+def test_a_blinded_second_read_begins_at_two_views_too(browser, fake, monkeypatch):
     asked = []
+    views = [fake.row(0) | {"view": view} for view in ("A4C", "A2C")]
+    detail = fake.detail() | {"study": views}
+    monkeypatch.setattr(fake, "detail", lambda: detail)
     with running(fake) as url, opened(browser, f"{url}/study/study0") as page:
         page.locator("#ef").nth(1).wait_for()
         page.get_by_text("More", exact=True).nth(1).click()
