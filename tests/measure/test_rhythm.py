@@ -6,7 +6,13 @@ import pytest
 from echoseg.measure.curve import smooth
 from echoseg.measure.measure import measure_masks
 from echoseg.measure.phases import Beat, find_beats
-from echoseg.measure.rhythm import heart_rate_bpm, is_heart_rate, mark_premature, time_beats
+from echoseg.measure.rhythm import (
+    beat_lengths_s,
+    heart_rate_bpm,
+    is_heart_rate,
+    mark_premature,
+    time_beats,
+)
 from heart_makers import beating, curve_of
 
 
@@ -122,3 +128,25 @@ def test_the_deviations_are_those_of_the_beats_in_the_mean():
     slow = measure_masks(masks, spacing_mm=None, times_s=times * 3)
     assert {beat.heart_rate_bpm for beat in slow.beats} == {None}
     assert slow.edv_sd_ml is None
+
+
+@pytest.mark.parametrize("leak", [0.0, 2.0, -2.0], ids=["flat", "falls", "rises"])
+@pytest.mark.parametrize("seen_s", [0.25, 0.3, 0.6], ids="{} s of the next beat".format)
+def test_the_length_of_one_beat_does_not_depend_on_where_its_plateau_is_largest(leak, seen_s):
+    times, volume, begins = curve_of([0.9, 1.2, 0.9], 50, skip_s=0.7)
+    since = np.clip((times - begins[1] - 0.63) / 0.5, 0, 1)
+    volume = volume - leak * since * (times < begins[2] + 0.05)
+    shown = times < begins[2] + seen_s
+    for seed in range(10):
+        noisy = volume[shown] + np.random.default_rng(seed).normal(0, 0.5, shown.sum())
+        (beat,) = find_beats(smooth(noisy, 0.02), 0.02)[:1]
+        (length_s,) = beat_lengths_s([beat], times[shown])
+        assert length_s == pytest.approx(1.2, abs=0.05)
+
+
+def test_a_beat_whose_end_the_clip_does_not_show_has_no_length():
+    times, volume, begins = curve_of([0.9, 1.2, 0.9], 50, skip_s=0.7)
+    shown = times < begins[2]  # ends on the plateau
+    (beat,) = find_beats(smooth(volume[shown], 0.02), 0.02)
+    assert beat.next_ed_frame is None
+    assert not len(beat_lengths_s([beat], times[shown]))

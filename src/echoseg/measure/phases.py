@@ -94,7 +94,8 @@ def find_beats(
         if beats:
             beats[-1] = replace(beats[-1], next_ed_frame=beat.ed_frame)
         beats.append(beat)
-    if beats and (after := _ed_after(curve, beats[-1].es_frame, r_wave_frames)):
+    if beats:
+        after = _ed_after(curve, beats[-1], frame_s, r_wave_frames)
         beats[-1] = replace(beats[-1], next_ed_frame=after)
     return beats
 
@@ -135,18 +136,17 @@ def _beat(
     frame_s, min_ed = known
     if not usable[begin : bottom + 1].any():
         return None
-    top = begin + int(np.where(usable, curve, -np.inf)[begin : bottom + 1].argmax())
+    high = np.where(usable, curve, -np.inf)
+    top = begin + int(high[begin : bottom + 1].argmax())
     low = top + int(np.where(usable, curve, np.inf)[top:stop].argmin())
     largest, smallest = float(curve[top]), float(curve[low])
     stroke = largest - smallest
     if low - top < 2 or stroke <= 0:
         return None
-    before = np.arange(begin, low + 1)
-    last = int(before[usable[before] & (curve[before] >= largest - ED_SHARE * stroke)][-1])
-    last -= round(ED_LEAD_S / frame_s)
-    if max(begin, last) < min_ed:
+    last = max(begin, _ed_before(high, (top, low), stroke, frame_s))
+    if last < min_ed:
         return None
-    ed = _nearest(usable, max(begin, last), begin, low)
+    ed = _nearest(usable, last, begin, low)
     near = np.flatnonzero(curve[:stop] > smallest + ES_SHARE * stroke)
     first = int(near[near < low].max(initial=ed)) + 1
     later = near[near > low]
@@ -161,6 +161,13 @@ def _beat(
         smallest=smallest,
         extreme_frames=(top, low),
     )
+
+
+def _ed_before(curve: np.ndarray, fall: tuple[int, int], stroke: float, frame_s: float) -> int:
+    """Return the ED of a fall, of which the top and the bottom are known."""
+    top, low = fall
+    full = np.flatnonzero(curve[top : low + 1] >= curve[top] - ED_SHARE * stroke)
+    return top + int(full[-1]) - round(ED_LEAD_S / frame_s)
 
 
 def _nearest(usable: np.ndarray, frame: int, begin: int, end: int) -> int:
@@ -190,13 +197,18 @@ def _bottoms(curve: np.ndarray) -> list[int]:
     return minima
 
 
-def _ed_after(curve: np.ndarray, es: int, r_wave_frames: tuple[int, ...]) -> int | None:
+def _ed_after(
+    curve: np.ndarray, beat: Beat, frame_s: float, r_wave_frames: tuple[int, ...]
+) -> int | None:
     """Return the ED that ends the clip's last beat, None when it may lie outside."""
     if r_wave_frames:
-        return next((frame for frame in r_wave_frames if frame > es), None)
-    top = es + int(curve[es:].argmax())
-    fell = curve[top] - curve[top:].min() > RISE_SHARE * float(np.ptp(curve))
-    return top if fell else None
+        return next((frame for frame in r_wave_frames if frame > beat.es_frame), None)
+    top = beat.es_frame + int(curve[beat.es_frame :].argmax())
+    low = top + int(curve[top:].argmin())
+    if curve[top] - curve[low] <= RISE_SHARE * float(np.ptp(curve)):
+        return None
+    ed = _ed_before(curve, (top, low), beat.largest - beat.smallest, frame_s)
+    return max(beat.es_frame + 1, ed)
 
 
 def part_of_beat(curve: np.ndarray, known: np.ndarray) -> Beat:
