@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 
 import echoseg
 from echoseg.cli import app
-from echoseg.clip import ClipWarning
+from echoseg.clip import ClipWarning, SourceStatement
+from echoseg.inference import analyzer
 from echoseg.inference.analysis import analyze_masks
+from echoseg.io.arbitration import decide, settle
+from echoseg.io.frames import OpenOptions
 from heart_makers import beating
 
 
@@ -104,3 +107,57 @@ def test_a_clip_a_path_and_an_array_give_the_same_numbers(tmp_path):
     assert by_clip.clip.view is echoseg.View.A4C
     assert np.array_equal(by_array.masks, by_clip.masks)
     assert by_array.ef_percent == pytest.approx(by_clip.ef_percent, abs=0.01)
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """What `analyze` gives to the network, as a function of its arguments."""
+
+    class Stub:
+        def __init__(self, *_):
+            pass
+
+        def analyze(self, clip, **_):
+            return clip
+
+    monkeypatch.setattr(analyzer, "Analyzer", Stub)
+    return echoseg.analyze
+
+
+def codes(clip):
+    return {warning.code for warning in clip.warnings}
+
+
+def test_a_rate_given_with_a_clip_takes_the_place_of_the_assumed_one(given):
+    frames = np.random.default_rng(0).integers(0, 255, (40, 32, 32), np.uint8)
+    assumed, told = echoseg.load_clip(frames), echoseg.load_clip(frames, fps=60)
+    for clip in (assumed, told, echoseg.load_clip(frames, fps=25)):
+        stated = given(clip, fps=60)
+        assert np.array_equal(stated.times_s, told.times_s)
+        assert stated.sources == told.sources and codes(stated) == codes(told) == set()
+    scaled = given(assumed, spacing_mm=(0.3, 0.3))
+    assert scaled.spacing_mm == (0.3, 0.3) and codes(scaled) == {"assumed_frame_rate"}
+
+
+def test_a_value_given_with_a_clip_ends_its_contradiction_and_no_other(given):
+    rates = [SourceStatement(origin=str(value), value=value) for value in (30.0, 60.0)]
+    scales = [SourceStatement(origin=str(value), value=(value, value)) for value in (0.3, 0.9)]
+    stale = ClipWarning(code="stale_scale", message="Two sizes.")
+    clip = echoseg.Clip(
+        frames=np.zeros((40, 32, 32), np.uint8),
+        times_s=np.delete(np.arange(41) / 30, 7),
+        damaged_frames=(7,),
+        sources=(decide("frame_rate_hz", rates), decide("spacing_mm", scales)),
+        warnings=(stale,),
+    )
+    clip = settle(clip, OpenOptions())
+    both = {"contradicted_frame_rate", "contradicted_pixel_spacing"}
+    assert clip.spacing_mm is None and codes(clip) == {*both, "stale_scale"}
+    timed = given(clip, fps=60)
+    assert codes(timed) == {"contradicted_pixel_spacing", "stale_scale"}
+    assert np.diff(timed.times_s)[5:8] == pytest.approx([1 / 60, 2 / 60, 1 / 60])
+    scaled = given(clip, spacing_mm=(0.9, 0.9))
+    assert scaled.spacing_mm == (0.9, 0.9) and codes(scaled) == {"contradicted_frame_rate"}
+    assert np.array_equal(scaled.times_s, clip.times_s)
+    assert given(clip, view="A2C").view is echoseg.View.A2C
+    assert codes(given(clip, view="A2C")) == codes(clip)

@@ -24,6 +24,7 @@ from echoseg.inference.backends.select import choose_device as choose_device
 from echoseg.inference.backends.select import open_session
 from echoseg.inference.clip_measurement import measure_clip, usable_spacing_mm
 from echoseg.io import find_view, load_clip
+from echoseg.io.arbitration import restate
 from echoseg.io.frames import OpenOptions
 from echoseg.measure.clean import clean_mask
 from echoseg.measure.frame import measure_each
@@ -380,7 +381,7 @@ def _as_clip(
     fps: float | None,
     view: View | str | None,
 ) -> Clip:
-    """Load a clip, or override what a `Clip` says of itself.
+    """Load a clip, or restate what a `Clip` says of itself.
 
     Raises:
         EchosegError: If it cannot be read, or a value is out of range.
@@ -394,7 +395,4 @@ def _as_clip(
     options = OpenOptions(
         spacing_mm=spacing_mm, fps=fps, view=None if view is None else find_view(view)
     )
-    changes: dict[str, Any] = {"spacing_mm": options.spacing_mm, "view": options.view}
-    if options.fps is not None:
-        changes["times_s"] = np.arange(source.num_frames) / options.fps
-    return replace(source, **{name: value for name, value in changes.items() if value is not None})
+    return restate(source, options)

@@ -124,7 +124,11 @@ def contradiction(decision: SourceDecision) -> ClipWarning | None:
         values = f"{used} and {others}; volumes would differ by over 10 %, so neither is used"
     way_out = f" Give {option} if you know it." if option else ""
     message = f"The file states more than one {name}: {values}.{way_out}"
-    return ClipWarning(code=f"contradicted_{name.replace(' ', '_')}", message=message)
+    return ClipWarning(code=_code(decision.quantity), message=message)
+
+
+def _code(quantity: Quantity) -> str:
+    return f"contradicted_{_NAMES[quantity][0].replace(' ', '_')}"
 
 
 def changes_volumes(decision: SourceDecision) -> bool:
@@ -164,6 +168,33 @@ def settle(clip: Clip, options: OpenOptions) -> Clip:
         notes = [note for note in notes if note.code not in SCALE_CODES]
     notes += [note for one in decisions if (note := contradiction(one)) is not None]
     return replace(clip, spacing_mm=_scale_of(scale), warnings=tuple(notes), sources=decisions)
+
+
+def restate(clip: Clip, options: OpenOptions) -> Clip:
+    """Let the user state view, frame rate or pixel spacing of a clip that may be settled already.
+
+    What was settled by the values before is settled anew, and their warnings go.
+    """
+    clip = clip if options.view is None else replace(clip, view=options.view)
+    values = {"frame_rate_hz": options.fps, "spacing_mm": options.spacing_mm}
+    stated = {name for name, value in values.items() if value is not None}
+    if not stated:
+        return clip
+    codes = {one.code for one in clip.warnings}
+    old = {"assumed_frame_rate", "pause_in_times", *map(_code, _NAMES)}
+    known: dict[str, Any] = {
+        "warnings": tuple(one for one in clip.warnings if one.code not in old),
+        "sources": tuple(_by_file(one) if one.quantity in stated else one for one in clip.sources),
+    }
+    if "assumed_frame_rate" in codes or (clip.sources and options.fps is not None):
+        known["times_s"] = None
+    if clip.sources and options.spacing_mm is not None:
+        known["spacing_mm"] = None
+    return settle(replace(clip, **known), options)
+
+
+def _by_file(decision: SourceDecision) -> SourceDecision:
+    return decide(decision.quantity, [one for one in decision.statements if one.origin != USER])
 
 
 def add_scale(clip: Clip, spacing_mm: Any, origin: str) -> Clip:

@@ -11,7 +11,7 @@ from echoseg.data.images import read_labels
 from echoseg.errors import ModelError
 from echoseg.inference.clip_measurement import usable_spacing_mm
 from echoseg.inference.ef_statement import EfStatement
-from echoseg.io.arbitration import settle
+from echoseg.io.arbitration import restate
 from echoseg.io.frames import OpenOptions
 from echoseg.measure.frame import measure_each
 from echoseg.preprocess.sector import BURNED_IN, Sector, find_sector
@@ -26,8 +26,6 @@ from echoseg.web.reading.state import Parameters, State
 from echoseg.web.records import ClipRow, ClipState
 from echoseg.web.refusal import Refusal
 from echoseg.weights.card import ModelCard, find_checkpoint, read_card
-
-_TIMING_CODES = {"assumed_frame_rate", "pause_in_times"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,21 +95,13 @@ class OpenedClip:
         Raises:
             EchosegError: If a value is implausible.
         """
-        clip, view = self.cine.clip(frames), parameters.view
         text = tuple(one for one in self.report.warnings if one.code == BURNED_IN)
-        if view is not None:
-            clip = replace(clip, view=View(view))
-        rate_hz, spacing_mm = parameters.frame_rate_hz, parameters.spacing_mm
-        if rate_hz is not None or spacing_mm is not None:
-            codes = {one.code for one in clip.warnings}
-            warnings = tuple(
-                one
-                for one in clip.warnings
-                if one.code not in _TIMING_CODES and not one.code.startswith("contradicted_")
-            )
-            times_s = None if "assumed_frame_rate" in codes else clip.times_s
-            stated = OpenOptions(fps=rate_hz, spacing_mm=spacing_mm)
-            clip = settle(replace(clip, warnings=warnings, times_s=times_s), stated)
+        stated = OpenOptions(
+            fps=parameters.frame_rate_hz,
+            spacing_mm=parameters.spacing_mm,
+            view=None if parameters.view is None else View(parameters.view),
+        )
+        clip = restate(self.cine.clip(frames), stated)
         return replace(clip, warnings=clip.warnings + text)
 
 
