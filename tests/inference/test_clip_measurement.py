@@ -66,6 +66,18 @@ def test_rates_are_withheld_where_the_clock_is_contradicted_or_assumed():
         assert "contradicted_ef" not in codes(measurement)
 
 
+def test_without_times_nothing_is_given_per_second():
+    timed, untimed = measure_clip(clip_of(), MASKS), measure_clip(clip_of(times_s=None), MASKS)
+    assert untimed.ef_percent == pytest.approx(timed.ef_percent, abs=1)
+    assert [beat.es_frame for beat in untimed.beats] == [beat.es_frame for beat in timed.beats]
+    names = [name for name in type(timed).model_fields if "_per_s" in name or "heart_rate" in name]
+    assert {getattr(untimed, name) for name in names} == {None}
+    assert {beat.peak_ejection_rate_edv_per_s for beat in untimed.beats} == {None}
+    assert "clock_implausible" not in codes(untimed)
+    waves = measure_masks(MASKS, spacing_mm=None, times_s=None, r_wave_times_s=R_WAVES_S)
+    assert waves.heart_rate_bpm == pytest.approx(BPM)
+
+
 def test_a_machines_heart_rate_that_the_clip_contradicts_withholds_it():
     rate = decision("heart_rate_bpm", 40)
     measurement = measure_clip(clip_of(sources=(decision("frame_rate_hz", 40), rate)), MASKS)

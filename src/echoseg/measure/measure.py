@@ -82,7 +82,7 @@ class Curves:
 
     `volumes` is `(T,)`, NaN where there is no cavity; `filled` and `smoothed` have no gaps.
     `parabola_s` is None where the volumes are those of single frames. `frame_s` is None where the
-    times fit no heart, so that nothing may be computed per second; `systole_s` is by those times.
+    times are unknown or fit no heart: nothing may be computed per second; `systole_s` is by them.
     `cut_reason` is why the clip may not show ED and ES of one beat, empty where it does.
     `drawn_frames` are those whose cavity a reader drew.
     """
@@ -117,7 +117,7 @@ def measure_masks(
         masks: `(T, H, W)` uint8, values of `Label`; one cavity and one atrium per frame, as
             `clean_masks` returns them.
         spacing_mm: Pixel spacing (row, column) in mm; when None only EF is given.
-        times_s: Time of each frame; None when unknown.
+        times_s: Time of each frame; None when unknown, and nothing is given per second.
         r_wave_times_s: R waves, when the file has them.
         smoothing: Take volumes from the smoothed curve (`phases.smooth`); otherwise beats are
             detected in it and volumes are those of single frames.
@@ -178,6 +178,8 @@ def measure_frames(
     if not smoothing:
         curves = replace(curves, parabola_s=None)
     rate_bpm, is_timed = heart_rate_bpm(lengths_s), curves.frame_s is not None
+    if timing.times_s is None:  # by R waves, if at all
+        is_timed = is_heart_rate(rate_bpm)
     measurement = measure_reading(frames, curves, beats, (spacing_mm, timing.times_s))
     has_premature = any(beat.left_out not in ("", "reader") for beat in beats)
     warnings += beat_warnings(
@@ -221,7 +223,8 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
     lengths_s = beat_lengths_s(beats, times_s, timing.r_wave_times_s)
     num_frames = systole_frames(beats) if times_s is not None else None
     systole_s = None if num_frames is None else num_frames * clock_s
-    is_timed = is_heart_rate(heart_rate_bpm(lengths_s)) and is_systole(systole_s, clock_s)
+    is_timed = times_s is not None and is_systole(systole_s, clock_s)
+    is_timed = is_timed and is_heart_rate(heart_rate_bpm(lengths_s))
     cut, stated = cut_reason(smoothed, beats, known, frame_s), timing.stated
     drawn = drawn_alone(stated.drawn_frames, len(filled), frame_s)
     smoothed[drawn] = filled[drawn]
