@@ -60,6 +60,9 @@ def test_rates_are_withheld_where_the_clock_is_contradicted_or_assumed():
         assert measurement.peak_ejection_rate_edv_per_s is None
         assert measurement.peak_filling_rate_ml_per_s is None
         assert {beat.peak_ejection_rate_edv_per_s for beat in measurement.beats} == {None}
+        assert {beat.heart_rate_bpm for beat in measurement.beats} == {None}
+        assert measurement.heart_rate_sd_bpm is None
+        assert measurement.heart_rate_unreliable_bpm == pytest.approx(BPM, abs=1)
         assert measurement.ef_percent == pytest.approx(
             measure_clip(clip_of(), MASKS).ef_percent, abs=2
         )

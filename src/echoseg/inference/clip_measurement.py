@@ -110,8 +110,9 @@ def _differ(one: Measurement, other: Measurement) -> bool:
 
 
 def _no_rates(measurement: Measurement) -> dict[str, Any]:
-    """What an update without heart rate and rates per second holds."""
-    per_s = dict.fromkeys(_RATES)
-    beats = tuple(beat.model_copy(update=per_s) for beat in measurement.beats)
-    ml_per_s = dict.fromkeys(name.replace("edv", "ml") for name in _RATES)
-    return {"heart_rate_bpm": None, "beats": beats} | per_s | ml_per_s
+    """What an update that withholds the heart rate and all rates per second holds."""
+    per_beat = dict.fromkeys([*_RATES, "heart_rate_bpm"])
+    beats = tuple(beat.model_copy(update=per_beat) for beat in measurement.beats)
+    withheld = measurement.heart_rate_bpm or measurement.heart_rate_unreliable_bpm
+    values = {"heart_rate_unreliable_bpm": withheld, "heart_rate_sd_bpm": None, "beats": beats}
+    return per_beat | values | dict.fromkeys(name.replace("edv", "ml") for name in _RATES)
