@@ -6,7 +6,7 @@ import pytest
 from echoseg.clip import Clip, SourceDecision, SourceStatement, View
 from echoseg.inference.analysis import analyze_masks
 from echoseg.inference.clip_measurement import measure_clip
-from echoseg.io.arbitration import settle
+from echoseg.io.arbitration import decide, settle
 from echoseg.io.frames import OpenOptions
 from echoseg.measure.measure import measure_masks
 from echoseg.preprocess.sector import Sector
@@ -87,6 +87,14 @@ def test_a_machines_heart_rate_that_the_clip_contradicts_withholds_it():
     assert measurement.heart_rate_bpm is None
     (warning,) = (w for w in measurement.warnings if w.code == "contradicted_heart_rate")
     assert "source 40 40 beats per minute, but the clip shows 80" in warning.message
+
+
+def test_a_heart_rate_that_is_no_evidence_contradicts_nothing():
+    waves = SourceStatement(origin="R waves", value=6e4, unused_because="the rate of no heart")
+    sources = (decision("frame_rate_hz", RATE_HZ), decide("heart_rate_bpm", [waves]))
+    measurement = measure_clip(clip_of(sources=sources), MASKS)
+    assert measurement.heart_rate_bpm == pytest.approx(BPM, abs=1)
+    assert "contradicted_heart_rate" not in codes(measurement)
 
 
 @pytest.mark.parametrize(("shrink", "changes"), [(0.25, False), (0.1, True)])

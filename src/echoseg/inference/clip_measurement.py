@@ -65,7 +65,8 @@ def measure_clip(
         notes.append(ClipWarning(code="contradicted_r_waves", message=message))
         measurement, is_timed = by_curve, False
     for one in clip.decision("heart_rate_bpm").statements if bpm and is_timed else ():
-        if one.value and not agree("heart_rate_bpm", one.value, bpm):
+        is_used = one.value and not one.unused_because
+        if is_used and not agree("heart_rate_bpm", one.value, bpm):
             rate_text = describe("heart_rate_bpm", one)
             message = f"{rate_text}, but the clip shows {bpm:.0f}: no heart rate is given."
             notes.append(ClipWarning(code="contradicted_heart_rate", message=message))
