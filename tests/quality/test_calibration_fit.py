@@ -132,3 +132,34 @@ def test_too_few_patients_for_the_level_are_refused():
         calibrate(samples(18, 0, clips_each=3), model_sha256="ab", source="test")
     with pytest.raises(ArgumentError, match="level must be over 0"):
         calibrate(samples(18, 0), model_sha256="ab", source="test", level=1.0)
+
+
+@pytest.mark.parametrize("num_known", [0, 1, 60])
+def test_a_feature_that_the_clips_do_not_differ_in_is_left_out(num_known):
+    plain = samples(60, 0)
+    alike = [
+        replace(one, uncertainty=replace(one.uncertainty, beats_error_points=1.5))
+        if index < num_known
+        else one
+        for index, one in enumerate(plain)
+    ]
+    first, second = (calibrate(some, model_sha256="ab", source="t") for some in (plain, alike))
+    assert first == second
+    uncertain = replace(CALM, beats_error_points=9.0, area_jitter_percent=2.0)
+    interval = ef_interval(50.0, uncertain, second, view="A4C")
+    assert interval.widened_because == ()
+    outside = replace(uncertain, pose_points=25.0)
+    assert ef_interval(50.0, outside, second, view="A4C").widened_because
+
+
+def test_a_feature_that_two_clips_differ_in_is_kept():
+    plain = samples(60, 0)
+    some = [
+        replace(one, uncertainty=replace(one.uncertainty, beats_error_points=1.0 + index))
+        if index < 2
+        else one
+        for index, one in enumerate(plain)
+    ]
+    calibration = calibrate(some, model_sha256="ab", source="t")
+    assert calibration.largest["beats_error_points"] == 2
+    assert calibration.typical["beats_error_points"] == 1.5

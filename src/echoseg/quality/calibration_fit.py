@@ -165,6 +165,8 @@ def _fit(planes: Sequence[Sample], **words: Any) -> Calibration:
     is_known = ~np.isnan(values).all(0)
     typical = np.where(is_known, np.nanmedian(np.where(is_known, values, 0), 0), 0)
     values = np.where(np.isnan(values), typical, values)
+    is_known = np.ptp(values, 0) > 1e-9  # what does not vary says nothing of the errors
+    typical, values = typical * is_known, values * is_known
     scale = np.log1p(values).std(0).clip(min=1e-9)
     rows = np.column_stack([np.ones(len(values)), np.log1p(values) / scale])
     errors = np.abs([one.error_points for one in planes])

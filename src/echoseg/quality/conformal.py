@@ -88,7 +88,7 @@ class Calibration(_Stored):
         base_points: Expected error of a clip whose features are all 0, in EF points.
         weights: EF points per unit of log(1 + feature).
         typical: Value of each feature where it is not known: its median.
-        largest: The largest value of each feature.
+        largest: The largest value of each feature; 0 where the clips do not differ in it.
         quantiles: By view, `BIPLANE` and `POOLED`.
         part_of_beat_factor: Factor on the interval of an EF that rests on part of a beat.
         limits: Above which an EF is not reliable.
@@ -157,7 +157,8 @@ def ef_interval(
     if is_part_of_beat:
         factor *= calibration.part_of_beat_factor
         reasons.append("The EF rests on part of a beat.")
-    if any((getattr(uncertainty, name) or 0) > calibration.largest[name] for name in FEATURES):
+    largest = calibration.largest.items()
+    if any((getattr(uncertainty, name) or 0) > most > 0 for name, most in largest):
         factor *= OUTSIDE_FACTOR
         reasons.append("The clip is less certain than any of the calibration.")
     low, high = (ef_percent + factor * error * end for end in (low, high))
