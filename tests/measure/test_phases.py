@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from echoseg.measure.curve import smooth
+from echoseg.measure.measure import Timing, read_curves
 from echoseg.measure.phases import Beat, find_beats, part_of_beat
 from echoseg.measure.rhythm import beat_lengths_s, heart_rate_bpm, is_irregular
 from heart_makers import curve_of
@@ -50,6 +51,19 @@ def test_r_waves_begin_the_beats_where_they_are_known():
     assert [times[beat.ed_frame] for beat in beats] == pytest.approx(list(begins[:3]), abs=0.07)
     assert beats[0].next_ed_frame == beats[1].ed_frame
     assert heart_rate_bpm(beat_lengths_s(beats, times, tuple(begins))) == pytest.approx(60 / 0.9)
+
+
+@pytest.mark.parametrize("seen_s", [1.24, 1.5])
+def test_an_r_wave_just_before_the_clip_does_not_take_its_beat_away(seen_s):
+    times, volume, begins = curve_of([1.2, 1.2], 50, skip_s=0.02)
+    shown = times < seen_s
+    waves = Timing(times_s=times[shown], r_wave_times_s=tuple(begins[:2]))
+    _, (beat,), lengths_s = read_curves(volume[shown], waves)
+    _, (by_curve,), _ = read_curves(volume[shown], Timing(times_s=times[shown]))
+    assert (beat.ed_frame, beat.es_frame) == (by_curve.ed_frame, by_curve.es_frame)
+    assert beat.ejection_ratio == pytest.approx(0.6, abs=0.02)
+    assert lengths_s == pytest.approx([1.2])
+    assert beat.length_s == pytest.approx(1.2)
 
 
 def test_frames_without_a_volume_are_neither_ed_nor_es():

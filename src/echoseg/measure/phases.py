@@ -77,7 +77,8 @@ def find_beats(
     """Return the beats of a regularized curve whose ED and ES both lie inside the clip.
 
     The next ED need not: a beat cut off in diastole has its EF. Frames where `known` is false hold
-    no measured volume and are neither ED nor ES.
+    no measured volume and are neither ED nor ES. Where no beat lies between R waves, as after one
+    just before the clip, the beats are the curve's own.
     """
     usable = np.ones(len(curve), bool) if known is None else known
     span = float(np.ptp(curve))
@@ -94,10 +95,10 @@ def find_beats(
         if beats:
             beats[-1] = replace(beats[-1], next_ed_frame=beat.ed_frame)
         beats.append(beat)
-    if beats:
-        after = _ed_after(curve, beats[-1], frame_s, r_wave_frames)
-        beats[-1] = replace(beats[-1], next_ed_frame=after)
-    return beats
+    if not beats:
+        return find_beats(curve, frame_s, (), known) if r_wave_frames else []
+    after = _ed_after(curve, beats[-1], frame_s, r_wave_frames)
+    return [*beats[:-1], replace(beats[-1], next_ed_frame=after)]
 
 
 _Part = tuple[int, int, int]
