@@ -139,6 +139,21 @@ def test_another_size_is_taken_after_a_restart():
     assert live.push(np.zeros((60, 80), np.uint8)).mask.shape == (60, 80)
 
 
+def test_the_times_of_a_reopened_source_may_begin_anew():
+    live, frame = Session(GreySession(), frame_rate_hz=50), np.zeros((150, 150), np.uint8)
+    for time_s in (10.0, 10.02):
+        live.push(frame, time_s)
+    live.restart()
+    first = live.push(frame, 0.0)
+    assert (first.time_s, first.frame_index, first.reset) == (0.0, 2, "restart")
+    assert live.push(frame).time_s == pytest.approx(0.02)
+    live.restart()
+    assert live.push(frame).time_s == 0.0
+    live.reset("reconnected")
+    with pytest.raises(ArgumentError, match="later than the last"):
+        live.push(frame, 0.0)
+
+
 def scenes():
     rng = np.random.default_rng(0)
     smooth = [np.kron(rng.integers(20, 255, (10, 10)), np.ones((15, 15))) for _ in range(2)]

@@ -220,9 +220,9 @@ class Session:
             self._begin(self.size)
 
     def restart(self) -> None:
-        """Reset, and accept frames of any size next, for a reopened source."""
+        """Reset, and accept a frame of any size and time next, for a reopened source."""
         self.reset("restart")
-        self.size = self._stated = None
+        self.size = self._stated = self._last_time_s = None
 
     def _check(self, frame: object) -> None:
         """Refuse a frame that does not fit."""
