@@ -34,6 +34,18 @@ def test_the_icc_of_shrout_and_fleiss():
     assert intraclass_correlation(one, other) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 55.1, 60.0])
+def test_a_constant_has_no_r_and_equal_readings_no_icc_whatever_they_round_to(value):
+    varied = np.random.default_rng(0).normal(55, 8, 7)
+    for one, other in (([value] * 7, varied), (varied, [value] * 7)):
+        found = agreement(one, other)
+        assert found.r is None and found.icc is not None
+    rounded = [value, *[value + 1e-14 * value] * 6]
+    for same in ([value] * 7, rounded):
+        found = agreement(same, same)
+        assert (found.r, found.icc) == (None, None)
+
+
 def test_equal_readers_agree_and_an_offset_costs_icc_but_not_r():
     values = np.array([30.0, 45, 60, 62])
     assert agreement(values, values).icc == pytest.approx(1)

@@ -74,6 +74,8 @@ def agreement(predicted: ArrayLike, reference: ArrayLike) -> Agreement:
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
     """Pearson's r; None of 2 or fewer, through which a line always passes, or a constant."""
+    if _is_constant(one) or _is_constant(other):
+        return None
     a, b = one - one.mean(), other - other.mean()
     size = float(np.sqrt((a @ a) * (b @ b)))
     return float(np.clip((a @ b) / size, -1, 1)) if size > 0 and len(a) > 2 else None
@@ -90,11 +92,16 @@ def icc(readings: np.ndarray) -> float | None:
     None below 2 clips or when all are equal.
     """
     n, readers = readings.shape
-    if n < 2:
+    if n < 2 or _is_constant(readings):
         return None
     between, of_readers, error = _mean_squares(readings)
     total = between + (readers - 1) * error + readers * (of_readers - error) / n
     return float((between - error) / total) if total > 0 else None
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    """Whether values do not differ by more than rounding; means of them may."""
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def icc_interval(readings: np.ndarray, level: float = 0.95) -> Interval | None:
