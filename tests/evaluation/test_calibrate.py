@@ -164,7 +164,8 @@ def test_the_command_writes_the_file_that_analyze_uses(root, by_grey, tmp_path):
     [
         (("--level", "0.95"), "a level of 0.95 needs clips of at least 39 patients in which"),
         (("--level", "0.95"), "can be measured, got 24; give more clips or a lower level"),
-        (("--level", "1"), "level must be over 0 and under 1"),
+        (("--level", "1"), "level must be 0.5 or more and under 1"),
+        (("--level", "0.4"), "level must be 0.5 or more and under 1, such as 0.9, got 0.4"),
         (("--view", "PSAX"), "--view must be a view of the data, which has A4C"),
         (("--split", "test"), "test"),
     ],

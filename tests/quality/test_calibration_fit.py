@@ -130,8 +130,10 @@ def test_the_limit_of_the_interval_is_the_range_of_the_patients_efs():
 def test_too_few_patients_for_the_level_are_refused():
     with pytest.raises(ArgumentError, match=r"of at least 19 patients .*can be measured, got 18"):
         calibrate(samples(18, 0, clips_each=3), model_sha256="ab", source="test")
-    with pytest.raises(ArgumentError, match="level must be over 0"):
-        calibrate(samples(18, 0), model_sha256="ab", source="test", level=1.0)
+    for level in (0.4, 1.0, float("nan")):
+        with pytest.raises(ArgumentError, match=r"level must be 0\.5 or more and under 1"):
+            calibrate(samples(60, 0), model_sha256="ab", source="test", level=level)
+    assert calibrate(samples(60, 0), model_sha256="ab", source="test", level=0.5).level == 0.5
 
 
 @pytest.mark.parametrize("num_known", [0, 1, 60])

@@ -79,7 +79,7 @@ def calibrate(
         level: Nominal coverage.
 
     Raises:
-        ArgumentError: If there are too few patients for the level.
+        ArgumentError: If the level is out of range, or there are too few patients for it.
     """
     check_level(level)
     min_patients = math.ceil(2 / (1 - level) - 1e-9) - 1
@@ -127,10 +127,10 @@ def check_level(level: float) -> None:
     """Check the fraction of clips to cover.
 
     Raises:
-        ArgumentError: If it is not between 0 and 1.
+        ArgumentError: If it is not one that a `Calibration` may have.
     """
-    if not 0 < level < 1:
-        raise ArgumentError(f"level must be over 0 and under 1, such as 0.9, got {level:g}")
+    if not 0.5 <= level < 1:
+        raise ArgumentError(f"level must be 0.5 or more and under 1, such as 0.9, got {level:g}")
 
 
 def folds_of(patients: Sequence[str], num_folds: int = NUM_FOLDS) -> np.ndarray:
