@@ -51,3 +51,23 @@ def test_masks_of_another_clip_are_refused():
     known.check_fits(Clip(frames=np.zeros((5, 6, 8), np.uint8)))
     with pytest.raises(ValueError, match=r"clip's shape \(4, 6, 8\), got \(5, 6, 8\)"):
         known.check_fits(Clip(frames=np.zeros((4, 6, 8), np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("times_s", "words"),
+    [
+        (np.arange(4.0), r"times_s must be 5 increasing times, one per frame, got shape \(4,\)"),
+        (np.array([0.0, 0.1, 0.1, 0.2, 0.3]), "increasing"),
+        (np.array([0.0, 0.1, np.nan, 0.2, 0.3]), "increasing"),
+        (np.array([0.0, 0.1, 0.2, 0.3, np.inf]), "increasing"),
+        (np.ones((5, 1)), "increasing"),
+    ],
+)
+def test_times_that_are_none_of_the_frames_are_refused(times_s, words):
+    with pytest.raises(ValueError, match=words):
+        Clip(frames=masks(), times_s=times_s)
+
+
+def test_times_in_a_list_are_refused_where_they_are_given():
+    with pytest.raises(TypeError, match="times_s must be a numpy array, got list; pass"):
+        Clip(frames=masks(), times_s=[0.0, 0.1, 0.2, 0.3, 0.4])

@@ -12,8 +12,6 @@ from echoseg.errors import ArgumentError
 
 _MAX_JITTER = 0.25
 """Allowed deviation of a frame's time from even spacing, in frame intervals."""
-
-
 NOT_AS_LISTED = "not_as_listed"
 """Code of a warning: the data set's tables contradict the clip."""
 
@@ -168,7 +166,7 @@ class Clip:
 
     Raises:
         ArgumentError: If shape, dtype, spacing or times are invalid.
-        TypeError: If the frames are not a numpy array.
+        TypeError: If the frames or the times are not a numpy array.
     """
 
     frames: "np.ndarray"
@@ -212,24 +210,9 @@ class Clip:
 
     def __post_init__(self) -> None:
         """Validate, so that no later number is wrong."""
-        _check_array("frames", self.frames)
-        if self.frames.ndim != 3 or self.frames.dtype != "uint8" or 0 in self.frames.shape:
-            raise ArgumentError(
-                "frames must be a non-empty (T, H, W) uint8 array, "
-                f"got {self.frames.shape} {self.frames.dtype}"
-            )
+        _check_stack("frames", self.frames)
         check_spacing(self.spacing_mm)
-        if self.times_s is not None:
-            import numpy as np
-
-            times = np.asarray(self.times_s)
-            if times.shape != (self.num_frames,) or not (
-                np.isfinite(times).all() and (np.diff(times) > 0).all()
-            ):
-                raise ArgumentError(
-                    f"times_s must be {self.num_frames} increasing times, one per frame, "
-                    f"got shape {times.shape}"
-                )
+        check_times(self.times_s, self.num_frames)
 
     @property
     def num_frames(self) -> int:
@@ -319,12 +302,7 @@ class Annotation:
 
     def __post_init__(self) -> None:
         """Validate, so that no later number is wrong."""
-        _check_array("masks", self.masks)
-        if self.masks.ndim != 3 or self.masks.dtype != "uint8" or 0 in self.masks.shape:
-            raise ArgumentError(
-                "masks must be a non-empty (T, H, W) uint8 array, "
-                f"got {self.masks.shape} {self.masks.dtype}"
-            )
+        _check_stack("masks", self.masks)
         if self.masks.max() > max(Label):
             raise ArgumentError(f"masks must hold labels 0 to {max(Label)}, got {self.masks.max()}")
         if self.labelled_frames is None:
@@ -386,6 +364,30 @@ def check_spacing(spacing_mm: tuple[float, float] | None) -> None:
     if not is_right:
         raise ArgumentError(
             f"spacing_mm must be positive and finite, got {spacing_mm}; give (row, column) in mm"
+        )
+
+
+def check_times(times_s: "np.ndarray | None", num_frames: int) -> None:
+    """Check the times of frames; None, unknown ones, are right.
+
+    Raises:
+        ArgumentError: If they are not as many increasing times.
+        TypeError: If they are not a numpy array.
+    """
+    if times_s is None:
+        return
+    _check_array("times_s", times_s)
+    is_right = times_s.shape == (num_frames,) and (times_s[1:] > times_s[:-1]).all()
+    if not (is_right and math.isfinite(times_s[0]) and math.isfinite(times_s[-1])):
+        got = f"got shape {times_s.shape}; leave them out if they are unknown"
+        raise ArgumentError(f"times_s must be {num_frames} increasing times, one per frame, {got}")
+
+
+def _check_stack(name: str, values: "np.ndarray") -> None:
+    _check_array(name, values)
+    if values.ndim != 3 or values.dtype != "uint8" or 0 in values.shape:
+        raise ArgumentError(
+            f"{name} must be a non-empty (T, H, W) uint8 array, got {values.shape} {values.dtype}"
         )
 
 

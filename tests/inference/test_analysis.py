@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import echoseg
 from echoseg.cli import app
 from echoseg.clip import ClipWarning, SourceStatement
+from echoseg.errors import MeasurementError
 from echoseg.inference import analyzer
 from echoseg.inference.analysis import analyze_masks
 from echoseg.io.arbitration import decide, settle
@@ -53,6 +54,11 @@ def test_the_ef_of_a_frozen_clip_is_withheld(result):
     assert found.measurement.ef_percent == pytest.approx(0, abs=0.1)
     assert found.ef.kind == "unreliable" and found.ef_percent is None
     assert "may be frozen" in found.ef_reason
+
+
+def test_masks_in_a_list_are_refused(result):
+    with pytest.raises(MeasurementError, match=r"masks must be .* uint8 array, got list"):
+        analyze_masks(result.clip, list(result.masks))
 
 
 def test_a_refused_ef_has_no_number(result):

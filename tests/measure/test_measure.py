@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from echoseg.errors import MeasurementError
+from echoseg.errors import ArgumentError, MeasurementError
 from echoseg.measure.clean import clean_masks
 from echoseg.measure.geometry import disk_volume_ml
 from echoseg.measure.measure import measure_masks
@@ -214,6 +214,25 @@ def test_wrong_masks_are_refused():
         measure_masks(np.zeros((3, 4, 4), int), spacing_mm=None, times_s=None)
     with pytest.raises(MeasurementError, match="labels 0 to 3"):
         measure_masks(np.full((3, 4, 4), 7, np.uint8), spacing_mm=None, times_s=None)
+    with pytest.raises(MeasurementError, match=r"\(T, H, W\) uint8 array, got list"):
+        measure_masks([np.zeros((4, 4), np.uint8)] * 3, spacing_mm=None, times_s=None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"times_s": np.arange(20.0)}, r"times_s must be 80 increasing times, .* \(20,\)"),
+        ({"times_s": np.arange(80.0)[::-1]}, "times_s must be 80 increasing"),
+        ({"times_s": np.zeros(80)}, "times_s must be 80 increasing"),
+        ({"spacing_mm": (0.0, 1.0)}, r"spacing_mm must be positive and finite, got \(0.0, 1.0\)"),
+        ({"spacing_mm": (-1.0, 1.0)}, "spacing_mm must be positive"),
+        ({"spacing_mm": (1.0,)}, "spacing_mm must be positive"),
+    ],
+)
+def test_times_and_spacings_that_no_clip_has_are_refused(wrong, words):
+    masks, times, _ = beating(80)
+    with pytest.raises(ArgumentError, match=words):
+        measure_masks(masks, **({"spacing_mm": (1.0, 1.0), "times_s": times} | wrong))
 
 
 @settings(max_examples=120, deadline=None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from echoseg.clip import Label
+from echoseg.clip import Label, check_spacing, check_times
 from echoseg.errors import MeasurementError
 from echoseg.frame_store import each
 from echoseg.measure.curve import frame_interval_s, smooth_at_length
@@ -128,8 +128,11 @@ def measure_masks(
 
     Raises:
         MeasurementError: If `masks` is not a stack of label maps.
+        ArgumentError: If spacing or times are invalid, as those of a `Clip` are.
     """
     check_masks(masks)
+    check_spacing(spacing_mm)
+    check_times(times_s, len(masks))
     return measure_frames(
         measure_each(masks, spacing_mm),
         Timing(times_s=times_s, r_wave_times_s=r_wave_times_s),
@@ -250,10 +253,10 @@ def check_masks(masks: np.ndarray) -> None:
     Raises:
         MeasurementError: If so.
     """
-    if masks.ndim != 3 or masks.dtype != np.uint8 or 0 in masks.shape:
-        raise MeasurementError(
-            f"masks must be a non-empty (T, H, W) uint8 array, got {masks.shape} {masks.dtype}"
-        )
+    is_array = isinstance(masks, np.ndarray)
+    if not is_array or masks.ndim != 3 or masks.dtype != np.uint8 or 0 in masks.shape:
+        got = f"{masks.shape} {masks.dtype}" if is_array else type(masks).__name__
+        raise MeasurementError(f"masks must be a non-empty (T, H, W) uint8 array, got {got}")
     largest = max(mask.max() for mask in each(masks))
     if largest > max(Label):
         raise MeasurementError(f"masks must hold labels 0 to {max(Label)}, got {largest}")
