@@ -99,9 +99,13 @@ def test_no_reduced_precision_is_chosen_automatically():
     assert not [b for b in BACKENDS.values() if b.automatic and b.reduced_precision]
 
 
-def test_a_backend_that_says_something_else_is_excluded_with_the_reason(monkeypatch):
+@pytest.fixture
+def wrong(monkeypatch):
+    """Backends to be added, which then give zeros."""
+    names = set()
+
     class Wrong:
-        name, size_px = "onnx f32", 160
+        name, size_px = "wrong f32", 160
 
         def first_state(self):
             return ()
@@ -112,13 +116,51 @@ def test_a_backend_that_says_something_else_is_excluded_with_the_reason(monkeypa
     plain = choose._open
 
     def opened(model, card, backend, threads):
-        return Wrong() if backend == "onnx" else plain(model, card, backend, threads)
+        return Wrong() if backend in names else plain(model, card, backend, threads)
 
     monkeypatch.setattr(choose, "_open", opened)
+    return names
+
+
+def test_a_backend_that_says_something_else_is_excluded_with_the_reason(wrong, monkeypatch):
+    wrong.add("onnx")
     monkeypatch.setattr(choose, "TIMING_S", 0.05)
     found = choose._measure("camus", choose.read_card(choose.find_checkpoint("camus")), 1)
     assert "logits must agree" in found.excluded["onnx"]
     assert "onnx" not in found.frames_per_s
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch-compile"])
+def test_a_backend_chosen_by_name_that_says_something_else_is_refused(
+    wrong, tmp_path, monkeypatch, backend
+):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
+    wrong.add(backend)
+    for _ in range(2):  # and is not remembered as right
+        with pytest.raises(ModelError, match="logits must agree"):
+            open_session("camus", backend)
+
+
+def test_a_backend_is_compared_once_and_not_again_when_it_was_just_chosen(
+    wrong, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path))
+    wrong.add("openvino")
+    compared = []
+    monkeypatch.setattr(choose, "compare", lambda *_: compared.append(1))
+    monkeypatch.setattr(choose, "check", lambda *_, reduced_precision: None)
+    found = choose.Choice(backend="openvino")
+    monkeypatch.setattr(choose, "select_backend", lambda *_, num_threads: found)
+    assert open_session("camus", "auto").name == "wrong f32"
+    assert not compared
+    assert {open_session("camus", "openvino").name for _ in range(2)} == {"wrong f32"}
+    assert len(compared) == 1
+
+
+def test_openvino_alone_runs_no_file_since_onnx_runtime_checks_it(monkeypatch):
+    installed = {"onnx", "onnxscript", "openvino"}
+    monkeypatch.setattr(choose, "find_spec", lambda name: name if name in installed else None)
+    assert choose.select_backend("camus", begin=pytest.fail).backend == "torch"
 
 
 @pytest.mark.parametrize("backend", [bf16("openvino-bf16"), bf16("torch-bf16")])

@@ -148,8 +148,8 @@ def open_session(
 
     Args:
         model: Name of a shipped checkpoint, or path of one.
-        backend: Key of `BACKENDS`, or `auto`. All but `torch` run on the CPU; those that run an
-            exported file do not import torch.
+        backend: Key of `BACKENDS`, or `auto`. All but `torch` run on the CPU, and are compared with
+            it once per machine; later those that run an exported file do not import torch.
         device: `auto`, `cpu`, `cuda` or `mps`; for `torch`. `auto` prefers a GPU.
         num_threads: Of the backend; torch's own threads are those of the process.
 
@@ -166,8 +166,8 @@ def open_session(
         raise ConfigError(f"backend {backend} runs on the CPU; leave --device {device} out")
     if backend == AUTO:
         backend = select_backend(model, num_threads=num_threads).backend
-    if BACKENDS[backend].reduced_precision:
-        _check_once(model, card, backend, num_threads)
+    elif backend != "onnx":  # whose file was compared when it was written
+        return _open_checked(model, card, backend, num_threads)
     return _open(model, card, backend, num_threads)
 
 
@@ -199,9 +199,8 @@ def select_backend(
 
 
 def has_runtime() -> bool:
-    """Whether an exported file can be written and run here: what `echoseg[runtime]` installs."""
-    writers, readers = ("onnx", "onnxscript"), ("onnxruntime", "openvino")
-    return all(map(find_spec, writers)) and any(map(find_spec, readers))
+    """Whether an exported file can be written, checked and run here, as by `echoseg[runtime]`."""
+    return all(map(find_spec, ("onnx", "onnxscript", "onnxruntime")))
 
 
 def _cached(key: str) -> Choice | None:
@@ -253,14 +252,15 @@ def rate_hz(session: InferenceSession, frames: Sequence[np.ndarray], seconds: fl
     return 1 / statistics.median(times)
 
 
-def _check_once(model: str, card: ModelCard, backend: str, num_threads: int) -> None:
-    """Refuse a backend of reduced precision whose masks differ; cached per machine."""
-    size_px = card.image_size
+def _open_checked(model: str, card: ModelCard, backend: str, num_threads: int) -> InferenceSession:
+    """Open a backend; refuse one that computes something else than torch, cached per machine."""
+    session, size_px = _open(model, card, backend, num_threads), card.image_size
     key = f"{backend} {cache.machine_key(card.sha256, size_px, num_threads)}"
     if (cache.cache_get(key) or {}).get("same") is not True:
-        pair = [_open(model, card, name, num_threads) for name in ("torch", backend)]
-        check(compare(pair[0], pair[1], demo_frames(size_px)), reduced_precision=True)
+        agreement = compare(_open(model, card, "torch", num_threads), session, demo_frames(size_px))
+        check(agreement, reduced_precision=BACKENDS[backend].reduced_precision)
         cache.cache_put(key, {"model": card.name, "same": True})
+    return session
 
 
 def _open(model: str, card: ModelCard, backend: str, num_threads: int) -> InferenceSession:
