@@ -392,7 +392,5 @@ def _as_clip(
             return load_clip(source, spacing_mm=spacing_mm, fps=fps, view=view)  # type: ignore[arg-type]
         except TypeError as error:
             raise TypeError(f"{error}; analyze takes a Clip too") from None
-    options = OpenOptions(
-        spacing_mm=spacing_mm, fps=fps, view=None if view is None else find_view(view)
-    )
-    return restate(source, options)
+    stated_view = None if view is None else find_view(view)
+    return restate(source, OpenOptions(spacing_mm=spacing_mm, fps=fps, view=stated_view))

@@ -226,8 +226,7 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
     lengths_s = beat_lengths_s(beats, times_s, timing.r_wave_times_s)
     num_frames = systole_frames(beats) if times_s is not None else None
     systole_s = None if num_frames is None else num_frames * clock_s
-    is_timed = times_s is not None and is_systole(systole_s, clock_s)
-    is_timed = is_timed and is_heart_rate(heart_rate_bpm(lengths_s))
+    is_timed = is_heart_rate(heart_rate_bpm(lengths_s)) and is_systole(systole_s, clock_s)
     cut, stated = cut_reason(smoothed, beats, known, frame_s), timing.stated
     drawn = drawn_alone(stated.drawn_frames, len(filled), frame_s)
     smoothed[drawn] = filled[drawn]
@@ -236,7 +235,7 @@ def read_curves(volumes: np.ndarray, timing: Timing) -> tuple[Curves, list[Beat]
         filled=filled,
         smoothed=smoothed,
         parabola_s=parabola_s,
-        frame_s=clock_s if is_timed else None,
+        frame_s=clock_s if is_timed and times_s is not None else None,
         systole_s=systole_s,
         cut_reason="" if any(one.is_moved for one in stated.beats) else cut,
         drawn_frames=stated.drawn_frames,

@@ -96,10 +96,9 @@ class OpenedClip:
             EchosegError: If a value is implausible.
         """
         text = tuple(one for one in self.report.warnings if one.code == BURNED_IN)
+        view = None if parameters.view is None else View(parameters.view)
         stated = OpenOptions(
-            fps=parameters.frame_rate_hz,
-            spacing_mm=parameters.spacing_mm,
-            view=None if parameters.view is None else View(parameters.view),
+            fps=parameters.frame_rate_hz, spacing_mm=parameters.spacing_mm, view=view
         )
         clip = restate(self.cine.clip(frames), stated)
         return replace(clip, warnings=clip.warnings + text)
