@@ -189,6 +189,21 @@ def test_phases_of_an_unlabeled_clip_do_not_come_from_its_masks():
     assert unknown.isnan().all()
 
 
+def test_phases_of_a_frame_sparse_clip_do_not_come_from_its_hidden_masks():
+    (clip,) = disk_set(1, num_frames=12).sources[0].clips
+    marked = replace(clip, ed_frame=0, es_frame=11)
+    hidden = torch.cat([clip.masks[:1], clip.masks[[7] * 10], clip.masks[-1:]])
+    one, other, unmarked = (
+        draws(set_of([each]).ed_es_only(), 12, num=1)[0].phases
+        for each in (marked, replace(marked, masks=hidden), clip)
+    )
+    assert torch.equal(one, other)
+    assert sorted(one.tolist()) == pytest.approx([0.4 * t / 11 for t in range(12)], abs=1e-6)
+    assert unmarked.isnan().all()
+    stills = draws(disk_set(1, num_frames=2).ed_es_only(), 2, num=1)[0]
+    assert sorted(stills.phases.tolist()) == pytest.approx([0, 0.4])  # every mask may be used
+
+
 def test_an_npz_file_is_read(tmp_path):
     clips = disk_set(3, num_frames=4).sources[0].clips
     frames, masks = (

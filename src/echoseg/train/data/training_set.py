@@ -165,7 +165,7 @@ class TrainingSet:
             frames=clip.frames[at],
             masks=torch.where(hidden, IGNORE_LABEL, masks).to(torch.uint8),
             all_masks=masks,
-            phases=phases_of(clip, use_masks=bool(self.is_labeled[index]))[at],
+            phases=phases_of(clip, use_masks=len(usable) == len(clip.frames))[at],
             times=at,
             known_labels=torch.tensor([k in clip.known_labels for k in range(NUM_LABELS)]),
             statistics=self._statistics(index, clip, clip.times_s[at], len(usable)),
