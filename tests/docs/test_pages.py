@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import echoseg
 from echoseg.cli import app as echoseg_app
 from echoseg.report.schema import registry_columns
 from echoseg.train.config import TrainConfig
+from echoseg.train.methods import METHODS
 from experiments.__main__ import app as experiments_app
+from experiments.distillation import Distilled
 from scripts import docs_pages
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +89,16 @@ def test_options_named_on_a_page_exist(page):
         words = line.split(" #")[0].replace("[", " ").replace("]", " ").split()
         named = {word for word in words if word.startswith("--")} - {"--help", "--version"}
         assert not named - options_of(program, words), f"{program} {line}"
+
+
+def test_options_of_methods_named_on_a_page_exist():
+    options = {
+        name for kind in (*METHODS.values(), Distilled) for name in signature(kind).parameters
+    }
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    named = re.findall(r"method_options\.(\w+)", text)
+    assert named
+    assert set(named) <= options
 
 
 def test_an_unknown_option_would_be_seen(tmp_path):

@@ -11,11 +11,14 @@ from torch import nn
 
 import echoseg
 from dataset_makers import MAKERS
+from echoseg.cli.train import _config, as_settings
 from echoseg.data import load_dataset
 from echoseg.errors import ConfigError, EchosegError
 from echoseg.models.checkpoint import load_model
+from echoseg.train import recipes
 from echoseg.train.config import train_config
 from echoseg.train.methods import TrainingMethod
+from echoseg.train.train import _method_object
 
 SMALL = {
     "image_size": 64,
@@ -223,6 +226,24 @@ def test_recipes_and_percentages_are_taken_as_on_the_command_line(plugin, tmp_pa
     assert config["method"] == "mssnet"
     assert config["method_options"] == {"doc": False}
     assert config["labeled_fraction"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "rac", "doc"), [("doc_only", False, True), ("rac_doc", True, True)]
+)
+def test_an_option_of_a_method_changes_no_other_of_its_recipe(name, rac, doc):
+    in_python = {"method_options": {"weight": 0.5}}
+    _method_object(name, in_python)
+    on_the_command_line = _config(name, as_settings(["method_options.weight=0.5"]), None)
+    for config in (
+        recipes.make(name, method_options={"weight": 0.5}),
+        on_the_command_line,
+        train_config(**in_python),
+    ):
+        method = config.make_method()
+        assert (method.rac, method.doc, method.weight) == (rac, doc, 0.5)
+    assert recipes.make(name, method_options={"doc": False}).make_method().doc is False
+    assert recipes.make(name).make_method().weight == 1
 
 
 @pytest.mark.parametrize(

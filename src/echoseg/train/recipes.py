@@ -28,12 +28,24 @@ def make(name: str, **settings: Any) -> TrainConfig:
     Raises:
         ConfigError: If there is no such recipe (the message suggests one) or a setting is wrong.
     """
+    return train_config(**with_recipe(name, settings))
+
+
+def with_recipe(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe, some changed; options of its method are changed one by one.
+
+    Raises:
+        ConfigError: If there is no such recipe; the message suggests one.
+    """
     if ":" in name:
-        return train_config(**{"method": name, **settings})
+        return {"method": name, **settings}
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, 1, 0.4)
         hint = f"did you mean {near[0]}?" if near else "package.module:Method is possible too"
         raise ConfigError(
             f"method must be one of {', '.join(sorted(RECIPES))}, got {name!r}; {hint}"
         )
-    return train_config(**{**RECIPES[name], **settings})
+    fields = {**RECIPES[name], **settings}
+    if isinstance(options := settings.get("method_options"), dict):
+        fields["method_options"] = {**RECIPES[name].get("method_options", {}), **options}
+    return fields

@@ -27,7 +27,7 @@ from echoseg.train.data.training_set import TrainingSet, joined
 from echoseg.train.logging import TensorBoardLogger, write_samples
 from echoseg.train.loop import Components, Progress, Run, fit
 from echoseg.train.methods import METHODS, TrainingMethod
-from echoseg.train.recipes import RECIPES
+from echoseg.train.recipes import with_recipe
 from echoseg.train.run_folder import RunFolder, discarded_when_it_fails
 from echoseg.train.stopping import interrupt_requested
 from echoseg.train.validation import validation_scores
@@ -179,10 +179,7 @@ def _method_object(method: Any, fields: dict[str, Any]) -> TrainingMethod | None
         return method
     if not isinstance(method, str):
         raise TypeError(f"method must be a TrainingMethod or a name, got {type(method).__name__}")
-    recipe = RECIPES.get(method, {"method": method})
-    fields["method"] = recipe["method"]
-    if options := recipe.get("method_options"):
-        fields["method_options"] = {**options, **fields.get("method_options", {})}
+    fields.update(with_recipe(method, fields))
     return None
 
 
