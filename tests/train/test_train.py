@@ -15,10 +15,11 @@ from echoseg.cli.train import _config, as_settings
 from echoseg.data import load_dataset
 from echoseg.errors import ConfigError, EchosegError
 from echoseg.models.checkpoint import load_model
+from echoseg.models.mssnet import MSSNet
 from echoseg.train import recipes
 from echoseg.train.config import train_config
 from echoseg.train.methods import TrainingMethod
-from echoseg.train.train import _method_object
+from echoseg.train.train import _method_object, _model_object
 
 SMALL = {
     "image_size": 64,
@@ -165,6 +166,19 @@ def test_wrong_values_are_an_echoseg_error(tmp_path, arguments, settings, messag
     with pytest.raises(EchosegError, match=message):
         echoseg.train(*arguments, output=out, **SMALL, **settings)
     assert not (out / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"init_from": "camus"}, {"pretrained_encoder": "camus"}, {"architecture": {"size": "base"}}],
+)
+def test_settings_that_a_network_of_ones_own_makes_void_are_refused(tmp_path, setting):
+    (name,) = setting
+    with pytest.raises(ConfigError, match=rf"{name} must be left out where model is a network, .*"):
+        echoseg.train(MSSNet(size="tiny"), "phantom:2", output=tmp_path / "run", **SMALL, **setting)
+    assert not (tmp_path / "run").exists()
+    unset = dict.fromkeys(setting)
+    _model_object(MSSNet(size="tiny"), unset)  # None is as good as left out
 
 
 def test_a_network_that_could_not_be_loaded_again_is_refused_before_training(tmp_path, plugin):

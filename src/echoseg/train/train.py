@@ -138,6 +138,12 @@ def _as_config(
 def _model_object(model: Any, fields: dict[str, Any]) -> Segmenter | None:
     """The network that is given; the field that names it is set."""
     if isinstance(model, nn.Module):
+        for name in ("init_from", "pretrained_encoder", "architecture"):
+            if value := fields.get(name):
+                raise ConfigError(
+                    f"{name} must be left out where model is a network, which has its layers and "
+                    f"weights, got {value!r}; give model by name, or load weights into the network"
+                )
         network = as_segmenter(model)
         fields["model"] = architecture_of(network)
         if isinstance(network, Adapted):
