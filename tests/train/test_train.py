@@ -1,16 +1,21 @@
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
+from typer.testing import CliRunner
 
 import echoseg
 from dataset_makers import MAKERS
+from echoseg.cli import app
 from echoseg.cli.train import _config, as_settings
 from echoseg.data import load_dataset
 from echoseg.errors import ConfigError, EchosegError
@@ -19,7 +24,7 @@ from echoseg.models.mssnet import MSSNet
 from echoseg.train import recipes
 from echoseg.train.config import train_config
 from echoseg.train.methods import TrainingMethod
-from echoseg.train.train import _method_object, _model_object
+from echoseg.train.train import _as_config, _method_object, _model_object, run_training
 
 SMALL = {
     "image_size": 64,
@@ -240,6 +245,71 @@ def test_recipes_and_percentages_are_taken_as_on_the_command_line(plugin, tmp_pa
     assert config["method"] == "mssnet"
     assert config["method_options"] == {"doc": False}
     assert config["labeled_fraction"] == 0.5
+
+
+CUT = SMALL | {"image_size": 32, "num_steps": 4, "save_every": 2, "keep_last": 9}
+
+
+def cut(folder: Path, copy: Path) -> Path:
+    """A copy of a finished run of four steps as it was after two."""
+    shutil.copytree(folder, copy)
+    for name in ("resume-000004.safetensors", "model.safetensors"):
+        (copy / name).unlink()
+    return copy
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    both = [load_file(path / "model.safetensors") for path in (one, other)]
+    return all(torch.equal(both[0][name], both[1][name]) for name in both[0] | both[1])
+
+
+def test_a_run_of_a_network_object_resumes_with_that_network(tmp_path):
+    net = MSSNet(size="nano", memory="guidance")  # the weights of its default have these shapes
+    result = echoseg.train(net, "phantom:2", "supervised", output=tmp_path / "run", **CUT)
+    fields = json.loads((result.folder / "run.json").read_text())
+    assert (fields["architecture"]["memory"], fields["objects"]) == ("guidance", [])
+    folder = cut(result.folder, tmp_path / "cut")
+    resumed, _ = load_model(str(run_training(None, folder)))
+    assert resumed.config.memory == "guidance"
+    assert same_weights(folder, result.folder)
+
+
+def test_a_run_of_objects_resumes_with_the_same_objects_only(tmp_path, plugin):
+    call = {"model": "mssnet", "data": "phantom:2", "method": "supervised", "loss": plugin.loss}
+    call |= {"architecture": {"size": "nano"}, **CUT}
+    whole = echoseg.train(**call, output=tmp_path / "run").folder
+    folder = cut(whole, tmp_path / "cut")
+    files = sorted(folder.iterdir())
+    done = CliRunner().invoke(app, ["train", "--resume", str(folder)])
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "was begun with Python objects (loss), which only Python can give again" in done.stderr
+    for change in ({"loss": None}, {"loss": "another_lab:loss"}, {"learning_rate": 0.1}):
+        with pytest.raises(
+            ConfigError, match=f"was started with ({'|'.join([*change, 'objects'])})="
+        ):
+            echoseg.train(**call | change, output=folder, resume=True)
+    assert sorted(folder.iterdir()) == files
+    result = echoseg.train(**call, output=folder, resume=True)
+    assert [line["step"] for line in result.history] == [4]
+    assert same_weights(folder, whole)
+    with pytest.raises(ConfigError, match=r"must hold a run \(run.json\) to be resumed"):
+        echoseg.train(**call, output=tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_parts_of_a_run_that_are_objects_are_recorded(tmp_path, plugin):
+    data = load_dataset(MAKERS["custom"](tmp_path).root)
+    frozen = MSSNet(size="nano")
+    frozen.stem.requires_grad_(False)
+    given = {"validation": data}
+    for arguments, settings, objects in (
+        (("mssnet", ["phantom:2"], "mssnet", "another_lab:loss"), {}, ()),
+        ((MSSNet(size="nano"), "phantom:2", "mssnet", None), {}, ()),
+        ((frozen, "phantom:2", "mssnet", None), {}, ("model",)),
+        ((plugin.Net(), "phantom:2", plugin.Method, None), {}, ("model", "method")),
+        (("mssnet", ["phantom:2", data], "mssnet", None), given, ("data", "validation")),
+    ):
+        assert _as_config(*arguments, settings)[0]["objects"] == objects
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The settings of a training run."""
 
 import os
-from collections.abc import Collection
 from functools import cache
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, Self
@@ -145,6 +144,8 @@ class TrainConfig(BaseModel):
     processor or GPU computes in bfloat16, else 32-true."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device; auto takes a GPU where there is one."""
+    objects: tuple[str, ...] = ()
+    """Parts that are Python objects, which no setting can build again; set by `echoseg.train`."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -155,8 +156,8 @@ class TrainConfig(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _method_takes_its_options(self, info: ValidationInfo) -> Self:
-        if "method" not in (info.context or ()):  # else an object is given for it
+    def _method_takes_its_options(self) -> Self:
+        if "method" not in self.objects:
             self._options()
         return self
 
@@ -187,7 +188,7 @@ class TrainConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _architecture_fits(self, info: ValidationInfo) -> Self:
+    def _architecture_fits(self) -> Self:
         if self.init_from is None:
             if ":" not in self.model and self.model not in MODELS:
                 raise ValueError(
@@ -195,8 +196,7 @@ class TrainConfig(BaseModel):
                     f"{self.model!r}; trained weights ({', '.join(SHIPPED)} or a .safetensors "
                     "file) are given as init_from"
                 )
-            is_object = "model" in (info.context or ())  # so that its name is not looked up
-            kind: Any = None if is_object else model_class(self.model)
+            kind: Any = None if "model" in self.objects else model_class(self.model)
             if kind is None or not issubclass(kind, Segmenter):
                 return self  # a plain network checks its own arguments
             try:
@@ -255,12 +255,8 @@ def _options_of(method: type[TrainingMethod]) -> type[BaseModel]:
     return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def train_config(*, objects: Collection[str] = (), **fields: Any) -> TrainConfig:
+def train_config(**fields: Any) -> TrainConfig:
     """Build and validate a config.
-
-    Args:
-        objects: Parts, `model` or `method`, that are given as objects and not looked up by name.
-        fields: Settings.
 
     Raises:
         ConfigError: If a field is unknown (the message suggests the nearest) or out of range.
@@ -268,6 +264,6 @@ def train_config(*, objects: Collection[str] = (), **fields: Any) -> TrainConfig
     if "device" in fields:
         raise ConfigError("there is no field device; did you mean accelerator?")
     try:
-        return TrainConfig.model_validate(fields, context=set(objects))
+        return TrainConfig.model_validate(fields)
     except ValidationError as error:
         raise ConfigError(validation_message(error, fields=TrainConfig.model_fields)) from error

@@ -93,18 +93,40 @@ class RunFolder:
                 f"{self.path} must have {needed_bytes / 1e6:.0f} MB free for checkpoints, it has "
                 f"{free / 1e6:.0f} MB; free some space or {ANOTHER_FOLDER}"
             )
-        ResumableFolder(self.path, CONFIG, TrainConfig, "a run").begin(config, resume=False)
+        self._settings().begin(config, resume=False)
 
-    def config(self) -> TrainConfig:
-        """Read the config of the run.
+    def check(self, config: TrainConfig) -> None:
+        """Check that the folder holds a run of these settings.
 
         Raises:
-            ConfigError: If there is none.
+            ConfigError: If it holds none, or one of others.
+        """
+        self.config()
+        self._settings().check(config)
+
+    def _settings(self) -> ResumableFolder[TrainConfig]:
+        return ResumableFolder(self.path, CONFIG, TrainConfig, "a run")
+
+    def config(self, *, has_objects: bool = True) -> TrainConfig:
+        """Read the config of the run.
+
+        Args:
+            has_objects: Whether the objects that it was begun with are given, if there are any.
+
+        Raises:
+            ConfigError: If there is none, or its objects are not given.
         """
         try:
-            return train_config(**self._fields())
+            config = train_config(**self._fields())
         except (ValueError, TypeError) as error:
             raise self._unreadable(error) from error
+        if config.objects and not has_objects:
+            raise ConfigError(
+                f"{self.path} was begun with Python objects ({', '.join(config.objects)}), which "
+                f"only Python can give again; call echoseg.train with them, "
+                f"output={str(self.path)!r} and resume=True"
+            )
+        return config
 
     def _fields(self) -> dict[str, Any]:
         try:

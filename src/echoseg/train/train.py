@@ -16,7 +16,7 @@ from echoseg.data.torch_dataset import ClipCache, TorchDataset
 from echoseg.errors import ConfigError, EchosegError, ModelError
 from echoseg.files import locked_dir
 from echoseg.models.adapt import Adapted, as_segmenter
-from echoseg.models.build import architecture_of, build_model
+from echoseg.models.build import MODELS, architecture_of, build_model
 from echoseg.models.checkpoint import load_model, save_checkpoint
 from echoseg.models.segmenter import Segmenter
 from echoseg.nn.fused import has_bf16
@@ -67,6 +67,7 @@ def train(
     loss: Any = None,
     *,
     output: str | Path | None = None,
+    resume: bool = False,
     **settings: Any,
 ) -> TrainingResult:
     """Train a segmentation model, optionally semi-supervised with few labels.
@@ -87,6 +88,7 @@ def train(
         loss: Supervised loss of (logits `N K H W`, masks `N H W` int64, 255 where unknown) as a
             function or "package.module:function"; by default cross entropy and Dice.
         output: Folder of the run; by default a temporary one.
+        resume: Continue the run in `output`, which was begun with the same objects and settings.
         settings: Fields of `TrainConfig`; `validation` may be a data set too.
 
     Raises:
@@ -94,8 +96,7 @@ def train(
         TypeError: If an argument has a wrong Python type.
     """
     fields, components = _as_config(model, data, method, loss, settings)
-    objects = [part for part in ("model", "method") if getattr(components, part) is not None]
-    config = train_config(objects=objects, **fields)
+    config = train_config(**fields)
     folder = Path(tempfile.mkdtemp(prefix="echoseg-run-") if output is None else output)
     history: list[dict[str, float]] = []
 
@@ -103,7 +104,11 @@ def train(
         history.append({"step": progress.step, **progress.values})
 
     with discarded_when_it_fails(folder):
-        checkpoint = run_training(config, folder, report=report, components=components)
+        if resume:
+            RunFolder(folder).check(config)
+        checkpoint = run_training(
+            None if resume else config, folder, report=report, components=components
+        )
     best, card = load_model(str(checkpoint))
     return TrainingResult(
         model=best, card=card, checkpoint=checkpoint, folder=folder, history=tuple(history)
@@ -132,6 +137,14 @@ def _as_config(
     fields["data"] = tuple(_describe(part) for part in parts)
     if validation is not None:
         fields["validation"] = _describe(validation)
+    are_objects = {
+        "model": components.model is not None and not fields.get("architecture"),
+        "method": components.method is not None,
+        "loss": components.loss is not None,
+        "data": not all(isinstance(part, str | Path) for part in parts),
+        "validation": not isinstance(validation, str | Path | None),
+    }
+    fields["objects"] = tuple(name for name, is_object in are_objects.items() if is_object)
     return fields, components
 
 
@@ -146,6 +159,10 @@ def _model_object(model: Any, fields: dict[str, Any]) -> Segmenter | None:
                 )
         network = as_segmenter(model)
         fields["model"] = architecture_of(network)
+        is_frozen = not all(weight.requires_grad for weight in network.parameters())
+        if type(network) in MODELS.values() and not is_frozen:  # a resumed run can build it
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            fields["architecture"] = network.config.model_dump(mode="json")
         if isinstance(network, Adapted):
             _check_can_be_loaded(network, fields["model"])
         return network
@@ -228,7 +245,7 @@ def run_training(
     """
     out = Path(out)
     folder, resumes = RunFolder(out), config is None
-    config = folder.config() if config is None else config
+    config = folder.config(has_objects=components is not None) if config is None else config
     components = components or Components()
     fabric = make_fabric(config)
     fabric.launch()
