@@ -153,6 +153,27 @@ def test_the_best_is_kept_and_a_run_without_gain_stops_early(tmp_path):
     assert [r.values["validation_score"] for r in reports] == [0.5, 0.8, 0.7, 0.6]
 
 
+def test_a_run_that_stopped_early_is_not_trained_on_when_it_is_resumed(tmp_path):
+    changes = {"num_steps": 20, "validate_every": 2, "save_every": 2, "patience": 2}
+    run, folder = run_of(**changes), folder_of(tmp_path)
+    scores = iter([0.8, 0.7, 0.6])
+    fit(run, folder, validate=lambda model: {"score": next(scores)})
+    assert run.step == 6
+    for _ in range(2):
+        resumed = run_of(**changes)
+        resumed.load_state_dict(folder.load())
+        saved = []
+        fit(
+            resumed,
+            folder,
+            validate=lambda model: {"score": 0.9},
+            save_model=lambda name, model, into=saved: into.append((name, model.state_dict())),
+        )
+        assert resumed.step == 6
+        ((name, weights),) = saved
+        assert name == "model.safetensors" and same(weights, run.teacher.model.state_dict())
+
+
 @pytest.mark.parametrize("broken", ["student", "teacher"])
 def test_a_loss_that_is_no_number_names_a_way_out_that_can_be_taken(broken):
     run = run_of()

@@ -265,7 +265,9 @@ def fit(
     config, is_first = run.config, run.fabric.is_global_zero
     sums: dict[str, list[float]] = {}
     start, first_step = time.monotonic(), run.step
-    while run.step < config.num_steps:
+    # a resumed run may have stopped early
+    spent = run.step % config.validate_every == 0 and _is_spent(run)
+    while run.step < config.num_steps and not spent:
         for name, value in run.take_step().items():
             sums.setdefault(name, []).append(value)
         at_end = run.step == config.num_steps
@@ -291,8 +293,7 @@ def fit(
             folder.save(run.state_dict(), run.step, config.keep_last)
         if stops:
             raise KeyboardInterrupt
-        if validates and run.fabric.broadcast(_is_spent(run)):
-            break
+        spent = validates and run.fabric.broadcast(_is_spent(run))
     if is_first:
         save_model("model.safetensors", run.teacher.model)
     run.fabric.barrier()
