@@ -115,7 +115,9 @@ class Dataset:
         """
         from echoseg.data.torch_dataset import TorchDataset
 
-        return TorchDataset(self.records, size=size, num_frames=num_frames, transform=transform)
+        items = TorchDataset(self.records, size=size, num_frames=num_frames, transform=transform)
+        items.dataset = self
+        return items
 
 
 def build_dataset(

@@ -108,6 +108,9 @@ class TorchDataset(MapDataset[dict[str, Any]]):
         ConfigError: If size or num_frames is out of range.
     """
 
+    dataset: Any = None
+    """The data set that it was made of by `Dataset.to_torch`."""
+
     def __init__(
         self,
         records: Sequence[Record],

@@ -44,8 +44,6 @@ class Segmenter(nn.Module, ABC):
     """Whether the logits of a frame depend on other frames."""
     num_frames: int | None = None
     """Required number of frames per clip; None: any."""
-    bptt_frames: int | None = None
-    """In training, the state is detached after each that many frames of a clip; None: never."""
     image_size: int | None = None
     """Required height and width in pixels; None: any."""
     bptt_frames: int | None = None

@@ -336,6 +336,43 @@ def test_items_of_any_map_style_data_set_can_be_drawn(tmp_path):
         reader().open(3)
 
 
+@pytest.mark.parametrize("name", ["camus", "echonet_dynamic"])
+def test_a_torch_data_set_is_opened_like_the_data_set_it_was_made_of(tmp_path, name):
+    data = load_dataset(MAKERS[name](tmp_path).root)
+    assert {"validation", "test"} <= set(data.splits())
+
+    def darker(item):
+        return {**item, "frames": item["frames"] / 2}
+
+    whole, validation = reader().open(data), reader().open_validation([data], None)
+    assert set(whole.clips.patients).isdisjoint(validation.patients)
+    for items in (
+        data.to_torch(size=64),
+        data.to_torch(size=64, num_frames=None, transform=darker),
+    ):
+        opened = reader().open(items)
+        assert opened[1:] == whole[1:]
+        scored = reader().open_validation([items], None)
+        given = reader().open_validation(["phantom:1"], items)
+        pairs = (opened.clips, whole.clips), (scored, validation), (given, validation)
+        for one, other in pairs:
+            assert (one.patients, one.views) == (other.patients, other.views)
+            assert torch.equal(one.are_stills, other.are_stills)
+            assert torch.equal(one.is_labeled, other.is_labeled)
+            clip, same = one.clip(0), other.clip(0)
+            assert clip.known_labels == same.known_labels
+            assert torch.equal(clip.masks, same.masks)
+            factor = 2 if items.transform else 1
+            assert (factor * clip.frames.int() - same.frames).abs().max() <= 1
+    alone = reader().open(TorchDataset(data.records, size=64))
+    assert (alone.clips.patients, alone.licence) == (
+        whole.clips.patients, "as the data's owner allows"
+    )  # fmt: skip
+    assert len(reader().open_validation([], TorchDataset(data.split("test").records))) == len(
+        [record for record in data.split("test").records if record.view in ("A4C", "A2C")]
+    )
+
+
 def test_custom_clips_without_splits_validate_and_training_patients_do_not(tmp_path):
     custom = str(MAKERS["custom"](tmp_path / "own").root)
     assert len(reader().open_validation(("phantom:1",), custom)) == 2

@@ -8,6 +8,7 @@ animated:FOLDER         its hearts animated, in several variants each for traini
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,8 +105,8 @@ class Reader(NamedTuple):
             ConfigError: If a name says no number of clips.
             DatasetError: If there is nothing of that name, or nothing in it can be used.
         """
-        if isinstance(data, Dataset):
-            return self._dataset(data, split)
+        if isinstance(held := _held_by(data), Dataset):
+            return self._dataset(held, split, getattr(data, "transform", None) and data)
         if not isinstance(data, str | Path):
             return self._foreign(data)
         if str(data).startswith("phantom:"):
@@ -124,7 +125,7 @@ class Reader(NamedTuple):
             )
         return self._dataset(load_dataset(path), split)
 
-    def _dataset(self, data: Dataset, split: str) -> Source:
+    def _dataset(self, data: Dataset, split: str, items: Any = None) -> Source:
         records = [
             record
             for record in _of_split(data, split)
@@ -142,10 +143,16 @@ class Reader(NamedTuple):
         if str(data.root).startswith(animated.PREFIX):
             words += ", animated from ED and ES"
         num_issues = sum(issue.kind is not IssueKind.KNOWN for issue in data.issues)
-        return Source(self._records(records), terms.licence, terms.notice, words, num_issues)
+        clips = self._records(records, items)
+        return Source(clips, terms.licence, terms.notice, words, num_issues)
 
-    def _records(self, records: Sequence[Record]) -> TrainingSet:
-        clips = TorchDataset(records, size=self.size_px, cache=self.cache)
+    def _records(self, records: Sequence[Record], items: Any = None) -> TrainingSet:
+        """Whole clips of records, or what the transform of a `TorchDataset` makes of them."""
+        clips: Any = TorchDataset(records, size=self.size_px, cache=self.cache)
+        if items is not None:
+            options = {name: getattr(items, name) for name in ("size", "num_frames", "transform")}
+            own = TorchDataset(records, cache=self.cache, **options)
+            clips = ForeignClips(own, self.size_px)
         return training_set_of(clips, records)
 
     def _foreign(self, data: Any) -> Source:
@@ -153,11 +160,7 @@ class Reader(NamedTuple):
             raise TypeError(
                 f"data must be a path, a Dataset or a map-style data set, got {type(data).__name__}"
             )
-        terms = CUSTOM_TERMS
-        if isinstance(data, TorchDataset) and data.transform is None:
-            clips = self._records(data.records)
-            return Source(clips, terms.licence, terms.notice, terms.title)
-        num = len(data)
+        terms, num = CUSTOM_TERMS, len(data)
         patients = getattr(data, "patients", None) or [f"item {index}" for index in range(num)]
         labeled = getattr(data, "is_labeled", [True] * num)
         clips = TrainingSet(
@@ -175,8 +178,9 @@ class Reader(NamedTuple):
 
     def open_validation(self, data: Sequence[Any], validation: Any) -> TrainingSet | None:
         """What a run is scored on: `validation`, or the first validation split there is."""
-        if isinstance(validation, Dataset) and "validation" not in validation.splits():
-            return self._dataset(validation, "all").clips
+        held = _held_by(validation)
+        if isinstance(held, Dataset) and "validation" not in held.splits():
+            return self.open(validation, "all").clips
         if validation is not None:
             return self.open(validation, "validation", field="validation").clips
         for each in data:
@@ -186,9 +190,18 @@ class Reader(NamedTuple):
                 or str(each).startswith(animated.PREFIX)
             ):
                 each = load_dataset(each)
-            if isinstance(each, Dataset) and any(r.split == "validation" for r in each.records):
-                return self._dataset(each, "validation").clips
+            held = _held_by(each)
+            if isinstance(held, Dataset) and any(r.split == "validation" for r in held.records):
+                return self.open(each, "validation").clips
         return None
+
+
+def _held_by(data: Any) -> Any:
+    """The data set whose clips a `TorchDataset` reads; other data themselves."""
+    if not isinstance(data, TorchDataset):
+        return data
+    held = data.dataset or Dataset(name="custom", root=Path("data"), records=())
+    return replace(held, records=data.records)
 
 
 def training_set_of(clips: Any, records: Sequence[Record]) -> TrainingSet:

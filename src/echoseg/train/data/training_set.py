@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from echoseg.clip import Label, View
-from echoseg.data.torch_dataset import SquareClip
+from echoseg.data.torch_dataset import SquareClip, TorchDataset
 from echoseg.errors import ConfigError, DatasetError, EchosegError
 from echoseg.losses import IGNORE_LABEL
 
@@ -379,11 +379,14 @@ class ForeignClips:
         masks = masks.to(torch.uint8)
         labeled = tuple((masks != IGNORE_LABEL).flatten(1).any(1).nonzero()[:, 0].tolist())
         times_s = torch.as_tensor(item.get("times_s", torch.full(shape[:1], torch.nan)))
+        known_labels = frozenset(range(NUM_LABELS))
+        if isinstance(self.items, TorchDataset):
+            known_labels = self.items.clip(index).known_labels
         return SquareClip(
             frames=(255 * frames[:, 0].float()).round().clamp(0, 255).to(torch.uint8),
             masks=masks[list(labeled)],
             labeled_frames=labeled,
-            known_labels=frozenset(range(NUM_LABELS)),
+            known_labels=known_labels,
             times_s=times_s,
             spacing_mm=torch.as_tensor(item.get("spacing_mm", (torch.nan, torch.nan))),
         )
