@@ -12,7 +12,7 @@ from echoseg.train.data.training_set import joined
 from echoseg.train.ema import EMA
 from echoseg.train.methods import METHODS
 from echoseg.train.methods.base import ramp_up
-from echoseg.train.methods.bcp import largest_pieces
+from echoseg.train.methods.bcp import BidirectionalCopyPaste, largest_pieces
 from echoseg.train.methods.mssnet import MSSNetMethod, confidence, labeled_sample
 from echoseg.train.methods.supervised import Supervised
 from experiments.networks.gdkvm import GDKVM, GDKVMConfig
@@ -198,6 +198,29 @@ def test_the_ramp_rises_from_nearly_nothing_to_one():
     assert values == sorted(values)
     assert values[0] < 0.01
     assert values[-2:] == [1, 1]
+
+
+@pytest.mark.parametrize(("known", "is_taught"), [((0, 1), False), (range(4), True)])
+def test_copy_paste_teaches_no_background_where_a_label_is_not_known(known, is_taught):
+    """Of hearts of which the cavity alone was drawn, the wall is not learned as background."""
+    generator = torch.Generator().manual_seed(0)
+    clips = [disk_clip(generator, 32, 2, labels=known) for _ in range(6)]
+    cavities = [replace(clip, masks=(clip.masks == 1).to(torch.uint8)) for clip in clips]
+    given = Batches(set_of(cavities, 3), small_config(), 3, 3)[0]
+    logits = torch.nn.Parameter(torch.randn(6, 2, 4, 32, 32, generator=generator))
+
+    class Fixed(torch.nn.Module):
+        """The same logits whatever is shown: three labeled clips, and three mixed in both ways."""
+
+        def forward(self, frames):
+            return torch.cat([logits, logits[3:]])[: len(frames)]
+
+    terms = BidirectionalCopyPaste()(Fixed(), lambda frames: logits[:3].softmax(2), given, 0.0)
+    (slope,) = torch.autograd.grad(terms["pasted"], logits)
+    drawn = given.masks[:3] == 1
+    assert slope[3:].movedim(2, -1)[drawn].abs().max() > 0  # the cavity is learned
+    outside = slope[3:].movedim(2, -1)[~drawn].abs().max()
+    assert (outside > 0) == is_taught
 
 
 def test_only_the_largest_piece_of_a_label_is_kept():

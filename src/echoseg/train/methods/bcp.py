@@ -16,11 +16,12 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from echoseg.losses import IGNORE_LABEL, soft_target_loss
+from echoseg.losses import soft_target_loss
 from echoseg.models.segmenter import Segmenter
 from echoseg.train.data.batches import Batch
 from echoseg.train.ema import EMA
 from echoseg.train.methods.base import Terms, TrainingMethod, pseudo_label_dice, pseudo_probs
+from echoseg.train.methods.mssnet import labeled_sample
 
 
 class BidirectionalCopyPaste(TrainingMethod):
@@ -41,15 +42,12 @@ class BidirectionalCopyPaste(TrainingMethod):
         probs = pseudo_probs(teacher, batch)
         num = min(first, len(probs))
         pseudo = functional.one_hot(largest_pieces(probs[:num]), probs.shape[2]).movedim(-1, 2)
-        masks = batch.masks[:num]
-        known = (masks != IGNORE_LABEL).float()
-        drawn = functional.one_hot(
-            masks.long().masked_fill(masks == IGNORE_LABEL, 0), probs.shape[2]
-        ).movedim(-1, 2)
+        drawn = labeled_sample(batch)  # background has no weight where a label is not known
         box = self._box(size).to(probs.device)  # 1 inside
+        uncertain = torch.full_like(drawn.weights[:num], self.weight * ramp)
         pairs = (
-            (batch.strong[:num], drawn, known),
-            (batch.strong[first : first + num], pseudo, torch.full_like(known, self.weight * ramp)),
+            (drawn.frames[:num], drawn.probs[:num], drawn.weights[:num]),
+            (batch.strong[first : first + num], pseudo, uncertain),
         )
         mixed = [
             [box * a + (1 - box) * b for a, b in zip(*order, strict=True)]
