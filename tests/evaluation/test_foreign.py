@@ -3,6 +3,7 @@
 import json
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import nibabel as nib
 import numpy as np
@@ -135,6 +136,25 @@ def test_missing_masks_of_one_clip_are_listed_and_fail(tmp_path, records):
     (problem,) = result.problems
     assert problem.place == records[1].name and "must hold its masks" in problem.reason
     assert result.summary["counts"]["not_judged"] == 1
+
+
+@pytest.mark.parametrize("masked", ["every frame", "a frame between ED and ES"])
+def test_missing_masks_fail_where_no_ed_or_es_has_a_mask(tmp_path, records, masked):
+    def read(record):
+        clip, annotation = record.load()
+        if masked == "every frame":
+            return clip, replace(annotation, ed_frame=None, es_frame=None)
+        frames = range(annotation.ed_frame + 1, annotation.es_frame)
+        return clip, replace(annotation, labelled_frames=(frames[0],))
+
+    given, stills = (replace(r, read=partial(read, r)) for r in records)
+    save(tmp_path / f"{given.name}.nii.gz", given.load()[1].masks)
+    for phase in ("ED", "ES"):
+        save(tmp_path / f"{stills.name}_{phase}.nii.gz", stills.load()[1].masks[:1])
+    result = evaluate(PredictionFolder(tmp_path), [given, stills])
+    (problem,) = result.problems
+    assert problem.place == stills.name and "neither its ED nor its ES" in problem.reason
+    assert [row.clip for row in result.clips] == [given.name]
 
 
 def test_masks_of_another_grid_or_number_are_refused_by_name(tmp_path, records):

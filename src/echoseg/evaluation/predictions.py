@@ -108,9 +108,14 @@ class PredictionFolder:
     def _pair(self, record: Record, clip: Clip, annotation: Annotation) -> Predicted:
         """The masks of ED and ES, the other frames empty."""
         masks = np.zeros(clip.frames.shape[:3], np.uint8)
-        for phase, frame in (("ED", annotation.ed_frame), ("ES", annotation.es_frame)):
-            if frame is None:
-                continue
+        phases = (("ED", annotation.ed_frame), ("ES", annotation.es_frame))
+        scored = [(name, frame) for name, frame in phases if frame in annotation.labelled_frames]
+        if not scored:
+            raise ModelError(
+                f"{record.name}: {self.folder} must hold its masks as {record.name}.nii.gz, or of "
+                "another format, as neither its ED nor its ES has a mask; there is no such file"
+            )
+        for phase, frame in scored:
             path = self._path(record.name, f"_{phase}")
             if path is None:
                 raise ModelError(
@@ -121,7 +126,7 @@ class PredictionFolder:
             if len(still) != 1:
                 raise ModelError(f"{path}: masks of a still must be one frame, got {len(still)}")
             masks[frame] = _on_grid(path, still, clip)[0]
-        return Predicted(masks, all_frames=clip.num_frames <= 2)
+        return Predicted(masks, all_frames=False)
 
     def _path(self, clip: str, phase: str = "") -> Path | None:
         names = [clip + phase, _SUFFIX.sub("", clip).replace("/", "_") + phase]
