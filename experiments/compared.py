@@ -1,6 +1,6 @@
 """One table of several evaluations of the same data: ours first, differences from it by view."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,8 @@ def differences(ours: Evaluated, other: Evaluated) -> dict[tuple[str, str], Pair
 def tables(ours: Evaluated, others: Sequence[Evaluated]) -> list[str]:
     """Markdown: the scores of all by view, then the differences from ours.
 
+    Both end in n where a tool lost some: clips with an EF, patients that both have.
+
     Raises:
         DatasetError: If they are not of the same data.
     """
@@ -72,14 +74,16 @@ def tables(ours: Evaluated, others: Sequence[Evaluated]) -> list[str]:
     views = sorted(ours.summary["by"]["view"])
     columns = ["network", "view", *(f"{word} Dice [95 %]" for word in STRUCTURES.values())]
     columns += ["LV HD95, mm", "LV failures", "EF MAE [95 %], bias"]
-    rows = [_scores(one, view) for view in views for one in (ours, *others)]
+    rows = [row for view in views for row in _scores((ours, *others), view)]
     lines = markdown_table(columns, rows)
     columns = ["less the first, points", "structure", *(f"{v} [95 %], detectable" for v in views)]
     rows = []
     for other in others:
         results = differences(ours, other)
+        either = Counter((view, structure) for view, structure, _ in ours.points | other.points)
         for structure, word in (STRUCTURES | {"ef": "|EF error|"}).items():
-            cells = [_difference(results.get((view, structure))) for view in views]
+            keys = [(view, structure) for view in views]
+            cells = [_difference(results.get(key), either[key]) for key in keys]
             rows.append([other.name, word, *cells])
     return [*lines, "", *markdown_table(columns, rows)]
 
@@ -93,33 +97,49 @@ def _clips(folder: Path) -> list[dict[str, str]]:
         return list(read_csv(file))
 
 
-def _scores(one: Evaluated, view: str) -> list[str]:
-    parts = one.summary["by"]["view"][view]
+def _scores(every: Sequence[Evaluated], view: str) -> list[list[str]]:
+    """A row per tool; `clips` is the number of clips whose EF is known, by the largest of all."""
+    efs = [one.summary["ef_by"]["view"].get(view) or {} for one in every]
+    clips = max(ef.get("n", 0) + ef.get("n_failed", 0) for ef in efs)
+    return [[*_dice_cells(one, view), _ef(ef, clips)] for one, ef in zip(every, efs, strict=True)]
+
+
+def _dice_cells(one: Evaluated, view: str) -> list[str]:
+    parts = one.summary["by"]["view"].get(view, {})
     cells = [one.name, view]
     for structure in STRUCTURES:
         dice = parts.get(structure, {}).get("dice")
         cells.append(f"{_short(dice['mean'])} {_interval(dice['ci95'], _short)}" if dice else "-")
-    endo, ef = parts["lv_endo"], one.summary["ef_by"]["view"].get(view)
-    hd95 = endo.get("hd95_mm")
+    endo = parts.get("lv_endo", {})
+    hd95, scored = endo.get("hd95_mm"), endo.get("dice", {}).get("n")
     cells.append(f"{hd95['mean']:.2f}" if hd95 else "-")
-    cells.append(f"{round(endo['failure_rate'] * endo['dice']['n'])} of {endo['dice']['n']}")
-    cells.append(
-        f"{ef['mae']:.1f} {_interval(ef['mae_ci95'], '{:.1f}'.format)}, {ef['bias']:+.1f}"
-        if ef
-        else "-"
-    )
+    cells.append(f"{round(endo['failure_rate'] * scored)} of {scored}" if scored else "-")
     return cells
 
 
-def _difference(result: PairedMean | None) -> str:
+def _ef(ef: dict[str, Any], clips: int) -> str:
+    if not ef:
+        return "-"
+    if not ef["n"]:
+        return f"no EF of {clips}"
+    text = f"{ef['mae']:.1f} {_interval(ef['mae_ci95'], '{:.1f}'.format)}, {ef['bias']:+.1f}"
+    return text + _fewer(ef["n"], clips)
+
+
+def _difference(result: PairedMean | None, patients: int) -> str:
     if result is None or result.ci95 is None:
         return "-"
     interval = _interval(result.ci95, "{:+.1f}".format)
-    return f"{result.mean:+.1f} {interval}, {result.smallest_effect:.1f}"
+    text = f"{result.mean:+.1f} {interval}, {result.smallest_effect:.1f}"
+    return text + _fewer(result.num_patients, patients)
 
 
-def _interval(ci95: Sequence[float], text: Any) -> str:
-    return f"[{text(ci95[0])} to {text(ci95[1])}]"
+def _fewer(number: int, every: int) -> str:
+    return f", n {number} of {every}" if number < every else ""
+
+
+def _interval(ci95: Sequence[float] | None, text: Any) -> str:
+    return "[-]" if ci95 is None else f"[{text(ci95[0])} to {text(ci95[1])}]"
 
 
 def _short(value: float) -> str:

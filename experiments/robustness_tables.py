@@ -2,8 +2,10 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +57,9 @@ COLUMNS: dict[str, Column] = {
 class RobustScore:
     """One network, condition and column; differences are to the reference row, paired by clip.
 
-    Means are over seeds and patients with equal weight (`experiments.paired`).
+    Means are over seeds and patients with equal weight (`experiments.paired`). What a network
+    lost, such as the EF where it segments no cavity, is in no mean: `num_lost` counts its clips,
+    over all seeds, that have no value where another network has one.
     """
 
     eval_set: str
@@ -70,6 +74,8 @@ class RobustScore:
     difference: float | None = None
     difference_ci95: Interval | None = None
     smallest_effect: float | None = None
+    difference_patients: int | None = None
+    num_lost: int = 0
 
 
 def robust_scores(scores: Sequence[ClipScore], reference: str) -> list[RobustScore]:
@@ -89,6 +95,12 @@ def _column_scores(
     scores: Sequence[ClipScore], column: Column, reference: str, about: tuple[str, str, str]
 ) -> Iterable[RobustScore]:
     rows = _by_patient(scores, column)
+    has_value = {score.clip for score in scores if getattr(score, column.metric) is not None}
+    lost = Counter(
+        score.row
+        for score in scores
+        if score.clip in has_value and getattr(score, column.metric) is None
+    )
     for row, values in rows.items():
         table = table_of(values, None)
         if table is None:
@@ -103,6 +115,7 @@ def _column_scores(
                     "difference": result.mean,
                     "difference_ci95": result.ci95,
                     "smallest_effect": result.smallest_effect,
+                    "difference_patients": result.num_patients,
                 }
         yield RobustScore(
             **dict(zip(("eval_set", "condition", "column"), about, strict=True)),
@@ -112,6 +125,7 @@ def _column_scores(
             mean=own.mean,
             ci95=own.ci95,
             sd_of_seeds=float(table.mean(1).std(ddof=1)) if len(table) > 1 else None,
+            num_lost=lost[row],
             **difference,
         )
 
@@ -144,21 +158,22 @@ def robust_markdown(rows: Sequence[dict[str, Any]], reference: str) -> str:
     lines: list[str] = []
     for eval_set, condition in dict.fromkeys((s.eval_set, s.condition) for s in scores):
         own = [s for s in scores if (s.eval_set, s.condition) == (eval_set, condition)]
-        first = own[0]
+        patients = max(s.num_patients for s in own)
         lines += [
             "",
-            f"{eval_set}, {condition}: {first.num_patients} patients, {first.num_seeds} seeds; "
-            "Dice in points, EF in points (± SD over seeds):",
+            f"{eval_set}, {condition}: {patients} patients, {own[0].num_seeds} seeds; Dice in "
+            "points, EF in points (± SD over seeds; n: patients, where fewer have a value; lost: "
+            "clips of all seeds where only other networks have one):",
             "",
-            *_pivot(own, _mean_text),
+            *_pivot(own, partial(_mean_text, patients)),
         ]
         if differences := [s for s in own if s.difference is not None]:
             lines += [
                 "",
                 f"{eval_set}, {condition}: difference to {reference} [95 % interval over seeds and "
-                "patients], smallest detectable effect:",
+                "patients], smallest detectable effect, n where fewer patients have both:",
                 "",
-                *_pivot(differences, _difference_text),
+                *_pivot(differences, partial(_difference_text, patients)),
             ]
     return "\n".join(lines) + "\n"
 
@@ -172,17 +187,24 @@ def _pivot(scores: Sequence[RobustScore], text: Any) -> list[str]:
     return markdown_table(heads, lines)
 
 
-def _mean_text(score: RobustScore) -> str:
+def _mean_text(patients: int, score: RobustScore) -> str:
     digits, sd = COLUMNS[score.column].digits, score.sd_of_seeds
-    return f"{score.mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
+    lost = f", {score.num_lost} lost" if score.num_lost else ""
+    text = f"{score.mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
+    return text + _fewer(score.num_patients, patients) + lost
 
 
-def _difference_text(score: RobustScore) -> str:
+def _fewer(number: int | None, patients: int) -> str:
+    return "" if number in (None, patients) else f", n {number}"
+
+
+def _difference_text(patients: int, score: RobustScore) -> str:
     digits, ci = COLUMNS[score.column].digits, score.difference_ci95
     interval = "" if ci is None else f" [{ci[0]:+.{digits}f} to {ci[1]:+.{digits}f}]"
     effect = score.smallest_effect
     smallest = "" if effect is None else f", detectable {effect:.{digits}f}"
-    return f"{score.difference:+.{digits}f}{interval}{smallest}"
+    fewer = _fewer(score.difference_patients, patients)
+    return f"{score.difference:+.{digits}f}{interval}{smallest}{fewer}"
 
 
 def write_robust(

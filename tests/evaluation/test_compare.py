@@ -53,6 +53,20 @@ def test_the_error_of_the_ef_is_compared_and_few_patients_are_said(tmp_path):
     assert "3 patients give no p under 0.25" in done.output
 
 
+def test_efs_that_one_lost_are_counted_and_every_row_has_its_n(tmp_path):
+    """Over the clips that both have, B is better, since it lost the clips where it is worse."""
+    a = result(tmp_path / "a", [0.8] * 8, efs=("", *[53] * 7))
+    b = result(tmp_path / "b", [0.8] * 8, efs=(51, 51, 51, *[""] * 5))
+    comparison = compare(a, b)
+    assert comparison.differences[-1].difference == -2
+    assert (comparison.ef_lost_a, comparison.ef_lost_b) == (1, 5)
+    done = CliRunner().invoke(app, ["compare", str(a), str(b), "-o", str(tmp_path / "c.json")])
+    rows = {line[:12].strip(): line.split()[-1] for line in done.output.splitlines()}
+    assert (rows["lv_endo dice"], rows["EF |error| p"]) == ("16", "2")
+    assert "clips whose EF only A lost: 1, only B: 5" in done.output
+    assert json.loads((tmp_path / "c.json").read_text())["ef_lost_b"] == 5
+
+
 def test_a_constant_gain_is_found_with_its_interval(tmp_path):
     a = result(tmp_path / "a", [0.80, 0.85, 0.90, 0.95, 0.7, 0.75])
     b = result(tmp_path / "b", [0.82, 0.87, 0.92, 0.97, 0.72, 0.77])

@@ -10,7 +10,7 @@ from dataset_makers import made_clip
 from echoseg import evaluate
 from echoseg.clip import View
 from echoseg.data import camus_writer, load_dataset
-from echoseg.errors import DatasetError
+from echoseg.errors import DatasetError, ModelError
 from echoseg.evaluation.predictors import Predicted
 from experiments.__main__ import app
 from experiments.compared import differences, read_evaluation, tables
@@ -70,6 +70,45 @@ def test_the_table_has_a_row_per_view_and_tool(folders):
         ["| exact", "A2C", "1.000 [1.000 to 1.000]"], ["| exact", "A4C", "1.000 [1.000 to 1.000]"],
     ]  # fmt: skip
     assert sum(line.startswith("| shrunk") for line in lines) == 2 + 4
+
+
+class Losing(Shrunk):
+    """As `Shrunk`; segments no cavity, or gives no masks, for patients from a number on."""
+
+    def __init__(self, first, has_masks=True):
+        super().__init__(2)
+        self.first, self.has_masks = first, has_masks
+
+    def predict(self, record, clip, annotation):
+        predicted = super().predict(record, clip, annotation)
+        if int(record.patient[-1]) < self.first:
+            return predicted
+        if not self.has_masks:
+            raise ModelError(f"{record.name}: no masks")
+        return Predicted(np.where(predicted.masks == 1, 0, predicted.masks))
+
+
+@pytest.mark.parametrize(
+    ("tool", "ef", "differences_n"),
+    [
+        (Losing(3), ", n 2 of 3", {"LV ": "", r"\|EF": ", n 2 of 3"}),
+        (Losing(3, False), ", n 2 of 3", {"LV ": ", n 2 of 3", r"\|EF": ", n 2 of 3"}),
+        (Losing(1), "no EF of 3", {"LV ": "", r"\|EF": "-"}),
+    ],
+    ids=["no cavity", "no masks", "no EF at all"],
+)
+def test_what_a_tool_lost_shows_in_its_rows(folders, tmp_path, tool, ef, differences_n):
+    data = load_dataset(folders[0].parent)
+    evaluate(tool, data, split="validation").save(tmp_path / "losing")
+    exact = read_evaluation("exact", folders[0])
+    lines = tables(exact, [read_evaluation("losing", tmp_path / "losing")])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    (ours, theirs) = ([row[-1] for row in rows if row[0] == name] for name in ("exact", "losing"))
+    assert not any(" n " in cell for cell in ours)
+    assert all(cell.endswith(ef) for cell in theirs[:2])
+    for name, n in differences_n.items():
+        line = next(line for line in lines if line.startswith(f"| losing | {name}"))
+        assert line.endswith(f"{n} |") and line.count(" n ") == 2 * n.count(" n ")
 
 
 def test_evaluations_of_other_data_and_other_folders_are_refused(folders, tmp_path):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, fields, replace
 from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -251,6 +252,27 @@ def test_differences_are_paired_by_seed_and_patient():
     assert ("guidance", "dice") not in results
     markdown = robust_markdown([asdict(s) for s in results.values()], "features")
     assert "| guidance | +3.00 [+3.00 to +3.00], detectable 0.00 | +0.0" in markdown
+
+
+def test_lost_efs_are_counted_in_means_and_differences():
+    """`other` is 3 points better over what both have; it lost four EFs of eight."""
+    lost = {"p0 A2C", "p1 A4C", "p2 A4C", "p2 A2C"}
+    scores = []
+    for patient, view in product(("p0", "p1", "p2", "p3"), ("A4C", "A2C")):
+        clip = f"{patient} {view}"
+        for row, ef_error in (("ours", -5.0), ("other", None if clip in lost else -2.0)):
+            one = score(row, 0, patient, dice=0.9, ef_error=ef_error)
+            scores.append(replace(one, clip=clip))
+    rows = robust_scores(scores, "ours")
+    found = {(one.row, one.column): one for one in rows}
+    assert (found["ours", "ef_mae"].num_patients, found["ours", "ef_mae"].num_lost) == (4, 0)
+    other = found["other", "ef_mae"]
+    assert (other.num_patients, other.difference_patients, other.num_lost) == (3, 3, 4)
+    assert found["other", "dice"].num_lost == 0
+    markdown = robust_markdown([asdict(one) for one in rows], "ours")
+    assert "| ours | 90.00 | -5.0 | 5.0 |" in markdown
+    assert "| other | 90.00 | -2.0, n 3, 4 lost | 2.0, n 3, 4 lost |" in markdown
+    assert "-3.0 [-3.0 to -3.0], detectable 0.0, n 3 |" in markdown
 
 
 def test_tables_are_written_and_clips_read_again(tmp_path):

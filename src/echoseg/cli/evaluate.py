@@ -204,16 +204,21 @@ def compare(
         show_backup(backup)
     patients = max(one.patients for one in comparison.differences)
     typer.echo(f"{comparison.frames}, {comparison.differences[0].n} items, {patients} patients")
-    typer.echo(f"{'':<18}{'A':>10}{'B':>10}{'B - A':>10}  [95 %]{'p':>18}")
+    typer.echo(f"{'':<18}{'A':>10}{'B':>10}{'B - A':>10}  [95 %]{'p':>24}{'n':>6}")
     for one in comparison.differences:
         interval = "" if one.ci95 is None else f"[{one.ci95[0]:+.4f} to {one.ci95[1]:+.4f}]"
         p = "" if one.p_value is None else f"{one.p_value:.2g}"
         name = f"{one.structure} {one.metric} {one.unit}".strip()
         typer.echo(
             f"{name:<18}{one.a_mean:>10.4f}{one.b_mean:>10.4f}{one.difference:>+10.4f}  "
-            f"{interval:<22}{p:>8}"
+            f"{interval:<22}{p:>8}{one.n:>6}"
         )
     if comparison.smallest_p > 0.05:
         typer.echo(f"{patients} patients give no p under {comparison.smallest_p:.2g}")
     if comparison.only_a or comparison.only_b:
         typer.echo(f"items that only A has: {comparison.only_a}, only B: {comparison.only_b}")
+    if comparison.ef_lost_a or comparison.ef_lost_b:
+        typer.echo(
+            f"clips whose EF only A lost: {comparison.ef_lost_a}, only B: {comparison.ef_lost_b}; "
+            "the EF row is over the others"
+        )

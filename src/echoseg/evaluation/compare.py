@@ -42,13 +42,17 @@ class Difference:
 class Comparison:
     """All differences, the frames they are on, and the number of items in only one evaluation.
 
-    No signed-rank test of that many patients comes under `smallest_p`, 2 / 2^patients.
+    A difference is over what both have, so losing EFs can make an evaluation look better:
+    `ef_lost_a` and `ef_lost_b` count the clips whose EF only the other one has. No signed-rank
+    test of that many patients comes under `smallest_p`, 2 / 2^patients.
     """
 
     frames: str
     differences: tuple[Difference, ...]
     only_a: int
     only_b: int
+    ef_lost_a: int
+    ef_lost_b: int
 
     @property
     def smallest_p(self) -> float:
@@ -98,6 +102,8 @@ def compare(a: Path, b: Path) -> Comparison:
         differences=tuple(differences),
         only_a=len(tables[0].keys() - tables[1].keys()),
         only_b=len(tables[1].keys() - tables[0].keys()),
+        ef_lost_a=len(errors[1].keys() - errors[0].keys()),
+        ef_lost_b=len(errors[0].keys() - errors[1].keys()),
     )
 
 
