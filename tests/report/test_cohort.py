@@ -19,6 +19,7 @@ from echoseg.cli import app
 from echoseg.errors import ConfigError, ModelError, OutputError
 from echoseg.files import locked_dir
 from echoseg.phantom import Phantom, PhantomConfig
+from echoseg.private import Pseudonyms
 from echoseg.report.cohort import RunOptions, Settings, find_clips, not_done, run_cohort, work
 from echoseg.report.writer import FILES
 from echoseg.weights.card import find_checkpoint, read_card
@@ -86,6 +87,24 @@ def test_files_that_are_no_clips_are_counted_and_not_analyzed(clips, tmp_path):
     assert [row["file"] for row in rows(tmp_path / "out" / "not_clips.csv")] == [
         "a.sh", "notes", "x.py",
     ]  # fmt: skip
+
+
+def test_files_of_one_name_in_several_folders_that_are_no_clips_are_all_listed(clips, tmp_path):
+    sites = [tmp_path / name for name in ("site_a", "site_b", "site_c")]
+    for site in sites:
+        site.mkdir()
+        (site / "x.py").write_text("print()")
+        (site / "IM_1").write_bytes((clips / "a.avi").read_bytes())
+        (site / "loop").symlink_to(site)
+    found = find_clips(sites)
+    for name, listed in (("IM_1", found), ("x.py", found.others), ("loop", found.others)):
+        names = [name, *(str(site / name) for site in sites[1:])]
+        assert [one for one in listed if one.endswith(name)] == names
+    names = Pseudonyms(tmp_path / "key")
+    hidden = found.hidden(names, sites).others
+    assert sorted(hidden) == sorted(names.name(s / n) for s in sites for n in ("x.py", "loop"))
+    again = find_clips([sites[0], sites[0], sites[0]])
+    assert list(again.others)[::2] == ["x.py", str(sites[0] / "x.py"), "x.py (2)"]
 
 
 def test_a_study_as_it_comes_on_a_disc_ends_in_0_where_no_clip_failed(clips, tmp_path):

@@ -1,8 +1,9 @@
 """The clips of files and folders: what a cohort or a study is made of."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import nullcontext
+from itertools import chain, count
 from pathlib import Path
 
 from echoseg.clip import View
@@ -39,13 +40,12 @@ class FoundClips(dict[str, Path]):
 
     def add(self, name: str, path: Path, header: ClipHeader = _UNKNOWN) -> None:
         """Add a clip; its name is changed where it is taken."""
-        names = [name, printable(str(path))]
-        number = 2
-        while names[0] in self:
-            names.append(f"{name} ({number})")
-            number += 1
-            names.pop(0)
-        self[names[0]], self.headers[names[0]] = path, header
+        name = _free_name(self, name, path)
+        self[name], self.headers[name] = path, header
+
+    def add_other(self, name: str, path: Path, reason: str) -> None:
+        """Add a file that is not a clip; its name is changed where it is taken."""
+        self.others[_free_name(self.others, name, path)] = reason
 
     def hidden(self, names: Pseudonyms, folders: Sequence[Path]) -> "FoundClips":
         """The same with hashes as names; `folders` are those that `others` are relative to."""
@@ -111,9 +111,15 @@ def _add_clips(clips: FoundClips, source: Path, out: Path | None, each: CallEach
         elif not header.no_clip_reason:
             clips.add(_name(path, source), path, header)
         elif path.suffix.lower() not in SUFFIXES:  # a picture beside clips
-            clips.others[_name(path, source)] = header.no_clip_reason
+            clips.add_other(_name(path, source), path, header.no_clip_reason)
     for link in links:
-        clips.others[_name(link, source)] = "a link to a folder that is read already"
+        clips.add_other(_name(link, source), link, "a link to a folder that is read already")
+
+
+def _free_name(names: Container[str], name: str, path: Path) -> str:
+    """The name, where it is taken the path, else the name with a number."""
+    free = chain((name, printable(str(path))), (f"{name} ({number})" for number in count(2)))
+    return next(one for one in free if one not in names)
 
 
 def _name(path: Path, source: Path) -> str:

@@ -71,7 +71,7 @@ def find_remote_clips(remote: Remote, out: Path) -> FoundClips:
         if left_out and name.startswith(left_out):
             continue
         if not file_name(name):
-            clips.others[printable(name)] = "no file can have this name"
+            clips.add_other(printable(name), Path(name), "no file can have this name")
             continue
         clips[printable(name)] = Path(name)
         clips.versions[printable(name)] = stored.version
