@@ -24,7 +24,7 @@ from echoseg.evaluation.calibrate import read_clips
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate
 from echoseg.quality.reliability import label_priority
-from echoseg.train.config import train_config
+from echoseg.train.config import TrainConfig, train_config
 from echoseg.train.loop import Components
 from echoseg.train.train import run_training
 from experiments.paired import paired_mean
@@ -115,11 +115,20 @@ def retrain(
     Raises:
         EchosegError: If training fails.
     """
-    config = train_config(data=("corrected",), init_from=model, seed=seed, **settings)
+    config = retrain_config(model, seed, settings)
     with tempfile.TemporaryDirectory() as folder:
         components = Components(data=(replace(data, records=tuple(records)),))
         weights = run_training(config, Path(folder) / "run", components=components)
         return patient_dice(str(weights), data)
+
+
+def retrain_config(model: str, seed: int, settings: dict[str, Any]) -> TrainConfig:
+    """The config of `retrain`.
+
+    Raises:
+        ConfigError: If a setting is wrong.
+    """
+    return train_config(data=("corrected",), init_from=model, seed=seed, **settings)
 
 
 def patient_dice(model: str, data: Dataset) -> dict[str, float]:

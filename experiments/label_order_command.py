@@ -1,4 +1,9 @@
-"""`python -m experiments label-order`: which clips to correct next."""
+"""`python -m experiments label-order`: which clips to correct next.
+
+OUT/experiment.json            data, model and settings; all that follows is of these
+OUT/pool.csv                   the clips that may be corrected
+OUT/scores.csv, summary.json   of every training that is complete
+"""
 
 import csv
 import json
@@ -9,13 +14,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel, ConfigDict
 
 from echoseg.cli.train import as_settings
 from echoseg.data import load_dataset
 from echoseg.errors import ConfigError
 from echoseg.evaluation.tables import table_text
-from echoseg.files import write_text
+from echoseg.files import ResumableFolder, write_text
+from echoseg.train.config import TrainConfig
+from echoseg.weights.card import find_checkpoint, read_card
 from experiments.errors import one_line_errors
+from experiments.grid import SETTINGS as SETTINGS_FILE
 from experiments.label_order import (
     MAX_POOL,
     ORDERS,
@@ -27,12 +36,26 @@ from experiments.label_order import (
     patient_dice,
     pool_records,
     retrain,
+    retrain_config,
     score_pool,
 )
 from experiments.provenance import commit, machine_text
 
 SETTINGS = ("num_steps=150", "learning_rate=0.0005", "num_labeled=6", "num_frames=2")
 """Of the training with corrected clips; --set overrides them."""
+
+
+class LabelOrder(BaseModel):
+    """What a folder's pool and scores are of; content of `experiment.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    model: str
+    model_sha256: str
+    num_clips: int
+    training: TrainConfig
+    """Of the first seed."""
 
 
 def label_order(
@@ -52,36 +75,54 @@ def label_order(
 ) -> None:
     """Label order: Dice after 5, 10 and 20 corrections, by entropy and in random order.
 
-    Resumable. The experts' masks are the reader.
+    Resumable with the same data, model and settings. The experts' masks are the reader.
     """
     with one_line_errors():
         numbers = sorted(set(num_corrected or (5, 10, 20)))
         if not 0 < numbers[0] <= numbers[-1] < num_clips:
             raise ConfigError(f"--num-corrected must be from 1 to {num_clips - 1}, got {numbers}")
-        output.mkdir(parents=True, exist_ok=True)
-        dataset = load_dataset(data)
-        records = {record.name: record for record in pool_records(dataset, num_clips)}
-        pool = _read(output / "pool.csv", PoolClip)
-        if not pool:
-            pool = score_pool(model, tuple(records.values()))
-            write_text(output / "pool.csv", table_text(pool, PoolClip))
-        scores = _read(output / "scores.csv", Score)
-        if not scores:
-            start = patient_dice(model, dataset)
-            scores = [_score("start", 0, 0, patient, dice) for patient, dice in start.items()]
         values = as_settings([*SETTINGS, *(settings or ())])
-        for order, number, seed in _missing(scores, numbers, seeds):
-            typer.echo(f"{order}, {number} corrections, seed {seed}")
-            names = [clip.name for clip in ordered(pool, order, seed)[:number]]
-            dice = retrain(model, dataset, [records[name] for name in names], seed, values)
-            scores += [_score(order, number, seed, *one) for one in dice.items()]
-            write_text(output / "scores.csv", table_text(scores, Score))
-        summary = _summary(pool, scores, numbers, seeds)
-        summary |= {"model": model, "settings": values, "num_clips": len(pool)}
-        write_text(output / "summary.json", json.dumps(summary, indent=1) + "\n")
+        about = LabelOrder(
+            data=data, model=model, model_sha256=read_card(find_checkpoint(model)).sha256,
+            num_clips=num_clips, training=retrain_config(model, 0, values),
+        )  # fmt: skip
+        folder = ResumableFolder(output, SETTINGS_FILE, LabelOrder, "a label-order experiment")
+        with folder.locked():
+            folder.begin(about)
+            summary = _run(about, values, numbers, seeds, output)
     for row in summary["retrained"]:
         typer.echo(row)
     typer.echo(f"wrote pool.csv, scores.csv, summary.json in {output}")
+
+
+def _run(
+    about: LabelOrder, values: dict[str, Any], numbers: Sequence[int], seeds: int, output: Path
+) -> dict[str, Any]:
+    """Score the pool and run the trainings that are missing; returns the summary, which it writes.
+
+    Raises:
+        EchosegError: If data or model are wrong, or a training fails.
+    """
+    dataset = load_dataset(about.data)
+    records = {record.name: record for record in pool_records(dataset, about.num_clips)}
+    pool = _read(output / "pool.csv", PoolClip)
+    if not pool:
+        pool = score_pool(about.model, tuple(records.values()))
+        write_text(output / "pool.csv", table_text(pool, PoolClip))
+    scores = _read(output / "scores.csv", Score)
+    if not scores:
+        start = patient_dice(about.model, dataset)
+        scores = [_score("start", 0, 0, patient, dice) for patient, dice in start.items()]
+    for order, number, seed in _missing(scores, numbers, seeds):
+        typer.echo(f"{order}, {number} corrections, seed {seed}")
+        names = [clip.name for clip in ordered(pool, order, seed)[:number]]
+        dice = retrain(about.model, dataset, [records[name] for name in names], seed, values)
+        scores += [_score(order, number, seed, *one) for one in dice.items()]
+        write_text(output / "scores.csv", table_text(scores, Score))
+    summary = _summary(pool, [score for score in scores if score.seed < seeds], numbers, seeds)
+    summary |= {"model": about.model, "settings": values, "num_clips": len(pool)}
+    write_text(output / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return summary
 
 
 def _score(order: str, number: int, seed: int, patient: str, dice: float) -> Score:

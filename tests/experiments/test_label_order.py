@@ -1,6 +1,7 @@
 """Orders of correction, their gains, and a whole small experiment on simulated clips."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -117,12 +118,14 @@ def test_a_network_trained_on_is_scored_on_validation_patients(camus):
     assert trained != patient_dice("phantom", camus)
 
 
-def test_an_experiment_resumes(camus, tmp_path, monkeypatch):
+@pytest.fixture
+def command(camus, tmp_path, monkeypatch):
+    """Runs the command with small numbers of all; also the list of its trainings."""
     calls = []
 
     def train(model, data, records, seed, settings):
         calls.append(len(records))
-        return {"patient0005": 0.8, "patient0006": 0.7 + 0.01 * len(records)}
+        return {"patient0005": 0.8, "patient0006": 0.7 + 0.01 * len(records) + 0.1 * seed}
 
     records = pool_records(camus, 3)
     pool = [replace(clip, name=r.name) for clip, r in zip(POOL, records, strict=True)]
@@ -130,11 +133,43 @@ def test_an_experiment_resumes(camus, tmp_path, monkeypatch):
     monkeypatch.setattr(label_order_command, "patient_dice", lambda *_: {"patient0005": 0.5})
     monkeypatch.setattr(label_order_command, "retrain", train)
     arguments = ["label-order", str(camus.root), "-o", str(tmp_path / "out"), "--num-clips", "3"]
-    arguments += ["--num-corrected", "1", "--num-corrected", "2", "--seeds", "2"]
+    arguments += ["--num-corrected", "1", "--num-corrected", "2"]
+
+    def run(*words, data=camus.root, seeds=2):
+        words = [arguments[0], str(data), *arguments[2:], "--seeds", str(seeds), *words]
+        return CliRunner().invoke(app, words)
+
+    return run, calls
+
+
+def test_an_experiment_resumes(command, tmp_path):
+    run, calls = command
     for _ in range(2):
-        result = CliRunner().invoke(app, arguments)
+        result = run()
         assert result.exit_code == 0, result.output
     assert sorted(calls) == 6 * [1] + 6 * [2]  # once, though the command ran twice
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    path = tmp_path / "out" / "summary.json"
+    summary = json.loads(path.read_text())
     assert summary["start_dice"] == 0.5
-    assert {row["dice"] for row in summary["retrained"]} == {0.755, 0.76}
+    assert [row["dice"] for row in summary["retrained"]] == pytest.approx(2 * [0.78, 0.785])
+    assert run(seeds=1).exit_code == 0
+    first = json.loads(path.read_text())["retrained"]
+    assert [row["dice"] for row in first] == pytest.approx(2 * [0.755, 0.76])
+
+
+def test_other_data_models_and_settings_are_refused_in_the_folder(command, camus, tmp_path):
+    run, calls = command
+    assert run().exit_code == 0
+    out, num_calls = tmp_path / "out", len(calls)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    other = shutil.copytree(camus.root, tmp_path / "other")
+    for words, data, text in (
+        ((), other, f"was started with data={camus.root}, got {other}"),
+        (("--model", "camus"), camus.root, "was started with model=phantom, got camus"),
+        (("--num-clips", "4"), camus.root, "was started with num_clips=3, got 4"),
+        (("--set", "num_steps=9"), camus.root, "was started with num_steps=150, got 9"),
+    ):
+        result = run(*words, data=data)
+        assert result.exit_code == 2 and text in result.stderr, result.output
+    assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert len(calls) == num_calls
