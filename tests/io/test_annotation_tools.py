@@ -114,6 +114,49 @@ def test_usual_names_are_understood(name, label):
     assert label_of(name) == label and label_of("right ventricle") is None
 
 
+def _one_square_per_image(tmp_path, about):
+    """A document whose image i has a square from column i on, as it is read."""
+    document = _document([], images=len(about)) | {"annotations": []}
+    document["images"] = [
+        {key: value for key, value in (image | more).items() if value is not None}
+        for image, more in zip(document["images"], about, strict=True)
+    ]
+    for place, image in enumerate(document["images"]):
+        points = [place, 2, place + 3, 2, place + 3, 5, place, 5]
+        shape = {"id": place, "image_id": image["id"], "category_id": 1, "segmentation": [points]}
+        document["annotations"].append(shape)
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    return [int(np.nonzero(mask.any(0))[0][0]) for mask in load(tmp_path / "a.json")]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        [{"file_name": f"frame_{place}.png"} for place in range(12)],  # ids from 1
+        [{"file_name": f"frame_{place}.png", "id": 99 - place} for place in range(12)],
+        [{"file_name": "clip.avi", "id": place + 5} for place in range(12)],
+        [{"file_name": None, "id": str(place)} for place in range(12)],
+        [{"file_name": f"{11 - place}.png", "frame_id": place} for place in range(12)],
+    ],
+)
+def test_coco_images_are_in_the_order_of_frame_numbers_names_or_ids(tmp_path, about):
+    """CVAT writes no frame numbers, only names and ids from 1."""
+    assert _one_square_per_image(tmp_path, about) == list(range(12))
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        [{"file_name": "clip.avi", "id": f"{letter}"} for letter in "abc"],
+        [{"frame_id": 0}, {"frame_id": 1}, {}],
+        [{"frame_id": 0}, {"frame_id": 1}, {"frame_id": 1}],
+    ],
+)
+def test_coco_images_of_no_known_order_are_refused(tmp_path, about):
+    with pytest.raises(FormatError, match="the order of its images is unknown, give each a frame"):
+        _one_square_per_image(tmp_path, about)
+
+
 # refusals
 def _document(shapes, images=1):
     about = {"height": SIZE[0], "width": SIZE[1]}

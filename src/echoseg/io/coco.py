@@ -5,6 +5,7 @@ that format. Masks are written as run lengths; of any tool polygons and compress
 """
 
 import json
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from echoseg.clip import Label
 from echoseg.errors import FormatError, Unfit, reason_of
 from echoseg.files import write_text
 from echoseg.io.budget import Budget
+from echoseg.io.frame_names import natural_key
 from echoseg.io.frames import OpenOptions
 from echoseg.io.label_names import NAMES, named_label, paint, polygon
 from echoseg.untrusted import read_json
@@ -35,7 +37,7 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
     """
     try:
         document = read_json(path)
-        images = sorted(document["images"], key=lambda image: (_frame(image), str(image["id"])))
+        images = _in_order(document["images"])
         names = {one["id"]: str(one["name"]) for one in document["categories"]}
         size = _size(images)
         Budget(path, options).check(len(images), *size)
@@ -55,8 +57,19 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
     return masks
 
 
-def _frame(image: dict[str, Any]) -> int:
-    return int(image.get("frame_id", image.get("frame_index", 0)))
+def _in_order(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Images by frame number; where none has one, by file name in natural order, else by id."""
+    numbers: list[Any] = [image.get("frame_id", image.get("frame_index")) for image in images]
+    is_numbered = any(number is not None for number in numbers)
+    keys: list[Any] = [natural_key(str(image.get("file_name", ""))) for image in images]
+    if is_numbered or len(set(keys)) < len(images):
+        try:
+            keys = [int(one) for one in (numbers if is_numbered else [i["id"] for i in images])]
+        except (TypeError, ValueError):
+            keys = []
+    if len(set(keys)) < len(images):
+        raise Unfit("the order of its images is unknown, give each a frame_id of its own")
+    return [image for _, image in sorted(zip(keys, images, strict=True), key=itemgetter(0))]
 
 
 def _size(images: list[dict[str, Any]]) -> tuple[int, int]:

@@ -20,6 +20,12 @@ _MASK_WORDS = re.compile(r"(?i)[_ .-]*(?:masks?|gt|seg|segmentation|labels?|anno
 """What names of masks have that those of their frames have not."""
 
 
+def natural_key(name: str) -> tuple[str | int, ...]:
+    """What names are sorted by for their natural order, in which 2 comes before 10."""
+    parts = re.split(r"(\d{1,4000})", name)
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(parts))
+
+
 def are_masks(files: list[Path]) -> bool:
     """Whether pictures are label maps, by some of them; a broken one is not."""
     from PIL import Image

@@ -1,13 +1,12 @@
 """A folder of pictures, one per frame, in the natural order of their names."""
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from echoseg.clip import Clip, ClipWarning
 from echoseg.errors import DamagedError, TooLargeError
-from echoseg.io.frame_names import are_masks, frame_numbers, split_pictures
+from echoseg.io.frame_names import are_masks, frame_numbers, natural_key, split_pictures
 from echoseg.io.frames import OpenOptions, numbered_row
 from echoseg.io.grey import Decoded, collect
 from echoseg.io.images import SUFFIXES, is_picture, open_picture, pixels
@@ -41,8 +40,7 @@ def mask_files(path: Path) -> list[Path]:
 def _pictures(path: Path) -> list[Path]:
     files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES or _is_picture(file)]
-    pictures.sort(key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)])
-    return pictures
+    return sorted(pictures, key=lambda file: natural_key(file.name))
 
 
 def holds_masks(path: Path) -> bool:
