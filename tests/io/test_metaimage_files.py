@@ -1,13 +1,19 @@
 """MetaImage whose pixels lie in several files, or are cut off."""
 
+import dataclasses
+import os
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clip_makers import moving_frames
+from echoseg.clip import View
+from echoseg.data.hashing import hash_sources
+from echoseg.data.records import Record
 from echoseg.errors import DamagedError, FormatError
-from echoseg.io import load_clip, source_sha256
+from echoseg.io import FORMATS, load_clip, source_sha256
 from echoseg.io.describe import describe
 
 FRAMES = moving_frames(4, rows=16, columns=24)
@@ -15,10 +21,11 @@ KNOWN = {"spacing_mm": (0.5, 0.5), "fps": 30}
 
 
 def header(path, data_file, extra="", size="24 16 4"):
-    path.write_text(
+    text = (
         f"NDims = 3\nDimSize = {size}\n{extra}ElementType = MET_UCHAR\n"
         f"ElementDataFile = {data_file}\n"
     )
+    path.write_bytes(os.fsencode(text))
     return path
 
 
@@ -58,6 +65,56 @@ def test_steps_headers_and_packed_files(parts):
     assert np.array_equal(load_clip(path, **KNOWN).frames, FRAMES)
     path = header(parts / "a.mhd", "z%d.zraw 0 3 1", "CompressedData = True\n")
     assert np.array_equal(load_clip(path, **KNOWN).frames, FRAMES)
+
+
+@pytest.mark.parametrize("name", ["Anna %s %(x)s", "Größe", os.fsdecode(b"Gr\xf6\xdfe")])
+def test_any_name_of_a_file_is_read_as_it_stands(tmp_path, name):
+    """With the signs of a format, in UTF-8, in bytes of another encoding."""
+    for number, frame in enumerate(FRAMES, 1):
+        (tmp_path / f"{name}{number:02d}.raw").write_bytes(frame.tobytes())
+    (tmp_path / f"{name}.raw").write_bytes(FRAMES.tobytes())
+    for data_file in (f"{name}.raw", f"{name}%02d.raw 1 4 1", f"LIST\n{name}01.raw\n{name}02.raw"):
+        size = "24 16 2" if data_file.startswith("LIST") else "24 16 4"
+        path = header(tmp_path / "a.mhd", data_file, size=size)
+        clip = load_clip(path, **KNOWN)
+        assert np.array_equal(clip.frames, FRAMES[: clip.num_frames])
+        assert source_sha256(path) == clip.source_sha256
+
+
+def test_frames_in_a_folder_may_have_names_that_are_not_utf8(tmp_path):
+    for number, frame in enumerate(FRAMES, 1):
+        Image.fromarray(frame).save(os.path.join(tmp_path, os.fsdecode(b"Gr\xf6%d.png" % number)))
+    clip = load_clip(tmp_path, **KNOWN)
+    assert np.array_equal(clip.frames, FRAMES)
+    assert source_sha256(tmp_path) == clip.source_sha256
+
+
+def test_a_pattern_with_other_signs_of_a_format_is_refused_in_words(tmp_path):
+    path = header(tmp_path / "a.mhd", "a%s%03d.raw 1 4 1")
+    with pytest.raises(FormatError, match=r"file 1 of the 4 .* is not there"):
+        load_clip(path, **KNOWN)
+    assert "is not there" in describe(path)["refusal"]
+    assert len(source_sha256(path)) == 64
+
+
+def test_a_format_of_your_own_whose_files_cannot_be_listed_ends_nothing(tmp_path, monkeypatch):
+    def files(path):
+        raise TypeError("not all arguments converted")
+
+    own = dataclasses.replace(FORMATS["metaimage"], files=files)
+    monkeypatch.setitem(FORMATS, "metaimage", own)
+    path = header(tmp_path / "a.mhd", "LOCAL")
+    assert source_sha256(path) == ""
+    known = describe(path)
+    assert known["file"]["files"] == "cannot be listed: a value in it is of another kind"
+    assert known["file"]["sha256"] == "none" and known["clip"] is None and known["refusal"]
+
+
+@pytest.mark.parametrize("data_file", ["LIST\n", "x" * 300])
+def test_a_record_whose_files_cannot_be_listed_has_no_hash(tmp_path, data_file):
+    path = header(tmp_path / "a.mhd", data_file)
+    record = Record(name="a", patient="a", view=View.A4C, files=(path,), read=lambda: None)
+    assert hash_sources(record) == ""
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from echoseg.clip import Annotation, Clip
 from echoseg.data.dataset import Dataset
-from echoseg.data.hashing import sha256_of, source_files
+from echoseg.data.hashing import hash_sources
 from echoseg.data.records import Issue, IssueKind, Record
 from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError, Unfit
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, read_json, write_json
@@ -228,7 +228,7 @@ def _remove_failed(folder: Path, names: set[str]) -> None:
 def _prepare_clip(folder: Path, size_px: int, record: Record) -> bool | Issue:
     """Write one clip, unless it is there and its source has the same hash: then True."""
     try:
-        source_sha256 = sha256_of(source_files(record))
+        source_sha256 = hash_sources(record)
         with contextlib.suppress(OutputError):  # a damaged entry is written again
             entry = read_entry(folder, record.name)
             if entry is not None and entry.source_sha256 == source_sha256:

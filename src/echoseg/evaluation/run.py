@@ -12,7 +12,7 @@ from torch.nn import Module
 
 from echoseg.clip import Annotation, Clip, Label
 from echoseg.data import Dataset, Issue, Record, load_dataset
-from echoseg.data.hashing import sha256_of, source_files
+from echoseg.data.hashing import hash_sources
 from echoseg.data.records import IssueKind
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError
 from echoseg.evaluation.items import ClipRow, Item, evaluate_clip, in_fixed_order, scored_items
@@ -227,7 +227,7 @@ def _evaluate_record(predictor: Predictor, record: Record) -> _ClipResult:
 def _sha256(record: Record, clip: Clip, annotation: Annotation) -> str:
     """Hash of a record's files; of a clip without files, of its frames and masks."""
     if record.files:
-        return sha256_of(source_files(record))
+        return hash_sources(record)
     return hashlib.sha256(clip.frames.tobytes() + annotation.masks.tobytes()).hexdigest()
 
 

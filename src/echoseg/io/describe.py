@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from echoseg.clip import Clip
-from echoseg.errors import EchosegError, reason_of
+from echoseg.errors import reason_of
 from echoseg.io import load_clip
 from echoseg.io.arbitration import describe as state
 from echoseg.io.describe_arrays import (
@@ -73,7 +73,7 @@ def describe(
     try:
         path = only_file(path)
         name = find_format(path)
-    except (EchosegError, OSError) as error:
+    except Exception as error:  # as of `_header`
         refusal = _public(error, path)
     header, clip, sector = _header(path, name), None, None
     if name:
@@ -86,7 +86,7 @@ def describe(
                 allow_outside=allow_outside,
             )
             sector = find_sector(clip)
-        except (EchosegError, OSError) as error:
+        except Exception as error:
             refusal = _public(error, path)
     return {
         "versions": _versions(name),
@@ -129,7 +129,7 @@ def _file(path: Path, name: str) -> dict[str, Any]:
     try:
         files = FORMATS[name].files(path) if name else [path] if path.is_file() else []
         known |= {"files": len(files), "bytes": sum(file.stat().st_size for file in files)}
-    except (EchosegError, OSError) as error:
+    except Exception as error:
         known["files"] = f"cannot be listed: {_public(error, path)}"
     return known | {"sha256": source_sha256(path) or "none"}
 

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -209,7 +210,7 @@ def content_sha256(path: Path, name: str) -> str:
     digest = hashlib.sha256()
     for file in files:
         if len(files) > 1:
-            digest.update(file.name.encode())
+            digest.update(os.fsencode(file.name))
         with check_regular(file).open("rb") as content:
             while block := content.read(2**20):
                 digest.update(block)
@@ -228,5 +229,5 @@ def source_sha256(path: str | Path) -> str:
         except FormatError:
             name = ""
         return content_sha256(path, name)
-    except (OSError, ValueError, EchosegError):
+    except Exception:  # of one file, also by a format of your own; loading says what is broken
         return ""

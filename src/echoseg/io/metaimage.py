@@ -25,7 +25,7 @@ from echoseg.io.label_maps import merge_channels
 from echoseg.untrusted import inside
 
 _MAX_LINE, _MAX_LINES, _BLOCK, _MAX_FILES = 2**12, 1000, 2**15, 20_000
-_PATTERN = re.compile(r"(.*%0?\d{0,2}d\S*)\s+(\d{1,6})\s+(\d{1,6})(?:\s+(\d{1,6}))?")
+_PATTERN = re.compile(r"(.*)(%0?\d{0,2}d)(\S*)\s+(\d{1,6})\s+(\d{1,6})(?:\s+(\d{1,6}))?")
 TYPES = {
     "MET_UCHAR": "u1",
     "MET_CHAR": "i1",
@@ -53,7 +53,7 @@ def read_header(path: Path) -> tuple[dict[str, str], int]:
         for _ in range(_MAX_LINES):
             if "ElementDataFile" in fields or not (line := file.readline(_MAX_LINE)):
                 break
-            key, separator, value = line.decode("latin-1").partition("=")
+            key, separator, value = line.decode("utf-8", "surrogateescape").partition("=")
             if not separator:
                 break
             fields[key.strip()] = value.strip()
@@ -77,9 +77,9 @@ def data_files(path: Path, *, allow_outside: bool = True) -> list[Path]:
             lines = file.read(_MAX_LINES * _MAX_LINE).decode("utf-8", "surrogateescape")
         names = [line.strip() for line in lines.splitlines() if line.strip()]
     elif match := _PATTERN.fullmatch(name):
-        first, last, step = int(match[2]), int(match[3]), int(match[4] or 1)
+        first, last, step = int(match[4]), int(match[5]), int(match[6] or 1)
         numbers = range(first, last + 1, max(1, step))
-        names = [match[1] % number for number in numbers[: _MAX_FILES + 1]]
+        names = [match[1] + match[2] % one + match[3] for one in numbers[: _MAX_FILES + 1]]
     if not 0 < len(names) <= _MAX_FILES:
         raise Unfit(f"it must name 1 to {_MAX_FILES} files of pixels")
     return [inside(path.parent, one, allow_outside=allow_outside) for one in names]
