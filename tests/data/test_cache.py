@@ -2,17 +2,27 @@
 
 import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from animated_makers import write_camus
 from dataset_makers import make_camus, make_echonet_dynamic
 from echoseg.cli import app
 from echoseg.data import cache as cache_module
 from echoseg.data import load_dataset
+from echoseg.data.animate_config import AnimationConfig
+from echoseg.data.animated import animate_dataset
 from echoseg.data.cache import CachedClips, clip_file, on_square, prepare
+from echoseg.data.hashing import hash_record, hash_sources
+from echoseg.data.torch_dataset import ClipCache
 from echoseg.errors import ConfigError, DatasetError, OutputError
+from echoseg.io.nifti import write_masks
+from echoseg.train.data.sources import Reader
 
 
 @pytest.fixture
@@ -81,6 +91,110 @@ def test_a_clip_whose_source_changed_is_written_again(tmp_path, dataset):
     done = prepare(dataset, tmp_path / "cache", 32)
     assert (done.written, done.reused) == (1, 5)
     assert prepare(dataset, tmp_path / "cache", 32).reused == 6
+
+
+ROW = {"clip": "a.npy", "patient": "p1", "split": "train", "masks": "a_masks.nii.gz",
+       "labelled_frames": "0 3", "ed_frame": "0", "es_frame": "3", "ef_percent": "40", "fps": "30",
+       "row_mm": "0.5", "column_mm": "0.5"}  # fmt: skip
+
+
+def write_table(root, **changes):
+    """A table of clips a.npy, with changes, and b.npy."""
+    root.mkdir(exist_ok=True)
+    masks = np.zeros((4, 32, 32), np.uint8)
+    masks[:, 10:20, 10:20] = 1
+    for name in "ab":
+        np.save(root / f"{name}.npy", np.random.default_rng(1).integers(0, 255, masks.shape, "u1"))
+        write_masks(root / f"{name}_masks.nii.gz", masks, (0.5, 0.5), 0.03)
+    rows = [ROW | changes, ROW | {"clip": "b.npy", "patient": "p2", "masks": "b_masks.nii.gz"}]
+    lines = [",".join(row.values()) for row in ({name: name for name in ROW}, *rows)]
+    (root / "clips.csv").write_text("\n".join(lines) + "\n")
+    return load_dataset(root)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"split": "test"}, "split", "test"),
+        ({"patient": "p7"}, "patient", "p7"),
+        ({"labelled_frames": "0 2 3"}, "labelled_frames", (0, 2, 3)),
+        ({"ed_frame": "3", "es_frame": "0"}, "ed_frame", 3),
+        ({"ef_percent": "55"}, "ef_percent", 55),
+        ({"fps": "60"}, "frame_rate_hz", pytest.approx(60)),
+        ({"row_mm": "0.7"}, "spacing_mm", pytest.approx((0.7, 0.5))),
+    ],
+)
+def test_a_clip_whose_row_of_the_table_changed_is_written_again(tmp_path, changes, field, value):
+    prepare(write_table(tmp_path / "data"), tmp_path / "cache", 32)
+    before = CachedClips(tmp_path / "cache").entries
+    done = prepare(write_table(tmp_path / "data", **changes), tmp_path / "cache", 32)
+    assert (done.written, done.reused) == (1, 1)
+    after = CachedClips(tmp_path / "cache").entries
+    assert after[1] == before[1]
+    assert (getattr(before[0], field), getattr(after[0], field)) != (value, value)
+    assert getattr(after[0], field) == value
+
+
+def test_a_data_set_that_was_moved_has_the_same_hashes_in_every_process(tmp_path):
+    """Folders do not count, nor does the order of sets, which differs between processes."""
+    write_table(tmp_path / "data")
+    write_camus(tmp_path / "stills")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    code = (
+        "import sys, echoseg; from echoseg.data.hashing import hash_record\n"
+        "print([hash_record(record) for name in sys.argv[1:]"
+        " for record in echoseg.load_dataset(name).records])"
+    )
+    names = [str(tmp_path / "moved"), f"animated:{tmp_path / 'stills'}"]
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", code, *names],
+            env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in "12"
+    }  # fmt: skip
+    here = [hash_record(record) for name in names for record in load_dataset(name).records]
+    assert hashes == {f"{here}\n"} and len(set(here)) == len(here) and all(here)
+    (tmp_path / "moved").rename(tmp_path / "data")
+    assert hash_record(load_dataset(tmp_path / "data").records[0]) == here[0]
+
+
+def test_animated_clips_and_others_share_no_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "kept"))
+    write_camus(tmp_path / "camus")
+    plain = load_dataset(tmp_path / "camus").split("train")
+    prepare(plain, tmp_path / "plain", 32)
+    short, long = (animate_dataset(plain, config=AnimationConfig(num_frames=n)) for n in (8, 12))
+    with pytest.raises(ConfigError, match="started with dataset=camus, got animated:camus"):
+        prepare(short, tmp_path / "plain", 32)
+    for data in (short, long):
+        assert prepare(data, tmp_path / "a", 32).written == 2
+    assert {entry.num_frames for entry in CachedClips(tmp_path / "a").entries} == {12}
+    assert prepare(long, tmp_path / "a", 32).reused == 2
+    source = Reader(size_px=32, cache=ClipCache()).open(tmp_path / "a")
+    assert source.licence == "CC-BY-NC-SA-4.0"
+    assert source.words == "the training clips of CAMUS, animated from ED and ES"
+
+
+def test_a_cache_of_the_version_before_is_trained_on_and_written_anew(tmp_path, dataset):
+    """Its hash was of the files alone."""
+    prepare(dataset, tmp_path / "cache", 32)
+    for record in dataset.records:
+        path = (tmp_path / "cache" / clip_file(record.name)).with_suffix(".json")
+        entry = json.loads(path.read_text()) | {"source_sha256": hash_sources(record)}
+        path.write_text(json.dumps(entry))
+    assert len(load_dataset(tmp_path / "cache")) == 6
+    assert prepare(dataset, tmp_path / "cache", 32).written == 6
+    assert prepare(dataset, tmp_path / "cache", 32).reused == 6
+
+
+def test_a_record_that_cannot_be_hashed_is_written_each_time(tmp_path, dataset):
+    records = [
+        replace(record, read=lambda record=record: record.load()) for record in dataset.records
+    ]
+    own = replace(dataset, records=tuple(records))
+    for _ in range(2):
+        assert prepare(own, tmp_path / "cache", 32).written == 6
 
 
 def test_several_processes_write_the_same_bytes(tmp_path, dataset):

@@ -2,10 +2,10 @@
 
     CACHE/cache.json        of which data set, at which size; which clips, once it is complete
     CACHE/clips/ID.npy      frames and, behind them, the labeled masks of one clip, `T + L S S`
-    CACHE/clips/ID.json     what else is known of the clip, and the hash of its source files
+    CACHE/clips/ID.json     what else is known of the clip, and the hash of what it was read from
 
-A clip is done when both files are there and its source still has the same hash, so `prepare` can be
-interrupted and run again.
+A clip is done when both files are there and its files and its record (split, values of tables,
+settings of an animation) still have the same hash, so `prepare` can be interrupted and run again.
 """
 
 import contextlib
@@ -19,8 +19,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from echoseg.clip import Annotation, Clip
+from echoseg.data.animated import PREFIX
 from echoseg.data.dataset import Dataset
-from echoseg.data.hashing import hash_sources
+from echoseg.data.hashing import hash_record
 from echoseg.data.records import Issue, IssueKind, Record
 from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError, Unfit
 from echoseg.files import ANOTHER_FOLDER, ResumableFolder, atomic_write, read_json, write_json
@@ -40,6 +41,7 @@ class CacheSettings(BaseModel):
 
     format: int = FORMAT
     dataset: str
+    """Its key in `DATASETS`, after `animated:` where it is animated."""
     size_px: int
     clips: tuple[str, ...] | None = None
     """Names in the data set's order; None until all are done."""
@@ -70,6 +72,7 @@ class Entry(BaseModel):
     box: tuple[int, int, int, int]
     """(top, left, bottom, right) of the square that the picture covers."""
     source_sha256: str
+    """`hash_record`."""
 
     @property
     def file(self) -> str:
@@ -163,7 +166,8 @@ def prepare(
         raise ConfigError(f"size must be {low} to {high} px, got {size_px}")
     if dataset.name == "cache":
         raise ConfigError(f"{dataset.root} is a cache; give the folder of the data set itself")
-    settings = CacheSettings(dataset=dataset.name, size_px=size_px)
+    prefix = PREFIX * str(dataset.root).startswith(PREFIX)
+    settings = CacheSettings(dataset=prefix + dataset.name, size_px=size_px)
     cache = _folder(folder)
     with cache.locked():
         cache.check(settings, varying=["clips"])
@@ -226,12 +230,12 @@ def _remove_failed(folder: Path, names: set[str]) -> None:
 
 
 def _prepare_clip(folder: Path, size_px: int, record: Record) -> bool | Issue:
-    """Write one clip, unless it is there and its source has the same hash: then True."""
+    """Write one clip, unless it is there and has the same hash: then True."""
     try:
-        source_sha256 = hash_sources(record)
+        source_sha256 = hash_record(record)
         with contextlib.suppress(OutputError):  # a damaged entry is written again
             entry = read_entry(folder, record.name)
-            if entry is not None and entry.source_sha256 == source_sha256:
+            if entry is not None and entry.source_sha256 == source_sha256 != "":
                 return True
         clip, annotation = record.load()
         path = folder / clip_file(record.name)

@@ -1,7 +1,12 @@
-"""The hash of a record's source files."""
+"""Hashes of a record: of its source files, and of all that it gives when it is read."""
 
 import hashlib
-from pathlib import Path
+import io
+import pickle
+from pathlib import Path, PurePath
+from typing import Any
+
+from pydantic import BaseModel
 
 from echoseg.data.records import Record
 
@@ -27,3 +32,28 @@ def hash_sources(record: Record) -> str:
     except (OSError, ValueError):
         return ""
     return digest.hexdigest()
+
+
+class _Pickler(pickle.Pickler):
+    """Equal bytes for equal values: without memo, sets of pydantic, and folders of paths."""
+
+    fast = True
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, BaseModel):
+            return str, (obj.model_dump_json(),)
+        return (str, (obj.name,)) if isinstance(obj, PurePath) else NotImplemented
+
+
+def hash_record(record: Record) -> str:
+    """Hash the source files, and what the record states: fields, values of tables, settings.
+
+    Empty when a file cannot be read, or a value of the record not be pickled.
+    """
+    written = io.BytesIO()
+    try:
+        _Pickler(written, 4).dump(record)
+    except Exception:  # objects of your own raise what they like
+        return ""
+    files = hash_sources(record)
+    return files and hashlib.sha256(written.getvalue() + files.encode()).hexdigest()

@@ -138,9 +138,9 @@ class Reader(NamedTuple):
                 f"it has none; all its clips: {held}. Give another data set, or other views"
             )
         name = CachedClips(data.root).dataset if data.name == "cache" else data.name
-        terms = TERMS.get(name, CUSTOM_TERMS)
+        terms = TERMS.get(name.removeprefix(animated.PREFIX), CUSTOM_TERMS)
         words = f"the training clips of {terms.title}"
-        if str(data.root).startswith(animated.PREFIX):
+        if any(text.startswith(animated.PREFIX) for text in (name, str(data.root))):
             words += ", animated from ED and ES"
         num_issues = sum(issue.kind is not IssueKind.KNOWN for issue in data.issues)
         clips = self._records(records, items)
