@@ -4,8 +4,10 @@ import shutil
 import subprocess
 import sys
 import warnings
+from io import BytesIO
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -232,9 +234,42 @@ def test_pixels_of_every_kind_are_kept_inside_the_sector(tmp_path, screen, names
         assert dcmread(copy).LossyImageCompression == "01"
 
 
-def _compress(dataset, rgb):
-    from io import BytesIO
+@pytest.mark.parametrize(
+    ("codec", "syntax", "method"),
+    [
+        ("mpeg2video", "100", "ISO_13818_2"),
+        ("libx264", "102", "ISO_14496_10"),
+        ("libx265", "107", "ISO_23008_2"),
+    ],
+)
+def test_a_video_inside_keeps_its_rate_and_names_how_it_was_compressed(
+    tmp_path, screen, names, codec, syntax, method
+):
+    from pydicom.encaps import encapsulate
 
+    stream, kind = BytesIO(), {"libx264": "h264", "libx265": "hevc"}.get(codec, codec)
+    with av.open(stream, "w", format=kind) as container:
+        options = {} if codec == kind else {"preset": "ultrafast"}
+        video = container.add_stream(codec, rate=50, options=options)
+        video.height, video.width, video.pix_fmt = *SCREEN, "yuv420p"
+        for frame in screen:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        container.mux(video.encode())
+    dataset = ultrasound(np.repeat(screen[..., None], 3, -1), SamplesPerPixel=3)
+    dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "YBR_PARTIAL_420", 0
+    dataset.PixelData = encapsulate([stream.getvalue()])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    copy, _ = copy_of(tmp_path / "a.dcm", tmp_path / "out", names)
+    assert dcmread(copy).LossyImageCompressionMethod == method
+    before, after = load_clip(tmp_path / "a.dcm"), load_clip(copy)
+    assert before.frame_rate_hz == pytest.approx(50, rel=1e-3)
+    assert after.frame_rate_hz == pytest.approx(50, rel=1e-3)
+    assert "assumed_frame_rate" not in {one.code for one in after.warnings}
+
+
+def _compress(dataset, rgb):
     from pydicom.encaps import encapsulate
 
     frames = []

@@ -1,6 +1,7 @@
 """COCO and CVAT: what their own readers see, what their tools save, hostile files."""
 
 import json
+import tracemalloc
 from xml.etree import ElementTree
 
 import numpy as np
@@ -52,6 +53,27 @@ def test_coco_is_read_by_its_own_reader_and_comes_back(tmp_path, capsys):
         drawn[reader.imgs[one["image_id"]]["frame_id"]][region] = one["category_id"]
     assert np.array_equal(drawn, masks)
     assert np.array_equal(load(path), masks)
+
+
+@pytest.mark.parametrize("tool", ["coco", "cvat"])
+def test_many_small_regions_take_no_more_memory_than_few(tmp_path, tool):
+    side, path = 1024, tmp_path / ("a.json" if tool == "coco" else "a.xml")
+    peaks = []
+    for number in (2, 2, 200):  # once more, after its imports
+        if tool == "coco":
+            shape = {"image_id": 1, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}
+            images, names = [{"id": 1, "width": side, "height": side}], [{"id": 1, "name": "lv"}]
+            document = {"images": images, "annotations": [shape] * number, "categories": names}
+            path.write_text(json.dumps(document))
+        else:
+            shape = '<polygon label="lv" points="1,1;5,1;5,5"/>' * number
+            image = f'<image id="0" width="{side}" height="{side}">{shape}</image>'
+            path.write_text(f"<annotations>{image}</annotations>")
+        tracemalloc.start()
+        assert load(path).any()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 2 * side**2  # of a region's pixels: 198 if all were in memory
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from clip_makers import moving_frames, ultrasound
 from echoseg.errors import ConfigError, FormatError, TooLargeError
-from echoseg.io import load_clip, load_masks
+from echoseg.io import hdf5, load_clip, load_masks
 from echoseg.io.clip_header import read_clip_header
 from echoseg.io.formats import find_format, source_sha256
 from echoseg.io.nifti import write_masks
@@ -266,6 +266,18 @@ def test_hdf5_chunks(tmp_path):
         size = (300, 1000, 1000)
         file.create_dataset("data/image_sc", size, np.uint8, chunks=size, compression="gzip")
     refused(tmp_path / "a.h5", "chunks must be at most 256 MiB", max_decoded_gib=2.0)
+
+
+def test_hdf5_chunks_that_reach_beyond_the_clip_are_not_all_held(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    frames = moving_frames(14)[:, :16, :16]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        sides, most = {"chunks": (2**22, 4, 4), "compression": "gzip"}, (None, 16, 16)
+        file.create_dataset("data/image_sc", data=frames, maxshape=most, **sides)
+    with h5py.File(tmp_path / "a.h5") as file:
+        held = hdf5._hold_chunks(file["data/image_sc"])
+        assert held.id.get_access_plist().get_chunk_cache()[1] <= 2**28  # 16 chunks of 64 MiB
+    assert np.array_equal(load_clip(tmp_path / "a.h5").frames, frames)
 
 
 @pytest.mark.parametrize("limit", [0, -1, np.nan, np.inf, "2", None])

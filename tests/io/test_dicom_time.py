@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from clip_makers import moving_frames, region, ultrasound
+from echoseg.clip import Clip
 from echoseg.errors import DamagedError
-from echoseg.io import load_clip
+from echoseg.io import dicom_writer, load_clip
 
 FRAME_TIME, VECTOR = 0x00181063, 0x00181065
 
@@ -171,3 +172,14 @@ def test_a_pixel_spacing_that_would_change_volumes_withholds_the_scale(tmp_path)
     assert (default.spacing_mm, default.warnings) == (pytest.approx((0.5, 0.4)), ())
     alone = scaled(tmp_path, moving_frames(), PixelSpacing=[0.3, 0.3])
     assert (alone.spacing_mm, alone.warnings) == (None, ())
+
+
+@pytest.mark.filterwarnings("ignore:The value for the data element:UserWarning")
+def test_times_of_so_many_frames_that_they_are_written_as_unknown_bytes(tmp_path):
+    """An element of over 64 KiB of DS has no length of its own; it is written as UN."""
+    times_s = np.cumsum(np.random.default_rng(0).uniform(0.016, 0.018, 5000))
+    frames = np.random.default_rng(1).integers(0, 255, (5000, 16, 16), np.uint8)
+    dicom_writer.write(tmp_path / "a.dcm", Clip(frames=frames, times_s=times_s - times_s[0]))
+    clip = load_clip(tmp_path / "a.dcm")
+    assert clip.times_s == pytest.approx(times_s - times_s[0], abs=1e-6)
+    assert "assumed_frame_rate" not in {one.code for one in clip.warnings}

@@ -15,16 +15,21 @@ from echoseg.deidentify.sector import sector_mask
 from echoseg.errors import FormatError
 from echoseg.files import atomic_write
 from echoseg.io.dicom import expected_frames, open_object
-from echoseg.io.dicom_frames import decoder
+from echoseg.io.dicom_frames import decoder, stream_statement
 from echoseg.private import Pseudonyms
 
 _LOSSY = {
     "1.2.840.10008.1.2.4.5": "ISO_10918_1",
     "1.2.840.10008.1.2.4.91": "ISO_15444_1",
     "1.2.840.10008.1.2.4.81": "ISO_14495_1",
+    "1.2.840.10008.1.2.4.100": "ISO_13818_2",
+    "1.2.840.10008.1.2.4.101": "ISO_13818_2",
+    "1.2.840.10008.1.2.4.107": "ISO_23008_2",
+    "1.2.840.10008.1.2.4.108": "ISO_23008_2",
     "1.2.840.10008.1.2.4.10": "ISO_14496_10",
 }
 """Transfer syntaxes with loss, by their begin, and their method (PS3.3 C.7.6.1.1.5)."""
+_TIMES = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate")
 _LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 
 
@@ -48,6 +53,7 @@ def clean_dicom(path: Path, out: Path, mask: np.ndarray, names: Pseudonyms) -> d
     from pydicom.dataset import FileMetaDataset
     from pydicom.encaps import encapsulate
     from pydicom.uid import JPEG2000Lossless
+    from pydicom.valuerep import DS
 
     source, _, count = open_object(path, is_timed=True)
     syntax = str(source.file_meta.TransferSyntaxUID)
@@ -66,6 +72,9 @@ def clean_dicom(path: Path, out: Path, mask: np.ndarray, names: Pseudonyms) -> d
         raise FormatError(f"{path}: no frame can be decoded")
     _describe_pixels(clean, first, bits, is_inverted=is_inverted)
     clean.NumberOfFrames = len(encoded)
+    if not any(word in clean for word in _TIMES) and (rate_hz := stream_statement(source)[1]):
+        clean.FrameTime = DS(1000 / rate_hz, auto_format=True)  # the copy has no stream to say it
+        clean.FrameIncrementPointer = 0x00181063
     method = next((m for begin, m in _LOSSY.items() if syntax.startswith(begin)), "")
     if method and syntax not in _LOSSLESS_JPEG:  # what was lost stays lost
         clean.LossyImageCompression = "01"

@@ -5,19 +5,19 @@ that format. Masks are written as run lengths; of any tool polygons and compress
 """
 
 import json
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from echoseg.clip import Label
 from echoseg.errors import FormatError, Unfit, reason_of
 from echoseg.files import write_text
 from echoseg.io.budget import Budget
 from echoseg.io.frame_names import natural_key
 from echoseg.io.frames import OpenOptions
-from echoseg.io.label_names import NAMES, named_label, paint, polygon
+from echoseg.io.label_names import NAMES, Region, named_label, paint, polygon
 from echoseg.untrusted import read_json
 
 _MAX_LENGTHS = 2**25
@@ -42,18 +42,19 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
         size = _size(images)
         Budget(path, options).check(len(images), *size)
         place = {image["id"]: index for index, image in enumerate(images)}
-        regions = [list[tuple[Label, np.ndarray]]() for _ in images]
+        regions = [list[Region]() for _ in images]
         for one in document["annotations"]:
             label = named_label(names[one["category_id"]])
-            regions[place[one["image_id"]]].append((label, _region(one["segmentation"], size)))
+            region = partial(_region, one["segmentation"], size)
+            regions[place[one["image_id"]]].append((label, region))
+        masks = np.zeros((len(images), *size), np.uint8)
+        for mask, drawn in zip(masks, regions, strict=True):
+            paint(mask, drawn)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:
         raise FormatError(
             f"{path}: must be COCO annotations of one clip ({reason_of(error)}); export it as COCO "
             "with one image per frame"
         ) from error
-    masks = np.zeros((len(images), *size), np.uint8)
-    for mask, drawn in zip(masks, regions, strict=True):
-        paint(mask, drawn)
     return masks
 
 

@@ -4,19 +4,19 @@ Polygons and masks are read of both kinds; masks of images are written.
 """
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from echoseg.clip import Label
 from echoseg.errors import FormatError, Unfit, reason_of
 from echoseg.files import write_text
 from echoseg.io import coco
 from echoseg.io.budget import Budget
 from echoseg.io.frames import OpenOptions
-from echoseg.io.label_names import NAMES, named_label, paint, polygon
+from echoseg.io.label_names import NAMES, Region, named_label, paint, polygon
 from echoseg.untrusted import read_bytes
 
 _SHAPES = ("polygon", "mask")
@@ -50,14 +50,14 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
         regions = _regions(root, size)
         if regions and not 0 <= min(regions) <= max(regions) < num_frames:
             raise Unfit("a shape is on a frame that is not there")
+        masks = np.zeros((num_frames, *size), np.uint8)
+        for frame, drawn in regions.items():
+            paint(masks[frame], drawn)
     except (KeyError, ValueError, OSError, ElementTree.ParseError, OverflowError) as error:
         raise FormatError(
             f"{path}: must be CVAT annotations of one clip ({reason_of(error)}); export them as "
             "CVAT for images 1.1"
         ) from error
-    masks = np.zeros((num_frames, *size), np.uint8)
-    for frame, drawn in regions.items():
-        paint(masks[frame], drawn)
     return masks
 
 
@@ -76,9 +76,7 @@ def _size(root: ElementTree.Element) -> tuple[tuple[int, int], int]:
     return (rows, columns), number
 
 
-def _regions(
-    root: ElementTree.Element, size: tuple[int, int]
-) -> dict[int, list[tuple[Label, np.ndarray]]]:
+def _regions(root: ElementTree.Element, size: tuple[int, int]) -> dict[int, list[Region]]:
     """Regions of each frame that has any."""
     shapes = list[tuple[int, str, Any]]()
     for image in root.findall("image"):
@@ -95,7 +93,7 @@ def _regions(
         if shape.tag in _OTHER_SHAPES:
             raise Unfit(f"shapes must be polygons or masks, there is a {shape.tag}")
         if shape.tag in _SHAPES:
-            regions[frame].append((named_label(name), _region(shape, size)))
+            regions[frame].append((named_label(name), partial(_region, shape, size)))
     return dict(regions)
 
 

@@ -61,6 +61,8 @@ def read_numbers(dataset: Any, keyword: str) -> tuple[list[float], str]:
         values = dataset.get(keyword)
         if values is None or values == "":
             return [], ""
+        if isinstance(values, bytes):  # a text over 64 KiB is written as UN (PS3.5 6.2.2)
+            values = values.decode("ascii").strip(" \0").split("\\")
         numbers = [float(value) for value in np.atleast_1d(np.asarray(values, object))]
         text = ", ".join(f"{number:g}" for number in numbers[:3])
         return (numbers if np.isfinite(numbers).all() else []), text

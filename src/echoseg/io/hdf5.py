@@ -100,7 +100,8 @@ def _hold_chunks(values: Any) -> Any:
         return values
     across = math.prod(map(math.ceil, np.divide(values.shape, values.chunks)[1:]))
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    num_bytes = across * math.prod(values.chunks) * values.dtype.itemsize
+    num_bytes = across * math.prod(values.chunks) * values.dtype.itemsize  # chunks may reach on
+    num_bytes = min(num_bytes, max(values.nbytes, _MAX_CHUNK_BYTES))
     access.set_chunk_cache(10 * across + 1, num_bytes, 1.0)
     file, name = values.file.id, values.name.encode()
     values.id.close()

@@ -1,6 +1,6 @@
 """Names of labels in annotation tools, and label maps of named regions."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -18,6 +18,8 @@ _UNDERSTOOD = {
     Label.LV_MYOCARDIUM: "lv myocardium, myocardium, lv wall, wall, lv epi, epicardium",
     Label.LA_CAVITY: "left atrium, la, atrium, la cavity",
 }
+Region = tuple[Label, Callable[[], np.ndarray]]
+"""A label, and what gives its pixels, bool in the shape of the label map."""
 _LABEL_OF = {name: label for label, names in _UNDERSTOOD.items() for name in names.split(", ")}
 
 
@@ -41,13 +43,14 @@ def named_label(name: str) -> Label:
     return label
 
 
-def paint(mask: np.ndarray, regions: Iterable[tuple[Label, np.ndarray]]) -> None:
-    """Draw regions `H W` bool into a label map, the atrium first and the cavity last.
+def paint(mask: np.ndarray, regions: Iterable[Region]) -> None:
+    """Draw regions into a label map, the atrium first and the cavity last.
 
-    So a contour of the epicardium may enclose the cavity, as tools draw it.
+    So a contour of the epicardium may enclose the cavity, as tools draw it. Of the regions, of
+    which a small file may have many, one at a time is in memory.
     """
     for label, region in sorted(regions, key=lambda one: -int(one[0])):
-        mask[region] = label
+        mask[region()] = label
 
 
 def polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -4,6 +4,7 @@ Fields as in https://slicer.readthedocs.io ("Segmentations: file format", "Seque
 """
 
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from echoseg.clip import Label
 from echoseg.errors import ConfigError, FormatError
 from echoseg.files import atomic_write
-from echoseg.io.label_names import NAMES, label_of, paint
+from echoseg.io.label_names import NAMES, Region, label_of, paint
 
 _COLORS = {
     Label.LV_CAVITY: "0.85 0.2 0.2",
@@ -36,7 +37,7 @@ def merge_segments(path: Path, header: dict[str, Any], data: np.ndarray) -> np.n
     """
     layers = data if data.ndim == 4 else data[None]
     masks = np.zeros(layers.shape[1:], np.uint8)
-    regions = list[tuple[Label, np.ndarray]]()
+    regions = list[Region]()
     for index in itertools.count():
         value = header.get(f"Segment{index}_LabelValue")
         if value is None:
@@ -49,7 +50,7 @@ def merge_segments(path: Path, header: dict[str, Any], data: np.ndarray) -> np.n
                 f"{path}: segments must be the LV cavity, the LV myocardium or the left atrium, "
                 f"got segment {index + 1} of value {label}; name it so, or delete it"
             )
-        regions.append((Label(label), layers[layer] == int(value)))
+        regions.append((Label(label), partial(np.equal, layers[layer], int(value))))
     paint(masks, regions)
     return masks
 
