@@ -158,7 +158,7 @@ def ef_interval(
         factor *= calibration.part_of_beat_factor
         reasons.append("The EF rests on part of a beat.")
     largest = calibration.largest.items()
-    if any((getattr(uncertainty, name) or 0) > most > 0 for name, most in largest):
+    if any((getattr(uncertainty, name) or 0) > limit > 0 for name, limit in largest):
         factor *= OUTSIDE_FACTOR
         reasons.append("The clip is less certain than any of the calibration.")
     low, high = (ef_percent + factor * error * end for end in (low, high))
