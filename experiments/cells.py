@@ -1,26 +1,30 @@
 """One cell of a grid: train it, evaluate it, read what its folder holds.
 
 cost.json              training steps, time, machine and commit
+spent.json             time of a training so far, until it ends
 eval-0/items.csv       scores, one folder per evaluation set
 eval-0/failed.csv      clips that could not be evaluated, if any
 robust-0/clips.csv     scores by clip and condition, one folder per robustness set
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from echoseg.data import Issue
-from echoseg.errors import ConfigError, DatasetError, EchosegError
+from echoseg.errors import ConfigError, DatasetError, EchosegError, OutputError
 from echoseg.evaluation.items import Item
 from echoseg.evaluation.run import evaluate
 from echoseg.evaluation.tables import CLIPS, ITEMS, read_items, table_text
 from echoseg.files import read_json, remove_empty, write_json, write_text
 from echoseg.models.checkpoint import load_model
 from echoseg.train.config import TrainConfig
+from echoseg.train.loop import Progress
 from echoseg.train.run_folder import RunFolder, remove_curves, remove_logs, resume_states
 from echoseg.train.train import run_training
 from experiments.eval_sets import eval_records
@@ -29,7 +33,7 @@ from experiments.provenance import commit, machine_text
 from experiments.robustness import ClipScore, Entry, evaluate_robustness
 from experiments.robustness_tables import clips_error
 
-CELLS, COST, FAILED = "cells", "cost.json", "failed.csv"
+CELLS, COST, SPENT, FAILED = "cells", "cost.json", "spent.json", "failed.csv"
 WEIGHTS, BEST = "model.safetensors", "best.safetensors"
 _TABLES = (ITEMS, FAILED)
 RUN_AGAIN = "run the experiment again without --draw"
@@ -43,6 +47,66 @@ class Cost(BaseModel):
     wall_s: float = Field(default=0, ge=0, allow_inf_nan=False)
     machine: str = ""
     commit: str = ""
+
+
+class Spent(BaseModel):
+    """Time of a training so far, without what is taken again; content of `spent.json`."""
+
+    points: list[tuple[int, float, float]] = [(0, 0.0, 0.0)]
+    """Step, CPU seconds and wall-clock seconds until then; increasing."""
+
+    def until(self, step: int) -> "Spent":
+        """That until a saved state, which may be between two points or after the last."""
+        steps, *columns = zip(*self.points, strict=True)
+        beyond = max(1.0, step / steps[-1]) if steps[-1] else 1.0
+        used = [float(np.interp(step, steps, column)) * beyond for column in columns]
+        return Spent(points=[*(p for p in self.points if p[0] < step), (step, used[0], used[1])])
+
+
+class Meter:
+    """Adds up the time of a training over its interruptions.
+
+    It is kept at each report, and when the training ends early. After a kill the steps since the
+    last report are estimated by the mean of those before, and before the first report not counted.
+
+    Args:
+        folder: Of the run, which may hold states to resume from.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, states = folder, resume_states(folder)
+        spent = Spent()
+        if states:
+            way_out = f"remove {folder} to train it again"
+            spent = read_json(folder / SPENT, Spent, way_out) or spent
+            spent = spent.until(_step_of(states[-1]))
+        self.points, self.before = spent.points, spent.points[-1]
+        self.start = time.process_time(), time.monotonic()
+
+    def total(self) -> tuple[float, float]:
+        """CPU and wall-clock seconds until now."""
+        _, cpu_s, wall_s = self.before
+        now = time.process_time(), time.monotonic()
+        return cpu_s + now[0] - self.start[0], wall_s + now[1] - self.start[1]
+
+    def report(self, progress: Progress) -> None:
+        """Keep the time until a step."""
+        self._keep(progress.step)
+
+    def stop(self) -> None:
+        """Keep the time until the last saved state, with which a training that is stopped ends."""
+        if states := resume_states(self.folder):
+            with contextlib.suppress(OutputError):  # the first error is the one to report
+                self._keep(_step_of(states[-1]))
+
+    def _keep(self, step: int) -> None:
+        if step > self.points[-1][0]:
+            self.points.append((step, *self.total()))
+            write_json(self.folder / SPENT, Spent(points=self.points))
+
+
+def _step_of(state: Path) -> int:
+    return int(state.stem.split("-")[-1])
 
 
 def cell_folder(out: Path, cell: Cell) -> Path:
@@ -87,20 +151,27 @@ def _train(experiment: Experiment, folder: Path, cell: Cell) -> None:
         raise ConfigError(f"{folder} contains another run; remove it, or choose another -o")
     if not resumes:
         _remove_cell(experiment, folder)
-    start, start_s = time.process_time(), time.monotonic()
+    meter = Meter(folder)
     components = experiment.components(cell)
-    best = run_training(None if resumes else config, folder, components=components)
+    try:
+        best = run_training(
+            None if resumes else config, folder, report=meter.report, components=components
+        )
+    except BaseException:
+        meter.stop()
+        raise
+    cpu_s, wall_s = meter.total()
     cost = Cost(
         num_steps=_num_steps(folder, config),
-        cpu_s=time.process_time() - start,
-        wall_s=time.monotonic() - start_s,
+        cpu_s=cpu_s,
+        wall_s=wall_s,
         machine=machine_text(),
         commit=commit(),
     )
     if config.patience is not None:  # the plateau is of held-out training patients
         best.replace(folder / WEIGHTS)
     write_json(folder / COST, cost)
-    for old in (*resume_states(folder), folder / BEST):
+    for old in (*resume_states(folder), folder / BEST, folder / SPENT):
         old.unlink(missing_ok=True)
     remove_curves(folder)
 
@@ -110,7 +181,7 @@ def _remove_cell(experiment: Experiment, folder: Path) -> None:
     remove_logs(folder)
     tables = [f"eval-{i}/{name}" for i in range(len(experiment.eval_sets)) for name in _TABLES]
     tables += [f"robust-{index}/{CLIPS}" for index in range(len(experiment.robust_sets))]
-    for name in (WEIGHTS, BEST, COST, *tables):
+    for name in (WEIGHTS, BEST, COST, SPENT, *tables):
         (folder / name).unlink(missing_ok=True)
         if "/" in name:
             remove_empty([(folder / name).parent])

@@ -10,6 +10,8 @@ from echoseg.data import Issue, IssueKind
 from echoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from echoseg.evaluation.tables import table_text
 from echoseg.files import locked_dir
+from echoseg.train.loop import Progress
+from echoseg.train.run_folder import RunFolder, resume_states
 from experiments import cells, grid
 from experiments.__main__ import app
 from experiments.cells import FAILED, cell_folder, damage, is_complete, run_cell
@@ -90,6 +92,70 @@ def test_a_curve_runs_once_and_an_interrupted_cell_resumes(tmp_path, monkeypatch
     assert summary["num_complete"] == 2
     structures = {score["structure"] for score in summary["scores"]}
     assert structures == {"lv_endo", "lv_epi", "la", "mean"}
+
+
+class FakeTraining:
+    """Stands in for `run_training`: 1 s of CPU and 2 s of wall clock per step of 100.
+
+    It reports every 50 steps and saves every 25; at each of `stops` it is interrupted, which saves,
+    or killed, which leaves the files as they were.
+    """
+
+    def __init__(self, *stops):
+        self.stops, self.cpu_s = list(stops), 0.0
+
+    def process_time(self):
+        return self.cpu_s
+
+    def monotonic(self):
+        return 2 * self.cpu_s
+
+    def __call__(self, config, folder, *, report=lambda progress: None, components):
+        if config is not None:
+            RunFolder(folder).begin(config, 0)
+        states = [int(path.stem[-6:]) for path in resume_states(folder)]
+        for step in range(max(states, default=0) + 1, 101):
+            self.cpu_s += 1
+            if step % 50 == 0:
+                report(Progress(step=step, num_steps=100, values={}, left_s=0))
+            stop = self.stops[0] if self.stops and self.stops[0][1] == step else None
+            if step % 25 == 0 or (stop and stop[0] == "interrupted"):
+                (folder / f"resume-{step:06}.safetensors").touch()
+            if stop:
+                self.stops.pop(0)
+                raise KeyboardInterrupt if stop[0] == "interrupted" else MemoryError
+        return folder / "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("stops", "cpu_s"),
+    [
+        ([], 100),
+        ([("interrupted", 60)], 100),
+        ([("interrupted", 10), ("interrupted", 60), ("interrupted", 61)], 100),
+        ([("killed", 70)], 100),  # the 20 steps after the last state are taken again
+        ([("killed", 90)], 100),  # the last state is after the last report
+        ([("killed", 70), ("interrupted", 80), ("killed", 99)], 100),
+        ([("killed", 40)], 75),  # before the first report
+    ],
+)
+def test_the_cost_of_a_cell_is_that_of_all_its_parts(tmp_path, monkeypatch, stops, cpu_s):
+    training = FakeTraining(*stops)
+    monkeypatch.setattr(cells, "time", training)
+    monkeypatch.setattr(cells, "run_training", training)
+    curve = small_curve()
+    cell, folder = curve.cells()[0], tmp_path / "cell"
+    for kind, _ in stops:
+        spent = folder / "spent.json"
+        with monkeypatch.context() as patched, pytest.raises((KeyboardInterrupt, MemoryError)):
+            if kind == "killed":
+                patched.setattr(cells.Meter, "stop", lambda meter: None)
+            cells._train(curve, folder, cell)
+        assert spent.exists() or kind == "killed"
+    cells._train(curve, folder, cell)
+    cost = cells.read_cost(folder)
+    assert (cost.cpu_s, cost.wall_s) == pytest.approx((cpu_s, 2 * cpu_s))
+    assert not list(folder.glob("resume-*")) and not (folder / "spent.json").exists()
 
 
 DAMAGES = [
