@@ -8,7 +8,7 @@ differs is a contradiction, reported with both values.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -181,7 +181,7 @@ def restate(clip: Clip, options: OpenOptions) -> Clip:
     if not stated:
         return clip
     codes = {one.code for one in clip.warnings}
-    old = {"assumed_frame_rate", "pause_in_times", *map(_code, _NAMES)}
+    old = {"assumed_frame_rate", "pause_in_times", *(_code(one) for one in get_args(Quantity))}
     known: dict[str, Any] = {
         "warnings": tuple(one for one in clip.warnings if one.code not in old),
         "sources": tuple(_by_file(one) if one.quantity in stated else one for one in clip.sources),
