@@ -200,6 +200,34 @@ def test_the_ramp_rises_from_nearly_nothing_to_one():
     assert values[-2:] == [1, 1]
 
 
+def test_unimatch_loses_features_of_the_weak_view_and_matches_them_with_its_own_mask(monkeypatch):
+    network, given, method = student(), batch(), METHODS["unimatch"]()
+    teacher, shown, expected = EMA(network), [], []
+
+    class Seen(torch.nn.Module):
+        """Notes what the network is given, and whether features are lost."""
+
+        encoder3 = network.encoder3
+
+        def forward(self, frames):
+            shown.append((frames, len(network.encoder3._forward_hooks)))
+            return network(frames)
+
+    matched = method.matched
+    monkeypatch.setattr(
+        method, "matched", lambda logits, probs: expected.append(probs) or matched(logits, probs)
+    )
+    method(Seen(), teacher, given, 1.0)
+    (both, hooks), (weak, lost_hooks) = shown
+    assert (hooks, lost_hooks) == (0, 1)
+    assert torch.equal(both[:6], given.strong)
+    assert torch.equal(weak, given.weak[3:])
+    probs = teacher(given.weak[3:])
+    assert torch.equal(expected[2], probs)
+    assert all(torch.equal(each, given.to_strong(probs, 3)) for each in expected[:2])
+    assert not torch.equal(probs, expected[0])
+
+
 @pytest.mark.parametrize(("known", "is_taught"), [((0, 1), False), (range(4), True)])
 def test_copy_paste_teaches_no_background_where_a_label_is_not_known(known, is_taught):
     """Of hearts of which the cavity alone was drawn, the wall is not learned as background."""

@@ -2,8 +2,9 @@
 
     L = L_supervised + w ramp mean [max p_teacher > tau] CE(z_student, argmax p_teacher)
 
-UniMatch trains on two strong views, and on one whose coarse features lose half of their channels
-(dropout).
+UniMatch trains on two strong views, and on the weak one while the coarsest map loses half of its
+channels (dropout). Unlike the authors' code it has no CutMix, no dropout of a finer map, a second
+strong view that is the first one changed again, and the moving average as the teacher.
 
 Reference:
     Sohn et al., "FixMatch", NeurIPS 2020; Yang et al., "Revisiting weak-to-strong consistency in
@@ -56,22 +57,23 @@ class FixMatch(TrainingMethod):
 
 
 class UniMatch(FixMatch):
-    """FixMatch on two strong views and on one with feature dropout."""
+    """FixMatch on two strong views, and on the weak one with feature dropout."""
 
     def forward(self, student: Segmenter, teacher: EMA, batch: Batch, ramp: float) -> Terms:
         """Compute the loss terms of a batch."""
         first = batch.num_labeled
-        probs = pseudo_probs(teacher, batch)
-        unlabeled = batch.strong[first:]
+        weak, unlabeled = batch.weak[first:], batch.strong[first:]
+        weak_probs = teacher(weak)
+        probs = batch.to_strong(weak_probs, first)
         frames = torch.cat([batch.strong, _another_view(unlabeled)])
         logits, terms = self.predict(student, frames, batch.hidden)
         with _lost_features(student):
-            lost = student(unlabeled)
-        views = [logits[first : first + len(unlabeled)], logits[first + len(unlabeled) :], lost]
-        losses = [self.matched(view, probs) for view in views]
+            lost = student(weak)
+        views = logits[first : first + len(unlabeled)], logits[first + len(unlabeled) :]
+        strong = 0.5 * sum(self.matched(view, probs) for view in views)
         return {
             "supervised": self.supervised_loss(logits, batch),
-            "matched": self.weight * ramp * (0.25 * (losses[0] + losses[1]) + 0.5 * losses[2]),
+            "matched": self.weight * ramp * 0.5 * (strong + self.matched(lost, weak_probs)),
             "metrics/pseudo_dice": pseudo_label_dice(probs, batch),
             **terms,
         }
