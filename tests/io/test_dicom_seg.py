@@ -1,5 +1,7 @@
 """SEG as masks: whatever order and encoding the writer chose, each mask on its own frame."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pydicom
 import pytest
@@ -8,8 +10,10 @@ from pydicom.pixels.utils import pack_bits
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
+from clip_makers import moving_frames, write_dicom_series
 from echoseg.errors import FormatError
 from echoseg.io import load_masks
+from echoseg.io.dicom_seg import check_refers
 from echoseg.io.masks import fill_frames
 
 CODES = {1: ("T-32600", "SRT"), 2: ("49848007", "SCT"), 3: ("82471001", "SCT")}
@@ -131,3 +135,30 @@ def test_many_tiny_frames_are_read_up_to_what_their_descriptions_take(tmp_path):
     assert np.array_equal(load_masks(path, fps=30.0, max_decoded_gib=0.0101)[1], labels)
     with pytest.raises(FormatError, match=r"660 frames of 2 x 3 .* counts as 16,384 pixels"):
         load_masks(path, fps=30.0, max_decoded_gib=0.01)
+
+
+def test_a_segmentation_of_a_series_is_refused_whose_frames_it_does_not_tell(tmp_path, labels):
+    """Temporal positions count the files with masks alone, so these would be frames 0 and 1."""
+    frames = [(1, place, labels[0] == 1) for place in (4, 10)]
+    path = write_seg(tmp_path / "seg.dcm", frames, places=False)
+    dataset = pydicom.dcmread(path)
+    for rank, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        source = item(ReferencedSOPInstanceUID=f"1.9.{frames[rank][1]}")
+        groups.DerivationImageSequence = [item(SourceImageSequence=[source])]
+        groups.FrameContentSequence = [item(TemporalPositionIndex=rank + 1)]
+    dataset.save_as(path)
+    with pytest.raises(FormatError, match=r"must be of one object.*as NIfTI or NumPy"):
+        load_masks(path)
+
+
+def test_a_segmentation_belongs_to_a_series_or_to_another(tmp_path, labels):
+    write_dicom_series(tmp_path / "clip", moving_frames(14))
+    uids = [pydicom.dcmread(path).SOPInstanceUID for path in (tmp_path / "clip").iterdir()]
+    path = write_seg(tmp_path / "seg.dcm", parts(labels))
+    dataset = pydicom.dcmread(path)
+    for uid, is_own in ((uids[3], True), ("1.2.3.4", False)):
+        instance = item(ReferencedSOPInstanceUID=uid)
+        dataset.ReferencedSeriesSequence = [item(ReferencedInstanceSequence=[instance])]
+        dataset.save_as(path)
+        with nullcontext() if is_own else pytest.raises(FormatError, match="another object"):
+            check_refers(path, tmp_path / "clip")

@@ -15,6 +15,7 @@ import numpy as np
 from echoseg.clip import Label
 from echoseg.errors import FormatError
 from echoseg.io.budget import Budget
+from echoseg.io.dicom_series import series_files
 from echoseg.io.frames import OpenOptions
 
 SEGMENTS = {
@@ -42,8 +43,8 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
         options: As in `load_clip`.
 
     Raises:
-        FormatError: If it is another object, has a segment of another kind than `SEGMENTS`, or its
-            frames cannot be put in order.
+        FormatError: If it is another object, has a segment of another kind than `SEGMENTS`, is of
+            a series of objects, or its frames cannot be put in order.
     """
     import pydicom
 
@@ -84,13 +85,14 @@ def check_refers(path: Path, clip: Path) -> None:
 
     try:
         seg = pydicom.dcmread(path, stop_before_pixels=True)
-        uid = str(pydicom.dcmread(clip, stop_before_pixels=True).get("SOPInstanceUID", ""))
+        files = series_files(clip) if clip.is_dir() else [clip]
+        headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
     except (InvalidDicomError, OSError):  # masks or clip of another format
         return
     series = seg.get("ReferencedSeriesSequence") or []
     instances = [one for item in series for one in item.get("ReferencedInstanceSequence") or []]
     uids = {str(one.ReferencedSOPInstanceUID) for one in instances}
-    if is_seg(seg) and uids and uid not in uids:
+    if is_seg(seg) and uids and headers and not uids & {str(one.SOPInstanceUID) for one in headers}:
         raise FormatError(
             f"{path}: the segmentation must be of the clip, it refers to another object; give the "
             "clip that it was drawn on"
@@ -135,6 +137,13 @@ def _segment_number(dataset: Any, index: int) -> int:
 
 def _places(path: Path, dataset: Any, count: int) -> list[int]:
     """Index in the clip of each frame, from 0."""
+    images = [_source_image(dataset, index) for index in range(count)]
+    objects = {str(one.ReferencedSOPInstanceUID) for one in images if one is not None}
+    if len(objects) > 1:  # their positions in time count those with masks alone
+        raise FormatError(
+            f"{path}: the segmentation must be of one object, it is of a series of {len(objects)} "
+            "or more, one per frame; give the masks of all frames as NIfTI or NumPy"
+        )
     places = [_place(dataset, index) for index in range(count)]
     if None not in places:
         return [place for place in places if place is not None]
@@ -149,11 +158,17 @@ def _places(path: Path, dataset: Any, count: int) -> list[int]:
     return [next(orders[number]) for number in segments]
 
 
-def _place(dataset: Any, index: int) -> int | None:
+def _source_image(dataset: Any, index: int) -> Any:
+    """Reference to the frame that a frame is of; None without one."""
     derivation = _groups(dataset, index, "DerivationImageSequence")
-    for image in (derivation.get("SourceImageSequence") or []) if derivation else []:
-        if image.get("ReferencedFrameNumber"):
-            return int(np.atleast_1d(image.ReferencedFrameNumber)[0]) - 1
+    images = (derivation.get("SourceImageSequence") or []) if derivation else []
+    return next((one for one in images if one.get("ReferencedSOPInstanceUID")), None)
+
+
+def _place(dataset: Any, index: int) -> int | None:
+    image = _source_image(dataset, index)
+    if image is not None and image.get("ReferencedFrameNumber"):
+        return int(np.atleast_1d(image.ReferencedFrameNumber)[0]) - 1
     content = _groups(dataset, index, "FrameContentSequence")
     position = content.get("TemporalPositionIndex") if content else None
     return None if position is None else int(position) - 1
