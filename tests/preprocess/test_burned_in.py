@@ -8,11 +8,17 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from clip_makers import moving_frames, save_object
+from ecg_makers import as_jpeg
 from echoseg.clip import Clip
 from echoseg.deidentify.ocr import read_words
 from echoseg.io import load_clip
 from echoseg.phantom import Phantom, PhantomConfig
-from echoseg.preprocess.burned_in import find_text, text_warnings
+from echoseg.preprocess.burned_in import (
+    find_passing_text,
+    find_text,
+    split_in_time,
+    text_warnings,
+)
 from echoseg.preprocess.sector import BURNED_IN, blank_outside, find_sector
 
 
@@ -66,6 +72,54 @@ def test_text_that_moves_is_not_text_and_text_in_the_sector_is_asked_for_apart(f
     flicker = inside.copy()
     flicker[::2] = frames[::2]
     assert find_text(flicker) == []
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 27), (12, 30), (9, 21), (0, 10)])
+@pytest.mark.parametrize("quality", [None, 85])
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_text_that_stands_on_a_part_of_the_clip_is_found(start, stop, quality, is_dark):
+    frames = Phantom(PhantomConfig(seed=2, size_px=160, num_frames=30)).frames()
+    if is_dark:  # on a light panel
+        frames[start:stop, 84:116, 44:120] = 200
+        dark = 255 - frames[start:stop]
+        frames[start:stop] = 255 - written(dark, "MILLER", (50, 90), size=16, level=255)
+    else:
+        frames[start:stop] = written(frames[start:stop], "MILLER", (50, 90), size=16)
+    frames = frames if quality is None else as_jpeg(frames, quality)
+    everywhere = np.ones(frames.shape[1:], bool)
+    assert find_text(frames, everywhere) == []
+    (top, left, bottom, right), *more = find_passing_text(frames, everywhere)
+    assert 86 < top < bottom < 114 and 46 < left < right < 114 and len(more) < 2
+
+
+@pytest.mark.parametrize("rate_hz", [10, 20, 80])
+@pytest.mark.parametrize("size_px", [128, 256])
+def test_tissue_that_stands_still_for_a_while_is_not_text(rate_hz, size_px):
+    for seed in range(3):
+        config = PhantomConfig(seed=seed, size_px=size_px, num_frames=40, frame_rate_hz=rate_hz)
+        frames = Phantom(config).frames()
+        assert find_passing_text(frames, np.ones(frames.shape[1:], bool)) == []
+
+
+def test_the_demo_clip_has_no_passing_text():
+    clip = load_clip(str(resources.files("echoseg") / "weights" / "simulated_a4c.dcm"))
+    assert find_passing_text(clip.frames, np.ones(clip.size, bool)) == []
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "ends"),
+    [
+        (5, []),
+        (11, [11]),
+        (12, [6, 12]),
+        (30, [6, 12, 18, 24, 30]),
+        (120, [20, 40, 60, 80, 100, 120]),
+    ],
+)
+def test_parts_in_time_cover_a_clip(num_frames, ends):
+    parts = split_in_time(num_frames)
+    assert [part.stop for part in parts] == ends
+    assert [part.start for part in parts] == [0, *ends[:-1]][: len(ends)]
 
 
 def test_the_warning_goes_when_the_surroundings_are_black(frames):

@@ -4,7 +4,8 @@
     OUT/deidentified.json              an entry per file, by the names of `private.Pseudonyms`
 
 What cannot be cleaned is not copied: no clip, a still without motion, a broken frame, and text
-inside the sector, seen by `preprocess.burned_in` or read by tesseract, unless it may be blackened.
+inside the sector, seen by `preprocess.burned_in` or read by tesseract, unless it may be blackened;
+both look at the clip and at parts of it, and may miss what stands on less than a third of it.
 Of DICOM everything but the header and what is outside the sector stays; of other formats the grey
 levels, times and pixel spacing.
 """
@@ -30,7 +31,7 @@ from echoseg.io import dicom_writer, is_frame_folder, load_clip, nifti
 from echoseg.io.clip_header import is_clip_name
 from echoseg.io.quiet import quiet
 from echoseg.io.video import GrowingVideo
-from echoseg.preprocess.burned_in import TextBox, find_text
+from echoseg.preprocess.burned_in import TextBox, find_passing_text, find_text, split_in_time
 from echoseg.private import Pseudonyms
 
 REPORT = "deidentified.json"
@@ -56,7 +57,9 @@ class File(BaseModel):
         sector_percent: Part of the picture that stays.
         removed_summary: The same by kind, in words.
         text_in_sector: Lines of text seen in it, by either check, which are black in the copy.
-        is_checked_by_ocr: Whether tesseract reads no word in the copy; False where it is missing.
+        is_checked_by_ocr: Whether tesseract reads no word in the copy: in what stays of the clip,
+            of each of its parts (`split_in_time`), in its first and last frame. A word on a few
+            frames inside a part may be missed. False where tesseract is missing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -159,20 +162,22 @@ def _clean(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
     name = names.name(path)
     clip = load_clip(path, alias=name)
     mask = sector_of(clip)
-    lines = find_text(clip.frames, mask)
+    lines = find_text(clip.frames, mask) + find_passing_text(clip.frames, mask)
     mask = _without(mask, lines, blank_text)
-    words = read_words(_static_part(clip.frames, mask))
-    for _ in range(_MAX_OCR_PASSES if words else 0):
-        lines += words or []
-        mask = _without(mask, words or [], blank_text)
-        words = read_words(_static_part(clip.frames, mask))
-        if not words:
-            break
-    if words:
-        raise MeasurementError(
-            f"tesseract still reads words inside the sector after {_MAX_OCR_PASSES} passes of "
-            "blackening, so it is not copied; blacken them by another program first"
-        )
+    words = None
+    ends = slice(1), slice(clip.num_frames - 1, None)
+    for part in (slice(None), *split_in_time(clip.num_frames), *ends):
+        for _ in range(1 + _MAX_OCR_PASSES):
+            words = read_words(_static_part(clip.frames[part], mask))
+            lines += words or []
+            mask = _without(mask, words or [], blank_text)
+            if not words:
+                break
+        else:
+            raise MeasurementError(
+                f"tesseract still reads words inside the sector after {_MAX_OCR_PASSES} passes of "
+                "blackening, so it is not copied; blacken them by another program first"
+            )
     known: dict[str, Any] = {
         "sector_percent": round(100 * float(mask.mean()), 1),
         "text_in_sector": len(lines),

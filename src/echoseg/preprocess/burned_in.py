@@ -4,6 +4,8 @@ A stroke is thin and much brighter, or darker, than what surrounds it. Strokes o
 by side are a line of text. It is a check, not a reader: it says where text may be, never what.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,8 @@ from echoseg.preprocess.sector import BURNED_IN, Sector, find_sector
 
 _MIN_CONTRAST, _MAX_CHANGE = 45, 24
 """Grey levels: of a stroke against its surroundings; over time, which JPEG causes."""
+_MIN_JUMP = 50  # mean over strokes when text comes or goes; measured: text over 63, tissue under 35
+_MAX_PARTS, _MIN_PART_FRAMES = 6, 6
 _MAX_STROKE_PX = 7
 _PAPER_PX = 25
 """Side of the square whose mean is the panel on which dark letters stand."""
@@ -37,6 +41,39 @@ def find_text(frames: np.ndarray, where: np.ndarray | None = None) -> list[TextB
         frames: Grey levels, `T H W` uint8.
         where: `H W` bool, where to look; everywhere by default.
     """
+    return [line for strokes, _ in _strokes(frames, where) for line in _lines(_glyphs(strokes))]
+
+
+def find_passing_text(frames: np.ndarray, where: np.ndarray) -> list[TextBox]:
+    """Find lines that stand on a part of a clip, as `find_text` those on all of it.
+
+    In a few frames tissue stands still too, but text comes or goes from one frame to the next.
+    """
+    where, lines = where.copy(), list[TextBox]()
+    for part in split_in_time(len(frames)):
+        for strokes, levels in _strokes(frames[part], where):
+            for line in _lines(_glyphs(strokes)):
+                box = slice(line.top, line.bottom), slice(line.left, line.right)
+                inside, level = strokes[box], levels[box].astype(np.int16)
+                change = np.array([np.abs(f[box] - level)[inside].mean() for f in frames])
+                other = np.flatnonzero(change > _MAX_CHANGE)
+                next_to = [*other[other < part.start][-1:], *other[other >= part.stop][:1]]
+                is_step = (change[next_to] > _MIN_JUMP).any()
+                if is_step and len(_glyphs(inside)) >= _MIN_GLYPHS:
+                    lines.append(line)
+                    where[box] = False  # it may stand on the next part too
+    return lines
+
+
+def split_in_time(num_frames: int) -> list[slice]:
+    """At most 6 parts of a clip, of at least 6 frames each."""
+    num_parts = min(_MAX_PARTS, num_frames // _MIN_PART_FRAMES)
+    ends = np.linspace(0, num_frames, num_parts + 1).astype(int).tolist()
+    return [slice(*pair) for pair in itertools.pairwise(ends)]
+
+
+def _strokes(frames: np.ndarray, where: np.ndarray | None) -> Iterator[tuple[np.ndarray, ...]]:
+    """Strokes `H W` bool that stand still, the bright ones and the dark ones, and the levels."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, 24).round().astype(int))
     low = high = frames[chosen[0]]
     for index in chosen[1:]:
@@ -48,10 +85,8 @@ def find_text(frames: np.ndarray, where: np.ndarray | None = None) -> list[TextB
     # on a light panel, which a gap between the sector and a trace below it is not
     paper = np.minimum(ndimage.grey_closing(high, size), ndimage.uniform_filter(low, _PAPER_PX))
     dark = paper.astype(np.int16) - high
-    lines = []
     for contrast in (bright, dark):
-        lines += _lines(_glyphs((contrast > _MIN_CONTRAST) & is_static))
-    return lines
+        yield (contrast > _MIN_CONTRAST) & is_static, low
 
 
 def _glyphs(strokes: np.ndarray) -> list[TextBox]:
