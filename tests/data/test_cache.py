@@ -159,6 +159,14 @@ def test_a_data_set_that_was_moved_has_the_same_hashes_in_every_process(tmp_path
     assert hash_record(load_dataset(tmp_path / "data").records[0]) == here[0]
 
 
+def test_equal_records_have_one_hash_whichever_of_their_texts_are_one_object(tmp_path):
+    write_table(tmp_path / "data")
+    record = load_dataset(tmp_path / "data").records[0]
+    again = replace(record, name="".join(list(record.name)), patient="".join(list(record.patient)))
+    other = replace(record, name=record.files[0].name)
+    assert hash_record(record) == hash_record(again) == hash_record(other) != ""
+
+
 def test_animated_clips_and_others_share_no_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ECHOSEG_CACHE_DIR", str(tmp_path / "kept"))
     write_camus(tmp_path / "camus")

@@ -35,9 +35,7 @@ def hash_sources(record: Record) -> str:
 
 
 class _Pickler(pickle.Pickler):
-    """Equal bytes for equal values: without memo, sets of pydantic, and folders of paths."""
-
-    fast = True
+    """Equal bytes for equal values: without sets of pydantic, and folders of paths."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, BaseModel):
@@ -52,7 +50,9 @@ def hash_record(record: Record) -> str:
     """
     written = io.BytesIO()
     try:
-        _Pickler(written, 4).dump(record)
+        pickler = _Pickler(written, 4)
+        pickler.fast = True  # no memo, which says what is one object, not what is equal
+        pickler.dump(record)
     except Exception:  # objects of your own raise what they like
         return ""
     files = hash_sources(record)
