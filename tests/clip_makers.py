@@ -131,10 +131,10 @@ def write_zarr(path, frames, *, zarr_format=2, geometry=None, **attributes):
     return root
 
 
-def write_dicom_series(path, frames):
+def write_dicom_series(path, frames, **elements):
     path.mkdir()
+    elements |= {"FrameTime": 1000 / RATE_HZ, "SequenceOfUltrasoundRegions": [region()]}
     for index, frame in enumerate(frames):
-        elements = {"FrameTime": 1000 / RATE_HZ, "SequenceOfUltrasoundRegions": [region()]}
         dataset = ultrasound(frame[None], SeriesInstanceUID="1.2.3", **elements)
         dataset.InstanceNumber = index + 1
         dataset.save_as(path / f"{index:03}", enforce_file_format=True)

@@ -15,10 +15,17 @@ from PIL import Image, ImageDraw, ImageFont
 from pydicom import dcmread
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, generate_uid
 from typer.testing import CliRunner
 
-from clip_makers import region, save_object, ultrasound, write_image_folder, write_video
+from clip_makers import (
+    region,
+    save_object,
+    ultrasound,
+    write_dicom_series,
+    write_image_folder,
+    write_video,
+)
 from ecg_makers import as_jpeg, strip_below
 from echoseg.cli import app
 from echoseg.clip import View
@@ -28,7 +35,7 @@ from echoseg.deidentify.run import REPORT, Report, deidentify
 from echoseg.errors import ConfigError, OutputError
 from echoseg.files import locked_dir
 from echoseg.inference.analyzer import Analyzer
-from echoseg.io import load_clip
+from echoseg.io import load_clip, slicer
 from echoseg.io.dicom_view import view_code
 from echoseg.phantom import Phantom, PhantomConfig
 from echoseg.preprocess.burned_in import TextBox, find_text
@@ -298,6 +305,31 @@ def test_videos_and_pictures_are_copied_as_grey_levels_without_their_text(tmp_pa
             {w.code for w in clip.warnings} & {"assumed_frame_rate"} for clip in (before, after)
         ]
         assert codes[0] == codes[1] and not find_text(after.frames)
+
+
+def test_copies_of_a_folder_of_pictures_are_of_their_patient_and_study(tmp_path, screen, names):
+    stated = {"PatientID": MARK, "StudyInstanceUID": generate_uid()}
+    for name in ("a", "b"):
+        write_dicom_series(tmp_path / name, screen, **stated)
+    save_object(tmp_path / "c.dcm", screen, FrameTime=25, **stated)
+    copies = [
+        dcmread(copy_of(tmp_path / name, tmp_path / f"{name}-out", names)[0])
+        for name in ("a", "b", "c.dcm")
+    ]
+    for keyword in ("PatientID", "PatientName", "StudyInstanceUID"):
+        assert len({copy[keyword].value for copy in copies}) == 1
+        assert MARK not in str(copies[0][keyword].value)
+    assert len({copy.SOPInstanceUID for copy in copies}) == 3
+
+
+def test_a_clip_of_uneven_frame_times_is_copied_as_dicom(tmp_path, screen, names):
+    steps_s = np.resize([0.02, 0.05], len(screen) - 1)
+    times_s = np.concatenate([[0.0], np.cumsum(steps_s)])
+    slicer.write_sequence(tmp_path / "a.seq.nrrd", screen, (0.5, 0.5), times_s)
+    copy, _ = copy_of(tmp_path / "a.seq.nrrd", tmp_path / "out", names)
+    clip = load_clip(copy)
+    assert copy.suffix == ".dcm" and clip.times_s == pytest.approx(times_s, abs=1e-5)
+    assert clip.spacing_mm == pytest.approx((0.5, 0.5))
 
 
 def test_what_cannot_be_cleaned_is_not_copied_and_the_reason_names_no_file(tmp_path, screen, names):

@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UltrasoundImageStorage, generate_uid
 
 from clip_makers import moving_frames, region, ultrasound, write_dicom
 from echoseg.data.custom import clip_files
-from echoseg.errors import DamagedError, FormatError
+from echoseg.errors import DamagedError, FormatError, NotAClipError
 from echoseg.io import find_format, load_clip
 from echoseg.io.clip_header import read_clip_header
 
@@ -136,3 +137,17 @@ def test_a_study_lists_the_folder_once_and_not_its_files(tmp_path):
     header = read_clip_header(tmp_path / "s")
     assert header.no_clip_reason == ""
     assert header.patient
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_pictures_of_another_modality_are_no_clip(tmp_path, modality):
+    with pytest.raises(NotAClipError, match=f"Modality must be US .ultrasound., got {modality}"):
+        load_clip(write_series(tmp_path / "s", FrameTime=25, Modality=modality))
+
+
+def test_files_without_a_meta_header_are_read(tmp_path):
+    for path in write_series(tmp_path / "s", FrameTime=25).iterdir():
+        dataset = dcmread(path)
+        dataset.file_meta = FileMetaDataset()
+        dataset.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    assert np.array_equal(load_clip(tmp_path / "s").frames, FRAMES)

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from echoseg.deidentify.header import clean_header, removed_keywords
+from echoseg.clip import Clip
+from echoseg.deidentify.header import clean_header, identify, removed_keywords
 from echoseg.deidentify.sector import sector_mask
 from echoseg.errors import FormatError
 from echoseg.files import atomic_write
+from echoseg.io import dicom_writer
 from echoseg.io.dicom import expected_frames, open_object
 from echoseg.io.dicom_frames import decoder, stream_statement
+from echoseg.io.dicom_series import series_files
 from echoseg.private import Pseudonyms
 
 _LOSSY = {
@@ -86,6 +89,28 @@ def clean_dicom(path: Path, out: Path, mask: np.ndarray, names: Pseudonyms) -> d
     with atomic_write(out) as partial:
         dcmwrite(partial, clean, enforce_file_format=True)
     return {"removed": keywords, "private_elements": num_private}
+
+
+def write_series(path: Path, out: Path, clip: Clip, names: Pseudonyms) -> None:
+    """Write a folder of pictures as one object, under the pseudonym of its patient and study.
+
+    Args:
+        path: The folder; its first file tells patient and study.
+        out: The new file.
+        clip: The cleaned frames with their times.
+        names: The key of UIDs and pseudonyms.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    from pydicom import dcmread, dcmwrite
+
+    copy = dicom_writer.make_dataset(out, clip, pseudonym="ANONYMOUS")
+    source = dcmread(series_files(path)[0], force=True, stop_before_pixels=True)
+    source.SOPClassUID = copy.SOPClassUID
+    identify(copy, source, names)
+    with atomic_write(out) as partial:
+        dcmwrite(partial, copy, enforce_file_format=True)
 
 
 def _frames(path: Path, source: Any, count: int) -> Iterator[np.ndarray]:

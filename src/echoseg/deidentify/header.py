@@ -81,7 +81,7 @@ def clean_header(source: Any, names: Pseudonyms) -> Any:
         clean.SequenceOfUltrasoundRegions = [_clean_region(region) for region in regions]
     if code := view_code(read_view(source)[0]):
         clean.ViewCodeSequence = [_code(code.value, code.scheme_designator, code.meaning)]
-    _identify(clean, source, names)
+    identify(clean, source, names)
     return clean
 
 
@@ -192,8 +192,8 @@ def _code(value: str, scheme: str, meaning: str) -> Any:
     return item
 
 
-def _identify(clean: Any, source: Any, names: Pseudonyms) -> None:
-    """Add pseudonyms, new UIDs, and what says that the object is de-identified."""
+def identify(clean: Any, source: Any, names: Pseudonyms) -> None:
+    """Add the class, pseudonyms, new UIDs, and what says that the object is de-identified."""
     from pydicom.uid import UID
 
     for keyword in (*_UIDS[:2], *(name for name in _UIDS[2:] if name in source)):

@@ -20,11 +20,18 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import Clip
-from echoseg.deidentify.dicom import clean_dicom
+from echoseg.deidentify.dicom import clean_dicom, write_series
 from echoseg.deidentify.header import summarize
 from echoseg.deidentify.ocr import read_words
 from echoseg.deidentify.sector import sector_of
-from echoseg.errors import ConfigError, DamagedError, EchosegError, MeasurementError, OutputError
+from echoseg.errors import (
+    ArgumentError,
+    ConfigError,
+    DamagedError,
+    EchosegError,
+    MeasurementError,
+    OutputError,
+)
 from echoseg.files import HIDDEN, atomic_write, locked_dir, write_json
 from echoseg.frame_store import each
 from echoseg.io import dicom_writer, is_frame_folder, load_clip, nifti
@@ -187,7 +194,7 @@ def _clean(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
         known |= clean_dicom(path, out / copy_name, mask, names)
         known["removed_summary"] = summarize(known["removed"], known["private_elements"])
     else:
-        copy_name = _write_pixels(clip, mask, out, names)
+        copy_name = _write_pixels(path, clip, mask, out, names)
     return File(
         name=name,
         outcome="copied",
@@ -216,17 +223,21 @@ def _without(mask: np.ndarray, lines: Sequence[TextBox], blank_text: bool) -> np
     return mask
 
 
-def _write_pixels(clip: Clip, mask: np.ndarray, out: Path, names: Pseudonyms) -> str:
+def _write_pixels(path: Path, clip: Clip, mask: np.ndarray, out: Path, names: Pseudonyms) -> str:
     """Write a clip's grey levels, black outside the sector, with what is known of time and scale.
 
-    A series of DICOM files becomes one object; a clip without pixel spacing FFV1, which has no
-    loss; any other NIfTI. A frame rate that was assumed is not written.
+    A series of DICOM files becomes one object, as does a clip of uneven frame times; a clip
+    without pixel spacing FFV1, which has no loss; any other NIfTI. A frame rate that was assumed
+    is not written.
     """
     is_timed = all(warning.code != "assumed_frame_rate" for warning in clip.warnings)
     frames = np.stack([np.where(mask, frame, 0) for frame in each(clip.frames)]).astype(np.uint8)
     clean = replace(clip, frames=frames, times_s=clip.times_s if is_timed else None)
-    if clip.format_name == "dicom_series" and is_timed:
-        digest = names.digest("series", clip.source_sha256)
+    if is_timed and clip.format_name == "dicom_series":
+        write_series(path, out / f"{clip.source}.dcm", clean, names)
+        return f"{clip.source}.dcm"
+    if is_timed and not _is_even(clean):
+        digest = names.digest("clip", clip.source_sha256)
         dicom_writer.write(out / f"{clip.source}.dcm", clean, pseudonym=f"subject-{digest}")
         return f"{clip.source}.dcm"
     if clip.spacing_mm is not None or not is_timed:
@@ -238,6 +249,15 @@ def _write_pixels(clip: Clip, mask: np.ndarray, out: Path, names: Pseudonyms) ->
             video.add(frame, float(time_s))
         video.close()
     return f"{clip.source}.mkv"
+
+
+def _is_even(clip: Clip) -> bool:
+    """Whether a format with one frame rate holds the times."""
+    try:
+        clip.even_frame_rate_hz()
+    except ArgumentError:
+        return False
+    return True
 
 
 def _static_part(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:

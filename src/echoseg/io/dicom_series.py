@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Clip, SourceStatement
-from echoseg.errors import DamagedError
+from echoseg.errors import DamagedError, NotAClipError
 from echoseg.io import dicom
 from echoseg.io.arbitration import decide
 from echoseg.io.dicom_frames import decoder
+from echoseg.io.dicom_kind import no_clip_reason
 from echoseg.io.dicom_mend import mend
 from echoseg.io.dicom_pixels import open_dataset
 from echoseg.io.frames import OpenOptions, numbered_row
@@ -136,7 +137,10 @@ def read(path: Path, options: OpenOptions) -> Clip:
 
     with quiet():
         dataset = open_dataset(files[0][0], options)
+        mend(dataset)
         dataset.NumberOfFrames = len(row)
+        if reason := no_clip_reason(dataset, is_timed=options.fps is not None):
+            raise NotAClipError(f"{path}: {reason}")
         clip = dicom.read_dataset(path, dataset, options, decode, len(row))
     for name, origin in _CLOCKS.items():
         stamps_s = _stamps_s(files, name)

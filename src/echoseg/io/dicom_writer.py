@@ -37,6 +37,19 @@ def write(path: str | Path, clip: Clip, *, pseudonym: str = "ANONYMOUS") -> None
         OutputError: If the times are unknown or PATH cannot be written.
     """
     from pydicom import dcmwrite
+
+    dataset = make_dataset(path, clip, pseudonym=pseudonym)
+    with atomic_write(path) as partial:
+        dcmwrite(partial, dataset, enforce_file_format=True)
+
+
+def make_dataset(path: str | Path, clip: Clip, *, pseudonym: str) -> Any:
+    """The object that `write` writes, a `pydicom.Dataset` with its pixels; PATH is only named.
+
+    Raises:
+        ArgumentError: If `pseudonym` is out of range.
+        OutputError: If the times are unknown.
+    """
     from pydicom.dataset import Dataset
 
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", pseudonym):
@@ -54,8 +67,7 @@ def write(path: str | Path, clip: Clip, *, pseudonym: str = "ANONYMOUS") -> None
     _add_times(dataset, clip)
     _add_region(dataset, clip)
     _add_pixels(dataset, clip.frames)
-    with atomic_write(path) as partial:
-        dcmwrite(partial, dataset, enforce_file_format=True)
+    return dataset
 
 
 def hash_uid(*parts: bytes | str) -> Any:
