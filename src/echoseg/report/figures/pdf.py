@@ -48,10 +48,6 @@ def _font_folder() -> Path:
     return Path(folder) / "mpl-data" / "fonts" / "ttf"
 
 
-def _has_glyph(code: int) -> bool:
-    return code < _ALWAYS_THERE or code in _glyphs()
-
-
 @cache
 def _glyphs() -> frozenset[int]:
     """Code points that the regular, the bold and the italic font have."""

@@ -99,30 +99,18 @@ def history_of(session: Session, row: ReadRow | None) -> list[dict[str, Any]]:
         return []
     edits = session.scalars(select(EditRow).where(EditRow.read == row.id)).all()
     signatures = session.scalars(select(DecisionRow).where(DecisionRow.read == row.id)).all()
-    return sorted(
-        [
-            *(
-                {
-                    "revision": one.id,
-                    "parent": one.parent or 0,
-                    "account": one.account,
-                    "time": one.time_s,
-                    "reason": one.reason,
-                    "operation": one.operation,
-                }
-                for one in edits
-            ),
-            *(
-                {
-                    "revision": one.head or 0,
-                    "parent": one.head or 0,
-                    "account": one.account,
-                    "time": one.time_s,
-                    "reason": one.reason,
-                    "operation": one.decision,
-                }
-                for one in signatures
-            ),
-        ],
-        key=lambda one: one["time"],
-    )
+    rows: list[tuple[EditRow | DecisionRow, int, int, str]] = [
+        (one, one.id, one.parent or 0, one.operation) for one in edits
+    ]
+    rows += [(one, one.head or 0, one.head or 0, one.decision) for one in signatures]
+    return [
+        {
+            "revision": revision,
+            "parent": parent,
+            "account": one.account,
+            "time": one.time_s,
+            "reason": one.reason,
+            "operation": operation,
+        }
+        for one, revision, parent, operation in sorted(rows, key=lambda row: row[0].time_s)
+    ]
