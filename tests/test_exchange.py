@@ -11,10 +11,14 @@ from typer.testing import CliRunner
 
 from clip_makers import write_video
 from echoseg.cli import app
+from echoseg.clip import Clip, View
 from echoseg.data import load_dataset
 from echoseg.errors import ArgumentError, ConfigError
 from echoseg.exchange import FORMATS, convert
+from echoseg.inference.analysis import analyze_masks
 from echoseg.io import load_clip, load_masks
+from echoseg.report.writer import write_results
+from heart_makers import beating
 
 NUM_FRAMES, SPACING_MM, RATE_HZ = 50, (0.5, 0.5), 25.0
 
@@ -82,6 +86,18 @@ def test_frames_go_along_with_the_clip(tmp_path, result):
     for image in document["images"][::20]:
         picture = np.asarray(Image.open(folder / "images" / image["file_name"]))
         assert np.array_equal(picture, clip.frames[image["frame_id"]])
+
+
+def test_slicer_gets_the_times_of_uneven_frames_without_the_clip(tmp_path):
+    masks, times_s, _ = beating(40, phase=0.5)
+    times_s = times_s + np.resize([0, 0.004], len(times_s))
+    clip = Clip(frames=masks * 60, times_s=times_s, spacing_mm=(1, 1), view=View.A4C)
+    write_results(analyze_masks(clip, masks), tmp_path / "r", pages=False)
+    sequence = slicerio.read_volume(
+        str(convert(tmp_path / "r", "slicer", tmp_path / "to") / "masks.seq.nrrd")
+    )
+    stated_s = [float(value) for value in sequence["sequence"]["indexValues"]]
+    assert stated_s == pytest.approx(times_s, abs=1e-5)
 
 
 def test_echonets_layout_is_read_by_its_loader(tmp_path, result):

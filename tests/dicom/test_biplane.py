@@ -10,7 +10,7 @@ import pytest
 from dicom.test_sr import modifiers, numbers, texts, value
 from dicom_makers import write_heart, write_result, write_source
 from echoseg.dicom.result import read_measured
-from echoseg.dicom.sr import build_sr
+from echoseg.dicom.sr import SIMPLIFIED_SR, build_sr
 from echoseg.dicom.write import write_dicom, write_study_dicom
 from echoseg.errors import ArgumentError
 
@@ -156,6 +156,8 @@ def test_a_study_yields_the_objects_of_each_result_and_why_there_are_none(heart,
     again = list(write_study_dicom(tmp_path / "out", []))
     assert [written.files for written in again] == [one.files, two.files, three.files]
     assert one.files[-1].read_bytes() == before
+    simplified = next(write_study_dicom(tmp_path / "out", sources, simplified=True)).files[-1]
+    assert pydicom.dcmread(simplified).SOPClassUID == SIMPLIFIED_SR.class_uid
     shutil.rmtree(tmp_path / "out" / "lone" / "dicom")
     failed = list(write_study_dicom(tmp_path / "out", clips))[1]
     assert failed.files == () and "the one clip that it is of" in failed.reason

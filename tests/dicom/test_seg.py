@@ -9,12 +9,16 @@ import pydicom
 import pytest
 from pydicom.sr.codedict import codes
 
+from clip_makers import write_dicom_series
 from dicom_makers import NAME, PATIENT_ID, write_result, write_source
 from echoseg.dicom.result import read_result
 from echoseg.dicom.seg import SEG, build_seg
 from echoseg.dicom.write import write_dicom
 from echoseg.errors import ArgumentError, EchosegError, OutputError
-from echoseg.io import load_masks
+from echoseg.inference.analysis import analyze_masks
+from echoseg.io import load_clip, load_masks
+from echoseg.report.writer import write_results
+from heart_makers import beating
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,22 @@ def test_highdicom_gives_back_the_masks_by_source_frame(seg_file, dicom_case):
     assert np.array_equal(read, masks[[2, 0, 59]])
     assert seg.NumberOfFrames == 3 * len(masks)
     assert (seg.Rows, seg.Columns) == masks.shape[1:]
+
+
+def test_masks_of_a_series_that_lacks_a_file_refer_to_their_own_files(tmp_path):
+    masks, *_ = beating(40, phase=0.5)
+    frames = np.array([10, 40, 110, 70], np.uint8)[masks]
+    write_dicom_series(tmp_path / "s", frames, StudyInstanceUID="1.2.40")
+    (tmp_path / "s" / "007").unlink()
+    clip = load_clip(tmp_path / "s", allow_damaged=True)
+    write_results(analyze_masks(clip, np.delete(masks, 7, 0)), tmp_path / "r")
+    seg = pydicom.dcmread(write_dicom(tmp_path / "r", tmp_path / "s") / SEG.file_name)
+    referred = [
+        groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        for groups in seg.PerFrameFunctionalGroupsSequence[:39]
+    ]
+    files = sorted((tmp_path / "s").iterdir())
+    assert referred == [pydicom.dcmread(file).SOPInstanceUID for file in files]
 
 
 def test_segments_have_their_codes_and_name_the_weights(seg_file):

@@ -52,6 +52,11 @@ def test_a_sequence_is_read_by_slicers_reader_and_comes_back(tmp_path):
     assert clip.times_s == pytest.approx(TIMES_S)
 
 
+def test_times_of_a_sequence_are_from_its_first_frame(tmp_path):
+    write_sequence(tmp_path / "late.seq.nrrd", FRAMES, SPACING_MM, TIMES_S + 7)
+    assert load_clip(tmp_path / "late.seq.nrrd").times_s == pytest.approx(TIMES_S - TIMES_S[0])
+
+
 def test_a_sequence_that_slicer_wrote_is_read(tmp_path):
     frames = [
         {"voxels": frame.T[:, :, None], "ijkToLPS": np.diag([0.3, 0.4, 1, 1])} for frame in FRAMES

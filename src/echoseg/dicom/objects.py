@@ -71,7 +71,7 @@ def source_series(result: Measured) -> list[Any]:
 
 def source_instances(result: Measured) -> list[tuple[str, str]]:
     """SOP class and instance of each object of the sources."""
-    frames = [frame for one in result.planes for frame in one.source.frames]
+    frames = [frame for one in result.planes for frame in one.source.frames if frame]
     return list(dict.fromkeys((frame.class_uid, frame.instance_uid) for frame in frames))
 
 

@@ -230,12 +230,13 @@ def _frames(report: Report, masks: np.ndarray, source: Source) -> tuple[FrameRef
     damaged = set(report.input.damaged_frames)
     readable = (index for index in range(len(source.frames)) if index not in damaged)
     indices = report.input.frame_indices or tuple(readable)
-    if len(indices) != len(masks) or max(indices) >= len(source.frames):
+    frames = [source.frames[index] for index in indices if index < len(source.frames)]
+    if len(masks) != len(indices) or len(frames) != len(indices) or None in frames:
         raise ArgumentError(
             f"the masks must be of the frames of the source that can be read, {len(indices)} "
             f"frames, the result has {len(masks)}; for DICOM objects give the clip by --clip"
         )
-    return tuple(source.frames[index] for index in indices)
+    return tuple(frame for frame in frames if frame)
 
 
 def _on_source_grid(masks: np.ndarray, source: Source) -> np.ndarray:

@@ -9,6 +9,7 @@ from echoseg.dicom.identity import mend_identity
 from echoseg.errors import ArgumentError, FormatError, reason_of
 from echoseg.io.dicom_series import series_files
 from echoseg.io.formats import content_sha256, find_format, only_file
+from echoseg.io.frames import OpenOptions, numbered_row
 from echoseg.io.quiet import quiet
 
 _READ = ("dicom", "dicom_series")
@@ -36,14 +37,14 @@ class Source:
     Attributes:
         path: The file or folder.
         header: A `pydicom.Dataset` without pixels, of the first object.
-        frames: The references of all its frames, damaged ones too.
+        frames: The references of all its frames, damaged ones too; None where its file is missing.
         series: Series Instance UID of each instance.
         sha256: Hash of the content, as in `Report.input`.
     """
 
     path: Path
     header: Any
-    frames: tuple[FrameReference, ...]
+    frames: tuple[FrameReference | None, ...]
     series: dict[str, str]
     sha256: str
 
@@ -79,7 +80,7 @@ def read_source(path: str | Path) -> Source:
     return Source(
         path=path,
         header=headers[0],
-        frames=_references(headers),
+        frames=_references(path, headers),
         series={str(one.SOPInstanceUID): str(one.SeriesInstanceUID) for one in headers},
         sha256=content_sha256(path, name),
     )
@@ -100,10 +101,12 @@ def _check_identity(path: Path, header: Any) -> None:
             )
 
 
-def _references(headers: list[Any]) -> tuple[FrameReference, ...]:
+def _references(path: Path, headers: list[Any]) -> tuple[FrameReference | None, ...]:
     if len(headers) > 1:
         uids = [(str(one.SOPClassUID), str(one.SOPInstanceUID)) for one in headers]
-        return tuple(FrameReference(*uid, None) for uid in uids)
+        frames = [FrameReference(*uid, None) for uid in uids]
+        numbers = [int(one.InstanceNumber) for one in headers]
+        return tuple(numbered_row(path, frames, numbers, OpenOptions(allow_damaged=True)))
     header = headers[0]
     count = int(header.get("NumberOfFrames") or 1)
     uid = str(header.SOPClassUID), str(header.SOPInstanceUID)

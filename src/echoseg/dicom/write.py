@@ -10,7 +10,7 @@ from echoseg.dicom.objects import save
 from echoseg.dicom.pictures import CINE, PDF_DOCUMENT, build_cine, build_pdf
 from echoseg.dicom.result import Measured, read_measured, source_hashes
 from echoseg.dicom.seg import SEG, build_seg
-from echoseg.dicom.sr import SR, build_sr
+from echoseg.dicom.sr import SIMPLIFIED_SR, SR, build_sr
 from echoseg.errors import EchosegError
 from echoseg.files import WRITTEN, OwnedFolder, Replace, write_mark, write_text
 from echoseg.io.formats import source_sha256
@@ -96,7 +96,8 @@ def write_study_dicom(
     was used, one SR and, where it was analyzed with a PDF, one Encapsulated PDF and the cines. Of a
     cohort (`echoseg analyze FOLDER`) they are those of every clip. Which source a result is of is
     known by the hash of its content, so names and places of the sources do not matter. A folder
-    that has its objects already is not written again; the identifiers would be the same.
+    that has its objects already, the SR by the same template, is not written again; the
+    identifiers would be the same.
 
     Args:
         output: The folder of the study or cohort. A result folder of one clip or heart will do too.
@@ -114,10 +115,23 @@ def write_study_dicom(
     for folder in [output] if (output / MARK).exists() else inner:
         target, reason = folder / DICOM, ""
         try:
-            if not (target / WRITTEN).exists():
+            if not _has_objects(target, simplified=simplified):
                 hashes = source_hashes(folder)
                 own = [by_hash[one] for one in hashes if one in by_hash]
                 write_dicom(folder, *own, simplified=simplified, force=True)
         except EchosegError as error:
             reason = str(error)
         yield WrittenDicom(folder, () if reason else tuple(sorted(target.glob("*.dcm"))), reason)
+
+
+def _has_objects(folder: Path, *, simplified: bool) -> bool:
+    """Whether a folder was written to its end, with the SR by the template that is wanted."""
+    from pydicom import dcmread
+
+    if not (folder / WRITTEN).exists():
+        return False
+    try:
+        header = dcmread(folder / SR.file_name, specific_tags=["SOPClassUID"])
+    except Exception:  # pydicom raises many types
+        return False
+    return header.get("SOPClassUID") == (SIMPLIFIED_SR if simplified else SR).class_uid

@@ -7,10 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from echoseg.clip import Annotation, Clip
+from echoseg.clip import Annotation, Clip, check_times
 from echoseg.data.echonet_writer import write_dataset
 from echoseg.errors import ArgumentError, ConfigError
-from echoseg.files import WRITTEN, OwnedFolder, Replace, read_json, write_mark, write_text
+from echoseg.files import (
+    WRITTEN,
+    OwnedFolder,
+    Replace,
+    read_csv,
+    read_json,
+    write_mark,
+    write_text,
+)
 from echoseg.io import coco, cvat, load_clip, load_masks, slicer
 from echoseg.io.label_names import NAMES
 from echoseg.io.nifti import write_masks
@@ -27,18 +35,12 @@ class _Result(NamedTuple):
     report: Report
     masks: np.ndarray
     clip: Clip | None
+    times_s: np.ndarray | None
+    """Of the frames, s: those of the clip, else of the table of frames, else by the rate."""
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:
         return self.report.input.spacing_mm
-
-    @property
-    def times_s(self) -> np.ndarray | None:
-        """Of the frames, s: those of the clip, else by the frame rate."""
-        if self.clip is not None and self.clip.times_s is not None:
-            return self.clip.times_s
-        rate_hz = self.report.input.frame_rate_hz
-        return np.arange(len(self.masks)) / rate_hz if rate_hz else None
 
 
 def convert(
@@ -90,7 +92,7 @@ def _read(folder: Path, source: str | Path | None) -> _Result:
     masks = load_masks(folder / "masks.nii.gz", fps=rate_hz or 30.0)[1]
     name = folder.resolve().name
     if source is None:
-        return _Result(name, report, masks, None)
+        return _Result(name, report, masks, None, _times_s(folder, len(masks), rate_hz))
     clip = load_clip(source, fps=rate_hz, allow_damaged=bool(known.damaged_frames))
     if clip.source_sha256 != known.sha256:
         raise ArgumentError(
@@ -103,7 +105,18 @@ def _read(folder: Path, source: str | Path | None) -> _Result:
             f"{folder} must hold one mask per frame, it has {masks.shape}, the clip has "
             f"{clip.frames.shape}; leave --clip (clip) out"
         )
-    return _Result(name, report, masks, clip)
+    times_s = clip.times_s if clip.times_s is not None else _times_s(folder, len(masks), rate_hz)
+    return _Result(name, report, masks, clip, times_s)
+
+
+def _times_s(folder: Path, num_frames: int, rate_hz: float | None) -> np.ndarray | None:
+    try:
+        with (folder / "frames.csv").open(encoding="utf-8", newline="") as file:
+            times_s = np.array([float(row["time_s"] or "nan") for row in read_csv(file)])
+        check_times(times_s, num_frames)
+    except (OSError, ValueError, KeyError):  # without the table, or without times in it
+        return np.arange(num_frames) / rate_hz if rate_hz else None
+    return times_s
 
 
 def _slicer(folder: Path, result: _Result) -> None:

@@ -294,4 +294,5 @@ def _times(
         stated = SourceStatement(
             origin=stated.origin, value=None, unused_because="without a unit of time"
         )
-    return decide("frame_rate_hz", [stated]), (stamps * to_s if to_s and stated.value else None)
+    is_timed = to_s is not None and stated.value
+    return decide("frame_rate_hz", [stated]), (stamps - stamps[0]) * to_s if is_timed else None
