@@ -1,5 +1,6 @@
 """Files that others may have written: bounded, regular, inside their folder, one kind of error."""
 
+import errno
 import json
 import os
 import stat
@@ -69,11 +70,21 @@ def inside(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
     path = folder / name
     try:
         is_inside = path.resolve().is_relative_to(folder.resolve())
+        _check_no_loop(path)
     except (OSError, RuntimeError) as error:  # a loop of links, a name that is too long
         raise Unfit("a name of another file in it is not valid") from error
     if not is_inside and not allow_outside:
         raise Unfit(f"it names a file outside of its folder; {OUTSIDE}")
     return path
+
+
+def _check_no_loop(path: Path) -> None:
+    """Raise OSError for a loop of links, of which `Path.resolve` tells before Python 3.13 only."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from echoseg.errors import ConfigError
 from echoseg.node.settings import TLS, Login, NodeSettings, Target
+from echoseg.node.tls import client_context
 from echoseg.untrusted import read_bytes, reading
 
 WEB_TIMEOUT_S = 60.0
@@ -50,14 +51,17 @@ def _session(tls: TLS) -> Any:
             # or REQUESTS_CA_BUNDLE would take the place of our authorities
             return merged | {"verify": self.verify}
 
-    class AnyHost(HTTPAdapter):
+    class OwnTls(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
-            super().init_poolmanager(*args, **options, assert_hostname=False)
+            # the context of urllib3 refuses, from Python 3.13 on, what DICOM's side accepts
+            options["ssl_context"] = client_context(tls)
+            if not tls.check_host:
+                options["assert_hostname"] = False
+            super().init_poolmanager(*args, **options)
 
     session = OwnSession()
-    session.verify, session.cert = str(tls.ca), (str(tls.cert), str(tls.key))
-    if not tls.check_host:
-        session.mount("https://", AnyHost())
+    session.verify = str(tls.ca)
+    session.mount("https://", OwnTls())
     return session
 
 
