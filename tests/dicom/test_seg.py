@@ -1,5 +1,6 @@
 """SEG of a cine: masks read back equal by source frame, codes, references, identity, refusals."""
 
+import json
 import shutil
 import subprocess
 
@@ -8,9 +9,11 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.sr.codedict import codes
+from typer.testing import CliRunner
 
 from clip_makers import write_dicom_series
 from dicom_makers import NAME, PATIENT_ID, write_result, write_source
+from echoseg.cli import app
 from echoseg.dicom.result import read_result
 from echoseg.dicom.seg import SEG, build_seg
 from echoseg.dicom.write import write_dicom
@@ -53,6 +56,29 @@ def test_masks_of_a_series_that_lacks_a_file_refer_to_their_own_files(tmp_path):
     ]
     files = sorted((tmp_path / "s").iterdir())
     assert referred == [pydicom.dcmread(file).SOPInstanceUID for file in files]
+
+
+@pytest.mark.parametrize("missing", [(), (7,)])
+def test_masks_of_a_series_come_back_by_their_files_and_are_measured(tmp_path, missing):
+    masks, *_ = beating(40, phase=0.5)
+    write_dicom_series(
+        tmp_path / "s", np.array([10, 40, 110, 70], np.uint8)[masks], StudyInstanceUID="1.2.40"
+    )
+    for index in missing:
+        (tmp_path / "s" / f"{index:03}").unlink()
+    clip = load_clip(tmp_path / "s", allow_damaged=True)
+    write_results(analyze_masks(clip, np.delete(masks, missing, 0)), tmp_path / "r")
+    seg = write_dicom(tmp_path / "r", tmp_path / "s") / SEG.file_name
+    back = load_masks(seg, masked_clip=tmp_path / "s")[1]
+    assert np.array_equal(np.delete(back, missing, 0), np.delete(masks, missing, 0))
+    words = ["measure", str(seg), "--clip", str(tmp_path / "s"), "--view", "A4C"]
+    run = CliRunner().invoke(app, [*words, "--allow-damaged", "-o", str(tmp_path / "m")])
+    assert run.exit_code == 0, run.output
+    before, after = (
+        json.loads((tmp_path / name / "report.json").read_text())["results"] for name in "rm"
+    )
+    assert after["ef_percent"] == before["ef_percent"] is not None
+    assert after["ed_frame"] == before["ed_frame"]
 
 
 def test_segments_have_their_codes_and_name_the_weights(seg_file):

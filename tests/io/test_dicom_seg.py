@@ -11,6 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from clip_makers import moving_frames, write_dicom_series
+from echoseg.clip import Clip
 from echoseg.errors import FormatError
 from echoseg.io import load_masks
 from echoseg.io.dicom_seg import check_refers
@@ -93,7 +94,7 @@ def test_frames_that_were_left_out_are_empty(tmp_path, labels):
     frames = [one for one in parts(labels) if one[2].any()]
     masks = load_masks(write_seg(tmp_path / "s.dcm", frames), fps=30.0)[1]
     assert len(masks) == 2
-    assert np.array_equal(fill_frames(masks, 4), labels)
+    assert np.array_equal(fill_frames(masks, Clip(frames=labels)), labels)
 
 
 def test_a_label_map_and_names_without_codes_are_read(tmp_path, labels):
@@ -147,7 +148,7 @@ def test_a_segmentation_of_a_series_is_refused_whose_frames_it_does_not_tell(tmp
         groups.DerivationImageSequence = [item(SourceImageSequence=[source])]
         groups.FrameContentSequence = [item(TemporalPositionIndex=rank + 1)]
     dataset.save_as(path)
-    with pytest.raises(FormatError, match=r"must be of one object.*as NIfTI or NumPy"):
+    with pytest.raises(FormatError, match=r"of a series.*--clip \(masked_clip\), or"):
         load_masks(path)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from echoseg.cli.console import fail, progress_bar, public, show_backup, show_notice, start_private
 from echoseg.cli.options import (
+    AllowDamaged,
     AllowOutside,
     BackendName,
     Device,
@@ -223,9 +224,7 @@ def analyze(
     private_key: PrivateKey = None,
     force: Force = False,
     keep: Keep = False,
-    allow_damaged: Annotated[
-        bool, input_option("--allow-damaged", help="Use the readable frames of damaged files.")
-    ] = False,
+    allow_damaged: AllowDamaged = False,
     max_decoded: MaxDecoded = 2.0,
     allow_outside: AllowOutside = False,
     jobs: Annotated[

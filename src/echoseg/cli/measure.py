@@ -7,6 +7,7 @@ import typer
 
 from echoseg.cli.console import show_backup, start_private
 from echoseg.cli.options import (
+    AllowDamaged,
     AllowOutside,
     Dicom,
     Force,
@@ -50,6 +51,7 @@ def measure(
     fps: Fps = None,
     smoothing: Smoothing = True,
     max_decoded: MaxDecoded = 2.0,
+    allow_damaged: AllowDamaged = False,
     allow_outside: AllowOutside = False,
     pdf: Pdf = False,
     dicom: Dicom = False,
@@ -92,13 +94,14 @@ def measure(
         opened, labels = load_ed_es(*masks, allow_outside=allow_outside, **known)
     else:
         known = dict(spacing_mm=spacing_mm, fps=fps, view=view, alias=alias)
-        opened, labels = load_masks(masks[0], **known, **limits)
+        opened, labels = load_masks(masks[0], **known, **limits, masked_clip=clip)
     if len(labels) == 1:
         raise ArgumentError(
             f"{masks[0]} is one still; EF needs a clip (x, y, t), or ED and ES as two files"
         )
     if clip is not None:
         known = dict(spacing_mm=spacing_mm, fps=fps, view=view, alias=clip_alias)
+        known |= dict(allow_damaged=allow_damaged)
         opened, labels = _match_clip(masks[0], opened, labels, clip, {**known, **limits})
         opened = blank_outside(opened) if names else opened
     if (pair := labeled_pair(labels)) is not None:
@@ -125,7 +128,7 @@ def _match_clip(
     check_refers(path, clip)
     opened = add_scale(load_clip(clip, **options), masks_clip.spacing_mm, "spacing of the masks")
     if masks_clip.format_name == "dicom masks":
-        labels = fill_frames(labels, opened.num_frames)
+        labels = fill_frames(labels, opened)
     Annotation(masks=labels).check_fits(opened)
     return opened, labels
 

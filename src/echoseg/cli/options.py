@@ -52,6 +52,9 @@ MaxDecoded = Annotated[
     float,
     input_option("--max-decoded", help="Limit of frames x pixels of a clip, GiB.", metavar="GIB"),
 ]
+AllowDamaged = Annotated[
+    bool, input_option("--allow-damaged", help="Use the readable frames of damaged files.")
+]
 AllowOutside = Annotated[
     bool,
     input_option("--allow-outside", help="Let a file name another outside of its folder."),

@@ -158,6 +158,7 @@ def load_masks(  # noqa: PLR0913  # as `load_clip`
     max_decoded_gib: float = 2.0,
     allow_outside: bool = False,
     alias: str | None = None,
+    masked_clip: str | Path | None = None,
 ) -> tuple[Clip, np.ndarray]:
     """Read masks that another tool wrote, values of `Label` (`label_maps.to_labels`).
 
@@ -169,6 +170,7 @@ def load_masks(  # noqa: PLR0913  # as `load_clip`
         max_decoded_gib: As in `load_clip`.
         allow_outside: As in `load_clip`.
         alias: As in `load_clip`.
+        masked_clip: The clip that they are of; a SEG of a folder of DICOM pictures needs it.
 
     Returns:
         An image of the masks as their clip, and the masks, `T H W` uint8.
@@ -180,7 +182,7 @@ def load_masks(  # noqa: PLR0913  # as `load_clip`
     path = Path(path)
     options = OpenOptions(
         spacing_mm=spacing_mm, fps=fps, view=view, max_decoded_gib=max_decoded_gib,
-        allow_outside=allow_outside,
+        allow_outside=allow_outside, masked_clip=Path(masked_clip) if masked_clip else None,
     )  # fmt: skip
     with hidden((path, alias)), refusals(path):
         clip, masks, name = read_masks(path, options)

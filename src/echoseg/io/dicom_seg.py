@@ -15,7 +15,7 @@ import numpy as np
 from echoseg.clip import Label
 from echoseg.errors import FormatError
 from echoseg.io.budget import Budget
-from echoseg.io.dicom_series import series_files
+from echoseg.io.dicom_series import instance_places, series_files
 from echoseg.io.frames import OpenOptions
 
 SEGMENTS = {
@@ -44,7 +44,7 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
 
     Raises:
         FormatError: If it is another object, has a segment of another kind than `SEGMENTS`, is of
-            a series of objects, or its frames cannot be put in order.
+            objects other than those of `masked_clip`, or its frames cannot be put in order.
     """
     import pydicom
 
@@ -59,7 +59,7 @@ def load(path: Path, options: OpenOptions) -> np.ndarray:
     pixels = dataset.pixel_array
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     labels = _labels(path, dataset)
-    places = _places(path, dataset, len(pixels))
+    places = _places(path, dataset, len(pixels), options)
     budget.check(max(places) + 1, dataset.Rows, dataset.Columns)
     masks = np.zeros((max(places) + 1, *pixels.shape[1:]), np.uint8)
     if str(dataset.get("SegmentationType")) == "LABELMAP":
@@ -135,15 +135,21 @@ def _segment_number(dataset: Any, index: int) -> int:
     return int(group.ReferencedSegmentNumber) if group else 1
 
 
-def _places(path: Path, dataset: Any, count: int) -> list[int]:
+def _places(path: Path, dataset: Any, count: int, options: OpenOptions) -> list[int]:
     """Index in the clip of each frame, from 0."""
     images = [_source_image(dataset, index) for index in range(count)]
     objects = {str(one.ReferencedSOPInstanceUID) for one in images if one is not None}
     if len(objects) > 1:  # their positions in time count those with masks alone
-        raise FormatError(
-            f"{path}: the segmentation must be of one object, it is of a series of {len(objects)} "
-            "or more, one per frame; give the masks of all frames as NIfTI or NumPy"
-        )
+        folder = options.masked_clip
+        known = instance_places(folder) if folder and folder.is_dir() else {}
+        uids = [str(one.ReferencedSOPInstanceUID) for one in images if one is not None]
+        if len(uids) < count or not objects <= known.keys():
+            raise FormatError(
+                f"{path}: the segmentation is of a series of objects, one per frame, which must be "
+                "files of the clip's folder; give that folder by --clip (masked_clip), or the "
+                "masks of all frames as NIfTI or NumPy"
+            )
+        return [known[uid] for uid in uids]
     places = [_place(dataset, index) for index in range(count)]
     if None not in places:
         return [place for place in places if place is not None]

@@ -40,6 +40,14 @@ def series_files(path: Path) -> list[Path]:
     return [file for file, _ in _series(path)[0]]
 
 
+def instance_places(path: Path) -> dict[str, int]:
+    """The frame of the clip of each SOP Instance UID, from 0; frames without a file count."""
+    files = _series(path)[0]
+    numbers = [header.number for _, header in files]
+    row = numbered_row(path, files, numbers, OpenOptions(allow_damaged=True))
+    return {one[1].instance: place for place, one in enumerate(row) if one is not None}
+
+
 def no_series_reason(path: Path) -> str:
     """Why the DICOM files of a folder are not the frames of one clip; empty where none tells."""
     return _series(path)[1]

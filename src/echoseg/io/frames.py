@@ -36,6 +36,8 @@ class OpenOptions:
     """Limit of frames x pixels, and of what a compressed file unpacks to, in GiB."""
     allow_outside: bool = False
     """Follow a file's reference to another file outside of its folder."""
+    masked_clip: Path | None = None
+    """The clip that masks are of; a folder of pictures tells the order of those of a SEG."""
     colour: "ColourSink | None" = None
     """Takes the pictures while they are read; of a clip that is read once."""
 

@@ -141,10 +141,14 @@ _READERS: dict[str, Callable[[Path, OpenOptions], tuple[np.ndarray, dict[str, An
 }
 
 
-def fill_frames(masks: np.ndarray, num_frames: int) -> np.ndarray:
-    """Masks `T H W` with empty ones at the end, since a SEG may leave empty frames out."""
-    missing = max(0, num_frames - len(masks))
-    return np.concatenate([masks, np.zeros((missing, *masks.shape[1:]), np.uint8)])
+def fill_frames(masks: np.ndarray, clip: Clip) -> np.ndarray:
+    """Masks `T H W` of a SEG for the frames of a clip that could be read.
+
+    Empty ones are added at the end, since a SEG may leave empty frames out.
+    """
+    missing = max(0, clip.num_frames + len(clip.damaged_frames) - len(masks))
+    filled = np.concatenate([masks, np.zeros((missing, *masks.shape[1:]), np.uint8)])
+    return np.delete(filled, clip.damaged_frames, axis=0)
 
 
 def labeled_pair(masks: np.ndarray) -> tuple[int, int] | None:
