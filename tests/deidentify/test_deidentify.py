@@ -322,6 +322,21 @@ def test_copies_of_a_folder_of_pictures_are_of_their_patient_and_study(tmp_path,
     assert len({copy.SOPInstanceUID for copy in copies}) == 3
 
 
+def test_what_a_copy_of_a_folder_of_pictures_lacks_is_told(tmp_path, screen, names):
+    stated = {"PatientID": MARK, "PatientName": f"{MARK}^ANN", "InstitutionName": "Hospital"}
+    write_dicom_series(tmp_path / "timed", screen, **stated)
+    write_dicom_series(tmp_path / "untimed", screen, **stated)
+    for path in (tmp_path / "untimed").iterdir():
+        dataset = dcmread(path)
+        del dataset.FrameTime
+        dataset.save_as(path)
+    for name, suffix in (("timed", ".dcm"), ("untimed", ".gz")):
+        copy, file = copy_of(tmp_path / name, tmp_path / f"{name}-out", names)
+        assert copy.suffix == suffix
+        assert {"PatientID", "PatientName", "InstitutionName"} <= set(file.removed)
+        assert "Rows" not in file.removed and file.removed_summary
+
+
 def test_a_clip_of_uneven_frame_times_is_copied_as_dicom(tmp_path, screen, names):
     steps_s = np.resize([0.02, 0.05], len(screen) - 1)
     times_s = np.concatenate([[0.0], np.cumsum(steps_s)])
@@ -496,7 +511,7 @@ def test_the_command_says_what_was_copied_and_refuses_a_folder_that_holds_files(
 
 
 def test_bad_places_are_refused(tmp_path, names):
-    with pytest.raises(ConfigError, match="does not exist; give files or folders"):
+    with pytest.raises(ConfigError, match=r"^source 1 of 1 does not exist; give files"):
         deidentify([tmp_path / "none"], tmp_path / "out", names)
     (tmp_path / "in").mkdir()
     with pytest.raises(ConfigError, match="holds no files"):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 
@@ -10,7 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
+from typer.testing import CliRunner
 
+from echoseg.cli import app
 from echoseg.cli.options import demo_clips
 from echoseg.errors import ConfigError
 from echoseg.io import load_masks
@@ -124,15 +127,15 @@ def test_inspect_says_what_a_file_states(folder):
         ("measure", {"masks": "masks.nii.gz", "fps": -1}, "--fps"),
         ("measure", {"masks": "masks.nii.gz", "spacing_mm": [0, 0]}, "--spacing-mm"),
         ("measure", {"masks": "masks.nii.gz", "view": "A9C"}, "A4C"),
-        ("analyze", {}, "clip"),
+        ("analyze", {}, "clip must be given"),
+        ("explain", {"result": 4}, "result must be a valid string, got 4"),
     ],
 )
 def test_what_is_wrong_is_an_error_in_a_sentence(folder, tool, arguments, words):
     (result,) = call(folder, (tool, arguments))
     assert result.is_error and words in text_of(result)
-    assert "Traceback" not in text_of(result) and "secret" not in text_of(result).replace(
-        "secret.txt", ""
-    )
+    assert not {"Traceback", "pydantic", "validation"} & set(re.split(r"\W", text_of(result)))
+    assert "secret" not in text_of(result).replace("secret.txt", "")
 
 
 def test_a_call_ends_at_its_limit_and_the_next_one_works(folder):
@@ -152,6 +155,14 @@ def test_folders_must_be_there(tmp_path):
         McpSettings((tmp_path / "none",), tmp_path)
     with pytest.raises(ConfigError, match="at least one folder"):
         McpSettings((), tmp_path)
+
+
+def test_a_folder_of_results_that_cannot_be_made_is_refused(folder, tmp_path):
+    (tmp_path / "note.txt").touch()
+    words = ["mcp", str(folder / "clips"), "-o", str(tmp_path / "note.txt")]
+    run = CliRunner().invoke(app, words)
+    assert run.exit_code == 2
+    assert "note.txt cannot be made (File exists); choose another folder" in run.stderr
 
 
 def test_the_real_command_answers_on_standard_output(folder, tmp_path):

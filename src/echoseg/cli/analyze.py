@@ -194,11 +194,11 @@ def run(
         raise typer.Exit(1)
 
 
-def count_efs(clips: int, *, withheld: int, none: int, failed: int) -> str:
+def count_efs(clips: int, *, withheld: int, none: int, failed: int, pending: int = 0) -> str:
     """Say how many clips have an EF, and what became of the others."""
-    others = {"not reliable": withheld, "no EF": none, "failed": failed}
+    others = {"not reliable": withheld, "no EF": none, "failed": failed, "pending": pending}
     rest = ", ".join(f"{what}: {number}" for what, number in others.items() if number)
-    stated = clips - withheld - none - failed
+    stated = clips - sum(others.values())
     return f"EF given for {stated} of {clips} clip{'s' * (clips != 1)}{rest and f' ({rest})'}"
 
 

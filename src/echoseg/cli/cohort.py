@@ -77,9 +77,9 @@ def merge(output: Out) -> None:
 
     with mirrored(output) as (folder, _):
         done, pending = merge_cohort(folder)
-    _show_outcome(done, output)
+    _show_outcome(done, output, pending=pending)
     if pending:
-        typer.echo(f"pending: {pending}; run their shards again, then merge")
+        typer.echo("run the shards of pending clips again, then merge")
     if done.failed or pending:
         raise typer.Exit(1)
 
@@ -198,15 +198,26 @@ def _check_remote(
         )
 
 
-def _show_outcome(done: "Outcome", folder: Path, has_tables: bool = True) -> None:
-    """Print the numbers of a cohort or shard, and where its tables are."""
+def _show_outcome(
+    done: "Outcome", folder: Path, has_tables: bool = True, *, pending: int = 0
+) -> None:
+    """Print the numbers of a cohort or shard, and where its tables are.
+
+    Pending clips are among the failed ones of `done`, whose table says so.
+    """
     from echoseg.cli.analyze import count_efs
     from echoseg.remote import Remote
     from echoseg.report import cohort
 
     output = Remote.parse(folder) or folder
     typer.echo(
-        count_efs(done.clips, withheld=done.unreliable, none=done.without_ef, failed=done.failed)
+        count_efs(
+            done.clips,
+            withheld=done.unreliable,
+            none=done.without_ef,
+            failed=done.failed - pending,
+            pending=pending,
+        )
     )
     if not has_tables:
         typer.echo(public(f"when all shards have ended: echoseg cohort merge {output}"))

@@ -113,6 +113,23 @@ def write_series(path: Path, out: Path, clip: Clip, names: Pseudonyms) -> None:
         dcmwrite(partial, copy, enforce_file_format=True)
 
 
+def removed_of_series(path: Path, copy: Path) -> dict[str, Any]:
+    """What a copy lacks of the first header of a folder of pictures, as `clean_dicom` says it.
+
+    Args:
+        path: The folder.
+        copy: DICOM, or a file that states nothing but pixels, their scale and times.
+    """
+    from pydicom import dcmread
+
+    source = dcmread(series_files(path)[0], force=True, stop_before_pixels=True)
+    clean = source.group_dataset(0x0028)
+    if copy.suffix == ".dcm":
+        clean = dcmread(copy, stop_before_pixels=True)
+    keywords, num_private = removed_keywords(source, clean)
+    return {"removed": keywords, "private_elements": num_private}
+
+
 def _frames(path: Path, source: Any, count: int) -> Iterator[np.ndarray]:
     for index, frame in enumerate(decoder(path, source, count)()):
         if isinstance(frame, Exception):

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import Clip
-from echoseg.deidentify.dicom import clean_dicom, write_series
+from echoseg.deidentify.dicom import clean_dicom, removed_of_series, write_series
 from echoseg.deidentify.header import summarize
 from echoseg.deidentify.ocr import read_words
 from echoseg.deidentify.sector import sector_of
@@ -114,8 +114,11 @@ def deidentify(
         ConfigError: If a source is missing, or there are no files.
         OutputError: If `out` holds files, or cannot be written.
     """
-    if missing := next((one for one in sources if not one.exists()), None):
-        raise ConfigError(f"{missing} does not exist; give files or folders")
+    for number, source in enumerate(sources, 1):
+        if not source.exists():  # its name may be a patient's
+            raise ConfigError(
+                f"source {number} of {len(sources)} does not exist; give files or folders that do"
+            )
     _check_empty(out)
     paths = [path for source in sources for path in _files(source, out)]
     if not paths:
@@ -192,9 +195,12 @@ def _clean(path: Path, out: Path, names: Pseudonyms, blank_text: bool) -> File:
     if clip.format_name == "dicom":
         copy_name = f"{name}.dcm"
         known |= clean_dicom(path, out / copy_name, mask, names)
-        known["removed_summary"] = summarize(known["removed"], known["private_elements"])
     else:
         copy_name = _write_pixels(path, clip, mask, out, names)
+        if clip.format_name == "dicom_series":
+            known |= removed_of_series(path, out / copy_name)
+    if "removed" in known:
+        known["removed_summary"] = summarize(known["removed"], known["private_elements"])
     return File(
         name=name,
         outcome="copied",

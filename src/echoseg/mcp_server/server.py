@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from echoseg.clip import View
-from echoseg.errors import ConfigError, validation_message
+from echoseg.errors import ConfigError, OutputError, reason_of, validation_message
 from echoseg.mcp_server.answers import Answer, Explanation, answer, explanation, read_report
 from echoseg.mcp_server.work import Failed, Options, Task, work
 from echoseg.parallel import Limits, Loss, WorkerPool
@@ -148,8 +148,18 @@ def _lost(task: Task, loss: Loss) -> Failed:
 
 @contextmanager
 def tools(settings: McpSettings) -> Iterator[Tools]:
-    """The tools with their worker process, which ends with the block."""
-    settings.results.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """The tools with their worker process, which ends with the block.
+
+    Raises:
+        OutputError: If the folder of results cannot be made.
+    """
+    try:
+        settings.results.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{settings.results} cannot be made ({reason_of(error)}); choose another folder of "
+            "results (--output)"
+        ) from error
     pool = WorkerPool(work, 1, limits=settings.limits, on_loss=_lost)
     try:
         yield Tools(settings, pool)
@@ -172,7 +182,16 @@ def build_server(calls: Tools) -> Any:
     from functools import wraps
     from importlib.metadata import version
 
-    server = MCPServer("echoseg", instructions=INSTRUCTIONS, version=version("echoseg"))
+    class PlainServer(MCPServer):
+        async def call_tool(self, *args: Any, **options: Any) -> Any:
+            try:
+                return await super().call_tool(*args, **options)
+            except ToolError as error:
+                if isinstance(error.__cause__, ValidationError):  # of the arguments
+                    raise ToolError(validation_message(error.__cause__)) from None
+                raise
+
+    server = PlainServer("echoseg", instructions=INSTRUCTIONS, version=version("echoseg"))
     for call in (calls.analyze, calls.measure, calls.inspect, calls.explain):
 
         def plain(function: Any) -> Any:
