@@ -146,7 +146,8 @@ def validation_message(
     name = ".".join(map(str, (within, *first["loc"]))).strip(".") or "run"
     if first["type"] == "extra_forbidden":
         near = get_close_matches(str(first["loc"][-1]), fields := list(fields), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields) or 'none'}"
+        known = f"known are {', '.join(fields)}" if fields else "leave it out"
+        hint = f"did you mean {near[0]}?" if near else known
         return f"there is no field {name}; {hint}"
     if first["type"] == "missing":
         return f"{name} must be given"

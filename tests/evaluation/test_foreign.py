@@ -322,7 +322,11 @@ def test_two_processes_give_the_same_table(greys, records):
         ({"labels": [1]}, "threshold must be given"),
         ({"labels": [0]}, "labels must hold one of 1, 2 and 3"),
         ({"labels": [0, 1, 7, 3]}, "labels"),
-        ({"color": 1}, "color"),
+        (
+            {"color": 1},
+            "there is no field color; known are .*labels.*; see docs/guides/evaluate.md",
+        ),
+        ({"lables": [0, 1]}, "there is no field lables; did you mean labels?"),
         ({"std": [0]}, "std"),
         ({"image_size": [32, 32]}, "image_size of the adapter must be that of the file"),
         ({"mean": [0.1, 0.2]}, "mean of the adapter must have 1 values, got 2"),
@@ -339,9 +343,10 @@ def test_adapters_that_do_not_fit_are_refused(greys, tmp_path, fields, words):
 
 def test_files_that_are_no_network_of_single_frames_are_refused(tmp_path, greys, records):
     broken = tmp_path / "broken.onnx"
-    broken.write_bytes(b"onnx?")
-    with pytest.raises(ModelError, match="cannot be read as ONNX"):
-        OnnxNetwork(broken)
+    for content in (b"onnx?", b""):
+        broken.write_bytes(content)
+        with pytest.raises(ModelError, match=r"as ONNX \(the file is empty, or no ONNX network\)"):
+            OnnxNetwork(broken)
     with pytest.raises(ModelError, match="must be an existing"):
         OnnxNetwork(tmp_path / "none.onnx")
     five = onnx(tmp_path / "five.onnx", lambda x: torch.cat([by_grey(x), x], 1))

@@ -149,10 +149,10 @@ def read_adapter(path: Path) -> OnnxAdapter:
     try:
         return OnnxAdapter.model_validate(read_json(path))
     except ValidationError as error:
-        reason = validation_message(error)
+        reason = validation_message(error, fields=OnnxAdapter.model_fields)
     except (OSError, ValueError) as error:
         reason = reason_of(error)
-    raise ConfigError(f"{path} must be an adapter of an ONNX network ({reason}); see the guide")
+    raise ConfigError(f"{path} must be an ONNX adapter ({reason}); see docs/guides/evaluate.md")
 
 
 @lru_cache(maxsize=2)
@@ -317,7 +317,9 @@ def _open(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own errors share no base but this
-        raise ModelError(f"{path} cannot be read as ONNX ({str(error)[:160]})") from error
+        is_none = type(error).__name__ in ("InvalidArgument", "InvalidProtobuf")
+        why = "the file is empty, or no ONNX network" if is_none else str(error)[:160]
+        raise ModelError(f"{path} cannot be read as ONNX ({why})") from error
 
 
 def _size_at(
