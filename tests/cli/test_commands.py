@@ -157,13 +157,14 @@ def test_what_cannot_begin_is_refused_before_the_network_is_loaded(
 ):
     monkeypatch.setattr("echoseg.cli.analyze.chosen_backend", None)
     (tmp_path / "file").write_text("in the way")
-    for clip, output, message in (
-        (["clpi.dcm"], tmp_path / "out", "clpi.dcm: no such file or folder"),
-        (["--a4c", ybr_color, "--a2c", "x.dcm"], tmp_path / "out", "--a2c x.dcm: no such file"),
-        ([ybr_color], tmp_path / "file", "file cannot be written (Not a directory)"),
+    wrong = "file cannot be written (Not a directory); choose another output folder"
+    for clip, output, message, code in (
+        (["clpi.dcm"], tmp_path / "out", "clpi.dcm: no such file or folder", 1),
+        (["--a4c", ybr_color, "--a2c", "x.dcm"], tmp_path / "out", "--a2c x.dcm: no such file", 1),
+        ([ybr_color], tmp_path / "file", wrong, 2),
     ):
         result = run("analyze", *map(str, clip), "-o", str(output))
-        assert result.exit_code == 1 and message in result.output
+        assert result.exit_code == code and message in result.output
     assert not (tmp_path / "out").exists()
 
 

@@ -7,7 +7,15 @@ import pytest
 from pydantic import BaseModel
 
 from echoseg.errors import ConfigError, OutputError
-from echoseg.files import OwnedFolder, ResumableFolder, check_writable, ensure_dir, write_mark
+from echoseg.files import (
+    OwnedFolder,
+    ResumableFolder,
+    check_writable,
+    ensure_dir,
+    locked_dir,
+    write_mark,
+    write_text,
+)
 
 MARK = "mark.json"
 
@@ -60,6 +68,11 @@ def test_a_place_under_a_file_is_refused_with_the_way_out(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot be written .*; choose another"):
         check_writable(tmp_path / "file" / "sub", "choose another")
+    with pytest.raises(OutputError, match=r"sub cannot be written .*; choose another place"):
+        write_text(tmp_path / "file" / "sub", "")
+    with pytest.raises(OutputError, match=r"sub cannot be written .*; choose another place"):
+        with locked_dir(tmp_path / "file" / "sub"):
+            pass
 
 
 class Grid(BaseModel):

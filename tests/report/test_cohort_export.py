@@ -145,7 +145,9 @@ def test_the_command_and_its_refusals(out, tmp_path, monkeypatch):
 
     table = tmp_path / "r.xlsx"
     assert "3 results" in call("-o", table).output
-    assert call("-o", table).exit_code == 2 and "exists; pass --force" in call("-o", table).stderr
+    again = call("-o", table)
+    assert again.exit_code == 2
+    assert "exists; pass --force (force), or choose another name" in again.stderr
     assert call("-o", table, "--force").exit_code == 0
     table.write_text("mine")
     assert "is not as echoseg wrote it" in call("-o", table, "--force").stderr

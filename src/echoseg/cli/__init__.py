@@ -1,8 +1,8 @@
 """The command line: parse, call, show; decide nothing.
 
 Exit codes: 0 every clip has an EF; 1 a clip failed, or its EF is missing or not reliable; 2 invalid
-command; 130 interrupted. `live` has its own. Heavy imports wait until a command runs: `--help` is
-fast.
+command, or an output that cannot be written; 130 interrupted. `live` has its own. Heavy imports
+wait until a command runs: `--help` is fast.
 """
 
 import sys

@@ -275,9 +275,11 @@ def analyze(
 
     A folder of many clips, --jobs or --resume make a cohort: one result folder per clip, and
     results.csv, failures.csv and not_clips.csv for all. --study sorts the clips of a folder by view
-    and writes study.csv. Of both the exit code is 0 when no clip failed.
+    and writes study.csv. Exit codes: 0 every clip has an EF, of a cohort or study: none failed; 1
+    otherwise; 2 invalid options, or an output folder that cannot be written.
     """
     from echoseg.cli.cohort import given_engine, given_options, given_shard, is_remote
+    from echoseg.files import ANOTHER_FOLDER, check_writable
     from echoseg.io.frames import OpenOptions
     from echoseg.report.writer import result_folder_names
 
@@ -312,6 +314,7 @@ def analyze(
             "options of cohorts (--jobs, --resume, ...) and --no-pages do not apply to two views; "
             "give CLIPS"
         )
+    check_writable(output, ANOTHER_FOLDER)
     sources = [(a4c, a2c)] if a4c and a2c else [(clip,) for clip in clips or []]
     aliases = clips or [] if names is None else [Path(names.name(clip)) for clip in clips or []]
     folders = result_folder_names([Path("biplane")] if is_pair else aliases)

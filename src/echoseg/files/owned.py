@@ -281,7 +281,7 @@ def check_own_file(path: Path, force: Replace = True) -> Path | None:
     if not os.path.lexists(path):
         return None
     if not force:
-        raise OutputError(f"{path} exists; pass --force (force), or {ANOTHER_FOLDER}")
+        raise OutputError(f"{path} exists; pass --force (force), or choose another name")
     if force == "keep":
         return backup_path(path)
     if not is_own_file(path):

@@ -64,9 +64,9 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def disk_error(path: Path, error: OSError) -> OutputError:
-    """What is raised where the disk fails, with the way out where it is full."""
-    way_out = "; make room there and run it again" if error.errno in _FULL else ""
-    return OutputError(f"{path} cannot be written ({error.strerror or error}){way_out}")
+    """What is raised where the disk fails, with the way out."""
+    way_out = "make room there and run it again" if error.errno in _FULL else "choose another place"
+    return OutputError(f"{path} cannot be written ({error.strerror or error}); {way_out}")
 
 
 def check_kind(path: Path) -> None:
