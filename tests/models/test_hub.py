@@ -61,7 +61,10 @@ def mirror(repository):
                 assert parts[-1] != "evil.py", "code was asked for"
                 body, kind = (repository / parts[-1]).read_bytes(), "application/octet-stream"
             else:
-                self.send_response(404)
+                is_odd = parts[:4] == ["api", "models", "lab", "odd"]
+                self.send_response(200 if is_odd else 404)
+                if not is_odd:
+                    self.send_header("X-Error-Code", "RepoNotFound")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
@@ -136,7 +139,9 @@ try:
 except echoseg.EchosegError as error:
     print(error)
 """
-    assert "cannot be fetched" in python(code, mirror, tmp_path)
+    for name, why in (("none", "it is not there, or not open to you"), ("odd", "no usable answer")):
+        said = python(code.replace("lab/none", f"lab/{name}"), mirror, tmp_path)
+        assert f"'hf:lab/{name}' cannot be fetched ({why}); check name" in said
     for wrong in ("hf:", "hf:name", "hf:a/b/c", "hf:a/b@", "hf:../../x"):
         with pytest.raises(ModelError, match="must be hf:OWNER/NAME"):
             fetch(wrong)

@@ -102,5 +102,8 @@ def test_passwords_are_not_sent_unencrypted_and_no_server_is_told():
             PageClient(f"http://{host}", account="meier", password="x")
     with pytest.raises(ServerError, match="cannot be reached"):
         PageClient("http://[::1]:9", account="meier", password="x")
-    with pytest.raises(ServerError, match="cannot be reached"):
+    with pytest.raises(ServerError, match=r"cannot be reached \(no server answers there\); check"):
         PageClient("http://127.0.0.1:9")
+    for url in ("127.0.0.1:8197", "localhost:8197"):
+        with pytest.raises(ConfigError, match="must begin with http:// or https://"):
+            PageClient(url)

@@ -61,7 +61,7 @@ class PageClient:
         timeout_s: Of one request.
 
     Raises:
-        ConfigError: If httpx2 is missing, or a password would be sent unencrypted over a network.
+        ConfigError: If httpx2 is missing, `url` is wrong, or would get a password unencrypted.
         ServerError: If the page cannot be reached, or does not accept account and password.
     """
 
@@ -81,6 +81,8 @@ class PageClient:
                 "the client of the page needs httpx2; pip install 'echoseg[client]'"
             ) from None
         parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ConfigError(f"url must begin with http:// or https://, got {url!r}; write it so")
         if password and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
             raise ConfigError(f"a password is sent to an https address only, got {url}")
         self._errors = httpx2.HTTPError
@@ -221,8 +223,11 @@ class PageClient:
         try:
             answer = self._http.request(method, path, **values)
         except self._errors as error:
+            is_silent = type(error).__name__.startswith("Connect")
+            why = "no server answers there" if is_silent else "its answer broke off or came late"
             raise ServerError(
-                f"the page at {self._http.base_url} cannot be reached ({type(error).__name__})"
+                f"the page at {self._http.base_url} cannot be reached ({why}); check its address, "
+                "its certificate, and that it runs"
             ) from error
         if answer.status_code >= 400:
             raise ServerError(_reason(answer), answer.status_code)

@@ -49,7 +49,10 @@ def fetch(reference: str) -> Path:
     try:
         folder = snapshot_download(match[1], revision=match[2], allow_patterns=names)
     except Exception as error:  # of the library, of HTTP, of the network
-        why = type(error).__name__.replace("LocalEntryNotFoundError", "no answer, and not stored")
+        kind = type(error).__name__
+        is_none = kind.endswith(("RepositoryNotFoundError", "RevisionNotFoundError", "RepoError"))
+        why = "it is not there, or not open to you" if is_none else "no usable answer"
+        why = "no answer, and not stored" if kind == "LocalEntryNotFoundError" else why
         raise ModelError(
             f"model {reference!r} cannot be fetched ({why}); check name, revision, "
             "network, HF_ENDPOINT and HF_HUB_OFFLINE, or give the path of a model.safetensors"
