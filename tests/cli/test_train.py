@@ -100,7 +100,9 @@ def test_a_run_of_another_version_says_which_settings_take_their_defaults(tmp_pa
     out = tmp_path / "run"
     run("supervised", "-o", str(out), *TINY)
     path = out / "run.json"
+    (out / "resume-000004.safetensors").unlink()
     assert "another version" not in run("--resume", str(out))[1]
+    (out / "resume-000004.safetensors").unlink()
     fields = json.loads(path.read_text())
     path.write_text(json.dumps({k: x for k, x in fields.items() if k != "bptt_frames"}))
     code, shown, _ = run("--resume", str(out))
@@ -117,6 +119,8 @@ def test_a_run_goes_on_where_it_was_cut(tmp_path):
     assert "2 steps" in shown
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [2, 4, 4]
+    code, shown, _ = run("--resume", str(out))
+    assert (code, shown) == (0, f"the run in {out} is finished already; nothing was done\n")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,10 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         ),
         (["mssnet", "--data", "phantom:0"], "N from 1 on, got 'phantom:0'"),
         (["mssnet", "--resume", "somewhere"], "no method"),
-        (["--resume", "/nonexistent/folder"], "to be resumed: No such file"),
+        (
+            ["--resume", "/nonexistent/folder"],
+            "No such file or directory; give the folder of a run",
+        ),
         pytest.param(
             ["mssnet", "--set", "accelerator=cuda", "--data", "phantom:24"],
             "accelerator must be",

@@ -81,9 +81,12 @@ def train(
         chosen = {name: value for name, value in options.items() if value is not None}
         config = _config(recipe, chosen | as_settings(settings or []), resume)
         check_can_train()
-        from echoseg.train.run_folder import discarded_when_it_fails
+        from echoseg.train.run_folder import RunFolder, discarded_when_it_fails
         from echoseg.train.train import run_training
 
+        if resume and RunFolder(folder).is_finished():
+            typer.echo(f"the run in {folder} is finished already; nothing was done")
+            return
         with discarded_when_it_fails(folder):
             best = run_training(config, folder, report=_show, log=typer.echo)
         typer.echo(f"wrote {best}")

@@ -57,6 +57,8 @@ def detect(root: Path) -> str:
     Raises:
         DatasetError: If it belongs to none; the text says what is known and what is there.
     """
+    if not root.exists() and str(root).startswith("phantom:"):
+        raise DatasetError(f"{root} is simulated while echoseg train runs; it needs no preparation")
     if not root.exists():
         raise DatasetError(f"{root} does not exist; give the folder of a data set")
     if root.is_dir():

@@ -139,7 +139,13 @@ class RunFolder:
 
     def _unreadable(self, error: Exception) -> ConfigError:
         reason = getattr(error, "strerror", None) or error
-        return ConfigError(f"{self.path} must hold a run ({CONFIG}) to be resumed: {reason}")
+        rule = f"must hold a run ({CONFIG}) to be resumed: {reason}"
+        return ConfigError(f"{self.path} {rule}; give the folder of a run, or begin a new one")
+
+    def is_finished(self) -> bool:
+        """Whether all steps were taken and the weights written."""
+        last = self.path / RESUME_FILES.replace("*", f"{self.config().num_steps:06d}")
+        return last.exists() and (self.path / "model.safetensors").exists()
 
     def lacking_fields(self) -> list[str]:
         """Settings that the config of the run does not hold: it was begun by another version.
