@@ -73,6 +73,9 @@ def test_a_place_under_a_file_is_refused_with_the_way_out(tmp_path):
     with pytest.raises(OutputError, match=r"sub cannot be written .*; choose another place"):
         with locked_dir(tmp_path / "file" / "sub"):
             pass
+    with pytest.raises(OutputError, match="; choose another"):
+        with locked_dir(Path("/proc/x")):
+            pass
 
 
 class Grid(BaseModel):

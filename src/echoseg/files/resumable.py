@@ -113,7 +113,7 @@ def _take_lock(folder: Path, wait_s: float) -> "tuple[FileLock, SameFolder]":
         raise OutputError(f"{folder} must be a folder; {ANOTHER_FOLDER}") from None
     except OSError as error:
         raise disk_error(folder, error) from error
-    raise OutputError(f"{folder} cannot be made, or is removed again and again")
+    raise OutputError(f"{folder} cannot be made, or is removed again and again; {ANOTHER_FOLDER}")
 
 
 def is_locked(folder: Path) -> bool:
