@@ -151,9 +151,9 @@ export class VolumeCurve {
     const mark = s("g", {
       class: `mark ${kind}${isShown ? " shown" : ""}${beat.is_excluded || beat.left_out ? " out" : ""}`,
       transform: `translate(${this.#frameX(frame)} ${this.#y(value)})`, "data-mark": `${kind}${index}`,
-      tabindex: 0, role: "slider", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": this.player.count - 1,
+      tabindex: 0, role: "slider", "aria-label": label, "aria-disabled": String(this.#isClosed), "aria-valuemin": 0, "aria-valuemax": this.player.count - 1,
       "aria-valuenow": frame, "aria-valuetext": `frame ${frame}, ${this.reading.curve.unit === "ml" ? quantity(value, "ml") : "relative volume"}`,
-    }, s("title", {}, `${label}, frame ${frame}: drag, or arrow keys`), s("circle", { class: "touch", r: 15 }), s("circle", { r: isShown ? 6 : 4.5 }),
+    }, s("title", {}, `${label}, frame ${frame}${this.#isClosed ? "" : ": drag, or arrow keys"}`), s("circle", { class: "touch", r: 15 }), s("circle", { r: isShown ? 6 : 4.5 }),
     this.#name(kind));
     mark.addEventListener("keydown", (event) => this.#key(event, mark, index, kind));
     return mark;
@@ -188,7 +188,11 @@ export class VolumeCurve {
     move(event);
   }
 
+  // Whether the marks stay: the reading is signed, or an earlier version.
+  get #isClosed() { return Boolean(this.reading.decision || this.reading.is_past); }
+
   #place(mark, frame) {
+    if (this.#isClosed) return;
     mark.setAttribute("aria-valuenow", frame);
     mark.setAttribute("aria-valuetext", `frame ${frame}`);
     mark.setAttribute("transform", `translate(${this.#frameX(frame)} ${this.#y(this.values[frame] ?? 0)})`);
@@ -199,6 +203,7 @@ export class VolumeCurve {
     if (!by) return;
     event.preventDefault();
     event.stopPropagation();
+    if (this.#isClosed) { this.#commit(mark); return; } // which says why it stays
     const frame = Number(mark.getAttribute("aria-valuenow")) + by * (event.shiftKey ? 5 : 1);
     if (frame < 0 || frame >= this.player.count) return;
     this.#place(mark, frame);

@@ -11,7 +11,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export const rounded = (points) => points.map(([x, y]) => [Math.round(x * 100) / 100, Math.round(y * 100) / 100]);
 
 export class Handles {
-  // `pane` gives frame, session, screen, ui; edits are sent by `pane.session`.
+  // `pane` gives frame, session, screen, ui; edits are sent by `pane.edit`.
   constructor(pane) {
     this.pane = pane;
     this.element = h("div", { class: "handles", role: "group", "aria-label": "Control points" });
@@ -130,15 +130,16 @@ export class Handles {
 
   #send(frame, structure) {
     const { points } = this.pane.session.at(frame)[structure];
-    this.pane.session.edit({ kind: "contour", frame, structure, points: rounded(points) }, this.pane.reason());
+    this.pane.edit({ kind: "contour", frame, structure, points: rounded(points) });
   }
 
   // Replace the curve of this frame, and send it; no points: the structure is not there.
-  replace(contour) {
+  replace(contour, done = "") {
     this.flush();
+    if (this.pane.isRefused()) return;
     const { session, player, ui } = this.pane;
     session.draw(player.frame, ui.active, { ...contour, is_reader: true });
-    session.edit({ kind: "contour", frame: player.frame, structure: ui.active, points: rounded(contour.points) }, this.pane.reason());
+    this.pane.edit({ kind: "contour", frame: player.frame, structure: ui.active, points: rounded(contour.points) }, done);
   }
 
   // Add a point where the curve is nearest to a place, by default half-way after the selected one.

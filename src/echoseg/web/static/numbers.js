@@ -72,7 +72,7 @@ function beatsPart(reading, { onSeek, onExclude }) {
     const isOut = beat.is_excluded || Boolean(beat.left_out);
     const go = (kind) => button(String(beat[`${kind}_frame`]), () => onSeek(beat[`${kind}_frame`]), { class: `frame ${kind}`, "aria-label": `Go to ${kind.toUpperCase()} of beat ${index + 1}, frame ${beat[`${kind}_frame`]}` });
     const number = (value) => h("td", {}, value === null ? "" : value.toFixed(0));
-    const box = h("input", { type: "checkbox", checked: !isOut, disabled: reading.is_past || (Boolean(beat.left_out) && !beat.is_excluded), "aria-label": `Beat ${index + 1} is part of the mean`, on: { change: () => onExclude(index, !beat.is_excluded) } });
+    const box = h("input", { type: "checkbox", checked: !isOut, disabled: reading.is_past || Boolean(reading.decision) || (Boolean(beat.left_out) && !beat.is_excluded), "aria-label": `Beat ${index + 1} is part of the mean`, on: { change: () => onExclude(index, !beat.is_excluded) } });
     const why = beat.left_out ? h("div", { class: "dim" }, beat.left_out.replaceAll("_", " ")) : null;
     return h("tr", { class: isOut ? "out" : "" }, h("th", { scope: "row" }, String(index + 1), beat.is_moved ? "*" : "", why),
       h("td", {}, go("ed")), h("td", {}, go("es")), isShown && [number(beat.ef_percent), number(beat.edv_ml), number(beat.esv_ml)], h("td", {}, box));

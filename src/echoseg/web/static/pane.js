@@ -106,6 +106,7 @@ class Pane {
     const { session, player } = this;
     const { reading } = session;
     this.strokes = [];
+    if (this.isClosed && this.ui.tool !== "view") this.setTool("view");
     if (reading.curve.times_s.length === player.count) player.setTimes(reading.curve.times_s);
     this.element.dataset.revision = reading.revision;
     this.element.dataset.roundTripMs = session.roundTripMs.toFixed(0);
@@ -182,10 +183,17 @@ class Pane {
 
   reason() { return this.tools.reason.value.trim(); }
 
-  edit(operation) {
-    if (this.isClosed) { say(`${this.session.reading.decision ? "This reading is signed" : "This is an earlier version"}; it takes no edits.`); return; }
+  // Send an edit; `done` is said once the server has stored it.
+  async edit(operation, done = "") {
+    if (this.isRefused()) return;
     this.handles.flush();
-    this.session.edit(operation, this.reason());
+    if (await this.session.edit(operation, this.reason()) && done) say(done);
+  }
+
+  // Whether no edit is taken; says why.
+  isRefused() {
+    if (this.isClosed) say(this.session.reading.decision ? "This reading is signed. Reopen it first to change it." : "This is an earlier version; it takes no edits.");
+    return this.isClosed;
   }
 
   setTool(tool) {
@@ -227,21 +235,21 @@ class Pane {
     this.edit(operation);
   }
 
-  undo() { this.handles.flush(); if (!this.isClosed) this.session.undo(); }
+  undo() { this.handles.flush(); if (!this.isRefused()) this.session.undo(); }
 
-  redo() { this.handles.flush(); if (!this.isClosed) this.session.redo(); }
+  redo() { this.handles.flush(); if (!this.isRefused()) this.session.redo(); }
 
   // Draw a structure where it is not there, or take it away.
   toggleStructure() {
     const { ui, handles, detail } = this;
-    if (this.isClosed) return;
-    if (handles.contour) { handles.replace({ points: [], kinds: [] }); say(`${STRUCTURES[ui.active]} removed on this frame.`); return; }
+    if (this.isRefused()) return;
+    if (handles.contour) { handles.replace({ points: [], kinds: [] }, `${STRUCTURES[ui.active]} removed on frame ${this.player.frame}.`); return; }
     const points = newContour(this.screen.center, [detail.columns / 8, detail.rows / 6]);
     this.setTool("points");
     handles.replace({ points, kinds: points.map(() => "") });
   }
 
-  moveMark(beat, kind, frame) { this.edit({ kind: "beat", beat, [`${kind}_frame`]: frame }); }
+  moveMark(beat, kind, frame) { this.edit({ kind: "beat", beat, [`${kind}_frame`]: frame }, `${kind.toUpperCase()} set to frame ${frame}.`); }
 
   // The beat whose ED (or ES) is nearest to a frame.
   #nearestBeat(kind) {
@@ -252,15 +260,14 @@ class Pane {
   markHere(kind) {
     this.player.pause();
     this.moveMark(this.#nearestBeat(kind), kind, this.player.frame);
-    say(`${kind.toUpperCase()} set to frame ${this.player.frame}.`);
   }
 
   excludeHere() {
     const { beats } = this.session.reading;
     const beat = this.#nearestBeat("es");
-    if (!beats[beat]) return;
-    this.edit({ kind: "beat", beat, is_excluded: !beats[beat].is_excluded });
-    say(`Beat ${beat + 1} is ${beats[beat].is_excluded ? "part of the mean again" : "excluded from the mean"}.`);
+    if (!beats[beat]) { say("There is no whole beat."); return; }
+    const isExcluded = !beats[beat].is_excluded;
+    this.edit({ kind: "beat", beat, is_excluded: isExcluded }, `Beat ${beat + 1} is ${isExcluded ? "excluded from the mean" : "part of the mean again"}.`);
   }
 
   async askScale(ticks) {
@@ -282,7 +289,7 @@ class Pane {
   }
 
   carry() {
-    if (this.isClosed) return;
+    if (this.isRefused()) return;
     this.player.pause();
     this.handles.flush();
     const close = () => { this.preview = null; this.bar.replaceChildren(); this.draw(); };

@@ -59,8 +59,9 @@ document.addEventListener("keydown", (event) => {
   const isButton = event.target.closest("button, summary, a, [role=slider], input[type=checkbox]");
   if (isButton && (event.key === " " || event.key === "Enter")) return;
   const action = actions[event.key];
-  if (!action || (current.isClosed && EDITING.has(event.key))) return;
+  if (!action) return;
   event.preventDefault();
+  if (EDITING.has(event.key) && current.isRefused()) return;
   action(current, event);
 });
 

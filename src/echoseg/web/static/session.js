@@ -60,6 +60,7 @@ export class Session extends EventTarget {
     this.dispatchEvent(new Event("contours"));
   }
 
+  // Resolves to whether the edit is stored, once the server has answered.
   edit(operation, reason = "") { return this.#enqueue("edits", () => ({ operation, reason })); }
 
   undo() { return this.reading.can_undo || this.numWaiting ? this.#enqueue("undo") : null; }
@@ -82,14 +83,15 @@ export class Session extends EventTarget {
     this.numWaiting += 1;
     this.dispatchEvent(new Event("state"));
     this.queue = this.queue.then(async () => {
-      if (round === this.round) await this.#send(what, body());
+      const isStored = round === this.round && await this.#send(what, body());
       this.numWaiting -= 1;
       this.dispatchEvent(new Event("state"));
+      return isStored;
     });
     return this.queue;
   }
 
-  // Never throws: what waits is sent whatever became of this.
+  // Whether it is stored. Never throws: what waits is sent whatever became of this.
   async #send(what, body) {
     const begin = performance.now();
     const { revision } = this.reading;
@@ -98,14 +100,16 @@ export class Session extends EventTarget {
       const answer = await this.#insist(() => post(this.address(what), { revision, ...body }));
       this.roundTripMs = performance.now() - begin;
       this.#merge(answer);
+      return true;
     } catch (error) {
       const isStale = error.status === CONFLICT;
-      if (isStale && await this.#isStored(sent)) return;
+      if (isStale && await this.#isStored(sent)) return true;
       this.round += 1;
       await this.load().catch(() => {});
-      if (isStale) say("This reading was changed elsewhere. It is shown anew; your last change is not part of it.", { isError: true });
+      if (isStale) say(`This reading was ${this.reading.decision ? "signed" : "changed"} elsewhere. It is shown anew; your last change is not part of it.`, { isError: true });
       else if (error instanceof ApiError) say(`Not stored: ${error.message}`, { isError: true });
       else say(`The answer to your last change could not be shown (${error.message}). The reading is shown anew.`, { isError: true });
+      return false;
     }
   }
 

@@ -40,12 +40,14 @@ function structures(pane) {
 function more(pane) {
   const item = (text, click, key = "") => button(text, () => { menu.open = false; click(); }, { key });
   const other = `/clip/${encodeURIComponent(pane.clip)}?slot=${pane.slot === 1 ? 2 : 1}`;
-  const menu = h("details", { class: "menu" }, h("summary", {}, "More"), h("div", { class: "popover" },
+  const edits = [
     item("Carry to neighbors", () => pane.carry(), "c"), item("Set ED here", () => pane.markHere("ed"), "d"), item("Set ES here", () => pane.markHere("es"), "s"),
     item("Exclude this beat", () => pane.excludeHere(), "x"), item("Add or remove the structure", () => pane.toggleStructure()),
+  ];
+  const menu = h("details", { class: "menu" }, h("summary", {}, "More"), h("div", { class: "popover" }, edits,
     item("History", () => pane.showHistory(), "h"), item("Export", () => pane.showExports()),
     h("a", { href: other }, pane.slot === 1 ? "Blinded second read" : "First read")));
-  return menu;
+  return { menu, edits };
 }
 
 export function toolbar(pane) {
@@ -57,7 +59,7 @@ export function toolbar(pane) {
   const undo = button("Undo", () => pane.undo(), { key: "Ctrl+Z" });
   const redo = button("Redo", () => pane.redo(), { key: "Ctrl+Shift+Z" });
   const view = h("select", { "aria-label": "View", on: { change: () => pane.edit({ kind: "view", view: view.value }) } });
-  const others = more(pane);
+  const { menu: others, edits } = more(pane);
   const reason = h("input", { class: "reason", maxlength: "500", placeholder: "Reason (optional)", "aria-label": "Reason for the next edits" });
   const element = h("div", { class: "tools", role: "toolbar", "aria-label": "Tools" },
     group("Tool", tools.map(([, one]) => one)), group("Structure", layers.map(({ pick, eye }) => h("span", { class: "layer" }, eye, pick))),
@@ -82,7 +84,7 @@ export function toolbar(pane) {
     if (!reading) return;
     undo.disabled = isClosed || (!reading.can_undo && !numWaiting);
     redo.disabled = isClosed || !reading.can_redo;
-    view.disabled = isClosed;
+    for (const one of [view, ...edits]) one.disabled = isClosed;
     const { predicted_view: predicted } = pane.detail;
     const looks = predicted === "cannot tell" ? ", not recognized" : predicted && `, looks like ${predicted}`;
     const unknown = `View not stated${looks || ""}`;
