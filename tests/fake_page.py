@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 import echoseg.web
 from echoseg.inference.ef_statement import state_ef
 from echoseg.quality.reliability import EfInterval
-from echoseg.web.api import Beat, Contour, Curve, DiskLines, FrameContours, Reading
+from echoseg.web.api import Beat, Contour, Curve, DiskLines, FrameContours, Reading, SetBeat
 from echoseg.web.security import CONTENT_SECURITY_POLICY
 
 WEB = Path(echoseg.web.__file__).parent
@@ -204,7 +204,15 @@ class FakePage:
         elif path.endswith("/decision"):
             is_reopened = body["decision"] == "reopened"
             self.decision = ("", "") if is_reopened else (body["decision"], body["reason"])
-            known = (self.head, self.head, time.time(), body["reason"], body["decision"], None)
+            known = (
+                self.head,
+                self.head,
+                time.time(),
+                body["reason"],
+                body["decision"],
+                None,
+                None,
+            )
             self.signatures.append(known)
         elif path.endswith("/carry"):
             return {"contours": self._carried(body["operation"])}
@@ -263,14 +271,17 @@ class FakePage:
     def _frame_rate(self, old, operation):
         return {"rate": operation["frame_rate_hz"]}
 
+    def _stated(self, operation):
+        return SetBeat(**operation).model_dump() if operation["kind"] == "beat" else None
+
     def history(self):
         """All edits, those that were undone too, and signatures."""
         edits = [
             (i, i - 1, state["time"], state["reason"], state["operation"]["kind"],
-             state["operation"].get("frame"))
+             state["operation"].get("frame"), self._stated(state["operation"]))
             for i, state in enumerate(self.states) if i
         ]  # fmt: skip
-        names = ("revision", "parent", "time", "reason", "kind", "frame")
+        names = ("revision", "parent", "time", "reason", "kind", "frame", "beat")
         rows = sorted([*edits, *self.signatures], key=lambda row: row[2])
         return [dict(zip(names, row, strict=True)) | {"account": "tester"} for row in rows]
 

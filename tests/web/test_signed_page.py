@@ -135,3 +135,78 @@ def test_an_edit_is_confirmed_once_it_is_stored(page, fake):
     page.locator("#say", has_text="ED set to frame 0.").wait_for()
     page.keyboard.press("x")
     page.locator("#say", has_text="Beat 1 is excluded from the mean.").wait_for()
+
+
+def test_the_history_says_which_end_of_a_beat_and_which_frame(page, fake):
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("d")
+    page.keyboard.press("s")
+    page.get_by_label("Beat 2 is part of the mean").uncheck()
+    page.locator('.pane[data-waiting="0"][data-revision="3"]').wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_label("Beat 2 is part of the mean").check()
+    page.locator('.pane[data-waiting="0"][data-revision="4"]').wait_for()
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("button", name="History").click()
+    what = page.locator("table.history tr td:nth-child(4)").all_inner_texts()
+    assert what[1:] == [
+        "ED set to frame 3", "ES set to frame 3",
+        "beat 2 excluded", "beat 2 part of the mean again",
+    ]  # fmt: skip
+    page.get_by_role("button", name="Show version 2").click()
+    bar = page.get_by_role("group", name="An earlier version is shown")
+    assert "ES set to frame 3, by tester" in bar.inner_text()
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_decision_without_its_reason_says_that_one_is_needed(page, fake, reason):
+    page.get_by_role("button", name="Reject").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_role("button", name="Reject").click()
+    why = dialog.get_by_role("alert")
+    assert why.inner_text() == "Not rejected: a reason is needed."
+    assert dialog.get_by_label("Reason").get_attribute("aria-invalid") == "true"
+    dialog.get_by_label("Reason").fill("foreshortened")
+    assert not why.count()
+    dialog.get_by_role("button", name="Reject").click()
+    page.locator(".decision.rejected", has_text="foreshortened").wait_for()
+
+
+def test_a_scale_without_its_length_says_what_is_missing(page, fake):
+    page.get_by_role("button", name="Set pixel spacing").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Set scale").click()
+    assert "fill" in dialog.get_by_role("alert").inner_text()
+
+
+def frame_of(page):
+    return page.locator(".pane").get_attribute("data-frame")
+
+
+def test_after_a_drag_by_mouse_the_arrow_keys_step_frames(page, fake):
+    page.get_by_role("button", name="Points").click()
+    drag(page, page.locator(".handle").nth(3), 60)
+    settled(page)
+    page.keyboard.press("ArrowRight")
+    assert frame_of(page) == "1"
+    page.keyboard.press("Delete")  # the point of another frame was not chosen
+    page.wait_for_timeout(500)
+    assert len(edits(fake)) == 1
+    page.keyboard.press("ArrowLeft")
+    drag(page, page.locator(".handle").nth(3), 5)
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")  # moves the point that Tab went to
+    page.keyboard.press("Escape")
+    settled(page)
+    assert frame_of(page) == "0" and len(edits(fake)) == 3
+
+
+def test_after_a_drag_of_a_mark_the_arrow_keys_step_frames(page, fake):
+    drag(page, page.locator('[data-mark="es0"] circle').last, 60)
+    settled(page)
+    frame = int(frame_of(page))
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(600)
+    assert int(frame_of(page)) == frame + 1 and len(edits(fake)) == 1

@@ -244,6 +244,7 @@ class HistoryEntry(Message):
         reason: Why, in the reader's words.
         kind: Kind of the operation, or `accepted`, `rejected`, `reopened`.
         frame: Its frame; None where it is of no single one.
+        beat: What is stated of a beat, where the kind is `beat`.
     """
 
     revision: int
@@ -253,6 +254,7 @@ class HistoryEntry(Message):
     reason: str
     kind: str
     frame: int | None
+    beat: SetBeat | None = None
 
 
 class DecisionRequest(Message):

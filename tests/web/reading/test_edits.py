@@ -276,6 +276,15 @@ def test_a_version_that_is_not_there_is_refused(desk):
     assert answer.status_code == 409 and "signed" in answer.json()["error"]
 
 
+def test_the_history_has_what_was_stated_of_a_beat(desk):
+    desk.edit("beat", beat=0, ed_frame=2)
+    desk.edit("beat", beat=0, is_excluded=True)
+    history = desk.client.get(f"/api/clips/{desk.clip}/history").json()
+    unstated = {"kind": "beat", "beat": 0, "ed_frame": None, "es_frame": None, "is_excluded": None}
+    moved, excluded = (one["beat"] for one in history)
+    assert moved == unstated | {"ed_frame": 2} and excluded == unstated | {"is_excluded": True}
+
+
 def test_every_edit_has_its_record_and_its_history(desk):
     desk.edit("brush", reason="apex", frame=2, structure="lv_cavity", line=[(95, 60)], radius_px=9)
     desk.do("undo")

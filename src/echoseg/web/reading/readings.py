@@ -174,6 +174,7 @@ class Readings:
             operation = entry.pop("operation")
             stated = json.loads(operation) if operation.startswith("{") else {"kind": operation}
             entry |= {"kind": stated["kind"], "frame": stated.get("frame")}
+            entry["beat"] = stated if stated["kind"] == "beat" else None
         return tuple(HistoryEntry(**entry) for entry in entries)
 
     def decide(self, clip: str, slot: int, reader: Reader, request: DecisionRequest) -> Reading:

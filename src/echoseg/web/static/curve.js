@@ -182,6 +182,7 @@ export class VolumeCurve {
       this.svg.removeEventListener("pointermove", move);
       if (mark && isMoved) this.#commit(mark);
       else if (mark) this.player.seek(Number(mark.getAttribute("aria-valuenow")));
+      mark?.blur(); // arrow keys step the frame again
     };
     this.svg.addEventListener("pointermove", move);
     this.svg.addEventListener("lostpointercapture", end, { once: true });

@@ -45,6 +45,9 @@ export async function askDecision(decision, efWords) {
   const [name, title, text] = DECISIONS[decision];
   const isNeeded = decision !== "accepted";
   const reason = h("textarea", { rows: "3", maxlength: "500", required: isNeeded, autofocus: true });
+  const check = () => reason.setCustomValidity(isNeeded && !reason.value.trim() ? `Not ${decision}: a reason is needed.` : "");
+  reason.addEventListener("input", check);
+  check();
   const body = [
     h("p", {}, text(efWords)), field(isNeeded ? "Reason" : "Remark (optional)", reason),
     h("p", { class: "dim" }, "A signed reading takes no more edits. It is stored with your account, the time and its history."),
@@ -60,7 +63,7 @@ export function showHistory(rows, revision) {
   const head = h("tr", {}, ["Version", "When", "Who", "What", "Frame", "Why"].map((name) => h("th", { scope: "col" }, name)));
   const body = (close) => [{ revision: 0, time: null, account: "", kind: "the network's result", frame: null, reason: "" }, ...rows].map((row, place) => h("tr", { class: row.revision === revision ? "current" : "" },
     h("td", {}, version(place, row, close), row.revision === revision ? " (shown)" : ""), h("td", {}, row.time === null ? "" : when(row.time)), h("td", {}, row.account),
-    h("td", {}, editText(row.kind)), h("td", {}, row.frame ?? ""), h("td", {}, row.reason)));
+    h("td", {}, editText(row)), h("td", {}, row.frame ?? ""), h("td", {}, row.reason)));
   const table = (close) => (rows.length ? h("table", { class: "history" }, h("thead", {}, head), h("tbody", {}, body(close)))
     : h("p", {}, "No edits: this is the network's own result."));
   return ask("History", (close) => h("div", { class: "scroll", tabindex: 0 }, table(close)), [{ text: "Close", value: null, isMain: true }]);
@@ -119,7 +122,7 @@ export function showKeys(keys) {
 
 // A bar over an earlier version: return, or take it; `onTake` null: it cannot be taken.
 export function versionBar(row, { onReturn, onTake }) {
-  const what = row ? `Earlier version: ${editText(row.kind)}, by ${row.account}, ${when(row.time)}` : "The network's own result";
+  const what = row ? `Earlier version: ${editText(row)}, by ${row.account}, ${when(row.time)}` : "The network's own result";
   return h("div", { class: "carry", role: "group", "aria-label": "An earlier version is shown" },
     h("span", {}, `${what}. It takes no edits.`), button("Return", onReturn, { class: "main" }), onTake && button("Make this the current one", onTake));
 }

@@ -46,16 +46,23 @@ export function ask(title, body, buttons) {
   return new Promise((resolve) => {
     const actions = h("div", { class: "actions" });
     const content = typeof body === "function" ? body((value) => close(value)) : body;
-    const form = h("form", { method: "dialog" }, h("h2", { id: "ask-title" }, title), content, actions);
+    const why = h("p", { class: "caution", role: "alert", hidden: true });
+    const form = h("form", { method: "dialog" }, h("h2", { id: "ask-title" }, title), content, why, actions);
+    const refuse = (field) => {
+      why.textContent = field.validationMessage;
+      why.hidden = false;
+      field.setAttribute("aria-invalid", "true");
+      field.focus();
+    };
+    form.addEventListener("input", ({ target }) => { why.hidden = true; target.removeAttribute("aria-invalid"); });
     const dialog = h("dialog", { "aria-labelledby": "ask-title" }, form);
     let answer = null;
     const close = (value) => { answer = value; dialog.close(); };
-    for (const { text, value, isMain = false, needs } of buttons) {
+    for (const { text, value, isMain = false } of buttons) {
       const click = (event) => {
         event.preventDefault();
-        const missing = value !== null && needs?.();
-        if (missing) { missing.setAttribute("aria-invalid", "true"); missing.focus(); return; }
-        if (value !== null && !form.reportValidity()) return;
+        const missing = value !== null && [...form.elements].find((field) => field.type !== "fieldset" && !field.checkValidity());
+        if (missing) { refuse(missing); return; }
         close(value);
       };
       actions.append(h("button", { type: isMain ? "submit" : "button", class: isMain ? "main" : "", on: { click } }, text));

@@ -17,6 +17,9 @@ export class Handles {
     this.element = h("div", { class: "handles", role: "group", "aria-label": "Control points" });
     this.selected = 0;
     this.unsent = null;
+    this.isByTab = false; // how the focus goes now; arrow keys move a point that Tab went to
+    document.addEventListener("keydown", (event) => { if (event.key === "Tab") this.isByTab = true; }, true);
+    document.addEventListener("pointerdown", () => { this.isByTab = false; }, true);
   }
 
   get contour() {
@@ -105,7 +108,9 @@ export class Handles {
 
   #key(event, index) {
     const { session, player, ui } = this.pane;
-    if (ARROWS[event.key]) {
+    if (ARROWS[event.key] && !this.isByTab) {
+      event.currentTarget.blur(); // the page steps the frame; Delete is not for a point of that one
+    } else if (ARROWS[event.key]) {
       event.preventDefault();
       event.stopPropagation();
       const by = ARROWS[event.key].map((step) => step * (event.shiftKey ? 10 : 1));

@@ -38,4 +38,13 @@ const KINDS = {
   contour: "contour", brush: "brush", carry: "carried to neighbors", beat: "ED, ES or beat",
   view: "view", spacing: "scale", frame_rate: "frame rate", restore: "earlier version restored",
 };
-export const editText = (kind) => KINDS[kind] ?? kind;
+
+// What is stated of a beat: `ED set to frame 12`, `beat 2 excluded`.
+function beatText({ beat, ed_frame: ed, es_frame: es, is_excluded: isExcluded }) {
+  const set = [["ED", ed], ["ES", es]].filter(([, frame]) => frame !== null).map(([name, frame]) => `${name} set to frame ${frame}`);
+  const isStated = isExcluded !== null;
+  return [...set, isStated && `beat ${beat + 1} ${isExcluded ? "excluded" : "part of the mean again"}`].filter(Boolean).join(", ");
+}
+
+// What a row of the history changed.
+export const editText = ({ kind, beat }) => (beat && beatText(beat)) || (KINDS[kind] ?? kind);
