@@ -22,7 +22,9 @@ def test_a_correction_in_firefox():
         page.wait("document.querySelector('.pane').dataset.revision === '1'")
         assert page.value(CENTER) == pytest.approx([x + 60, y], abs=1.5)
         assert page.value("document.getElementById('ef').textContent") != before
-        page.press("Shift", "Right")  # the point that was dragged still has the focus
+        page.press("Tab")
+        page.press("Shift", "Tab")  # to the point that was dragged: now arrow keys move it
+        page.press("Shift", "Right")
         page.press("Tab")
         page.wait("document.querySelector('.pane').dataset.revision === '2'")
         points = [body["operation"]["points"][3] for _, body in fake.requests]
