@@ -67,3 +67,14 @@ def overflow(page):
     return page.evaluate(
         "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
+
+
+def drag(page, locator, right_px, down_px=0):
+    """Drag an element over the screen."""
+    box = locator.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + right_px / 2, y + down_px / 2)
+    page.mouse.move(x + right_px, y + down_px)
+    page.mouse.up()

@@ -5,7 +5,9 @@ import functools
 import argon2
 import pytest
 
+from browsers import chromium, opened
 from echoseg.web.settings import PageSettings
+from fake_page import FakePage, running
 from page_makers import page_client
 
 
@@ -33,3 +35,23 @@ def stored(settings, database_url):
 def client(settings):
     with page_client(settings) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def fake():
+    """A server that plays along."""
+    return FakePage()
+
+
+@pytest.fixture
+def page(browser, fake):
+    """Its reader page."""
+    with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
+        page.locator("#ef").wait_for()
+        yield page

@@ -4,16 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from browsers import chromium, opened
+from browsers import opened
 from fake_page import FakePage, running
 
 REASON = "This cannot be exported: the source is not DICOM."
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -4,30 +4,9 @@ import time
 
 import pytest
 
-from browsers import chromium, opened
-from fake_page import FakePage, running
-
 EDITS = "/api/clips/clip0/edits"
 ELSEWHERE = "This reading was changed elsewhere."
 EXCLUDE = {"kind": "beat", "beat": 1, "is_excluded": True}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def fake():
-    return FakePage()
-
-
-@pytest.fixture
-def page(browser, fake):
-    with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
-        page.locator("#ef").wait_for()
-        yield page
 
 
 def settled(page, revision):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from browsers import DESKTOP, chromium, opened, overflow, serious_findings
+from browsers import DESKTOP, opened, overflow, serious_findings
 from fake_page import FakePage, running
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -11,12 +11,6 @@ SCREENS = {
     "desktop": {}, "phone": PHONE, "200 percent": ZOOMED, "dark": {"color_scheme": "dark"},
     "no color": {"forced_colors": "active"},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 import echoseg.weights
-from browsers import chromium, opened, serious_findings
+from browsers import drag, opened, serious_findings
 from echoseg.audit import AuditLog
 from page_makers import running_page
 
@@ -20,27 +20,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _WAIT_MS = 300_000
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
 def read(page):
     """What the page says of the EF, and its headline."""
     card, headline = (page.locator(one).inner_text().replace("\xa0", " ") for one in (".ef", "#ef"))
     return card, headline
 
 
-def drag(page, index, by):
-    handle = page.locator('.handle[data-kind=""]').nth(index)
-    box = handle.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + by / 2, y)
-    page.mouse.move(x + by, y)
-    page.mouse.up()
+def drag_point(page, index, by):
+    drag(page, page.locator('.handle[data-kind=""]').nth(index), by)
 
 
 def sr_ef(page, url):
@@ -73,7 +60,7 @@ def test_a_correction_survives_a_kill(browser, tmp_path):
         assert serious_findings(page) == []
         page.get_by_role("button", name="Go to end of diastole").click()
         page.keyboard.press("p")
-        drag(page, 2, 25)
+        drag_point(page, 2, 25)
         page.locator('.pane[data-waiting="0"] .badge', has_text="corrected by reader").wait_for()
         card, corrected = read(page)
         assert corrected != before and f"network {before}, 90 % interval" in card
@@ -83,7 +70,7 @@ def test_a_correction_survives_a_kill(browser, tmp_path):
         port, address = url.rpartition(":")[2].strip("/"), page.url
         process.send_signal(signal.SIGKILL)
         process.wait(30)
-        drag(page, 5, -25)  # in the middle of it there is no server
+        drag_point(page, 5, -25)  # in the middle of it there is no server
         page.locator(".view .note", has_text="not stored yet").wait_for()
         with running_page(folder, "--port", port) as (again, _):
             assert again == url

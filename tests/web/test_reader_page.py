@@ -4,30 +4,12 @@ import itertools
 
 import pytest
 
-from browsers import chromium, opened
+from browsers import drag, opened
 from echoseg.inference.ef_statement import state_ef
 from fake_page import FakePage, running
 from worklist_makers import wait_for
 
 EDITS = "/api/clips/clip0/edits"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def fake():
-    return FakePage()
-
-
-@pytest.fixture
-def page(browser, fake):
-    with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
-        page.locator("#ef").wait_for()
-        yield page
 
 
 def posted(fake, path=EDITS):
@@ -39,21 +21,11 @@ def settled(page):
     page.locator('.pane[data-waiting="0"]').wait_for()
 
 
-def drag(page, locator, by):
-    box = locator.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + by[0] / 2, y + by[1] / 2)
-    page.mouse.move(x + by[0], y + by[1])
-    page.mouse.up()
-
-
 def test_a_drag_of_a_control_point_changes_ef_history_and_curve(page, fake):
     before = page.locator("#ef").inner_text()
     line = page.locator(".curve .line").get_attribute("d")
     page.keyboard.press("p")
-    drag(page, page.locator(".handle").nth(3), (60, 0))
+    drag(page, page.locator(".handle").nth(3), 60)
     settled(page)
     (body,) = posted(fake)
     assert body["revision"] == 0
@@ -132,7 +104,7 @@ def test_a_clip_whose_analysis_fails_while_it_is_shown_says_why(browser, fake):
 def test_a_point_stays_in_the_picture(page, fake):
     page.keyboard.press("p")
     handle = page.locator(".handle").nth(3)
-    drag(page, handle, (3000, -3000))
+    drag(page, handle, 3000, -3000)
     settled(page)
     handle.scroll_into_view_if_needed()
     surface, box = page.locator(".surface").bounding_box(), handle.bounding_box()
@@ -221,7 +193,7 @@ def test_a_refused_edit_is_not_drawn_and_the_reason_is_shown(page, fake):
     page.keyboard.press("p")
     handle = page.locator(".handle").nth(3)
     box = handle.bounding_box()
-    drag(page, handle, (60, 0))
+    drag(page, handle, 60)
     page.locator("#say", has_text="The contour crosses itself.").wait_for()
     settled(page)
     assert handle.bounding_box() == box
@@ -230,9 +202,9 @@ def test_a_refused_edit_is_not_drawn_and_the_reason_is_shown(page, fake):
 def test_nothing_is_lost_while_the_server_is_gone(page, fake):
     fake.is_down = True
     page.keyboard.press("p")
-    drag(page, page.locator(".handle").nth(3), (60, 0))
+    drag(page, page.locator(".handle").nth(3), 60)
     page.locator(".view .note", has_text="not stored yet").wait_for()
-    drag(page, page.locator(".handle").nth(2), (40, 0))
+    drag(page, page.locator(".handle").nth(2), 40)
     fake.is_down = False
     settled(page)
     assert [body["revision"] for body in posted(fake)] == [0, 1]
@@ -258,7 +230,7 @@ def test_a_correction_is_carried_only_after_its_preview_was_taken(page, fake):
 
 def test_an_earlier_version_is_shown_and_taken_as_a_new_one(page, fake):
     page.keyboard.press("p")
-    drag(page, page.locator(".handle").nth(3), (60, 0))
+    drag(page, page.locator(".handle").nth(3), 60)
     settled(page)
     corrected = page.locator("#ef").inner_text()
     page.keyboard.press("Escape")
@@ -301,7 +273,7 @@ def test_the_interval_is_shaded_over_the_beat_and_says_what_it_is(page):
     assert "ES volume for an EF of 40 to 66 %, with this ED volume" in words and "ml" in words
     assert "ES volume" in page.locator(".curve .legend").inner_html()
     page.keyboard.press("p")
-    drag(page, page.locator(".handle").nth(3), (60, 0))
+    drag(page, page.locator(".handle").nth(3), 60)
     settled(page)
     assert page.locator(".interval-band").count() == 0  # calibrated for the network's contours
 
@@ -309,7 +281,7 @@ def test_the_interval_is_shaded_over_the_beat_and_says_what_it_is(page):
 def test_ed_and_es_are_moved_by_drag_arrow_and_key(page, fake):
     curve = page.locator(".curve")
     step = curve.bounding_box()["width"] / 30
-    drag(page, page.locator('[data-mark="es0"] circle').last, (2 * step, 0))
+    drag(page, page.locator('[data-mark="es0"] circle').last, 2 * step)
     settled(page)
     moved = posted(fake)[0]["operation"]
     assert (moved["kind"], moved["beat"]) == ("beat", 0) and moved["es_frame"] in (8, 9)

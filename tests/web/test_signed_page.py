@@ -2,30 +2,11 @@
 
 import pytest
 
-from browsers import chromium, opened
-from fake_page import FakePage, running
+from browsers import drag
 
 EDITS = "/api/clips/clip0/edits"
 SIGNED = "This reading is signed. Reopen it first to change it."
 ITEMS = ("Carry to neighbors", "Set ED here", "Set ES here", "Exclude this beat", "Add or remove")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def fake():
-    return FakePage()
-
-
-@pytest.fixture
-def page(browser, fake):
-    with running(fake) as url, opened(browser, f"{url}/clip/clip0") as page:
-        page.locator("#ef").wait_for()
-        yield page
 
 
 def edits(fake):
@@ -43,16 +24,6 @@ def said(page):
 
 def forget(page):
     page.evaluate("document.getElementById('say').textContent = ''")
-
-
-def drag(page, locator, by):
-    box = locator.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + by / 2, y)
-    page.mouse.move(x + by, y)
-    page.mouse.up()
 
 
 def accept(page):

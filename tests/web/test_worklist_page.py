@@ -3,17 +3,9 @@
 import itertools
 import time
 
-import pytest
-
-from browsers import chromium, opened
+from browsers import opened
 from fake_page import FakePage, running
 from worklist_makers import wait_for
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def test_ten_thousand_clips_are_paged(browser):

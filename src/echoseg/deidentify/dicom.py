@@ -103,14 +103,20 @@ def write_series(path: Path, out: Path, clip: Clip, names: Pseudonyms) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    from pydicom import dcmread, dcmwrite
+    from pydicom import dcmwrite
 
     copy = dicom_writer.make_dataset(out, clip, pseudonym="ANONYMOUS")
-    source = dcmread(series_files(path)[0], force=True, stop_before_pixels=True)
+    source = _first_header(path)
     source.SOPClassUID = copy.SOPClassUID
     identify(copy, source, names)
     with atomic_write(out) as partial:
         dcmwrite(partial, copy, enforce_file_format=True)
+
+
+def _first_header(path: Path) -> Any:
+    from pydicom import dcmread
+
+    return dcmread(series_files(path)[0], force=True, stop_before_pixels=True)
 
 
 def removed_of_series(path: Path, copy: Path) -> dict[str, Any]:
@@ -122,7 +128,7 @@ def removed_of_series(path: Path, copy: Path) -> dict[str, Any]:
     """
     from pydicom import dcmread
 
-    source = dcmread(series_files(path)[0], force=True, stop_before_pixels=True)
+    source = _first_header(path)
     clean = source.group_dataset(0x0028)
     if copy.suffix == ".dcm":
         clean = dcmread(copy, stop_before_pixels=True)
