@@ -1,11 +1,13 @@
 """Clips per minute of one machine.
 
     python benchmarks/cohort.py [--clips 200] [--jobs 2] [--backend auto] [--json OUT]
+    python benchmarks/cohort.py --clips 10030 --distinct 1003     # a whole data set
 
 Clips like EchoNet-Dynamic's: MJPEG AVI of 112 px and 150 to 204 frames (177 in the mean) at 50 a
 second, simulated by the phantom and kept between runs in --work. Timed from the command to its end:
 start-up, decoding, network, measuring, masks and report written. Peak memory is the largest of any
-of its processes. Kills are in `benchmarks/kills.py`. Asserts nothing.
+of its processes, at the end of each tenth of the run. With --distinct only so many clips are
+simulated and the others are links to them. Kills are in `benchmarks/kills.py`. Asserts nothing.
 """
 
 import argparse
@@ -23,13 +25,17 @@ from echoseg.phantom import Phantom, PhantomConfig
 from speed import machine
 
 SIZE_PX, RATE_HZ, ECHONET_CLIPS = 112, 50.0, 10_030
+MANY = 1000
+"""Clips above which the results are counted every 5 s only."""
 
 
-def make_clip(place: Path) -> None:
-    """Write one clip, unless it is there."""
+def make_clip(place: Path, seed: int) -> None:
+    """Write one clip, unless it is there; another seed than its number is a link to that one."""
     if place.exists():
         return
-    seed = int(place.stem)
+    if seed != int(place.stem):
+        place.hardlink_to(place.with_stem(str(seed)))
+        return
     num_frames = 150 + seed * 37 % 55
     config = PhantomConfig(seed=seed, size_px=SIZE_PX, num_frames=num_frames, frame_rate_hz=RATE_HZ)
     write_mjpeg(place, Phantom(config).frames(), RATE_HZ)
@@ -63,17 +69,21 @@ def peaks_mb(pid: int) -> dict[int, float]:
     return peaks
 
 
-def timed(words: list[str]) -> tuple[float, float]:
-    """Run to the end; return seconds and the peak memory of its largest process, MB."""
-    start, peaks = time.perf_counter(), {}
+def timed(words: list[str], out: Path, num_clips: int) -> tuple[float, list[list[float]]]:
+    """Run to the end; return seconds, and after each tenth clips, seconds and peak memory, MB."""
+    start, peaks, parts = time.perf_counter(), {}, []
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as run:
         while run.poll() is None:
             try:
                 peaks |= peaks_mb(run.pid)
             except OSError:
                 pass
-            time.sleep(0.25)
-    return time.perf_counter() - start, max(peaks.values())
+            time.sleep(0.25 if num_clips <= MANY else 5)
+            done = num_done(out)
+            if done >= num_clips * (len(parts) + 1) // 10:
+                parts.append([done, time.perf_counter() - start, max(peaks.values())])
+    time_s = time.perf_counter() - start
+    return time_s, [*parts, [num_done(out), time_s, max(peaks.values())]]
 
 
 def num_done(out: Path) -> int:
@@ -84,6 +94,7 @@ def num_done(out: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--distinct", type=int)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--model", default="camus")
     parser.add_argument("--backend", default="auto")
@@ -93,10 +104,13 @@ def main() -> None:
     folder = args.work / f"clips{args.clips}"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.jobs) as pool:
-        list(pool.map(make_clip, [folder / f"{seed}.avi" for seed in range(args.clips)]))
+        seeds = range(args.distinct or args.clips)
+        list(pool.map(make_clip, [folder / f"{seed}.avi" for seed in seeds], seeds))
+    for number in range(len(seeds), args.clips):
+        make_clip(folder / f"{number}.avi", number % len(seeds))
     whole = args.work / "whole"
     shutil.rmtree(whole, ignore_errors=True)
-    time_s, peak_mb = timed(command(folder, whole, args))
+    time_s, parts = timed(command(folder, whole, args), whole, args.clips)
     per_minute = 60 * num_done(whole) / time_s
     results = {
         "machine": machine(),
@@ -107,7 +121,8 @@ def main() -> None:
         "time_s": time_s,
         "clips_per_minute": per_minute,
         "hours_for_echonet_dynamic": ECHONET_CLIPS / per_minute / 60,
-        "peak_process_mb": peak_mb,
+        "peak_process_mb": parts[-1][-1],
+        "clips_seconds_peak_mb": parts,
     }
     print(json.dumps(results, indent=1))
     if args.json:

@@ -13,6 +13,7 @@ from echoseg.measure.clean import clean_masks
 from echoseg.measure.measure import measure_masks
 from echoseg.phantom import PhantomConfig
 from echoseg.quality import view_net
+from echoseg.quality.image_quality import quality_by_frame
 from heart_makers import beating
 
 
@@ -127,6 +128,9 @@ def test_a_mirrored_clip_is_segmented_mirrored_and_its_masks_are_its_own(analyze
     cavity, own = plain.masks == 1, mirrored.masks[..., ::-1] == 1
     assert 2 * (cavity & own).sum() / (cavity.sum() + own.sum()) > 0.98
     assert "left_right_flipped" in {note.code for note in mirrored.notes}
+    by_hand = quality_by_frame(clip.frames, plain.masks)
+    assert quality_by_frame(clip.frames, plain.masks, plain.axes_px) == by_hand
+    assert len(plain.axes_px) == 12 and not mirrored.axes_px  # those were of the mirrored masks
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from echoseg.inference.clip_measurement import measure_clip
 from echoseg.measure import frame as frame_module
 from echoseg.measure.clean import clean_mask
 from echoseg.measure.frame import measure_each, measure_frame
+from echoseg.measure.geometry import long_axis
 from echoseg.measure.measure import Timing, measure_frames, measure_masks
 from echoseg.measure.shape import ring_fraction
 from heart_makers import beating, heart
@@ -22,6 +23,16 @@ def same(one, other):
     return all(
         repr(getattr(one, name)) == repr(getattr(other, name)) for name in type(one).model_fields
     )
+
+
+def test_the_axis_in_pixels_is_that_of_the_mask_alone():
+    for spacing_mm in (None, (0.7, 0.7)):
+        for mask, frame in zip(MASKS[:6], measure_each(MASKS[:6], spacing_mm), strict=True):
+            own = long_axis(mask, (1.0, 1.0))
+            np.testing.assert_allclose(frame.axis_px.hinges_mm, own.hinges_mm, atol=1e-9)
+            np.testing.assert_allclose(frame.axis_px.apex_mm, own.apex_mm, atol=1e-9)
+    assert measure_frame(MASKS[0], (0.7, 0.8)).axis_px is None  # pixels that are not square
+    assert measure_frame(np.zeros_like(MASKS[0]), None).axis_px is None
 
 
 @settings(max_examples=15, deadline=None)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from echoseg.clip import Label
+from echoseg.measure.frame import measure_each
 from echoseg.quality.image_quality import frame_quality, quality_by_frame
 from heart_makers import heart
 
@@ -61,5 +62,7 @@ def test_a_frame_out_of_line_is_told_by_its_jump():
     mean = (4 * 256 + 128) / 5
     assert jumps[0] is None and jumps[4] is None
     assert jumps[1:4] == pytest.approx([100 * 64 / mean, 100 * 128 / mean, 100 * 64 / mean])
+    axes = [frame.axis_px for frame in measure_each(masks, (0.4, 0.4))]
+    assert quality_by_frame(frames, masks, axes) == rows
     empty = quality_by_frame(frames[:3], np.zeros_like(masks[:3]))
     assert all(value is None for row in empty for value in row.values())

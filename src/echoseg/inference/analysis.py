@@ -14,6 +14,7 @@ from echoseg.inference.clip_measurement import CONTRADICTED_EF, measure_clip
 from echoseg.inference.ef_statement import EfStatement, state_ef
 from echoseg.inference.reading import Reading, today
 from echoseg.measure.clean import clean_masks
+from echoseg.measure.geometry import LongAxis
 from echoseg.measure.measure import check_masks
 from echoseg.measure.measurement import Measurement
 from echoseg.measure.messages import CUT_BEAT
@@ -69,6 +70,7 @@ class Analysis:
         backend: Backend and precision of the network, for instance `torch f32`.
         analyzed_on: Day of the analysis, ISO 8601.
         reading: What a reader made of it; None while it is not read.
+        axes_px: Long axis of each mask in pixels, None where it is not known; empty if none is.
     """
 
     clip: Clip
@@ -81,6 +83,7 @@ class Analysis:
     backend: str = REFERENCE_BACKEND
     analyzed_on: str = field(default_factory=today)
     reading: Reading | None = None
+    axes_px: tuple[LongAxis | None, ...] = ()
 
     @property
     def ef_percent(self) -> float | None:

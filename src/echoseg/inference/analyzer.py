@@ -183,8 +183,10 @@ class Analyzer:
         lap("segment")
         analysis = self.assess(*oriented, masks, view, smoothing=smoothing, force_view=force_view)
         lap("measure")
-        for mask in each(masks) if view.is_mirrored else ():
-            mask[:] = mask[:, ::-1].copy()
+        if view.is_mirrored:
+            for mask in each(masks):
+                mask[:] = mask[:, ::-1].copy()
+            analysis = replace(analysis, axes_px=())
         return replace(analysis, clip=clip, masks=masks, timing_s=times)
 
     def other_view(self, clip: Clip) -> str:
@@ -251,6 +253,7 @@ class Analyzer:
             model=self.model_card,
             predicted_view=predicted_view,
             backend=self.session.name,
+            axes_px=tuple(frame.axis_px for frame in frames),
         )
         if analysis.wrong_view and not force_view:
             is_unsupported = clip.view not in (View.UNKNOWN, View.A4C, View.A2C)

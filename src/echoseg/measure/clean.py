@@ -1,7 +1,7 @@
 """One cavity, one atrium: what is left of a mask after stray pieces are taken away."""
 
 import numpy as np
-from skimage.measure import label as connected
+from scipy import ndimage
 
 from echoseg.box import region_box
 from echoseg.clip import Label
@@ -12,13 +12,13 @@ def keep_largest(region: np.ndarray) -> np.ndarray:
     """The largest 4-connected piece of a boolean mask `(H, W)`, its holes filled."""
     if not region.any():
         return region
-    pieces = np.asarray(connected(region, connectivity=1))
-    largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
+    pieces, num_pieces = ndimage.label(region)  # type: ignore[misc]
+    largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax()) if num_pieces > 1 else 1
+    around = np.ones((region.shape[0] + 2, region.shape[1] + 2), bool)
+    np.not_equal(pieces, largest, out=around[1:-1, 1:-1])
     # what is not joined to the pixels around the picture is a hole, or the piece
-    outside = np.asarray(
-        connected(np.pad(pieces != largest, 1, constant_values=True), connectivity=1)
-    )
-    return (outside != outside[0, 0])[1:-1, 1:-1]
+    outside, num_outside = ndimage.label(around)  # type: ignore[misc]
+    return pieces == largest if num_outside == 1 else (outside != outside[0, 0])[1:-1, 1:-1]
 
 
 def clean_mask(mask: np.ndarray) -> np.ndarray:

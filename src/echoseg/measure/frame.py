@@ -9,6 +9,7 @@ import numpy as np
 from echoseg.box import region_box
 from echoseg.clip import Label
 from echoseg.frame_store import each
+from echoseg.measure.geometry import LongAxis
 from echoseg.measure.shape import (
     Shape,
     Wall,
@@ -49,6 +50,12 @@ class MeasuredFrame:
     def volume(self) -> float:
         """Volume in ml, without a pixel spacing in 1000 cubic pixels; NaN without a cavity."""
         return np.nan if self.shape is None else self.shape.volume_ml
+
+    @property
+    def axis_px(self) -> LongAxis | None:
+        """The long axis in pixels; None without a cavity, or where pixels are not square."""
+        row_mm, column_mm = self.spacing_mm or (1.0, 1.0)
+        return self.shape.axis.over(row_mm) if self.shape and row_mm == column_mm else None
 
     @cached_property
     def wall(self) -> Wall | None:

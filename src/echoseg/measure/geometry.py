@@ -6,6 +6,7 @@ Points are (x, y), x rightwards, y = depth downwards; the centre of pixel [row, 
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -37,15 +38,23 @@ class LongAxis:
     annulus_mid_mm: np.ndarray
     apex_mm: np.ndarray
 
-    @property
+    @cached_property
     def length_mm(self) -> float:
         """From the middle of the annulus line to the apex."""
         return float(np.linalg.norm(self.apex_mm - self.annulus_mid_mm))
 
-    @property
+    @cached_property
     def direction(self) -> np.ndarray:
         """Unit vector (x, y) from the annulus to the apex."""
         return (self.apex_mm - self.annulus_mid_mm) / max(self.length_mm, 1e-9)
+
+    def over(self, step_mm: float) -> "LongAxis":
+        """The same in steps of so many millimetres, for instance square pixels."""
+        return LongAxis(
+            hinges_mm=self.hinges_mm / step_mm,
+            annulus_mid_mm=self.annulus_mid_mm / step_mm,
+            apex_mm=self.apex_mm / step_mm,
+        )
 
 
 def mask_contour_mm(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
@@ -165,13 +174,18 @@ def _crossings(
     level: np.ndarray, place: np.ndarray, heights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `place` wherever a closed line crosses one of the heights, sorted, and which it is."""
-    next_level, next_place = np.roll(level, -1), np.roll(place, -1)
+    next_level, next_place = _next(level), _next(place)
     below = level <= heights[:, None]  # (heights, P)
-    which, at = np.nonzero(below != np.roll(below, -1, 1))
+    which, at = np.nonzero(below != _next(below))
     share = (heights[which] - level[at]) / (next_level[at] - level[at])
     places = place[at] + share * (next_place[at] - place[at])
     order = np.lexsort((places, which))
     return which[order], places[order]
+
+
+def _next(values: np.ndarray) -> np.ndarray:
+    """Return along the last axis of a closed line each point's next."""
+    return np.concatenate([values[..., 1:], values[..., :1]], -1)
 
 
 def _points_near(
@@ -281,7 +295,7 @@ def area_length_volume_ml(area_mm2: float, length_mm: float) -> float:
 def polygon_area_mm2(contour: np.ndarray) -> float:
     """Return the area inside a closed line `P 2`."""
     x, y = (contour - contour.mean(0)).T
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    return abs(float(x @ _next(y) - y @ _next(x))) / 2
 
 
 def line_over_apex_mm(contour: np.ndarray, axis: LongAxis, smoothing_mm: float) -> np.ndarray:

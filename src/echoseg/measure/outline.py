@@ -40,7 +40,8 @@ def trace_outline(region: np.ndarray) -> np.ndarray:
         `P 2` (row, column), sub-pixel, the first corner repeated at the end; the region is on its
         right hand. Beyond the edge of the picture nothing is set.
     """
-    set_ = np.pad(region, 1).astype(bool).view(np.uint8)
+    set_ = np.zeros((region.shape[0] + 2, region.shape[1] + 2), np.uint8)
+    set_[1:-1, 1:-1] = region.astype(bool)
     cases = set_[:-1, :-1] | set_[:-1, 1:] << 1 | set_[1:, :-1] << 2 | set_[1:, 1:] << 3
     rows, columns = np.nonzero((cases > 0) & (cases < 15))
     cases = cases[rows, columns]

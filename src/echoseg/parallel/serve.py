@@ -1,6 +1,7 @@
 """The loop of a worker process: items come on standard input, answers go to standard output."""
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -65,6 +66,7 @@ def serve(parent: int) -> None:
         function, prepare = task
         if prepare is not None:
             prepare()
+        gc.freeze()  # modules and model stay: no collection needs to look at them again
 
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:

@@ -1,5 +1,6 @@
 """Image quality of one frame, from picture and mask: contrast, wall segments, sector border."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,10 @@ class FrameQuality:
 
 
 def frame_quality(
-    frame: np.ndarray, mask: np.ndarray, sector: np.ndarray | None = None
+    frame: np.ndarray,
+    mask: np.ndarray,
+    sector: np.ndarray | None = None,
+    axis: LongAxis | None = None,
 ) -> FrameQuality | None:
     """Assess a frame; None where there is no cavity with a wall.
 
@@ -39,6 +43,7 @@ def frame_quality(
         frame: `(H, W)` uint8.
         mask: Label map, `(H, W)`.
         sector: `(H, W)` bool, true inside the ultrasound sector; default: the whole picture.
+        axis: The mask's long axis in pixels; default: it is found.
     """
     heart = (mask == Label.LV_CAVITY) | (mask == Label.LV_MYOCARDIUM)
     rows, columns = np.nonzero(heart)
@@ -48,7 +53,7 @@ def frame_quality(
     if min(cavity.size, wall.size) < 8:
         return None
     try:
-        axis = long_axis(mask, (1.0, 1.0))
+        axis = axis or long_axis(mask, (1.0, 1.0))
     except MeasurementError:
         return None
     spread = np.sqrt((cavity.var() + wall.var()) / 2)
@@ -65,13 +70,15 @@ def frame_quality(
     )
 
 
-def quality_by_frame(frames: np.ndarray, masks: np.ndarray) -> list[dict[str, float | None]]:
+def quality_by_frame(
+    frames: np.ndarray, masks: np.ndarray, axes_px: Sequence[LongAxis | None] = ()
+) -> list[dict[str, float | None]]:
     """Assess each frame of a clip: one row per frame, with its columns by name.
 
     `contrast` and `wall_segments_unseen` are as in `FrameQuality`; `lv_area_jump_percent` is the
     difference of a cavity's area from the mean of its neighbours', in % of the clip's mean area.
     None where a frame shows no cavity with a wall, or has no two neighbours. `frames` are
-    `(T, H, W)` uint8, `masks` label maps of that shape.
+    `(T, H, W)` uint8, `masks` label maps of that shape, `axes_px` their long axes as far as known.
     """
     areas = count_pixels(masks, Label.LV_CAVITY).astype(float)
     jumps: list[float | None] = [None] * len(areas)
@@ -79,8 +86,9 @@ def quality_by_frame(frames: np.ndarray, masks: np.ndarray) -> list[dict[str, fl
         neighbours = (areas[:-2] + areas[2:]) / 2
         jumps[1:-1] = (100 * np.abs(areas[1:-1] - neighbours) / areas.mean()).tolist()
     rows: list[dict[str, float | None]] = []
-    for frame, mask, jump in zip(each(frames), each(masks), jumps, strict=True):
-        quality = frame_quality(frame, mask)
+    axes = axes_px or [None] * len(areas)
+    for frame, mask, jump, axis in zip(each(frames), each(masks), jumps, axes, strict=True):
+        quality = frame_quality(frame, mask, axis=axis)
         rows.append(
             {
                 "contrast": quality.contrast if quality else None,

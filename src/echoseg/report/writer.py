@@ -180,7 +180,7 @@ def _frame_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """One row per frame; an empty cell is a value that could not be measured."""
     measurement = analysis.measurement
     phases = phase_marks(measurement)
-    quality = quality_by_frame(analysis.clip.frames, analysis.masks)
+    quality = quality_by_frame(analysis.clip.frames, analysis.masks, analysis.axes_px)
     rows = []
     for frame, columns in zip(measurement.frames, quality, strict=True):
         values = asdict(frame) | columns

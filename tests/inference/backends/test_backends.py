@@ -146,6 +146,18 @@ def test_two_clips_do_not_hear_of_each_other(onnx_file):
     assert np.array_equal(first, again)
 
 
+def test_a_state_is_a_value_and_a_frame_may_be_a_part_of_a_picture(onnx_file):
+    session, clip = OpenVinoSession(onnx_file), frames()
+    apart = np.concatenate(list(each_frame(session, clip)))
+    states, found = [session.first_state()] * 2, []
+    for frame in clip:  # two streams in turns, one of them of the pictures upside down
+        turned = frame[:, :, ::-1].copy()
+        logits, states[0] = session.step(turned[:, :, ::-1], states[0])
+        _, states[1] = session.step(turned, states[1])
+        found.append(logits)
+    assert np.array_equal(np.concatenate(found), apart)
+
+
 def test_a_state_keeps_its_shapes(checkpoint):
     network, _ = checkpoint
     shape = state_of(network, SIZE)

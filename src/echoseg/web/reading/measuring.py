@@ -62,6 +62,7 @@ def measure_state(opened: OpenedClip, state: State, *, is_whole: bool = False) -
         measurement=measurement,
         model=opened.card,
         predicted_view=None if is_readers else opened.report.predicted_view,
+        axes_px=tuple(frame.axis_px for frame in state.frames) if is_whole else (),
     )
     if analysis.wrong_view:
         is_doppler = any(warning.code == "colour_doppler" for warning in clip.warnings)
