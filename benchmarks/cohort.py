@@ -6,7 +6,7 @@
 Clips like EchoNet-Dynamic's: MJPEG AVI of 112 px and 150 to 204 frames (177 in the mean) at 50 a
 second, simulated by the phantom and kept between runs in --work. Timed from the command to its end:
 start-up, decoding, network, measuring, masks and report written. Peak memory is the largest of any
-of its processes, at the end of each tenth of the run. With --distinct only so many clips are
+of its processes, at the end of each tenth of the run. With --distinct N only N clips are
 simulated and the others are links to them. Kills are in `benchmarks/kills.py`. Asserts nothing.
 """
 

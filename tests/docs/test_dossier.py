@@ -145,7 +145,7 @@ def test_what_is_not_the_result_of_a_run_is_refused(tmp_path):
 def test_a_run_of_pytest_is_read(tmp_path):
     junit = tmp_path / "tests.xml"
     tests = ["tests/metrics/test_icc.py", "tests/test_paths.py::test_clips"]
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={junit}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "default", f"--junitxml={junit}"]
     subprocess.run([*command, *tests], cwd=ROOT, check=True, capture_output=True, timeout=200)
     outcomes = dossier.outcomes(junit)
     assert outcomes["tests/test_paths.py::test_clips"] == {"passed"}

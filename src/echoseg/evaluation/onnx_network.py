@@ -318,6 +318,7 @@ def _open(path: Path) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own errors share no base but this
         is_none = type(error).__name__ in ("InvalidArgument", "InvalidProtobuf")
+        is_none |= "does not have a graph" in str(error)  # of an empty file, in ONNX Runtime 1.20
         why = "the file is empty, or no ONNX network" if is_none else str(error)[:160]
         raise ModelError(f"{path} cannot be read as ONNX ({why})") from error
 

@@ -49,7 +49,7 @@ class LongAxis:
         return (self.apex_mm - self.annulus_mid_mm) / max(self.length_mm, 1e-9)
 
     def over(self, step_mm: float) -> "LongAxis":
-        """The same in steps of so many millimetres, for instance square pixels."""
+        """The same in steps of STEP_MM, for instance square pixels."""
         return LongAxis(
             hinges_mm=self.hinges_mm / step_mm,
             annulus_mid_mm=self.annulus_mid_mm / step_mm,

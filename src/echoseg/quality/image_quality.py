@@ -1,5 +1,6 @@
 """Image quality of one frame, from picture and mask: contrast, wall segments, sector border."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,25 +48,32 @@ def frame_quality(
     """
     heart = (mask == Label.LV_CAVITY) | (mask == Label.LV_MYOCARDIUM)
     rows, columns = np.nonzero(heart)
-    greys = frame[rows, columns].astype(np.float32)
+    greys = frame[rows, columns].astype(float)
     is_wall = mask[rows, columns] == Label.LV_MYOCARDIUM
-    cavity, wall = greys[~is_wall], greys[is_wall]
-    if min(cavity.size, wall.size) < 8:
+    if not 8 <= np.count_nonzero(is_wall) <= len(greys) - 8:
         return None
     try:
         axis = axis or long_axis(mask, (1.0, 1.0))
     except MeasurementError:
         return None
-    spread = np.sqrt((cavity.var() + wall.var()) / 2)
     outside = 0.0 if sector is None else float((heart & ~sector).sum() / heart.sum())
     part = _segments(rows, columns, axis) + NUM_SEGMENTS * is_wall
-    number = np.bincount(part, minlength=2 * NUM_SEGMENTS)
-    mean = np.bincount(part, greys, 2 * NUM_SEGMENTS) / number.clip(1)
-    dark = mean[:NUM_SEGMENTS] + MIN_SEGMENT_CONTRAST * max(float(cavity.std()), 1.0)
-    is_dark = (number[:NUM_SEGMENTS] > 0) & (mean[NUM_SEGMENTS:] < dark)
+    # numbers of pixels, sums of greys and of their squares: of the cavity's segments, of the wall's
+    number, total, squares = (
+        np.bincount(part, weights, 2 * NUM_SEGMENTS).reshape(2, NUM_SEGMENTS)
+        for weights in (None, greys, greys**2)
+    )
+    cavity, wall = (total.sum(1) / number.sum(1)).tolist()
+    cavity_variance, wall_variance = (
+        squares.sum(1) / number.sum(1) - np.square([cavity, wall])
+    ).tolist()
+    spread = math.sqrt((cavity_variance + wall_variance) / 2)
+    mean = total / number.clip(1)
+    dark = mean[0] + MIN_SEGMENT_CONTRAST * max(math.sqrt(cavity_variance), 1.0)
+    is_dark = (number[0] > 0) & (mean[1] < dark)
     return FrameQuality(
-        contrast=float((wall.mean() - cavity.mean()) / max(spread, 1.0)),
-        segments_unseen=int(np.count_nonzero(is_dark | (number[NUM_SEGMENTS:] == 0))),
+        contrast=(wall - cavity) / max(spread, 1.0),
+        segments_unseen=int(np.count_nonzero(is_dark | (number[1] == 0))),
         outside_percent=100 * outside,
     )
 

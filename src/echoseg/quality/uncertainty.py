@@ -29,7 +29,14 @@ def still_features(network: Segmenter, stills: Tensor) -> dict[str, float]:
         network: A Segmenter.
         stills: ED and ES, `(2, 1, S, S)` in [0, 1], segmented each for itself.
     """
-    probability = each_still(network, stills).softmax(1)
+    poses = [(ROTATION_DEG, 1.0), (-ROTATION_DEG, 1.0), (0.0, ZOOM), (0.0, 1 / ZOOM)]
+    posed = [_posed(stills, *pose) for pose in poses]
+    changed = [stills**gamma for gamma in GAMMAS]
+    pairs = torch.cat([stills, *posed, *changed])
+    at_once = len(pairs) if network.streams else 2  # others make a clip of each still
+    parts = [each_still(network, part) for part in pairs.split(at_once)]
+    logits, *others = torch.cat(parts).split(2)
+    probability = logits.softmax(1)
     labels = probability.argmax(1)
     entropy = -(probability * probability.clamp(min=1e-12).log()).sum(1) / math.log(
         probability.shape[1]
@@ -39,13 +46,11 @@ def still_features(network: Segmenter, stills: Tensor) -> dict[str, float]:
         float(one[inside].mean()) if inside.any() else 1.0
         for one, inside in zip(entropy, heart, strict=True)
     ]
-    poses = [(ROTATION_DEG, 1.0), (-ROTATION_DEG, 1.0), (0.0, ZOOM), (0.0, 1 / ZOOM)]
-    efs = [_area_ef(each_still(network, _posed(stills, *pose)).argmax(1)) for pose in poses]
-    changed = [each_still(network, stills**gamma).argmax(1) for gamma in GAMMAS]
+    efs = [_area_ef(other.argmax(1)) for other in others[: len(poses)]]
     scores = [
         dice(before, after, Label.LV_CAVITY) or 0.0
-        for other in changed
-        for before, after in zip(labels, other, strict=True)
+        for other in others[len(poses) :]
+        for before, after in zip(labels, other.argmax(1), strict=True)
     ]
     return {
         "entropy": float(np.mean(of_frames)),

@@ -185,16 +185,20 @@ def _onnx_bytes(program: _Program) -> bytes:
         import onnxscript  # noqa: F401
     except ImportError:
         raise ConfigError(f"onnx and openvino files need onnx and onnxscript; {INSTALL}") from None
+    input_names = ["frame", *program.names]
     with torch.no_grad():
         exported = torch.onnx.export(
             program.step,
             program.inputs,
             dynamo=True,
-            input_names=["frame", *program.names],
+            input_names=input_names,
             output_names=["logits", *(f"{name}_after" for name in program.names)],
             verbose=False,
         )
-    model = exported.model_proto  # type: ignore[union-attr]
+    assert exported is not None
+    for value, name in zip(exported.model.graph.inputs, input_names, strict=True):
+        value.name = name  # torch 2.10 names an input that is an output too by the output
+    model = exported.model_proto
     for key, value in program.metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
