@@ -81,6 +81,7 @@ def test_each_format_is_what_it_says(client, clip):
     assert {str(one.PatientName) for one in datasets} == {NAME}  # of that study in the PACS
     (row,) = csv.DictReader(io.StringIO(export(client, clip, "csv").text))
     assert float(row["ef_percent"]) > 0 and len(row["input_sha256"]) == 64
+    assert (row["decision"], row["is_corrected"]) == ("", "False")
     assert export(client, clip, "exe", 422) and export(client, "none", "zip", 404)
 
 
@@ -97,6 +98,9 @@ def test_a_corrected_reading_is_exported_as_such(client, clip, settings):
     assert own["reading"] is None and not own["notes"] == report["notes"]  # nothing overwritten
     last = list(AuditLog(settings.folder / "audit.jsonl").records())[-1]
     assert last.event == "export" and last.options["format"] == "zip"
+    (row,) = csv.DictReader(io.StringIO(export(client, clip, "csv").text))
+    assert (row["decision"], row["is_corrected"]) == ("accepted", "True")
+    assert row == next(csv.DictReader(io.StringIO(client.get("/api/export.csv").text)))
 
 
 def test_what_cannot_be_exported_says_why(client, clip, app, tmp_path):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from echoseg.inference.live.run import Status
     from echoseg.private import Pseudonyms
 
+_VIDEOS = (".mkv", ".mp4")
 REPORT_BYTES = 4096
 """Taken at the start, so that a disk that filled up still has room for the report."""
 
@@ -121,13 +122,13 @@ def _check_places(output: Path | None, overlay: str | None) -> None:
         _check_folder(output)
     if overlay is None or "://" in overlay:
         return
-    if Path(overlay).suffix not in (".mkv", ".mp4"):
+    if Path(overlay).suffix not in _VIDEOS:
         raise ConfigError(f"--overlay must end in .mkv or .mp4, or be a URL, got {overlay!r}")
     if os.path.lexists(overlay):
         raise OutputError(f"{overlay} exists; choose another --overlay")
     if output is not None:
         video, folder = Path(os.path.realpath(overlay)), Path(os.path.realpath(output))
-        if video == folder or video in folder.parents or folder in video.parents:
+        if video in folder.parents or folder in video.parents:
             raise ConfigError(
                 f"--overlay and -o must be two places, neither inside the other, got {overlay} and "
                 f"{output}; choose another --overlay"
@@ -138,6 +139,10 @@ def _check_places(output: Path | None, overlay: str | None) -> None:
 def _check_folder(output: Path) -> None:
     from echoseg.files import check_writable
 
+    if output.suffix in _VIDEOS:
+        raise ConfigError(
+            f"--output (-o) must be a folder, got {output}; for a video give --overlay {output}"
+        )
     if os.path.lexists(output):
         raise OutputError(f"{output} exists and is not replaced; choose another -o")
     check_writable(output.parent, "choose another -o")

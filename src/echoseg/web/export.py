@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zipfile import ZIP_STORED, ZipFile
 
 from echoseg.clip import View
@@ -184,12 +184,23 @@ def registry(page: "Page", query: WorklistQuery, reader: Reader) -> Iterator[str
             report = _report_of(page, row, reader)
         except EchosegError:
             continue
-        fields = {"clip": row.name, "study": row.study, "decision": row.decision}
-        fields |= {"is_corrected": row.is_corrected} | registry_row(report)
+        fields = reading_row(row, report)
         if is_first:
             yield csv_text(list(fields))
             is_first = False
         yield csv_text(list(fields.values()))
+
+
+def reading_row(row: ClipRow, report: Report) -> dict[str, Any]:
+    """A registry's row of a read: which clip, what was decided, and the numbers."""
+    reading = report.reading
+    return {
+        "clip": row.name,
+        "study": row.study,
+        "decision": reading.decision if reading else "",
+        "is_corrected": reading is not None and reading.is_corrected,
+        **registry_row(report),
+    }
 
 
 def _report_of(page: "Page", row: ClipRow, reader: Reader) -> Report:

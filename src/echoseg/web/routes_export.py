@@ -13,11 +13,11 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
 
 from echoseg.files import csv_text
-from echoseg.report.schema import build_report, registry_row
+from echoseg.report.schema import build_report
 from echoseg.report.writer import free_names
 from echoseg.web.accounts import Reader
 from echoseg.web.api import WorklistQuery
-from echoseg.web.export import ExportFormat, biplane_of, registry
+from echoseg.web.export import ExportFormat, biplane_of, reading_row, registry
 from echoseg.web.reading_messages import Biplane
 from echoseg.web.routes_reading import Slot
 from echoseg.web.security import current_reader
@@ -47,7 +47,7 @@ def export_router(page: "Page") -> APIRouter:
         row = page.worklist.row(clip)
         if format == "csv":
             analysis = page.readings.analysis(clip, slot, reader, is_whole=False)
-            fields = registry_row(build_report(analysis))
+            fields = reading_row(row, build_report(analysis))
             page.note("export", reader.name, clip_sha256=row.sha256, format=format, slot=slot)
             name = free_names([row.name])[0]
             return _table(csv_text(list(fields), [fields.values()]), f"{name}.csv")

@@ -417,7 +417,7 @@ def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path, monkeypatch):
         (("-", "--fps", "50"), "--size"),
         (("none.avi", "--overlay", "a.txt"), "must end in .mkv or .mp4"),
         (("none.avi", "--fps", "0.1"), "--fps (fps)"),
-        (("none.avi", "-o", "a.mkv", "--overlay", "a.mkv"), "neither inside the other"),
+        (("none.avi", "-o", "a.mkv"), "must be a folder, got a.mkv; for a video give --overlay"),
         (("none.avi", "-o", "a", "--overlay", "a/b.mkv"), "neither inside the other"),
     ],
 )
