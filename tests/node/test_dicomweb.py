@@ -11,6 +11,7 @@ import requests
 from dicomweb_client.api import DICOMwebClient
 
 from echoseg.errors import ConfigError, FormatError, TooLargeError
+from echoseg.node import dicomweb
 from echoseg.node.dicomweb import Web
 from echoseg.node.jobs import Counts
 from echoseg.node.metrics import metrics_text
@@ -21,6 +22,7 @@ from echoseg.node.settings import NodeSettings
 from echoseg.node.store import Store
 from echoseg.private import Pseudonyms
 from node_makers import CAPTURE, dataset, make_certificates
+from worklist_makers import wait_for
 
 KIND = 'multipart/related; type="application/dicom"; boundary=BOUND'
 FAILED, STORED, OTHERS = "00081198", "00081199", "0008119A"
@@ -142,6 +144,26 @@ def test_a_body_that_is_cut_keeps_what_was_whole(run):
     answer = requests.post(f"{url}/studies", body, headers={"Content-Type": KIND}, timeout=30)
     assert answer.status_code == 202
     assert queue.counts().instances == 1
+
+
+def test_a_peer_that_hangs_up_or_falls_silent_leaves_one_line_in_the_log(run, caplog, monkeypatch):
+    queue, url = run()
+    whole = _body(_file())
+    monkeypatch.setattr(dicomweb, "_PIECE_TIMEOUT_S", 0.5)
+    head = f"POST /studies HTTP/1.1\r\nHost: x\r\nContent-Type: {KIND}\r\n"
+    head += f"Content-Length: {len(whole)}\r\n\r\n"
+    caplog.set_level("INFO")
+    for hangs_up, reason in ((True, "the sender hung up"), (False, "nothing was sent for 0.5 s")):
+        caplog.clear()
+        with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 10) as peer:
+            peer.sendall(head.encode() + whole[:-100])
+            if not hangs_up:
+                assert peer.recv(100).startswith(b"HTTP/1.1 400")
+        wait_for(lambda reason=reason: reason in caplog.text)
+        assert [
+            one.name for one in caplog.records if one.exc_info or one.levelname == "ERROR"
+        ] == []
+    assert queue.counts().instances == 0
 
 
 def test_pages_of_a_browser_and_strangers_are_refused(run):

@@ -160,15 +160,27 @@ def test_another_account_of_this_machine_is_refused(tmp_path):
     assert b"another account" in done.stdout
 
 
+def hang_up_in_an_upload(address, cookie, token):
+    """Send a part of a dropped file, as a browser whose window is closed."""
+    head = {"Host": urlsplit(address).netloc, "Cookie": cookie, "X-CSRF-Token": token,
+            "Content-Length": 10**6, "Content-Type": "multipart/form-data; boundary=x"}  # fmt: skip
+    lines = ["POST /api/clips HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    parts = urlsplit(address)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as one:
+        one.sendall("\r\n".join([*lines, "", "--x\r\nContent-Disp"]).encode())
+        time.sleep(0.5)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly_and_it_starts_again(tmp_path, number):
     folder = tmp_path / "data"
     with running_page(folder) as (address, process):
-        _, html = get(address)
+        answer, html = get(address)
+        hang_up_in_an_upload(address, answer.headers["Set-Cookie"].split(";")[0], csrf_of(html))
+        assert get(address)[0].status == 200
         process.send_signal(number)
         assert process.wait(30) == 0
         assert process.stderr.read().splitlines() == ["Research software, not a medical device."]
-    assert csrf_of(html)
     with running_page(folder) as (address, _):
         assert get(address)[0].status == 200
 

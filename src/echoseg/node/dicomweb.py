@@ -92,7 +92,7 @@ async def _store_all(settings: NodeSettings, store: Store, request: Any, study_u
                 await asyncio.to_thread(_store, store, part, study_uid, answer)
         if not reader.is_complete:
             raise FormatError("the body ends before its last boundary")
-    except (FormatError, TooLargeError, TimeoutError) as error:
+    except (FormatError, TooLargeError) as error:
         status = 413 if isinstance(error, TooLargeError) else 400
         log_event("request not read", status=status, reason=str(error))
         if not answer.stored:
@@ -107,13 +107,24 @@ def _may_connect(settings: NodeSettings, address: str) -> bool:
 
 
 async def _pieces(request: Any) -> AsyncIterator[bytes]:
-    """The body piece by piece; a peer that stops sending is not waited for."""
+    """The body piece by piece; a peer that stops sending is not waited for.
+
+    Raises:
+        FormatError: If the peer hangs up, or sends nothing for a minute.
+    """
+    from starlette.requests import ClientDisconnect
+
     stream = request.stream()
     while True:
         try:
-            yield await asyncio.wait_for(anext(stream), _PIECE_TIMEOUT_S)
+            piece = await asyncio.wait_for(anext(stream), _PIECE_TIMEOUT_S)
         except StopAsyncIteration:
             return
+        except TimeoutError:
+            raise FormatError(f"nothing was sent for {_PIECE_TIMEOUT_S} s") from None
+        except ClientDisconnect:
+            raise FormatError("the sender hung up before the end of the body") from None
+        yield piece
 
 
 def _holds(check: Callable[[], bool]) -> bool:

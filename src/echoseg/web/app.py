@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from echoseg.audit import AuditLog, Event
 from echoseg.database import Database
@@ -165,6 +166,10 @@ def _answer_errors(app: FastAPI) -> None:
         status = status_of(error) if is_ours else error.status_code
         text = without_paths(str(error)) if is_ours else _WORDS.get(status, error.detail)
         return JSONResponse({"error": text}, status, getattr(error, "headers", None))
+
+    @app.exception_handler(ClientDisconnect)
+    def hung_up(request: Request, error: Any) -> Response:
+        return Response(None, 400)  # nobody hears it
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: Any) -> Response:
