@@ -71,11 +71,7 @@ def _shared(result: Measured) -> dict[str, Any]:
 
 
 def _concept(concept: Concept) -> dict[str, Any]:
-    coding = {
-        "system": _SYSTEMS[concept.scheme],
-        "code": concept.value,
-        "display": concept.meaning,
-    }
+    coding = {"system": _SYSTEMS[concept.scheme], "code": concept.value, "display": concept.meaning}
     return {"coding": [coding], "text": concept.meaning}
 
 

@@ -9,13 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from echoseg.dicom.objects import (
-    Kind,
-    code_item,
-    new_object,
-    reference_item,
-    source_instances,
-)
+from echoseg.dicom.objects import Kind, code_item, new_object, reference_item, source_instances
 from echoseg.dicom.result import Measured, Result
 from echoseg.dicom.values import TITLE
 from echoseg.report.schema import DISCLAIMER

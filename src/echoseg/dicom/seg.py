@@ -15,13 +15,7 @@ from typing import Any
 import numpy as np
 
 from echoseg.clip import Label
-from echoseg.dicom.objects import (
-    Kind,
-    code_item,
-    new_object,
-    reference_item,
-    source_series,
-)
+from echoseg.dicom.objects import Kind, code_item, new_object, reference_item, source_series
 from echoseg.dicom.result import Result
 from echoseg.io.dicom_seg import SEGMENTS
 from echoseg.io.dicom_writer import hash_uid

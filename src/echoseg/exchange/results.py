@@ -10,15 +10,7 @@ import numpy as np
 from echoseg.clip import Annotation, Clip, check_times
 from echoseg.data.echonet_writer import write_dataset
 from echoseg.errors import ArgumentError, ConfigError
-from echoseg.files import (
-    WRITTEN,
-    OwnedFolder,
-    Replace,
-    read_csv,
-    read_json,
-    write_mark,
-    write_text,
-)
+from echoseg.files import WRITTEN, OwnedFolder, Replace, read_csv, read_json, write_mark, write_text
 from echoseg.io import coco, cvat, load_clip, load_masks, slicer
 from echoseg.io.label_names import NAMES
 from echoseg.io.nifti import write_masks

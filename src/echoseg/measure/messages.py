@@ -54,11 +54,7 @@ def notes_on_reading(
 
 
 def beat_warnings(
-    beats: Sequence[Beat],
-    *,
-    ends: tuple[int | None, int | None],
-    irregular: bool,
-    cut_reason: str,
+    beats: Sequence[Beat], *, ends: tuple[int | None, int | None], irregular: bool, cut_reason: str
 ) -> list[ClipWarning]:
     """Warnings about number and rhythm of the beats.
 

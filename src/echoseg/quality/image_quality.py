@@ -63,16 +63,13 @@ def frame_quality(
         np.bincount(part, weights, 2 * NUM_SEGMENTS).reshape(2, NUM_SEGMENTS)
         for weights in (None, greys, greys**2)
     )
-    cavity, wall = (total.sum(1) / number.sum(1)).tolist()
-    cavity_variance, wall_variance = (
-        squares.sum(1) / number.sum(1) - np.square([cavity, wall])
-    ).tolist()
-    spread = math.sqrt((cavity_variance + wall_variance) / 2)
+    means = total.sum(1) / number.sum(1)
+    variances = squares.sum(1) / number.sum(1) - means**2
     mean = total / number.clip(1)
-    dark = mean[0] + MIN_SEGMENT_CONTRAST * max(math.sqrt(cavity_variance), 1.0)
+    dark = mean[0] + MIN_SEGMENT_CONTRAST * max(math.sqrt(variances[0]), 1.0)
     is_dark = (number[0] > 0) & (mean[1] < dark)
     return FrameQuality(
-        contrast=(wall - cavity) / max(spread, 1.0),
+        contrast=float((means[1] - means[0]) / max(math.sqrt(variances.mean()), 1.0)),
         segments_unseen=int(np.count_nonzero(is_dark | (number[1] == 0))),
         outside_percent=100 * outside,
     )

@@ -148,15 +148,9 @@ class OpenVinoSession(_FromFile):
         }
         super().__init__(path, metadata, shapes)
         names = ("frame", *self.state_names)
-        self._inputs = [
-            (entry, index)
-            for entry in self._compiled.inputs
-            for index, name in enumerate(names)
-            if name in entry.names
-        ]
-        self._outputs = [
-            self._request.get_output_tensor(index) for index in range(len(self._compiled.outputs))
-        ]
+        inputs, num_outputs = self._compiled.inputs, len(self._compiled.outputs)
+        self._inputs = [(one, names.index(name)) for one in inputs for name in {*names} & one.names]
+        self._outputs = [self._request.get_output_tensor(index) for index in range(num_outputs)]
         self.name = f"openvino {'bf16' if bf16 else 'f32'}"
 
     def step(self, frame: np.ndarray, state: State) -> tuple[np.ndarray, State]:

@@ -104,11 +104,7 @@ def _reliability(opened: OpenedClip, state: State, analysis: Analysis) -> ClipRe
         outside_percent=own.lv_outside_sector_percent,
     )
     return own.model_copy(
-        update={
-            "interval": interval,
-            "uncertainty": uncertainty,
-            "unreliable_because": reasons,
-        }
+        update={"interval": interval, "uncertainty": uncertainty, "unreliable_because": reasons}
     )
 
 
