@@ -169,7 +169,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     def hung_up(request: Request, error: Any) -> Response:
-        return Response(None, 400)  # nobody hears it
+        return Response(None, 400)  # the connection is closed
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: Any) -> Response:
