@@ -54,7 +54,7 @@ class ZarrArray:
             self.shape = tuple(map(int, self._array.shape))
             self.chunks = tuple(map(int, self._array.chunks))
             dtype = np.dtype(self._array.dtype)
-            if dtype.kind not in "uif" or not self.shape or min(self.chunks) < 1:
+            if dtype.kind not in "uif" or not self.shape:
                 raise Unfit(_PACKED)
         except Exception as error:  # zarr raises many types
             reason = reason_of(error)
@@ -115,14 +115,16 @@ def _codec(folder: Path) -> str:
     meta = read_json(inside(folder, ".zarray" if is_second else "zarr.json"))
     if is_second:
         codecs = [*(meta.get("filters") or []), meta.get("compressor")]
-        names = [one["id"] for one in codecs if one is not None]
+        names, chunk = [one["id"] for one in codecs if one is not None], meta["chunks"]
     else:
         first, *codecs = meta["codecs"]
         names = [one["name"] for one in codecs]
+        chunk = meta["chunk_grid"]["configuration"]["chunk_shape"]
         if first["name"] != "bytes":
             raise Unfit(_PACKED)
     name = names[0] if len(names) == 1 else ""
-    if len(names) > 1 or name not in ("", "blosc", "zstd", "lz4"):
+    # newer versions of zarr take a side of 0 for 1
+    if len(names) > 1 or name not in ("", "blosc", "zstd", "lz4") or min(chunk) < 1:
         raise Unfit(_PACKED)
     return name
 
