@@ -72,7 +72,7 @@ def plugin(tmp_path, monkeypatch):
     sys.modules.pop("another_lab", None)
 
 
-def test_objects_are_trained_and_loaded_again(tmp_path, plugin):
+def test_objects_are_trained_and_loaded_again(tmp_path, plugin, capsys):
     data = load_dataset(MAKERS["custom"](tmp_path / "own").root)
     net = plugin.Net(width=5)
     before = net.layers[0].weight.detach().clone()
@@ -88,13 +88,16 @@ def test_objects_are_trained_and_loaded_again(tmp_path, plugin):
     frames = torch.rand(1, 2, 1, 64, 64)
     assert torch.equal(loaded(frames), result.model(frames))
     assert repr(result).startswith("TrainingResult(")
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "opening the data" and last.startswith("2/2  loss ")
 
 
-def test_names_of_another_package_do_the_same(tmp_path, plugin):
+def test_names_of_another_package_do_the_same(tmp_path, plugin, capsys):
     names = [f"another_lab:{name}" for name in ("Net", "Method", "loss")]
     result = echoseg.train(
-        names[0], "phantom:4", *names[1:], method_options={"scale": 3.0}, **SMALL
+        names[0], "phantom:4", *names[1:], method_options={"scale": 3.0}, progress=None, **SMALL
     )
+    assert not capsys.readouterr().out
     assert result.card.architecture == names[0]
     config = (result.folder / "run.json").read_text()
     assert all(f'"{name}"' in config for name in names)

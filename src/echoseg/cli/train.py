@@ -1,7 +1,6 @@
 """`echoseg train`: train a segmentation model, optionally with few labels."""
 
 import json
-import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,6 @@ from echoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from echoseg.train.config import TrainConfig
-    from echoseg.train.loop import Progress
 
 
 def train(
@@ -88,7 +86,7 @@ def train(
             typer.echo(f"the run in {folder} is finished already; nothing was done")
             return
         with discarded_when_it_fails(folder):
-            best = run_training(config, folder, report=_show, log=typer.echo)
+            best = run_training(config, folder, report=typer.echo, log=typer.echo)
         typer.echo(f"wrote {best}")
     except (KeyboardInterrupt, SystemExit) as stopped:
         if not (resume or set(folder.glob("resume-*.safetensors")) - held):
@@ -111,16 +109,6 @@ def _config(
     from echoseg.train import recipes
 
     return recipes.make(recipe, **options)
-
-
-def _show(progress: "Progress") -> None:
-    values = "  ".join(
-        f"{name.removeprefix('metrics/')} {value:.4f}"
-        for name, value in progress.values.items()
-        if not (name.startswith("data/") or math.isnan(value))  # nan: nothing to compare with
-    )
-    minutes, seconds = divmod(round(progress.left_s), 60)
-    typer.echo(f"{progress.step}/{progress.num_steps}  {values}  {minutes}:{seconds:02d} left")
 
 
 def check_can_train() -> None:

@@ -47,6 +47,15 @@ class Progress:
     left_s: float
     """Estimated time left, seconds."""
 
+    def __str__(self) -> str:
+        values = "  ".join(
+            f"{name.removeprefix('metrics/')} {value:.4f}"
+            for name, value in self.values.items()
+            if not (name.startswith("data/") or math.isnan(value))  # nan: nothing to compare with
+        )
+        minutes, seconds = divmod(round(self.left_s), 60)
+        return f"{self.step}/{self.num_steps}  {values}  {minutes}:{seconds:02d} left"
+
 
 class Step(nn.Module):
     """Student and method as one module, so that gradients of both are synchronised."""

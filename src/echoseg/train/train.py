@@ -60,7 +60,7 @@ class TrainingResult:
         return f"TrainingResult({str(self.checkpoint)!r}, step {last.get('step', 0):g}{scored})"
 
 
-def train(
+def train(  # noqa: PLR0913  # what to train, how, and where it goes
     model: Any,
     data: Any,
     method: Any = "mssnet",
@@ -68,6 +68,7 @@ def train(
     *,
     output: str | Path | None = None,
     resume: bool = False,
+    progress: Callable[[Any], None] | None = print,
     **settings: Any,
 ) -> TrainingResult:
     """Train a segmentation model, optionally semi-supervised with few labels.
@@ -89,6 +90,8 @@ def train(
             function or "package.module:function"; by default cross entropy and Dice.
         output: Folder of the run; by default a temporary one.
         resume: Continue the run in `output`, which was begun with the same objects and settings.
+        progress: Called with a sentence when something begins, then with a `Progress`, whose text
+            is a line, at each report; None: nothing is printed.
         settings: Fields of `TrainConfig`; `validation` may be a data set too.
 
     Raises:
@@ -99,15 +102,17 @@ def train(
     config = train_config(**fields)
     folder = Path(tempfile.mkdtemp(prefix="echoseg-run-") if output is None else output)
     history: list[dict[str, float]] = []
+    log: Callable[[Any], None] = progress or nothing
 
-    def report(progress: Progress) -> None:
-        history.append({"step": progress.step, **progress.values})
+    def report(done: Progress) -> None:
+        history.append({"step": done.step, **done.values})
+        log(done)
 
     with discarded_when_it_fails(folder):
         if resume:
             RunFolder(folder).check(config)
         checkpoint = run_training(
-            None if resume else config, folder, report=report, components=components
+            None if resume else config, folder, report=report, log=log, components=components
         )
     best, card = load_model(str(checkpoint))
     return TrainingResult(
