@@ -104,7 +104,7 @@ def main() -> None:
     folder = args.work / f"clips{args.clips}"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.jobs) as pool:
-        seeds = range(args.distinct or args.clips)
+        seeds = range(min(args.distinct or args.clips, args.clips))
         list(pool.map(make_clip, [folder / f"{seed}.avi" for seed in seeds], seeds))
     for number in range(len(seeds), args.clips):
         make_clip(folder / f"{number}.avi", number % len(seeds))
