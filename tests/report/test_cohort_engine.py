@@ -21,7 +21,8 @@ from echoseg.io.formats import source_sha256
 from echoseg.parallel import Limits
 from echoseg.report import cohort
 from echoseg.report.cohort.engine import Task, close_pools, do_entry
-from echoseg.report.cohort.folder import Engine
+from echoseg.report.cohort.folder import Begun, Engine, begun_path
+from echoseg.report.cohort.manage import read_cohort
 from echoseg.report.cohort.work import Work
 
 distributed = pytest.importorskip("distributed", reason="the extra cluster is not installed")
@@ -78,12 +79,18 @@ def test_a_cluster_gives_the_tables_of_one_process_and_goes_on_after_a_lost_work
 ):
     address, workers = cluster
     root, expected = quiet
-    out, seen = tmp_path / "out", []
+    out, seen, orphans = tmp_path / "out", [], []
 
     def kill_one(done, total):
         seen.append(done)
         if done == 3:
+            orphans.extend(workers[0].children())
             workers[0].kill()
+        if done == 9:
+            _, alive = psutil.wait_procs(orphans, timeout=60)
+            assert not alive
+            for note in (begun_path(out, entry) for entry in read_cohort(out).entries):
+                Begun().write(note)  # as an orphan that had not heard of the clip's end
 
     engine = Engine(scheduler=address, timeout_s=60)
     options = cohort.RunOptions(engine=engine)

@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from echoseg.errors import OutputError
-from echoseg.files import ResumableFolder, SameFolder
+from echoseg.files import ResumableFolder, SameFolder, remove_document
 from echoseg.inference.analyzer import choose_device
 from echoseg.inference.backends.select import AUTO, check_backend, select_backend
 from echoseg.parallel import parallel_map
@@ -43,6 +43,7 @@ from echoseg.report.cohort.folder import (
     Failure,
     RunOptions,
     Settings,
+    begun_path,
     not_done,
     plan,
     read_begun,
@@ -156,6 +157,8 @@ def _results(work: Work, left: Sequence[Entry]) -> Iterator[None]:
     for entry in engine_map(work, left, options.engine):
         work.log_found(entry)
         yield
+    for entry in left:  # a process of a lost worker may have noted a clip again after its end
+        remove_document(begun_path(work.out, entry))
 
 
 @contextlib.contextmanager
