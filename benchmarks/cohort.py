@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "echoseg-cohort")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    folder = args.work / f"clips{args.clips}"
+    folder = args.work / f"clips{args.clips}{f'-{args.distinct}' if args.distinct else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.jobs) as pool:
         seeds = range(min(args.distinct or args.clips, args.clips))
@@ -115,6 +115,7 @@ def main() -> None:
     results = {
         "machine": machine(),
         "clips": args.clips,
+        "distinct": args.distinct or args.clips,
         "jobs": args.jobs,
         "model": args.model,
         "backend": args.backend,

@@ -9,9 +9,8 @@ import slicerio
 from PIL import Image
 from typer.testing import CliRunner
 
-from clip_makers import write_video
+from clip_makers import save_object, write_video
 from echoseg.cli import app
-from echoseg.clip import Clip, View
 from echoseg.data import load_dataset
 from echoseg.errors import ArgumentError, ConfigError
 from echoseg.exchange import FORMATS, convert
@@ -88,16 +87,23 @@ def test_frames_go_along_with_the_clip(tmp_path, result):
         assert np.array_equal(picture, clip.frames[image["frame_id"]])
 
 
-def test_slicer_gets_the_times_of_uneven_frames_without_the_clip(tmp_path):
+def test_slicer_gets_the_times_of_uneven_frames_with_the_clip_and_without(tmp_path):
     masks, times_s, _ = beating(40, phase=0.5)
-    times_s = times_s + np.resize([0, 0.004], len(times_s))
-    clip = Clip(frames=masks * 60, times_s=times_s, spacing_mm=(1, 1), view=View.A4C)
+    steps_ms = [0, *(1000 * np.diff(times_s + np.resize([0, 0.004], len(times_s)))).round(3)]
+    noise = np.random.default_rng(0).integers(0, 40, masks.shape)
+    frames = (masks * 60 + noise).astype(np.uint8)
+    save_object(tmp_path / "clip.dcm", frames, FrameTimeVector=steps_ms)
+    clip = load_clip(tmp_path / "clip.dcm")
+    assert np.ptp(np.diff(clip.times_s)) > 0.005
     write_results(analyze_masks(clip, masks), tmp_path / "r", pages=False)
-    sequence = slicerio.read_volume(
-        str(convert(tmp_path / "r", "slicer", tmp_path / "to") / "masks.seq.nrrd")
-    )
-    stated_s = [float(value) for value in sequence["sequence"]["indexValues"]]
-    assert stated_s == pytest.approx(times_s, abs=1e-5)
+    for source, names in (
+        (None, ["masks.seq.nrrd"]),
+        (tmp_path / "clip.dcm", ["masks.seq.nrrd", "clip.seq.nrrd"]),
+    ):
+        folder = convert(tmp_path / "r", "slicer", tmp_path / f"to-{source is None}", clip=source)
+        for name in names:
+            stated = slicerio.read_volume(str(folder / name))["sequence"]["indexValues"]
+            assert [float(value) for value in stated] == pytest.approx(clip.times_s, abs=1e-5)
 
 
 def test_echonets_layout_is_read_by_its_loader(tmp_path, result):

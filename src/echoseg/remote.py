@@ -60,7 +60,7 @@ class Remote(BaseModel):
         """The address without user and password."""
         head, slash, tail = self.path.partition("/")
         place = head.rpartition("@")[2] + slash + tail
-        if self.protocol == "sftp":  # a "/" may be one of the password
+        if self.protocol == "sftp" and ":" in head:  # a "/" may be one of the password
             place = place.rpartition("@")[2]
         return f"{self.protocol}://{re.split('[?#]', place)[0]}"
 

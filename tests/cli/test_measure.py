@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from clip_makers import write_dicom_series
 from echoseg.cli import app
 from echoseg.errors import NotAClipError
 from echoseg.io import load_clip, load_masks
@@ -128,6 +129,22 @@ def test_the_pictures_may_be_given_and_must_fit(heart_file, tmp_path):
     assert refused.exit_code == 2
     assert "must have the clip's shape" in refused.output
     assert not (tmp_path / "b").exists()
+
+
+def test_masks_of_every_frame_fit_a_clip_of_which_some_are_damaged(heart_file, tmp_path):
+    path, masks, _, _ = heart_file
+    write_dicom_series(tmp_path / "clip", (60 + 40 * masks).astype(np.uint8))
+    sorted((tmp_path / "clip").iterdir())[3].unlink()
+    words = [path, "--fps", "40", "--clip", tmp_path / "clip", "--allow-damaged"]
+    result = run(*words, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert len(told["input"]["damaged_frames"]) == 1
+    assert told["input"]["num_frames"] == len(masks) - 1
+    refused = run(path, "--allow-damaged", "-o", tmp_path / "none")
+    assert refused.exit_code == 2 and "--allow-damaged is of the clip; give it by --clip" in (
+        refused.output
+    )
 
 
 @pytest.mark.parametrize(

@@ -250,8 +250,9 @@ def test_pixels_of_every_kind_are_kept_inside_the_sector(tmp_path, screen, names
         ("libx265", "107", "ISO_23008_2"),
     ],
 )
-def test_a_video_inside_keeps_its_rate_and_names_how_it_was_compressed(
-    tmp_path, screen, names, codec, syntax, method
+@pytest.mark.parametrize("stated", [{}, {"FrameTime": 0}, {"FrameTimeVector": [0, 20, 20]}])
+def test_a_video_inside_keeps_its_rate_and_names_how_it_was_compressed(  # noqa: PLR0913
+    tmp_path, screen, names, codec, syntax, method, stated
 ):
     from pydicom.encaps import encapsulate
 
@@ -263,7 +264,7 @@ def test_a_video_inside_keeps_its_rate_and_names_how_it_was_compressed(
         for frame in screen:
             container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
         container.mux(video.encode())
-    dataset = ultrasound(np.repeat(screen[..., None], 3, -1), SamplesPerPixel=3)
+    dataset = ultrasound(np.repeat(screen[..., None], 3, -1), SamplesPerPixel=3, **stated)
     dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "YBR_PARTIAL_420", 0
     dataset.PixelData = encapsulate([stream.getvalue()])
     dataset["PixelData"].is_undefined_length = True
@@ -320,6 +321,23 @@ def test_copies_of_a_folder_of_pictures_are_of_their_patient_and_study(tmp_path,
         assert len({copy[keyword].value for copy in copies}) == 1
         assert MARK not in str(copies[0][keyword].value)
     assert len({copy.SOPInstanceUID for copy in copies}) == 3
+
+
+def test_copies_of_objects_without_a_uid_are_several_and_always_the_same(tmp_path, screen, names):
+    for name, frames in (("a", screen), ("b", screen[::-1])):
+        write_dicom_series(tmp_path / name, frames)
+        save_object(tmp_path / f"{name}.dcm", frames, FrameTime=25)
+    files = [*tmp_path.glob("*.dcm"), *tmp_path.glob("?/*")]
+    for file in files:
+        dataset = dcmread(file)
+        del dataset.SOPInstanceUID
+        dataset.save_as(file)
+    uids = [
+        dcmread(copy_of(tmp_path / name, tmp_path / f"{name}-{again}", names)[0]).SOPInstanceUID
+        for again in "12"
+        for name in ("a", "b", "a.dcm", "b.dcm")
+    ]
+    assert uids[:4] == uids[4:] and len(set(uids)) == 4
 
 
 def test_what_a_copy_of_a_folder_of_pictures_lacks_is_told(tmp_path, screen, names):

@@ -309,7 +309,10 @@ def test_a_copy_with_one_view_stills_and_no_test_patients_is_judged_on_validatio
         (("--phantom", "silly"), "tier must be one of easy, medium, hard, extreme, got 'silly'"),
         (("--phantom", "easy", "--split", "moon"), "split must be one of"),
         (("none", "--split", "test"), "none does not exist"),
-        (("phantom:4", "--split", "test"), "phantom:4 is simulated while echoseg train runs"),
+        (
+            ("phantom:4", "--split", "test"),
+            "not a folder; to evaluate on simulated clips give --phantom TIER",
+        ),
         (("none", "--hearts", "3"), "--hearts needs --phantom"),
         (("none", "--corrupt", "1.5"), "--corrupt must be a probability from 0 to 1, got 1.5"),
         (("--phantom", "easy", "--corrupt", "1.5"), "--corrupt must be a probability from 0 to 1"),

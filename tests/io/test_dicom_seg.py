@@ -163,3 +163,8 @@ def test_a_segmentation_belongs_to_a_series_or_to_another(tmp_path, labels):
         dataset.save_as(path)
         with nullcontext() if is_own else pytest.raises(FormatError, match="another object"):
             check_refers(path, tmp_path / "clip")
+    for file in (tmp_path / "clip").iterdir():  # what states no UID contradicts none
+        header = pydicom.dcmread(file)
+        del header.SOPInstanceUID
+        header.save_as(file)
+    check_refers(path, tmp_path / "clip")

@@ -130,6 +130,23 @@ def test_a_broken_frame_is_named(tmp_path):
     assert np.array_equal(clip.frames, np.delete(FRAMES, 2, 0))
 
 
+def test_a_first_file_without_pixels_is_one_damaged_frame(tmp_path):
+    folder = write_series(tmp_path / "s", FrameTime=25)
+    dataset = dcmread(folder / "0.IMA")
+    del dataset.PixelData
+    dataset.save_as(folder / "0.IMA")
+    with pytest.raises(DamagedError, match=r"1 of 10 frames cannot be read \(frame 0\)"):
+        load_clip(folder)
+    clip = load_clip(folder, allow_damaged=True)
+    assert np.array_equal(clip.frames, FRAMES[1:]) and clip.damaged_frames == (0,)
+
+
+def test_a_slice_thickness_makes_no_volume_of_pictures_taken_one_after_the_other(tmp_path):
+    times = [f"120000.{40 * n:03d}" for n in range(10)]
+    clip = load_clip(write_series(tmp_path / "s", times, SliceThickness=1))
+    assert clip.frame_rate_hz == pytest.approx(25)
+
+
 def test_a_study_lists_the_folder_once_and_not_its_files(tmp_path):
     write_series(tmp_path / "s")
     write_dicom(tmp_path / "clip.dcm", FRAMES)

@@ -90,6 +90,16 @@ def test_a_clock_that_no_heart_follows_is_told_and_makes_no_smoothing(factor, ra
     assert right.heart_rate_bpm == pytest.approx(80, abs=2)
 
 
+@pytest.mark.parametrize(("step_s", "rate"), [(0.1, 600), (10.0, 6)])
+def test_r_waves_that_no_heart_has_are_blamed_where_there_are_no_frame_times(step_s, rate):
+    masks, _, _ = beating(130, phase=0.5)
+    waves_s = tuple(step_s * np.arange(5))
+    found = measure_masks(masks, spacing_mm=(1.0, 1.0), times_s=None, r_wave_times_s=waves_s)
+    message = {one.code: one.message for one in found.warnings}["clock_implausible"]
+    assert message.startswith(f"The R waves imply {rate} beats per minute")
+    assert "frame" not in message and "--fps" not in message and found.heart_rate_bpm is None
+
+
 def test_rates_of_hearts():
     assert heart_rate_bpm(np.zeros(0)) is None
     assert is_heart_rate(None)

@@ -1,6 +1,11 @@
 """Sessions with DICOMweb services: logins reach their service and nothing else shows them."""
 
+import socket
+import socketserver
+import threading
 from base64 import b64encode
+from contextlib import contextmanager
+from select import select
 
 import pytest
 
@@ -124,3 +129,36 @@ def test_the_certificate_of_a_service_is_checked_as_that_of_a_peer(
     settings = NodeSettings(folder=tmp_path, tls=tls_files(tmp_path, check_host=check_host))
     with service(tls=tls_files(tmp_path, name)) as (url, _):
         assert send(settings, url).kind == kind
+        with tunnel() as (proxy, tunnels):
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            monkeypatch.delenv("NO_PROXY", raising=False)
+            monkeypatch.delenv("no_proxy", raising=False)
+            assert send(settings, url).kind == kind
+            assert tunnels
+
+
+@contextmanager
+def tunnel():
+    """A proxy that joins a client with the host that it names by CONNECT."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            host, port = self.rfile.readline().split()[1].decode().split(":")
+            while self.rfile.readline().strip():
+                pass
+            taken.append(host)
+            with socket.create_connection((host, int(port))) as service:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                ends = {self.connection: service, service: self.connection}
+                while data := [(one, one.recv(65536)) for one in select([*ends], [], [])[0]]:
+                    for one, part in data:
+                        ends[one].sendall(part)
+                    if not all(part for _, part in data):
+                        return
+
+    taken = []
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", taken
+        server.shutdown()

@@ -89,7 +89,9 @@ def test_files_that_are_no_clips_are_counted_and_not_analyzed(clips, tmp_path):
     ]  # fmt: skip
 
 
-def test_files_of_one_name_in_several_folders_that_are_no_clips_are_all_listed(clips, tmp_path):
+def test_files_of_one_name_in_several_folders_that_are_no_clips_are_all_listed(
+    clips, tmp_path, monkeypatch
+):
     sites = [tmp_path / name for name in ("site_a", "site_b", "site_c")]
     for site in sites:
         site.mkdir()
@@ -101,8 +103,11 @@ def test_files_of_one_name_in_several_folders_that_are_no_clips_are_all_listed(c
         names = [name, *(str(site / name) for site in sites[1:])]
         assert [one for one in listed if one.endswith(name)] == names
     names = Pseudonyms(tmp_path / "key")
-    hidden = found.hidden(names, sites).others
-    assert sorted(hidden) == sorted(names.name(s / n) for s in sites for n in ("x.py", "loop"))
+    expected = sorted(names.name(s / n) for s in sites for n in ("x.py", "loop"))
+    assert sorted(found.hidden(names).others) == expected
+    monkeypatch.chdir(tmp_path)
+    relative = find_clips([Path(site.name) for site in sites])
+    assert sorted(relative.hidden(names).others) == expected
     again = find_clips([sites[0], sites[0], sites[0]])
     assert list(again.others)[::2] == ["x.py", str(sites[0] / "x.py"), "x.py (2)"]
 

@@ -89,6 +89,7 @@ def test_an_address_is_known_and_printed_without_access():
     for word in ("pa/ss", "pa#ss", "pa?ss", "p@ss", "p@s/s"):
         assert str(Remote.parse(f"sftp://user:{word}@host/data")) == "sftp://host/data", word
     assert str(Remote.parse("s3://bucket/a@b/c")) == "s3://bucket/a@b/c"
+    assert str(Remote.parse("sftp://host/data@2024/x")) == "sftp://host/data@2024/x"
     assert str(Remote.parse("s3://[bucket/x")) == "s3://[bucket/x"
     for local in ("a", "/a/b", "s3/x", "c:/x", "http://x/y", "file:///x", "s3:", "./s3:/x"):
         assert Remote.parse(local) is None, local
@@ -292,7 +293,7 @@ def test_private_names_hide_the_keys(store, clips, tmp_path):
     from echoseg.private import Pseudonyms
 
     found = find_remote_clips(Remote.parse("s3://b/in"), tmp_path)
-    hidden = found.hidden(Pseudonyms(tmp_path / "key"), [])
+    hidden = found.hidden(Pseudonyms(tmp_path / "key"))
     assert all(name.startswith("clip-") for name in hidden) and len(hidden) == 5
     assert list(hidden.values()) == list(found.values()) and hidden.remote == found.remote
     table = (tmp_path / "key.names.jsonl").read_text()

@@ -297,6 +297,8 @@ def test_a_run_of_objects_resumes_with_the_same_objects_only(tmp_path, plugin):
     assert same_weights(folder, whole)
     with pytest.raises(ConfigError, match=r"must hold a run \(run.json\) to be resumed"):
         echoseg.train(**call, output=tmp_path / "none", resume=True)
+    with pytest.raises(ConfigError, match="output must be given with resume=True"):
+        echoseg.train(**call, resume=True)
     assert not (tmp_path / "none").exists()
 
 

@@ -170,7 +170,7 @@ def run_cohort(
             names.hide_folder(folder)
     remote = Remote.parse(clips[0])
     sources = find_remote_clips(remote, output) if remote else cohort.find_clips(clips, output)
-    sources = sources.hidden(names, clips) if names else sources
+    sources = sources.hidden(names) if names else sources
     with progress_bar("cohort" if names else output.name, "clips") as update:
         with mirrored(output, how.shard) as (place, mirror):
             done = cohort.run_cohort(sources, settings, place, how, update, mirror)

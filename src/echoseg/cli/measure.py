@@ -87,7 +87,7 @@ def measure(
         raise ArgumentError(f"give one file of masks, or two: ED, then ES; got {len(masks)}")
     replace = replacing(force, keep)
     backup = check_output(output, replace)
-    _check_dicom(clip, dicom)
+    _check_clip(clip, dicom=dicom, allow_damaged=allow_damaged)
     limits: dict[str, Any] = dict(max_decoded_gib=max_decoded, allow_outside=allow_outside)
     if len(masks) == 2:
         known: dict[str, Any] = dict(spacing_mm=spacing_mm, view=view, alias=alias)
@@ -127,15 +127,18 @@ def _match_clip(
 
     check_refers(path, clip)
     opened = add_scale(load_clip(clip, **options), masks_clip.spacing_mm, "spacing of the masks")
-    if masks_clip.format_name == "dicom masks":
+    is_whole = len(labels) == opened.num_frames + len(opened.damaged_frames)
+    if masks_clip.format_name == "dicom masks" or is_whole:
         labels = fill_frames(labels, opened)
     Annotation(masks=labels).check_fits(opened)
     return opened, labels
 
 
-def _check_dicom(clip: Path | None, wanted: bool) -> None:
-    """Check, before long work, that DICOM objects can be written where they are wanted."""
-    if not wanted:
+def _check_clip(clip: Path | None, *, dicom: bool, allow_damaged: bool) -> None:
+    """Check, before long work, that the clip is given where it is needed, and can be written to."""
+    if allow_damaged and clip is None:
+        raise ArgumentError("--allow-damaged is of the clip; give it by --clip, or leave it out")
+    if not dicom:
         return
     from echoseg.dicom.source import read_source
 

@@ -58,7 +58,10 @@ def detect(root: Path) -> str:
         DatasetError: If it belongs to none; the text says what is known and what is there.
     """
     if not root.exists() and str(root).startswith("phantom:"):
-        raise DatasetError(f"{root} is simulated while echoseg train runs; it needs no preparation")
+        raise DatasetError(
+            f"{root} is simulated while echoseg train runs, not a folder; to evaluate on "
+            "simulated clips give --phantom TIER (phantom), to keep some use echoseg phantom make"
+        )
     if not root.exists():
         raise DatasetError(f"{root} does not exist; give the folder of a data set")
     if root.is_dir():

@@ -19,6 +19,8 @@ from echoseg.io import dicom_writer
 from echoseg.io.dicom import expected_frames, open_object
 from echoseg.io.dicom_frames import decoder, stream_statement
 from echoseg.io.dicom_series import series_files
+from echoseg.io.dicom_time import read_times
+from echoseg.io.formats import source_sha256
 from echoseg.private import Pseudonyms
 
 _LOSSY = {
@@ -32,7 +34,6 @@ _LOSSY = {
     "1.2.840.10008.1.2.4.10": "ISO_14496_10",
 }
 """Transfer syntaxes with loss, by their begin, and their method (PS3.3 C.7.6.1.1.5)."""
-_TIMES = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate")
 _LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 
 
@@ -60,6 +61,7 @@ def clean_dicom(path: Path, out: Path, mask: np.ndarray, names: Pseudonyms) -> d
 
     source, _, count = open_object(path, is_timed=True)
     syntax = str(source.file_meta.TransferSyntaxUID)
+    _add_uid(source, path)
     clean = clean_header(source, names)
     keywords, num_private = removed_keywords(source, clean)
     is_inverted = source.get("PhotometricInterpretation") == "MONOCHROME1"
@@ -75,7 +77,11 @@ def clean_dicom(path: Path, out: Path, mask: np.ndarray, names: Pseudonyms) -> d
         raise FormatError(f"{path}: no frame can be decoded")
     _describe_pixels(clean, first, bits, is_inverted=is_inverted)
     clean.NumberOfFrames = len(encoded)
-    if not any(word in clean for word in _TIMES) and (rate_hz := stream_statement(source)[1]):
+    rate_hz = stream_statement(source)[1]
+    if (
+        rate_hz
+        and read_times(source, len(encoded), (), stream_rate_hz=rate_hz).rate.value == rate_hz
+    ):
         clean.FrameTime = DS(1000 / rate_hz, auto_format=True)  # the copy has no stream to say it
         clean.FrameIncrementPointer = 0x00181063
     method = next((m for begin, m in _LOSSY.items() if syntax.startswith(begin)), "")
@@ -108,9 +114,16 @@ def write_series(path: Path, out: Path, clip: Clip, names: Pseudonyms) -> None:
     copy = dicom_writer.make_dataset(out, clip, pseudonym="ANONYMOUS")
     source = _first_header(path)
     source.SOPClassUID = copy.SOPClassUID
+    _add_uid(source, path)
     identify(copy, source, names)
     with atomic_write(out) as partial:
         dcmwrite(partial, copy, enforce_file_format=True)
+
+
+def _add_uid(source: Any, path: Path) -> None:
+    """Give an object without a UID one of its content, or all such copies would be one object."""
+    if not source.get("SOPInstanceUID"):
+        source.SOPInstanceUID = f"2.25.{int(source_sha256(path)[:32], 16)}"
 
 
 def _first_header(path: Path) -> Any:

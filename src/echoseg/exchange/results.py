@@ -84,7 +84,7 @@ def _read(folder: Path, source: str | Path | None) -> _Result:
     masks = load_masks(folder / "masks.nii.gz", fps=rate_hz or 30.0)[1]
     name = folder.resolve().name
     if source is None:
-        return _Result(name, report, masks, None, _times_s(folder, len(masks), rate_hz))
+        return _Result(name, report, masks, None, _times_s(folder, len(masks), rate_hz, None))
     clip = load_clip(source, fps=rate_hz, allow_damaged=bool(known.damaged_frames))
     if clip.source_sha256 != known.sha256:
         raise ArgumentError(
@@ -97,17 +97,20 @@ def _read(folder: Path, source: str | Path | None) -> _Result:
             f"{folder} must hold one mask per frame, it has {masks.shape}, the clip has "
             f"{clip.frames.shape}; leave --clip (clip) out"
         )
-    times_s = clip.times_s if clip.times_s is not None else _times_s(folder, len(masks), rate_hz)
-    return _Result(name, report, masks, clip, times_s)
+    return _Result(name, report, masks, clip, _times_s(folder, len(masks), rate_hz, clip.times_s))
 
 
-def _times_s(folder: Path, num_frames: int, rate_hz: float | None) -> np.ndarray | None:
+def _times_s(
+    folder: Path, num_frames: int, rate_hz: float | None, of_clip_s: np.ndarray | None
+) -> np.ndarray | None:
+    """The times that were measured with; those of the clip, read at one rate, are even."""
     try:
         with (folder / "frames.csv").open(encoding="utf-8", newline="") as file:
             times_s = np.array([float(row["time_s"] or "nan") for row in read_csv(file)])
         check_times(times_s, num_frames)
     except (OSError, ValueError, KeyError):  # without the table, or without times in it
-        return np.arange(num_frames) / rate_hz if rate_hz else None
+        even_s = np.arange(num_frames) / rate_hz if rate_hz else None
+        return even_s if of_clip_s is None else of_clip_s
     return times_s
 
 

@@ -92,7 +92,8 @@ def check_refers(path: Path, clip: Path) -> None:
     series = seg.get("ReferencedSeriesSequence") or []
     instances = [one for item in series for one in item.get("ReferencedInstanceSequence") or []]
     uids = {str(one.ReferencedSOPInstanceUID) for one in instances}
-    if is_seg(seg) and uids and headers and not uids & {str(one.SOPInstanceUID) for one in headers}:
+    own = {str(one.get("SOPInstanceUID") or "") for one in headers} - {""}
+    if is_seg(seg) and uids and own and not uids & own:
         raise FormatError(
             f"{path}: the segmentation must be of the clip, it refers to another object; give the "
             "clip that it was drawn on"

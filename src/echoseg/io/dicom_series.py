@@ -125,6 +125,28 @@ def _stamps_s(frames: list[tuple[Path, Any]], name: str) -> np.ndarray:
         return np.array([])
 
 
+def _increases(stamps_s: np.ndarray) -> bool:
+    return len(stamps_s) > 0 and bool((np.diff(stamps_s) > 0).all())
+
+
+def _of_all(
+    path: Path, files: list[tuple[Path, Any]], num_frames: int, options: OpenOptions
+) -> Any:
+    """The first object, whose header counts for the clip, as if it held all frames.
+
+    Raises:
+        NotAClipError: If the objects are of another kind.
+    """
+    dataset = open_dataset(files[0][0], options)
+    if "PixelData" in dataset:  # else it is a damaged frame
+        mend(dataset)
+    dataset.NumberOfFrames = num_frames
+    has_clock = any(_increases(_stamps_s(files, name)) for name in _CLOCKS)
+    if reason := no_clip_reason(dataset, is_timed=options.fps is not None or has_clock):
+        raise NotAClipError(f"{path}: {reason}")
+    return dataset
+
+
 def read(path: Path, options: OpenOptions) -> Clip:
     """Read the files as one clip; scale, view and cine rate are those of the first."""
     files = _series(path)[0]
@@ -144,15 +166,11 @@ def read(path: Path, options: OpenOptions) -> Clip:
                 yield error
 
     with quiet():
-        dataset = open_dataset(files[0][0], options)
-        mend(dataset)
-        dataset.NumberOfFrames = len(row)
-        if reason := no_clip_reason(dataset, is_timed=options.fps is not None):
-            raise NotAClipError(f"{path}: {reason}")
+        dataset = _of_all(path, files, len(row), options)
         clip = dicom.read_dataset(path, dataset, options, decode, len(row))
     for name, origin in _CLOCKS.items():
         stamps_s = _stamps_s(files, name)
-        if not len(stamps_s) or not (np.diff(stamps_s) > 0).all():
+        if not _increases(stamps_s):
             continue
         places = [index for index, one in enumerate(row) if one is not None]
         stamps_s = stamps_s[~np.isin(places, clip.damaged_frames)]

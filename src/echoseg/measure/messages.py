@@ -98,14 +98,17 @@ def beat_warnings(
 def clock_warning(
     times_s: np.ndarray | None, rate_bpm: float | None, systole_s: float | None
 ) -> ClipWarning:
-    """The warning that frame times imply a heart rate or a systole that no heart has."""
+    """The warning that frame times, or R waves alone, imply a rate or systole that no heart has."""
     implied = [] if rate_bpm is None else [f"{rate_bpm:.0f} beats per minute"]
     implied += [] if systole_s is None else [f"a systole of {systole_s:.2f} s"]
+    source, way_out = "R waves", ""
+    if times_s is not None:
+        source = f"frame times, {1 / frame_interval_s(times_s):.4g} frames per second,"
+        way_out = " Set --fps (fps) if it is known."
     message = (
-        f"The frame times, {1 / frame_interval_s(times_s):.4g} frames per second, imply "
-        f"{' and '.join(implied)}; hearts have {SLOWEST_BPM:.0f} to {FASTEST_BPM:.0f} per minute, "
-        f"and {MIN_SYSTOLE_S:g} to {MAX_SYSTOLE_S:g} s. The times are probably not the heart's, so "
-        "there is no heart rate and no rate per second. Set --fps (fps) if it is known."
+        f"The {source} imply {' and '.join(implied)}; hearts have {SLOWEST_BPM:.0f} to "
+        f"{FASTEST_BPM:.0f} per minute, and {MIN_SYSTOLE_S:g} to {MAX_SYSTOLE_S:g} s. The times "
+        f"are probably not the heart's, so there is no heart rate and no rate per second.{way_out}"
     )
     return ClipWarning(code="clock_implausible", message=message)
 

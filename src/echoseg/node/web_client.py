@@ -51,13 +51,17 @@ def _session(tls: TLS) -> Any:
             # or REQUESTS_CA_BUNDLE would take the place of our authorities
             return merged | {"verify": self.verify}
 
+    # the context of urllib3 refuses, from Python 3.13 on, what DICOM's side accepts
+    own: dict[str, Any] = {"ssl_context": client_context(tls)}
+    if not tls.check_host:
+        own["assert_hostname"] = False
+
     class OwnTls(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
-            # the context of urllib3 refuses, from Python 3.13 on, what DICOM's side accepts
-            options["ssl_context"] = client_context(tls)
-            if not tls.check_host:
-                options["assert_hostname"] = False
-            super().init_poolmanager(*args, **options)
+            super().init_poolmanager(*args, **options | own)
+
+        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+            return super().proxy_manager_for(proxy, **options | own)
 
     session = OwnSession()
     session.verify = str(tls.ca)

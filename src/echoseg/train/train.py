@@ -98,6 +98,8 @@ def train(  # noqa: PLR0913  # what to train, how, and where it goes
         EchosegError: If a setting, the data or the model is wrong.
         TypeError: If an argument has a wrong Python type.
     """
+    if resume and output is None:
+        raise ConfigError("output must be given with resume=True, the folder of the run")
     fields, components = _as_config(model, data, method, loss, settings)
     config = train_config(**fields)
     folder = Path(tempfile.mkdtemp(prefix="echoseg-run-") if output is None else output)

@@ -80,7 +80,7 @@ def test_without_a_runtime_torch_is_chosen_at_once_and_nothing_is_kept(tmp_path,
     monkeypatch.setattr(choose, "find_spec", lambda name: None if name == "onnx" else name)
     found = choose.select_backend("camus", begin=pytest.fail)
     assert (found.backend, found.time_s) == ("torch", 0)
-    assert found.describe() == "torch (no other is installed)"
+    assert found.describe() == "torch (for others pip install 'echoseg[runtime]')"
     assert not (tmp_path / "none").exists()
 
 

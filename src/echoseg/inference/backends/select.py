@@ -2,9 +2,9 @@
 
 `auto` times each installed backend for part of a second on the demo clip, leaves out those whose
 logits differ from torch's (`backends.verify`), and caches the result for this machine, these
-weights and these versions. Where neither ONNX Runtime nor OpenVINO is installed it is torch, at
-once. bfloat16 runs only by name, as it may change an EF by more than is checked on the demo clip;
-so does `torch-compile`: compiling takes a minute.
+weights and these versions. Where ONNX Runtime, onnx or onnxscript is missing, which write and check
+the file that the others run, it is torch, at once. bfloat16 runs only by name, as it may change an
+EF by more than is checked on the demo clip; so does `torch-compile`: compiling takes a minute.
 """
 
 import statistics
@@ -77,7 +77,8 @@ class Choice:
     def describe(self) -> str:
         """What was chosen and why, in one line."""
         if len(self.frames_per_s) < 2:
-            return f"{self.backend} ({next(iter(self.excluded.values()), 'no other is installed')})"
+            why = next(iter(self.excluded.values()), f"for others {INSTALL}")
+            return f"{self.backend} ({why})"
         rates = sorted(self.frames_per_s.items(), key=lambda rate: -rate[1])
         listed = ", ".join(f"{name} {rate:.0f}" for name, rate in rates)
         return f"{self.backend} (frames/s here: {listed}; all give the same masks)"

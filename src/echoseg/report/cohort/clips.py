@@ -1,6 +1,5 @@
 """The clips of files and folders: what a cohort or a study is made of."""
 
-import os
 from collections.abc import Callable, Container, Sequence
 from contextlib import nullcontext
 from itertools import chain, count
@@ -33,6 +32,7 @@ class FoundClips(dict[str, Path]):
     def __init__(self) -> None:
         super().__init__()
         self.others: dict[str, str] = {}
+        self.paths_of_others: dict[str, Path] = {}
         self.views: dict[str, View] = {}
         self.headers: dict[str, ClipHeader] = {}
         self.remote: Remote | None = None
@@ -45,20 +45,23 @@ class FoundClips(dict[str, Path]):
 
     def add_other(self, name: str, path: Path, reason: str) -> None:
         """Add a file that is not a clip; its name is changed where it is taken."""
-        self.others[_free_name(self.others, name, path)] = reason
+        name = _free_name(self.others, name, path)
+        self.others[name], self.paths_of_others[name] = reason, path
 
-    def hidden(self, names: Pseudonyms, folders: Sequence[Path]) -> "FoundClips":
-        """The same with hashes as names; `folders` are those that `others` are relative to."""
+    def hidden(self, names: Pseudonyms) -> "FoundClips":
+        """The same with hashes as names."""
         hidden = FoundClips()
         hidden.remote = self.remote
+
+        def hash_of(path: Path) -> str:
+            return names.name(f"{self.remote}/{path.as_posix()}" if self.remote else path)
+
         for clip, path in self.items():
-            name = names.name(f"{self.remote}/{path.as_posix()}" if self.remote else path)
+            name = hash_of(path)
             hidden[name] = path
             hidden.versions[name] = self.versions.get(clip, "")
         for name, reason in self.others.items():
-            places = [folder / name for folder in folders]
-            path = next(filter(os.path.exists, places), places[0])
-            hidden.others[names.name(path)] = names.hide(reason)
+            hidden.others[hash_of(self.paths_of_others[name])] = names.hide(reason)
         return hidden
 
 
