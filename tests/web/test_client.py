@@ -77,7 +77,7 @@ def test_a_clip_goes_in_is_read_signed_and_exported(tmp_path):
         page.export(clip, tmp_path / "out.csv", format="csv")
         assert "ef_percent" in (tmp_path / "out.csv").read_text()
         for wrong in ("../x", "A" * 8, ""):
-            with pytest.raises(ServerError, match="named by its id"):
+            with pytest.raises(ServerError, match="named by ids of small"):
                 page.clip(wrong)
         with pytest.raises(ServerError) as refused:
             page.clip("0" * 16)

@@ -137,3 +137,47 @@ def test_two_views_give_a_biplane_ef(client, app, tmp_path):
     assert both["ef"]["ef_percent"] == pytest.approx(single["ef"]["ef_percent"], abs=1)
     assert both["edv_ml"] == pytest.approx(single["edv_ml"], rel=0.02)
     assert client.get("/api/studies/none/biplane").status_code == 404
+    assert client.get("/api/studies/none/export").status_code == 404
+
+
+def test_both_views_are_exported_together_with_their_corrections(client, app, tmp_path):
+    page = app.state.page
+    a4c = add_clip(page, tmp_path / "1.dcm", seed=1, view="A4C", StudyInstanceUID="1.2.3")
+    address = f"/api/studies/{page.worklist.row(a4c).study}"
+    alone = client.get(f"{address}/export?format=pdf")
+    assert alone.status_code == 409 and "The study has no A2C. Add it" in alone.json()["error"]
+    add_clip(page, tmp_path / "2.dcm", seed=2, view="A2C", StudyInstanceUID="1.2.3")
+    before = client.get(f"{address}/biplane").json()
+    desk = Desk(client, a4c)
+    frame = desk.shown["es_frame"]
+    points = desk.points(frame)
+    x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
+    smaller = [(x + 0.8 * (p - x), y + 0.8 * (q - y)) for p, q in points]
+    desk.edit("contour", frame=frame, structure="lv_cavity", points=smaller)
+    stated = client.get(f"{address}/biplane").json()
+
+    def get(kind):
+        answer = client.get(f"{address}/export?format={kind}")
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    with zipfile.ZipFile(io.BytesIO(get("zip").content)) as archive:
+        names = set(archive.namelist())
+        report = json.loads(archive.read("report.json"))
+    assert {"report.html", "report.pdf", "A4C/masks.nii.gz", "A2C/overlay.mp4"} <= names
+    assert report["results"]["ef_percent"] == pytest.approx(stated["ef"]["ef_percent"], abs=0.05)
+    assert stated["ef"]["ef_percent"] > before["ef"]["ef_percent"] + 1
+    assert CORRECTED in {one["code"] for one in report["a4c"]["notes"]}
+    (row,) = csv.DictReader(io.StringIO(get("csv").text))
+    assert float(row["ef_percent"]) == report["results"]["ef_percent"]
+    assert get("pdf").content.startswith(b"%PDF") and "biplane" in get("html").text
+    with zipfile.ZipFile(io.BytesIO(get("dicom").content)) as archive:
+        assert {"sr.dcm", "a4c_seg.dcm", "a2c_seg.dcm"} <= set(archive.namelist())
+    assert get("fhir").json()["resourceType"] == "Bundle"
+    assert client.get(f"{address}/export?format=masks").status_code == 422
+    noted = [one for one in AuditLog(page.settings.folder / "audit.jsonl").records()]
+    noted = [one for one in noted if one.event == "export" and one.options["format"] == "dicom"]
+    assert len(noted) == 2
+    (tmp_path / "2.dcm").unlink()
+    answer = client.get(f"{address}/export?format=pdf")
+    assert answer.status_code == 422 and "no such file" in answer.json()["error"]

@@ -178,8 +178,14 @@ class PageClient:
 
     def export(self, clip: str, file: str | Path, format: str = "zip", slot: int = 1) -> Path:
         """Write an export (zip, csv, html, pdf, masks, dicom, fhir) to a file."""
-        values = {"format": format, "slot": slot}
-        answer = self._send("GET", f"{_place(clip)}/export", params=values)
+        return self._fetch(f"{_place(clip)}/export", file, {"format": format, "slot": slot})
+
+    def export_biplane(self, study: str, file: str | Path, format: str = "zip") -> Path:
+        """Write both views of a study together (zip, csv, html, pdf, dicom, fhir) to a file."""
+        return self._fetch(f"{_place(study, 'studies')}/export", file, {"format": format})
+
+    def _fetch(self, path: str, file: str | Path, values: dict[str, Any]) -> Path:
+        answer = self._send("GET", path, params=values)
         with atomic_write(file) as partial:
             partial.write_bytes(answer.content)
         return Path(file)
@@ -239,10 +245,10 @@ class PageClient:
         return _checked(kind.model_validate_json, answer.content)
 
 
-def _place(clip: str) -> str:
-    if not _ID.fullmatch(clip):
-        raise ServerError(f"a clip is named by its id in small hexadecimal letters, got {clip!r}")
-    return f"/api/clips/{clip}"
+def _place(identity: str, kind: str = "clips") -> str:
+    if not _ID.fullmatch(identity):
+        raise ServerError(f"{kind} are named by ids of small hexadecimal letters, got {identity!r}")
+    return f"/api/{kind}/{identity}"
 
 
 def _reason(answer: Any) -> str:

@@ -1,4 +1,4 @@
-"""Everything of a reading to take away: result folder, tables, report, objects for PACS and EHR.
+"""Everything of a reading, or of both views of a heart: folder, tables, report, objects for PACS.
 
 A worker process reads the source again under the limits of untrusted files, and writes what
 `echoseg analyze` and `echoseg dicom` write, with the masks and numbers of the reading. Without
@@ -9,7 +9,7 @@ patient; DICOM and FHIR are there when they are asked for.
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from echoseg.web.app import Page
 
 ExportFormat = Literal["zip", "csv", "html", "pdf", "masks", "dicom", "fhir"]
+HeartFormat = Literal["zip", "csv", "html", "pdf", "dicom", "fhir"]
 EXPORTS = "exports"
-_FILES = {"html": "report.html", "pdf": PDF, "masks": "masks.nii.gz"}
+_FILES = {"csv": "registry.csv", "html": "report.html", "pdf": PDF, "masks": "masks.nii.gz"}
 _SUFFIXES = {"zip": ".zip", "dicom": "-dicom.zip", "masks": ".nii.gz", "fhir": ".fhir.json"}
 
 
@@ -47,14 +48,14 @@ class ExportTask:
     """What a worker process is to write.
 
     Attributes:
-        clip: Where the frames come from.
-        analysis: The reading, with masks; its frames are not used.
+        clips: Where the frames come from: of one clip, or of an A4C and an A2C.
+        analyses: The readings, with masks; their frames are not used.
         format: What is asked for.
         folder: Empty folder for it.
     """
 
-    clip: ClipTask
-    analysis: Analysis
+    clips: tuple[ClipTask, ...]
+    analyses: tuple[Analysis, ...]
     format: ExportFormat
     folder: Path
 
@@ -62,23 +63,23 @@ class ExportTask:
 def write_export(task: ExportTask) -> Path | ClipFailure:
     """Write an export; return the one file, or why there is none."""
     from echoseg.dicom.write import write_dicom
-    from echoseg.preprocess.sector import blank_outside
-    from echoseg.report.writer import write_results
+    from echoseg.report.writer import write_biplane, write_results
 
+    result, is_all = task.folder / "result", task.format in ("zip", "dicom")
+    pages, pdf = is_all or task.format == "html", is_all or task.format == "pdf"
     try:
-        source = load_source(task.clip)
-        clip = replace(task.analysis.clip, frames=source.frames, colour=source.colour)
-        clip = blank_outside(clip) if task.clip.is_private else clip
-        result = task.folder / "result"
-        analysis, is_all = replace(task.analysis, clip=clip), task.format in ("zip", "dicom")
-        pages, pdf = is_all or task.format == "html", is_all or task.format == "pdf"
-        write_results(analysis, result, pages=pages, pdf=pdf)
+        analyses = [*map(_with_frames, task.clips, task.analyses)]
+        if len(analyses) > 1:
+            both = BiplaneAnalysis(a4c=analyses[0], a2c=analyses[1])
+            write_biplane(both, result, pdf=pdf)
+        else:
+            write_results(analyses[0], result, pages=pages, pdf=pdf)
         if task.format in _FILES:
             return result / _FILES[task.format]
         is_asked = task.format != "zip"
-        if is_asked or not task.clip.is_private:
+        if is_asked or not any(clip.is_private for clip in task.clips):
             try:
-                write_dicom(result, task.clip.source)
+                write_dicom(result, *(clip.source for clip in task.clips))
             except OutputError:
                 raise
             except EchosegError:  # the source is not DICOM
@@ -88,7 +89,17 @@ def write_export(task: ExportTask) -> Path | ClipFailure:
             return result / DICOM / "fhir.json"
         return _zip(result / DICOM if task.format == "dicom" else result, task.folder)
     except EchosegError as error:
-        return ClipFailure(reason=plain_reason(error, task.clip.source, task.clip.alias))
+        for one in task.clips:
+            error = EchosegError(plain_reason(error, one.source, one.alias))
+        return ClipFailure(reason=str(error))
+
+
+def _with_frames(task: ClipTask, analysis: Analysis) -> Analysis:
+    from echoseg.preprocess.sector import blank_outside
+
+    source = load_source(task)
+    clip = replace(analysis.clip, frames=source.frames, colour=source.colour)
+    return replace(analysis, clip=blank_outside(clip) if task.is_private else clip)
 
 
 def _zip(folder: Path, place: Path) -> Path:
@@ -114,14 +125,13 @@ class Exporter:
         shutil.rmtree(self._folder, ignore_errors=True)  # of a server that was killed
 
     def write(
-        self, row: ClipRow, reader: Reader, slot: int, kind: ExportFormat
+        self, reads: Sequence[tuple[ClipRow, int]], reader: Reader, kind: ExportFormat
     ) -> tuple[Path, str]:
         """Write an export.
 
         Args:
-            row: The clip.
+            reads: The clip and which read of it; of two views that of A4C, then that of A2C.
             reader: Who asks.
-            slot: Which read.
             kind: What is asked for.
 
         Returns:
@@ -131,10 +141,10 @@ class Exporter:
             Refusal: If the clip is not analyzed, the reader may not see the read, or the export
                 cannot be written, with the reason.
         """
-        analysis = self._page.readings.analysis(row.id, slot, reader)
+        readings, queue = self._page.readings, self._page.queue
         task = ExportTask(
-            clip=self._page.queue.task(row),
-            analysis=analysis,
+            analyses=tuple(readings.analysis(row.id, slot, reader) for row, slot in reads),
+            clips=tuple(queue.task(row) for row, _ in reads),
             format=kind,
             folder=self._folder / secrets.token_hex(8),
         )
@@ -144,8 +154,10 @@ class Exporter:
         except BaseException:
             shutil.rmtree(task.folder, ignore_errors=True)
             raise
-        self._page.note("export", reader.name, clip_sha256=row.sha256, format=kind, slot=slot)
-        return path, free_names([row.name])[0] + _SUFFIXES.get(kind, path.suffix)
+        for row, slot in reads:
+            self._page.note("export", reader.name, clip_sha256=row.sha256, format=kind, slot=slot)
+        name = free_names([reads[0][0].name])[0] + "-biplane" * (len(reads) > 1)
+        return path, name + _SUFFIXES.get(kind, path.suffix)
 
     def _run(self, task: ExportTask) -> Path:
         with self._lock:
@@ -211,8 +223,8 @@ def _report_of(page: "Page", row: ClipRow, reader: Reader) -> Report:
     return report or build_report(page.readings.analysis(row.id, 1, reader, is_whole=False))
 
 
-def biplane_of(page: "Page", study: str, reader: Reader) -> Biplane:
-    """The A4C and A2C of a study together.
+def planes_of(page: "Page", study: str) -> dict[View, ClipRow]:
+    """The clip of each plane whose result is the most reliable one.
 
     Raises:
         Refusal: With 404, if there is no such study.
@@ -228,16 +240,30 @@ def biplane_of(page: "Page", study: str, reader: Reader) -> Biplane:
         view = View(row.view) if row.view in PLANES else plane_of(report, PLANES)[0]
         if view in PLANES and (view not in best or rank(report) < rank(best[view][1])):
             best[view] = row, report
-    clips = tuple(best[view][0].id for view in PLANES if view in best)
-    if len(clips) < len(PLANES):
-        missing = " and no ".join(str(view) for view in PLANES if view not in best)
-        return Biplane(clips=clips, ef=state_ef(None, reason=f"The study has no {missing}."))
-    slots = [page.readings.slot(clip, reader) for clip in clips]
-    planes = [
-        page.readings.analysis(clip, slot, reader, is_whole=False)
-        for clip, slot in zip(clips, slots, strict=True)
-    ]
-    both = BiplaneAnalysis(a4c=planes[0], a2c=planes[1])
+    return {view: best[view][0] for view in PLANES if view in best}
+
+
+def lacking(planes: Collection[View]) -> str:
+    """Which plane a study lacks, as a sentence; empty where it has both."""
+    missing = " and no ".join(str(view) for view in PLANES if view not in planes)
+    return missing and f"The study has no {missing}."
+
+
+def biplane_of(page: "Page", study: str, reader: Reader) -> Biplane:
+    """The A4C and A2C of a study together.
+
+    Raises:
+        Refusal: With 404, if there is no such study.
+    """
+    planes = planes_of(page, study)
+    clips = tuple(row.id for row in planes.values())
+    if why := lacking(planes):
+        return Biplane(clips=clips, ef=state_ef(None, reason=why))
+    a4c, a2c = (
+        page.readings.analysis(clip, page.readings.slot(clip, reader), reader, is_whole=False)
+        for clip in clips
+    )
+    both = BiplaneAnalysis(a4c=a4c, a2c=a2c)
     is_stated = both.ef.kind in ("plain", "part_of_beat")
     return Biplane(
         clips=clips,

@@ -3,8 +3,10 @@
 GET /api/clips/ID/export      ?format=zip, csv, html, pdf, masks, dicom or fhir; slot=1 or 2
 GET /api/export.csv           registry rows of a filter of the worklist
 GET /api/studies/STUDY/biplane
+GET /api/studies/STUDY/export ?format=zip, csv, html, pdf, dicom or fhir: of both views together
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -17,8 +19,18 @@ from echoseg.report.schema import build_report
 from echoseg.report.writer import free_names
 from echoseg.web.accounts import Reader
 from echoseg.web.api import WorklistQuery
-from echoseg.web.export import ExportFormat, biplane_of, reading_row, registry
+from echoseg.web.export import (
+    ExportFormat,
+    HeartFormat,
+    biplane_of,
+    lacking,
+    planes_of,
+    reading_row,
+    registry,
+)
 from echoseg.web.reading_messages import Biplane
+from echoseg.web.records import ClipRow
+from echoseg.web.refusal import Refusal
 from echoseg.web.routes_reading import Slot
 from echoseg.web.security import current_reader
 
@@ -51,9 +63,7 @@ def export_router(page: "Page") -> APIRouter:
             page.note("export", reader.name, clip_sha256=row.sha256, format=format, slot=slot)
             name = free_names([row.name])[0]
             return _table(csv_text(list(fields), [fields.values()]), f"{name}.csv")
-        path, name = page.exporter.write(row, reader, slot, format)
-        done = BackgroundTask(page.exporter.discard, path)
-        return FileResponse(path, filename=name, background=done)
+        return _file(page, [(row, slot)], reader, format)
 
     @router.get("/export.csv", **sends(_CSV))
     def table(query: Annotated[WorklistQuery, Query()], reader: _Reader) -> Response:
@@ -65,7 +75,22 @@ def export_router(page: "Page") -> APIRouter:
     def biplane(study: str, reader: _Reader) -> Biplane:
         return biplane_of(page, study, reader)
 
+    @router.get("/studies/{study}/export", **sends("*/*"))
+    def export_biplane(study: str, reader: _Reader, format: HeartFormat = "zip") -> Response:
+        planes = planes_of(page, study)
+        if why := lacking(planes):
+            raise Refusal(409, f"{why} Add it, or export the clip alone.")
+        reads = [(row, page.readings.slot(row.id, reader)) for row in planes.values()]
+        return _file(page, reads, reader, format)
+
     return router
+
+
+def _file(
+    page: "Page", reads: Sequence[tuple[ClipRow, int]], reader: Reader, kind: ExportFormat
+) -> Response:
+    path, name = page.exporter.write(reads, reader, kind)
+    return FileResponse(path, filename=name, background=BackgroundTask(page.exporter.discard, path))
 
 
 def _table(text: str, name: str) -> Response:

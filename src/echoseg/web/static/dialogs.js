@@ -75,23 +75,25 @@ const EXPORTS = [
   ["fhir", "For a health record", "FHIR R4"],
 ];
 
-// Links to everything that can be exported; why something cannot be is said here.
-export function showExports(clip, slot) {
-  const address = (format) => `/api/clips/${encodeURIComponent(clip)}/export?format=${format}&slot=${slot}`;
+// Links to everything that can be exported of a clip's read or, without one, of both views of a
+// study; why something cannot be is said here.
+export function showExports(id, slot = null) {
+  const place = slot === null ? "studies" : "clips";
+  const address = (format) => `/api/${place}/${encodeURIComponent(id)}/export?format=${format}${slot === null ? "" : `&slot=${slot}`}`;
   const line = h("p", { role: "status" });
   const save = async (event, format, name) => {
     event.preventDefault();
     line.classList.remove("caution");
     line.textContent = `${name} is being prepared; its download begins by itself.`;
     try {
-      await download(address(format), `${clip}-${format}`);
+      await download(address(format), `${id}-${format}`);
     } catch (error) {
       line.classList.add("caution");
       line.textContent = error.message;
       say(error.message, { isError: true });
     }
   };
-  const items = EXPORTS.map(([format, name, what]) => h("li", {},
+  const items = EXPORTS.filter(([format]) => slot !== null || format !== "masks").map(([format, name, what]) => h("li", {},
     h("a", { href: address(format), download: "", on: { click: (event) => save(event, format, name) } }, name), " ", h("span", { class: "dim" }, what)));
   return ask("Export", [h("ul", { class: "plain" }, items), line], [{ text: "Close", value: null, isMain: true }]);
 }

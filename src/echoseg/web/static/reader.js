@@ -1,7 +1,7 @@
 // The reader page: one clip, or A4C and A2C of a study beside each other.
 
 import { get } from "./api.js";
-import { showKeys } from "./dialogs.js";
+import { showExports, showKeys } from "./dialogs.js";
 import { button, find, h, isTyping, say } from "./dom.js";
 import { makePane } from "./pane.js";
 import { keepInStep, stepText } from "./step.js";
@@ -151,6 +151,7 @@ async function beginStudy(study) {
     pane.session.addEventListener("state", () => { if (!pane.session.numWaiting) showBiplane(study, place); });
   }
   if (panes.length < 2) return;
+  find("actions").prepend(button("Export both views", () => showExports(study)));
   const isOn = h("input", { type: "checkbox", checked: true });
   const words = h("span", {}, stepText(panes));
   for (const { session } of panes) session.addEventListener("reading", () => { words.textContent = stepText(panes); });
