@@ -2,7 +2,6 @@
 
 python scripts/release.py build -o dist             # wheel and source distribution, twice
 python scripts/release.py test-sdist dist           # a choice of tests in the unpacked sources
-python scripts/release.py sbom dist PYTHON          # bill of materials of an environment
 python scripts/release.py size PYTHON               # size of an environment, by package
 python scripts/release.py checksums dist            # SHA256SUMS and weights.sha256
 python scripts/release.py sign dist --key KEY       # signatures of both, by ssh-keygen

@@ -30,6 +30,14 @@ def misbehave(what):
     return what
 
 
+def mcp_work(task):
+    """The work of an MCP call; the names of some files end it."""
+    from echoseg.mcp_server.work import work
+
+    misbehave(task.source.stem)
+    return work(task)
+
+
 def crash_in_header(path):
     """`read_clip_header`; two names end the process that reads them."""
     from echoseg.io.clip_header import read_clip_header

@@ -69,8 +69,8 @@ _MODULE_OF = {
     "load_model": "echoseg.models.checkpoint",
 }
 _SUBMODULES = (
-    "data", "evaluation", "inference", "io", "losses", "measure", "metrics", "models", "nn",
-    "phantom", "preprocess", "quality", "report", "train",
+    "data", "evaluation", "exchange", "inference", "io", "losses", "measure", "metrics", "models",
+    "nn", "phantom", "preprocess", "quality", "report", "train",
 )  # fmt: skip
 """Reachable as `echoseg.models` and so on after `import echoseg`."""
 

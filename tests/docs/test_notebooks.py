@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 
@@ -21,6 +20,7 @@ NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
 nbformat.write(notebook, "executed.ipynb")
 """
 
+resource = pytest.importorskip("resource", reason="CPU time of a child is not to be had")
 pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 

@@ -17,8 +17,10 @@ from echoseg.cli import app
 from echoseg.cli.options import demo_clips
 from echoseg.errors import ConfigError
 from echoseg.io import load_masks
+from echoseg.mcp_server import server
 from echoseg.mcp_server.server import INSTRUCTIONS, McpSettings, build_server, tools
 from echoseg.parallel import Limits
+from misbehave import mcp_work
 
 RESULT_FIELDS = ("ef_percent", "edv_ml", "esv_ml")
 
@@ -138,16 +140,25 @@ def test_what_is_wrong_is_an_error_in_a_sentence(folder, tool, arguments, words)
     assert "secret" not in text_of(result).replace("secret.txt", "")
 
 
-def test_a_call_ends_at_its_limit_and_the_next_one_works(folder):
-    slow, fine = call(
-        folder,
-        ("analyze", {"clip": "Jane_Doe.dcm", "fps": 31}),
-        ("inspect", {"file": "masks.nii.gz"}),
-        limits=Limits(timeout_s=0.3, memory_gb=4),
-    )
-    assert slow.is_error and "given up" in text_of(slow)
-    assert not fine.is_error or "given up" in text_of(fine)
+def test_a_call_that_ends_at_its_limit_leaves_nothing(folder):
+    limits = Limits(timeout_s=0.3, memory_gb=4)
+    (slow,) = call(folder, ("analyze", {"clip": "Jane_Doe.dcm", "fps": 31}), limits=limits)
+    assert slow.is_error and "given up: it took longer than 0.3 s" in text_of(slow)
     assert not list((folder / "results").glob("*/.*new*"))
+
+
+def test_after_a_call_at_its_limits_the_next_one_works(folder, monkeypatch):
+    monkeypatch.setattr(server, "work", mcp_work)
+    for word in ("hang", "grow", "segfault"):
+        (folder / "clips" / f"{word}.avi").touch()
+    names = ("hang.avi", "grow.avi", "segfault.avi", "masks.nii.gz")
+    calls = [("inspect", {"file": name}) for name in names]
+    *lost, fine = call(folder, *calls, limits=Limits(timeout_s=10, memory_gb=0.3))
+    for result, words in zip(
+        lost, ("longer than 10 s", "more than 0.3 GB of memory", "SIGSEGV"), strict=True
+    ):
+        assert result.is_error and "given up" in text_of(result) and words in text_of(result)
+    assert not fine.is_error and "NIfTI" in text_of(fine)
 
 
 def test_folders_must_be_there(tmp_path):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_description_of_the_interface_is_up_to_date():
-    """Of paths, methods and fields: other words differ between versions of FastAPI."""
+    """Of paths, methods, fields and their kinds: words differ between versions of FastAPI."""
     from scripts.openapi import description
 
     def answer(operation):
@@ -30,8 +30,19 @@ def test_the_description_of_the_interface_is_up_to_date():
 
     def parts(document):
         schemas = document["components"]["schemas"].items()
-        fields = {name: sorted(schema.get("properties", {})) for name, schema in schemas}
+        fields = {
+            name: {field: kinds(each) for field, each in schema.get("properties", {}).items()}
+            | {"": sorted(schema.get("required", ()))}
+            for name, schema in schemas
+        }
         return {path: sorted(methods) for path, methods in document["paths"].items()}, fields
+
+    def kinds(schema):
+        inner = [*schema.get("anyOf", ()), *schema.get("allOf", ()), *schema.get("prefixItems", ())]
+        inner += [schema[name] for name in ("items", "additionalProperties") if schema.get(name)]
+        inner = [each for each in inner if isinstance(each, dict)]
+        own = {f"{name} {schema[name]}" for name in ("type", "$ref", "enum") if name in schema}
+        return sorted(own.union(*map(kinds, inner)))
 
     published = json.loads((ROOT / "docs" / "openapi.json").read_text())
     assert parts(published) == parts(json.loads(description()))
