@@ -102,9 +102,16 @@ def test_a_table_without_its_column_or_that_is_no_text_is_refused(folder):
     table(folder, "a.avi", header="file")
     with pytest.raises(DatasetError, match="must have the columns clip; clip is missing"):
         load_dataset(folder)
-    (folder / "clips.csv").write_bytes(b"clip\n\xff\xfe\x00")
-    with pytest.raises(DatasetError, match="cannot be read as a table, UTF-8"):
-        load_dataset(folder)
+    for content, words in (
+        (b"clip\n\xff\xfe\x00", "must be text in UTF-8; save it as CSV UTF-8"),
+        ("clip,view\n".encode("utf-16"), "must be text in UTF-8"),
+        (b"", "is empty; its first line must be the names of columns"),
+        (b"clip;patient\na.avi;p1\n", "must be separated by commas, got ';'; save it so"),
+        (b"clip\tpatient\na.avi\tp1\n", "must be separated by commas"),
+    ):
+        (folder / "clips.csv").write_bytes(content)
+        with pytest.raises(DatasetError, match=words):
+            load_dataset(folder / "clips.csv")
 
 
 def test_masks_beside_a_clip_are_its_masks_and_a_file_of_no_format_is_told(tmp_path):

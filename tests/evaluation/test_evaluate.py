@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from clip_makers import write_video
-from dataset_makers import made_clip, make_camus, make_camus_mhd, make_echonet_dynamic
+from dataset_makers import SPACING_MM, made_clip, make_camus, make_camus_mhd, make_echonet_dynamic
 from echoseg.cli import app
 from echoseg.data import IssueKind, load_dataset
 from echoseg.errors import ConfigError, DatasetError, EchosegError, ModelError, OutputError
@@ -23,6 +23,7 @@ from echoseg.evaluation.run import evaluate, phantom_records
 from echoseg.evaluation.segment import segment
 from echoseg.evaluation.summary import summarise
 from echoseg.evaluation.tables import has_parquet, table_text, write_parquet
+from echoseg.io.nifti import write_masks
 from echoseg.models import UNet
 from echoseg.models.checkpoint import load_model
 
@@ -331,9 +332,6 @@ def test_a_wrong_command_is_one_line(tmp_path, words, said):
 def test_odd_names_and_a_broken_clip_are_told_and_end_in_one(tmp_path, by_grey):
     folder = tmp_path / "Jörg <s> clips"
     folder.mkdir()
-    from dataset_makers import SPACING_MM
-    from echoseg.io.nifti import write_masks
-
     for name in ("a b", "é"):
         clip, known = made_clip()
         write_video(folder / f"{name}.avi", clip.frames)
@@ -346,6 +344,23 @@ def test_odd_names_and_a_broken_clip_are_told_and_end_in_one(tmp_path, by_grey):
     assert told["counts"]["not_judged"] == 1
     assert told["frames"] == "every frame with a mask"
     assert "not compared: it needs ed_frame and es_frame" in done.output
+
+
+def test_ed_and_es_that_were_swapped_are_told(tmp_path, by_grey):
+    clip, known = made_clip()
+    write_video(tmp_path / "a.avi", clip.frames)
+    write_masks(tmp_path / "a.nii.gz", known.masks, SPACING_MM, 0.04)
+    areas = (known.masks == 1).sum((1, 2))
+    for ed, es, code in ((areas.argmax(), areas.argmin(), 0), (areas.argmin(), areas.argmax(), 1)):
+        table = f"clip,masks,ed_frame,es_frame\na.avi,a.nii.gz,{ed},{es}\n"
+        (tmp_path / "clips.csv").write_text(table)
+        out = tmp_path / f"out{code}"
+        done = command("camus", tmp_path / "clips.csv", "-o", out)
+        assert done.exit_code == code, done.output
+        told = (
+            "inconsistent: a.avi: its masks have a larger cavity at ES than at ED; check ed_frame"
+        )
+        assert (told in done.output) == (told in (out / "report.md").read_text()) == bool(code)
 
 
 def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path, by_grey):

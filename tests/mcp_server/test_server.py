@@ -138,6 +138,7 @@ def test_what_is_wrong_is_an_error_in_a_sentence(folder, tool, arguments, words)
     assert result.is_error and words in text_of(result)
     assert not {"Traceback", "pydantic", "validation"} & set(re.split(r"\W", text_of(result)))
     assert "secret" not in text_of(result).replace("secret.txt", "")
+    assert str(folder) not in text_of(result)
 
 
 def test_a_call_that_ends_at_its_limit_leaves_nothing(folder):

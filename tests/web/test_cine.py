@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from echoseg.clip import Clip, ClipWarning, Ecg
-from echoseg.errors import ArgumentError, OutputError
+from echoseg.errors import ArgumentError, DamagedError, OutputError
 from echoseg.io import load_clip
+from echoseg.web.analysis import plain_reason
 from echoseg.web.cine import read_cine, read_frames, read_jpeg, write_cine
 from worklist_makers import write_clip
 
@@ -49,6 +50,13 @@ def test_a_frame_is_a_jpeg_of_the_clips_size(clip, tmp_path):
     for frame in (-1, clip.num_frames):
         with pytest.raises(ArgumentError, match="frame must be"):
             read_jpeg(tmp_path, cine, frame)
+
+
+def test_a_damaged_file_has_a_way_out_that_a_browser_has_too(tmp_path):
+    error = DamagedError("48 of 64 frames cannot be read", "pass --allow-damaged to use the others")
+    reason = plain_reason(error, tmp_path / "x.dcm", "clip-1")
+    assert reason.startswith("48 of 64 frames cannot be read; export it again")
+    assert "--" not in reason
 
 
 def test_what_is_not_there_or_damaged_is_said(clip, tmp_path):

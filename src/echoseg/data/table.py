@@ -1,6 +1,7 @@
 """CSV tables of data sets, with or without a BOM, with any line ends and extra columns."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -88,13 +89,19 @@ def read_table(
                     issues.append(Issue(place=place, kind=kind, reason=reason))
                 else:
                     rows.append(Row(place, values))
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DatasetError(f"{path} cannot be read as a table, UTF-8 ({error})") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} must be text in UTF-8; save it as CSV UTF-8") from error
+    except (csv.Error, OSError) as error:
+        raise DatasetError(f"{path} cannot be read as a table ({error})") from error
     return rows, issues
 
 
 def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
     missing = [name for name in columns if name not in names]
+    if missing and not any(names):
+        raise DatasetError(f"{path} is empty; its first line must be the names of columns")
+    if missing and len(names) == 1 and (separators := re.findall("[;\t]", names[0])):
+        raise DatasetError(f"{path} must be separated by commas, got {separators[0]!r}; save it so")
     if missing:
         raise DatasetError(
             f"{path} must have the columns {', '.join(columns)}; {', '.join(missing)} "

@@ -9,6 +9,7 @@ from typing import Any
 
 from echoseg.clip import Label
 from echoseg.data import Dataset, Issue, Record, title_of
+from echoseg.data.records import IssueKind
 from echoseg.errors import EchosegError
 from echoseg.evaluation.items import ClipRow, Item
 from echoseg.evaluation.report import STRUCTURE_NAMES, html, markdown
@@ -49,6 +50,16 @@ def source_of(dataset: Dataset | None, records: Sequence[Record]) -> Source:
     )
 
 
+def _swapped(clips: Sequence[ClipRow]) -> list[Issue]:
+    """Clips whose reference masks have a larger cavity at ES than at ED."""
+    reason = "its masks have a larger cavity at ES than at ED; check ed_frame and es_frame"
+    return [
+        Issue(place=row.clip, kind=IssueKind.INCONSISTENT, reason=reason)
+        for row in clips
+        if row.ef_reference is not None and row.ef_reference < 0
+    ]
+
+
 def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
     """Content of `summary.json`."""
     return {
@@ -64,7 +75,10 @@ def document(evaluation: Evaluation, source: Source) -> dict[str, Any]:
         },
         "protocol": evaluation.predictor.protocol,
         **summarise(evaluation),
-        "problems": [asdict(problem) for problem in (*source.problems, *evaluation.problems)],
+        "problems": [
+            asdict(problem)
+            for problem in (*source.problems, *evaluation.problems, *_swapped(evaluation.clips))
+        ],
     }
 
 

@@ -19,6 +19,7 @@ from echoseg.errors import ConfigError, OutputError, reason_of, validation_messa
 from echoseg.mcp_server.answers import Answer, Explanation, answer, explanation, read_report
 from echoseg.mcp_server.work import Failed, Options, Task, work
 from echoseg.parallel import Limits, Loss, WorkerPool
+from echoseg.private import hide_path
 
 INSTRUCTIONS = (
     "Left ventricle masks, volumes and ejection fraction (EF) from echocardiogram clips. Research "
@@ -115,7 +116,7 @@ class Tools:
         async with self._one:
             outcome = await asyncio.wrap_future(self._pool.submit(task))
         if isinstance(outcome, Failed):
-            raise ConfigError(outcome.reason)
+            raise ConfigError(hide_path(outcome.reason, source, source.name))
         return outcome
 
     def _inside(self, place: str) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from echoseg.clip import Clip, View
-from echoseg.errors import EchosegError, MeasurementError, OutputError, printable
+from echoseg.errors import DamagedError, EchosegError, MeasurementError, OutputError, printable
 from echoseg.files import read_json
 from echoseg.private import hide_path
 from echoseg.quality.reliability import label_priority
@@ -120,7 +120,12 @@ def analyze_clip(task: ClipTask) -> ClipResult | ClipFailure:
 
 def plain_reason(error: EchosegError, source: Path, alias: str) -> str:
     """What an error says, without the name of the clip, which stands beside it."""
-    text = hide_path(printable(str(error)), source, alias)
+    text = str(error)
+    if isinstance(error, DamagedError) and error.way_out:  # an option of the command line
+        text = (
+            text.removesuffix(error.way_out) + "export it again, or analyze it by echoseg analyze"
+        )
+    text = hide_path(printable(text), source, alias)
     return text.removeprefix(f"{alias}: ")
 
 

@@ -58,7 +58,7 @@ function volumesPart(reading, { onScale, onFrameRate }) {
   const inMean = reading.beats.filter((beat) => !beat.is_excluded && !beat.left_out).length;
   return h("table", { class: "values" }, h("tbody", {},
     isReliable(ef) && [row("End-diastolic volume", quantity(reading.edv_ml, "ml", missing)), row("End-systolic volume", quantity(reading.esv_ml, "ml", missing))],
-    row(`Heart rate${caveat}`, quantity(reading.heart_rate_bpm, "bpm", "unknown")),
+    row(`Heart rate${caveat}`, quantity(reading.heart_rate_bpm, "bpm", "none stated")),
     row("Beats in the mean", `${inMean} of ${reading.beats.length}`),
     row("Pixel spacing", spacingText(spacing), onScale),
     row("Frame rate", rate ? `${Number(rate.toFixed(1))} Hz` : "unknown", onFrameRate)));
