@@ -2,6 +2,7 @@
 
     python benchmarks/engines.py speed --engines local dask ray [--clips 2000] [--nodes 2]
     python benchmarks/engines.py kills [--clips 5000] [--nodes 3] [--kills 40] [--seed 0]
+    python benchmarks/engines.py kills --engines local --nodes 2
 
 The clips are text files, of which 3 % are broken, and the network is a stub
 (`tests/cohort_stub.py`): reading takes no time, the result of a heart of 12 frames is written as
@@ -240,37 +241,37 @@ def speed(args: argparse.Namespace, root: Path) -> dict[str, object]:
 
 
 def kills(args: argparse.Namespace, root: Path) -> dict[str, object]:
-    """Kill workers, scheduler and driver of a Dask cluster until the cohort is whole."""
+    """Kill workers and driver, of a Dask cluster the scheduler too, until the cohort is whole."""
     quiet, out = args.work / "quiet", args.work / "killed"
     shutil.rmtree(out, ignore_errors=True)
     if not (quiet / TABLES[0]).exists():
         start("local", root, quiet, "1").wait()
     draw, counts, ended = random.Random(args.seed), Counter[str](), 0
-    cluster = Cluster("dask", args.nodes, args.work, args.port)
+    engine = "dask" if "dask" in args.engines else "local"
+    cluster = Cluster(engine, args.nodes, args.work, args.port) if engine == "dask" else None
+    address = cluster.address if cluster else str(args.nodes)
+    kinds = ["worker", "worker", *["scheduler"] * bool(cluster), "driver"]
     begin_s = time.perf_counter()
-    driver = start("dask", root, out, cluster.address)
+    driver = start(engine, root, out, address)
     while counts["runs"] < 1000:
         if driver.poll() is not None:
             counts["runs"] += 1
             texts = [(out / n).read_text() if (out / n).exists() else "killed" for n in TABLES]
             if driver.returncode == 0 and "killed" not in texts[1] and "lost" not in texts[1]:
                 break
-            driver = start("dask", root, out, cluster.address)
+            driver = start(engine, root, out, address)
         time.sleep(draw.uniform(0.2, args.every_s))
-        cluster.revive()
+        if cluster:
+            cluster.revive()
         num_kills = sum(counts[k] for k in ("worker", "scheduler", "driver"))
         if num_kills >= args.kills or num_done(out) == ended:
             continue
         ended = num_done(out)  # the next while it works, not while it starts
-        what = draw.choice(["worker", "worker", "scheduler", "driver"])
+        what = draw.choice(kinds)
         counts[what] += 1
-        if what == "worker":
-            cluster.restart_node(draw.randrange(args.nodes))
-        elif what == "scheduler":
-            cluster.restart_head()
-        else:
-            _kill(driver)
-    cluster.close()
+        _kill_one(what, cluster or driver, draw.randrange(args.nodes), driver)
+    if cluster:
+        cluster.close()
     return counts | {
         "time_s": round(time.perf_counter() - begin_s),
         "tables that differ": sum(
@@ -279,10 +280,23 @@ def kills(args: argparse.Namespace, root: Path) -> dict[str, object]:
     }
 
 
+def _kill_one(what: str, of: Cluster | psutil.Popen, index: int, driver: psutil.Popen) -> None:
+    """Kill the driver, or a worker or scheduler of a cluster; without one some of its processes."""
+    if what == "driver":
+        _kill(driver)
+    elif not isinstance(of, Cluster):
+        for worker in of.children()[: index + 1]:
+            worker.kill()
+    elif what == "worker":
+        of.restart_node(index)
+    else:
+        of.restart_head()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("speed", "kills"))
-    parser.add_argument("--engines", nargs="+", default=["local", "dask"])
+    parser.add_argument("--engines", nargs="+", default=["local", "dask"], help="of kills: one")
     parser.add_argument("--clips", type=int, default=2000)
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--kills", type=int, default=40)

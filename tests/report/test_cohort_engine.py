@@ -209,8 +209,9 @@ def test_refusals_name_the_way(quiet, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_kills_of_workers_scheduler_and_driver_change_no_table(tmp_path):
-    words = ["kills", "--clips", "60", "--kills", "5", "--nodes", "3", "--port", "0"]
+@pytest.mark.parametrize("engine", ["dask", "local"])
+def test_kills_of_workers_scheduler_and_driver_change_no_table(tmp_path, engine):
+    words = ["kills", "--clips", "60", "--kills", "5", "--nodes", "3", "--engines", engine]
     script = ROOT / "benchmarks" / "engines.py"
     done = subprocess.run(
         [sys.executable, str(script), *words, "--work", str(tmp_path)],
