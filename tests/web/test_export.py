@@ -11,6 +11,7 @@ import pytest
 from echoseg.audit import AuditLog
 from echoseg.inference.analysis import CORRECTED
 from echoseg.web.app import create_app
+from echoseg.web.client import PageClient
 from page_makers import page_client
 from reading_makers import Desk, add_clip
 
@@ -175,9 +176,12 @@ def test_both_views_are_exported_together_with_their_corrections(client, app, tm
         assert {"sr.dcm", "a4c_seg.dcm", "a2c_seg.dcm"} <= set(archive.namelist())
     assert get("fhir").json()["resourceType"] == "Bundle"
     assert client.get(f"{address}/export?format=masks").status_code == 422
-    noted = [one for one in AuditLog(page.settings.folder / "audit.jsonl").records()]
-    noted = [one for one in noted if one.event == "export" and one.options["format"] == "dicom"]
-    assert len(noted) == 2
+    session = object.__new__(PageClient)  # without the network
+    session._http, session._errors = client, OSError
+    file = session.export_biplane(page.worklist.row(a4c).study, tmp_path / "both.pdf", "pdf")
+    assert file.read_bytes().startswith(b"%PDF")
+    records = AuditLog(page.settings.folder / "audit.jsonl").records()
+    assert sum(one.event == "export" and one.options["format"] == "dicom" for one in records) == 2
     (tmp_path / "2.dcm").unlink()
     answer = client.get(f"{address}/export?format=pdf")
     assert answer.status_code == 422 and "no such file" in answer.json()["error"]

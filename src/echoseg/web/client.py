@@ -33,7 +33,7 @@ from echoseg.web.api import (
 )
 
 _TOKEN = re.compile(r'name="csrf[-_]token"[^>]*?(?:content|value)="([^"]+)"')
-_ID = re.compile(r"[0-9a-f]{1,64}")
+_ID = re.compile(r"(study-)?[0-9a-f]{1,64}")
 _POLL_S = 0.5
 T = TypeVar("T", bound=BaseModel)
 
@@ -181,7 +181,7 @@ class PageClient:
         return self._fetch(f"{_place(clip)}/export", file, {"format": format, "slot": slot})
 
     def export_biplane(self, study: str, file: str | Path, format: str = "zip") -> Path:
-        """Write both views of a study together (zip, csv, html, pdf, dicom, fhir) to a file."""
+        """Write both views of a study (`row.study`; zip, csv, html, pdf, dicom, fhir) to a file."""
         return self._fetch(f"{_place(study, 'studies')}/export", file, {"format": format})
 
     def _fetch(self, path: str, file: str | Path, values: dict[str, Any]) -> Path:
